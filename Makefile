@@ -1,0 +1,48 @@
+# Each target sets up in .venv what it needs, and again when pyproject.toml changes.
+#
+#   make demo    list, fetch and delete mail of a server that comes along
+#   make test    all tests; ARGS="-k apop" picks some
+#   make check   format, lint, types, architecture and documents
+#   make clean   back to a fresh clone
+
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
+ARGS ?=
+
+.PHONY: help demo test check clean
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo: .venv/ready-for-demo
+	.venv/bin/pop3fetch demo
+
+test: .venv/ready-for-test
+	@.ci/need '.venv/bin/python -c "from tests.dovecot import *; assert available()"' dovecot-pop3d \
+		'no test against a real server'
+	@.ci/need 'command -v strace' strace 'no test of what is written in which order'
+	@.ci/need 'command -v mandoc' mandoc 'the manual page is not linted'
+	.venv/bin/python -m pytest $(ARGS)
+
+check: .venv/ready-for-check
+	@.ci/need 'command -v mandoc' mandoc 'the manual page is not linted'
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/python -m pytest --quiet $(wildcard tests/test_architecture.py tests/test_documents.py)
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage build dist
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/ready-for-demo: EXTRAS =
+.venv/ready-for-test: EXTRAS = [test]
+.venv/ready-for-check: EXTRAS = [test,check]
+.venv/ready-for-%: pyproject.toml | .venv/bin/python
+	$(PIP) install --editable '.$(EXTRAS)'
+	@touch $@
+
+.venv/bin/python:
+	@test -n '$(PYTHON)' || { echo 'pop3fetch needs Python 3.11 or newer: make PYTHON=/path/to/it' >&2; exit 1; }
+	@.ci/need '$(PYTHON) -c "import ensurepip"' python3-venv 'no virtual environment can be made'
+	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }

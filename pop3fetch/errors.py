@@ -1,0 +1,439 @@
+"""Every error that leaves pop3fetch, each with its exit status.
+
+    POP3Error
+    ├── ServerErrorResponse              -ERR, with its text and response code
+    │   ├── GreetingRefused              the greeting was -ERR
+    │   └── LoginRefused                 the login was
+    ├── ProtocolViolation                the server broke the protocol
+    │   ├── NotPOP3Server                no POP3 server at all
+    │   ├── LineTooLong                  a status or list line without end
+    │   ├── MalformedListing             LIST, UIDL, CAPA or STAT that cannot be
+    │   └── PipeliningBroken             replies mixed up under PIPELINING
+    ├── ConnectionFailed                 cannot connect; also ConnectionError
+    ├── ConnectionLost                   the stream ended too early; also ConnectionError
+    ├── TimedOut                         no progress in time; also TimeoutError
+    ├── UnknownHost                      the name does not resolve; also OSError
+    ├── TLSError                         the handshake or a record failed; also OSError
+    │   ├── TLSNotSupportedError         STLS is not offered, or was refused
+    │   └── CertificateError             the certificate does not verify
+    ├── AuthenticationError              we do not log in like this
+    │   ├── InsecureAuthenticationDisallowed  a clear-text password without consent
+    │   ├── MechanismNotOffered          the forced method is not offered
+    │   ├── MechanismFailed              the server's side of a SASL exchange is wrong
+    │   └── NoPassword                   no source has one
+    ├── LoginTooSoon                     inside the server's LOGIN-DELAY
+    ├── SessionEnded                     a call after the session's end; also RuntimeError
+    ├── CommandNotAllowed                a command in the wrong state; also RuntimeError
+    ├── InvalidArgument                  an argument that no command may carry; also ValueError
+    ├── EmptyMessage                     a message came without an octet
+    ├── MessageNotFound                  a selected message is not there; also LookupError
+    ├── DeliveryError                    the destination cannot take it; also OSError
+    ├── RecordError                      the record cannot be used
+    │   └── RecordLocked                 another run holds it
+    ├── ConfigurationError               the configuration is wrong; also ValueError
+    └── UsageError                       the command line is wrong; also ValueError
+
+An error carries facts as attributes; its sentence is made once, in ``__str__``: what
+happened, to whom, and what to do. Foreign text in a sentence has passed :func:`printable`.
+Anything else that leaves a module is a bug.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import ClassVar
+
+from pop3fetch.printable import printable
+
+_SENTENCE_LIMIT = 1000  # characters of a reason that is a sentence of ours with foreign words in it
+
+
+class Status(IntEnum):
+    """The exit statuses of the command line, after sysexits.h."""
+
+    OK = 0
+    USAGE = 2
+    BAD_DATA = 65
+    NO_MESSAGE = 66
+    NO_HOST = 68
+    REFUSED = 69
+    CANNOT_DELIVER = 73
+    TRY_LATER = 75
+    PROTOCOL = 76
+    NO_LOGIN = 77
+    CONFIGURATION = 78
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class POP3Error(Exception):
+    """The base of all errors of pop3fetch."""
+
+    status: ClassVar[Status] = Status.PROTOCOL
+
+    @property
+    def exit_status(self) -> Status:
+        """The status with which the command line ends on this error."""
+        return self.status
+
+
+# RFC 2449 section 8, RFC 3206: what a response code says about trying again.
+CODE_STATUS = {
+    b"IN-USE": Status.TRY_LATER,
+    b"LOGIN-DELAY": Status.TRY_LATER,
+    b"SYS/TEMP": Status.TRY_LATER,
+    b"SYS/PERM": Status.NO_LOGIN,
+    b"AUTH": Status.NO_LOGIN,
+}
+
+
+def status_of_code(code: bytes | None) -> Status | None:
+    """Return the exit status that a response code stands for, or None.
+
+    Codes are hierarchical and case does not count: ``SYS/TEMP/x`` is read as ``SYS/TEMP``
+    (RFC 3206 section 3).
+    """
+    levels = (code or b"").upper().split(b"/")
+    for depth in range(len(levels), 0, -1):
+        status = CODE_STATUS.get(b"/".join(levels[:depth]))
+        if status is not None:
+            return status
+    return None
+
+
+@dataclass(eq=False)
+class ServerErrorResponse(POP3Error):
+    """The server answered -ERR; the session goes on.
+
+    ``text`` is all that followed the status indicator; ``code`` the response code in it,
+    without brackets (RFC 2449 section 8).
+    """
+
+    status = Status.REFUSED
+    command: str
+    text: bytes
+    code: bytes | None = None
+
+    @property
+    def exit_status(self) -> Status:
+        return status_of_code(self.code) or self.status
+
+    def __str__(self) -> str:
+        return f"the server refused {self.command}: {self._words()}"
+
+    def _words(self) -> str:
+        return printable(self.text.strip()) or "it gave no reason"
+
+
+@dataclass(eq=False)
+class GreetingRefused(ServerErrorResponse):
+    """The server's greeting was -ERR."""
+
+    def __str__(self) -> str:
+        return f"the server does not serve us now: {self._words()}"
+
+
+@dataclass(eq=False)
+class LoginRefused(ServerErrorResponse):
+    """The server refused the login; ``command`` is the method."""
+
+    status = Status.NO_LOGIN
+    user: str = ""
+
+    def __str__(self) -> str:
+        return f"the server refused the login of {printable(self.user)} ({self.command}): {self._words()}"
+
+
+@dataclass(eq=False)
+class ProtocolViolation(POP3Error):
+    """The server sent what the protocol does not allow; the connection is of no more use."""
+
+    status = Status.PROTOCOL
+    what: str
+    octets: bytes = b""
+
+    def __str__(self) -> str:
+        shown = f": {printable(self.octets, 120)}" if self.octets else ""
+        return f"the server broke the protocol: {self.what}{shown}"
+
+
+@dataclass(eq=False)
+class NotPOP3Server(ProtocolViolation):
+    """What answered is no POP3 server; ``what`` says what it seems to be."""
+
+    def __str__(self) -> str:
+        shown = f": {printable(self.octets, 120)}" if self.octets else ""
+        return f"this is not a POP3 server: {self.what}{shown}"
+
+
+@dataclass(eq=False)
+class LineTooLong(ProtocolViolation):
+    """A line of a status or a list passed its limit."""
+
+    status = Status.BAD_DATA
+
+
+@dataclass(eq=False)
+class MalformedListing(ProtocolViolation):
+    """A list or a drop listing that no POP3 server may send."""
+
+    status = Status.BAD_DATA
+
+
+@dataclass(eq=False)
+class PipeliningBroken(ProtocolViolation):
+    """A reply's status line is not one while commands are pipelined: replies got mixed up."""
+
+
+@dataclass(eq=False)
+class ConnectionFailed(POP3Error, ConnectionError):
+    """No connection could be made; ``reason`` says why."""
+
+    status = Status.TRY_LATER
+    host: str
+    port: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"cannot connect to {printable(self.host)} port {self.port}: {printable(self.reason)}"
+
+
+@dataclass(eq=False)
+class ConnectionLost(POP3Error, ConnectionError):
+    """The stream ended or broke while something was awaited."""
+
+    status = Status.TRY_LATER
+    host: str
+    during: str
+    reason: str = "the server closed the connection"
+
+    def __str__(self) -> str:
+        return f"lost the connection to {printable(self.host)} {self.during}: {printable(self.reason)}"
+
+
+@dataclass(eq=False)
+class TimedOut(POP3Error, TimeoutError):
+    """Nothing came on in time; ``timeout`` in seconds."""
+
+    status = Status.TRY_LATER
+    host: str
+    during: str
+    timeout: float
+    hint: str = ""
+
+    def __str__(self) -> str:
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"{printable(self.host)} made no progress in {self.timeout:g} s {self.during}{hint}"
+
+
+@dataclass(eq=False)
+class UnknownHost(POP3Error, OSError):
+    """The host name cannot be resolved."""
+
+    status = Status.NO_HOST
+    host: str
+    reason: str = ""
+
+    def __str__(self) -> str:
+        reason = f": {printable(self.reason)}" if self.reason else ""
+        return f"cannot resolve the host name {printable(self.host)}{reason}"
+
+
+@dataclass(eq=False)
+class TLSError(POP3Error, OSError):
+    """TLS could not be started, or broke."""
+
+    status = Status.PROTOCOL
+    host: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"TLS with {printable(self.host)} failed: {printable(self.reason)}"
+
+
+@dataclass(eq=False)
+class TLSNotSupportedError(TLSError):
+    """The server does not offer STLS, or refused it."""
+
+    def __str__(self) -> str:
+        return (
+            f"{printable(self.host)} cannot start TLS: {printable(self.reason)}; "
+            "try --tls implicit (port 995)"
+        )
+
+
+@dataclass(eq=False)
+class CertificateError(TLSError):
+    """The server's certificate does not verify; ``certificate`` describes it in one line."""
+
+    certificate: str = ""
+    fingerprint: str = ""
+
+    def __str__(self) -> str:
+        what = f" [{printable(self.certificate)}]" if self.certificate else ""
+        way = (
+            f"; if this is the right server, trust it with --tls-fingerprint {self.fingerprint} "
+            "or its authority with --ca-file FILE"
+            if self.fingerprint
+            else ""
+        )
+        return (
+            f"the certificate of {printable(self.host)} does not verify: {printable(self.reason)}{what}{way}"
+        )
+
+
+@dataclass(eq=False)
+class AuthenticationError(POP3Error):
+    """The login cannot be made in this way; ``reason`` is a whole sentence."""
+
+    status = Status.NO_LOGIN
+    reason: str
+
+    def __str__(self) -> str:
+        return printable(self.reason, _SENTENCE_LIMIT)
+
+
+@dataclass(eq=False)
+class InsecureAuthenticationDisallowed(AuthenticationError):
+    """The password would cross the network in clear text, and that was not allowed."""
+
+
+@dataclass(eq=False)
+class MechanismNotOffered(AuthenticationError):
+    """The method that was asked for is not offered; the reason lists what is."""
+
+
+@dataclass(eq=False)
+class MechanismFailed(AuthenticationError):
+    """The server's part of a SASL exchange is wrong: it does not know the secret, or lies."""
+
+
+@dataclass(eq=False)
+class NoPassword(AuthenticationError):
+    """No source gave a password; the reason names the ways to give one."""
+
+
+@dataclass(eq=False)
+class LoginTooSoon(POP3Error):
+    """The server asked for a pause between logins that is not over yet; seconds."""
+
+    status = Status.TRY_LATER
+    account: str
+    wait: int
+
+    def __str__(self) -> str:
+        return f"{printable(self.account)} allows the next login in {self.wait} s (LOGIN-DELAY)"
+
+
+@dataclass(eq=False)
+class SessionEnded(POP3Error, RuntimeError):
+    """The session is over: a call came after QUIT, close or an error."""
+
+    why: str
+
+    def __str__(self) -> str:
+        return f"the session is over: {self.why}"
+
+
+@dataclass(eq=False)
+class CommandNotAllowed(POP3Error, RuntimeError):
+    """The command is not valid in the session's present state."""
+
+    command: str
+    state: str
+
+    def __str__(self) -> str:
+        return f"{self.command} is not allowed in the {self.state} state"
+
+
+@dataclass(eq=False)
+class InvalidArgument(POP3Error, ValueError):
+    """What no command line of POP3 may carry; ``reason`` never shows the argument."""
+
+    status = Status.USAGE
+    command: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"cannot send {self.command}: {printable(self.reason)}"
+
+
+@dataclass(eq=False)
+class EmptyMessage(POP3Error):
+    """The server said +OK and sent nothing of a message that has octets (Mailutils, once it is gone)."""
+
+    status = Status.BAD_DATA
+    number: int
+
+    def __str__(self) -> str:
+        return f"message {self.number} came empty; it stays on the server"
+
+
+@dataclass(eq=False)
+class MessageNotFound(POP3Error, LookupError):
+    """A message that was asked for is not in the maildrop; ``selector`` as it was given."""
+
+    status = Status.NO_MESSAGE
+    selector: str
+
+    def __str__(self) -> str:
+        return f"there is no message {printable(self.selector)} on the server"
+
+
+@dataclass(eq=False)
+class DeliveryError(POP3Error, OSError):
+    """A message cannot be delivered; ``fatal`` where the next one could not be either."""
+
+    status = Status.CANNOT_DELIVER
+    destination: str
+    reason: str
+    fatal: bool = True
+
+    def __str__(self) -> str:
+        return f"cannot deliver to {printable(self.destination)}: {printable(self.reason)}"
+
+
+@dataclass(eq=False)
+class RecordError(POP3Error):
+    """The record of fetched messages cannot be used."""
+
+    status = Status.CONFIGURATION
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"cannot use the record {printable(self.path)}: {printable(self.reason)}"
+
+
+@dataclass(eq=False)
+class RecordLocked(RecordError):
+    """Another run works on this account."""
+
+    status = Status.TRY_LATER
+
+    def __str__(self) -> str:
+        return f"another pop3fetch is at work on this account ({printable(self.path)} is locked)"
+
+
+@dataclass(eq=False)
+class ConfigurationError(POP3Error, ValueError):
+    """The configuration is wrong; ``where`` names file, table and key."""
+
+    status = Status.CONFIGURATION
+    where: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{printable(self.where)}: {printable(self.reason)}"
+
+
+@dataclass(eq=False)
+class UsageError(POP3Error, ValueError):
+    """The command line is wrong; ``reason`` is a whole sentence."""
+
+    status = Status.USAGE
+    reason: str
+
+    def __str__(self) -> str:
+        return printable(self.reason)
