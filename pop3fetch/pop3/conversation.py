@@ -1,0 +1,185 @@
+"""The conversation: drives the state machine over a transport, with deadlines and a trace.
+
+The joint between the two is one loop: take the next event, or read octets and feed them. All
+that a session pays in round trips is decided here and in ``pipeline``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import NoReturn
+
+from pop3fetch.errors import (
+    ConnectionLost,
+    POP3Error,
+    ProtocolViolation,
+    ServerErrorResponse,
+    SessionEnded,
+    TimedOut,
+)
+from pop3fetch.pop3.machine import COMMANDS, Content, End, Event, Greeting, Reply, Session
+from pop3fetch.pop3.trace import Trace
+from pop3fetch.pop3.transport import Transport
+from pop3fetch.pop3.wire import StatusLine
+
+# Content octets that count as progress: a server that drips an octet now and then is stuck,
+# however long it keeps that up, and a slow line that carries 1 KiB in a time-out is not.
+PROGRESS = 1024
+
+Request = tuple[str | bytes | int, ...]
+TopUp = Callable[[], None]
+
+
+class Conversation:
+    """Commands and replies over one connection."""
+
+    def __init__(self, transport: Transport, trace: Trace) -> None:
+        self.session = Session()
+        self.transport = transport
+        self.trace = trace
+        self.top_up: TopUp | None = None  # sends more pipelined commands before each read
+        self._outgoing: list[bytes] = []
+
+    # -- one command at a time ---------------------------------------------------------------
+
+    def greeting(self) -> Greeting:
+        """Await the greeting; raises GreetingRefused or NotPOP3Server."""
+        event = self.next_event()
+        assert isinstance(event, Greeting)
+        return event
+
+    def ask(self, name: str, *arguments: str | bytes | int, multiline: bool | None = None) -> StatusLine:
+        """Send one command and return the status line of its reply.
+
+        Raises ServerErrorResponse for -ERR. The content of a multi-line reply is then read
+        by :meth:`blocks`.
+        """
+        self.send(name, *arguments, multiline=multiline)
+        self.flush()
+        return self.reply()
+
+    def reply(self) -> StatusLine:
+        """Await the next status line; raises ServerErrorResponse where it is -ERR."""
+        event = self.next_event()
+        assert isinstance(event, Reply)
+        if not event.status.ok:
+            raise ServerErrorResponse(event.command, event.status.text, event.status.code)
+        return event.status
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yield the blocks of the multi-line reply whose status line was read.
+
+        Leaving it before its end ends the session: the rest would be taken for the next reply.
+        """
+        finished = False
+        try:
+            while not isinstance(event := self.next_event(), End):
+                assert isinstance(event, Content)
+                yield event.octets
+            finished = True
+        finally:
+            if not finished and not self.session.over:
+                self.close("a reply was not read to its end")
+
+    def exchange(self, response: bytes) -> None:
+        """Send the response to a SASL challenge."""
+        self._write(self.session.respond(response))
+        self.trace.secret_sent()
+
+    # -- the loop ----------------------------------------------------------------------------
+
+    def send(self, name: str, *arguments: str | bytes | int, multiline: bool | None = None) -> None:
+        """Queue a command for :meth:`flush`."""
+        if not self.session.awaited:
+            self._refuse_unasked()
+        line = self.session.send(name, *arguments, multiline=multiline)
+        self._outgoing.append(line)
+        if self.trace.active:
+            self.trace.sent(line, COMMANDS.get(name.upper()))
+
+    def flush(self) -> None:
+        """Write the queued commands at once."""
+        if self._outgoing:
+            octets, self._outgoing = b"".join(self._outgoing), []
+            self._write(octets)
+
+    def next_event(self) -> Event:
+        """Return what the server says next; a POP3Error other than -ERR ends the conversation."""
+        session = self.session
+        event = None
+        deadline, fresh = self._deadline(), 0
+        try:
+            while (event := session.next_event()) is None:
+                if self.top_up:
+                    self.top_up()
+                octets = self._read(deadline)
+                session.receive(octets)
+                fresh += len(octets)
+                if fresh >= PROGRESS:
+                    deadline, fresh = self._deadline(), 0
+        except POP3Error as error:
+            self._fail(error)
+        if self.trace.active:
+            self.trace.event(event)
+        return event
+
+    def close(self, why: str = "it was closed") -> None:
+        """Close the connection without QUIT; nothing marked as deleted is deleted (RFC 1939 section 6)."""
+        self.session.end(why)
+        self.transport.close()
+
+    def _deadline(self) -> float | None:
+        timeout = self.transport.timeout
+        return None if timeout is None else time.monotonic() + timeout
+
+    def _read(self, deadline: float | None) -> bytes:
+        octets = self.transport.read(deadline)
+        if not octets:
+            raise ConnectionLost(self.transport.host, "")
+        return octets
+
+    def _write(self, octets: bytes) -> None:
+        try:
+            self.transport.write(octets)
+        except POP3Error as error:
+            self._fail(error)
+
+    def _refuse_unasked(self) -> None:
+        """Take what the server said without being asked: one answer too many shifts all others."""
+        if self.session.over:
+            raise SessionEnded(self.session.over)
+        try:
+            octets = self.transport.read_pending()
+            if octets:
+                self.session.receive(octets)
+                self.session.next_event()
+        except ProtocolViolation as error:
+            self._fail(_farewell(self.transport.host, error) or error)
+        except POP3Error as error:
+            self._fail(error)
+
+    def _fail(self, error: POP3Error) -> NoReturn:
+        if isinstance(error, ConnectionLost | TimedOut) and not error.during:
+            error.during = self._activity()
+        if isinstance(error, TimedOut):
+            error.hint = self._hint()
+        self.close(str(error))
+        raise error
+
+    def _activity(self) -> str:
+        if self.session.awaited:
+            return f"while the reply to {self.session.awaited[0].name} was awaited"
+        return "while the greeting was awaited" if not self.session.greeted else "between two commands"
+
+    def _hint(self) -> str:
+        if self.session.greeted or self.transport.tls:
+            return ""
+        return "a server that waits for TLS is silent, too: try --tls implicit"
+
+
+def _farewell(host: str, error: ProtocolViolation) -> ConnectionLost | None:
+    """Return the error for a server's last words: -ERR before it closes an idle connection."""
+    if not error.octets.upper().startswith(b"-ERR"):
+        return None
+    return ConnectionLost(host, "between two commands", error.octets.decode("utf-8", "backslashreplace"))

@@ -1,0 +1,156 @@
+"""The login policy as one pure function: what is known -> the next step, or a refusal.
+
+    implicit  TLS from the first octet, then the strongest method inside it
+    auto      APOP where the greeting has a challenge; else STLS where it is offered, and the
+              strongest method inside it; else, only where that is allowed, without TLS
+    starttls  STLS before anything of the user's, whatever CAPA says
+    off       APOP or a challenge-response mechanism; clear text only where that is allowed
+
+STLS that is offered and fails is never a licence for clear text, and neither is APOP refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pop3fetch.errors import InsecureAuthenticationDisallowed, MechanismNotOffered
+from pop3fetch.pop3.replies import Capabilities
+from pop3fetch.pop3.sasl import CLEAR_TEXT, strongest
+
+APOP = "APOP"
+USER = "USER"
+
+# The methods that --auth can force, as the contract spells them.
+METHODS = {
+    "user": USER,
+    "apop": APOP,
+    "plain": "PLAIN",
+    "login": "LOGIN",
+    "cram-md5": "CRAM-MD5",
+    "scram-sha-1": "SCRAM-SHA-1",
+    "scram-sha-256": "SCRAM-SHA-256",
+    "xoauth2": "XOAUTH2",
+    "oauthbearer": "OAUTHBEARER",
+    "external": "EXTERNAL",
+}
+# EXTERNAL sends no secret, but without TLS there is no certificate that could stand for one.
+_NEEDS_TLS = CLEAR_TEXT | {USER, "EXTERNAL"}
+_WAYS_OUT = (
+    "the server offers no STLS and the password would cross the network in clear text; "
+    "use --tls implicit, or --allow-insecure-login if you must"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What is known before a step of the login.
+
+    ``mode`` and ``method`` as in the contract (``auto`` is no method); ``challenge``: the
+    greeting had a valid one; ``capabilities``: None where the server has no CAPA; ``bindable``:
+    the TLS session has channel binding data; ``refused``: methods that the server turned down.
+    """
+
+    mode: str
+    method: str | None = None
+    tls_active: bool = False
+    challenge: bool = False
+    capabilities: Capabilities | None = None
+    allow_insecure: bool = False
+    bindable: bool = False
+    refused: frozenset[str] = frozenset()
+
+    @property
+    def offered(self) -> list[str]:
+        """The SASL mechanisms that the server names."""
+        return (self.capabilities or {}).get("SASL") or []
+
+    @property
+    def tls_whatever_comes(self) -> bool:
+        """Whether STLS is the next step whatever CAPA says."""
+        return self.mode == "starttls" and not self.tls_active
+
+
+@dataclass(frozen=True, slots=True)
+class StartTLS:
+    """Start TLS by STLS, and ask for the capabilities anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Log in by ``method``: APOP, USER (and PASS), or the name of a SASL mechanism."""
+
+    method: str
+
+
+Step = StartTLS | Login
+
+
+def next_step(situation: Situation) -> Step:
+    """Return the next step.
+
+    Raises InsecureAuthenticationDisallowed or MechanismNotOffered; then nothing of the user's
+    may be sent.
+    """
+    if _tls_comes_first(situation):
+        return StartTLS()
+    if situation.method:
+        return Login(_forced(situation, METHODS[situation.method]))
+    return Login(_strongest_inside_tls(situation) if situation.tls_active else _without_tls(situation))
+
+
+def _tls_comes_first(situation: Situation) -> bool:
+    if situation.tls_active or situation.mode != "auto":
+        return situation.tls_whatever_comes
+    if _apop_is_open(situation) and situation.method in (None, "apop"):
+        return False
+    return "STLS" in (situation.capabilities or {})
+
+
+def _apop_is_open(situation: Situation) -> bool:
+    return situation.challenge and APOP not in situation.refused
+
+
+def _forced(situation: Situation, method: str) -> str:
+    if method == APOP and not situation.challenge:
+        raise MechanismNotOffered("the greeting of the server has no valid challenge for APOP")
+    if method in _NEEDS_TLS and not situation.tls_active and not situation.allow_insecure:
+        raise InsecureAuthenticationDisallowed(f"not logging in by {method} without TLS: {_WAYS_OUT}")
+    if method in (APOP, USER):
+        return method
+    return _forced_mechanism(situation, method)
+
+
+def _forced_mechanism(situation: Situation, method: str) -> str:
+    offered = {name.upper() for name in situation.offered}
+    if situation.bindable and f"{method}-PLUS" in offered:
+        return f"{method}-PLUS"
+    if situation.capabilities is not None and method not in offered:
+        names = " ".join(situation.offered) or "no SASL mechanism"
+        raise MechanismNotOffered(f"the server does not offer {method}; it offers {names}")
+    return method
+
+
+def _strongest_inside_tls(situation: Situation) -> str:
+    open_ones = [name for name in situation.offered if name.upper() not in situation.refused]
+    method = strongest(open_ones, channel_binding=situation.bindable) or USER
+    if method in situation.refused:
+        raise MechanismNotOffered("the server refused every method that it offers")
+    return method
+
+
+def _without_tls(situation: Situation) -> str:
+    if _apop_is_open(situation):
+        return APOP
+    safe = _challenge_response(situation)
+    # A secret that APOP was refused with is not tried again, unless inside TLS.
+    if safe and APOP not in situation.refused and (situation.mode == "off" or situation.allow_insecure):
+        return safe
+    if not situation.allow_insecure or situation.refused:
+        raise InsecureAuthenticationDisallowed(f"not logging in: {_WAYS_OUT}")
+    return _strongest_inside_tls(situation)
+
+
+def _challenge_response(situation: Situation) -> str | None:
+    names = [name.upper() for name in situation.offered if name.upper() not in situation.refused]
+    scram = strongest([name for name in names if name.startswith("SCRAM-")], channel_binding=False)
+    return scram or ("CRAM-MD5" if "CRAM-MD5" in names else None)

@@ -1,0 +1,377 @@
+"""The state machine: octets of the server in, events out; commands in, octets to write out.
+
+No socket, no clock, no thread. Two questions decide everything, and each has one answer:
+
+*What may be said now?* The session state (RFC 1939 section 3), looked up in :data:`COMMANDS`:
+
+    AUTHORIZATION ──PASS, APOP, AUTH: +OK──▶ TRANSACTION ──QUIT: +OK──▶ UPDATE
+          └──────────────────────QUIT: +OK──────────────────────────────▶ UPDATE
+
+STLS leaves the state as it is; after its +OK no octet may arrive before the handshake.
+
+*What do the next octets mean?* The head of the queue of awaited replies:
+
+    WELCOME        the greeting is awaited
+    WAITING        nothing is: whatever arrives now is an error
+    SHORT          a single-line reply, or a SASL challenge in the middle of AUTH
+    LONG_INITIAL   the first line of a multi-line reply
+    LONG           its other lines
+
+The queue is all that pipelining needs (RFC 2449 section 6.6): commands join it as they are
+sent, replies leave it in the same order. Some servers announce PIPELINING and mix replies up
+(WildDuck 1.46, 2026: the next +OK before the closing dot). So the end of a pipelined content
+is reported only when the next reply's status line has been seen to be one.
+
+What breaks a rule ends the session for good: there is no guessing where the next reply begins.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from pop3fetch.errors import (
+    CommandNotAllowed,
+    GreetingRefused,
+    PipeliningBroken,
+    POP3Error,
+    ProtocolViolation,
+    SessionEnded,
+)
+from pop3fetch.pop3.wire import (
+    CRLF,
+    LF,
+    LINE_LIMIT,
+    ContentReader,
+    StatusLine,
+    command_line,
+    find_challenge,
+    not_pop3,
+    parse_status,
+    refuse_other_protocols,
+    response_line,
+    take_line,
+)
+
+
+class SessionState(Enum):
+    """The states of RFC 1939 section 3."""
+
+    AUTHORIZATION = "AUTHORIZATION"
+    TRANSACTION = "TRANSACTION"
+    UPDATE = "UPDATE"
+
+
+class ResponseState(Enum):
+    """How the next octets of the server are to be read."""
+
+    WELCOME = "WELCOME"
+    WAITING = "WAITING"
+    SHORT = "SHORT"
+    LONG_INITIAL = "LONG_INITIAL"
+    LONG = "LONG"
+
+
+AUTHORIZATION, TRANSACTION, UPDATE = SessionState
+BEFORE, AFTER = frozenset({AUTHORIZATION}), frozenset({TRANSACTION})
+EITHER = BEFORE | AFTER
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What the machine must know of a command.
+
+    ``states`` in which it is valid; ``multiline``: how +OK is framed; ``then``: the session
+    state after +OK, where it changes; ``secret``: the 0-based argument that no trace may show;
+    ``ends_batch``: nothing may be sent before its reply is there.
+    """
+
+    states: frozenset[SessionState] = EITHER
+    multiline: bool = False
+    then: SessionState | None = None
+    secret: int | None = None
+    ends_batch: bool = False
+
+
+COMMANDS = {
+    "CAPA": Command(multiline=True),  # RFC 2449 section 5
+    "STLS": Command(BEFORE, ends_batch=True),  # RFC 2595 section 4
+    "UTF8": Command(BEFORE),  # RFC 6856 section 2
+    "USER": Command(BEFORE),
+    "PASS": Command(BEFORE, then=TRANSACTION, secret=0, ends_batch=True),
+    "APOP": Command(BEFORE, then=TRANSACTION, secret=1, ends_batch=True),
+    "AUTH": Command(BEFORE, then=TRANSACTION, secret=1, ends_batch=True),  # RFC 5034 section 4
+    "STAT": Command(AFTER),
+    "LIST": Command(AFTER, multiline=True),
+    "LIST n": Command(AFTER),
+    "UIDL": Command(AFTER, multiline=True),
+    "UIDL n": Command(AFTER),
+    "RETR": Command(AFTER, multiline=True),
+    "TOP": Command(AFTER, multiline=True),
+    "DELE": Command(AFTER),
+    "NOOP": Command(AFTER),
+    "RSET": Command(AFTER),
+    "QUIT": Command(then=UPDATE, ends_batch=True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """The server's first line; ``challenge`` where it holds a valid one (APOP)."""
+
+    text: bytes
+    challenge: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The status line of the reply to ``command``."""
+
+    command: str
+    status: StatusLine
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """A SASL challenge, still in base64 (RFC 5034 section 4)."""
+
+    octets: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A block of a multi-line reply, unstuffed; it never parts a line end."""
+
+    octets: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The end of a multi-line reply."""
+
+    command: str
+
+
+Event = Greeting | Reply | Challenge | Content | End
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """A reply that is awaited; ``pipelined`` where its command was sent behind another."""
+
+    name: str
+    command: Command
+    pipelined: bool
+
+
+class Session:
+    """One POP3 session as the client sees it."""
+
+    def __init__(self) -> None:
+        self.state = AUTHORIZATION
+        self.challenge: bytes | None = None
+        self.line_end = CRLF
+        self._awaited: deque[Awaited] = deque()
+        self._buffer = b""
+        self._position = 0
+        self._greeted = False
+        self._content: ContentReader | None = None
+        self._over: str | None = None
+
+    # -- what is known ----------------------------------------------------------------------
+
+    @property
+    def response(self) -> ResponseState:
+        """How the next octets of the server are to be read."""
+        if not self._greeted:
+            return ResponseState.WELCOME
+        if not self._awaited:
+            return ResponseState.WAITING
+        if self._content:
+            return ResponseState.LONG
+        return ResponseState.LONG_INITIAL if self._awaited[0].command.multiline else ResponseState.SHORT
+
+    @property
+    def greeted(self) -> bool:
+        """Whether the greeting was read."""
+        return self._greeted
+
+    @property
+    def awaited(self) -> Sequence[Awaited]:
+        """The replies that are awaited, the next one first."""
+        return self._awaited
+
+    @property
+    def over(self) -> str | None:
+        """Why the session is over, or None."""
+        return self._over
+
+    # -- what we say ------------------------------------------------------------------------
+
+    def send(self, name: str, *arguments: str | bytes | int, multiline: bool | None = None) -> bytes:
+        """Return the octets of a command, whose reply joins the awaited ones.
+
+        ``name`` in any case; ``multiline`` frames the reply to a command that :data:`COMMANDS`
+        does not know. Raises CommandNotAllowed, InvalidArgument, and SessionEnded after the end.
+        """
+        if self._over:
+            raise SessionEnded(self._over)
+        name = name.upper()  # keywords are case-insensitive: ``pass`` has a secret, too
+        line = command_line(name, *arguments)
+        key = f"{name} n" if arguments and f"{name} n" in COMMANDS else name
+        command = COMMANDS.get(key) or Command(multiline=bool(multiline))
+        self._refuse_out_of_turn(name, command)
+        self._awaited.append(Awaited(name, command, pipelined=bool(self._awaited)))
+        return line
+
+    def _refuse_out_of_turn(self, name: str, command: Command) -> None:
+        if self.state not in command.states:
+            raise CommandNotAllowed(name, self.state.value)
+        if not self._greeted:
+            raise CommandNotAllowed(name, self.response.value)
+        if self._awaited and self._awaited[-1].command.ends_batch:
+            raise CommandNotAllowed(name, f"{self._awaited[-1].name}-is-not-answered")
+
+    def respond(self, response: bytes) -> bytes:
+        """Return the octets that answer a SASL challenge; ``response`` is base64 or ``*``.
+
+        Raises as :meth:`send` does.
+        """
+        if self._over:
+            raise SessionEnded(self._over)
+        if not self._awaited or self._awaited[0].name != "AUTH":
+            raise CommandNotAllowed("a SASL response", self.response.value)
+        return response_line(response)
+
+    def end(self, why: str) -> None:
+        """Declare the session over: every later command is refused with ``why``."""
+        self._over = self._over or why
+
+    def tls_started(self) -> None:
+        """Forget what was learnt in clear text (RFC 2595 section 4)."""
+        self.challenge = None
+
+    # -- what the server says ---------------------------------------------------------------
+
+    def receive(self, octets: bytes) -> None:
+        """Take octets that the server sent; then ask for :meth:`next_event` until it is None."""
+        rest = self._buffer[self._position :]
+        self._buffer = rest + octets if rest else octets
+        self._position = 0
+        if self._content:
+            self._content.position = 0
+
+    def next_event(self) -> Event | None:
+        """Return what happened next, or None where more octets are needed.
+
+        Raises ProtocolViolation (or a kind of it), which ends the session.
+        """
+        if self._over:
+            raise SessionEnded(self._over)
+        try:
+            return self._next_event()
+        except POP3Error as error:
+            self._over = str(error)
+            raise
+
+    def _next_event(self) -> Event | None:
+        if not self._greeted:
+            return self._read_greeting()
+        if self._content:
+            return self._read_content(self._content)
+        if self._awaited:
+            return self._read_reply(self._awaited[0])
+        self._refuse_leftovers("octets that nobody asked for")
+        return None
+
+    def _refuse_leftovers(self, what: str) -> None:
+        if self._position < len(self._buffer):
+            raise ProtocolViolation(what, self._buffer[self._position :][:LINE_LIMIT])
+
+    def _read_greeting(self) -> Greeting | None:
+        # The line end of the greeting decides for the whole connection: some servers speak
+        # bare LF throughout, and mixing both rules is how messages get cut (field reports).
+        refuse_other_protocols(self._buffer)
+        end = self._buffer.find(LF)
+        if end >= 0 and self._buffer[end - 1 : end] != b"\r":
+            self.line_end = LF
+        line = take_line(self._buffer, 0, self.line_end)
+        if line is None:
+            return None
+        status = parse_status(line)
+        if status is None:
+            raise not_pop3(line)
+        if not status.ok:
+            raise GreetingRefused("the connection", status.text, status.code)
+        self._greeted = True
+        self._position = end + 1
+        self.challenge = find_challenge(status.text)
+        return Greeting(status.text, self.challenge)
+
+    def _line_for(self, awaited: Awaited) -> bytes | None:
+        """Return the line that should be the status line of a reply, or None where it is not complete."""
+        try:
+            return take_line(self._buffer, self._position, self.line_end)
+        except ProtocolViolation as error:
+            if awaited.pipelined:
+                raise PipeliningBroken(error.what, error.octets) from error
+            raise
+
+    def _read_reply(self, awaited: Awaited) -> Reply | Challenge | None:
+        line = self._line_for(awaited)
+        if line is None:
+            return None
+        if awaited.name == "AUTH" and (line == b"+" or line[:2] == b"+ "):
+            self._pass_line()
+            return Challenge(line[2:])
+        status = self._status_of(line, awaited)
+        if status.ok and awaited.command.multiline:
+            self._position = self._pass_line() - len(self.line_end)
+            self._content = ContentReader(self.line_end, self._position)
+        else:
+            self._awaited.popleft()
+            self._pass_line()
+            self._follow(awaited, status)
+        return Reply(awaited.name, status)
+
+    def _status_of(self, line: bytes, awaited: Awaited) -> StatusLine:
+        status = parse_status(line)
+        if status is None:
+            kind = PipeliningBroken if awaited.pipelined else ProtocolViolation
+            raise kind(f"the reply to {awaited.name} begins with no status indicator", line)
+        return status
+
+    def _pass_line(self) -> int:
+        """Move behind the line at the position; return the new position."""
+        self._position = self._buffer.index(LF, self._position) + 1
+        return self._position
+
+    def _follow(self, awaited: Awaited, status: StatusLine) -> None:
+        if not status.ok:
+            return
+        if awaited.name == "STLS":
+            self._refuse_leftovers("octets before the TLS handshake")
+        if awaited.command.then:
+            self.state = awaited.command.then
+        if self.state is UPDATE:
+            self.end("QUIT was sent")
+
+    def _read_content(self, content: ContentReader) -> Content | End | None:
+        if content.ended:
+            return self._confirmed_end()
+        block = content.read(self._buffer)
+        self._position = content.position
+        if block:
+            return Content(block)
+        return self._confirmed_end() if content.ended else None
+
+    def _confirmed_end(self) -> End | None:
+        if len(self._awaited) > 1:
+            line = self._line_for(self._awaited[1])
+            if line is None:
+                return None
+            self._status_of(line, self._awaited[1])
+        self._content = None
+        return End(self._awaited.popleft().name)

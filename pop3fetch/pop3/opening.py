@@ -1,0 +1,93 @@
+"""How a conversation begins: connect, TLS from the first octet where it is wanted, the greeting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pop3fetch.errors import CertificateError, POP3Error
+from pop3fetch.pop3.authentication import Wish
+from pop3fetch.pop3.conversation import Conversation
+from pop3fetch.pop3.dial import Endpoint
+from pop3fetch.pop3.tls import TLSOptions, client_context, unverified_context
+from pop3fetch.pop3.trace import Trace
+from pop3fetch.pop3.transport import Transport
+
+if TYPE_CHECKING:
+    import ssl
+
+LOOK_TIMEOUT = 10.0  # seconds for a second look at a refused certificate
+
+
+def _nowhere(text: str) -> None:
+    """Drop a notice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where a server is and how to talk to it; ``timeout`` in seconds, None to wait for ever.
+
+    ``notice`` is told, in a sentence, what a careful user would like to know.
+    """
+
+    endpoint: Endpoint
+    wish: Wish
+    timeout: float | None = 60
+    tls: TLSOptions = field(default_factory=TLSOptions)
+    context: ssl.SSLContext | None = None
+    pipelining: bool = True
+    trace: Callable[[str, bytes], None] | None = None
+    notice: Callable[[str], None] = _nowhere
+
+
+def open_conversation(server: Server) -> Conversation:
+    """Connect, and read the greeting.
+
+    Raises UnknownHost, ConnectionFailed, TimedOut, TLSError, GreetingRefused, NotPOP3Server.
+    """
+    transport = Transport.connect(server.endpoint, server.timeout)
+    conversation = Conversation(transport, Trace(server.trace))
+    try:
+        if server.wish.mode == "implicit":
+            secure(conversation, server)
+        conversation.greeting()
+    except BaseException:
+        conversation.close("it never began")
+        raise
+    return conversation
+
+
+def secure(conversation: Conversation, server: Server, context: ssl.SSLContext | None = None) -> None:
+    """Make the TLS handshake; a refused certificate's error describes it."""
+    context = context or server.context or client_context(server.tls)
+    try:
+        conversation.transport.start_tls(context, server.tls.fingerprint)
+    except POP3Error as error:
+        conversation.close(str(error))
+        if isinstance(error, CertificateError) and not error.fingerprint:
+            raise _described(error, server) from error
+        raise
+    conversation.trace.note(f"TLS: {conversation.transport.tls_version}")
+
+
+def _described(error: CertificateError, server: Server) -> CertificateError:
+    """Return ``error`` with the certificate in it.
+
+    The ssl module shows no certificate that it refused, so a second connection looks at it
+    without verifying; nothing is said on it but STLS.
+    """
+    transport = None
+    try:
+        transport = Transport.connect(server.endpoint, LOOK_TIMEOUT)
+        if server.wish.mode != "implicit":
+            plain = Conversation(transport, Trace())
+            plain.greeting()
+            plain.ask("STLS")
+        transport.start_tls(unverified_context())
+        return transport.certificate_error(error.reason)
+    except POP3Error:
+        return error  # less to show, and still the same refusal
+    finally:
+        if transport:
+            transport.close()

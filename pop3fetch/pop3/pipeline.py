@@ -1,0 +1,84 @@
+"""Pipelining: keep a window of commands outstanding, and take their replies in order.
+
+RFC 2449 section 6.6 leaves it to the client that neither side blocks the other. Dovecot stops
+reading commands while more than 4096 octets of its output wait, so a client that writes without
+reading can hang. Here the commands outstanding never pass what any socket buffer holds (128 of
+some 12 octets), so that a write never waits for the server; and the replies outstanding are
+bounded in octets, so that what an abandoned session wastes is bounded, too. The window is
+refilled before each read: as continuously as replies arrive, and many commands to a write.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from pop3fetch.pop3.conversation import Conversation
+from pop3fetch.pop3.machine import Reply
+from pop3fetch.pop3.wire import StatusLine
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A command with its arguments, and the octets of content that are expected for it."""
+
+    name: str
+    arguments: tuple[int, ...] = ()
+    expected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How many commands, and octets of their replies, may be outstanding."""
+
+    commands: int
+    octets: int
+
+
+WIDE = Window(commands=128, octets=8 * 1024 * 1024)
+ONE_AT_A_TIME = Window(commands=1, octets=1)
+
+
+class Pipeline:
+    """Send ``requests`` through a window; iterate for the status lines of their replies."""
+
+    def __init__(self, conversation: Conversation, requests: Iterable[Request], window: Window) -> None:
+        self._conversation = conversation
+        self._requests = iter(requests)
+        self._window = window
+        self._outstanding: deque[int] = deque()  # the octets expected for each
+        self._octets = 0
+
+    def __iter__(self) -> Iterator[StatusLine]:
+        """Yield each reply's status line; the content of a multi-line reply is read before the next."""
+        conversation = self._conversation
+        conversation.top_up = self._top_up
+        try:
+            self._top_up()
+            while self._outstanding:
+                event = conversation.next_event()
+                assert isinstance(event, Reply)
+                yield event.status
+                self._octets -= self._outstanding.popleft()
+                if not self._outstanding:
+                    self._top_up()
+        finally:
+            conversation.top_up = None
+            if self._outstanding and not conversation.session.over:
+                conversation.close("pipelined replies were not read")
+
+    def _top_up(self) -> None:
+        while self._has_room():
+            request = next(self._requests, None)
+            if request is None:
+                break
+            self._conversation.send(request.name, *request.arguments)
+            self._outstanding.append(request.expected)
+            self._octets += request.expected
+        self._conversation.flush()
+
+    def _has_room(self) -> bool:
+        if not self._outstanding:
+            return True
+        return len(self._outstanding) < self._window.commands and self._octets < self._window.octets

@@ -1,0 +1,365 @@
+"""SASL mechanisms as pure steps, and the APOP digest: a challenge in, a response out.
+
+Challenges and responses are octets as the mechanism means them; base64 is three functions at the end,
+and AUTH, ``+`` and ``*`` are the caller's. Nothing here reads, writes or knows the time, and the only
+randomness, SCRAM's nonce, may be handed in. Whatever a server sends, the one exception that leaves is
+:class:`MechanismFailed`, and it never shows a secret.
+
+    the server speaks first   LOGIN, CRAM-MD5
+    the client speaks first   all others: ``initial()`` goes with AUTH, or answers an empty ``+``
+    the server proves itself  SCRAM alone: there a +OK is a success only after ``finish()``
+
+A mechanism is made before AUTH is sent: what it cannot carry is refused while nothing is on the line.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+from pop3fetch.errors import MechanismFailed
+from pop3fetch.printable import printable
+
+if TYPE_CHECKING:
+    from scramp import ScramClient
+
+CLEAR_TEXT = frozenset({"PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"})  # these hand over the secret itself
+STRENGTH = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "PLAIN")
+
+# RFC 7677 section 4 asks for 4096 at least: with fewer our proof is cheap to guess from. A million take
+# about half a second; 2^31 would hang us (CVE-2026-42256).
+MIN_ITERATIONS = 4096
+MAX_ITERATIONS = 1_000_000
+
+# RFC 5802 section 7, server-first-message. A mandatory extension, m=, would stand in front: it does not
+# match, and section 5.1 wants it refused.
+SERVER_FIRST = re.compile(r"r=([!-+\--~]+),s=[A-Za-z0-9+/]+={0,2},i=([1-9][0-9]*)(?:,.*)?", re.DOTALL)
+
+NO_NUL = re.compile(r"[\x00\ud800-\udfff]")  # a lone surrogate stands for an octet that is no UTF-8
+NO_CONTROLS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+# RFC 1939 and RFC 2195 leave no choice but MD5; the flag keeps it usable where FIPS rules apply.
+_md5 = partial(hashlib.md5, usedforsecurity=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Who logs in, and with what.
+
+    ``secret`` is a password, or an OAuth 2 access token; OAUTHBEARER alone says ``host`` and ``port``.
+    ``channel_binding`` is a type and its octets, such as ``("tls-exporter", b"...")``. With a SCRAM that
+    is not -PLUS it claims that the server offered no -PLUS, and a server that did must end the login
+    (RFC 5802 section 6): leave it out then.
+    """
+
+    user: str
+    secret: str = field(repr=False)
+    host: str = ""
+    port: int = 0
+    channel_binding: tuple[str, bytes] | None = None
+
+
+class Mechanism:
+    """The client's side of one exchange; an instance serves once."""
+
+    unfit: ClassVar[re.Pattern[str]] = NO_NUL  # what neither user name nor secret may contain
+
+    def __init__(self, name: str, credentials: Credentials, nonce: str | None = None) -> None:
+        self.name = name
+        self._user = _octets(name, "user name", credentials.user, self.unfit)
+        self._secret = _octets(name, "secret", credentials.secret, self.unfit)
+        self._left = iter(self.steps())
+
+    def steps(self) -> tuple[Callable[[bytes], bytes], ...]:
+        """Return what answers each challenge, in order: as many as the mechanism has rounds."""
+        return ()
+
+    def initial(self) -> bytes | None:
+        """Return the initial response, or None where the server speaks first."""
+        return None
+
+    def respond(self, challenge: bytes) -> bytes:
+        """Return the response to the next challenge; raise MechanismFailed where there is none."""
+        step = next(self._left, None)
+        if step is None:
+            raise self._failure("the server asks for more than there is to say")
+        return step(challenge)
+
+    def finish(self) -> None:
+        """Take the server's +OK; raise MechanismFailed where the server has not proved itself."""
+
+    def refused(self) -> str:
+        """Return what an OAuth error challenge said, fit to be shown; empty where there was none."""
+        return ""
+
+    def _failure(self, reason: str) -> MechanismFailed:
+        return MechanismFailed(f"{self.name}: {reason}")
+
+
+class Plain(Mechanism):
+    """PLAIN: user name and password in one message (RFC 4616)."""
+
+    def initial(self) -> bytes:
+        return b"\0" + self._user + b"\0" + self._secret
+
+
+class Login(Mechanism):
+    """LOGIN: user name, then password; servers word the two prompts as they like."""
+
+    def steps(self) -> tuple[Callable[[bytes], bytes], ...]:
+        return (lambda prompt: self._user, lambda prompt: self._secret)
+
+
+class CramMD5(Mechanism):
+    """CRAM-MD5: a keyed digest of the server's challenge (RFC 2195)."""
+
+    def steps(self) -> tuple[Callable[[bytes], bytes], ...]:
+        return (self._digest,)
+
+    def _digest(self, challenge: bytes) -> bytes:
+        if not challenge:
+            # A digest of nothing is the same at every login: whoever asks for it collects passwords.
+            raise self._failure("the server's challenge is empty")
+        return self._user + b" " + hmac.new(self._secret, challenge, _md5).hexdigest().encode()
+
+
+class External(Mechanism):
+    """EXTERNAL: the client certificate says who we are, we say who we want to be (RFC 4422 appendix A)."""
+
+    def initial(self) -> bytes:
+        return self._user
+
+
+class Bearer(Mechanism):
+    """What XOAUTH2 and OAUTHBEARER share: a token out, and on failure an error challenge in."""
+
+    unfit = NO_CONTROLS  # \x01 parts the fields
+    acknowledgement: ClassVar[bytes]  # what the server wants to hear before its -ERR
+    _refusal = ""
+
+    def steps(self) -> tuple[Callable[[bytes], bytes], ...]:
+        return (self._acknowledge,)
+
+    def refused(self) -> str:
+        return self._refusal
+
+    def _acknowledge(self, challenge: bytes) -> bytes:
+        words = _error_words(challenge)
+        # Some servers repeat what they were sent.
+        secret = self._secret.decode()
+        self._refusal = printable(words.replace(secret, "(secret)") if secret else words)
+        return self.acknowledgement
+
+
+class XOAuth2(Bearer):
+    """XOAUTH2, as Google and Microsoft describe it."""
+
+    acknowledgement = b""
+
+    def initial(self) -> bytes:
+        return b"user=" + self._user + b"\x01auth=Bearer " + self._secret + b"\x01\x01"
+
+
+class OAuthBearer(Bearer):
+    """OAUTHBEARER (RFC 7628)."""
+
+    acknowledgement = b"\x01"  # section 3.2.3
+
+    def __init__(self, name: str, credentials: Credentials, nonce: str | None = None) -> None:
+        super().__init__(name, credentials)
+        self._host = _octets(name, "host name", credentials.host, self.unfit)
+        self._port = credentials.port
+
+    def initial(self) -> bytes:
+        user = self._user.replace(b"=", b"=3D").replace(b",", b"=2C")  # RFC 5801 section 4, saslname
+        fields = [b"n,a=" + user + b","]
+        if self._host:
+            fields.append(b"host=" + self._host)
+        if self._port:
+            fields.append(b"port=%d" % self._port)
+        return b"\x01".join([*fields, b"auth=Bearer " + self._secret, b"", b""])
+
+
+class Scram(Mechanism):
+    """SCRAM-SHA-1, SCRAM-SHA-256 and their -PLUS forms (RFC 5802, RFC 7677).
+
+    scramp does the arithmetic, SASLprep, and the check of the server's signature.
+    """
+
+    def __init__(self, name: str, credentials: Credentials, nonce: str | None = None) -> None:
+        super().__init__(name, credentials)
+        if name.endswith("-PLUS") and credentials.channel_binding is None:
+            raise self._failure("there is no TLS channel to bind the login to")
+        self._nonce = _random_nonce() if nonce is None else nonce
+        self._verified = False
+        with self._trouble("it does not work with this user name, password or channel"):
+            self._client = _scram_client(name, credentials, self._nonce)
+            self._client_first: str = self._client.get_client_first()
+
+    def steps(self) -> tuple[Callable[[bytes], bytes], ...]:
+        return (self._client_final, self._verify)
+
+    def initial(self) -> bytes:
+        return self._client_first.encode()
+
+    def finish(self) -> None:
+        if not self._verified:
+            raise self._failure("the server took the login without a proof that it knows the password")
+
+    def _client_final(self, challenge: bytes) -> bytes:
+        server_first = self._message(challenge)
+        self._check(server_first)
+        with self._trouble("the server's first message is wrong"):
+            self._client.set_server_first(server_first)
+            client_final: str = self._client.get_client_final()
+        return client_final.encode()
+
+    def _verify(self, challenge: bytes) -> bytes:
+        server_final = self._message(challenge)
+        with self._trouble("the server does not prove that it knows the password"):
+            self._client.set_server_final(server_final)
+        self._verified = True
+        return b""
+
+    def _message(self, challenge: bytes) -> str:
+        """Decode a server's message, and raise the error that it may be."""
+        try:
+            message = challenge.decode()
+        except UnicodeDecodeError as error:
+            raise self._failure("the server's message is not UTF-8") from error
+        if message.startswith("e="):
+            raise self._failure(f"the server says {printable(message[2:])}")
+        return message
+
+    def _check(self, server_first: str) -> None:
+        """Refuse a foreign nonce and a hostile iteration count while nothing is computed yet."""
+        match = SERVER_FIRST.fullmatch(server_first)
+        if match is None:
+            raise self._failure("the server's first message is malformed")
+        nonce, count = match.groups()
+        if not nonce.startswith(self._nonce) or nonce == self._nonce:
+            raise self._failure("the server's nonce does not continue ours")
+        # Seven digits hold the maximum; int() takes no more than 4300.
+        if len(count) > 7 or not MIN_ITERATIONS <= int(count) <= MAX_ITERATIONS:
+            raise self._failure(
+                f"the server asks for {printable(count, 20)} iterations, "
+                f"outside of {MIN_ITERATIONS} to {MAX_ITERATIONS}"
+            )
+
+    @contextmanager
+    def _trouble(self, what: str) -> Iterator[None]:
+        from scramp import ScramException
+
+        try:
+            yield
+        except ScramException as error:
+            raise self._failure(f"{what} ({printable(error.args[0])})") from error
+
+
+MECHANISM_CLASSES: dict[str, type[Mechanism]] = {
+    "SCRAM-SHA-256-PLUS": Scram,
+    "SCRAM-SHA-256": Scram,
+    "SCRAM-SHA-1-PLUS": Scram,
+    "SCRAM-SHA-1": Scram,
+    "PLAIN": Plain,
+    "LOGIN": Login,
+    "CRAM-MD5": CramMD5,
+    "XOAUTH2": XOAuth2,
+    "OAUTHBEARER": OAuthBearer,
+    "EXTERNAL": External,
+}
+MECHANISMS = tuple(MECHANISM_CLASSES)
+
+
+def mechanism(name: str, credentials: Credentials, *, nonce: str | None = None) -> Mechanism:
+    """Return a fresh exchange of the mechanism ``name``, whose case does not count.
+
+    ``nonce`` is SCRAM's, printable ASCII without comma; without it there is a random one. Raise
+    MechanismFailed where the mechanism is unknown, or cannot carry these credentials.
+    """
+    known = MECHANISM_CLASSES.get(name.upper())
+    if known is None:
+        raise MechanismFailed(f"there is no mechanism {printable(name)} here, only {', '.join(MECHANISMS)}")
+    return known(name.upper(), credentials, nonce)
+
+
+def strongest(offered: Iterable[str], *, channel_binding: bool) -> str | None:
+    """Return the strongest of the mechanisms offered, or None; all others serve only where asked for."""
+    names = {name.upper() for name in offered}
+    usable = (name for name in STRENGTH if channel_binding or not name.endswith("-PLUS"))
+    return next((name for name in usable if name in names), None)
+
+
+def apop_digest(challenge: bytes, secret: str) -> str:
+    """Return the hexadecimal digest that answers a greeting's ``challenge``, ``<`` and ``>`` included.
+
+    RFC 1939 section 7. Raise MechanismFailed where the secret has a NUL or is no Unicode text.
+    """
+    return _md5(challenge + _octets("APOP", "secret", secret, NO_NUL)).hexdigest()
+
+
+def encode(response: bytes) -> bytes:
+    """Return a response as base64, which for an empty one is an empty line (RFC 5034 section 4)."""
+    return base64.b64encode(response)
+
+
+def encode_initial(response: bytes) -> bytes:
+    """Return an initial response as the argument of AUTH, where ``=`` stands for an empty one."""
+    return encode(response) or b"="
+
+
+def decode(challenge: bytes) -> bytes:
+    """Return the octets of a base64 challenge; raise MechanismFailed where it is none."""
+    try:
+        return base64.b64decode(challenge, validate=True)
+    except ValueError as error:
+        raise MechanismFailed("the server's challenge is not base64") from error
+
+
+def _octets(name: str, what: str, text: str, unfit: re.Pattern[str]) -> bytes:
+    if unfit.search(text):
+        raise MechanismFailed(f"{name} cannot carry the {what}: it has a control character or is no UTF-8")
+    return text.encode()
+
+
+def _error_words(challenge: bytes) -> str:
+    """Return the fields of an OAuth error challenge (RFC 7628 section 3.2.2), or all of it if it is none."""
+    import json
+
+    text = challenge.decode(errors="backslashreplace")
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError):  # eight kilobytes of "[" are nested too deeply
+        return text
+    if not isinstance(fields, dict):
+        return text
+    return (
+        ", ".join(f"{key}: {value}" for key, value in fields.items() if isinstance(value, str | int)) or text
+    )
+
+
+def _random_nonce() -> str:
+    import secrets
+
+    return secrets.token_urlsafe(24)  # base64url has no comma, which alone a nonce may not contain
+
+
+def _scram_client(name: str, credentials: Credentials, nonce: str) -> ScramClient:
+    from scramp import ScramClient
+
+    binding = credentials.channel_binding
+    if binding is None or binding[0] != "tls-exporter":
+        return ScramClient([name], credentials.user, credentials.secret, binding, nonce)
+    # scramp 1.5 refuses this type by name, as Python's ssl cannot export its octets (RFC 9266). To SCRAM
+    # they are like any other's: only the name in the GS2 header has to be the right one.
+    stand_in = ("tls-unique", binding[1])
+    client = ScramClient([name], credentials.user, credentials.secret, stand_in, nonce)
+    client.cb.name.cb_name = "tls-exporter"
+    return client

@@ -1,0 +1,188 @@
+"""TLS: how contexts are made, and what a session and a certificate look like.
+
+One function makes every verifying context, for implicit TLS and STLS alike (a check that is
+made on one way and not on the other: CVE-2021-26911). There is no option to switch the
+verification off; a fingerprint takes the chain's place and is compared before an octet is sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pop3fetch.errors import CertificateError, ConfigurationError, TLSError
+
+
+@dataclass(frozen=True, slots=True)
+class TLSOptions:
+    """What the user chose: file names in PEM, the fingerprint as 64 hexadecimal digits."""
+
+    ca_file: str | None = None
+    fingerprint: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate, for people to read; ``expires`` in seconds since the epoch."""
+
+    subject: str
+    names: tuple[str, ...]
+    issuer: str
+    expires: float | None
+    fingerprint: str
+
+    def __str__(self) -> str:
+        names = f", names {' '.join(self.names[:8])}" if self.names else ""
+        expiry = f", expires {_day(self.expires)}" if self.expires is not None else ""
+        return f"{self.subject}{names}, issued by {self.issuer}{expiry}, SHA-256 {self.fingerprint}"
+
+
+@dataclass(frozen=True, slots=True)
+class TLSSession:
+    """The protocol version, the cipher and the server's certificate of a TLS session."""
+
+    version: str
+    cipher: str
+    certificate: Certificate
+
+
+def client_context(options: TLSOptions) -> ssl.SSLContext:
+    """Return the context for all connections: TLS 1.2 at least, verified (RFC 8314 section 4.1).
+
+    Raises ConfigurationError where a file cannot be used.
+    """
+    try:
+        if options.fingerprint:
+            context = unverified_context()
+        else:
+            context = ssl.create_default_context(cafile=options.ca_file)
+            context.hostname_checks_common_name = False  # RFC 6125 section 6.4.4
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if options.client_cert:
+            context.load_cert_chain(options.client_cert, options.client_key)
+    except (OSError, ssl.SSLError) as error:
+        file = options.ca_file if not options.client_cert else options.client_cert
+        raise ConfigurationError(file or "the certificates", error.strerror or str(error)) from error
+    return context
+
+
+def unverified_context() -> ssl.SSLContext:
+    """Return a context that verifies nothing: to pin, or to look at a refused certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def check_fingerprint(tls: ssl.SSLSocket, expected: str, host: str) -> None:
+    """Compare the certificate with the pinned one; a mismatch fails whoever vouches for it."""
+    actual = fingerprint_of(peer_der(tls))
+    if not hmac.compare_digest(actual, expected.lower()):
+        raise CertificateError(host, "its fingerprint is another", str(describe(tls)), actual)
+
+
+def fingerprint_of(der: bytes) -> str:
+    """Return the SHA-256 digest of a certificate as 64 hexadecimal digits."""
+    return hashlib.sha256(der).hexdigest()
+
+
+def peer_der(tls: ssl.SSLSocket) -> bytes:
+    """Return the server's certificate in DER."""
+    return tls.getpeercert(binary_form=True) or b""
+
+
+def describe(tls: ssl.SSLSocket) -> Certificate:
+    """Return the server's certificate for people to read, verified or not."""
+    der = peer_der(tls)
+    decoded = tls.getpeercert()
+    return _from_mapping(decoded, der) if decoded else _from_der(der)
+
+
+def session_of(tls: ssl.SSLSocket) -> TLSSession:
+    """Return what ``caps -v`` shows of a TLS session."""
+    cipher = tls.cipher()
+    return TLSSession(tls.version() or "", cipher[0] if cipher else "", describe(tls))
+
+
+def handshake_error(host: str, error: ssl.SSLError) -> TLSError:
+    """Return our error for a failed handshake, with a hint where the cause is a common one."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return CertificateError(host, error.verify_message.rstrip("."))
+    reason = (error.reason or str(error)).replace("_", " ").lower()
+    if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"):
+        reason += ": this port seems not to speak TLS; try --tls starttls (port 110)"
+    if isinstance(error, ssl.SSLEOFError):
+        reason = "the server hung up in the handshake"
+    return TLSError(host, reason)
+
+
+def channel_binding(tls: ssl.SSLSocket) -> tuple[str, bytes] | None:
+    """Return the channel binding type and data that this session allows (RFC 5929 section 4).
+
+    ``tls-exporter`` (RFC 9266) is used where the ssl module can export keys; older Pythons
+    bind to the server's certificate, which TLS 1.2 and 1.3 allow alike.
+    """
+    export = getattr(tls, "export_keying_material", None)
+    if tls.version() == "TLSv1.3" and export is not None:
+        return "tls-exporter", export("EXPORTER-Channel-Binding", 32, b"")
+    der = peer_der(tls)
+    return ("tls-server-end-point", hashlib.new(_end_point_hash(der), der).digest()) if der else None
+
+
+def _end_point_hash(der: bytes) -> str:
+    # RFC 5929 section 4.1: the signature's own hash, where MD5 and SHA-1 become SHA-256.
+    from cryptography import x509
+
+    algorithm = x509.load_der_x509_certificate(der).signature_hash_algorithm
+    name = algorithm.name if algorithm else "sha256"
+    return "sha256" if name in ("md5", "sha1") else name
+
+
+def _from_mapping(decoded: Mapping[str, object], der: bytes) -> Certificate:
+    names = tuple(value for kind, value in _pairs(decoded.get("subjectAltName")))
+    expires = decoded.get("notAfter")
+    return Certificate(
+        _distinguished(decoded.get("subject")),
+        names,
+        _distinguished(decoded.get("issuer")),
+        ssl.cert_time_to_seconds(expires) if isinstance(expires, str) else None,
+        fingerprint_of(der),
+    )
+
+
+def _from_der(der: bytes) -> Certificate:
+    from cryptography import x509  # slow to import: only where the ssl module decodes nothing
+
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        try:
+            extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+            names = tuple(str(name.value) for name in extension.value)
+        except x509.ExtensionNotFound:
+            names = ()
+        subject, issuer = certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
+        expires = certificate.not_valid_after_utc.timestamp()
+    except ValueError:  # not decodable: a fingerprint is all there is to say
+        return Certificate("an unreadable certificate", (), "nobody", None, fingerprint_of(der))
+    return Certificate(subject, names, issuer, expires, fingerprint_of(der))
+
+
+def _pairs(value: object) -> tuple[tuple[str, str], ...]:
+    return value if isinstance(value, tuple) else ()
+
+
+def _distinguished(value: object) -> str:
+    parts = value if isinstance(value, tuple) else ()
+    return ",".join(f"{key}={text}" for part in parts for key, text in part) or "nobody"
+
+
+def _day(seconds: float) -> str:
+    import time
+
+    return time.strftime("%Y-%m-%d", time.gmtime(seconds))

@@ -1,0 +1,77 @@
+"""The trace of ``-vv``: what was said on the line, secrets blotted out.
+
+The table of commands says which argument is secret. What the server says is searched for the
+secret as well: servers repeat what they were sent, in clear text or in base64.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+
+from pop3fetch.pop3.machine import Challenge, Command, Content, End, Event, Greeting, Reply
+from pop3fetch.pop3.wire import StatusLine
+
+BLOT = b"(secret)"
+
+
+class Trace:
+    """Tell ``sink`` each line said, with a mark: ``>`` ours, ``<`` the server's, ``=`` our own notes."""
+
+    def __init__(self, sink: Callable[[str, bytes], None] | None = None) -> None:
+        self._sink = sink
+        self._secrets: list[bytes] = []
+        self._content = 0
+
+    @property
+    def active(self) -> bool:
+        return self._sink is not None
+
+    def keep_secret(self, *secrets: str | bytes) -> None:
+        """Blot ``secrets`` out of whatever is shown from now on, also in base64 and hexadecimal."""
+        for secret in secrets:
+            octets = secret if isinstance(secret, bytes) else secret.encode("utf-8", "surrogateescape")
+            if octets:
+                self._secrets += [octets, base64.b64encode(octets), octets.hex().encode()]
+        self._secrets.sort(key=len, reverse=True)
+
+    def sent(self, line: bytes, command: Command | None) -> None:
+        words = line.rstrip(b"\r\n").split(b" ")
+        if command and command.secret is not None:
+            words[command.secret + 1 :] = [BLOT] * (len(words) > command.secret + 1)
+        self._show(">", b" ".join(words))
+
+    def secret_sent(self) -> None:
+        self._show(">", BLOT)
+
+    def note(self, text: str) -> None:
+        self._show("=", text.encode())
+
+    def event(self, event: Event) -> None:
+        match event:
+            case Greeting(text=text):
+                self._show("<", b"+OK " + text)
+            case Reply(status=status):
+                self._show("<", _spelled(status))
+            case Challenge():
+                # A challenge may hold what a guess at the password can be tried on.
+                self._show("<", b"+ (challenge)")
+            case Content(octets=octets):
+                self._content += len(octets)
+            case End():
+                self._show("<", b"(%d octets)" % self._content)
+                self._content = 0
+
+    def blot(self, octets: bytes) -> bytes:
+        """Return ``octets`` without the secrets that were made known."""
+        for secret in self._secrets:
+            octets = octets.replace(secret, BLOT)
+        return octets
+
+    def _show(self, mark: str, octets: bytes) -> None:
+        if self._sink:
+            self._sink(mark, self.blot(octets))
+
+
+def _spelled(status: StatusLine) -> bytes:
+    return ((b"+OK " if status.ok else b"-ERR ") + status.text).rstrip(b" ")

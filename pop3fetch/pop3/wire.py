@@ -1,0 +1,196 @@
+"""The octets of POP3: command lines, status lines, the greeting, and multi-line ends.
+
+Pure functions and one small reader; what a reply *means* is the business of ``machine``
+(which reply is awaited) and ``replies`` (the grammar of each list).
+
+How content passes. A multi-line reply ends with CRLF . CRLF and with nothing else, and a line
+that begins with a dot has one more put before it (RFC 1939 section 3). The first line of the
+content follows the CRLF of the status line, so an empty content ends with the same five octets.
+:class:`ContentReader` therefore scans from the status line's own CRLF on, in blocks and not in
+lines: one search per block finds neither dot nor end in most blocks, and such a block passes as
+it is. What could be the beginning of CRLF . CRLF at the end of the octets read so far is held
+back. So a block never parts a line end, and whoever changes line ends may do so block by block.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from pop3fetch.errors import InvalidArgument, LineTooLong, NotPOP3Server, ProtocolViolation
+
+COMMAND_LIMIT = 255  # octets with CRLF (RFC 2449 section 4)
+LINE_LIMIT = 8192  # RFC 2449 allows 512; real servers have sent 4096 and more in an -ERR
+
+CRLF = b"\r\n"
+LF = b"\n"
+
+# RFC 1939 section 7 wants a msg-id of RFC 822. Anything looser lets a hostile server choose
+# challenges that collide under MD5 and give the secret away (CVE-2007-1558).
+_CHALLENGE = re.compile(rb"<[!-;=?A-~]{1,250}@[!-;=?A-~]{1,250}>")
+_KEYWORD = re.compile(r"[!-~]+")  # printable ASCII (RFC 1939 section 3)
+_RESPONSE_CODE = re.compile(rb"\[([!-Z^-~]{1,64})\]")
+_STATUS = re.compile(rb"(\+OK|-ERR)(?:[ \t]+(.*))?", re.IGNORECASE | re.DOTALL)
+
+_IMAP = "an IMAP server answers (POP3 is on port 995 or 110)"
+_SMTP = "an SMTP or FTP server answers (POP3 is on port 995 or 110)"
+_TLS = "it speaks TLS; use --tls implicit"
+_OTHER_PROTOCOLS = {
+    b"* OK": _IMAP,
+    b"* PREAUTH": _IMAP,
+    b"* BYE": _IMAP,
+    b"220": _SMTP,
+    b"554": _SMTP,
+    b"421": _SMTP,
+    b"HTTP/": "a web server answers",
+    b"\x15": _TLS,  # an alert
+    b"\x16": _TLS,  # a handshake
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StatusLine:
+    """The first line of a reply: ``ok``, and the text behind the status indicator."""
+
+    ok: bool
+    text: bytes
+
+    @property
+    def code(self) -> bytes | None:
+        """The response code without its brackets, or None (RFC 2449 section 8)."""
+        code = _RESPONSE_CODE.match(self.text)
+        return code[1] if code else None
+
+
+def command_line(name: str, *arguments: str | bytes | int) -> bytes:
+    """Return the octets of one command.
+
+    Raises InvalidArgument where an argument holds CR, LF or NUL, which would make it more
+    than one command, where it cannot be encoded, or where the line passes 255 octets.
+    """
+    if not _KEYWORD.fullmatch(name):  # which the error does not show: an argument may be in it
+        raise InvalidArgument("a command", "its name is not printable ASCII without spaces")
+    try:
+        line = b" ".join([name.encode("ascii"), *map(_argument, arguments)])
+    except UnicodeEncodeError:
+        raise InvalidArgument(name, "an argument holds half a surrogate pair") from None
+    if len(line) + len(CRLF) > COMMAND_LIMIT:
+        raise InvalidArgument(name, f"the line would be longer than {COMMAND_LIMIT} octets")
+    return _one_line(name, line)
+
+
+def response_line(response: bytes) -> bytes:
+    """Return the octets that answer a SASL challenge; ``response`` is base64 or ``*``.
+
+    They may pass the 255 octets of a command (RFC 5034 section 4). Raises InvalidArgument as
+    :func:`command_line` does.
+    """
+    return _one_line("a SASL response", response)
+
+
+def _argument(value: str | bytes | int) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
+
+
+def _one_line(name: str, line: bytes) -> bytes:
+    if any(octet in line for octet in (b"\r", b"\n", b"\0")):
+        raise InvalidArgument(name, "an argument holds CR, LF or NUL")
+    return line + CRLF
+
+
+def take_line(buffer: bytes, start: int, line_end: bytes) -> bytes | None:
+    """Return the line at ``start`` without its end, or None where it is not complete yet.
+
+    Raises LineTooLong past 8 KiB, and ProtocolViolation where a lone LF would end a line of
+    a server that ends its lines with CRLF.
+    """
+    end = buffer.find(LF, start, start + LINE_LIMIT)
+    if end < 0:
+        if len(buffer) - start >= LINE_LIMIT:
+            raise LineTooLong(f"a line is longer than {LINE_LIMIT} octets", buffer[start : start + 80])
+        return None
+    if line_end == LF:
+        return buffer[start:end].removesuffix(b"\r")
+    if buffer[end - 1 : end] != b"\r" or end == start:
+        raise ProtocolViolation("a bare LF ends a line", buffer[start:end])
+    return buffer[start : end - 1]
+
+
+def parse_status(line: bytes) -> StatusLine | None:
+    """Return the status line, or None where it is not one (RFC 1939 section 3)."""
+    status = _STATUS.fullmatch(line)
+    return StatusLine(status[1][:1] == b"+", status[2] or b"") if status else None
+
+
+def find_challenge(greeting: bytes) -> bytes | None:
+    """Return the APOP challenge, angle brackets included, where the greeting has a valid one."""
+    challenge = _CHALLENGE.search(greeting)
+    return challenge[0] if challenge else None
+
+
+def refuse_other_protocols(octets: bytes) -> None:
+    """Raise NotPOP3Server as soon as ``octets``, the first of a server, cannot begin a greeting.
+
+    No sooner, where they may still become the opening of a protocol that the error can name.
+    """
+    opening = octets[:4].upper()
+    if b"+OK".startswith(opening[:3]) or b"-ERR".startswith(opening):
+        return
+    if not any(other != octets and other.startswith(octets) for other in _OTHER_PROTOCOLS):
+        raise not_pop3(octets[:LINE_LIMIT].split(LF)[0])
+
+
+def not_pop3(line: bytes) -> NotPOP3Server:
+    """Return the error for a first line that is no greeting, naming the protocol where known."""
+    named = (what for opening, what in _OTHER_PROTOCOLS.items() if line.startswith(opening))
+    return NotPOP3Server(next(named, "its greeting is not +OK"), line.rstrip(b"\r\n"))
+
+
+def with_lf(block: bytes) -> bytes:
+    """Return a block of content with LF for each CRLF; nothing else changes."""
+    # Half again as fast as replace(), which looks for each CRLF anew.
+    return b"\n".join(block.split(CRLF))
+
+
+class ContentReader:
+    """Take the content of one multi-line reply from a buffer, block by block.
+
+    ``line_end`` is CRLF, or LF for a server whose greeting ended with a bare LF.
+    """
+
+    __slots__ = ("_dot", "_skip", "_terminator", "ended", "position")
+
+    def __init__(self, line_end: bytes, position: int) -> None:
+        """Begin at ``position``, where the status line's own line end stands."""
+        self._dot = line_end + b"."
+        self._terminator = self._dot + line_end
+        self._skip = len(line_end)
+        self.position = position
+        self.ended = False
+
+    def read(self, buffer: bytes) -> bytes:
+        """Return what of ``buffer`` is content for certain, unstuffed, and move on behind it."""
+        start = self.position
+        first_dot = buffer.find(self._dot, start)
+        end = buffer.find(self._terminator, first_dot) if first_dot >= 0 else -1
+        if end >= 0:
+            stop = end + len(self._dot) - 1
+            self.position = end + len(self._terminator)
+            self.ended = True
+        else:
+            self.position = stop = len(buffer) - self._held_back(buffer, start)
+        return self._unstuffed(buffer, start, stop, first_dot)
+
+    def _unstuffed(self, buffer: bytes, start: int, stop: int, first_dot: int) -> bytes:
+        if stop <= start:
+            return b""
+        skip, self._skip = self._skip, 0
+        if 0 <= first_dot < stop:
+            return buffer[start:stop].replace(self._dot, self._dot[:-1])[skip:]
+        return buffer[start + skip : stop]
+
+    def _held_back(self, buffer: bytes, start: int) -> int:
+        for length in range(min(len(self._terminator) - 1, len(buffer) - start), 0, -1):
+            if buffer.endswith(self._terminator[:length]):
+                return length
+        return 0

@@ -1,0 +1,69 @@
+"""The real command in a process of its own, in an environment as bare as cron's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+PATIENCE = 60.0  # seconds that a command may take
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended, and all it wrote."""
+
+    status: int
+    out: bytes
+    err: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Runs ``pop3fetch`` with ``home`` as home; ``environment`` is all that it inherits besides PATH."""
+
+    home: Path
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"PATH": os.environ.get("PATH", os.defpath), **homely(self.home)}
+
+    def __call__(
+        self,
+        *arguments: str | Path,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+        timeout: float = PATIENCE,
+    ) -> Ended:
+        """Run the command with ``arguments``; ``env`` is added to its environment."""
+        ended = subprocess.run(
+            self.command(*arguments),
+            cwd=self.folder,
+            env={**self.environment, **(env or {})},
+            input=stdin,
+            capture_output=True,
+            timeout=timeout,
+            start_new_session=True,  # no controlling terminal, where a password could be asked for
+        )
+        return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+    def command(self, *arguments: str | Path) -> list[str]:
+        """Return the words that start ``pop3fetch`` with ``arguments``."""
+        return [sys.executable, "-m", "pop3fetch", *map(str, arguments)]
+
+
+def homely(home: Path) -> dict[str, str]:
+    """Return the variables that make ``home``, not the tester's own, the place of all files and secrets."""
+    return {
+        "HOME": str(home),
+        "XDG_CONFIG_HOME": str(home / ".config"),
+        "XDG_DATA_HOME": str(home / ".local/share"),
+        "XDG_STATE_HOME": str(home / ".local/state"),
+        "XDG_CACHE_HOME": str(home / ".cache"),
+        "XDG_RUNTIME_DIR": str(home / ".run"),
+        "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
+    }

@@ -1,0 +1,142 @@
+"""What every test gets: a home of its own and no network but loopback; and the servers it may ask for."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from tests import certificates
+from tests.command import Run, homely
+from tests.dovecot import Dovecot, missing
+from tests.server import ScriptedServer, StartServer
+
+DOVECOT_IS_REQUIRED = bool(os.environ.get("CI") or os.environ.get("POP3FETCH_REQUIRE_DOVECOT"))
+OF_THE_TERMINAL = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark all tests that use a real Dovecot, so that ``-m 'not dovecot'`` leaves them out."""
+    for item in items:
+        if "running_dovecot" in getattr(item, "fixturenames", ()):
+            item.add_marker("dovecot")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a fresh home that nothing of the tester's own configuration reaches."""
+    home = tmp_path_factory.mktemp("home")
+    for name in os.environ:
+        if name.startswith("POP3FETCH_") or name in OF_THE_TERMINAL:
+            monkeypatch.delenv(name)
+    for name, value in {**homely(home), "TERM": "dumb"}.items():
+        monkeypatch.setenv(name, value)
+    return home
+
+
+@pytest.fixture(autouse=True)
+def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail the test that connects to anything but this machine."""
+    connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
+
+    def guarded_connect(self: socket.socket, address: Any) -> None:
+        _refuse_elsewhere(self, address)
+        connect(self, address)
+
+    def guarded_connect_ex(self: socket.socket, address: Any) -> int:
+        _refuse_elsewhere(self, address)
+        return connect_ex(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded_connect)
+    monkeypatch.setattr(socket.socket, "connect_ex", guarded_connect_ex)
+
+
+def _refuse_elsewhere(endpoint: socket.socket, address: Any) -> None:
+    is_network = endpoint.family in (socket.AF_INET, socket.AF_INET6)
+    if is_network and not _is_loopback(address[0]):
+        pytest.fail(f"a test would connect to {address}")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@pytest.fixture
+def run(home: Path, tmp_path: Path) -> Run:
+    """Run the real command in a process of its own, in ``tmp_path``."""
+    return Run(home, tmp_path)
+
+
+@pytest.fixture
+def maildir(tmp_path: Path) -> Path:
+    """Return where a maildir may be made."""
+    return tmp_path / "Maildir"
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """Return the authority that tests trust."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def unknown_authority() -> trustme.CA:
+    """Return an authority that nobody trusts."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file (PEM) for ``--ca-file``."""
+    path = tmp_path_factory.mktemp("authority") / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def server_context(authority: trustme.CA) -> ssl.SSLContext:
+    """Return the TLS context of a server that is what it says, for all names of loopback."""
+    return certificates.server_context(authority)
+
+
+@pytest.fixture
+def server(server_context: ssl.SSLContext) -> Iterator[StartServer]:
+    """Start scripted servers; they stop, and raise what their scripts found, when the test ends."""
+    with ExitStack() as servers:
+
+        def start(*scripts: Any, **options: Any) -> ScriptedServer:
+            options.setdefault("context", server_context)
+            return servers.enter_context(ScriptedServer(*scripts, **options))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def running_dovecot(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dovecot]:
+    """Run one Dovecot for all tests; where it is required, its absence is a failure."""
+    reason = missing()
+    if reason and DOVECOT_IS_REQUIRED:
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
+    with Dovecot.start(tmp_path_factory.mktemp("dovecot"), ca=authority) as dovecot:
+        yield dovecot
+
+
+@pytest.fixture
+def dovecot(running_dovecot: Dovecot) -> Dovecot:
+    """Return the real server, its maildrops empty; its certificate is by ``authority``."""
+    for user in running_dovecot.users:
+        running_dovecot.clear(user)
+    return running_dovecot

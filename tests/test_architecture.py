@@ -1,0 +1,254 @@
+"""The package is built as planned: who may import whom, one home for each foreign library, sizes.
+
+A new module without a place in these tables fails here: decide first where it belongs.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from graphlib import TopologicalSorter
+from pathlib import Path
+from statistics import median, quantiles
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "pop3fetch"
+
+VALUES = {"errors", "printable", "headers", "messages"}
+LOWER = {*VALUES, "pop3", "delivery", "record", "account"}
+PARTS_OF_FETCH = {"batch", "plan", "recall", "reporter", "survey"}
+
+# A room is a module or a folder of them; what it may import besides its own.
+ROOMS: dict[str, set[str]] = {
+    "printable": set(),
+    "errors": {"printable"},
+    "headers": {"errors", "printable"},
+    "messages": {"errors", "printable", "headers"},
+    "pop3": {"errors", "printable"},
+    "delivery": VALUES,
+    "record": {*VALUES, "delivery"},
+    "account": {"errors", "printable"},
+    "reporter": VALUES,
+    "batch": {*VALUES, "delivery"},
+    "plan": VALUES,
+    "survey": {*VALUES, "pop3", "reporter"},
+    "recall": {*VALUES, "pop3", "record", "plan", "reporter", "survey"},
+    "fetch": {*LOWER, *PARTS_OF_FETCH},
+    "demo": {"errors", "messages"},
+    "cli": {*LOWER, *PARTS_OF_FETCH, "fetch", "demo", "__init__"},
+    "__main__": {"cli"},
+    "__init__": {"pop3"},
+}
+
+# The only modules that may import what is not ours, or reaches the world outside.
+HOMES: dict[str, tuple[str, ...]] = {
+    "click": ("cli/*",),
+    "cryptography": ("pop3/tls.py",),
+    "keyring": ("account/credentials.py",),
+    "platformdirs": ("account/config.py",),
+    "rich": ("cli/output*", "cli/terminal*"),
+    "scramp": ("pop3/sasl.py",),
+    "socket": ("pop3/transport.py", "pop3/dial.py", "demo.py"),
+    "socketserver": ("demo.py",),
+    "sqlite3": ("record.py", "record/*"),
+    "ssl": ("pop3/transport.py", "pop3/tls.py", "demo.py"),
+    "subprocess": ("delivery/program.py", "account/password_command.py"),
+    "tomllib": ("account/config.py",),
+}
+
+# What is testable without network, clock or disk, and is to stay so.
+PURE = {
+    "errors.py", "headers.py", "messages.py", "plan.py", "printable.py",
+    "pop3/login.py", "pop3/machine.py", "pop3/replies.py", "pop3/sasl.py", "pop3/trace.py", "pop3/wire.py",
+}  # fmt: skip
+IMPURE = {
+    "io", "os", "pathlib", "select", "selectors", "shutil", "signal", "socket", "sqlite3", "ssl",
+    "subprocess", "tempfile", "threading", "time",
+}  # fmt: skip
+
+LONGEST_FUNCTION = 60
+LONG_FUNCTION = 30  # nine of ten are shorter
+MEDIAN_FUNCTION = 10
+LONGEST_MODULE = 500
+MOST_POSITIONAL = 5
+MOST_KEYWORDS = 10
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True)
+class Module:
+    """One file of the package, by its path in it."""
+
+    path: str
+    source: str
+    tree: ast.Module
+
+    @property
+    def room(self) -> str:
+        return self.path.removesuffix(".py").partition("/")[0]
+
+    def imports(self) -> set[str]:
+        """Return the full names of all that is imported, types included."""
+        return {name for node in ast.walk(self.tree) for name in _imported(node)}
+
+    def imports_at_run_time(self) -> set[str]:
+        """Return the names of the modules, at the top, that are imported not for their types alone."""
+        names = {name for node in _at_run_time(self.tree) for name in _imported(node)}
+        return {name.partition(".")[0] for name in names}
+
+    def rooms_imported(self) -> set[str]:
+        """Return the other rooms that it knows of."""
+        names = {name.partition(".")[2] for name in self.imports() if name.startswith("pop3fetch.")}
+        rooms = {name.partition(".")[0] for name in names}
+        return {room if room in ROOMS else "__init__" for room in rooms} - {self.room}
+
+    def functions(self) -> Iterator[Function]:
+        return (node for node in ast.walk(self.tree) if isinstance(node, Function))
+
+
+def _imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    return []
+
+
+def _at_run_time(node: ast.AST) -> Iterator[ast.AST]:
+    yield node
+    only_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    for child in ast.iter_child_nodes(node) if not only_types else ():
+        yield from _at_run_time(child)
+
+
+def _length(function: Function) -> int:
+    """Return how many lines it has from ``def`` to its end, its docstring left out."""
+    first, end = function.body[0], function.end_lineno or 0
+    docstring = (first.end_lineno or 0) - first.lineno + 1 if ast.get_docstring(function) else 0
+    return end - function.lineno + 1 - docstring
+
+
+def _named(module: Module, function: Function) -> str:
+    return f"{module.path}: {function.name}"
+
+
+def _read() -> list[Module]:
+    sources = {path: path.read_text("utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
+    return [
+        Module(path.relative_to(PACKAGE).as_posix(), source, ast.parse(source))
+        for path, source in sources.items()
+    ]
+
+
+MODULES = _read()
+FUNCTIONS = [(module, function) for module in MODULES for function in module.functions()]
+
+
+def _inside(module: Module, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch(module.path, pattern) for pattern in patterns)
+
+
+def test_every_module_has_a_room() -> None:
+    assert {module.room for module in MODULES} <= ROOMS.keys()
+
+
+def test_the_rooms_have_an_order() -> None:
+    assert list(TopologicalSorter(ROOMS).static_order())  # raises CycleError
+
+
+def test_rooms_import_only_what_they_may() -> None:
+    wrong = {module.path: module.rooms_imported() - ROOMS.get(module.room, set()) for module in MODULES}
+    assert {path: rooms for path, rooms in wrong.items() if rooms} == {}
+
+
+def test_no_import_is_relative() -> None:
+    relative = [
+        module.path
+        for module in MODULES
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert relative == []
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_a_library_is_imported_only_at_home(library: str) -> None:
+    users = [module for module in MODULES if library in module.imports_at_run_time()]
+    assert [module.path for module in users if not _inside(module, HOMES[library])] == []
+
+
+def test_every_foreign_library_has_a_home() -> None:
+    known = {"pop3fetch", *HOMES, *sys.stdlib_module_names}
+    foreign = {module.path: module.imports_at_run_time() - known for module in MODULES}
+    assert {path: libraries for path, libraries in foreign.items() if libraries} == {}
+
+
+def test_the_pure_modules_reach_nothing_outside() -> None:
+    reached = {
+        module.path: module.imports_at_run_time() & IMPURE for module in MODULES if module.path in PURE
+    }
+    assert {path: libraries for path, libraries in reached.items() if libraries} == {}
+
+
+def test_the_pure_modules_of_the_protocol_import_no_other_of_it() -> None:
+    pure = [module for module in MODULES if module.path in PURE]
+    names = {f"pop3fetch.{module.path.removesuffix('.py').replace('/', '.')}" for module in pure}
+    protocol = {module.path: _protocol_modules(module) - names for module in pure}
+    assert {path: others for path, others in protocol.items() if others} == {}
+
+
+def _protocol_modules(module: Module) -> set[str]:
+    names = (name for name in module.imports() if name.startswith("pop3fetch.pop3."))
+    return {".".join(name.split(".")[:3]) for name in names}
+
+
+def test_only_the_command_line_reads_the_environment() -> None:
+    readers = ("os.environ", "os.environb", "os.getenv", "os.getenvb", "os.path.expandvars")
+    assert _users_of(readers) == []
+
+
+def test_only_the_command_line_prints() -> None:
+    assert _users_of(("print", "input", "sys.stdin", "sys.stdout", "sys.stderr")) == []
+
+
+def _users_of(names: tuple[str, ...]) -> list[str]:
+    """Return the modules, outside the command line, that call or import one of ``names``."""
+    return [
+        f"{module.path}:{node.lineno}"
+        for module in MODULES
+        if module.room != "cli"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Name | ast.Attribute | ast.ImportFrom)
+        and (ast.unparse(node) in names or set(_imported(node)) & set(names))
+    ]
+
+
+def test_no_module_is_too_long() -> None:
+    lengths = {module.path: module.source.count("\n") for module in MODULES}
+    assert {path: length for path, length in lengths.items() if length > LONGEST_MODULE} == {}
+
+
+def test_no_function_is_too_long() -> None:
+    lengths = {_named(module, function): _length(function) for module, function in FUNCTIONS}
+    assert {name: length for name, length in lengths.items() if length > LONGEST_FUNCTION} == {}
+
+
+def test_most_functions_are_short() -> None:
+    lengths = [_length(function) for _, function in FUNCTIONS]
+    assert median(lengths) < MEDIAN_FUNCTION
+    assert quantiles(lengths, n=10)[-1] < LONG_FUNCTION
+
+
+def test_no_function_has_too_many_parameters() -> None:
+    wrong = []
+    for module, function in FUNCTIONS:
+        positional = [*function.args.posonlyargs, *function.args.args]
+        counted = [parameter for parameter in positional if parameter.arg not in ("self", "cls")]
+        if len(counted) > MOST_POSITIONAL or len(function.args.kwonlyargs) > MOST_KEYWORDS:
+            wrong.append(_named(module, function))
+    assert wrong == []

@@ -1,0 +1,289 @@
+"""The errors: the tree that is drawn is the tree that is, and no sentence can do harm."""
+
+from __future__ import annotations
+
+import builtins
+import dataclasses
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from pop3fetch import errors
+from pop3fetch.errors import (
+    AuthenticationError,
+    CertificateError,
+    CommandNotAllowed,
+    ConfigurationError,
+    ConnectionFailed,
+    ConnectionLost,
+    DeliveryError,
+    EmptyMessage,
+    GreetingRefused,
+    InsecureAuthenticationDisallowed,
+    InvalidArgument,
+    LineTooLong,
+    LoginRefused,
+    LoginTooSoon,
+    MalformedListing,
+    MechanismFailed,
+    MechanismNotOffered,
+    MessageNotFound,
+    NoPassword,
+    NotPOP3Server,
+    PipeliningBroken,
+    POP3Error,
+    ProtocolViolation,
+    RecordError,
+    RecordLocked,
+    ServerErrorResponse,
+    SessionEnded,
+    Status,
+    TimedOut,
+    TLSError,
+    TLSNotSupportedError,
+    UnknownHost,
+    UsageError,
+    status_of_code,
+)
+
+# The contract's table of exit statuses, by error.
+STATUSES: dict[int, set[type[POP3Error]]] = {
+    2: {InvalidArgument, UsageError},
+    65: {EmptyMessage, LineTooLong, MalformedListing},
+    66: {MessageNotFound},
+    68: {UnknownHost},
+    69: {ServerErrorResponse, GreetingRefused},
+    73: {DeliveryError},
+    75: {ConnectionFailed, ConnectionLost, LoginTooSoon, RecordLocked, TimedOut},
+    76: {
+        CertificateError,
+        CommandNotAllowed,
+        NotPOP3Server,
+        PipeliningBroken,
+        POP3Error,
+        ProtocolViolation,
+        SessionEnded,
+        TLSError,
+        TLSNotSupportedError,
+    },
+    77: {
+        AuthenticationError,
+        InsecureAuthenticationDisallowed,
+        LoginRefused,
+        MechanismFailed,
+        MechanismNotOffered,
+        NoPassword,
+    },
+    78: {ConfigurationError, RecordError},
+}
+
+# -- the tree --------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """A line of the tree on top of the module."""
+
+    name: str
+    parent: str
+    also: str
+
+
+def drawn_tree() -> Iterator[Drawn]:
+    """Yield the lines below the root, which are four columns deeper than their parents."""
+    line = re.compile(r"    (?P<branches>[│├└─ ]*)── (?P<name>\w+)(?P<note>.*)")
+    ancestors = ["POP3Error"]
+    for match in map(line.fullmatch, (errors.__doc__ or "").splitlines()):
+        if match:
+            del ancestors[len(match["branches"]) // 4 + 1 :]
+            also = re.search(r"; also (\w+)$", match["note"])
+            yield Drawn(match["name"], ancestors[-1], also[1] if also else "")
+            ancestors.append(match["name"])
+
+
+def class_tree(parent: type[POP3Error] = POP3Error) -> Iterator[type[POP3Error]]:
+    for child in parent.__subclasses__():
+        yield child
+        yield from class_tree(child)
+
+
+def test_the_drawn_tree_is_the_class_tree() -> None:
+    classes = [error for error in class_tree() if error.__module__ == errors.__name__]
+    built_in = [
+        [base.__name__ for base in error.__bases__ if hasattr(builtins, base.__name__)] for error in classes
+    ]
+    assert set(drawn_tree()) == {
+        Drawn(error.__name__, error.__bases__[0].__name__, "".join(also))
+        for error, also in zip(classes, built_in, strict=True)
+    }
+
+
+def test_no_error_of_ours_is_outside_the_tree() -> None:
+    exceptions = {
+        thing
+        for thing in vars(errors).values()
+        if isinstance(thing, type) and issubclass(thing, BaseException)
+    }
+    assert exceptions == {POP3Error, *class_tree()}
+
+
+# -- exit statuses -----------------------------------------------------------------------------------
+
+
+def hostile(error: type[POP3Error]) -> POP3Error:
+    """Return such an error, whose facts from outside hold all that a terminal obeys."""
+    if not dataclasses.is_dataclass(error):
+        return error()
+    return error(**{field.name: fact(field.name, str(field.type)) for field in dataclasses.fields(error)})
+
+
+# Said by us, in our own words. (``command`` has passed command_line(), which takes only keywords.)
+OURS = {
+    "what": "what",
+    "command": "RETR",
+    "during": "",
+    "state": "WAITING",
+    "why": "",
+    "hint": "",
+    "fingerprint": "0f",
+}
+POISON = "a\x1b[31m\x9b\r\n\t\0\x7f\u202e\u2028" + "x" * 5000
+
+
+def fact(name: str, kind: str) -> object:
+    foreign = {"str": POISON, "bytes": POISON.encode() + b"\xff", "bytes | None": None}
+    return OURS[name] if name in OURS and kind == "str" else foreign.get(kind, 7)
+
+
+EVERY_ERROR = pytest.mark.parametrize("error", [POP3Error, *class_tree()])
+
+
+@EVERY_ERROR
+def test_the_exit_status_of_an_error_is_the_contracts(error: type[POP3Error]) -> None:
+    [status] = [status for status, members in STATUSES.items() if error in members]
+    assert error.status == status
+    assert hostile(error).exit_status == status
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        (b"IN-USE", Status.TRY_LATER),
+        (b"in-use", Status.TRY_LATER),
+        (b"IN-USE/x", Status.TRY_LATER),
+        (b"LOGIN-DELAY", Status.TRY_LATER),
+        (b"SYS/TEMP", Status.TRY_LATER),
+        (b"Sys/Temp", Status.TRY_LATER),
+        (b"SYS/TEMP/x", Status.TRY_LATER),
+        (b"sys/temp/disk/full", Status.TRY_LATER),
+        (b"SYS/PERM", Status.NO_LOGIN),
+        (b"SYS/PERM/x", Status.NO_LOGIN),
+        (b"AUTH", Status.NO_LOGIN),
+        (b"AUTH/x", Status.NO_LOGIN),
+        (b"SYS", None),
+        (b"SYS/OTHER", None),
+        (b"SYS/TEMPORARY", None),
+        (b"IN-USED", None),
+        (b"/IN-USE", None),
+        (b"UTF8", None),
+        (b"", None),
+        (None, None),
+    ],
+)
+def test_a_response_code_decides_the_exit_status_of_a_refusal(
+    code: bytes | None, status: Status | None
+) -> None:
+    assert status_of_code(code) is status
+    assert ServerErrorResponse("RETR", b"no", code).exit_status == (status or 69)
+    assert GreetingRefused("the connection", b"no", code).exit_status == (status or 69)
+    assert LoginRefused("APOP", b"no", code, "alice").exit_status == (status or 77)
+
+
+# -- sentences ---------------------------------------------------------------------------------------
+
+
+@EVERY_ERROR
+def test_a_sentence_is_one_bounded_line_whatever_the_facts_are(error: type[POP3Error]) -> None:
+    sentence = str(hostile(error))
+    assert sentence.isprintable()
+    assert len(sentence) < 2000
+    assert sentence or error is POP3Error
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (ServerErrorResponse("RETR", b" no such message "), "the server refused RETR: no such message"),
+        (ServerErrorResponse("RETR", b""), "the server refused RETR: it gave no reason"),
+        (
+            GreetingRefused("the connection", b"[SYS/TEMP] disk full", b"SYS/TEMP"),
+            "the server does not serve us now: [SYS/TEMP] disk full",
+        ),
+        (
+            LoginRefused("APOP", b"[AUTH] no", b"AUTH", "alice"),
+            "the server refused the login of alice (APOP): [AUTH] no",
+        ),
+        (ProtocolViolation("what it did"), "the server broke the protocol: what it did"),
+        (ProtocolViolation("what it did", b"\x1b"), "the server broke the protocol: what it did: \\x1b"),
+        (NotPOP3Server("a web server answers"), "this is not a POP3 server: a web server answers"),
+        (
+            NotPOP3Server("a web server answers", b"HTTP/1.1 400"),
+            "this is not a POP3 server: a web server answers: HTTP/1.1 400",
+        ),
+        (ConnectionFailed("h", 995, "it is refused"), "cannot connect to h port 995: it is refused"),
+        (
+            ConnectionLost("h", "while the greeting was awaited"),
+            "lost the connection to h while the greeting was awaited: the server closed the connection",
+        ),
+        (TimedOut("h", "in RETR", 60.0), "h made no progress in 60 s in RETR"),
+        (TimedOut("h", "in RETR", 0.5, "try TLS"), "h made no progress in 0.5 s in RETR (try TLS)"),
+        (UnknownHost("h"), "cannot resolve the host name h"),
+        (UnknownHost("h", "no such name"), "cannot resolve the host name h: no such name"),
+        (TLSError("h", "an alert"), "TLS with h failed: an alert"),
+        (
+            TLSNotSupportedError("h", "it has no STLS"),
+            "h cannot start TLS: it has no STLS; try --tls implicit (port 995)",
+        ),
+        (CertificateError("h", "it is expired"), "the certificate of h does not verify: it is expired"),
+        (
+            CertificateError("h", "it is expired", "CN=h", "0f"),
+            "the certificate of h does not verify: it is expired [CN=h]; if this is the right server, "
+            "trust it with --tls-fingerprint 0f or its authority with --ca-file FILE",
+        ),
+        (NoPassword("no password: set one"), "no password: set one"),
+        (LoginTooSoon("work", 30), "work allows the next login in 30 s (LOGIN-DELAY)"),
+        (SessionEnded("QUIT was sent"), "the session is over: QUIT was sent"),
+        (CommandNotAllowed("RETR", "AUTHORIZATION"), "RETR is not allowed in the AUTHORIZATION state"),
+        (InvalidArgument("USER", "it is too long"), "cannot send USER: it is too long"),
+        (MessageNotFound("uid:x"), "there is no message uid:x on the server"),
+        (EmptyMessage(3), "message 3 came empty; it stays on the server"),
+        (DeliveryError("maildir:m", "No space left"), "cannot deliver to maildir:m: No space left"),
+        (RecordError("r", "it is no database"), "cannot use the record r: it is no database"),
+        (RecordLocked("r", ""), "another pop3fetch is at work on this account (r is locked)"),
+        (ConfigurationError("c: [x] y", "unknown key"), "c: [x] y: unknown key"),
+        (UsageError("no account"), "no account"),
+    ],
+)
+def test_an_error_says_what_happened_and_to_whom(error: POP3Error, sentence: str) -> None:
+    assert str(error) == sentence
+
+
+@pytest.mark.parametrize(
+    ("error", "caught_as"),
+    [
+        (ConnectionFailed, ConnectionError),
+        (ConnectionLost, ConnectionError),
+        (TimedOut, TimeoutError),
+        (UnknownHost, OSError),
+        (CertificateError, OSError),
+        (InvalidArgument, ValueError),
+        (MessageNotFound, LookupError),
+        (SessionEnded, RuntimeError),
+    ],
+)
+def test_a_python_programmer_catches_what_he_knows(
+    error: type[POP3Error], caught_as: type[Exception]
+) -> None:
+    with pytest.raises(caught_as):
+        raise hostile(error)

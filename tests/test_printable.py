@@ -1,0 +1,56 @@
+"""The one door between foreign text and a terminal."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pop3fetch.printable import LIMIT, printable
+
+
+@pytest.mark.parametrize(
+    ("foreign", "shown"),
+    [
+        (b"", ""),
+        ("", ""),
+        (b"2 messages", "2 messages"),
+        ("grüße, 日本語 ☃", "grüße, 日本語 ☃"),
+        ("grüße".encode(), "grüße"),
+        (b"gr\xfc\xdfe", "gr\\xfc\\xdfe"),
+        (b"\x1b[31mred", "\\x1b[31mred"),
+        (b"\x9b31m", "\\x9b31m"),
+        ("\x9b31m", "\\x9b31m"),  # C1 as a character
+        (b"\xc2\x9b31m", "\\x9b31m"),
+        (b"one\r\ntwo\tthree\0\x7f", "one\\r\\ntwo\\tthree\\x00\\x7f"),
+        ("over\u202eride", "over\\u202eride"),
+        ("zero\u200bwidth", "zero\\u200bwidth"),
+        ("line\u2028separator", "line\\u2028separator"),
+        ("no\u00a0break", "no\\xa0break"),
+        ("\U000e0001", "\\U000e0001"),
+        ("half \ud83d a pair", "half \\ud83d a pair"),
+        ("back\\slash [/x] :smile:", "back\\slash [/x] :smile:"),
+    ],
+)
+def test_what_is_not_printable_becomes_an_escape(foreign: bytes | str, shown: str) -> None:
+    assert printable(foreign) == shown
+
+
+def test_long_text_is_cut_after_it_was_made_printable() -> None:
+    assert printable("x" * LIMIT) == "x" * LIMIT
+    assert printable("x" * (LIMIT + 1)) == "x" * (LIMIT - 1) + "…"
+    assert printable(b"\x1b" * LIMIT) == ("\\x1b" * LIMIT)[: LIMIT - 1] + "…"
+    assert printable("abcdef", 5) == "abcd…"
+    assert printable("abcde", 5) == "abcde"
+
+
+def test_without_a_limit_nothing_is_cut() -> None:
+    assert printable("x" * 100_000, None) == "x" * 100_000
+
+
+@given(foreign=st.one_of(st.binary(), st.text(st.characters(codec=None))), limit=st.integers(1, 50))
+def test_nothing_else_comes_through(foreign: bytes | str, limit: int) -> None:
+    shown = printable(foreign, limit)
+    assert shown.isprintable()
+    assert len(shown) <= limit
+    assert printable(shown, limit) == shown

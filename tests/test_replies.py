@@ -1,0 +1,381 @@
+"""The grammar of STAT, LIST, UIDL and CAPA, and the limit of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pop3fetch.errors import LineTooLong, MalformedListing, Status
+from pop3fetch.pop3.replies import (
+    CAPABILITIES_LIMIT,
+    LISTING_LIMIT,
+    MESSAGES_LIMIT,
+    Capabilities,
+    CapabilityReader,
+    LineSplitter,
+    ListingReader,
+    parse_drop_listing,
+    parse_scan_line,
+    parse_unique_id_line,
+)
+from pop3fetch.pop3.wire import CRLF, LF, LINE_LIMIT
+from tests.octets import in_pieces
+
+LARGEST = 10**19 - 1
+NO_NUMBERS = [
+    b"",
+    b" ",
+    b"-1",
+    b"+1",
+    b"1_0",
+    b"0x1",
+    b"1.0",
+    b"1e3",
+    b"one",
+    b"10000000000000000000",  # 20 digits
+    "١".encode(),  # ARABIC-INDIC DIGIT ONE, which int() takes
+    b"\xb2",
+    b"1\0",
+    b"\x0b1",
+    b"1,",
+]
+
+# -- STAT ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "drop"),
+    [
+        (b"2 320", (2, 320)),
+        (b"0 0", (0, 0)),
+        (b"2   320", (2, 320)),
+        (b"2\t320", (2, 320)),
+        (b" 2 320 ", (2, 320)),
+        (b"2 320 octets, \xff and words", (2, 320)),
+        (b"002 0320", (2, 320)),
+        (b"2 9999999999999999999", (2, LARGEST)),
+    ],
+)
+def test_stat_names_messages_and_octets(text: bytes, drop: tuple[int, int]) -> None:
+    assert parse_drop_listing(text) == drop
+
+
+@pytest.mark.parametrize(
+    "text",
+    [*NO_NUMBERS, b"5", *(b"%b 1" % word for word in NO_NUMBERS), *(b"1 %b" % word for word in NO_NUMBERS)],
+)
+def test_stat_without_two_numbers_is_refused(text: bytes) -> None:
+    with pytest.raises(MalformedListing) as refused:
+        parse_drop_listing(text)
+    assert (refused.value.octets, refused.value.exit_status) == (text, Status.BAD_DATA)
+
+
+# -- lines of LIST and UIDL ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "scan"),
+    [
+        (b"1 120", (1, 120)),
+        (b"1 0", (1, 0)),
+        (b"  1    120  ", (1, 120)),
+        (b"\t1\t120", (1, 120)),
+        (b"1 120 and words behind", (1, 120)),
+        (b"1 120 \x1b\xff", (1, 120)),
+        (b"01 00120", (1, 120)),
+        (b"9999999999999999999 9999999999999999999", (LARGEST, LARGEST)),
+    ],
+)
+def test_a_scan_line_is_a_number_and_a_size(line: bytes, scan: tuple[int, int]) -> None:
+    assert parse_scan_line(line) == scan
+
+
+@pytest.mark.parametrize(
+    "line",
+    [*NO_NUMBERS, b"1", *(b"%b 1" % word for word in NO_NUMBERS), *(b"1 %b" % word for word in NO_NUMBERS)],
+)
+def test_another_scan_line_is_refused(line: bytes) -> None:
+    with pytest.raises(MalformedListing, match="LIST") as refused:
+        parse_scan_line(line)
+    assert refused.value.octets == line
+
+
+@pytest.mark.parametrize(
+    ("line", "entry"),
+    [
+        (b"1 whqtswO00WBw418f9t5JxYwZ", (1, b"whqtswO00WBw418f9t5JxYwZ")),
+        (b"1 !~", (1, b"!~")),
+        (b"1   several-spaces", (1, b"several-spaces")),
+        (b"\t1\ttabs\t", (1, b"tabs")),
+        (b"  1 spaces-around  ", (1, b"spaces-around")),
+        (b"1", (1, b"")),
+        (b"1 ", (1, b"")),
+        (b"1    ", (1, b"")),
+        (b"1 " + b"x" * 300, (1, b"x" * 300)),
+        (b"1 a b  c", (1, b"a b  c")),
+        (b"1 \xe9\xff\x80", (1, b"\xe9\xff\x80")),
+        (b"1 ../../etc/passwd", (1, b"../../etc/passwd")),
+        (b"1 UID", (1, b"UID")),
+        (b"1 uid", (1, b"uid")),
+        (b"9999999999999999999 x", (LARGEST, b"x")),
+    ],
+)
+def test_a_unique_id_is_all_behind_the_number(line: bytes, entry: tuple[int, bytes]) -> None:
+    assert parse_unique_id_line(line) == entry
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *NO_NUMBERS,
+        *(b"%b x" % word for word in NO_NUMBERS),
+        b"1x",
+        *(b"1 a%cb" % octet for octet in (*range(0x20), 0x7F)),
+        b"1 \x1b[31m",
+        b"1 \0",
+        b"1 a\r",
+        b"\r1 a",
+    ],
+)
+def test_another_line_of_uidl_is_refused(line: bytes) -> None:
+    with pytest.raises(MalformedListing, match="UIDL") as refused:
+        parse_unique_id_line(line)
+    assert refused.value.octets == line
+
+
+@pytest.mark.parametrize("parse", [parse_scan_line, parse_unique_id_line, parse_drop_listing])
+@pytest.mark.parametrize("middle", [b" ", b" a", b"\t "])
+def test_a_line_of_8_kib_that_fits_nowhere_is_refused_without_backtracking(
+    parse: Callable[[bytes], object], middle: bytes
+) -> None:
+    # A pattern that tries each way to share the spaces out needs 8192 ** 3 steps: an hour.
+    with pytest.raises(MalformedListing):
+        parse(b"1" + b" " * 4000 + middle * 2000 + b"\x01")
+
+
+# -- lines out of blocks ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("line_end", [CRLF, LF])
+@given(
+    lines=st.lists(st.sampled_from([b"", b"a", b"\r", b"a\rb", b"\0" * 9])),
+    rest=st.sampled_from([b"", b"a", b"ab"]),
+    sizes=st.lists(st.integers(1, 9), min_size=1),
+)
+def test_blocks_are_cut_into_lines(
+    line_end: bytes, lines: list[bytes], rest: bytes, sizes: list[int]
+) -> None:
+    splitter = LineSplitter(line_end)
+    read = []
+    for piece in in_pieces(line_end.join([*lines, rest]).replace(line_end, b"|"), sizes):
+        read += splitter.lines(piece.replace(b"|", line_end))  # as content comes: no line end is parted
+    assert read + splitter.rest() == lines + [rest] * bool(rest)
+
+
+class Block(bytes):
+    """A block that counts how often its octets are searched, and that is put to no other alone."""
+
+    searched = 0
+
+    def split(self, sep: Any = None, maxsplit: Any = -1) -> list[bytes]:
+        Block.searched += len(self)
+        return super().split(sep, maxsplit)
+
+    def __radd__(self, other: bytes) -> bytes:
+        raise AssertionError("the line so far is copied for each block")
+
+
+def test_a_line_in_very_many_blocks_is_searched_and_put_together_once() -> None:
+    splitter, blocks = LineSplitter(CRLF, limit=None), 128 * 1024
+    Block.searched = 0
+    for _ in range(blocks):
+        assert not splitter.lines(Block(b"x"))
+    assert splitter.lines(CRLF) == [b"x" * blocks]
+    assert Block.searched == blocks
+    assert splitter.rest() == []
+
+
+def test_a_line_of_a_list_may_have_8192_octets_and_no_more() -> None:
+    line = b"x" * LINE_LIMIT
+    assert LineSplitter(CRLF).lines(line + CRLF) == [line]
+    for blocks in (
+        [line + b"x"],
+        [line + b"x" + CRLF],
+        [b"x", line],
+        [b"a\r\nb", line],
+        [b"a\r\n", b"x" + line + CRLF],
+    ):
+        splitter = LineSplitter(CRLF)
+        with pytest.raises(LineTooLong) as refused:
+            for block in blocks:
+                splitter.lines(block)
+        assert refused.value.exit_status is Status.BAD_DATA
+
+
+def test_a_line_of_a_message_has_no_limit() -> None:
+    splitter = LineSplitter(CRLF, limit=None)
+    line = b"x" * LINE_LIMIT * 10
+    assert splitter.lines(line) == []
+    assert splitter.lines(line + CRLF + line) == [line + line]
+    assert splitter.rest() == [line]
+
+
+# -- whole listings --------------------------------------------------------------------------------
+
+
+def scan(*blocks: bytes, line_end: bytes = CRLF) -> list[int | None]:
+    reader = ListingReader(parse_scan_line, line_end)
+    for block in blocks:
+        reader.feed(block)
+    return reader.entries
+
+
+@pytest.mark.parametrize(
+    ("listing", "entries"),
+    [
+        (b"", []),
+        (b"1 120\r\n2 200\r\n", [120, 200]),
+        (b"1 120\r\n3 300\r\n", [120, None, 300]),
+        (b"4 400\r\n", [None, None, None, 400]),
+        (b"2 200\r\n3 300\r\n1 120\r\n", [120, 200, 300]),
+        (b"3 300\r\n1 120\r\n4 400\r\n", [120, None, 300, 400]),
+        (b"2 0\r\n1 0\r\n", [0, 0]),
+    ],
+)
+def test_a_listing_is_read_by_index_and_gaps_stay_none(listing: bytes, entries: list[int | None]) -> None:
+    assert scan(listing) == entries
+    # As content comes: cut anywhere but inside a line end.
+    assert (
+        scan(*(piece.replace(b"|", CRLF) for piece in in_pieces(listing.replace(CRLF, b"|"), [1]))) == entries
+    )
+    assert scan(listing.replace(CRLF, LF), line_end=LF) == entries
+
+
+@pytest.mark.parametrize(
+    ("listing", "what"),
+    [
+        (b"0 120\r\n", "message number 0 is out of range"),
+        (b"1 120\r\n0 120\r\n", "message number 0 is out of range"),
+        (b"1 120\r\n1 120\r\n", "message number 1 is listed twice"),
+        (b"1 120\r\n3 300\r\n1 120\r\n", "message number 1 is listed twice"),
+        (b"2 0\r\n1 0\r\n2 0\r\n", "message number 2 is listed twice"),
+        (b"%d 1\r\n" % (MESSAGES_LIMIT + 1), "message number 1000001 is out of range"),
+        (b"9999999999999999999 1\r\n", "message number 9999999999999999999 is out of range"),
+        (b"1 120\r\n\r\n", "a line of LIST is no number and size"),
+        (b"1 120\n2 200\r\n", "a line of LIST is no number and size"),
+    ],
+)
+def test_a_listing_that_cannot_be_is_refused(listing: bytes, what: str) -> None:
+    with pytest.raises(MalformedListing) as refused:
+        scan(listing)
+    assert (refused.value.what, refused.value.exit_status) == (what, Status.BAD_DATA)
+
+
+def test_an_empty_unique_id_is_listed_and_not_a_gap() -> None:
+    reader = ListingReader(parse_unique_id_line, CRLF)
+    reader.feed(b"1\r\n3 c\r\n")
+    assert reader.entries == [b"", None, b"c"]
+    with pytest.raises(MalformedListing, match="1 is listed twice"):
+        reader.feed(b"1 a\r\n")
+
+
+def test_the_consumer_is_told_each_entry_as_it_arrives() -> None:
+    told: list[tuple[int, bytes]] = []
+    reader = ListingReader(parse_unique_id_line, CRLF, lambda index, uid: told.append((index, uid)))
+    reader.feed(b"2 b\r\n1 a")
+    assert told == [(1, b"b")]
+    reader.feed(b"\r\n")
+    assert told == [(1, b"b"), (0, b"a")]
+
+
+def test_a_maildrop_may_hold_a_million_messages_and_no_more() -> None:
+    reader = ListingReader(parse_scan_line, CRLF)
+    reader.feed(b"%d 7\r\n" % MESSAGES_LIMIT)
+    assert (len(reader.entries), reader.entries[0], reader.entries[-1]) == (MESSAGES_LIMIT, None, 7)
+    with pytest.raises(MalformedListing, match="1000001 is out of range"):
+        reader.feed(b"%d 7\r\n" % (MESSAGES_LIMIT + 1))
+
+
+def test_a_listing_may_have_32_mib_and_no_more() -> None:
+    reader = ListingReader(parse_scan_line, CRLF)
+    line = b"1".ljust(LINE_LIMIT - 2) + CRLF
+    lines = (b"%d" % (number + 1) + b" 7" + line[len(b"%d" % (number + 1)) + 2 :] for number in range(4096))
+    for _ in range(LISTING_LIMIT // LINE_LIMIT):
+        reader.feed(next(lines))
+    assert len(reader.entries) == 4096
+    with pytest.raises(MalformedListing, match="longer than 33554432 octets"):
+        reader.feed(b"4")
+
+
+def test_a_line_of_a_listing_without_end_is_refused() -> None:
+    with pytest.raises(LineTooLong):
+        scan(b"1 1\r\n2 2", *[b" " * 100] * 82)
+
+
+# -- capabilities ----------------------------------------------------------------------------------
+
+
+def capabilities(*blocks: bytes, line_end: bytes = CRLF) -> Capabilities:
+    reader = CapabilityReader(line_end)
+    for block in blocks:
+        reader.feed(block)
+    return reader.capabilities
+
+
+@pytest.mark.parametrize(
+    ("reply", "known"),
+    [
+        (b"", {}),
+        (b"TOP\r\nUIDL\r\n", {"TOP": None, "UIDL": None}),
+        (b"SASL PLAIN LOGIN\r\n", {"SASL": ["PLAIN", "LOGIN"]}),
+        (b"SASL\r\n", {"SASL": []}),
+        (b"sasl\r\n", {"SASL": []}),
+        (b"SASL\r\nSASL PLAIN\r\n", {"SASL": ["PLAIN"]}),
+        (b"SASL PLAIN\r\nsasl LOGIN\r\n", {"SASL": ["PLAIN", "LOGIN"]}),
+        (b"top\r\nTop\r\n", {"TOP": None}),
+        (b"Implementation Dovecot x\r\n", {"IMPLEMENTATION": ["Dovecot", "x"]}),
+        (b"  EXPIRE   0   USER \r\n", {"EXPIRE": ["0", "USER"]}),
+        (b"\r\n \r\nTOP\r\n", {"TOP": None}),
+        (b"X-\xff \xe9 \x1b\r\n", {"X-\\XFF": ["\\xe9", "\x1b"]}),
+        (b"LANG fran\xc3\xa7ais\r\n", {"LANG": ["français"]}),
+    ],
+)
+def test_capabilities_are_read_by_name_in_capitals(reply: bytes, known: Capabilities) -> None:
+    assert capabilities(reply) == known
+    assert (
+        capabilities(*(piece.replace(b"|", CRLF) for piece in in_pieces(reply.replace(CRLF, b"|"), [1])))
+        == known
+    )
+    assert capabilities(reply.replace(CRLF, LF), line_end=LF) == known
+
+
+def test_capabilities_may_have_64_kib_and_no_more() -> None:
+    reader = CapabilityReader(CRLF)
+    for _ in range(CAPABILITIES_LIMIT // 8):
+        reader.feed(b"TOP   \r\n")
+    assert reader.capabilities == {"TOP": None}
+    with pytest.raises(MalformedListing, match="CAPA is longer than 65536 octets"):
+        reader.feed(b"U")
+
+
+def test_a_capability_without_end_is_refused() -> None:
+    with pytest.raises(LineTooLong):
+        capabilities(b"TOP\r\n", b"x" * (LINE_LIMIT + 1))
+
+
+@given(block=st.one_of(st.binary(), st.text("\r\n 0123456789abS\t\0").map(str.encode)))
+def test_whatever_a_server_lists_is_read_or_refused(block: bytes) -> None:
+    for feed in (
+        ListingReader(parse_scan_line, CRLF).feed,
+        ListingReader(parse_unique_id_line, LF).feed,
+        CapabilityReader(CRLF).feed,
+        parse_drop_listing,
+    ):
+        try:
+            feed(block)
+        except MalformedListing as error:
+            assert error.exit_status is Status.BAD_DATA
