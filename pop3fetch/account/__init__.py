@@ -1,0 +1,8 @@
+"""Who we are and where the mail is: the accounts and their secrets.
+
+``keys`` says what each setting may be, ``url`` reads an account that is given as a URL,
+``config`` makes one ``Account`` of file, environment and options, ``credentials`` finds its
+password. Nothing here talks to a mail server, prints, or reads ``os.environ``.
+"""
+
+from __future__ import annotations

@@ -1,0 +1,221 @@
+"""What each setting of an account may be: one table from key to check.
+
+A check takes a value as TOML or an option gives it, returns it in its own type and form, and
+raises ValueError with a sentence's second half ("must be ..."), which never shows a secret;
+``config`` knows the first half: which file, table and key, or which option.
+"""
+
+from __future__ import annotations
+
+import os.path
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+
+Check = Callable[[object], object]
+Plain = TypeVar("Plain", bound=str | int)
+
+TLS_MODES = ("implicit", "auto", "starttls", "off")
+AUTH_METHODS = (
+    "auto",
+    "user",
+    "apop",
+    "plain",
+    "login",
+    "cram-md5",
+    "scram-sha-1",
+    "scram-sha-256",
+    "xoauth2",
+    "oauthbearer",
+    "external",
+)
+FAMILIES = ("any", "ipv4", "ipv6")
+UNIX_PREFIX = "unix:"
+PROXY_SCHEMES = ("socks5://", "http://")
+
+LONGEST_WAIT = 1_000_000  # seconds; poll(2) counts milliseconds in a C int, which ends after 24 days
+LONGEST_STAY = 36_500  # days; a century back is still a date
+SHA256_DIGITS = re.compile(r"[0-9a-f]{64}")
+SIZE = re.compile(r"([0-9]{1,18})([KMG]?)", re.IGNORECASE)
+UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+TOML_TYPES = {bool: "boolean", int: "integer", float: "float", str: "string", list: "array", dict: "table"}
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean 'x'?`` for the known word that is nearest, or nothing."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def octets(value: object) -> int:
+    """Return a number of octets that is given as one, or as text such as ``10M``."""
+    if isinstance(value, str):
+        match = SIZE.fullmatch(value)
+        if match is None:
+            raise ValueError(f"must be a number of octets such as 500000, 64K or 10M, not {value!r}")
+        value = int(match[1]) * UNITS[match[2].upper()]
+    return _at_least_one(value)
+
+
+def _one_of(value: object, kind: type[Plain], called: str) -> Plain:
+    # A bool is an int for Python, but `port = true` is no number for anybody else.
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f"must be {called}, not {_described(value)}")
+    return value
+
+
+def _described(value: object) -> str:
+    return f"a value of type {TOML_TYPES.get(type(value), 'date or time')}"
+
+
+def _flag(value: object) -> bool:
+    return _one_of(value, bool, "true or false")
+
+
+def _text(value: object) -> str:
+    text = _one_of(value, str, "a string")
+    if not text:
+        raise ValueError("must not be empty")
+    # In a command line of POP3 these would begin another command.
+    if any(character in text for character in "\r\n\0"):
+        raise ValueError("must not contain line breaks or NULs")
+    return text
+
+
+def _number(low: int, high: int | None = None) -> Callable[[object], int]:
+    wanted = f"at least {low}" if high is None else f"between {low} and {high}"
+
+    def check(value: object) -> int:
+        number = _one_of(value, int, "a whole number")
+        if number < low or (high is not None and number > high):
+            raise ValueError(f"must be {wanted}, not {number}")
+        return number
+
+    return check
+
+
+_at_least_one = _number(1)
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"must be a number of seconds, not {_described(value)}")
+    if not 0 <= value <= LONGEST_WAIT:  # false for NaN as well
+        raise ValueError(f"must be between 0 (for ever) and {LONGEST_WAIT} seconds, not {value}")
+    return float(value)
+
+
+def _choice(*known: str) -> Callable[[object], str]:
+    def check(value: object) -> str:
+        word = _text(value).lower()
+        if word not in known:
+            raise ValueError(f"must be one of {', '.join(known)}, not {value!r}")
+        return word
+
+    return check
+
+
+def _host(value: object) -> str:
+    text = _text(value)
+    if text.startswith(UNIX_PREFIX):
+        return UNIX_PREFIX + _absolute(text.removeprefix(UNIX_PREFIX))
+    if ":" in text or text.startswith("["):
+        return _ipv6(text)
+    if not text.isprintable() or any(character in " /@?#%\\]" for character in text):
+        raise ValueError(f"must be a host name or an address, not {text!r}")
+    return text.lower()
+
+
+def _absolute(path: str) -> str:
+    expanded = os.path.expanduser(path)
+    if not expanded.startswith("/"):
+        raise ValueError("must name a socket by its whole path, as in unix:/run/pop3.sock")
+    return expanded
+
+
+def _ipv6(text: str) -> str:
+    from ipaddress import IPv6Address
+
+    try:
+        return str(IPv6Address(text.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        raise ValueError(
+            "must be a host name or an address; a port is given apart (`port`, --port)"
+        ) from None
+
+
+def _path(value: object) -> str:
+    return os.path.expanduser(_text(value))
+
+
+def _fingerprint(value: object) -> str:
+    digits = _text(value).replace(":", "").lower()
+    if SHA256_DIGITS.fullmatch(digits) is None:
+        raise ValueError("must be a SHA-256 fingerprint: 64 hexadecimal digits, colons allowed")
+    return digits
+
+
+def _proxy(value: object) -> str:
+    text = _text(value)
+    if not text.startswith(PROXY_SCHEMES):
+        # The text stays out of the message: it may hold the proxy's password.
+        raise ValueError(f"must begin with one of {', '.join(PROXY_SCHEMES)}")
+    return text
+
+
+def _command(value: object) -> tuple[str, ...]:
+    words = _shell_words(value) if isinstance(value, str) else _listed(value)
+    if not words or not words[0]:
+        raise ValueError("must name a program")
+    if any("\0" in word for word in words):
+        raise ValueError("must not contain NULs")
+    return words
+
+
+def _shell_words(text: str) -> tuple[str, ...]:
+    import shlex
+
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise ValueError(f"cannot be split into words: {error}") from None
+
+
+def _listed(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(word, str) for word in value):
+        raise ValueError(f"must be a string or an array of strings, not {_described(value)}")
+    return tuple(value)
+
+
+# The keys of [accounts.NAME]; most are options as well, with - for _.
+KEYS: Mapping[str, Check] = {
+    "host": _host,
+    "port": _number(1, 65_535),
+    "user": _text,
+    "tls": _choice(*TLS_MODES),
+    "auth": _choice(*AUTH_METHODS),
+    "allow_insecure_login": _flag,
+    "ca_file": _path,
+    "tls_fingerprint": _fingerprint,
+    "client_cert": _path,
+    "client_key": _path,
+    "password": _text,
+    "password_command": _command,
+    "timeout": _seconds,
+    "utf8": _flag,
+    "pipelining": _flag,
+    "family": _choice(*FAMILIES),
+    "proxy": _proxy,
+    "tunnel_command": _command,
+    "output": _text,
+    "exec": _command,
+    "exec_timeout": _seconds,
+    "delete": _flag,
+    "delete_after": _number(0, LONGEST_STAY),
+    "limit": _number(1),
+    "max_size": octets,
+    "crlf": _flag,
+}

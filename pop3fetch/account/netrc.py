@@ -1,0 +1,111 @@
+"""Passwords in a ``.netrc`` file: machine, login and password, as ftp(1) and curl know it.
+
+Not the standard library's module: of several entries for one machine that keeps the last only,
+while two mailboxes on one server are usual, and its errors quote the word that they stumble over,
+which may be a password.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pop3fetch.errors import ConfigurationError
+
+LARGEST = 1 << 20  # octets; more is no .netrc
+VALUED = ("machine", "login", "user", "account", "password")
+WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|((?:[^\s\\]|\\.)+)', re.DOTALL)
+ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+# A macro goes on to an empty line (ftp(1)); it has nothing for us.
+MACRO = re.compile(r"^[ \t]*macdef\b.*?(?:\n[ \t]*\n|\Z)", re.DOTALL | re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry; ``machine`` is None for ``default``, ``login`` where the entry names none."""
+
+    machine: str | None
+    login: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+def password(file: Path, host: str, user: str) -> str | None:
+    """Return the password that ``file`` has for ``user`` at ``host``, None where it has none.
+
+    The first entry for the machine counts whose login is the user, or that has no login; then a
+    ``default`` with this very login. Raises ConfigurationError where the file cannot be read, or
+    where it has a password for us that others can read too.
+    """
+    try:
+        text, private = _read(file)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigurationError(str(file), f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise ConfigurationError(str(file), "is no UTF-8 text") from None
+    try:
+        found = _matching(list(entries(text)), host, user)
+    except ValueError as error:
+        raise ConfigurationError(str(file), str(error)) from None
+    if found is not None and not private:
+        raise ConfigurationError(str(file), "others can read or own it: chown and chmod 600 it")
+    return found
+
+
+def entries(text: str) -> Iterator[Entry]:
+    """Yield the entries of a .netrc file; raises ValueError, which never quotes the file."""
+    machine: str | None = None
+    values: dict[str, str] | None = None
+    words = _words(MACRO.sub("\n", text))
+    for word in words:
+        if word in ("machine", "default"):
+            if values is not None:
+                yield _entry(machine, values)
+            machine, values = (next(words, "") if word == "machine" else None), {}
+        elif word in VALUED and values is not None:
+            values["login" if word == "user" else word] = next(words, "")
+        else:
+            raise ValueError("has a word where a keyword such as machine, login or password must be")
+    if values is not None:
+        yield _entry(machine, values)
+
+
+def _entry(machine: str | None, values: dict[str, str]) -> Entry:
+    return Entry(machine, values.get("login"), values.get("password"))
+
+
+def _words(text: str) -> Iterator[str]:
+    """Yield the words, unquoted; a # in a keyword's place begins a comment, elsewhere it is a value's."""
+    value_follows = False
+    for line in text.split("\n"):
+        for match in WORD.finditer(line):
+            word = ESCAPE.sub(r"\1", match[1] if match[1] is not None else match[2])
+            if not value_follows and word.startswith("#"):
+                break
+            value_follows = not value_follows and word in VALUED
+            yield word
+
+
+def _matching(found: list[Entry], host: str, user: str) -> str | None:
+    for entry in found:
+        ours = entry.machine is not None and entry.machine.lower() == host
+        if ours and entry.login in (None, user) and entry.password:
+            return entry.password
+    for entry in found:
+        # Without a login it would send the one password to every server there is.
+        if entry.machine is None and entry.login == user and entry.password:
+            return entry.password
+    return None
+
+
+def _read(file: Path) -> tuple[str, bool]:
+    """Return the file's text, and whether it is ours alone."""
+    with file.open("rb") as stream:
+        status = os.fstat(stream.fileno())
+        others = status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+        return stream.read(LARGEST).decode(), status.st_uid == os.geteuid() and not others

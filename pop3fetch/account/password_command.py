@@ -1,0 +1,125 @@
+"""The program that prints a password: its first line, within a time and a size.
+
+No shell runs it, and it reads nothing. What it prints is in no error, what it writes on standard
+error is. It has a session of its own, so that it can be ended with all that it has started.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from pop3fetch.errors import NoPassword
+from pop3fetch.printable import printable
+
+LARGEST = 1 << 16  # octets of standard output; an access token has a few thousand
+COMPLAINT = 1 << 12  # octets of standard error that are kept, its last ones
+COMPLAINT_LINES = 3  # lines of it that an error shows
+COMPLAINT_WIDTH = 100  # characters of each
+BLOCK = 1 << 14  # octets
+
+
+@dataclass(slots=True)
+class _Run:
+    """What a command has said, and how it ended."""
+
+    command: Sequence[str] = field(repr=False)
+    printed: bytearray = field(default_factory=bytearray, repr=False)
+    complaint: bytearray = field(default_factory=bytearray)
+    status: int = 0
+
+
+def first_line(command: Sequence[str], environment: Mapping[str, str], limit: float) -> str:
+    """Return the first line that ``command`` prints, without its end; ``limit`` in seconds.
+
+    Raises NoPassword where the program cannot be run, fails, takes too long, or prints none.
+    """
+    try:
+        run = _run(command, environment, time.monotonic() + limit)
+    except (TimeoutError, subprocess.TimeoutExpired):
+        raise _error(command, f"did not end within {limit:g} s") from None
+    except OSError as error:
+        raise _error(command, f"cannot be run: {error.strerror}") from None
+    if run.status:
+        raise _error(command, _failure(run))
+    try:
+        line = run.printed.partition(b"\n")[0].removesuffix(b"\r").decode()
+    except UnicodeDecodeError:
+        # Not even as a cause: the exception carries the octets.
+        raise _error(command, "printed a first line that is not UTF-8") from None
+    if not line:
+        raise _error(command, "printed no password: its first line is empty")
+    return line
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str], deadline: float) -> _Run:
+    run = _Run(command)
+    # The command is the user's own, split into words: nothing foreign is in it.
+    with subprocess.Popen(  # noqa: S603
+        command,
+        bufsize=0,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        try:
+            _listen(process, run, deadline)
+            run.status = process.wait(max(0.0, deadline - time.monotonic()))
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+        _catch_up(process, run)
+    return run
+
+
+def _listen(process: subprocess.Popen[bytes], run: _Run, deadline: float) -> None:
+    """Read until standard output ends; raises TimeoutError, and NoPassword where it is too much.
+
+    The end of standard error is not awaited: what a command leaves in the background, such as an
+    agent or a shared ssh connection, often keeps that open.
+    """
+    assert process.stdout is not None and process.stderr is not None
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ, run.printed)
+        selector.register(process.stderr, selectors.EVENT_READ, run.complaint)
+        while process.stdout in selector.get_map():
+            ready = selector.select(max(0.0, deadline - time.monotonic()))
+            if not ready or time.monotonic() > deadline:
+                raise TimeoutError
+            for key, _ in ready:
+                block = os.read(key.fd, BLOCK)
+                key.data.extend(block)
+                if not block:
+                    selector.unregister(key.fileobj)
+            if len(run.printed) > LARGEST:
+                raise _error(run.command, f"printed more than {LARGEST} octets")
+            del run.complaint[:-COMPLAINT]
+
+
+def _catch_up(process: subprocess.Popen[bytes], run: _Run) -> None:
+    """Take what the command had still said on standard error when it ended."""
+    assert process.stderr is not None
+    os.set_blocking(process.stderr.fileno(), False)
+    with suppress(BlockingIOError):
+        run.complaint += os.read(process.stderr.fileno(), COMPLAINT)
+
+
+def _failure(run: _Run) -> str:
+    how = f"failed with status {run.status}" if run.status > 0 else f"was ended by signal {-run.status}"
+    lines = run.complaint.decode(errors="backslashreplace").split("\n")
+    said = [printable(line.strip(), COMPLAINT_WIDTH) for line in lines if line.strip()]
+    return f"{how}: {'; '.join(said[-COMPLAINT_LINES:])}" if said else how
+
+
+def _error(command: Sequence[str], reason: str) -> NoPassword:
+    # The other words of the command may be secrets; its name alone tells which one it was.
+    return NoPassword(f"the password command ({printable(command[0])}) {reason}")

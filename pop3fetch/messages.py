@@ -1,0 +1,262 @@
+"""What the server lists, and what ``MESSAGES`` selects of it.
+
+Owns the words *message number*, *index* and *UID*. Pure: it asks no server, and does not know what
+was fetched before.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import cast
+
+from pop3fetch.errors import MessageNotFound, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One listed message; ``size`` in octets, as the server says.
+
+    Identical copies may share a UID (RFC 1939 section 7): ``occurrence`` counts them from 0, in the
+    order of their numbers.
+    """
+
+    index: int
+    size: int
+    uid: bytes
+    occurrence: int = 0
+
+    @property
+    def number(self) -> int:
+        """The 1-based message number, as people and the wire have it."""
+        return self.index + 1
+
+
+class Listing:
+    """The messages that both LIST and UIDL name, by index.
+
+    Columns, not objects: 100 000 messages take 16 octets each beside their UIDs. ``unpaired`` counts
+    the messages that only one of the two lists names.
+    """
+
+    def __init__(self, sizes: Sequence[int | None], uids: Sequence[bytes | None]) -> None:
+        """Take the two lists by index, with None, or an early end, where one names no message."""
+        indexes: Sequence[int] = range(len(uids))
+        self.unpaired = 0
+        if len(sizes) != len(uids) or None in sizes or None in uids:
+            indexes = _paired(sizes, uids)
+            self.unpaired = _count(sizes) + _count(uids) - 2 * len(indexes)
+            sizes = [sizes[index] for index in indexes]
+            uids = [uids[index] for index in indexes]
+        # Column by column, for the messages present: the n-th of each belongs together.
+        self._indexes = indexes
+        self._sizes = array("Q", cast("Sequence[int]", sizes))  # "Q" holds the 19 digits a size may have
+        self._uids = list(cast("Sequence[bytes]", uids))
+        self._copies = self._find_copies()
+
+    def __len__(self) -> int:
+        return len(self._indexes)
+
+    def __contains__(self, index: object) -> bool:
+        return isinstance(index, int) and self._row(index) is not None
+
+    def __iter__(self) -> Iterator[Message]:
+        if not self._copies:
+            return map(Message, self._indexes, self._sizes, self._uids)
+        occurrences = map(self._occurrence, self._indexes, self._uids)
+        return map(Message, self._indexes, self._sizes, self._uids, occurrences)
+
+    def rows(self) -> Iterator[tuple[int, int, bytes]]:
+        """Return (index, size, UID) of all messages, in order."""
+        return zip(self._indexes, self._sizes, self._uids, strict=True)
+
+    @property
+    def has_copies(self) -> bool:
+        """Whether some messages share a UID."""
+        return bool(self._copies)
+
+    @property
+    def octets(self) -> int:
+        """The size of all messages together."""
+        return sum(self._sizes)
+
+    @property
+    def last_number(self) -> int:
+        """The highest message number; 0 where there is no message."""
+        return self._indexes[-1] + 1 if self._indexes else 0
+
+    def indexes(self, first: int = 0, last: int | None = None) -> Iterator[int]:
+        """Return the indexes that messages have, from ``first`` to ``last`` (included) in order."""
+        start = bisect_left(self._indexes, first)
+        stop = len(self) if last is None else bisect_left(self._indexes, last + 1)
+        return iter(self._indexes[start:stop])
+
+    def message(self, index: int) -> Message:
+        """Return the message at ``index``, or raise :exc:`MessageNotFound`."""
+        row = self._row(index)
+        if row is None:
+            raise MessageNotFound(str(index + 1))
+        uid = self._uids[row]
+        return Message(index, self._sizes[row], uid, self._occurrence(index, uid))
+
+    def with_uid(self, uid: bytes) -> list[int]:
+        """Return the indexes of all messages with exactly this UID, in order."""
+        if uid in self._copies:
+            return list(self._copies[uid])
+        index = self._index_of.get(uid)
+        return [] if index is None else [index]
+
+    def _row(self, index: int) -> int | None:
+        if 0 <= index < len(self) and self._indexes[index] == index:  # no gap before it: the usual case
+            return index
+        row = bisect_left(self._indexes, index)
+        return row if row < len(self._indexes) and self._indexes[row] == index else None
+
+    def _occurrence(self, index: int, uid: bytes) -> int:
+        return bisect_left(self._copies[uid], index) if uid in self._copies else 0
+
+    def _find_copies(self) -> dict[bytes, list[int]]:
+        """Return the indexes of each UID that several messages share: nearly always none."""
+        if len(set(self._uids)) == len(self._uids):
+            return {}
+        copies: dict[bytes, list[int]] = {uid: [] for uid, count in Counter(self._uids).items() if count > 1}
+        for index, uid in zip(self._indexes, self._uids, strict=True):
+            if uid in copies:
+                copies[uid].append(index)
+        return copies
+
+    @cached_property
+    def _index_of(self) -> dict[bytes, int]:
+        # Costs more than the columns themselves: made when the first UID is looked up.
+        return dict(zip(self._uids, self._indexes, strict=True))
+
+
+def _paired(sizes: Sequence[int | None], uids: Sequence[bytes | None]) -> array[int]:
+    pairs = enumerate(zip(sizes, uids, strict=False))
+    return array("Q", (index for index, (size, uid) in pairs if size is not None and uid is not None))
+
+
+def _count(column: Sequence[object]) -> int:
+    return len(column) - sum(value is None for value in column)
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """The message numbers from ``first`` to ``last``, both included; to the end where ``last`` is None."""
+
+    first: int
+    last: int | None
+
+    def __str__(self) -> str:
+        if self.first == self.last:
+            return str(self.first)
+        return f"{self.first}-{self.last or ''}"
+
+    def indexes(self, listing: Listing) -> list[int]:
+        """Return what is there of the range: gaps are passed over, ends beyond the maildrop match nothing."""
+        if self.last is None:
+            return list(listing.indexes(self.first - 1))
+        if self.last > listing.last_number:
+            return []
+        return list(listing.indexes(self.first - 1, self.last - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """The message with the highest number."""
+
+    def __str__(self) -> str:
+        return "last"
+
+    def indexes(self, listing: Listing) -> list[int]:
+        """Return the last index, or nothing where the maildrop is empty."""
+        return list(listing.indexes(listing.last_number - 1)) if listing else []
+
+
+@dataclass(frozen=True, slots=True)
+class Uid:
+    """The messages with this UID."""
+
+    octets: bytes
+
+    def __str__(self) -> str:
+        return "uid:" + self.octets.decode("utf-8", "backslashreplace")
+
+    def indexes(self, listing: Listing) -> list[int]:
+        """Return the indexes of all copies that share the UID."""
+        return listing.with_uid(self.octets)
+
+
+Selector = Numbers | Last | Uid
+
+# ASCII alone, and no more digits than a listing may have: int() would take `1_0`, `+2` and Arabic digits.
+_NUMBERS = re.compile(r"([0-9]{1,19})(?:(-)([0-9]{1,19})?)?")
+
+
+def parse(words: Iterable[str]) -> tuple[Selector, ...]:
+    """Read ``3``, ``2-5``, ``7-``, ``last`` and ``uid:XYZ``, or raise :exc:`UsageError`."""
+    return tuple(map(_parse_word, words))
+
+
+def _parse_word(word: str) -> Selector:
+    if word == "last":
+        return Last()
+    if word.startswith("uid:"):
+        return _parse_uid(word)
+    match = _NUMBERS.fullmatch(word)
+    if match is None:
+        raise UsageError(f"'{word}' names no message: write 3, 2-5, 7-, last or uid:XYZ")
+    first = int(match[1])
+    last = int(match[3]) if match[3] else None if match[2] else first
+    if first == 0:
+        raise UsageError(f"'{word}' names no message: numbers begin with 1")
+    if last is not None and last < first:
+        raise UsageError(f"the range {word} runs backwards")
+    return Numbers(first, last)
+
+
+def _parse_uid(word: str) -> Uid:
+    try:
+        # How Python hands on the octets of a command line that are not UTF-8.
+        octets = word.removeprefix("uid:").encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        octets = b""
+    if not octets:
+        raise UsageError(f"'{word}' names no UID")
+    return Uid(octets)
+
+
+def select(listing: Listing, selectors: Iterable[Selector]) -> list[int]:
+    """Return the indexes that ``selectors`` name, in the order given, each once.
+
+    Raises :exc:`MessageNotFound` for the first selector that matches no message.
+    """
+    selected: dict[int, None] = {}
+    for selector in selectors:
+        indexes = selector.indexes(listing)
+        if not indexes:
+            raise MessageNotFound(str(selector))
+        selected.update(dict.fromkeys(indexes))
+    return list(selected)
+
+
+_END_OF_HEADER = re.compile(rb"(?:\A|\n)\r?\n")
+
+
+def stand_in_uid(headers: bytes, size: int) -> bytes:
+    """Return what stands for the UID of a message that the server gives none: 55 octets, as UIDs may be.
+
+    ``headers`` is the answer to ``TOP n 0``: whether the empty line and a line of the body follow
+    makes no difference, as servers do not agree on it.
+    """
+    from hashlib import blake2b  # loads OpenSSL; nearly every server has UIDL
+
+    end = _END_OF_HEADER.search(headers)
+    header = (headers[: end.start()] if end else headers).rstrip(b"\r\n")
+    digest = blake2b(b"%d\n" % size + header, digest_size=24)
+    return b"digest-" + digest.hexdigest().encode("ascii")

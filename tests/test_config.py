@@ -1,0 +1,533 @@
+"""File < environment < options: which account a run means, and what it consists of."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from pop3fetch.account.config import (
+    Account,
+    Configuration,
+    Overrides,
+    default_config_file,
+    default_state_dir,
+    load,
+)
+from pop3fetch.account.keys import KEYS
+from pop3fetch.errors import ConfigurationError, Status, UsageError
+
+WORK = """
+[accounts.work]
+host = "mail.example.org"
+user = "alice"
+"""
+HOME = """
+[accounts.home]
+host = "pop.example.net"
+user = "zoe"
+"""
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(text: str, mode: int = 0o600) -> Path:
+        file = tmp_path / "config.toml"
+        file.write_text(text)
+        file.chmod(mode)
+        return file
+
+    return write
+
+
+def give_to_a_stranger(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.geteuid() == 0:
+        os.chown(file, 65534, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: file.stat().st_uid + 1)
+
+
+# ---- an account of the file
+
+
+def test_every_key_of_a_table_reaches_the_account(write: Write) -> None:
+    file = write("""
+        default = "work"
+
+        [accounts.work]
+        host = "mail.example.org"
+        port = 1995
+        user = "alice"
+        tls = "starttls"
+        auth = "cram-md5"
+        allow_insecure_login = true
+        ca_file = "/etc/ssl/own.pem"
+        tls_fingerprint = "ABCDEF0123456789abcdef0123456789abcdef0123456789abcdef0123456789"
+        client_cert = "/etc/ssl/alice.pem"
+        client_key = "/etc/ssl/alice.key"
+        password = "s3cret"
+        password_command = "pass show mail/work"
+        timeout = 20
+        utf8 = true
+        pipelining = false
+        family = "ipv4"
+        proxy = "socks5://localhost:1080"
+        tunnel_command = ["ssh", "mail", "nc", "localhost", "110"]
+        output = "maildir:~/Mail/work"
+        exec_timeout = 30
+        delete = true
+        delete_after = 30
+        limit = 100
+        max_size = "10M"
+        crlf = true
+    """)
+    assert load(file).account() == Account(
+        name="work",
+        host="mail.example.org",
+        port=1995,
+        user="alice",
+        tls="starttls",
+        auth="cram-md5",
+        allow_insecure_login=True,
+        ca_file="/etc/ssl/own.pem",
+        tls_fingerprint="abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789",
+        client_cert="/etc/ssl/alice.pem",
+        client_key="/etc/ssl/alice.key",
+        password="s3cret",
+        password_command=("pass", "show", "mail/work"),
+        timeout=20.0,
+        utf8=True,
+        pipelining=False,
+        family="ipv4",
+        proxy="socks5://localhost:1080",
+        tunnel_command=("ssh", "mail", "nc", "localhost", "110"),
+        output="maildir:~/Mail/work",
+        exec_timeout=30.0,
+        delete=True,
+        delete_after=30,
+        limit=100,
+        max_size=10 << 20,
+        crlf=True,
+        source=file,
+    )
+
+
+def test_a_program_may_take_the_place_of_the_output(write: Write) -> None:
+    assert load(write(WORK + 'exec = "procmail -d alice"')).account().exec == ("procmail", "-d", "alice")
+
+
+def test_a_short_table_is_filled_with_the_defaults_of_the_contract(write: Write) -> None:
+    account = load(write(WORK)).account()
+    assert (account.port, account.tls, account.auth, account.timeout) == (995, "implicit", "auto", 60.0)
+    assert account.pipelining and not account.allow_insecure_login and not account.utf8
+    assert account.delete is None and account.output is None and not account.crlf
+
+
+def test_keys_fields_and_options_have_the_same_names() -> None:
+    own = {"name", "source"}
+    assert {each.name for each in fields(Account)} - own == set(KEYS)
+    assert {each.name for each in fields(Overrides)} - {"account"} <= set(KEYS)
+
+
+def test_no_secret_is_in_a_repr(write: Write) -> None:
+    file = write(
+        WORK
+        + """
+        password = "s3cret"
+        password_command = "echo s3cret"
+        tunnel_command = "relay s3cret"
+        exec = "sort s3cret"
+        proxy = "socks5://alice:s3cret@localhost"
+        """
+    )
+    configuration = load(file)
+    overrides = Overrides(password_command="echo s3cret", proxy="http://alice:s3cret@localhost")
+    assert "s3cret" not in f"{configuration!r} {configuration.account()!r} {overrides!r}"
+
+
+# ---- which account
+
+
+NAMED = 'default = "home"\n' + WORK + HOME
+CHOICES: list[tuple[Overrides, Overrides, str]] = [
+    (Overrides(), Overrides(), "home"),
+    (Overrides(account="work"), Overrides(), "work"),
+    (Overrides(), Overrides(account="work"), "work"),
+    (Overrides(account="work"), Overrides(account="home"), "work"),
+    (Overrides(host="mx.example.com", user="bob"), Overrides(), "bob@mx.example.com"),
+    (Overrides(), Overrides(host="mx.example.com", user="bob"), "bob@mx.example.com"),
+    (Overrides(host="mx.example.com"), Overrides(user="bob"), "bob@mx.example.com"),
+    (Overrides(host="mx.example.com", user="bob"), Overrides(account="work"), "bob@mx.example.com"),
+    (Overrides(host="mx.example.com"), Overrides(), "mx.example.com"),
+    (Overrides(host="mx.example.com", port=1110, user="bob"), Overrides(), "bob@mx.example.com:1110"),
+    (Overrides(host="MX.example.com", port=110, user="bob"), Overrides(), "bob@mx.example.com"),
+    (Overrides(host="::1", port=1110, user="bob"), Overrides(), "bob@[::1]:1110"),
+    (Overrides(host="unix:/run/pop3", user="bob"), Overrides(), "bob@unix:/run/pop3"),
+    (Overrides(account="pop3s://bob@mx.example.com"), Overrides(), "bob@mx.example.com"),
+    (Overrides(account="pop3s://mx.example.com", user="bob"), Overrides(), "bob@mx.example.com"),
+    (Overrides(account="pop3s://mx.example.com"), Overrides(user="bob"), "bob@mx.example.com"),
+    (Overrides(account="pop3s://bob@mx.example.com"), Overrides(host="a", user="b"), "bob@mx.example.com"),
+    (Overrides(), Overrides(account="pop3s://bob@mx.example.com"), "bob@mx.example.com"),
+    (Overrides(account="work"), Overrides(account="pop3s://bob@mx.example.com"), "work"),
+]
+
+
+@pytest.mark.parametrize(("options", "environment", "name"), CHOICES)
+def test_the_account_is_chosen_by_the_first_who_names_one(
+    write: Write, options: Overrides, environment: Overrides, name: str
+) -> None:
+    assert load(write(NAMED)).account(options, environment).name == name
+
+
+def test_the_only_account_needs_no_default(write: Write) -> None:
+    assert load(write(WORK)).account().name == "work"
+
+
+def test_a_host_alone_takes_nothing_from_the_file(write: Write) -> None:
+    file = write(WORK + 'port = 1995\npassword_command = "pass"\noutput = "maildir:/tmp/m"\n')
+    account = load(file).account(Overrides(host="mx.example.com"))
+    assert account == Account(name="mx.example.com", host="mx.example.com", port=995, tls="implicit")
+
+
+def test_a_url_takes_nothing_from_the_file(write: Write) -> None:
+    account = load(write(WORK + "timeout = 5\n")).account(Overrides(account="pop3s://mx.example.com"))
+    assert account == Account(name="mx.example.com", host="mx.example.com", port=995, tls="implicit")
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (Overrides(account="work", user="bob"), "bob@mail.example.org"),
+        (Overrides(account="work", host="mx.example.com"), "alice@mx.example.com"),
+        (Overrides(account="work", port=110), "work"),
+        (Overrides(account="work", user="alice"), "work"),
+    ],
+)
+def test_another_user_or_server_is_no_longer_the_account_of_that_name(
+    write: Write, options: Overrides, name: str
+) -> None:
+    account = load(write(WORK)).account(options)
+    assert (account.name, account.source) == (name, load(write(WORK)).path)
+
+
+def test_the_names_are_in_the_order_of_the_file(write: Write) -> None:
+    assert load(write(WORK + HOME)).names() == ("work", "home")
+
+
+# ---- what wins
+
+
+LAYERED = [
+    ("port", 1001, 1002, 1003),
+    ("user", "file", "environment", "option"),
+    ("tls", "implicit", "auto", "starttls"),
+    ("auth", "plain", "login", "apop"),
+    ("ca_file", "/file", "/environment", "/option"),
+    ("tls_fingerprint", "a" * 64, "b" * 64, "c" * 64),
+    ("client_cert", "/file", "/environment", "/option"),
+    ("password_command", "file", "environment", "option"),
+    ("timeout", 1.0, 2.0, 3.0),
+    ("family", "any", "ipv4", "ipv6"),
+    ("proxy", "http://file", "http://environment", "http://option"),
+    ("host", "file", "environment", "option"),
+]
+
+
+@pytest.mark.parametrize(("key", "file", "environment", "option"), LAYERED)
+def test_options_win_over_the_environment_and_that_over_the_file(
+    write: Write, key: str, file: object, environment: object, option: object
+) -> None:
+    host = "" if key == "host" else 'host = "mail.example.org"\n'
+    configuration = load(write(f"[accounts.work]\n{host}{key} = {file!r}\n"))
+    checked = KEYS[key]
+
+    def value(options: dict[str, object], variables: dict[str, object]) -> object:
+        name = {"account": "work"}
+        account = configuration.account(Overrides(**name, **options), Overrides(**variables))  # type: ignore[arg-type]
+        return getattr(account, key)
+
+    assert value({}, {}) == checked(file)
+    assert value({}, {key: environment}) == checked(environment)
+    assert value({key: option}, {}) == checked(option)
+    assert value({key: option}, {key: environment}) == checked(option)
+
+
+@pytest.mark.parametrize("key", ["allow_insecure_login", "utf8", "pipelining"])
+@pytest.mark.parametrize("file", [True, False])
+def test_a_flag_that_is_not_given_leaves_the_file_alone(write: Write, key: str, file: bool) -> None:
+    configuration = load(write(f"{WORK}{key} = {str(file).lower()}\n"))
+    other = Overrides(**{key: not file})  # type: ignore[arg-type]
+    assert getattr(configuration.account(), key) is file
+    assert getattr(configuration.account(other), key) is not file
+
+
+def test_a_url_on_the_command_line_wins_over_the_environment_and_options_over_the_url() -> None:
+    options = Overrides(account="pop3s://alice;AUTH=PLAIN@a.example.org:1995", port=2995)
+    environment = Overrides(host="b.example.org", port=3995, user="bob", tls="off", auth="login", timeout=5)
+    account = Configuration(Path("none")).account(options, environment)
+    assert (account.host, account.port, account.user) == ("a.example.org", 2995, "alice")
+    assert (account.tls, account.auth, account.timeout) == ("implicit", "plain", 5.0)
+
+
+# ---- ports and TLS modes
+
+
+PORTS = [
+    (Overrides(host="h"), 995, "implicit"),
+    (Overrides(host="h", tls="implicit"), 995, "implicit"),
+    (Overrides(host="h", tls="auto"), 110, "auto"),
+    (Overrides(host="h", tls="starttls"), 110, "starttls"),
+    (Overrides(host="h", tls="off"), 110, "off"),
+    (Overrides(host="h", port=110), 110, "auto"),
+    (Overrides(host="h", port=110, tls="implicit"), 110, "implicit"),
+    (Overrides(host="h", port=995), 995, "implicit"),
+    (Overrides(host="h", port=1110), 1110, "implicit"),
+    (Overrides(account="pop3s://h"), 995, "implicit"),
+    (Overrides(account="pop3s://h:110"), 110, "implicit"),
+    (Overrides(account="pop3s://h", tls="starttls"), 110, "starttls"),
+    (Overrides(account="pop3://h"), 110, "auto"),
+    (Overrides(account="pop3://h:1110"), 1110, "auto"),
+    (Overrides(account="pop://h"), 110, "auto"),
+    (Overrides(account="pop3://h", tls="starttls"), 110, "starttls"),
+    (Overrides(account="pop3://h", tls="implicit"), 995, "implicit"),
+    (Overrides(host="unix:/run/pop3"), 0, "auto"),
+    (Overrides(host="unix:/run/pop3", port=110, tls="off"), 0, "off"),
+]
+
+
+@pytest.mark.parametrize(("options", "port", "tls"), PORTS)
+def test_port_and_tls_mode_go_with_each_other(options: Overrides, port: int, tls: str) -> None:
+    account = Configuration(Path("none")).account(options)
+    assert (account.port, account.tls) == (port, tls)
+
+
+def test_the_environment_may_tighten_what_pop3_leaves_open() -> None:
+    environment = Overrides(tls="starttls")
+    account = Configuration(Path("none")).account(Overrides(account="pop3://h"), environment)
+    assert account.tls == "starttls"
+
+
+# ---- what is wrong with a file
+
+
+WRONG_FILES = [
+    ("[accounts.work]\nhots = 'h'\n", "accounts.work.hots", "did you mean 'host'?"),
+    ("[accounts.work]\nhost = 'h'\nzzz = 1\n", "accounts.work.zzz", "there is no such key"),
+    ("[accounts.work]\nhost = 'h'\nname = 'h'\n", "accounts.work.name", "there is no such key"),
+    ("[accounts.work]\nhost = 'h'\nport = '995'\n", "accounts.work.port", "must be a whole number"),
+    ("[accounts.work]\nhost = 'h'\nport = 0\n", "accounts.work.port", "between 1 and 65535"),
+    ("[accounts.work]\nhost = 'h'\ntls = 'ssl'\n", "accounts.work.tls", "one of implicit, auto"),
+    ("[accounts.work]\nhost = 'h'\nauth = 'ntlm'\n", "accounts.work.auth", "one of auto, user"),
+    ("[accounts.work]\nhost = 'h'\ntimeout = -1\n", "accounts.work.timeout", "between 0"),
+    ("[accounts.work]\nhost = 'h'\ndelete_after = -1\n", "accounts.work.delete_after", "between 0"),
+    ("[accounts.work]\nhost = ''\n", "accounts.work.host", "must not be empty"),
+    ("[accounts.work]\nuser = 'alice'\n", "accounts.work.host", "is missing"),
+    (
+        "[accounts.work]\nhost = 'h'\noutput = '-'\nexec = 'x'\n",
+        "accounts.work.exec",
+        "cannot go with output",
+    ),
+    ("[accounts]\nwork = 'h'\n", "accounts.work", "must be a table"),
+    ("accounts = 'work'\n", "accounts", "must be a table"),
+    ("[[accounts]]\nhost = 'h'\n", "accounts", "must be a table"),
+    ("default = 3\n", "default", "must be a string"),
+    ("default = 'wrok'\n[accounts.work]\nhost = 'h'\n", "default", "did you mean 'work'?"),
+    ("defualt = 'work'\n", "defualt", "did you mean 'default'?"),
+    ("host = 'h'\n", "host", "it belongs into a table [accounts.NAME]"),
+    ("[accounts.a]\nhost = 'h'\n[accounts.b]\nhost = 'h'\n", "default", "choose with --account one of a, b"),
+]
+
+
+@pytest.mark.parametrize(("text", "key", "reason"), WRONG_FILES)
+def test_a_mistake_is_named_by_file_table_and_key(write: Write, text: str, key: str, reason: str) -> None:
+    file = write(text)
+    with pytest.raises(ConfigurationError) as caught:
+        load(file).account()
+    assert caught.value.where == f"{file}: {key}"
+    assert reason in caught.value.reason
+    assert caught.value.exit_status == Status.CONFIGURATION
+
+
+def test_a_mistake_in_one_account_leaves_the_others_alone(write: Write) -> None:
+    configuration = load(write(WORK + "[accounts.home]\nhots = 'h'\n"))
+    assert configuration.account(Overrides(account="work")).host == "mail.example.org"
+
+
+@pytest.mark.parametrize(
+    ("octets", "reason"),
+    [
+        (b"[accounts.work]\nhost = mail\n", "line 2"),
+        (b"[accounts.work\n", "line 1"),
+        (b"[accounts.work]\nhost = 'a'\nhost = 'b'\n", "line 3"),
+        (b"host = '\xff'\n", "is no valid TOML"),
+        (b"port = " + b"9" * 5000, "is no valid TOML"),
+    ],
+)
+def test_what_is_no_toml_is_named_by_file_and_line(tmp_path: Path, octets: bytes, reason: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_bytes(octets)
+    with pytest.raises(ConfigurationError) as caught:
+        load(file)
+    assert caught.value.where == str(file)
+    assert reason in caught.value.reason
+
+
+def test_a_named_file_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path / "none.toml")
+    assert str(caught.value) == f"{tmp_path / 'none.toml'}: there is no such file"
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path)
+    assert str(caught.value) == f"{tmp_path}: cannot be read: Is a directory"
+
+
+def test_the_default_file_need_not_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    configuration = load()
+    assert configuration == Configuration(default_config_file())
+    assert configuration.names() == ()
+    with pytest.raises(ConfigurationError) as caught:
+        configuration.account()
+    for way in ("--host", "--account", str(tmp_path / "pop3fetch" / "config.toml"), "`pop3fetch demo`"):
+        assert way in str(caught.value)
+
+
+def test_the_default_file_is_read_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    default_config_file().parent.mkdir()
+    default_config_file().write_text(WORK)
+    assert load().account().source == tmp_path / "pop3fetch" / "config.toml"
+
+
+def test_the_records_have_the_platforms_own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert default_state_dir() == tmp_path / "pop3fetch"
+
+
+# ---- what is wrong with a choice
+
+
+def test_an_unknown_account_is_answered_with_the_known_ones(write: Write) -> None:
+    file = write(WORK + HOME)
+    with pytest.raises(ConfigurationError) as caught:
+        load(file).account(Overrides(account="wrok"))
+    assert str(caught.value) == (
+        f"{file}: accounts: no account is named 'wrok'; did you mean 'work'? (accounts: work, home)"
+    )
+
+
+def test_an_empty_name_is_no_accounts(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Configuration(tmp_path).account(Overrides(account=""))
+    assert str(caught.value) == f"{tmp_path}: accounts: no account is named '' (there are no accounts)"
+
+
+def test_a_url_without_its_scheme_is_not_repeated(write: Write) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(write(WORK)).account(Overrides(account="alice:s3cret@mail.example.org"))
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (Overrides(host="h", port=0), "--port must be between 1 and 65535, not 0"),
+        (Overrides(host="h", tls_fingerprint="abc"), "--tls-fingerprint must be a SHA-256 fingerprint"),
+        (Overrides(host="h:995"), "--host must be a host name or an address"),
+        (Overrides(host="h", password_command="pass '"), "--password-command cannot be split into words"),
+        (Overrides(account="pop3s://h:70000"), "--account: the URL's port must be between 1 and 65535"),
+        (Overrides(account="pop3s://@h"), "--account: the URL's user must not be empty"),
+        (Overrides(account="pop3s://"), "--account: the URL's host must not be empty"),
+        (Overrides(account="pop3s://a%0D%0ADELE%201@h"), "--account: the URL's user must not contain line"),
+        (
+            Overrides(account="pop3s://a%00@h"),
+            "--account: the URL's user must not contain line breaks or NUL",
+        ),
+        (Overrides(account="pop3s://a@h%0D%0A"), "--account: the URL's host must not contain line breaks"),
+        (Overrides(account="pop://a;AUTH=NTLM@h"), "--account: the URL's auth must be one of auto, user"),
+    ],
+)
+def test_a_bad_option_is_a_mistake_of_the_command_line(options: Overrides, sentence: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Configuration(Path("none")).account(options)
+    assert str(caught.value).startswith(sentence)
+    assert caught.value.exit_status == Status.USAGE
+
+
+def test_a_method_of_the_url_is_the_accounts() -> None:
+    options = Overrides(account="pop://alice;AUTH=+APOP@h")
+    assert Configuration(Path("none")).account(options).auth == "apop"
+
+
+def test_a_key_without_its_certificate_is_refused() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Configuration(Path("none")).account(Overrides(host="h", client_key="/own.key"))
+    assert str(caught.value) == "client_key: needs client_cert beside it"
+
+
+def test_an_account_without_a_user_says_where_one_belongs(write: Write) -> None:
+    file = write("[accounts.work]\nhost = 'h'\n")
+    with pytest.raises(ConfigurationError) as caught:
+        load(file).account().login_name()
+    assert str(caught.value) == f"{file}: accounts.work.user: the user is missing: give one with --user"
+    with pytest.raises(ConfigurationError) as caught:
+        load(file).account(Overrides(host="mx")).login_name()
+    assert str(caught.value) == "mx: the user is missing: give one with --user"
+
+
+def test_an_account_with_a_user_has_a_login_name() -> None:
+    assert Configuration(Path("none")).account(Overrides(host="h", user="alice")).login_name() == "alice"
+
+
+# ---- who may read and change the file
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o644])
+def test_a_password_that_others_can_read_is_refused(write: Write, mode: int) -> None:
+    file = write(WORK + 'password = "s3cret"\n', mode)
+    with pytest.raises(ConfigurationError) as caught:
+        load(file)
+    assert caught.value.where == f"{file}: accounts.work.password"
+    assert "chmod 600" in caught.value.reason
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_password_in_a_strangers_file_is_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(WORK + 'password = "s3cret"\n')
+    give_to_a_stranger(file, monkeypatch)
+    with pytest.raises(ConfigurationError, match="others can read this file"):
+        load(file)
+
+
+def test_a_password_in_a_file_of_our_own_is_taken(write: Write) -> None:
+    assert load(write(WORK + 'password = "s3cret"\n')).account().password == "s3cret"
+
+
+def test_a_file_without_a_password_may_be_read_by_others(write: Write) -> None:
+    configuration = load(write(WORK + 'password_command = "pass"\n', 0o644))
+    assert configuration.account().host == "mail.example.org"
+    assert configuration.warnings() == []
+
+
+@pytest.mark.parametrize("key", ["password_command", "tunnel_command", "exec"])
+@pytest.mark.parametrize("mode", [0o620, 0o602])
+def test_commands_that_others_can_change_are_warned_of(write: Write, key: str, mode: int) -> None:
+    file = write(f"{WORK}{key} = 'run'\n", mode)
+    assert load(file).warnings() == [f"{file}: others can change which commands it runs; chmod go-w it"]
+
+
+def test_a_file_of_no_consequence_is_not_warned_of(write: Write) -> None:
+    assert load(write(WORK, 0o666)).warnings() == []
+
+
+def test_a_proxys_password_that_others_can_read_is_warned_of(write: Write) -> None:
+    file = write(WORK + "proxy = 'socks5://alice:s3cret@localhost'\n", 0o644)
+    (warning,) = load(file).warnings()
+    assert warning.startswith(f"{file}: others can read it") and "s3cret" not in warning

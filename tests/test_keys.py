@@ -1,0 +1,177 @@
+"""What each setting of an account may be."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pop3fetch.account.keys import AUTH_METHODS, KEYS, TLS_MODES, did_you_mean, octets
+from pop3fetch.pop3 import login
+
+DIGITS = "0123456789abcdef" * 4
+
+ACCEPTED = [
+    ("host", "mail.example.org", "mail.example.org"),
+    ("host", "Mail.Example.ORG", "mail.example.org"),
+    ("host", "bücher.example", "bücher.example"),
+    ("host", "192.0.2.1", "192.0.2.1"),
+    ("host", "::1", "::1"),
+    ("host", "[2001:DB8::1]", "2001:db8::1"),
+    ("host", "fe80::1%eth0", "fe80::1%eth0"),
+    ("host", "unix:/run/Pop3.sock", "unix:/run/Pop3.sock"),
+    ("port", 1, 1),
+    ("port", 65535, 65535),
+    ("user", "recent:alice@gmail.com", "recent:alice@gmail.com"),
+    ("user", "zoë", "zoë"),
+    *[("tls", mode, mode) for mode in TLS_MODES],
+    ("tls", "STARTTLS", "starttls"),
+    *[("auth", method, method) for method in AUTH_METHODS],
+    ("auth", "SCRAM-SHA-256", "scram-sha-256"),
+    ("allow_insecure_login", True, True),
+    ("tls_fingerprint", DIGITS, DIGITS),
+    ("tls_fingerprint", ":".join(DIGITS[i : i + 2].upper() for i in range(0, 64, 2)), DIGITS),
+    ("password", "s3cret", "s3cret"),
+    ("password_command", "pass show 'mail/my work'", ("pass", "show", "mail/my work")),
+    ("password_command", ["pass", "show", "mail work", ""], ("pass", "show", "mail work", "")),
+    ("timeout", 0, 0.0),
+    ("timeout", 2.5, 2.5),
+    ("timeout", 1_000_000, 1_000_000.0),
+    ("family", "ipv6", "ipv6"),
+    ("proxy", "socks5://user:word@proxy.example.org:1080", "socks5://user:word@proxy.example.org:1080"),
+    ("proxy", "http://proxy.example.org", "http://proxy.example.org"),
+    ("output", "maildir:~/Mail/work", "maildir:~/Mail/work"),
+    ("exec", "procmail -d alice", ("procmail", "-d", "alice")),
+    ("delete", False, False),
+    ("delete_after", 0, 0),
+    ("limit", 1, 1),
+    ("max_size", 500_000, 500_000),
+    ("max_size", "10M", 10 << 20),
+]
+
+
+@pytest.mark.parametrize(("key", "given", "value"), ACCEPTED)
+def test_a_good_value_is_taken_in_its_own_form(key: str, given: object, value: object) -> None:
+    checked = KEYS[key](given)
+    assert (type(checked), checked) == (type(value), value)
+
+
+@pytest.mark.parametrize(("key", "given", "value"), ACCEPTED)
+def test_a_checked_value_passes_the_check_again(key: str, given: object, value: object) -> None:
+    assert KEYS[key](value) == value
+
+
+REFUSED = [
+    ("host", "", "empty"),
+    ("host", "mail.example.org:995", "a port is given apart"),
+    ("host", "[mail.example.org]", "a host name or an address"),
+    ("host", "::1::", "a host name or an address"),
+    ("host", "alice@mail.example.org", "a host name or an address"),
+    ("host", "mail example org", "a host name or an address"),
+    ("host", "mail.example.org/inbox", "a host name or an address"),
+    ("host", "mail\x1b[2J", "a host name or an address"),
+    ("host", "mail.example.org\r\nDELE 1", "line breaks"),
+    ("host", "unix:run/pop3.sock", "whole path"),
+    ("host", 110, "must be a string, not a value of type integer"),
+    ("port", 0, "between 1 and 65535, not 0"),
+    ("port", 65536, "between 1 and 65535, not 65536"),
+    ("port", "995", "whole number, not a value of type string"),
+    ("port", 995.0, "whole number, not a value of type float"),
+    ("port", True, "whole number, not a value of type boolean"),
+    ("user", "alice\r\nDELE 1", "line breaks or NULs"),
+    ("user", "alice\n", "line breaks or NULs"),
+    ("user", "alice\0", "line breaks or NULs"),
+    ("tls", "ssl", "one of implicit, auto, starttls, off, not 'ssl'"),
+    ("auth", "digest-md5", "one of auto, user, apop,"),
+    ("allow_insecure_login", 1, "true or false, not a value of type integer"),
+    ("utf8", "yes", "true or false, not a value of type string"),
+    ("tls_fingerprint", DIGITS[1:], "64 hexadecimal digits"),
+    ("tls_fingerprint", "g" + DIGITS[1:], "64 hexadecimal digits"),
+    ("password_command", "", "must name a program"),
+    ("password_command", [], "must name a program"),
+    ("password_command", ["", "show"], "must name a program"),
+    ("password_command", ["pass", 3], "array of strings, not a value of type array"),
+    ("password_command", {"run": "pass"}, "array of strings, not a value of type table"),
+    ("password_command", "pass 'show", "cannot be split into words: No closing quotation"),
+    ("password_command", ["pass", "a\0b"], "NULs"),
+    ("timeout", -1, "between 0"),
+    ("timeout", float("nan"), "between 0"),
+    ("timeout", float("inf"), "between 0"),
+    ("timeout", 10**400, "between 0"),
+    ("timeout", True, "number of seconds, not a value of type boolean"),
+    ("timeout", "60", "number of seconds, not a value of type string"),
+    ("timeout", datetime.time(0, 1), "number of seconds, not a value of type date or time"),
+    ("family", "4", "one of any, ipv4, ipv6"),
+    ("proxy", "ftp://proxy.example.org", "begin with one of socks5://, http://"),
+    ("exec_timeout", -0.5, "between 0"),
+    ("delete_after", -1, "between 0"),
+    ("delete_after", 40_000, "between 0"),
+    ("limit", 0, "at least 1"),
+    ("max_size", "ten", "10M, not 'ten'"),
+    ("max_size", "-5", "10M, not '-5'"),
+    ("max_size", "0M", "at least 1"),
+    ("max_size", 1.5, "whole number"),
+]
+
+
+@pytest.mark.parametrize(("key", "given", "reason"), REFUSED)
+def test_a_bad_value_is_refused_with_its_reason(key: str, given: object, reason: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        KEYS[key](given)
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "given"),
+    [
+        ("password", "s3cret\nword"),
+        ("password", ["s3cret"]),
+        ("proxy", "user:s3cret@proxy.example.org"),
+        ("password_command", "echo 's3cret"),
+    ],
+)
+def test_a_refusal_shows_no_secret(key: str, given: object) -> None:
+    with pytest.raises(ValueError) as caught:
+        KEYS[key](given)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["ca_file", "client_cert", "client_key"])
+def test_a_tilde_in_a_path_is_the_home_folder(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/alice")
+    assert KEYS[key]("~/tls/own.pem") == "/home/alice/tls/own.pem"
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("1", 1), ("64k", 65_536), ("10M", 10_485_760), ("2G", 2_147_483_648), ("2g", 2_147_483_648)],
+)
+def test_sizes_have_units_of_1024(text: str, number: int) -> None:
+    assert octets(text) == number
+
+
+def test_the_methods_are_those_of_the_login() -> None:
+    assert set(AUTH_METHODS) == {"auto", *login.METHODS}
+
+
+def test_the_nearest_word_is_proposed() -> None:
+    assert did_you_mean("hots", ["port", "host"]) == "; did you mean 'host'?"
+    assert did_you_mean("zzz", ["port", "host"]) == ""
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(key=st.sampled_from(sorted(KEYS)), value=values)
+def test_whatever_is_given_is_taken_or_refused(key: str, value: object) -> None:
+    try:
+        checked = KEYS[key](value)
+    except ValueError:
+        return
+    assert KEYS[key](checked) == checked
