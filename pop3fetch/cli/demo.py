@@ -1,0 +1,73 @@
+"""`pop3fetch demo`: the ordinary commands, against a server that comes along."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from pop3fetch.cli.console import Console
+from pop3fetch.demo import DemoServer
+from pop3fetch.errors import Status
+
+STEPS = (
+    ("list", "-l"),
+    ("get", "-v"),
+    ("list", "--new"),
+    ("rm", "--yes", "1", "3-5", "last"),
+    ("list", "-l"),
+)
+
+
+@click.command("demo")
+@click.pass_obj
+def command(console: Console) -> int:
+    """List, fetch, list, delete and list the mail of a small server in this very process.
+
+    Nothing leaves the machine, and nothing is kept: the maildir is a temporary one.
+    """
+    with tempfile.TemporaryDirectory(prefix="pop3fetch-demo-") as folder, DemoServer() as server:
+        variables = {
+            "POP3FETCH_ACCOUNT": f"pop3://{server.user}@{server.host}:{server.port}",
+            "POP3FETCH_PASSWORD": server.password,
+            "POP3FETCH_STATE_DIR": str(Path(folder) / "state"),
+        }
+        for name, value in variables.items():
+            console.text(f"$ export {name}={shlex.quote(value)}")
+        with _environment(variables):
+            return _run_steps(console, Path(folder) / "Maildir")
+
+
+def _run_steps(console: Console, maildir: Path) -> int:
+    from pop3fetch.cli.main import run_command
+
+    for step in STEPS:
+        arguments = [*step, "-o", f"maildir:{maildir}"] if step[0] == "get" else list(step)
+        console.text("")
+        console.text("$ " + shlex.join(["pop3fetch", *arguments]))
+        console.flush()
+        status = run_command(arguments, console)
+        console.flush()
+        if status != Status.OK:
+            return status
+    return Status.OK
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for a while, and take away those that would get in the way."""
+    before = {name: value for name, value in os.environ.items() if name.startswith("POP3FETCH_")}
+    for name in before:
+        del os.environ[name]
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in variables:
+            os.environ.pop(name, None)
+        os.environ.update(before)

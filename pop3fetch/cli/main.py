@@ -1,0 +1,132 @@
+"""The group of commands, and the one place where an error becomes a line and a status.
+
+Commands are imported when they are called: ``--help`` and completion shall not wait for sockets.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+from pop3fetch import __version__
+from pop3fetch.cli.console import Console
+from pop3fetch.errors import POP3Error, Status
+
+# name: what --help says of it; the module of the same name holds the command
+COMMANDS = {
+    "list": "List the messages on the server.",
+    "get": "Fetch messages: each exactly once.",
+    "rm": "Delete messages on the server.",
+    "stat": "Count the messages and their octets.",
+    "caps": "Show what the server can do.",
+    "login": "Try the password, and keep it in the keyring.",
+    "logout": "Forget the password in the keyring.",
+    "accounts": "Name the configured accounts.",
+    "demo": "Show it all with a server that comes along.",
+}
+INTERNAL_ERROR = 70  # EX_SOFTWARE: a bug, and no status of the contract
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+class Commands(click.Group):
+    """The commands, imported one by one as they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(f"pop3fetch.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from pop3fetch.account.keys import did_you_mean
+
+            raise click.UsageError(f"no such command: {args[0]}{did_you_mean(args[0], COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", message="pop3fetch %(version)s")
+def commands() -> None:
+    """Fetch mail over POP3: exactly once, safely, and fast.
+
+    \b
+    Try it without a mailbox:  pop3fetch demo
+    With one:                  pop3fetch list -a pop3s://alice@mail.example.org
+    """
+
+
+def run(arguments: Sequence[str], console: Console | None = None) -> int:
+    """Run one command line; return its exit status."""
+    console = console or Console.of_process()
+    with suppress(ValueError):  # not in the main thread: whoever runs us there has its own ways
+        signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return run_command(arguments, console)
+    finally:
+        console.close()
+
+
+def run_command(arguments: Sequence[str], console: Console) -> int:
+    """Run a command on a console that stays open; return its exit status."""
+    try:
+        return int(_command_line(list(arguments), console))
+    except click.exceptions.Exit as leaving:
+        return leaving.exit_code
+    except click.ClickException as wrong:
+        console.error(_one_line(wrong))
+        return Status.USAGE
+    except BrokenPipeError:
+        return Status.OK  # whoever read our output has seen enough
+    except POP3Error as error:
+        console.fail(error)
+        return error.exit_status
+    except (KeyboardInterrupt, click.Abort):
+        console.error("interrupted")
+        return Status.INTERRUPTED
+    except Terminated:
+        console.error("terminated")
+        return Status.TERMINATED
+    except Exception as error:
+        console.bug(error)
+        return INTERNAL_ERROR
+
+
+def _command_line(arguments: list[str], console: Console) -> int:
+    if "_POP3FETCH_COMPLETE" in os.environ:
+        commands.main(arguments, prog_name="pop3fetch")
+    # Not commands.main(): it has statuses of its own for a closed pipe and for Ctrl-C.
+    with commands.make_context("pop3fetch", arguments or ["--help"], obj=console) as context:
+        status: Any = commands.invoke(context)
+    console.flush()
+    return status or Status.OK
+
+
+def _one_line(wrong: click.ClickException) -> str:
+    message = wrong.format_message().strip()
+    message = message[:1].lower() + message[1:].rstrip(".")
+    context = getattr(wrong, "ctx", None)
+    return f"{message} (see {context.command_path} --help)" if context else message
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    raise Terminated

@@ -1,0 +1,140 @@
+"""What a destination is: drafts go in, a journal learns what is safe.
+
+A message is first a *draft*: written as it arrives, visible to nobody. A batch of drafts is then
+delivered in one go, and the journal (the account's record) is told twice: what is about to
+become visible, and what is. Each destination keeps that order by itself, for it alone knows
+what must be on the disk in between:
+
+    drafts synced -> journal.intend -> made visible, synced -> journal.done
+
+What a crash left between the two is decided by :meth:`Destination.settle` at the next start.
+Programs and standard output cannot be asked afterwards, so there is no intent, and each message
+is done when it was taken: at least once.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from pop3fetch.errors import DeliveryError
+from pop3fetch.messages import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a draft is about to become visible; all that :meth:`Destination.settle` needs.
+
+    ``destination`` as :attr:`Destination.name`; ``name``: a file's name; ``offset`` and
+    ``length`` in octets where the destination is one file.
+    """
+
+    destination: str
+    name: str
+    offset: int = 0
+    length: int = 0
+
+
+class Settled(Enum):
+    """What became of an intent that a crash left behind."""
+
+    DELIVERED = "delivered"
+    UNDONE = "undone"
+
+
+class Draft(ABC):
+    """One message on its way: written block by block, invisible until it is delivered."""
+
+    def __init__(self, message: Message) -> None:
+        self.message = message
+        self.identity: bytes | None = None  # the digest of its headers, for the record
+        self.octets = 0  # written so far
+        # Once the journal was asked to keep the intent, settling alone decides: a draft that is
+        # discarded then would count as delivered.
+        self.intended = False
+
+    @abstractmethod
+    def write(self, block: bytes) -> None:
+        """Append a block; raises DeliveryError."""
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Leave no trace; never raises. After the delivery there is nothing left to discard."""
+
+    @property
+    def path(self) -> str | None:
+        """Where the delivered message lies, or None where it is no file."""
+        return None
+
+
+class Journal(Protocol):
+    """What the record must be told while a batch is delivered."""
+
+    def intend(self, drafts: Sequence[Draft], places: Sequence[Place]) -> None:
+        """Keep durably that these drafts are about to become visible."""
+
+    def done(self, drafts: Sequence[Draft]) -> None:
+        """Keep durably that these drafts are delivered."""
+
+
+class Destination(ABC):
+    """Where messages go."""
+
+    settles = False  # whether there are intents, so that each message comes exactly once
+
+    def __init__(self, name: str) -> None:
+        self.name = name  # as in the record and in errors, e.g. "maildir:/home/alice/Mail"
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Make sure that it can be written to, and create it where that is due; raises DeliveryError."""
+
+    @abstractmethod
+    def draft(self, message: Message) -> Draft:
+        """Begin a message; raises DeliveryError."""
+
+    @abstractmethod
+    def deliver(self, drafts: Sequence[Draft], journal: Journal) -> list[tuple[Draft, DeliveryError]]:
+        """Deliver a batch; return the drafts that were refused one by one, with the reason.
+
+        Raises DeliveryError where nothing more can be delivered. Whatever was not told to
+        ``journal.done`` by then is not delivered, and a later settling knows.
+        """
+
+    def settle(self, place: Place) -> Settled:
+        """Decide what became of an intent; raises DeliveryError where it cannot be decided now."""
+        raise NotImplementedError(f"{self.name} has no intents")
+
+    def remove_leftovers(self) -> None:  # noqa: B027
+        """Remove what dead runs of this record left; all intents must be settled."""
+
+    def close(self) -> None:  # noqa: B027
+        """Let go of what is open."""
+
+
+# What the kernel says where the next message would fare no better.
+_REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EIO: "the disk reports an error",
+}
+
+
+@contextmanager
+def delivery_errors(destination: str) -> Iterator[None]:
+    """Turn what the kernel says into a DeliveryError."""
+    try:
+        yield
+    except DeliveryError:
+        raise
+    except OSError as error:
+        reason = _REASONS.get(error.errno or 0) or error.strerror or str(error)
+        where = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, str | bytes) else ""
+        raise DeliveryError(destination, reason + where) from error

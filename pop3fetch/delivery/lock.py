@@ -1,0 +1,171 @@
+"""The lock of an mbox, as other mail programs take it: fcntl and a dot-lock, both or neither.
+
+The order is that of the Debian Policy, section 11.6: fcntl first, then ``FILE.lock``; where the
+second is taken, the first is let go before the next attempt, so that no two programs wait for
+each other.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import socket
+import stat
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from pop3fetch.delivery.folders import PRIVATE_FILE, sync_folder
+
+PAUSE = 0.1  # seconds between two attempts
+STALE = 300.0  # seconds after which a dot-lock counts as forgotten, as in liblockfile
+
+# fcntl locks hold between processes only, and a process loses them when it closes any descriptor
+# of the file: so one thread at a time may have an mbox open.
+_GUARDS: dict[Path, threading.Lock] = {}
+
+_OWNER = re.compile(rb"([0-9]{1,10}) ([^\s]+)\n")  # how we sign a dot-lock
+
+
+class MboxLock:
+    """An open mbox that is locked; ``file`` is its descriptor."""
+
+    def __init__(self, path: Path, tag: str) -> None:
+        """Open and lock the mbox, made where there is none.
+
+        ``path`` has no symbolic links; ``tag`` is one record's. Raises BlockingIOError where
+        another program has a lock, and any other OSError.
+        """
+        self._guard = _GUARDS.setdefault(path, threading.Lock())
+        if not self._guard.acquire(timeout=PAUSE):
+            raise BlockingIOError(errno.EAGAIN, "another account delivers there")
+        self.file = -1
+        self._dot_lock: Path | None = None
+        try:
+            self.file = _open(path)
+            _lock_by_fcntl(self.file)
+            _refuse_a_replaced_file(path, self.file)
+            self._dot_lock = _make_dot_lock(path, tag)
+        except BaseException:
+            self.release()
+            raise
+
+    def release(self) -> None:
+        """Let go; never raises."""
+        if self._dot_lock is not None:
+            with suppress(OSError):
+                self._dot_lock.unlink()
+        if self.file >= 0:
+            with suppress(OSError):
+                os.close(self.file)
+        self._guard.release()
+
+
+def take_lock(path: Path, tag: str, patience: float, given_up: threading.Event) -> MboxLock:
+    """Wait for the lock of an mbox, at most ``patience`` seconds, or until it is ``given_up``.
+
+    Raises BlockingIOError where it was not to be had, and any other OSError.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return MboxLock(path, tag)
+        except BlockingIOError:
+            if time.monotonic() >= deadline or given_up.wait(PAUSE):
+                raise
+
+
+def _open(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK | os.O_NOFOLLOW
+    try:
+        file = os.open(path, flags | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
+    except FileExistsError:
+        file = os.open(path, flags)
+    else:
+        sync_folder(path.parent)
+    if stat.S_ISREG(os.fstat(file).st_mode):
+        return file
+    os.close(file)
+    raise OSError(errno.EINVAL, "it is no regular file")
+
+
+def _lock_by_fcntl(file: int) -> None:
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except PermissionError as error:  # POSIX lets systems say EACCES for EAGAIN
+        raise BlockingIOError(errno.EAGAIN, "it is locked") from error
+
+
+def _refuse_a_replaced_file(path: Path, file: int) -> None:
+    """Raise BlockingIOError where a mail program has put a new file in the place of the one we locked."""
+    with suppress(FileNotFoundError):
+        if os.path.samestat(os.fstat(file), path.lstat()):
+            return
+    raise BlockingIOError(errno.EAGAIN, "it was replaced")
+
+
+def _make_dot_lock(mbox: Path, tag: str) -> Path | None:
+    """Make ``FILE.lock``; return None where the folder lets us make none, and fcntl must do."""
+    dot_lock, signed = Path(f"{mbox}.lock"), Path(f"{mbox}.lock.pop3fetch-{tag}")
+    try:
+        # Linked when it is signed: whatever we may die of, a dot-lock of ours tells whose it was.
+        # The name is always the same, so that what a crash left of it goes with the next run.
+        _sign(signed)
+        os.link(signed, dot_lock)
+    except FileExistsError as error:
+        # Two of us never break one at the same time, for we hold the lock of fcntl.
+        if _is_stale(dot_lock):
+            dot_lock.unlink(missing_ok=True)
+        raise BlockingIOError(errno.EAGAIN, "there is a dot-lock") from error
+    except PermissionError:
+        return None
+    finally:
+        with suppress(OSError):
+            signed.unlink()
+    return dot_lock
+
+
+def _sign(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
+    try:
+        os.write(file, b"%d %b\n" % (os.getpid(), os.fsencode(socket.gethostname())))
+    finally:
+        os.close(file)
+
+
+def _is_stale(dot_lock: Path) -> bool:
+    """Return whether the owner of a dot-lock is dead, or it is so old that he must be."""
+    try:
+        age = time.time() - dot_lock.lstat().st_mtime
+    except FileNotFoundError:
+        return False
+    owner = _OWNER.fullmatch(_read(dot_lock))
+    if owner and owner[2] == os.fsencode(socket.gethostname()) and not _is_alive(int(owner[1])):
+        return True
+    return age > STALE
+
+
+def _read(path: Path) -> bytes:
+    with suppress(OSError):
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            return os.read(file, 512)
+        finally:
+            os.close(file)
+    return b""
+
+
+def _is_alive(process: int) -> bool:
+    if process == os.getpid():  # in a container each run may have the same number; we know of no such lock
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True

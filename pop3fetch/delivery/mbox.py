@@ -1,0 +1,246 @@
+"""An mbox file in mboxrd form: spooled, appended under lock, cut back where that fails.
+
+A draft is a private file in the spool folder, already in the form in which it is appended. It
+stays there until the record calls it done: what a crash left in the mbox is settled by
+comparing it with the spool. What other programs have in the mbox is never changed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pop3fetch.delivery.destination import (
+    Destination,
+    Draft,
+    Journal,
+    Place,
+    Settled,
+    delivery_errors,
+)
+from pop3fetch.delivery.folders import PRIVATE_FILE, Syncer, make_folder, sync_folder
+from pop3fetch.delivery.lock import take_lock
+from pop3fetch.delivery.mboxrd import Encoder
+from pop3fetch.delivery.standing import looks_whole, same_octets, stands_anywhere
+from pop3fetch.errors import DeliveryError, DestinationLocked
+from pop3fetch.messages import Message
+
+PREFIX = "mbox:"
+PATIENCE = 60.0  # seconds to wait for another program's lock
+BLOCK = 1 << 20  # octets copied at once
+EMPTY_LINES = (b"\n\n", b"\n\r\n")  # how an mbox ends that the next From_ line may follow
+
+
+class MboxDraft(Draft):
+    """A file in the spool folder."""
+
+    def __init__(self, message: Message, mbox: Mbox, spool: Path) -> None:
+        super().__init__(message)
+        self.spool = spool
+        self.length = 0  # octets in the spool
+        self._mbox = mbox
+        self._encoder = Encoder(time.time())
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        self.file = os.open(spool, flags, PRIVATE_FILE)
+
+    def write(self, block: bytes) -> None:
+        self._append(self._encoder.encode(block))
+        self.octets += len(block)
+
+    def finish(self) -> None:
+        """Write what the encoder has held back; raises DeliveryError."""
+        self._append(self._encoder.finish())
+
+    def _append(self, octets: bytes) -> None:
+        with delivery_errors(self._mbox.name):
+            write_at(self.file, octets, self.length)
+        self.length += len(octets)
+
+    def discard(self) -> None:
+        if self.file >= 0:
+            with suppress(OSError):
+                os.close(self.file)
+            self.file = -1
+        with suppress(OSError):
+            self.spool.unlink()
+
+    @property
+    def path(self) -> str:
+        return str(self._mbox.file)
+
+
+class Mbox(Destination):
+    """An mbox file; ``tag`` marks the spools of one record in ``spool_folder``."""
+
+    settles = True
+
+    def __init__(self, file: Path, tag: str, spool_folder: Path, *, patience: float = PATIENCE) -> None:
+        """``patience``: seconds to wait for another program's lock."""
+        self.file = Path(os.path.abspath(file))
+        super().__init__(PREFIX + str(self.file))
+        # Other programs follow links before they lock, and so must we, or the dot-locks differ.
+        self._real = Path(os.path.realpath(self.file))
+        self._tag = tag
+        self._spool_folder = spool_folder
+        self._patience = patience
+        self._names = itertools.count(1)
+        self._syncer = Syncer()
+        self._given_up = threading.Event()
+        self._cut_back_to: int | None = None
+
+    def prepare(self) -> None:
+        with delivery_errors(self.name):
+            make_folder(self._spool_folder)
+        with self._locked(), delivery_errors(self.name):
+            # An earlier run may have died between making the file and this. A folder that we may not
+            # read is not ours: there the file was before us.
+            with suppress(PermissionError):
+                sync_folder(self._real.parent)
+
+    def draft(self, message: Message) -> MboxDraft:
+        name = f"{self._mark}{time.time_ns()}-{os.getpid()}-{next(self._names)}"
+        with delivery_errors(self.name):
+            return MboxDraft(message, self, self._spool_folder / name)
+
+    @property
+    def _mark(self) -> str:
+        return f"draft-{self._tag}-"
+
+    def deliver(self, drafts: Sequence[Draft], journal: Journal) -> list[tuple[Draft, DeliveryError]]:
+        spools = [draft for draft in drafts if isinstance(draft, MboxDraft)]
+        with delivery_errors(self.name):
+            for draft in spools:
+                draft.finish()
+            self._syncer.sync([draft.file for draft in spools])
+            sync_folder(self._spool_folder)
+        with self._locked() as mbox:
+            with delivery_errors(self.name):
+                padding = _missing_line_ends(mbox)
+                places = self._places(spools, os.fstat(mbox).st_size + len(padding))
+            journal.intend(spools, places)
+            with delivery_errors(self.name):
+                _append(mbox, padding, spools)
+            journal.done(spools)
+        for draft in spools:
+            draft.discard()
+        return []
+
+    def _places(self, spools: Sequence[MboxDraft], offset: int) -> list[Place]:
+        offsets = itertools.accumulate((draft.length for draft in spools), initial=offset)
+        return [
+            Place(self.name, draft.spool.name, start, draft.length)
+            for draft, start in zip(spools, offsets, strict=False)
+        ]
+
+    @contextmanager
+    def _locked(self) -> Iterator[int]:
+        """Open the mbox under lock; raises DestinationLocked and DeliveryError."""
+        self._require_folder()
+        with delivery_errors(self.name):
+            try:
+                lock = take_lock(self._real, self._tag, self._patience, self._given_up)
+            except BlockingIOError as error:
+                raise DestinationLocked(self.name) from error
+        try:
+            yield lock.file
+        finally:
+            lock.release()
+
+    def _require_folder(self) -> None:
+        if not self._real.parent.is_dir():
+            raise DeliveryError(self.name, f"there is no folder {self._real.parent} (not mounted?)")
+
+    # -- after a crash -----------------------------------------------------------------------
+
+    def settle(self, place: Place) -> Settled:
+        """Compare what stands at ``place`` with the spool; cut back a part of it at the mbox's end."""
+        self._require_folder()
+        if not self._real.exists():
+            return Settled.UNDONE
+        with self._locked() as mbox, delivery_errors(self.name):
+            settled = self._decide(mbox, place)
+            os.fsync(mbox)
+        return settled
+
+    def _decide(self, mbox: int, place: Place) -> Settled:
+        try:
+            spool = os.open(self._spool_folder / place.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:  # somebody removed it: we do so only when the record calls it done
+            return Settled.DELIVERED if looks_whole(mbox, place) else Settled.UNDONE
+        try:
+            return self._compare(mbox, place, spool)
+        finally:
+            os.close(spool)
+
+    def _compare(self, mbox: int, place: Place, spool: int) -> Settled:
+        if same_octets(mbox, place.offset, spool, range(place.length)):
+            return Settled.DELIVERED
+        end = os.fstat(mbox).st_size
+        if place.offset <= end and same_octets(mbox, place.offset, spool, range(end - place.offset)):
+            os.ftruncate(mbox, place.offset)
+            self._cut_back_to = place.offset
+            return Settled.UNDONE
+        if place.offset > end == self._cut_back_to:  # the rest of its batch was never written
+            return Settled.UNDONE
+        # A mail program has rewritten the mbox, or another message follows the part of ours.
+        return Settled.DELIVERED if stands_anywhere(mbox, spool) else Settled.UNDONE
+
+    def remove_leftovers(self) -> None:
+        with delivery_errors(self.name):
+            for name in os.listdir(self._spool_folder):
+                if name.startswith(self._mark):
+                    (self._spool_folder / name).unlink()
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def interrupt(self) -> None:
+        """End a wait for the lock, which another thread may be in."""
+        self._given_up.set()
+
+    def close(self) -> None:
+        self.interrupt()
+        self._syncer.close()
+
+
+def _missing_line_ends(mbox: int) -> bytes:
+    """Return what the mbox lacks for a From_ line to be one: it must follow an empty line."""
+    size = os.fstat(mbox).st_size
+    end = os.pread(mbox, 3, max(0, size - 3))
+    if size == 0 or end.endswith(EMPTY_LINES):
+        return b""
+    return b"\n" if end.endswith(b"\n") else b"\n\n"
+
+
+def _append(mbox: int, padding: bytes, spools: Sequence[MboxDraft]) -> None:
+    """Append the spools durably, or nothing of them; raises OSError."""
+    start = os.fstat(mbox).st_size
+    try:
+        write_at(mbox, padding, start)
+        offset = start + len(padding)
+        for draft in spools:
+            _copy(draft, mbox, offset)
+            offset += draft.length
+        os.fsync(mbox)
+    except BaseException:
+        with suppress(OSError):  # settling cuts back what cannot be cut back now
+            os.ftruncate(mbox, start)
+            os.fsync(mbox)
+        raise
+
+
+def _copy(draft: MboxDraft, mbox: int, offset: int) -> None:
+    for place in range(0, draft.length, BLOCK):
+        write_at(mbox, os.pread(draft.file, BLOCK, place), offset + place)
+
+
+def write_at(file: int, octets: bytes, offset: int) -> None:
+    """Write all of ``octets`` at ``offset``; raises OSError."""
+    view = memoryview(octets)
+    while view:
+        written = os.pwrite(file, view, offset)
+        view, offset = view[written:], offset + written

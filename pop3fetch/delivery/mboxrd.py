@@ -1,0 +1,99 @@
+"""Messages in mboxrd form, octets to octets: a From_ line, the quoted message, an empty line.
+
+A line that reads ``From `` behind any number of ``>`` gets one more ``>``. A reader that takes
+one off each such line has the message's own octets again, and no message can forge the beginning
+of another. What we add ends in LF; the message's own line ends stay as they are.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+
+HEADER_LIMIT = 65536  # octets in which Return-Path is looked for; it is nearly always the first line
+UNKNOWN_SENDER = b"MAILER-DAEMON"  # who mbox(5) writes for the empty envelope sender
+
+_FROM = b"From"
+_FROM_LINE = re.compile(rb"(\n>*+)From ")
+_END_OF_HEADER = re.compile(rb"\n\r?\n")
+_RETURN_PATH = re.compile(rb"\nreturn-path[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)", re.IGNORECASE)
+# Readers find the date behind the sender: it must have no blanks. 8-bit addresses are RFC 6531's.
+_SENDER = re.compile(rb"[!-;=?-~\x80-\xff]{1,256}")
+
+
+def from_line(header: bytes, when: float) -> bytes:
+    """Return the From_ line of a message that begins with ``header``; ``when`` in seconds since the epoch."""
+    field = _RETURN_PATH.search(b"\n" + header)
+    address = field[1].strip().removeprefix(b"<").removesuffix(b">") if field else b""
+    sender = address if _SENDER.fullmatch(address) else UNKNOWN_SENDER
+    # asctime(3) in UTC, as mbox(5) has it: no zone, and the same in every locale.
+    return b"From %b %b\n" % (sender, time.asctime(time.gmtime(when)).encode("ascii"))
+
+
+class Encoder:
+    """Bring one message into mboxrd form, block by block; blocks may end anywhere."""
+
+    def __init__(self, when: float) -> None:
+        """``when``: the date of the From_ line, in seconds since the epoch."""
+        self._when = when
+        self._header: bytes | None = b""  # what has come, until the From_ line can be written
+        self._quoted = Quoter()
+
+    def encode(self, block: bytes) -> bytes:
+        """Return what can be written now, which may be nothing yet."""
+        if self._header is None:
+            return self._quoted.quote(block)
+        seen = max(0, len(self._header) - 2)
+        self._header += block
+        if _END_OF_HEADER.search(self._header, seen) or len(self._header) >= HEADER_LIMIT:
+            return self._begin(self._header)
+        return b""
+
+    def finish(self) -> bytes:
+        """Return the rest: what was held back, the last line's end where it lacks one, the empty line."""
+        rest = b"" if self._header is None else self._begin(self._header)
+        return rest + self._quoted.finish() + b"\n"
+
+    def _begin(self, octets: bytes) -> bytes:
+        self._header = None
+        end = _END_OF_HEADER.search(octets)
+        return from_line(octets[: end.start()] if end else octets, self._when) + self._quoted.quote(octets)
+
+
+class Quoter:
+    """Quote one message.
+
+    The ``>`` may go anywhere before ``From ``: so of a line that a block leaves open, the four
+    octets of ``From`` are all that must be held back, however many ``>`` precede them.
+    """
+
+    def __init__(self) -> None:
+        self._line_is_open = False  # the last line has no end yet
+        self._may_be_from = True  # all of it so far is `>` and the beginning of `From`
+        self._held = b""  # that beginning
+
+    def quote(self, block: bytes) -> bytes:
+        """Return the quoted octets that are certain by now."""
+        if not block:
+            return b""
+        octets = self._held + block
+        quoted = self._insert(octets) if b"From " in octets else octets
+        self._remember(octets)
+        return quoted[: len(quoted) - len(self._held)]
+
+    def finish(self) -> bytes:
+        """Return what was held back, and a line end where the message has none; an empty one needs none."""
+        return self._held + b"\n" * self._line_is_open
+
+    def _insert(self, octets: bytes) -> bytes:
+        # A pattern that begins with LF is ten times as fast as one with ^.
+        if self._may_be_from:
+            return _FROM_LINE.sub(rb"\1>From ", b"\n" + octets)[1:]
+        return _FROM_LINE.sub(rb"\1>From ", octets)
+
+    def _remember(self, octets: bytes) -> None:
+        start = octets.rfind(b"\n") + 1
+        self._line_is_open = start < len(octets)
+        beginning = octets[start:].lstrip(b">") if start or self._may_be_from else b"no beginning"
+        self._may_be_from = _FROM.startswith(beginning)
+        self._held = beginning if self._may_be_from else b""

@@ -1,0 +1,281 @@
+"""`get`: plan, retrieve, deliver, delete, in an order that loses nothing whatever dies.
+
+    settle what a crash left -> survey -> recall -> plan -> retrieve, delivering in batches
+    -> DELE for what the record calls done -> QUIT
+
+QUIT lets a server drop what was retrieved (RFC 1939 section 8), so it is said only where every
+message retrieved in the session is delivered and recorded; otherwise the line is cut, and what
+is still to be deleted is deleted in a session of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from pop3fetch.batch import Batcher
+from pop3fetch.delivery.destination import Destination, Draft
+from pop3fetch.errors import (
+    ConnectionLost,
+    EmptyMessage,
+    PipeliningBroken,
+    POP3Error,
+    ServerErrorResponse,
+    Status,
+    TimedOut,
+)
+from pop3fetch.headers import LIMIT as HEADERS_LIMIT
+from pop3fetch.headers import identity
+from pop3fetch.messages import Listing, Message
+from pop3fetch.plan import Order, Plan, make_plan
+from pop3fetch.pop3.client import POP3Client
+from pop3fetch.pop3.wire import with_lf
+from pop3fetch.recall import Recall
+from pop3fetch.record.journal import RecordJournal, entry_of, key_of
+from pop3fetch.record.settling import Reopen, settle
+from pop3fetch.record.store import Key, Store
+from pop3fetch.reporter import Reporter
+from pop3fetch.survey import headers_of, survey
+
+DAY = 24 * 60 * 60  # seconds
+NO_PIPELINING = "no pipelining"  # the fact that this server mixes up pipelined replies
+MARKED = "marked"  # the destination of what was recorded without being fetched
+
+Connect = Callable[[bool], POP3Client]  # (pipelining) -> a client that is logged in
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run has done; ``errors`` in the order in which they came."""
+
+    messages: int = 0
+    octets: int = 0
+    deleted: int = 0
+    errors: list[POP3Error] = field(default_factory=list)
+
+    @property
+    def status(self) -> Status:
+        """The exit status: the first error's."""
+        return self.errors[0].exit_status if self.errors else Status.OK
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a run works with: ``connect`` gives a client that is logged in, ``reopen`` a destination
+    that an earlier run delivered to, ``clock`` seconds since the epoch."""
+
+    connect: Connect
+    store: Store
+    destination: Destination
+    reopen: Reopen
+    reporter: Reporter
+    clock: Callable[[], float] = time.time
+
+
+class Fetch:
+    """One run of `get` for one account."""
+
+    def __init__(self, around: Surroundings, order: Order) -> None:
+        self._around = around
+        self._store = around.store
+        self._reporter = around.reporter
+        self._order = order
+        self._outcome = Outcome()
+        self._delivered: set[Key] = set()
+        self._retrieved = 0  # in this session, and not known to be delivered
+        self._keep_line_ends = order.crlf
+
+    def run(self) -> Outcome:
+        """Fetch; raises the error that ended the run, with everything delivered so far recorded."""
+        destination = self._around.destination
+        settle(self._store, destination, self._around.reopen)
+        destination.prepare()
+        destination.remove_leftovers()
+        try:
+            self._sessions()
+        except BaseException:
+            self._tidy_up()
+            raise
+        return self._outcome
+
+    def _tidy_up(self) -> None:
+        """Decide at once what the next run would have to: nothing of ours stays behind."""
+        with suppress(POP3Error):
+            self._store.reopen()
+            settle(self._store, self._around.destination, self._around.reopen)
+            self._around.destination.remove_leftovers()
+
+    # -- sessions ----------------------------------------------------------------------------
+
+    def _sessions(self) -> None:
+        pipelining = self._store.fact(NO_PIPELINING) is None
+        client = self._around.connect(pipelining)
+        try:
+            with client:
+                self._session(client)
+        except (PipeliningBroken, ConnectionLost, TimedOut) as error:
+            if not client.broke_in_the_pipe:
+                raise
+            if isinstance(error, PipeliningBroken):
+                self._store.remember(NO_PIPELINING, str(error))
+            self._reporter.notice(f"{error}; again, one command at a time")
+            with self._around.connect(False) as client:
+                self._session(client)
+
+    def _session(self, client: POP3Client) -> None:
+        self._retrieved = 0
+        self._keep_line_ends = self._order.crlf or not client.ends_lines_with_crlf
+        listing = survey(client, self._reporter)
+        plan = self._plan(client, listing)
+        for message in plan.oversize:
+            self._reporter.warn(
+                f"message {message.number} has {message.size} octets: over the limit, skipped"
+            )
+        if self._order.dry_run:
+            self._name(plan)
+        elif self._order.mark:
+            self._mark(client, plan.fetch)
+        else:
+            self._retrieve(client, plan.fetch)
+            self._delete(client, self._doomed(plan))
+            return
+        client.quit()
+
+    def _plan(self, client: POP3Client, listing: Listing) -> Plan:
+        new = Recall(client, self._store, self._reporter).new(listing)
+        plan = make_plan(listing, new, self._order, self._old_enough(listing, set(new)))
+        coming = [message for message in plan.fetch if key_of(message) not in self._delivered]
+        return Plan(coming, plan.oversize, plan.delete)
+
+    def _old_enough(self, listing: Listing, new: set[int]) -> Iterator[Message]:
+        """Yield the messages that were delivered before and are to be deleted now."""
+        order = self._order
+        if order.mark or not (order.delete or order.delete_after is not None):
+            return
+        delivered = None
+        if not order.delete:
+            moment = int(self._around.clock()) - (order.delete_after or 0) * DAY
+            delivered = self._store.delivered_before(moment)
+        for message in listing:
+            if message.index in new or (order.selectors and key_of(message) not in self._delivered):
+                continue
+            if delivered is None or (message.uid, message.occurrence) in delivered:
+                yield message
+
+    def _name(self, plan: Plan) -> None:
+        what = "mark" if self._order.mark else "fetch"
+        for message in plan.fetch:
+            self._reporter.would(what, message)
+        for message in self._doomed(plan, plan.fetch):
+            self._reporter.would("delete", message)
+
+    def _mark(self, client: POP3Client, messages: list[Message]) -> None:
+        by_index = {message.index: message for message in messages}
+        entries = [
+            entry_of(by_index[index], identity(headers) if headers is not None else None)
+            for index, headers in headers_of(client, by_index)
+        ]
+        self._store.done(entries, MARKED, int(self._around.clock()))
+        self._outcome.messages += len(entries)
+
+    # -- retrieving --------------------------------------------------------------------------
+
+    def _retrieve(self, client: POP3Client, messages: list[Message]) -> None:
+        self._reporter.planned(messages)
+        by_index = {message.index: message for message in messages}
+        sizes = {message.index: message.size for message in messages}
+        destination = self._around.destination
+        journal = RecordJournal(self._store, destination.name, self._around.clock)
+        with Batcher(destination, journal, self._count, self._refuse) as batcher:
+            for retrieval in client.retrieve_many(by_index, sizes):
+                message = by_index[retrieval.index]
+                if retrieval.refusal:
+                    self._skip(message, retrieval.refusal)
+                    continue
+                self._retrieved += 1
+                draft = self._draft(message, retrieval.blocks)
+                if draft is not None:
+                    batcher.add(draft)
+
+    def _draft(self, message: Message, blocks: Iterator[bytes]) -> Draft | None:
+        """Return the message as a draft, or None where it came empty."""
+        draft = self._around.destination.draft(message)
+        try:
+            head = self._write(draft, blocks)
+            if not draft.octets and message.size:
+                raise EmptyMessage(message.number)
+            draft.identity = identity(head)
+        except EmptyMessage as error:
+            draft.discard()
+            self._skip(message, error)
+            return None
+        except BaseException:
+            draft.discard()
+            raise
+        return draft
+
+    def _write(self, draft: Draft, blocks: Iterator[bytes]) -> bytes:
+        """Write the message; return its first 64 KiB as they came."""
+        head = b""
+        for block in blocks:
+            if len(head) < HEADERS_LIMIT:
+                head = (head + block)[:HEADERS_LIMIT]
+            draft.write(block if self._keep_line_ends else with_lf(block))
+            self._reporter.progress(len(block))
+        return head
+
+    def _count(self, draft: Draft) -> None:
+        self._retrieved -= 1
+        self._delivered.add(key_of(draft.message))
+        self._outcome.messages += 1
+        self._outcome.octets += draft.octets
+        self._reporter.delivered(draft.message, draft.octets, draft.path)
+
+    def _refuse(self, draft: Draft, error: POP3Error) -> None:
+        self._skip(draft.message, error)
+
+    def _skip(self, message: Message, error: POP3Error) -> None:
+        self._outcome.errors.append(error)
+        self._reporter.skipped(message, error)
+
+    # -- deleting ----------------------------------------------------------------------------
+
+    def _doomed(self, plan: Plan, fetched: Iterable[Message] | None = None) -> list[Message]:
+        """Return what is to be deleted: old messages, and what was delivered by this run."""
+        if not self._order.deletes_at_once:
+            return plan.delete
+        if fetched is None:
+            fetched = [message for message in plan.fetch if key_of(message) in self._delivered]
+        return [*plan.delete, *fetched]
+
+    def _delete(self, client: POP3Client, doomed: list[Message]) -> None:
+        """Delete and say QUIT; in a new session where something retrieved here is not safe."""
+        if not self._retrieved:
+            self._delete_and_quit(client, doomed)
+            return
+        client.close()
+        if doomed:
+            keys = {key_of(message): message.size for message in doomed}
+            with self._around.connect(self._store.fact(NO_PIPELINING) is None) as second:
+                listing = survey(second, self._reporter)
+                still_there = [m for m in listing if keys.get(key_of(m)) == m.size]
+                self._delete_and_quit(second, still_there)
+
+    def _delete_and_quit(self, client: POP3Client, doomed: list[Message]) -> None:
+        by_index = {message.index: message for message in doomed}
+        marked: list[Key] = []
+        for index, refusal in client.delete_many(by_index, then_quit=True):
+            if refusal is None:
+                marked.append(key_of(by_index[index]))
+            else:
+                self._skip_deletion(by_index[index], refusal)
+        # Only now are they deleted (RFC 1939 section 6), and their UIDs may be given again.
+        self._store.forget(marked)
+        self._outcome.deleted += len(marked)
+        self._reporter.deleted(len(marked))
+
+    def _skip_deletion(self, message: Message, refusal: ServerErrorResponse) -> None:
+        self._outcome.errors.append(refusal)
+        self._reporter.skipped(message, refusal)

@@ -1,0 +1,130 @@
+"""What a run of `get` will do: computed from two listings before anything is done.
+
+Pure: the server's listing and the record's go in, the plan comes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from pop3fetch.messages import Listing, Message, Selector, select
+
+HANDFUL = 5  # a record with more UIDs than this, of which none is listed: they were all changed
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the user wants of `get`; ``delete_after`` in days, ``max_size`` in octets."""
+
+    selectors: tuple[Selector, ...] = ()
+    everything: bool = False
+    limit: int | None = None
+    max_size: int | None = None
+    delete: bool = False
+    delete_after: int | None = None
+    crlf: bool = False
+    mark: bool = False
+    dry_run: bool = False
+
+    @property
+    def deletes_at_once(self) -> bool:
+        """Whether what is delivered now is deleted now."""
+        return self.delete or self.delete_after == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the record has fetched: sizes by UID, and by (UID, occurrence) for further copies."""
+
+    sizes: Mapping[bytes, int] = field(default_factory=dict)
+    copies: Mapping[tuple[bytes, int], int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.sizes) + len(self.copies)
+
+    def size_of(self, message: Message) -> int | None:
+        """Return the recorded size, or None where the message is not recorded."""
+        if message.occurrence:
+            return self.copies.get((message.uid, message.occurrence))
+        return self.sizes.get(message.uid)
+
+    def __iter__(self) -> Iterator[tuple[bytes, int]]:
+        """Yield (UID, occurrence) of all that is recorded."""
+        for uid in self.sizes:
+            yield uid, 0
+        yield from self.copies
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The listing beside the record, as indexes.
+
+    ``new``: not recorded; ``changed``: recorded with another size, so that it must be looked at;
+    ``fetched``: how many are recorded as they are listed.
+    """
+
+    new: list[int]
+    changed: list[int]
+    fetched: int
+
+
+def compare(listing: Listing, known: Known) -> Comparison:
+    """Compare what is listed with what is recorded."""
+    new: list[int] = []
+    changed: list[int] = []
+    for index, size, recorded in _recorded_sizes(listing, known):
+        if recorded is None:
+            new.append(index)
+        elif recorded != size:
+            changed.append(index)
+    return Comparison(new, changed, len(listing) - len(new) - len(changed))
+
+
+def _recorded_sizes(listing: Listing, known: Known) -> Iterable[tuple[int, int, int | None]]:
+    if listing.has_copies:
+        return ((message.index, message.size, known.size_of(message)) for message in listing)
+    sizes = known.sizes
+    return ((index, size, sizes.get(uid)) for index, size, uid in listing.rows())
+
+
+def all_renumbered(comparison: Comparison, known: Known) -> bool:
+    """Whether the server seems to have changed all UIDs: many are recorded, and none is listed."""
+    return len(known) > HANDFUL and bool(comparison.new) and not (comparison.fetched or comparison.changed)
+
+
+def gone(listing: Listing, known: Known, comparison: Comparison) -> list[tuple[bytes, int]]:
+    """Return (UID, occurrence) of what is recorded and no longer listed."""
+    if comparison.fetched + len(comparison.changed) == len(known):
+        return []
+    listed = {(message.uid, message.occurrence) for message in listing}
+    return [key for key in known if key not in listed]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be done: messages to fetch, those over the size limit, and old ones to delete."""
+
+    fetch: list[Message]
+    oversize: list[Message]
+    delete: list[Message]
+
+
+def make_plan(listing: Listing, new: Iterable[int], order: Order, old_enough: Iterable[Message]) -> Plan:
+    """Return the plan of a run.
+
+    ``old_enough``: messages that an earlier run delivered and this one may delete. Raises
+    MessageNotFound for a selector that selects nothing.
+    """
+    wanted = [listing.message(index) for index in _wanted(listing, new, order)]
+    small = [message for message in wanted if order.max_size is None or message.size <= order.max_size]
+    oversize = [message for message in wanted if order.max_size is not None and message.size > order.max_size]
+    fetch = small[: order.limit]
+    coming = {message.index for message in fetch}
+    return Plan(fetch, oversize, [message for message in old_enough if message.index not in coming])
+
+
+def _wanted(listing: Listing, new: Iterable[int], order: Order) -> Iterable[int]:
+    if order.selectors:
+        return select(listing, order.selectors)
+    return listing.indexes() if order.everything else sorted(new)

@@ -1,0 +1,95 @@
+"""What the record makes of a listing: which messages are new, after a look where it must look.
+
+A UID alone is no proof. Servers give UIDs again, change sizes of messages that stay the same
+(Mailutils), or change all UIDs at once (a migration). So a recorded UID with another size is
+looked at, and compared by the identity of its headers; and a record of which nothing is listed
+any more is matched by identity and size before anything is fetched again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pop3fetch.headers import identity
+from pop3fetch.messages import Listing, Message
+from pop3fetch.plan import Comparison, Known, all_renumbered, compare, gone
+from pop3fetch.pop3.client import POP3Client
+from pop3fetch.record.journal import key_of
+from pop3fetch.record.store import Key, Store
+from pop3fetch.reporter import Reporter
+from pop3fetch.survey import headers_of
+
+
+def known_of(store: Store) -> Known:
+    """Return what the record has fetched."""
+    return Known(store.sizes(), store.copies())
+
+
+class Recall:
+    """Compare a session's listing with the record, and bring the record up to date."""
+
+    def __init__(self, client: POP3Client, store: Store, reporter: Reporter) -> None:
+        self._client = client
+        self._store = store
+        self._reporter = reporter
+
+    def new(self, listing: Listing) -> list[int]:
+        """Return the indexes of the messages that are new; raises what a session raises."""
+        known = known_of(self._store)
+        comparison = compare(listing, known)
+        if all_renumbered(comparison, known):
+            self._match_by_headers(listing, comparison)
+            known = known_of(self._store)
+            comparison = compare(listing, known)
+        self._prune(listing, known, comparison)
+        return sorted([*comparison.new, *self._look_at(listing, comparison.changed)])
+
+    def _prune(self, listing: Listing, known: Known, comparison: Comparison) -> None:
+        if len(listing):
+            missing = gone(listing, known, comparison)
+            if missing:
+                self._store.forget(Key(*key) for key in missing)
+        elif len(known):
+            # Emptied by its owner, or the server has a bad day: forgetting could fetch everything
+            # again, remembering could hide a message whose UID is given anew. So doubt it.
+            self._store.doubt_all()
+
+    def _look_at(self, listing: Listing, indexes: Iterable[int]) -> list[int]:
+        """Return those of ``indexes`` that are other messages than the recorded ones."""
+        others: list[int] = []
+        same: dict[Key, int] = {}
+        for index, headers in headers_of(self._client, indexes):
+            message = listing.message(index)
+            if self._is_same(message, headers):
+                same[key_of(message)] = message.size
+            else:
+                others.append(index)
+        if same:
+            self._store.resize(same)
+        return others
+
+    def _is_same(self, message: Message, headers: bytes | None) -> bool:
+        recorded = self._store.entry(key_of(message))
+        return (
+            headers is not None
+            and recorded is not None
+            and recorded.identity is not None
+            and identity(headers) == recorded.identity
+        )
+
+    def _match_by_headers(self, listing: Listing, comparison: Comparison) -> None:
+        recorded: dict[tuple[bytes | None, int], list[Key]] = {}
+        for entry in self._store.entries():
+            recorded.setdefault((entry.identity, entry.size), []).append(entry.key)
+        renamed: dict[Key, Key] = {}
+        for index, headers in headers_of(self._client, comparison.new):
+            message = listing.message(index)
+            who = identity(headers) if headers is not None else None
+            old = recorded.get((who, message.size)) if who else None
+            if old:
+                renamed[old.pop(0)] = key_of(message)
+        self._store.rename(renamed)
+        self._reporter.warn(
+            f"the server has changed all unique-ids: {len(renamed)} of {len(listing)} messages"
+            " were recognised by their headers and are not fetched again"
+        )

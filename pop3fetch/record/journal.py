@@ -1,0 +1,51 @@
+"""What a delivery tells the record, and what it tells nobody."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from pop3fetch.delivery.destination import Draft, Place
+from pop3fetch.messages import Message
+from pop3fetch.record.store import Entry, Intent, Key, Store
+
+
+def key_of(message: Message) -> Key:
+    """Return what names a message in the record."""
+    return Key(message.uid, message.occurrence)
+
+
+def entry_of(message: Message, identity: bytes | None) -> Entry:
+    """Return what the record keeps of a message."""
+    return Entry(key_of(message), message.size, identity)
+
+
+class RecordJournal:
+    """Keep durably what a delivery intends and has done; ``clock`` gives seconds since the epoch."""
+
+    def __init__(self, store: Store, destination: str, clock: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._destination = destination
+        self._clock = clock
+
+    def intend(self, drafts: Sequence[Draft], places: Sequence[Place]) -> None:
+        for draft in drafts:
+            draft.intended = True
+        self._store.intend(
+            Intent(entry_of(draft.message, draft.identity), place)
+            for draft, place in zip(drafts, places, strict=True)
+        )
+
+    def done(self, drafts: Sequence[Draft]) -> None:
+        entries = [entry_of(draft.message, draft.identity) for draft in drafts]
+        self._store.done(entries, self._destination, int(self._clock()))
+
+
+class NoJournal:
+    """Keep nothing: a look is recorded nowhere."""
+
+    def intend(self, drafts: Sequence[Draft], places: Sequence[Place]) -> None:
+        pass
+
+    def done(self, drafts: Sequence[Draft]) -> None:
+        pass

@@ -1,0 +1,67 @@
+"""Where an account's record is, and the lock that one run at a time holds."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+from pop3fetch.delivery.folders import PRIVATE_FILE, make_folder
+from pop3fetch.errors import RecordError, RecordLocked
+
+_READABLE = "@+="  # safe in a file name beside letters, digits and _.-~
+_LONGEST = 120  # characters of a name; file systems allow 255 octets
+
+
+class RecordPlace:
+    """The files of one record: the database, its lock, and the folder that holds both."""
+
+    def __init__(self, state_folder: Path, address: str) -> None:
+        """``address`` is ``user@host`` with the port where it is not one of POP3's own."""
+        self.folder = state_folder
+        self.name = file_name(address)
+        self.database = state_folder / f"{self.name}.sqlite"
+        self.lock = state_folder / f"{self.name}.lock"
+
+    def make(self) -> None:
+        """Make the state folder; raises RecordError."""
+        try:
+            make_folder(self.folder)
+        except OSError as error:
+            raise RecordError(str(self.folder), error.strerror or str(error)) from error
+
+
+def file_name(address: str) -> str:
+    """Return a readable file name that no two addresses share, whatever is in them.
+
+    What had to be changed, and what a file system that ignores case would mix up, is told apart
+    by a digest.
+    """
+    readable = quote(address, safe=_READABLE)[:_LONGEST].replace(".", "%2E", address.startswith("."))
+    if readable == address.lower():
+        return readable
+    digest = hashlib.sha256(address.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    return f"{readable}-{digest}"
+
+
+class Lock:
+    """An exclusive lock on a file that is never replaced; the kernel lets go of it when we die."""
+
+    def __init__(self, path: Path) -> None:
+        """Take the lock; raises RecordLocked where another run holds it."""
+        try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._file = os.open(path, flags, PRIVATE_FILE)
+        except OSError as error:
+            raise RecordError(str(path), error.strerror or str(error)) from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._file)
+            raise RecordLocked(str(path), "it is locked") from error
+
+    def release(self) -> None:
+        """Let go."""
+        os.close(self._file)

@@ -1,0 +1,342 @@
+"""The database of a record: one SQLite file, durable at each commit, exclusive to one run.
+
+Three tables. ``message``: what is delivered. ``intent``: what was about to be, so that a crash
+in between can be settled. ``fact``: what else must be remembered of the account.
+
+A new database is made aside and renamed into place when it is whole: so an empty or broken file
+is damage, never a fresh start, for taking it for one would fetch everything again.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pop3fetch.delivery.destination import Place
+from pop3fetch.delivery.folders import PRIVATE_FILE, sync_folder
+from pop3fetch.errors import DeliveryError, RecordError
+from pop3fetch.record.place import Lock, RecordPlace
+
+APPLICATION_ID = 0x504F5033  # "POP3"
+VERSION = 1
+UNKNOWN_SIZE = -1  # a message that must be looked at before it counts as fetched
+
+_SCHEMA = """
+CREATE TABLE message (
+    uid BLOB NOT NULL,
+    occurrence INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    identity BLOB,
+    delivered INTEGER NOT NULL,
+    destination TEXT NOT NULL,
+    PRIMARY KEY (uid, occurrence)
+) WITHOUT ROWID;
+CREATE TABLE intent (
+    uid BLOB NOT NULL,
+    occurrence INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    identity BLOB,
+    destination TEXT NOT NULL,
+    name TEXT NOT NULL,
+    offset INTEGER NOT NULL,
+    length INTEGER NOT NULL,
+    PRIMARY KEY (uid, occurrence)
+) WITHOUT ROWID;
+CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+# What the disk says, not the database: the next run may fare better.
+_DISK_TROUBLE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
+
+# Each version's way to the next one; a record is brought up step by step under its lock.
+_MIGRATIONS: Mapping[int, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What names a message in the record: its UID, and the how-manieth with that UID it is."""
+
+    uid: bytes
+    occurrence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A message as the record keeps it; ``size`` in octets, ``identity`` None where not known."""
+
+    key: Key
+    size: int
+    identity: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A message that was about to become visible."""
+
+    entry: Entry
+    place: Place
+
+
+class Store:
+    """An open record. One run holds it from before the login to its end."""
+
+    def __init__(self, place: RecordPlace) -> None:
+        """Lock and open the record, making it where there is none.
+
+        Raises RecordLocked, or RecordError where it is damaged or from a newer version.
+        """
+        place.make()
+        self.path = place.database
+        self._lock = Lock(place.lock)
+        try:
+            with record_errors(self.path):
+                if not self.path.exists():
+                    _create(self.path)
+                self._database = _open(self.path)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def reopen(self) -> None:
+        """Open the database anew, as the next run would, under the lock that is held.
+
+        After an error at a commit only SQLite's recovery knows what became of it.
+        """
+        with suppress(sqlite3.Error):
+            self._database.close()
+        with record_errors(self.path):
+            self._database = _open(self.path)
+
+    def close(self) -> None:
+        """Close the database and let go of the lock."""
+        with suppress(sqlite3.Error):  # all that matters was committed
+            self._database.close()
+        self._lock.release()
+
+    # -- what is known -----------------------------------------------------------------------
+
+    def sizes(self) -> dict[bytes, int]:
+        """Return UID to recorded size, for the first message of each UID."""
+        return dict(self._rows("SELECT uid, size FROM message WHERE occurrence = 0"))
+
+    def copies(self) -> dict[tuple[bytes, int], int]:
+        """Return (UID, occurrence) to recorded size, for the further messages of each UID."""
+        rows = self._rows("SELECT uid, occurrence, size FROM message WHERE occurrence > 0")
+        return {(uid, occurrence): size for uid, occurrence, size in rows}
+
+    def entry(self, key: Key) -> Entry | None:
+        """Return what is recorded of a message, or None."""
+        rows = self._rows(
+            "SELECT size, identity FROM message WHERE uid = ? AND occurrence = ?", (key.uid, key.occurrence)
+        )
+        return next((Entry(key, size, identity) for size, identity in rows), None)
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield all that is recorded."""
+        for uid, occurrence, size, identity in self._rows(
+            "SELECT uid, occurrence, size, identity FROM message"
+        ):
+            yield Entry(Key(uid, occurrence), size, identity)
+
+    def delivered_before(self, moment: int) -> set[tuple[bytes, int]]:
+        """Return (UID, occurrence) of what was delivered up to ``moment``, seconds since the epoch."""
+        return set(self._rows("SELECT uid, occurrence FROM message WHERE delivered <= ?", (moment,)))
+
+    def intents(self) -> list[Intent]:
+        """Return what a crash left between intending and done, in the order of the destination."""
+        return [
+            Intent(Entry(Key(uid, occurrence), size, identity), Place(destination, name, offset, length))
+            for uid, occurrence, size, identity, destination, name, offset, length in self._rows(
+                "SELECT uid, occurrence, size, identity, destination, name, offset, length"
+                " FROM intent ORDER BY destination, offset"
+            )
+        ]
+
+    def fact(self, name: str) -> str | None:
+        """Return what is remembered under ``name``, or None."""
+        return next(
+            (value for (value,) in self._rows("SELECT value FROM fact WHERE name = ?", (name,))), None
+        )
+
+    @property
+    def tag(self) -> str:
+        """Sixteen hexadecimal digits that mark what this record's runs leave on the disk."""
+        return self.fact("tag") or ""
+
+    # -- what is changed, each durably ---------------------------------------------------------
+
+    def intend(self, intents: Iterable[Intent]) -> None:
+        """Keep that messages are about to become visible."""
+        rows = [(*_columns(intent.entry), *_place_columns(intent.place)) for intent in intents]
+        with self._transaction():
+            self._database.executemany("INSERT OR REPLACE INTO intent VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def done(self, entries: Iterable[Entry], destination: str, moment: int) -> None:
+        """Keep that messages are delivered, at ``moment``, and no intents any more."""
+        rows = [(*_columns(entry), moment, destination) for entry in entries]
+        with self._transaction():
+            self._database.executemany("INSERT OR REPLACE INTO message VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._database.executemany(
+                "DELETE FROM intent WHERE uid = ? AND occurrence = ?", [row[:2] for row in rows]
+            )
+
+    def undo(self, keys: Iterable[Key]) -> None:
+        """Keep that intents came to nothing."""
+        self._each("DELETE FROM intent WHERE uid = ? AND occurrence = ?", keys)
+
+    def forget(self, keys: Iterable[Key]) -> None:
+        """Forget messages that are gone from the server: their UIDs may be given again."""
+        self._each("DELETE FROM message WHERE uid = ? AND occurrence = ?", keys)
+
+    def resize(self, sizes: Mapping[Key, int]) -> None:
+        """Keep the new sizes of messages that are still the same."""
+        with self._transaction():
+            self._database.executemany(
+                "UPDATE message SET size = ? WHERE uid = ? AND occurrence = ?",
+                [(size, key.uid, key.occurrence) for key, size in sizes.items()],
+            )
+
+    def doubt_all(self) -> None:
+        """Keep that every message must be looked at before it counts as fetched."""
+        with self._transaction():
+            self._database.execute("UPDATE message SET size = ?", (UNKNOWN_SIZE,))
+
+    def rename(self, keys: Mapping[Key, Key]) -> None:
+        """Keep messages under the new UIDs that the server has given them."""
+        with self._transaction():
+            self._database.executemany(
+                "UPDATE OR REPLACE message SET uid = ?, occurrence = ? WHERE uid = ? AND occurrence = ?",
+                [(new.uid, new.occurrence, old.uid, old.occurrence) for old, new in keys.items()],
+            )
+
+    def remember(self, name: str, value: str | None) -> None:
+        """Keep a fact, or drop it."""
+        with self._transaction():
+            if value is None:
+                self._database.execute("DELETE FROM fact WHERE name = ?", (name,))
+            else:
+                self._database.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
+
+    def _each(self, statement: str, keys: Iterable[Key]) -> None:
+        with self._transaction():
+            self._database.executemany(statement, [(key.uid, key.occurrence) for key in keys])
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with record_errors(self.path):
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    with suppress(sqlite3.Error):
+                        self._database.execute("ROLLBACK")
+                raise
+
+    def _rows(self, query: str, parameters: tuple[object, ...] = ()) -> Iterator[tuple]:  # type: ignore[type-arg]
+        with record_errors(self.path):
+            yield from self._database.execute(query, parameters)
+
+
+class ReadOnlyStore(Store):
+    """A record that is only read, beside whatever run holds it; one that is not there yet is empty."""
+
+    def __init__(self, place: RecordPlace) -> None:
+        self.path = place.database
+        self._lock = _NoLock()
+        with record_errors(self.path):
+            if self.path.exists():
+                self._database = _connect(self.path, "ro")
+                _check(self._database, self.path)
+            else:
+                self._database = sqlite3.connect(":memory:", isolation_level=None)
+                self._database.executescript(_SCHEMA)
+
+
+class _NoLock(Lock):
+    def __init__(self) -> None:
+        pass
+
+    def release(self) -> None:
+        pass
+
+
+def _columns(entry: Entry) -> tuple[bytes, int, int, bytes | None]:
+    return entry.key.uid, entry.key.occurrence, entry.size, entry.identity
+
+
+def _place_columns(place: Place) -> tuple[str, str, int, int]:
+    return place.destination, place.name, place.offset, place.length
+
+
+def _create(path: Path) -> None:
+    """Make an empty record aside, and put it into place when it is whole and safe."""
+    aside = path.with_suffix(".aside")
+    aside.unlink(missing_ok=True)
+    os.close(os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE_FILE))
+    database = sqlite3.connect(aside, isolation_level=None)
+    try:
+        database.executescript("PRAGMA journal_mode = MEMORY;" + _SCHEMA)
+        database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        database.execute(f"PRAGMA user_version = {VERSION}")
+        database.execute("INSERT INTO fact VALUES ('tag', ?)", (os.urandom(8).hex(),))
+    finally:
+        database.close()
+    file = os.open(aside, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+    os.rename(aside, path)
+    sync_folder(path.parent)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    database = _connect(path, "rw")
+    _bring_up(database, path)
+    # One sync a commit, and readers beside it; FULL, for a commit must outlive the power.
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = FULL")
+    return database
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    # Autocommit: transactions are begun and ended by name. One thread at a time uses it.
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
+    )
+
+
+def _check(database: sqlite3.Connection, path: Path) -> int:
+    """Return the record's version; raises RecordError where it is none of ours, or too new."""
+    (application,) = database.execute("PRAGMA application_id").fetchone()
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION_ID:
+        raise RecordError(str(path), "it is damaged, or no record of pop3fetch")
+    if version > VERSION:
+        raise RecordError(str(path), f"it is of version {version}; this pop3fetch knows {VERSION}")
+    return int(version)
+
+
+def _bring_up(database: sqlite3.Connection, path: Path) -> None:
+    for version in range(_check(database, path), VERSION):
+        database.executescript(
+            f"BEGIN IMMEDIATE; {_MIGRATIONS[version]}; PRAGMA user_version = {version + 1}; COMMIT;"
+        )
+
+
+@contextmanager
+def record_errors(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the kernel say into our errors: damage is one thing, a full disk another."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DISK_TROUBLE:
+            raise DeliveryError(f"the record {path}", str(error)) from error
+        raise RecordError(str(path), str(error)) from error
+    except OSError as error:
+        raise RecordError(str(path), error.strerror or str(error)) from error
