@@ -20,6 +20,7 @@
     │   ├── InsecureAuthenticationDisallowed  a clear-text password without consent
     │   ├── MechanismNotOffered          the forced method is not offered
     │   ├── MechanismFailed              the server's side of a SASL exchange is wrong
+    │   ├── AuthorizationFailed          the OAuth 2 server gives no token
     │   └── NoPassword                   no source has one
     ├── LoginTooSoon                     inside the server's LOGIN-DELAY
     ├── SessionEnded                     a call after the session's end; also RuntimeError
@@ -28,6 +29,7 @@
     ├── EmptyMessage                     a message came without an octet
     ├── MessageNotFound                  a selected message is not there; also LookupError
     ├── DeliveryError                    the destination cannot take it; also OSError
+    │   └── DestinationLocked            another program holds it
     ├── RecordError                      the record cannot be used
     │   └── RecordLocked                 another run holds it
     ├── ConfigurationError               the configuration is wrong; also ValueError
@@ -40,37 +42,41 @@ Anything else that leaves a module is a bug.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import IntEnum
-from typing import ClassVar
+from typing import ClassVar, dataclass_transform
 
 from pop3fetch.printable import printable
+from pop3fetch.status import Status
 
+_LATER = ("temporarily_unavailable", "server_error")  # of OAuth 2: trouble that is not the user's
 _SENTENCE_LIMIT = 1000  # characters of a reason that is a sentence of ours with foreign words in it
 
 
-class Status(IntEnum):
-    """The exit statuses of the command line, after sysexits.h."""
-
-    OK = 0
-    USAGE = 2
-    BAD_DATA = 65
-    NO_MESSAGE = 66
-    NO_HOST = 68
-    REFUSED = 69
-    CANNOT_DELIVER = 73
-    TRY_LATER = 75
-    PROTOCOL = 76
-    NO_LOGIN = 77
-    CONFIGURATION = 78
-    INTERRUPTED = 130
-    TERMINATED = 143
-
-
+@dataclass_transform(eq_default=False)
 class POP3Error(Exception):
-    """The base of all errors of pop3fetch."""
+    """The base of all errors of pop3fetch.
+
+    An error's facts are its annotated names: they are given in order or by name, like a
+    dataclass's. Thirty real dataclasses would double the time that ``pop3fetch --help`` takes.
+    """
 
     status: ClassVar[Status] = Status.PROTOCOL
+    _facts: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        own = [name for name, kind in cls.__annotations__.items() if not str(kind).startswith("ClassVar")]
+        cls._facts = (*cls._facts, *own)
+
+    def __init__(self, *values: object, **facts: object) -> None:
+        super().__init__()
+        facts = dict(zip(self._facts, values, strict=False)) | facts
+        missing = [name for name in self._facts if name not in facts and not hasattr(type(self), name)]
+        if missing or len(values) > len(self._facts) or not facts.keys() <= set(self._facts):
+            raise TypeError(f"{type(self).__name__} takes {', '.join(self._facts)}")
+        self.__dict__.update(facts)
+
+    def __repr__(self) -> str:
+        facts = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._facts)
+        return f"{type(self).__name__}({facts})"
 
     @property
     def exit_status(self) -> Status:
@@ -102,7 +108,6 @@ def status_of_code(code: bytes | None) -> Status | None:
     return None
 
 
-@dataclass(eq=False)
 class ServerErrorResponse(POP3Error):
     """The server answered -ERR; the session goes on.
 
@@ -126,7 +131,6 @@ class ServerErrorResponse(POP3Error):
         return printable(self.text.strip()) or "it gave no reason"
 
 
-@dataclass(eq=False)
 class GreetingRefused(ServerErrorResponse):
     """The server's greeting was -ERR."""
 
@@ -134,7 +138,6 @@ class GreetingRefused(ServerErrorResponse):
         return f"the server does not serve us now: {self._words()}"
 
 
-@dataclass(eq=False)
 class LoginRefused(ServerErrorResponse):
     """The server refused the login; ``command`` is the method."""
 
@@ -145,7 +148,6 @@ class LoginRefused(ServerErrorResponse):
         return f"the server refused the login of {printable(self.user)} ({self.command}): {self._words()}"
 
 
-@dataclass(eq=False)
 class ProtocolViolation(POP3Error):
     """The server sent what the protocol does not allow; the connection is of no more use."""
 
@@ -158,7 +160,6 @@ class ProtocolViolation(POP3Error):
         return f"the server broke the protocol: {self.what}{shown}"
 
 
-@dataclass(eq=False)
 class NotPOP3Server(ProtocolViolation):
     """What answered is no POP3 server; ``what`` says what it seems to be."""
 
@@ -167,26 +168,22 @@ class NotPOP3Server(ProtocolViolation):
         return f"this is not a POP3 server: {self.what}{shown}"
 
 
-@dataclass(eq=False)
 class LineTooLong(ProtocolViolation):
     """A line of a status or a list passed its limit."""
 
     status = Status.BAD_DATA
 
 
-@dataclass(eq=False)
 class MalformedListing(ProtocolViolation):
     """A list or a drop listing that no POP3 server may send."""
 
     status = Status.BAD_DATA
 
 
-@dataclass(eq=False)
 class PipeliningBroken(ProtocolViolation):
     """A reply's status line is not one while commands are pipelined: replies got mixed up."""
 
 
-@dataclass(eq=False)
 class ConnectionFailed(POP3Error, ConnectionError):
     """No connection could be made; ``reason`` says why."""
 
@@ -199,7 +196,6 @@ class ConnectionFailed(POP3Error, ConnectionError):
         return f"cannot connect to {printable(self.host)} port {self.port}: {printable(self.reason)}"
 
 
-@dataclass(eq=False)
 class ConnectionLost(POP3Error, ConnectionError):
     """The stream ended or broke while something was awaited."""
 
@@ -212,7 +208,6 @@ class ConnectionLost(POP3Error, ConnectionError):
         return f"lost the connection to {printable(self.host)} {self.during}: {printable(self.reason)}"
 
 
-@dataclass(eq=False)
 class TimedOut(POP3Error, TimeoutError):
     """Nothing came on in time; ``timeout`` in seconds."""
 
@@ -227,7 +222,6 @@ class TimedOut(POP3Error, TimeoutError):
         return f"{printable(self.host)} made no progress in {self.timeout:g} s {self.during}{hint}"
 
 
-@dataclass(eq=False)
 class UnknownHost(POP3Error, OSError):
     """The host name cannot be resolved."""
 
@@ -240,7 +234,6 @@ class UnknownHost(POP3Error, OSError):
         return f"cannot resolve the host name {printable(self.host)}{reason}"
 
 
-@dataclass(eq=False)
 class TLSError(POP3Error, OSError):
     """TLS could not be started, or broke."""
 
@@ -252,7 +245,6 @@ class TLSError(POP3Error, OSError):
         return f"TLS with {printable(self.host)} failed: {printable(self.reason)}"
 
 
-@dataclass(eq=False)
 class TLSNotSupportedError(TLSError):
     """The server does not offer STLS, or refused it."""
 
@@ -263,7 +255,6 @@ class TLSNotSupportedError(TLSError):
         )
 
 
-@dataclass(eq=False)
 class CertificateError(TLSError):
     """The server's certificate does not verify; ``certificate`` describes it in one line."""
 
@@ -283,7 +274,6 @@ class CertificateError(TLSError):
         )
 
 
-@dataclass(eq=False)
 class AuthenticationError(POP3Error):
     """The login cannot be made in this way; ``reason`` is a whole sentence."""
 
@@ -294,27 +284,32 @@ class AuthenticationError(POP3Error):
         return printable(self.reason, _SENTENCE_LIMIT)
 
 
-@dataclass(eq=False)
 class InsecureAuthenticationDisallowed(AuthenticationError):
     """The password would cross the network in clear text, and that was not allowed."""
 
 
-@dataclass(eq=False)
 class MechanismNotOffered(AuthenticationError):
     """The method that was asked for is not offered; the reason lists what is."""
 
 
-@dataclass(eq=False)
 class MechanismFailed(AuthenticationError):
     """The server's part of a SASL exchange is wrong: it does not know the secret, or lies."""
 
 
-@dataclass(eq=False)
+class AuthorizationFailed(AuthenticationError):
+    """The OAuth 2 server gives no token; ``error`` is its code (RFC 6749 sections 4.1.2.1, 5.2), if any."""
+
+    error: str = ""
+
+    @property
+    def exit_status(self) -> Status:
+        return Status.TRY_LATER if self.error in _LATER else self.status
+
+
 class NoPassword(AuthenticationError):
     """No source gave a password; the reason names the ways to give one."""
 
 
-@dataclass(eq=False)
 class LoginTooSoon(POP3Error):
     """The server asked for a pause between logins that is not over yet; seconds."""
 
@@ -326,7 +321,6 @@ class LoginTooSoon(POP3Error):
         return f"{printable(self.account)} allows the next login in {self.wait} s (LOGIN-DELAY)"
 
 
-@dataclass(eq=False)
 class SessionEnded(POP3Error, RuntimeError):
     """The session is over: a call came after QUIT, close or an error."""
 
@@ -336,7 +330,6 @@ class SessionEnded(POP3Error, RuntimeError):
         return f"the session is over: {self.why}"
 
 
-@dataclass(eq=False)
 class CommandNotAllowed(POP3Error, RuntimeError):
     """The command is not valid in the session's present state."""
 
@@ -347,7 +340,6 @@ class CommandNotAllowed(POP3Error, RuntimeError):
         return f"{self.command} is not allowed in the {self.state} state"
 
 
-@dataclass(eq=False)
 class InvalidArgument(POP3Error, ValueError):
     """What no command line of POP3 may carry; ``reason`` never shows the argument."""
 
@@ -359,7 +351,6 @@ class InvalidArgument(POP3Error, ValueError):
         return f"cannot send {self.command}: {printable(self.reason)}"
 
 
-@dataclass(eq=False)
 class EmptyMessage(POP3Error):
     """The server said +OK and sent nothing of a message that has octets (Mailutils, once it is gone)."""
 
@@ -370,7 +361,6 @@ class EmptyMessage(POP3Error):
         return f"message {self.number} came empty; it stays on the server"
 
 
-@dataclass(eq=False)
 class MessageNotFound(POP3Error, LookupError):
     """A message that was asked for is not in the maildrop; ``selector`` as it was given."""
 
@@ -381,7 +371,6 @@ class MessageNotFound(POP3Error, LookupError):
         return f"there is no message {printable(self.selector)} on the server"
 
 
-@dataclass(eq=False)
 class DeliveryError(POP3Error, OSError):
     """A message cannot be delivered; ``fatal`` where the next one could not be either."""
 
@@ -394,7 +383,12 @@ class DeliveryError(POP3Error, OSError):
         return f"cannot deliver to {printable(self.destination)}: {printable(self.reason)}"
 
 
-@dataclass(eq=False)
+class DestinationLocked(DeliveryError):
+    """Another program holds the destination's lock."""
+
+    status = Status.TRY_LATER
+
+
 class RecordError(POP3Error):
     """The record of fetched messages cannot be used."""
 
@@ -406,7 +400,6 @@ class RecordError(POP3Error):
         return f"cannot use the record {printable(self.path)}: {printable(self.reason)}"
 
 
-@dataclass(eq=False)
 class RecordLocked(RecordError):
     """Another run works on this account."""
 
@@ -416,7 +409,6 @@ class RecordLocked(RecordError):
         return f"another pop3fetch is at work on this account ({printable(self.path)} is locked)"
 
 
-@dataclass(eq=False)
 class ConfigurationError(POP3Error, ValueError):
     """The configuration is wrong; ``where`` names file, table and key."""
 
@@ -428,7 +420,6 @@ class ConfigurationError(POP3Error, ValueError):
         return f"{printable(self.where)}: {printable(self.reason)}"
 
 
-@dataclass(eq=False)
 class UsageError(POP3Error, ValueError):
     """The command line is wrong; ``reason`` is a whole sentence."""
 

@@ -12,12 +12,14 @@ import pytest
 from pop3fetch import errors
 from pop3fetch.errors import (
     AuthenticationError,
+    AuthorizationFailed,
     CertificateError,
     CommandNotAllowed,
     ConfigurationError,
     ConnectionFailed,
     ConnectionLost,
     DeliveryError,
+    DestinationLocked,
     EmptyMessage,
     GreetingRefused,
     InsecureAuthenticationDisallowed,
@@ -38,7 +40,6 @@ from pop3fetch.errors import (
     RecordLocked,
     ServerErrorResponse,
     SessionEnded,
-    Status,
     TimedOut,
     TLSError,
     TLSNotSupportedError,
@@ -46,6 +47,7 @@ from pop3fetch.errors import (
     UsageError,
     status_of_code,
 )
+from pop3fetch.status import Status
 
 # The contract's table of exit statuses, by error.
 STATUSES: dict[int, set[type[POP3Error]]] = {
@@ -55,7 +57,7 @@ STATUSES: dict[int, set[type[POP3Error]]] = {
     68: {UnknownHost},
     69: {ServerErrorResponse, GreetingRefused},
     73: {DeliveryError},
-    75: {ConnectionFailed, ConnectionLost, LoginTooSoon, RecordLocked, TimedOut},
+    75: {ConnectionFailed, ConnectionLost, DestinationLocked, LoginTooSoon, RecordLocked, TimedOut},
     76: {
         CertificateError,
         CommandNotAllowed,
@@ -69,6 +71,7 @@ STATUSES: dict[int, set[type[POP3Error]]] = {
     },
     77: {
         AuthenticationError,
+        AuthorizationFailed,
         InsecureAuthenticationDisallowed,
         LoginRefused,
         MechanismFailed,
@@ -133,9 +136,11 @@ def test_no_error_of_ours_is_outside_the_tree() -> None:
 
 def hostile(error: type[POP3Error]) -> POP3Error:
     """Return such an error, whose facts from outside hold all that a terminal obeys."""
-    if not dataclasses.is_dataclass(error):
-        return error()
-    return error(**{field.name: fact(field.name, str(field.type)) for field in dataclasses.fields(error)})
+    return error(**{name: fact(name, str(kind_of(error, name))) for name in error._facts})
+
+
+def kind_of(error: type[POP3Error], name: str) -> object:
+    return next(vars(each)["__annotations__"][name] for each in error.__mro__ if name in each.__annotations__)
 
 
 # Said by us, in our own words. (``command`` has passed command_line(), which takes only keywords.)

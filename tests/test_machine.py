@@ -20,7 +20,6 @@ from pop3fetch.errors import (
     POP3Error,
     ProtocolViolation,
     SessionEnded,
-    Status,
 )
 from pop3fetch.pop3.machine import (
     AUTHORIZATION,
@@ -38,6 +37,7 @@ from pop3fetch.pop3.machine import (
     SessionState,
 )
 from pop3fetch.pop3.wire import CRLF, LF, LINE_LIMIT, StatusLine
+from pop3fetch.status import Status
 from tests.octets import (
     Heard,
     asking,

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pop3fetch.errors import LineTooLong, MalformedListing, Status
+from pop3fetch.errors import LineTooLong, MalformedListing
 from pop3fetch.pop3.replies import (
     CAPABILITIES_LIMIT,
     LISTING_LIMIT,
     MESSAGES_LIMIT,
+    SCAN_LISTING,
+    UNIQUE_ID_LISTING,
     Capabilities,
     CapabilityReader,
     LineSplitter,
@@ -23,6 +25,7 @@ from pop3fetch.pop3.replies import (
     parse_unique_id_line,
 )
 from pop3fetch.pop3.wire import CRLF, LF, LINE_LIMIT
+from pop3fetch.status import Status
 from tests.octets import in_pieces
 
 LARGEST = 10**19 - 1
@@ -228,7 +231,7 @@ def test_a_line_of_a_message_has_no_limit() -> None:
 
 
 def scan(*blocks: bytes, line_end: bytes = CRLF) -> list[int | None]:
-    reader = ListingReader(parse_scan_line, line_end)
+    reader = ListingReader(SCAN_LISTING, line_end)
     for block in blocks:
         reader.feed(block)
     return reader.entries
@@ -275,8 +278,39 @@ def test_a_listing_that_cannot_be_is_refused(listing: bytes, what: str) -> None:
     assert (refused.value.what, refused.value.exit_status) == (what, Status.BAD_DATA)
 
 
+@pytest.mark.parametrize(
+    "listing",
+    [
+        b"1 5 2\r\n6\r\n",
+        b"1 5\n2\r\n 6\r\n",
+        b"1 \r\n2 6\r\n",
+        b"1 5\r\n2 \xb2\r\n",
+        b"1 5\r\n2 " + b"6" * 20 + CRLF,
+    ],
+)
+def test_plain_lines_taken_together_are_held_to_the_same_grammar(listing: bytes) -> None:
+    with pytest.raises(MalformedListing, match="a line of LIST is no number and size"):
+        scan(listing)
+
+
+@given(st.lists(st.binary(max_size=12), max_size=6))
+def test_a_unique_id_listing_is_the_same_taken_together_or_line_by_line(uids: list[bytes]) -> None:
+    listing = b"".join(b"%d %b\r\n" % (number, uid) for number, uid in enumerate(uids, 1))
+    together = ListingReader(UNIQUE_ID_LISTING, CRLF)
+    by_line = ListingReader(UNIQUE_ID_LISTING, CRLF, lambda index, uid: None)
+    assert outcome(together, listing) == outcome(by_line, listing)
+
+
+def outcome(reader: ListingReader[bytes], listing: bytes) -> object:
+    try:
+        reader.feed(listing)
+    except MalformedListing as error:
+        return str(error)
+    return reader.entries
+
+
 def test_an_empty_unique_id_is_listed_and_not_a_gap() -> None:
-    reader = ListingReader(parse_unique_id_line, CRLF)
+    reader = ListingReader(UNIQUE_ID_LISTING, CRLF)
     reader.feed(b"1\r\n3 c\r\n")
     assert reader.entries == [b"", None, b"c"]
     with pytest.raises(MalformedListing, match="1 is listed twice"):
@@ -285,7 +319,7 @@ def test_an_empty_unique_id_is_listed_and_not_a_gap() -> None:
 
 def test_the_consumer_is_told_each_entry_as_it_arrives() -> None:
     told: list[tuple[int, bytes]] = []
-    reader = ListingReader(parse_unique_id_line, CRLF, lambda index, uid: told.append((index, uid)))
+    reader = ListingReader(UNIQUE_ID_LISTING, CRLF, lambda index, uid: told.append((index, uid)))
     reader.feed(b"2 b\r\n1 a")
     assert told == [(1, b"b")]
     reader.feed(b"\r\n")
@@ -293,7 +327,7 @@ def test_the_consumer_is_told_each_entry_as_it_arrives() -> None:
 
 
 def test_a_maildrop_may_hold_a_million_messages_and_no_more() -> None:
-    reader = ListingReader(parse_scan_line, CRLF)
+    reader = ListingReader(SCAN_LISTING, CRLF)
     reader.feed(b"%d 7\r\n" % MESSAGES_LIMIT)
     assert (len(reader.entries), reader.entries[0], reader.entries[-1]) == (MESSAGES_LIMIT, None, 7)
     with pytest.raises(MalformedListing, match="1000001 is out of range"):
@@ -301,7 +335,7 @@ def test_a_maildrop_may_hold_a_million_messages_and_no_more() -> None:
 
 
 def test_a_listing_may_have_32_mib_and_no_more() -> None:
-    reader = ListingReader(parse_scan_line, CRLF)
+    reader = ListingReader(SCAN_LISTING, CRLF)
     line = b"1".ljust(LINE_LIMIT - 2) + CRLF
     lines = (b"%d" % (number + 1) + b" 7" + line[len(b"%d" % (number + 1)) + 2 :] for number in range(4096))
     for _ in range(LISTING_LIMIT // LINE_LIMIT):
@@ -370,8 +404,8 @@ def test_a_capability_without_end_is_refused() -> None:
 @given(block=st.one_of(st.binary(), st.text("\r\n 0123456789abS\t\0").map(str.encode)))
 def test_whatever_a_server_lists_is_read_or_refused(block: bytes) -> None:
     for feed in (
-        ListingReader(parse_scan_line, CRLF).feed,
-        ListingReader(parse_unique_id_line, LF).feed,
+        ListingReader(SCAN_LISTING, CRLF).feed,
+        ListingReader(UNIQUE_ID_LISTING, LF).feed,
         CapabilityReader(CRLF).feed,
         parse_drop_listing,
     ):

@@ -1,42 +1,72 @@
-"""DEST: which destination a person means."""
+"""Which destination a person named: ``maildir:DIR``, a bare directory, ``mbox:FILE``, ``-``, ``mbox:-``.
+
+Reads names only; it neither opens nor makes anything.
+"""
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pop3fetch.errors import UsageError
 
-KINDS = ("maildir", "mbox")
-STANDARD_OUTPUT = "-"
+if TYPE_CHECKING:
+    from pop3fetch.delivery.maildir import Maildir
+    from pop3fetch.delivery.mbox import Mbox
+
+_KIND = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
+
+
+class Kind(Enum):
+    """The kinds of destination that have a name."""
+
+    MAILDIR = "maildir"
+    MBOX = "mbox"
+    OUTPUT = "output"
+    MBOX_OUTPUT = "mbox output"
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A chosen destination: ``kind`` is ``maildir`` or ``mbox``; no ``path`` is standard output.
+    """A kind of destination; ``path``, absolute, where it is in the file system."""
 
-    Standard output takes plain octets where the kind is ``maildir``, and mboxrd where it is ``mbox``.
-    """
-
-    kind: str
-    path: Path | None
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether it is standard output."""
-        return self.path is None
+    kind: Kind
+    path: Path | None = None
 
 
-def parse(dest: str) -> Choice:
-    """Return what ``maildir:DIR``, ``mbox:FILE``, a bare directory, ``-`` or ``mbox:-`` means.
+def parse(destination: str) -> Choice:
+    """Read the name of a destination; raises UsageError."""
+    if destination == "-":
+        return Choice(Kind.OUTPUT)
+    if destination == "mbox:-":
+        return Choice(Kind.MBOX_OUTPUT)
+    match = _KIND.fullmatch(destination)
+    kind, path = match.groups() if match else ("maildir", destination)
+    if kind not in ("maildir", "mbox"):
+        # A slip of the pen must not become a folder of that name; ./ before it says that it is meant.
+        raise UsageError(f"'{kind}:' is no kind of destination: write maildir:DIR, mbox:FILE or -")
+    return Choice(Kind(kind), _absolute(path, destination))
 
-    Raises UsageError.
-    """
-    kind, colon, rest = dest.partition(":")
-    if not colon or kind not in KINDS:
-        kind, rest = "maildir", dest
-    if rest == STANDARD_OUTPUT and dest != "maildir:-":
-        return Choice(kind, None)
-    if not rest:
-        raise UsageError(f"the output {dest!r} names no {'file' if kind == 'mbox' else 'folder'}")
-    return Choice(kind, Path(rest).expanduser().absolute())
+
+def _absolute(path: str, destination: str) -> Path:
+    if not path or "\0" in path:
+        raise UsageError(f"'{destination}' names no destination: write maildir:DIR, mbox:FILE or -")
+    try:
+        return Path(os.path.abspath(Path(path).expanduser()))
+    except RuntimeError as error:  # as Path says that somebody's home is not known
+        raise UsageError(f"the home folder in '{destination}' is not known") from error
+
+
+def open_in_files(choice: Choice, tag: str, spool_folder: Path) -> Maildir | Mbox:
+    """Return the maildir or mbox that was chosen; ``tag`` and ``spool_folder`` are the record's."""
+    from pop3fetch.delivery.maildir import Maildir
+    from pop3fetch.delivery.mbox import Mbox
+
+    assert choice.path is not None
+    if choice.kind is Kind.MBOX:
+        return Mbox(choice.path, tag, spool_folder)
+    return Maildir(choice.path, tag)

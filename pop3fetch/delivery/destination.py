@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
+from weakref import WeakSet
 
 from pop3fetch.errors import DeliveryError
 from pop3fetch.messages import Message
@@ -83,6 +84,15 @@ class Journal(Protocol):
         """Keep durably that these drafts are delivered."""
 
 
+_destinations: WeakSet[Destination] = WeakSet()
+
+
+def interrupt_all() -> None:
+    """Interrupt every destination, for whoever else waits for one."""
+    for destination in list(_destinations):
+        destination.interrupt()
+
+
 class Destination(ABC):
     """Where messages go."""
 
@@ -90,6 +100,7 @@ class Destination(ABC):
 
     def __init__(self, name: str) -> None:
         self.name = name  # as in the record and in errors, e.g. "maildir:/home/alice/Mail"
+        _destinations.add(self)
 
     @abstractmethod
     def prepare(self) -> None:
@@ -113,6 +124,9 @@ class Destination(ABC):
 
     def remove_leftovers(self) -> None:  # noqa: B027
         """Remove what dead runs of this record left; all intents must be settled."""
+
+    def interrupt(self) -> None:  # noqa: B027
+        """Wait no longer, for a lock or a program: :meth:`deliver` ends soon; from any thread."""
 
     def close(self) -> None:  # noqa: B027
         """Let go of what is open."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Thread
 
 PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
-SYNC_THREADS = 16  # fsync releases the GIL; the disk orders and joins what comes side by side
+SYNC_THREADS = 16  # the disk orders and joins what comes side by side
 
 
 def make_folder(path: Path) -> None:
@@ -35,29 +35,34 @@ def sync_folder(path: Path) -> None:
         os.close(folder)
 
 
-class Syncer:
-    """Sync many files side by side."""
-
-    def __init__(self) -> None:
-        self._threads: ThreadPoolExecutor | None = None
-
-    def sync(self, files: Sequence[int]) -> None:
-        """Sync open files; raises the first OSError."""
-        if len(files) == 1:
-            os.fsync(files[0])
-            return
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="sync")
-        shares = [files[first::SYNC_THREADS] for first in range(min(SYNC_THREADS, len(files)))]
-        for _ in self._threads.map(_sync_all, shares):
-            pass
-
-    def close(self) -> None:
-        """End the threads."""
-        if self._threads is not None:
-            self._threads.shutdown()
+def sync_files(files: Sequence[int]) -> None:
+    """Sync open files side by side; raises the first OSError."""
+    shares = [files[first::SYNC_THREADS] for first in range(min(SYNC_THREADS, len(files)))]
+    # Threads of our own: a pool's module brings logging along, which a run with no mail need not wait for.
+    threads = [_Share(share) for share in shares[1:]]
+    for thread in threads:
+        thread.start()
+    own = _Share(shares[0]) if shares else None
+    if own:
+        own.run()
+    for thread in threads:
+        thread.join()
+    for share in filter(None, [own, *threads]):
+        if share.error:
+            raise share.error
 
 
-def _sync_all(files: Sequence[int]) -> None:
-    for file in files:
-        os.fsync(file)
+class _Share(Thread):
+    """The files that one thread syncs; fsync releases the interpreter's lock."""
+
+    def __init__(self, files: Sequence[int]) -> None:
+        super().__init__(name="sync")
+        self._files = files
+        self.error: OSError | None = None
+
+    def run(self) -> None:
+        try:
+            for file in self._files:
+                os.fsync(file)
+        except OSError as error:
+            self.error = error

@@ -11,7 +11,6 @@ import errno
 import fcntl
 import os
 import re
-import socket
 import stat
 import threading
 import time
@@ -26,6 +25,9 @@ STALE = 300.0  # seconds after which a dot-lock counts as forgotten, as in liblo
 # fcntl locks hold between processes only, and a process loses them when it closes any descriptor
 # of the file: so one thread at a time may have an mbox open.
 _GUARDS: dict[Path, threading.Lock] = {}
+
+# A folder that is not ours, or a file system without hard links.
+_NO_DOT_LOCKS = {errno.EACCES, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
 
 _OWNER = re.compile(rb"([0-9]{1,10}) ([^\s]+)\n")  # how we sign a dot-lock
 
@@ -118,10 +120,13 @@ def _make_dot_lock(mbox: Path, tag: str) -> Path | None:
     except FileExistsError as error:
         # Two of us never break one at the same time, for we hold the lock of fcntl.
         if _is_stale(dot_lock):
-            dot_lock.unlink(missing_ok=True)
+            with suppress(OSError):
+                dot_lock.unlink()
         raise BlockingIOError(errno.EAGAIN, "there is a dot-lock") from error
-    except PermissionError:
-        return None
+    except OSError as error:
+        if error.errno in _NO_DOT_LOCKS:
+            return None
+        raise
     finally:
         with suppress(OSError):
             signed.unlink()
@@ -132,7 +137,7 @@ def _sign(path: Path) -> None:
     path.unlink(missing_ok=True)
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
     try:
-        os.write(file, b"%d %b\n" % (os.getpid(), os.fsencode(socket.gethostname())))
+        os.write(file, b"%d %b\n" % (os.getpid(), os.fsencode(os.uname().nodename)))
     finally:
         os.close(file)
 
@@ -144,7 +149,7 @@ def _is_stale(dot_lock: Path) -> bool:
     except FileNotFoundError:
         return False
     owner = _OWNER.fullmatch(_read(dot_lock))
-    if owner and owner[2] == os.fsencode(socket.gethostname()) and not _is_alive(int(owner[1])):
+    if owner and owner[2] == os.fsencode(os.uname().nodename) and not _is_alive(int(owner[1])):
         return True
     return age > STALE
 

@@ -22,7 +22,7 @@ from pop3fetch.delivery.destination import (
     Settled,
     delivery_errors,
 )
-from pop3fetch.delivery.folders import PRIVATE_FILE, Syncer, make_folder
+from pop3fetch.delivery.folders import PRIVATE_FILE, make_folder, sync_files
 from pop3fetch.errors import DeliveryError
 from pop3fetch.messages import Message
 
@@ -74,7 +74,6 @@ class Maildir(Destination):
         self._tag = tag
         self._names = itertools.count(1)
         self._host = os.uname().nodename.replace("/", r"\057").replace(":", r"\072")
-        self._syncer = Syncer()
         self.tmp = self.new = -1
 
     def prepare(self) -> None:
@@ -105,7 +104,7 @@ class Maildir(Destination):
     def deliver(self, drafts: Sequence[Draft], journal: Journal) -> list[tuple[Draft, DeliveryError]]:
         files = [draft for draft in drafts if isinstance(draft, MaildirDraft)]
         with delivery_errors(self.name):
-            self._syncer.sync([draft.file for draft in files])
+            sync_files([draft.file for draft in files])
             for draft in files:
                 draft.close_file()
             os.fsync(self.tmp)
@@ -135,7 +134,6 @@ class Maildir(Destination):
                     os.unlink(name, dir_fd=self.tmp)
 
     def close(self) -> None:
-        self._syncer.close()
         for folder in (self.tmp, self.new):
             if folder >= 0:
                 os.close(folder)

@@ -23,7 +23,7 @@ from pop3fetch.delivery.destination import (
     Settled,
     delivery_errors,
 )
-from pop3fetch.delivery.folders import PRIVATE_FILE, Syncer, make_folder, sync_folder
+from pop3fetch.delivery.folders import PRIVATE_FILE, make_folder, sync_files, sync_folder
 from pop3fetch.delivery.lock import take_lock
 from pop3fetch.delivery.mboxrd import Encoder
 from pop3fetch.delivery.standing import looks_whole, same_octets, stands_anywhere
@@ -61,11 +61,15 @@ class MboxDraft(Draft):
             write_at(self.file, octets, self.length)
         self.length += len(octets)
 
-    def discard(self) -> None:
+    def close_file(self) -> None:
+        """Close the spool; never raises."""
         if self.file >= 0:
             with suppress(OSError):
                 os.close(self.file)
             self.file = -1
+
+    def discard(self) -> None:
+        self.close_file()
         with suppress(OSError):
             self.spool.unlink()
 
@@ -89,18 +93,16 @@ class Mbox(Destination):
         self._spool_folder = spool_folder
         self._patience = patience
         self._names = itertools.count(1)
-        self._syncer = Syncer()
         self._given_up = threading.Event()
         self._cut_back_to: int | None = None
 
     def prepare(self) -> None:
         with delivery_errors(self.name):
             make_folder(self._spool_folder)
-        with self._locked(), delivery_errors(self.name):
-            # An earlier run may have died between making the file and this. A folder that we may not
-            # read is not ours: there the file was before us.
-            with suppress(PermissionError):
-                sync_folder(self._real.parent)
+        # The run that made the file may have died before it synced the folder. A folder that we may
+        # not read is not ours: there the file was before us.
+        with self._locked(), delivery_errors(self.name), suppress(PermissionError):
+            sync_folder(self._real.parent)
 
     def draft(self, message: Message) -> MboxDraft:
         name = f"{self._mark}{time.time_ns()}-{os.getpid()}-{next(self._names)}"
@@ -113,11 +115,24 @@ class Mbox(Destination):
 
     def deliver(self, drafts: Sequence[Draft], journal: Journal) -> list[tuple[Draft, DeliveryError]]:
         spools = [draft for draft in drafts if isinstance(draft, MboxDraft)]
+        try:
+            self._sync(spools)
+            self._append(spools, journal)
+        finally:
+            for draft in spools:
+                draft.close_file()
+        for draft in spools:
+            draft.discard()
+        return []
+
+    def _sync(self, spools: Sequence[MboxDraft]) -> None:
         with delivery_errors(self.name):
             for draft in spools:
                 draft.finish()
-            self._syncer.sync([draft.file for draft in spools])
+            sync_files([draft.file for draft in spools])
             sync_folder(self._spool_folder)
+
+    def _append(self, spools: Sequence[MboxDraft], journal: Journal) -> None:
         with self._locked() as mbox:
             with delivery_errors(self.name):
                 padding = _missing_line_ends(mbox)
@@ -126,9 +141,6 @@ class Mbox(Destination):
             with delivery_errors(self.name):
                 _append(mbox, padding, spools)
             journal.done(spools)
-        for draft in spools:
-            draft.discard()
-        return []
 
     def _places(self, spools: Sequence[MboxDraft], offset: int) -> list[Place]:
         offsets = itertools.accumulate((draft.length for draft in spools), initial=offset)
@@ -145,7 +157,7 @@ class Mbox(Destination):
             try:
                 lock = take_lock(self._real, self._tag, self._patience, self._given_up)
             except BlockingIOError as error:
-                raise DestinationLocked(self.name) from error
+                raise DestinationLocked(self.name, "it is locked by another program") from error
         try:
             yield lock.file
         finally:
@@ -171,8 +183,10 @@ class Mbox(Destination):
         try:
             spool = os.open(self._spool_folder / place.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:  # somebody removed it: we do so only when the record calls it done
-            return Settled.DELIVERED if looks_whole(mbox, place) else Settled.UNDONE
+            return _delivered_if(looks_whole(mbox, place))
         try:
+            if os.fstat(spool).st_size != place.length:  # or spoilt it
+                return _delivered_if(looks_whole(mbox, place))
             return self._compare(mbox, place, spool)
         finally:
             os.close(spool)
@@ -188,10 +202,10 @@ class Mbox(Destination):
         if place.offset > end == self._cut_back_to:  # the rest of its batch was never written
             return Settled.UNDONE
         # A mail program has rewritten the mbox, or another message follows the part of ours.
-        return Settled.DELIVERED if stands_anywhere(mbox, spool) else Settled.UNDONE
+        return _delivered_if(stands_anywhere(mbox, spool))
 
     def remove_leftovers(self) -> None:
-        with delivery_errors(self.name):
+        with delivery_errors(self.name), suppress(FileNotFoundError):  # not prepared yet
             for name in os.listdir(self._spool_folder):
                 if name.startswith(self._mark):
                     (self._spool_folder / name).unlink()
@@ -204,7 +218,10 @@ class Mbox(Destination):
 
     def close(self) -> None:
         self.interrupt()
-        self._syncer.close()
+
+
+def _delivered_if(found: bool) -> Settled:
+    return Settled.DELIVERED if found else Settled.UNDONE
 
 
 def _missing_line_ends(mbox: int) -> bytes:

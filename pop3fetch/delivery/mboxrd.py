@@ -15,7 +15,7 @@ UNKNOWN_SENDER = b"MAILER-DAEMON"  # who mbox(5) writes for the empty envelope s
 
 _FROM = b"From"
 _FROM_LINE = re.compile(rb"(\n>*+)From ")
-_END_OF_HEADER = re.compile(rb"\n\r?\n")
+_END_OF_HEADER = re.compile(rb"(?:\A|\n)\r?\n")
 _RETURN_PATH = re.compile(rb"\nreturn-path[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)", re.IGNORECASE)
 # Readers find the date behind the sender: it must have no blanks. 8-bit addresses are RFC 6531's.
 _SENDER = re.compile(rb"[!-;=?-~\x80-\xff]{1,256}")

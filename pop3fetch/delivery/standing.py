@@ -23,8 +23,9 @@ _EMPTY_LINE = re.compile(rb"\n(?=\r?\n)")
 def same_octets(mbox: int, offset: int, spool: int, part: range) -> bool:
     """Return whether ``part`` of the spool stands in the mbox at ``offset``."""
     for place in range(part.start, part.stop, BLOCK):
-        expected = os.pread(spool, min(BLOCK, part.stop - place), place)
-        if not expected or os.pread(mbox, len(expected), offset + place - part.start) != expected:
+        length = min(BLOCK, part.stop - place)
+        expected = os.pread(spool, length, place)
+        if len(expected) < length or os.pread(mbox, length, offset + place - part.start) != expected:
             return False
     return True
 
@@ -60,9 +61,9 @@ class _Parts:
 def _measure(spool: int) -> _Parts:
     end = os.fstat(spool).st_size - 1  # the empty line that follows is no part of the message
     head = os.pread(spool, HEAD, 0)
-    start = head.index(b"\n") + 1
+    start = head.index(b"\n") + 1  # behind the From_ line
     empty = _EMPTY_LINE.search(head, start - 1)
-    rest = min(empty.end(), end) if empty else end
+    rest = empty.end() if empty else end
     return _Parts(range(start, rest), range(rest, end))
 
 

@@ -7,6 +7,7 @@ a second mechanism with the same wrong password only gets accounts locked.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -16,7 +17,6 @@ from pop3fetch.errors import (
     MechanismFailed,
     POP3Error,
     ServerErrorResponse,
-    Status,
     status_of_code,
 )
 from pop3fetch.pop3 import sasl
@@ -25,6 +25,7 @@ from pop3fetch.pop3.login import APOP, USER, Login, Situation, StartTLS, next_st
 from pop3fetch.pop3.machine import Challenge, Reply
 from pop3fetch.pop3.replies import Capabilities
 from pop3fetch.pop3.wire import COMMAND_LIMIT, StatusLine
+from pop3fetch.status import Status
 
 Secret = Callable[[], str]
 
@@ -78,12 +79,17 @@ class Authentication:
             step = self._next_step()
             if isinstance(step, StartTLS):
                 self._line.begin_tls()
+                self._refusal = None  # of APOP; what goes wrong inside TLS has its own reasons
                 continue
             attempt = Attempt(step.method)
             try:
                 return self._try(attempt)
             except LoginRefused as refusal:
                 self._go_on_after(attempt, refusal)
+            except ConnectionLost:
+                if self._refusal:  # some servers close after any refused login (nginx, popa3d)
+                    raise self._refusal from None
+                raise
 
     def _next_step(self) -> StartTLS | Login:
         try:
@@ -94,24 +100,20 @@ class Authentication:
             raise
 
     def _situation(self) -> Situation:
-        conversation, wish = self._line.conversation, self._wish
-        transport = conversation.transport
-        known = Situation(
-            mode=wish.mode,
-            method=wish.method,
-            tls_active=transport.tls is not None,
-            challenge=conversation.session.challenge is not None,
-            allow_insecure=wish.allow_insecure,
-            refused=self._refused,
-        )
-        if known.tls_whatever_comes:
+        wish = self._wish
+        known = Situation(wish.mode, wish.method, allow_insecure=wish.allow_insecure, refused=self._refused)
+        if replace(known, tls_active=self._tls_active).tls_whatever_comes:
             return known  # a round trip saved: CAPA does not matter
         capabilities = self._line.capabilities()
+        # Only now: a server that hangs up on CAPA leaves us with a new line, perhaps without TLS.
+        conversation = self._line.conversation
         bindable = any(name.endswith("-PLUS") for name in capabilities.get("SASL") or [])
         return replace(
             known,
+            tls_active=self._tls_active,
+            challenge=conversation.session.challenge is not None,
             capabilities=capabilities or None,
-            bindable=bindable and transport.channel_binding() is not None,
+            bindable=bindable and conversation.transport.channel_binding() is not None,
         )
 
     def _go_on_after(self, attempt: Attempt, refusal: LoginRefused) -> None:
@@ -120,11 +122,14 @@ class Authentication:
         self._refused |= {attempt.method}
         if self._wish.method is not None or status_of_code(refusal.code) is Status.TRY_LATER:
             raise refusal
-        if attempt.method == APOP and self._wish.mode == "auto" and not self._tls_active:
+        if attempt.method == APOP and self._stls_is_left():
             # Servers show a challenge to users who have no APOP secret, too (Mailutils, Cyrus).
             self._renew_line()
         elif attempt.proof_sent or refusal.code or self._line.conversation.session.over:
             raise refusal
+
+    def _stls_is_left(self) -> bool:
+        return self._wish.mode == "auto" and not self._tls_active and "STLS" in self._line.capabilities()
 
     def _renew_line(self) -> None:
         """Go on where the server still listens; some close after any refused login (nginx, popa3d)."""
@@ -163,8 +168,9 @@ class Authentication:
                 "APOP protects the password alone: the mail crosses in clear text (see --tls starttls)"
             )
         attempt.proof_sent = True
-        challenge = conversation.session.challenge or b""
-        return conversation.ask("APOP", self._user, sasl.apop_digest(challenge, secret))
+        digest = sasl.apop_digest(conversation.session.challenge or b"", secret)
+        conversation.trace.keep_secret(digest)  # the password can be guessed from it
+        return conversation.ask("APOP", self._user, digest)
 
     def _user_pass(self, attempt: Attempt, secret: str) -> StatusLine:
         conversation = self._line.conversation
@@ -175,7 +181,8 @@ class Authentication:
     def _mechanism(self, method: str, secret: str) -> sasl.Mechanism:
         transport = self._line.conversation.transport
         binding = transport.channel_binding() if method.endswith("-PLUS") else None
-        credentials = sasl.Credentials(self._user, secret, transport.host, transport.port, binding)
+        host = transport.server_name or ""
+        credentials = sasl.Credentials(self._user, secret, host, transport.port, binding)
         return sasl.mechanism(method, credentials)
 
     def _say_utf8(self, method: str, secret: str) -> None:
@@ -246,10 +253,11 @@ class Exchange:
 
     def _cancel(self) -> None:
         """Cancel the exchange; the server answers -ERR, whatever else it says does not matter."""
-        self._conversation.exchange(b"*")
-        event = self._conversation.next_event()
-        if not isinstance(event, Reply) or event.status.ok:
-            self._conversation.close("the server went on after a cancelled login")
+        with suppress(POP3Error):  # why it is cancelled is the better explanation
+            self._conversation.exchange(b"*")
+            event = self._conversation.next_event()
+            if not isinstance(event, Reply) or event.status.ok:
+                self._conversation.close("the server went on after a cancelled login")
 
     def _finish(self) -> None:
         try:

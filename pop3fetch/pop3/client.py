@@ -19,16 +19,17 @@ from pop3fetch.errors import ConnectionLost, ServerErrorResponse, TLSNotSupporte
 from pop3fetch.pop3.authentication import Authentication, Wish
 from pop3fetch.pop3.dial import Endpoint
 from pop3fetch.pop3.machine import AUTHORIZATION, UPDATE, SessionState
-from pop3fetch.pop3.opening import Server, open_conversation, secure
+from pop3fetch.pop3.opening import Server, open_conversation, secure, tls_context
 from pop3fetch.pop3.pipeline import ONE_AT_A_TIME, WIDE, Pipeline, Request
 from pop3fetch.pop3.replies import (
+    SCAN_LISTING,
+    UNIQUE_ID_LISTING,
     Capabilities,
     CapabilityReader,
+    Grammar,
     LineSplitter,
     ListingReader,
     parse_drop_listing,
-    parse_scan_line,
-    parse_unique_id_line,
 )
 from pop3fetch.pop3.tls import TLSOptions, TLSSession
 from pop3fetch.pop3.wire import CRLF, LINE_LIMIT, StatusLine
@@ -72,8 +73,11 @@ class POP3Client:
         self._server = server
         self._capabilities: Capabilities | None = None
         self._has_capa = True
+        self._capa_was_answered = False
         self._says_pipelining = False
         self.capabilities_before_login: Capabilities = {}
+        # The indexes that RETR gave: a server may delete those at QUIT (RFC 1939 section 8).
+        self.retrieved: set[int] = set()
         self.allow_insecure_login = server.wish.allow_insecure
         self.conversation = open_conversation(server)
 
@@ -183,15 +187,22 @@ class POP3Client:
         try:
             self.conversation.ask("CAPA")
         except ServerErrorResponse:
+            self._capa_was_answered = True
             return {}
         except ConnectionLost:
-            if self.state is not AUTHORIZATION:
+            if not self._may_hang_up_on_capa():
                 raise
             # Some servers hang up on CAPA (fetchmail's FAQ, items R11 and O11).
             self._has_capa = False
             self.reconnect()
             return {}
+        self._capa_was_answered = True
         return self._feed(CapabilityReader(self.conversation.session.line_end)).capabilities
+
+    def _may_hang_up_on_capa(self) -> bool:
+        # Never inside TLS by STLS: whoever cuts that line would have a new one in clear text.
+        by_stls = self.started_tls and self._server.wish.mode != "implicit"
+        return self.state is AUTHORIZATION and not by_stls and not self._capa_was_answered
 
     def reconnect(self) -> None:
         """Begin anew on a new connection, before the login."""
@@ -245,11 +256,12 @@ class POP3Client:
 
     def begin_tls(self, ssl_context: ssl.SSLContext | None = None) -> None:
         """Say STLS and make the handshake; forget what was said in clear text (RFC 2595 section 4)."""
+        context = ssl_context or tls_context(self._server)
         try:
             self.conversation.ask("STLS")
         except ServerErrorResponse as refusal:
             raise TLSNotSupportedError(self._server.endpoint.host, str(refusal)) from refusal
-        secure(self.conversation, self._server, ssl_context)
+        secure(self.conversation, self._server, context)
         self.conversation.session.tls_started()
         self._forget()
 
@@ -260,6 +272,7 @@ class POP3Client:
         InsecureAuthenticationDisallowed before a word of the user's is sent, LoginRefused,
         MechanismNotOffered, MechanismFailed, TLSNotSupportedError.
         """
+        self.conversation.require_open()
         wish = replace(self._server.wish, allow_insecure=self.allow_insecure_login)
         secret = password if callable(password) else lambda: password
         text = Authentication(self, wish, user, secret).run()
@@ -290,8 +303,8 @@ class POP3Client:
         """Return sizes and unique-ids, asking for the capabilities on the way, in one write if possible."""
         line_end = self.conversation.session.line_end
         capabilities = CapabilityReader(line_end)
-        sizes = ListingReader(parse_scan_line, line_end)
-        unique_ids = ListingReader(parse_unique_id_line, line_end)
+        sizes = ListingReader(SCAN_LISTING, line_end)
+        unique_ids = ListingReader(UNIQUE_ID_LISTING, line_end)
         refused = self._batch(
             {
                 "CAPA": lambda status: self._feed(capabilities),
@@ -331,17 +344,15 @@ class POP3Client:
         With a ``consumer``, (index, size) goes there as it arrives.
         """
         self.conversation.ask("LIST")
-        return self._listing(parse_scan_line, consumer)
+        return self._listing(SCAN_LISTING, consumer)
 
     def list_uid(self, consumer: Callable[[int, bytes], object] | None = None) -> list[bytes | None]:
         """Return the unique-ids by index, None for deleted messages; they may be empty."""
         self.conversation.ask("UIDL")
-        return self._listing(parse_unique_id_line, consumer)
+        return self._listing(UNIQUE_ID_LISTING, consumer)
 
-    def _listing(
-        self, parse: Callable[[bytes], tuple[int, T]], consumer: Callable[[int, T], object] | None
-    ) -> list[T | None]:
-        reader = ListingReader(parse, self.conversation.session.line_end, consumer)
+    def _listing(self, grammar: Grammar[T], consumer: Callable[[int, T], object] | None) -> list[T | None]:
+        reader = ListingReader(grammar, self.conversation.session.line_end, consumer)
         for block in self.conversation.blocks():
             reader.feed(block)
         return [] if consumer else reader.entries
@@ -354,6 +365,7 @@ class POP3Client:
         Lines come without CRLF, unstuffed; with a ``consumer`` each goes there instead.
         """
         if lines is None:
+            self.retrieved.add(index)
             return self.send_long("RETR", index + 1, consumer=consumer)
         return self.send_long("TOP", index + 1, lines, consumer=consumer)
 
@@ -363,6 +375,8 @@ class POP3Client:
         Whoever leaves it before its end ends the session.
         """
         arguments = (index + 1,) if lines is None else (index + 1, lines)
+        if lines is None:
+            self.retrieved.add(index)
         self.conversation.ask("RETR" if lines is None else "TOP", *arguments)
         return self.conversation.blocks()
 
@@ -375,9 +389,11 @@ class POP3Client:
         the next is asked for; those that nobody read are passed over.
         """
         asked = list(indexes)
-        return self._retrievals(
-            asked, (Request("RETR", (index + 1,), sizes.get(index, 0)) for index in asked)
-        )
+        requests = (Request("RETR", (index + 1,), sizes.get(index, 0)) for index in asked)
+        for retrieval in self._retrievals(asked, requests):
+            if retrieval.refusal is None:
+                self.retrieved.add(retrieval.index)
+            yield retrieval
 
     def top_many(self, indexes: Iterable[int], lines: int = 0) -> Iterator[Retrieval]:
         """Yield the headers and ``lines`` lines of messages, like :meth:`retrieve_many`."""

@@ -40,6 +40,8 @@ class Conversation:
         self.trace = trace
         self.top_up: TopUp | None = None  # sends more pipelined commands before each read
         self._outgoing: list[bytes] = []
+        self._waited = 0.0  # seconds spent in reads since the last progress
+        self._fresh = 0  # octets that came since then
 
     # -- one command at a time ---------------------------------------------------------------
 
@@ -55,6 +57,7 @@ class Conversation:
         Raises ServerErrorResponse for -ERR. The content of a multi-line reply is then read
         by :meth:`blocks`.
         """
+        self.refuse_unread()
         self.send(name, *arguments, multiline=multiline)
         self.flush()
         return self.reply()
@@ -108,18 +111,15 @@ class Conversation:
         """Return what the server says next; a POP3Error other than -ERR ends the conversation."""
         session = self.session
         event = None
-        deadline, fresh = self._deadline(), 0
         try:
             while (event := session.next_event()) is None:
                 if self.top_up:
                     self.top_up()
-                octets = self._read(deadline)
-                session.receive(octets)
-                fresh += len(octets)
-                if fresh >= PROGRESS:
-                    deadline, fresh = self._deadline(), 0
+                session.receive(self._read())
         except POP3Error as error:
             self._fail(error)
+        if not isinstance(event, Content):
+            self._progress()
         if self.trace.active:
             self.trace.event(event)
         return event
@@ -129,15 +129,32 @@ class Conversation:
         self.session.end(why)
         self.transport.close()
 
-    def _deadline(self) -> float | None:
-        timeout = self.transport.timeout
-        return None if timeout is None else time.monotonic() + timeout
+    def require_open(self) -> None:
+        """Raise SessionEnded where the session is over."""
+        if self.session.over:
+            raise SessionEnded(self.session.over)
 
-    def _read(self, deadline: float | None) -> bytes:
-        octets = self.transport.read(deadline)
+    def refuse_unread(self) -> None:
+        """End the session where a reply is left unread: what comes next would be taken for it."""
+        self.require_open()
+        if self.session.awaited:
+            self.close("a reply was not read to its end")
+            self.require_open()
+
+    def _read(self) -> bytes:
+        # Only the time spent here counts, not what a slow disk takes between two blocks.
+        begun, timeout = time.monotonic(), self.transport.timeout
+        octets = self.transport.read(None if timeout is None else begun + timeout - self._waited)
         if not octets:
             raise ConnectionLost(self.transport.host, "")
+        self._waited += time.monotonic() - begun
+        self._fresh += len(octets)
+        if self._fresh >= PROGRESS:
+            self._progress()
         return octets
+
+    def _progress(self) -> None:
+        self._waited, self._fresh = 0.0, 0
 
     def _write(self, octets: bytes) -> None:
         try:
@@ -147,13 +164,10 @@ class Conversation:
 
     def _refuse_unasked(self) -> None:
         """Take what the server said without being asked: one answer too many shifts all others."""
-        if self.session.over:
-            raise SessionEnded(self.session.over)
+        self.require_open()
         try:
-            octets = self.transport.read_pending()
-            if octets:
-                self.session.receive(octets)
-                self.session.next_event()
+            self.session.receive(self.transport.read_pending())
+            self.session.next_event()  # which also sees what came behind the last reply
         except ProtocolViolation as error:
             self._fail(_farewell(self.transport.host, error) or error)
         except POP3Error as error:

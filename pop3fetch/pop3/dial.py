@@ -10,21 +10,29 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import chain, zip_longest
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pop3fetch.errors import ConnectionFailed, TimedOut, UnknownHost
+from pop3fetch.pop3.names import UNIX_PREFIX, wire_name
+
+if TYPE_CHECKING:
+    from pop3fetch.pop3.tunnel import Tunnel
 
 ATTEMPT_DELAY = 0.25  # seconds until the next address is tried beside (RFC 8305 section 5)
-UNIX_PREFIX = "unix:"
 FAMILIES = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 
 
 class Endpoint(NamedTuple):
-    """Where a server is: ``host`` is a name, an address or ``unix:/path``; ``family`` of FAMILIES."""
+    """Where a server is, and the way there.
+
+    ``host`` is a name, an address or ``unix:/path``; ``family`` of FAMILIES; ``proxy`` a URL.
+    """
 
     host: str
     port: int
     family: str = "any"
+    proxy: str | None = None
+    tunnel: Tunnel | None = None
 
 
 class Address(NamedTuple):
@@ -39,25 +47,49 @@ def dial(endpoint: Endpoint, timeout: float | None) -> socket.socket:
 
     Raises UnknownHost, ConnectionFailed or TimedOut.
     """
-    if endpoint.host.startswith(UNIX_PREFIX):
-        addresses = [Address(socket.AF_UNIX, endpoint.host.removeprefix(UNIX_PREFIX))]
-    else:
-        addresses = _resolve(endpoint)
-    connected = _Race(endpoint, timeout).run(addresses)
+    connected = _connect(endpoint, timeout)
     connected.setblocking(True)
     if connected.family != socket.AF_UNIX:
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connected
 
 
-def _resolve(endpoint: Endpoint) -> list[Address]:
+def _connect(endpoint: Endpoint, timeout: float | None) -> socket.socket:
+    if endpoint.tunnel is not None:
+        from pop3fetch.pop3.tunnel import connect_by
+
+        return connect_by(endpoint.tunnel, endpoint.host, endpoint.port)
+    if endpoint.host.startswith(UNIX_PREFIX):
+        addresses = [Address(socket.AF_UNIX, endpoint.host.removeprefix(UNIX_PREFIX))]
+        return _Race(endpoint, timeout).run(addresses)
+    if endpoint.proxy is not None:
+        return _connect_through(endpoint.proxy, endpoint, timeout)
+    return _Race(endpoint, timeout).run(_resolve(endpoint))
+
+
+def _connect_through(proxy: str, endpoint: Endpoint, timeout: float | None) -> socket.socket:
+    from pop3fetch.pop3.proxy import ask_for, called, location
+
+    deadline = None if timeout is None else time.monotonic() + timeout
+    way = Endpoint(*location(proxy), endpoint.family)
     try:
-        found = socket.getaddrinfo(
-            endpoint.host, endpoint.port, FAMILIES[endpoint.family], socket.SOCK_STREAM
-        )
-    except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no host name"
-        raise UnknownHost(endpoint.host, reason or "") from error
+        connected = _Race(way, timeout).run(_resolve(way))
+        connected.setblocking(True)
+        ask_for((endpoint.host, endpoint.port), proxy, connected, deadline)
+    except TimeoutError as error:
+        raise TimedOut(endpoint.host, f"connecting through {called(proxy)}", timeout or 0) from error
+    except ConnectionFailed as error:
+        raise ConnectionFailed(endpoint.host, endpoint.port, f"{called(proxy)}: {error.reason}") from error
+    return connected
+
+
+def _resolve(endpoint: Endpoint) -> list[Address]:
+    # As octets, for text would be given to a codec that knows other names (see ``names``).
+    host = wire_name(endpoint.host).encode("ascii")
+    try:
+        found = socket.getaddrinfo(host, endpoint.port, FAMILIES[endpoint.family], socket.SOCK_STREAM)
+    except OSError as error:
+        raise UnknownHost(endpoint.host, error.strerror or "") from error
     addresses = [Address(family, target) for family, _, _, _, target in found]
     return list(_alternating(addresses))
 

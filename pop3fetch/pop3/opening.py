@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pop3fetch.errors import CertificateError, POP3Error
+from pop3fetch.errors import CertificateError, ConfigurationError, POP3Error
 from pop3fetch.pop3.authentication import Wish
 from pop3fetch.pop3.conversation import Conversation
 from pop3fetch.pop3.dial import Endpoint
+from pop3fetch.pop3.names import certificate_name
 from pop3fetch.pop3.tls import TLSOptions, client_context, unverified_context
 from pop3fetch.pop3.trace import Trace
 from pop3fetch.pop3.transport import Transport
@@ -44,13 +45,16 @@ class Server:
 def open_conversation(server: Server) -> Conversation:
     """Connect, and read the greeting.
 
-    Raises UnknownHost, ConnectionFailed, TimedOut, TLSError, GreetingRefused, NotPOP3Server.
+    Raises UnknownHost, ConnectionFailed, TimedOut, TLSError, GreetingRefused, NotPOP3Server,
+    ConfigurationError.
     """
+    # Before anything is connected: what is wrong with a file shows at home.
+    context = tls_context(server) if server.wish.mode == "implicit" else None
     transport = Transport.connect(server.endpoint, server.timeout)
     conversation = Conversation(transport, Trace(server.trace))
     try:
-        if server.wish.mode == "implicit":
-            secure(conversation, server)
+        if context:
+            secure(conversation, server, context)
         conversation.greeting()
     except BaseException:
         conversation.close("it never began")
@@ -58,9 +62,23 @@ def open_conversation(server: Server) -> Conversation:
     return conversation
 
 
-def secure(conversation: Conversation, server: Server, context: ssl.SSLContext | None = None) -> None:
+def tls_context(server: Server) -> ssl.SSLContext:
+    """Return the context for a handshake with the server.
+
+    Raises ConfigurationError where a file cannot be used, or nothing could be verified.
+    """
+    context = server.context or client_context(server.tls)
+    if context.check_hostname and certificate_name(server.endpoint.host) is None:
+        raise ConfigurationError(
+            server.endpoint.host,
+            "a UNIX socket has no host name that a certificate could be checked for: "
+            "give its fingerprint with --tls-fingerprint, or use --tls off",
+        )
+    return context
+
+
+def secure(conversation: Conversation, server: Server, context: ssl.SSLContext) -> None:
     """Make the TLS handshake; a refused certificate's error describes it."""
-    context = context or server.context or client_context(server.tls)
     try:
         conversation.transport.start_tls(context, server.tls.fingerprint)
     except POP3Error as error:

@@ -36,6 +36,7 @@ class Window:
     octets: int
 
 
+REFILL = 16  # commands at least in one write: each costs a system call and a TLS record
 WIDE = Window(commands=128, octets=8 * 1024 * 1024)
 ONE_AT_A_TIME = Window(commands=1, octets=1)
 
@@ -53,6 +54,7 @@ class Pipeline:
     def __iter__(self) -> Iterator[StatusLine]:
         """Yield each reply's status line; the content of a multi-line reply is read before the next."""
         conversation = self._conversation
+        conversation.refuse_unread()
         conversation.top_up = self._top_up
         try:
             self._top_up()
@@ -65,10 +67,12 @@ class Pipeline:
                     self._top_up()
         finally:
             conversation.top_up = None
-            if self._outstanding and not conversation.session.over:
+            if conversation.session.awaited and not conversation.session.over:
                 conversation.close("pipelined replies were not read")
 
     def _top_up(self) -> None:
+        if self._outstanding and len(self._outstanding) > self._window.commands - REFILL:
+            return
         while self._has_room():
             request = next(self._requests, None)
             if request is None:

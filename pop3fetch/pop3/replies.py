@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from operator import methodcaller
 from typing import Generic, TypeVar
 
 from pop3fetch.errors import LineTooLong, MalformedListing
@@ -26,6 +28,9 @@ _SCAN_LINE = re.compile(rb"[ \t]*([0-9]{1,19})[ \t]+([0-9]{1,19})(?:[ \t].*)?", 
 # ones with spaces; so all behind the number belongs to it, but no control character does. Each
 # space matches in one place only: a line of 8 KiB of them would else take an hour to refuse.
 _UNIQUE_ID_LINE = re.compile(rb"([0-9]{1,19})(?:[ \t]+([^\x00-\x20\x7f][^\x00-\x1f\x7f]*))?")
+
+_SPACES = methodcaller("count", b" ")
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 Capabilities = dict[str, list[str] | None]
 Entry = TypeVar("Entry")
@@ -86,7 +91,7 @@ class LineSplitter:
     def _check(self, lines: list[bytes]) -> None:
         if self._limit is None:
             return
-        if self._size > self._limit or any(len(line) > self._limit for line in lines):
+        if self._size > self._limit or (lines and max(map(len, lines)) > self._limit):
             raise LineTooLong(f"a line of a list is longer than {self._limit} octets")
 
     def rest(self) -> list[bytes]:
@@ -94,21 +99,46 @@ class LineSplitter:
         return [b"".join(self._parts)] if self._size else []
 
 
+def _plain_sizes(words: list[bytes]) -> list[int] | None:
+    lengths = set(map(len, words))
+    plain = b"".join(words).isdigit() and min(lengths) > 0 and max(lengths) <= 19
+    return list(map(int, words)) if plain else None
+
+
+def _plain_unique_ids(words: list[bytes]) -> list[bytes] | None:
+    return None if _CONTROL.search(b"".join(words)) else words
+
+
+@dataclass(frozen=True, slots=True)
+class Grammar(Generic[Entry]):
+    """How a listing is read: each line by itself, or many plain ones (number, space, word) at once."""
+
+    line: Callable[[bytes], tuple[int, Entry]]
+    plain: Callable[[list[bytes]], list[Entry] | None]
+
+
+SCAN_LISTING = Grammar(parse_scan_line, _plain_sizes)
+UNIQUE_ID_LISTING = Grammar(parse_unique_id_line, _plain_unique_ids)
+
+
 class ListingReader(Generic[Entry]):
     """Read a whole LIST or UIDL reply, block by block, into ``entries`` by index.
 
     Numbers must be in range and none may come twice; gaps stay None (RFC 1939 section 5).
     ``consumer`` is told each (index, entry) as it arrives.
+
+    A maildrop of 100 000 messages has 200 000 such lines. So the lines of a block that are all
+    plain, and numbered on from the last one, are taken together; any other block line by line.
     """
 
     def __init__(
         self,
-        parse: Callable[[bytes], tuple[int, Entry]],
+        grammar: Grammar[Entry],
         line_end: bytes,
         consumer: Callable[[int, Entry], object] | None = None,
     ) -> None:
         self.entries: list[Entry | None] = []
-        self._parse = parse
+        self._grammar = grammar
         self._consumer = consumer
         self._splitter = LineSplitter(line_end)
         self._octets = 0
@@ -118,8 +148,26 @@ class ListingReader(Generic[Entry]):
         self._octets += len(block)
         if self._octets > LISTING_LIMIT:
             raise MalformedListing(f"a listing is longer than {LISTING_LIMIT} octets")
-        for line in self._splitter.lines(block):
-            number, entry = self._parse(line)
+        lines = self._splitter.lines(block)
+        if lines and (self._consumer or not self._take_plain(lines)):
+            self._take(lines)
+
+    def _take_plain(self, lines: list[bytes]) -> bool:
+        """Take the lines at once if all are plain; return whether they were."""
+        first, count = len(self.entries) + 1, len(lines)
+        if first + count > MESSAGES_LIMIT or set(map(_SPACES, lines)) != {1}:
+            return False
+        words = b" ".join(lines).split(b" ")
+        if words[::2] != [b"%d" % number for number in range(first, first + count)]:
+            return False
+        entries = self._grammar.plain(words[1::2])
+        if entries is not None:
+            self.entries += entries
+        return entries is not None
+
+    def _take(self, lines: list[bytes]) -> None:
+        for line in lines:
+            number, entry = self._grammar.line(line)
             self._place(number, entry)
             if self._consumer:
                 self._consumer(number - 1, entry)

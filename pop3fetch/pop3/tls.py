@@ -80,7 +80,7 @@ def unverified_context() -> ssl.SSLContext:
     return context
 
 
-def check_fingerprint(tls: ssl.SSLSocket, expected: str, host: str) -> None:
+def check_fingerprint(tls: ssl.SSLObject, expected: str, host: str) -> None:
     """Compare the certificate with the pinned one; a mismatch fails whoever vouches for it."""
     actual = fingerprint_of(peer_der(tls))
     if not hmac.compare_digest(actual, expected.lower()):
@@ -92,19 +92,19 @@ def fingerprint_of(der: bytes) -> str:
     return hashlib.sha256(der).hexdigest()
 
 
-def peer_der(tls: ssl.SSLSocket) -> bytes:
+def peer_der(tls: ssl.SSLObject) -> bytes:
     """Return the server's certificate in DER."""
     return tls.getpeercert(binary_form=True) or b""
 
 
-def describe(tls: ssl.SSLSocket) -> Certificate:
+def describe(tls: ssl.SSLObject) -> Certificate:
     """Return the server's certificate for people to read, verified or not."""
     der = peer_der(tls)
     decoded = tls.getpeercert()
     return _from_mapping(decoded, der) if decoded else _from_der(der)
 
 
-def session_of(tls: ssl.SSLSocket) -> TLSSession:
+def session_of(tls: ssl.SSLObject) -> TLSSession:
     """Return what ``caps -v`` shows of a TLS session."""
     cipher = tls.cipher()
     return TLSSession(tls.version() or "", cipher[0] if cipher else "", describe(tls))
@@ -122,7 +122,7 @@ def handshake_error(host: str, error: ssl.SSLError) -> TLSError:
     return TLSError(host, reason)
 
 
-def channel_binding(tls: ssl.SSLSocket) -> tuple[str, bytes] | None:
+def channel_binding(tls: ssl.SSLObject) -> tuple[str, bytes] | None:
     """Return the channel binding type and data that this session allows (RFC 5929 section 4).
 
     ``tls-exporter`` (RFC 9266) is used where the ssl module can export keys; older Pythons

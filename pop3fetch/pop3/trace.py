@@ -7,6 +7,7 @@ secret as well: servers repeat what they were sent, in clear text or in base64.
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable
 
 from pop3fetch.pop3.machine import Challenge, Command, Content, End, Event, Greeting, Reply
@@ -64,12 +65,13 @@ class Trace:
 
     def blot(self, octets: bytes) -> bytes:
         """Return ``octets`` without the secrets that were made known."""
-        for secret in self._secrets:
-            octets = octets.replace(secret, BLOT)
-        return octets
+        if not self._secrets:
+            return octets
+        # In one pass: else the blot of one secret would be searched for the next, which may be "secret".
+        return re.sub(b"|".join(map(re.escape, self._secrets)), BLOT, octets)
 
     def _show(self, mark: str, octets: bytes) -> None:
-        if self._sink:
+        if self._sink is not None:
             self._sink(mark, self.blot(octets))
 
 

@@ -9,11 +9,13 @@ import socket
 import ssl
 import time
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 
-from pop3fetch.errors import CertificateError, ConnectionLost, TimedOut
+from pop3fetch.errors import CertificateError, ConnectionLost, POP3Error, TimedOut
 from pop3fetch.pop3.dial import Endpoint, dial
+from pop3fetch.pop3.names import certificate_name
+from pop3fetch.pop3.streams import PlainStream, TLSStream
 from pop3fetch.pop3.tls import (
     TLSSession,
     channel_binding,
@@ -40,9 +42,12 @@ class Transport:
 
     def __init__(self, connected: socket.socket, endpoint: Endpoint, timeout: float | None) -> None:
         self._socket = connected
+        self._stream: PlainStream | TLSStream = PlainStream(connected)
         self._view = memoryview(bytearray(READ_SIZE))
+        self._patience: float | None = -1.0  # what the socket's time-out was last set to
         self.host = endpoint.host
         self.port = endpoint.port
+        self.server_name = certificate_name(endpoint.host)
         self.timeout = timeout
         _open.add(self)
 
@@ -52,51 +57,62 @@ class Transport:
         return cls(dial(endpoint, timeout), endpoint, timeout)
 
     @property
-    def tls(self) -> ssl.SSLSocket | None:
+    def tls(self) -> ssl.SSLObject | None:
         """The TLS layer, however it began, or None."""
-        return self._socket if isinstance(self._socket, ssl.SSLSocket) else None
+        return self._stream.tls if isinstance(self._stream, TLSStream) else None
 
     def read(self, deadline: float | None) -> bytes:
         """Return the octets that arrive next, b"" at the end of the stream.
 
         ``deadline`` is a time of :func:`time.monotonic`. Raises TimedOut, ConnectionLost, TLSError.
         """
-        with self._translated():
-            self._socket.settimeout(self._patience(deadline))
-            size = self._socket.recv_into(self._view)
+        try:
+            self._wait_at_most(None if deadline is None else deadline - time.monotonic())
+            size = self._stream.read_into(self._view)
+        except OSError as error:
+            raise self._translated(error) from error
         return bytes(self._view[:size])
 
     def read_pending(self) -> bytes:
-        """Return what has arrived already, b"" where nothing has."""
-        with suppress(BlockingIOError, ssl.SSLWantReadError), self._translated():
-            self._socket.settimeout(0)
-            return bytes(self._view[: self._socket.recv_into(self._view)])
-        return b""
+        """Return what has arrived already, b"" where nothing has; raises ConnectionLost or TLSError."""
+        try:
+            self._set_patience(0)
+            octets = bytes(self._view[: self._stream.read_into(self._view)])
+        except BlockingIOError:
+            return b""
+        except OSError as error:
+            raise self._translated(error) from error
+        if not octets:
+            raise ConnectionLost(self.host, "")
+        return octets
 
     def write(self, octets: bytes) -> None:
         """Write all octets; raises TimedOut, ConnectionLost or TLSError."""
-        with self._translated():
-            self._socket.settimeout(self.timeout)
-            self._socket.sendall(octets)
+        try:
+            self._wait_at_most(self.timeout)
+            self._stream.write(octets)
+        except OSError as error:
+            raise self._translated(error) from error
 
     def start_tls(self, context: ssl.SSLContext, fingerprint: str | None = None) -> None:
         """Make the handshake under one deadline, and compare the pinned fingerprint.
 
         Raises TLSError, CertificateError, TimedOut or ConnectionLost.
         """
-        self._socket.settimeout(self.timeout)
         try:
-            tls = context.wrap_socket(self._socket, server_hostname=self.host, do_handshake_on_connect=False)
-            self._socket = tls
-            tls.do_handshake()
-        except TimeoutError as error:
-            raise self._timed_out() from error
-        except ssl.SSLError as error:
-            raise handshake_error(self.host, error) from error
+            stream = TLSStream(self._socket, context, self.server_name)
+            stream.shake_hands(self._until(self.timeout))
         except (OSError, ValueError) as error:
-            raise ConnectionLost(self.host, "in the TLS handshake", _reason(error)) from error
+            raise self._translated(error, "in the TLS handshake") from error
+        # Only now: whoever asks for the TLS layer shall not find one that failed.
+        self._stream = stream
         if fingerprint:
-            check_fingerprint(tls, fingerprint, self.host)
+            check_fingerprint(stream.tls, fingerprint, self.host)
+
+    def _until(self, timeout: float | None) -> Callable[[], None]:
+        """Return what bounds the next wait, so that all waits together end in time."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        return lambda: self._wait_at_most(None if deadline is None else deadline - time.monotonic())
 
     @property
     def tls_version(self) -> str:
@@ -120,34 +136,36 @@ class Transport:
     def abort(self) -> None:
         """Cut the connection from another thread."""
         with suppress(OSError):
-            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection, without a word."""
         with suppress(OSError):
             self._socket.close()
 
-    def _patience(self, deadline: float | None) -> float | None:
-        if deadline is None:
-            return None
-        # Zero would make the socket non-blocking: let a past deadline fail as a time-out.
-        return max(deadline - time.monotonic(), 1e-6)
+    def _wait_at_most(self, seconds: float | None) -> None:
+        """Bound the next wait for the server.
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except TimeoutError as error:
-            raise self._timed_out() from error
-        except (BlockingIOError, ssl.SSLWantReadError):
-            raise
-        except ssl.SSLError as error:
-            raise handshake_error(self.host, error) from error
-        except OSError as error:
-            raise ConnectionLost(self.host, "", _reason(error)) from error
+        A system call for each read is spared: what is set may be a tenth too long.
+        """
+        known = self._patience
+        if seconds is None:
+            self._set_patience(None)
+        elif known is None or not known * 0.9 <= seconds <= known:
+            # Zero would make the socket non-blocking: let a past deadline fail as a time-out.
+            self._set_patience(max(seconds, 1e-6))
 
-    def _timed_out(self) -> TimedOut:
-        return TimedOut(self.host, "", self.timeout or 0)
+    def _set_patience(self, seconds: float | None) -> None:
+        if seconds != self._patience:
+            self._socket.settimeout(seconds)
+            self._patience = seconds
+
+    def _translated(self, error: OSError | ValueError, during: str = "") -> POP3Error:
+        if isinstance(error, TimeoutError):
+            return TimedOut(self.host, during, self.timeout or 0)
+        if isinstance(error, ssl.SSLError):
+            return handshake_error(self.host, error)
+        return ConnectionLost(self.host, during, _reason(error))
 
 
 def _reason(error: OSError | ValueError) -> str:

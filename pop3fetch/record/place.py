@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -9,10 +10,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 from pop3fetch.delivery.folders import PRIVATE_FILE, make_folder
-from pop3fetch.errors import RecordError, RecordLocked
+from pop3fetch.errors import DeliveryError, POP3Error, RecordError, RecordLocked
 
 _READABLE = "@+="  # safe in a file name beside letters, digits and _.-~
 _LONGEST = 120  # characters of a name; file systems allow 255 octets
+
+# What says nothing against the record: the next run may fare better.
+_DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
 class RecordPlace:
@@ -26,11 +30,19 @@ class RecordPlace:
         self.lock = state_folder / f"{self.name}.lock"
 
     def make(self) -> None:
-        """Make the state folder; raises RecordError."""
+        """Make the state folder; raises RecordError, or DeliveryError where the disk is in trouble."""
         try:
             make_folder(self.folder)
         except OSError as error:
-            raise RecordError(str(self.folder), error.strerror or str(error)) from error
+            raise record_error(self.folder, error) from error
+
+
+def record_error(path: Path, error: OSError) -> POP3Error:
+    """Return our error for what the kernel says of a record: a full disk is no wrong place."""
+    reason = error.strerror or str(error)
+    if error.errno in _DISK_TROUBLE:
+        return DeliveryError(f"the record {path}", reason)
+    return RecordError(str(path), reason)
 
 
 def file_name(address: str) -> str:
@@ -39,7 +51,9 @@ def file_name(address: str) -> str:
     What had to be changed, and what a file system that ignores case would mix up, is told apart
     by a digest.
     """
-    readable = quote(address, safe=_READABLE)[:_LONGEST].replace(".", "%2E", address.startswith("."))
+    readable = quote(address, safe=_READABLE, errors="surrogateescape")[:_LONGEST].replace(
+        ".", "%2E", address.startswith(".")
+    )
     if readable == address.lower():
         return readable
     digest = hashlib.sha256(address.encode("utf-8", "surrogateescape")).hexdigest()[:12]
@@ -50,12 +64,12 @@ class Lock:
     """An exclusive lock on a file that is never replaced; the kernel lets go of it when we die."""
 
     def __init__(self, path: Path) -> None:
-        """Take the lock; raises RecordLocked where another run holds it."""
+        """Take the lock; raises RecordLocked where another run holds it, else as :meth:`RecordPlace.make`."""
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             self._file = os.open(path, flags, PRIVATE_FILE)
         except OSError as error:
-            raise RecordError(str(path), error.strerror or str(error)) from error
+            raise record_error(path, error) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -19,11 +19,13 @@ from pathlib import Path
 from pop3fetch.delivery.destination import Place
 from pop3fetch.delivery.folders import PRIVATE_FILE, sync_folder
 from pop3fetch.errors import DeliveryError, RecordError
-from pop3fetch.record.place import Lock, RecordPlace
+from pop3fetch.record.place import Lock, RecordPlace, record_error
 
 APPLICATION_ID = 0x504F5033  # "POP3"
 VERSION = 1
-UNKNOWN_SIZE = -1  # a message that must be looked at before it counts as fetched
+MARKED = "marked"  # the destination of what was recorded without being fetched
+
+_COMPANIONS = ("-wal", "-shm", "-journal")  # the files that SQLite keeps beside a database
 
 _SCHEMA = """
 CREATE TABLE message (
@@ -32,7 +34,7 @@ CREATE TABLE message (
     size INTEGER NOT NULL,
     identity BLOB,
     delivered INTEGER NOT NULL,
-    destination TEXT NOT NULL,
+    destination BLOB NOT NULL,
     PRIMARY KEY (uid, occurrence)
 ) WITHOUT ROWID;
 CREATE TABLE intent (
@@ -40,8 +42,8 @@ CREATE TABLE intent (
     occurrence INTEGER NOT NULL,
     size INTEGER NOT NULL,
     identity BLOB,
-    destination TEXT NOT NULL,
-    name TEXT NOT NULL,
+    destination BLOB NOT NULL,
+    name BLOB NOT NULL,
     offset INTEGER NOT NULL,
     length INTEGER NOT NULL,
     PRIMARY KEY (uid, occurrence)
@@ -65,11 +67,20 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A message as the record keeps it; ``size`` in octets, ``identity`` None where not known."""
+    """A message as the record keeps it; ``identity`` None where not known.
+
+    ``size`` in octets, or its complement where the message is in doubt: as no listing has a
+    negative size, it will be looked at before it counts as fetched.
+    """
 
     key: Key
     size: int
     identity: bytes | None
+
+    @property
+    def last_size(self) -> int:
+        """The size in octets that it had when it was last listed."""
+        return self.size if self.size >= 0 else ~self.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +156,17 @@ class Store:
         """Return (UID, occurrence) of what was delivered up to ``moment``, seconds since the epoch."""
         return set(self._rows("SELECT uid, occurrence FROM message WHERE delivered <= ?", (moment,)))
 
+    def marked(self) -> set[tuple[bytes, int]]:
+        """Return (UID, occurrence) of what was recorded without being fetched."""
+        return set(self._rows("SELECT uid, occurrence FROM message WHERE destination = ?", (_name(MARKED),)))
+
     def intents(self) -> list[Intent]:
         """Return what a crash left between intending and done, in the order of the destination."""
         return [
-            Intent(Entry(Key(uid, occurrence), size, identity), Place(destination, name, offset, length))
+            Intent(
+                Entry(Key(uid, occurrence), size, identity),
+                Place(os.fsdecode(destination), os.fsdecode(name), offset, length),
+            )
             for uid, occurrence, size, identity, destination, name, offset, length in self._rows(
                 "SELECT uid, occurrence, size, identity, destination, name, offset, length"
                 " FROM intent ORDER BY destination, offset"
@@ -176,7 +194,7 @@ class Store:
 
     def done(self, entries: Iterable[Entry], destination: str, moment: int) -> None:
         """Keep that messages are delivered, at ``moment``, and no intents any more."""
-        rows = [(*_columns(entry), moment, destination) for entry in entries]
+        rows = [(*_columns(entry), moment, _name(destination)) for entry in entries]
         with self._transaction():
             self._database.executemany("INSERT OR REPLACE INTO message VALUES (?, ?, ?, ?, ?, ?)", rows)
             self._database.executemany(
@@ -199,10 +217,14 @@ class Store:
                 [(size, key.uid, key.occurrence) for key, size in sizes.items()],
             )
 
+    def doubt(self, keys: Iterable[Key]) -> None:
+        """Keep that messages must be looked at before they count as fetched."""
+        self._each("UPDATE message SET size = ~size WHERE size >= 0 AND uid = ? AND occurrence = ?", keys)
+
     def doubt_all(self) -> None:
         """Keep that every message must be looked at before it counts as fetched."""
         with self._transaction():
-            self._database.execute("UPDATE message SET size = ?", (UNKNOWN_SIZE,))
+            self._database.execute("UPDATE message SET size = ~size WHERE size >= 0")
 
     def rename(self, keys: Mapping[Key, Key]) -> None:
         """Keep messages under the new UIDs that the server has given them."""
@@ -250,8 +272,7 @@ class ReadOnlyStore(Store):
         self._lock = _NoLock()
         with record_errors(self.path):
             if self.path.exists():
-                self._database = _connect(self.path, "ro")
-                _check(self._database, self.path)
+                self._database = _open_to_read(self.path)
             else:
                 self._database = sqlite3.connect(":memory:", isolation_level=None)
                 self._database.executescript(_SCHEMA)
@@ -269,8 +290,13 @@ def _columns(entry: Entry) -> tuple[bytes, int, int, bytes | None]:
     return entry.key.uid, entry.key.occurrence, entry.size, entry.identity
 
 
-def _place_columns(place: Place) -> tuple[str, str, int, int]:
-    return place.destination, place.name, place.offset, place.length
+def _place_columns(place: Place) -> tuple[bytes, bytes, int, int]:
+    return _name(place.destination), _name(place.name), place.offset, place.length
+
+
+def _name(name: str) -> bytes:
+    # The names of files are octets, which need not be text of any encoding.
+    return os.fsencode(name)
 
 
 def _create(path: Path) -> None:
@@ -291,16 +317,33 @@ def _create(path: Path) -> None:
         os.fsync(file)
     finally:
         os.close(file)
+    for ending in _COMPANIONS:
+        # Of a record that somebody removed: SQLite would put what is in them into the new one.
+        Path(f"{path}{ending}").unlink(missing_ok=True)
     os.rename(aside, path)
     sync_folder(path.parent)
 
 
 def _open(path: Path) -> sqlite3.Connection:
     database = _connect(path, "rw")
-    _bring_up(database, path)
-    # One sync a commit, and readers beside it; FULL, for a commit must outlive the power.
-    database.execute("PRAGMA journal_mode = WAL")
-    database.execute("PRAGMA synchronous = FULL")
+    try:
+        _bring_up(database, path)
+        # One sync a commit, and readers beside it; FULL, for a commit must outlive the power.
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _open_to_read(path: Path) -> sqlite3.Connection:
+    database = _connect(path, "ro")
+    try:
+        _check(database, path)
+    except BaseException:
+        database.close()
+        raise
     return database
 
 
@@ -339,4 +382,4 @@ def record_errors(path: Path) -> Iterator[None]:
             raise DeliveryError(f"the record {path}", str(error)) from error
         raise RecordError(str(path), str(error)) from error
     except OSError as error:
-        raise RecordError(str(path), error.strerror or str(error)) from error
+        raise record_error(path, error) from error

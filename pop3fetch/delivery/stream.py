@@ -1,0 +1,168 @@
+"""Standard output: messages one after another, as they arrive.
+
+Nothing can be taken back, so nothing is kept back either: a draft is written straight through,
+and a message counts as delivered when all of it was written. In mboxrd form the messages can be
+split again; for a terminal, control characters become visible.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import select
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Protocol
+
+from pop3fetch.delivery.destination import Destination, Draft, Journal, delivery_errors
+from pop3fetch.delivery.mboxrd import Encoder
+from pop3fetch.errors import DeliveryError
+from pop3fetch.messages import Message
+from pop3fetch.printable import printable
+
+NAME = "standard output"
+
+_BETWEEN_BLANKS = re.compile(r"[^\n\t]+")
+
+
+class Coder(Protocol):
+    """What changes the octets of one message on their way."""
+
+    def encode(self, block: bytes) -> bytes:
+        """Return what can be written now."""
+
+    def finish(self) -> bytes:
+        """Return the rest."""
+
+
+class HarmlessCoder:
+    """Make all control characters but LF and TAB visible, as :func:`printable` does."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+
+    def encode(self, block: bytes) -> bytes:
+        return _harmless(self._decoder.decode(block))
+
+    def finish(self) -> bytes:
+        return _harmless(self._decoder.decode(b"", final=True))
+
+
+def _harmless(text: str) -> bytes:
+    return _BETWEEN_BLANKS.sub(lambda words: printable(words[0], None), text).encode()
+
+
+class StreamDraft(Draft):
+    """A message that is being written."""
+
+    def __init__(self, message: Message, stream: Stream, coders: Sequence[Coder]) -> None:
+        super().__init__(message)
+        self._stream = stream
+        self._coders = coders
+        self._begun = False
+        self._finished = False
+
+    def write(self, block: bytes) -> None:
+        """Write a block through; raises BrokenPipeError where nobody reads any more."""
+        octets = block
+        for coder in self._coders:
+            octets = coder.encode(octets)
+        self._put(octets)
+        self.octets += len(block)
+
+    def finish(self) -> None:
+        """Write what the coders have held back, once; raises as :meth:`write` does."""
+        if self._finished:
+            return
+        octets = b""
+        for coder in self._coders:
+            octets = coder.encode(octets) + coder.finish()
+        self._put(octets)
+        self._finished = True
+
+    def _put(self, octets: bytes) -> None:
+        self._begun = self._begun or bool(octets)
+        self._stream.write(octets)
+
+    def discard(self) -> None:
+        """Complete what was begun, so that the next message is not taken for a part of it."""
+        if self._begun:
+            with suppress(OSError):
+                self.finish()
+        self._finished = True
+
+
+class Stream(Destination):
+    """An open file descriptor; nothing else may be buffered for it."""
+
+    def __init__(self, out: int, *, mboxrd: bool = False, harmless: bool = False) -> None:
+        super().__init__(NAME)
+        self._out = out
+        self._mboxrd = mboxrd
+        self._harmless = harmless
+        self._last: StreamDraft | None = None
+        self._finishing = threading.Lock()
+        self._failure: OSError | None = None
+
+    def prepare(self) -> None:
+        with delivery_errors(self.name):
+            os.fstat(self._out)
+
+    def draft(self, message: Message) -> StreamDraft:
+        """Begin a message, after the end of the one before it; raises as :meth:`write` does."""
+        if self._last is not None:
+            self._finish(self._last)
+        self._last = StreamDraft(message, self, self._coders())
+        return self._last
+
+    def _coders(self) -> list[Coder]:
+        coders: list[Coder] = []
+        if self._mboxrd:
+            coders.append(Encoder(time.time()))
+        if self._harmless:
+            coders.append(HarmlessCoder())
+        return coders
+
+    def deliver(self, drafts: Sequence[Draft], journal: Journal) -> list[tuple[Draft, DeliveryError]]:
+        for draft in drafts:
+            assert isinstance(draft, StreamDraft)
+            self._finish(draft)
+        journal.done(drafts)
+        return []
+
+    def _finish(self, draft: StreamDraft) -> None:
+        # The last draft of a batch may be finished by the delivery, or by the draft that follows it.
+        with self._finishing:
+            draft.finish()
+
+    def write(self, octets: bytes) -> None:
+        """Write all of ``octets``; raises BrokenPipeError and DeliveryError, and from then on always."""
+        if self._failure is not None:
+            raise self._failure
+        try:
+            self._write(octets)
+        except OSError as error:
+            self._failure = error
+            raise
+
+    def _write(self, octets: bytes) -> None:
+        try:
+            write_all(self._out, octets)
+        except BrokenPipeError:
+            raise
+        except OSError:
+            with delivery_errors(self.name):
+                raise
+
+
+def write_all(out: int, octets: bytes) -> None:
+    """Write all of ``octets``, waiting where ``out`` does not block; raises OSError."""
+    view = memoryview(octets)
+    while view:
+        try:
+            view = view[os.write(out, view) :]
+        except BlockingIOError:  # whoever shares the pipe with us may have made it so
+            select.select([], [out], [])

@@ -1,0 +1,101 @@
+"""The way through a proxy, SOCKS5 or HTTP; it resolves the server's name, so ours stay at home.
+
+python-socks speaks to the proxy, over a connection that ``dial`` has made like any other.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from pop3fetch.errors import ConnectionFailed
+from pop3fetch.pop3.names import wire_name
+
+HEADER_LIMIT = 16 * 1024  # octets of an HTTP proxy's reply
+HEADER_END = b"\r\n\r\n"
+
+
+def location(proxy: str) -> tuple[str, int]:
+    """Return host and port of a proxy's URL, which must have both."""
+    parts = urlsplit(proxy)
+    assert parts.hostname and parts.port
+    return parts.hostname, parts.port
+
+
+def called(proxy: str) -> str:
+    """Return what a proxy is called in an error: its URL without user name and password."""
+    parts = urlsplit(proxy)
+    return f"the proxy {parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def ask_for(server: tuple[str, int], proxy: str, connected: socket.socket, deadline: float | None) -> None:
+    """Make a proxy, to which ``connected`` leads, connect us to ``server``, host and port.
+
+    ``proxy``: ``socks5://[user:password@]host:port`` or ``http://…``; ``deadline``, a time of
+    :func:`time.monotonic`, covers all of it. Raises ConnectionFailed, without the password of the
+    proxy, or TimeoutError; the connection is closed then.
+    """
+    from python_socks import ProxyError, ProxyTimeoutError  # slow to import, and rarely wanted
+    from python_socks.sync import Proxy
+
+    host, port = server
+    line = _Line(connected, deadline, whole_header=proxy.startswith("http:"))
+    try:
+        Proxy.from_url(proxy, rdns=True, forward=cast(Proxy, line)).connect(wire_name(host), port)
+    except ProxyTimeoutError:
+        raise TimeoutError from None
+    except (ProxyError, OSError, ValueError) as error:
+        # Not even as a cause: an error of encoding quotes what it could not encode.
+        raise ConnectionFailed(host, port, _reason(error)) from None
+
+
+class _Line:
+    """The connection to a proxy as python-socks reads it: under one deadline, and no octet too many.
+
+    POP3 servers speak first. What came behind an HTTP proxy's reply, in one packet with it, is
+    the greeting, and the library would drop it.
+    """
+
+    def __init__(self, connected: socket.socket, deadline: float | None, *, whole_header: bool) -> None:
+        self._socket = connected
+        self._deadline = deadline
+        self._whole_header = whole_header
+
+    def connect(self, **_: Any) -> _Line:
+        """Return itself: python-socks takes us for a proxy on the way to the proxy."""
+        return self
+
+    def sendall(self, octets: bytes) -> None:
+        self._bound()
+        self._socket.sendall(octets)
+
+    def recv(self, size: int) -> bytes:
+        if not self._whole_header:
+            self._bound()
+            return self._socket.recv(size)
+        header = b""
+        while not header.endswith(HEADER_END) and (octet := self._octet()):
+            header += octet
+            if len(header) > HEADER_LIMIT:
+                raise ValueError("its reply has no end")
+        return header
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _octet(self) -> bytes:
+        self._bound()
+        return self._socket.recv(1)
+
+    def _bound(self) -> None:
+        if self._deadline is not None:
+            # Zero would make the socket non-blocking: let a past deadline fail as a time-out.
+            self._socket.settimeout(max(self._deadline - time.monotonic(), 1e-6))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeError):
+        return "its user name and password must be ASCII"
+    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,55 @@
+"""The pause between logins that a server asks for (LOGIN-DELAY, RFC 2449 section 6.5).
+
+Kept beside the record and not in it: every command logs in, but only `get` holds the record.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+from pop3fetch.delivery.folders import PRIVATE_FILE
+from pop3fetch.errors import LoginTooSoon, RecordError
+from pop3fetch.pop3.replies import Capabilities
+from pop3fetch.record.place import RecordPlace
+
+LONGEST = 24 * 60 * 60  # seconds: a server that asks for more is not believed
+
+
+class LoginDelay:
+    """When an account may log in again; times are seconds since the epoch."""
+
+    def __init__(self, place: RecordPlace, account: str) -> None:
+        self._place = place
+        self._file = place.folder / f"{place.name}.login"
+        self._account = account
+
+    def check(self, now: float) -> None:
+        """Raise LoginTooSoon inside the delay after the last login."""
+        try:
+            last, delay = map(int, self._file.read_text("ascii").split())
+        except (OSError, ValueError):  # none, or torn by a crash: the server will tell
+            return
+        wait = last + min(delay, LONGEST) - now
+        if 0 < wait <= LONGEST:
+            raise LoginTooSoon(self._account, int(wait) + 1)
+
+    def remember(self, now: float, capabilities: Capabilities) -> None:
+        """Keep the time of a login to a server that announces a delay."""
+        delay = _announced(capabilities)
+        if not delay:
+            return
+        with suppress(OSError, RecordError):  # a courtesy, and no reason to fail
+            self._place.make()
+            aside = self._file.with_suffix(f".login-{os.getpid()}")
+            file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, PRIVATE_FILE)
+            with open(file, "w", encoding="ascii") as out:
+                out.write(f"{int(now)} {delay}\n")
+            os.replace(aside, self._file)
+
+
+def _announced(capabilities: Capabilities) -> int:
+    """Return the seconds, 0 where none are announced; ``USER`` may stand behind them."""
+    words = capabilities.get("LOGIN-DELAY") or []
+    digits = words[0] if words else ""
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else 0

@@ -1,0 +1,360 @@
+"""The lock of an mbox, against other programs that lock as they do."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from pop3fetch.delivery import lock
+from pop3fetch.delivery.destination import Draft
+from pop3fetch.delivery.lock import STALE, MboxLock, take_lock
+from pop3fetch.delivery.mbox import Mbox
+from pop3fetch.errors import DestinationLocked
+from pop3fetch.status import Status
+from tests.delivering import TAG, Journal, drafts, messages_of_mboxrd, mode
+
+PATIENCE = 10.0  # seconds
+NOBODY = (1 << 22) + 1  # a process that cannot be: Linux goes to 1 << 22, others not as far
+MESSAGE = b"Subject: hello\n\nworld\n"
+
+HOLDER = """
+import fcntl, sys
+file = open(sys.argv[1], "r+b")
+fcntl.lockf(file, fcntl.LOCK_EX)
+print(flush=True)
+sys.stdin.read()
+"""
+
+TRIER = """
+import fcntl, sys
+try:
+    fcntl.lockf(open(sys.argv[1], "r+b"), fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    sys.exit(75)
+"""
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    inbox = tmp_path / "inbox"
+    inbox.touch()
+    return inbox
+
+
+@pytest.fixture
+def dot_lock(tmp_path: Path) -> Path:
+    return tmp_path / "inbox.lock"
+
+
+def take(inbox: Path, patience: float = 0.0) -> MboxLock:
+    return take_lock(inbox, TAG, patience, threading.Event())
+
+
+def is_free(inbox: Path) -> bool:
+    with suppress(BlockingIOError):
+        take(inbox).release()
+        return True
+    return False
+
+
+@contextmanager
+def locked_by_fcntl(inbox: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Hold the lock of fcntl in another process."""
+    words = [sys.executable, "-S", "-c", HOLDER, str(inbox)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin and process.stdout
+        process.stdout.readline()
+        yield process
+        with suppress(BrokenPipeError):
+            process.stdin.close()
+
+
+# -- against others --------------------------------------------------------------------------------
+
+
+def test_others_see_both_locks_until_they_are_released(inbox: Path, dot_lock: Path) -> None:
+    trier = [sys.executable, "-S", "-c", TRIER, str(inbox)]
+
+    held = take(inbox)
+    assert dot_lock.exists()
+    assert subprocess.run(trier).returncode == 75
+
+    held.release()
+    assert not dot_lock.exists()
+    assert subprocess.run(trier).returncode == 0
+    assert os.listdir(inbox.parent) == ["inbox"]
+
+
+def test_a_lock_of_fcntl_is_respected_until_its_process_ends(inbox: Path, dot_lock: Path) -> None:
+    with locked_by_fcntl(inbox) as process:
+        assert not is_free(inbox)
+        assert not dot_lock.exists()
+        process.kill()
+        process.wait()
+        assert is_free(inbox)
+
+
+def test_a_dot_lock_is_respected_and_the_lock_of_fcntl_let_go(inbox: Path, dot_lock: Path) -> None:
+    dot_lock.touch()
+
+    assert not is_free(inbox)
+    assert dot_lock.exists()
+    with inbox.open("r+b") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert subprocess.run([sys.executable, "-S", "-c", TRIER, str(inbox)]).returncode == 0
+
+
+@pytest.mark.skipif(not shutil.which("lockfile"), reason="procmail is not installed")
+def test_procmail_waits_for_us_and_we_for_procmail(inbox: Path, dot_lock: Path) -> None:
+    lockfile = ["lockfile", "-r0", str(dot_lock)]
+
+    held = take(inbox)
+    assert subprocess.run(lockfile, capture_output=True).returncode != 0
+    held.release()
+
+    assert subprocess.run(lockfile, capture_output=True).returncode == 0
+    assert not is_free(inbox)
+
+
+@pytest.mark.skipif(not shutil.which("dotlockfile"), reason="liblockfile is not installed")
+def test_liblockfile_takes_our_lock_for_that_of_a_live_process(inbox: Path, dot_lock: Path) -> None:
+    held = take(inbox)
+    os.utime(dot_lock, (0, 0))
+    assert subprocess.run(["dotlockfile", "-p", "-r", "0", str(dot_lock)]).returncode != 0
+    held.release()
+
+
+def test_waiting_ends_when_the_lock_is_free(inbox: Path, dot_lock: Path) -> None:
+    dot_lock.touch()
+    threading.Timer(0.05, dot_lock.unlink).start()
+
+    held = take(inbox, PATIENCE)
+
+    assert dot_lock.exists()
+    held.release()
+
+
+def test_waiting_can_be_given_up(inbox: Path, dot_lock: Path) -> None:
+    dot_lock.touch()
+    given_up = threading.Event()
+    threading.Timer(0.05, given_up.set).start()
+
+    started = time.monotonic()
+    with pytest.raises(BlockingIOError):
+        take_lock(inbox, TAG, 60.0, given_up)
+
+    assert time.monotonic() - started < PATIENCE
+
+
+def test_waiting_has_an_end(inbox: Path, dot_lock: Path) -> None:
+    dot_lock.touch()
+    with pytest.raises(BlockingIOError):
+        take(inbox, 0.15)
+
+
+# -- dot-locks of the dead -------------------------------------------------------------------------
+
+
+def signed(process: int, host: str = os.uname().nodename) -> bytes:
+    return f"{process} {host}\n".encode()
+
+
+AGED = STALE + 10.0
+
+
+@pytest.mark.parametrize(
+    ("owner", "age", "stale"),
+    [
+        (signed(NOBODY), 0.0, True),
+        (signed(os.getpid()), 0.0, True),
+        (signed(os.getppid()), 0.0, False),
+        (signed(os.getppid()), AGED, True),
+        (signed(1), 0.0, False),
+        (signed(NOBODY, "elsewhere.example.org"), 0.0, False),
+        (signed(NOBODY, "elsewhere.example.org"), AGED, True),
+        (b"%d\n" % NOBODY, 0.0, False),
+        (b"%d\n" % os.getppid(), AGED, True),
+        (signed(9_999_999_999), 0.0, False),
+        (b"", 0.0, False),
+        (b"", STALE - 10.0, False),
+        (b"", AGED, True),
+        (b"0", AGED, True),
+        (b"x" * 100_000, 0.0, False),
+    ],
+)
+def test_a_dot_lock_of_the_dead_is_broken(
+    owner: bytes, age: float, stale: bool, inbox: Path, dot_lock: Path
+) -> None:
+    dot_lock.write_bytes(owner)
+    moment = time.time() - age
+    os.utime(dot_lock, (moment, moment))
+    with suppress(BlockingIOError):
+        take(inbox).release()
+
+    assert dot_lock.exists() is not stale
+    assert is_free(inbox) is stale
+
+
+def test_a_stale_dot_lock_is_not_broken_while_somebody_holds_the_lock_of_fcntl(
+    inbox: Path, dot_lock: Path
+) -> None:
+    dot_lock.touch()
+    os.utime(dot_lock, (0, 0))
+    with locked_by_fcntl(inbox):
+        assert not is_free(inbox)
+        assert dot_lock.exists()
+
+
+def test_a_dot_lock_names_its_owner_as_soon_as_it_is_there(inbox: Path, dot_lock: Path) -> None:
+    held = take(inbox)
+    assert dot_lock.read_bytes() == signed(os.getpid())
+    assert mode(dot_lock) == 0o600
+    held.release()
+
+
+def test_what_a_crash_left_of_a_dot_lock_goes_with_the_next_run(inbox: Path, tmp_path: Path) -> None:
+    (tmp_path / f"inbox.lock.pop3fetch-{TAG}").write_bytes(b"12")
+
+    take(inbox).release()
+
+    assert os.listdir(tmp_path) == ["inbox"]
+
+
+def test_where_no_dot_lock_can_be_made_fcntl_must_do(
+    inbox: Path, dot_lock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", refuse)  # as on a file system without links; root may write anywhere
+
+    held = take(inbox)
+
+    assert os.listdir(inbox.parent) == ["inbox"]
+    assert subprocess.run([sys.executable, "-S", "-c", TRIER, str(inbox)]).returncode == 75
+    dot_lock.touch()
+    held.release()
+    assert dot_lock.exists()
+
+
+# -- the file --------------------------------------------------------------------------------------
+
+
+def test_a_file_that_was_replaced_while_we_locked_is_opened_anew(
+    inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock_by_fcntl = fcntl.lockf
+
+    def meanwhile(file: int, how: int) -> None:
+        lock_by_fcntl(file, how)
+        monkeypatch.undo()
+        inbox.with_name("new").write_bytes(b"rewritten\n\n")
+        inbox.with_name("new").rename(inbox)
+
+    monkeypatch.setattr("fcntl.lockf", meanwhile)
+
+    held = take(inbox, PATIENCE)
+
+    assert os.pread(held.file, 100, 0) == b"rewritten\n\n"
+    held.release()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_only_a_regular_file_is_locked(kind: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(OSError, match=r"regular file|symbolic links"):
+        take(tmp_path / kind)
+
+
+# -- an mbox ---------------------------------------------------------------------------------------
+
+
+def test_an_mbox_that_stays_locked_is_tried_again_later(inbox: Path, dot_lock: Path, tmp_path: Path) -> None:
+    mbox = Mbox(inbox, TAG, tmp_path / "state", patience=0.0)
+    mbox.prepare()
+    batch = drafts(mbox, [MESSAGE])
+    dot_lock.touch()
+    journal = Journal()
+
+    with pytest.raises(DestinationLocked, match="inbox: it is locked by another program") as caught:
+        mbox.deliver(batch, journal)
+
+    assert caught.value.exit_status is Status.TRY_LATER
+    assert journal.seen == []
+    for draft in batch:
+        draft.discard()
+    assert os.listdir(tmp_path / "state") == []
+    assert inbox.read_bytes() == b""
+
+
+def test_an_mbox_is_locked_from_before_the_intent_until_all_is_done(
+    inbox: Path, dot_lock: Path, tmp_path: Path
+) -> None:
+    mbox = Mbox(inbox, TAG, tmp_path / "state")
+    mbox.prepare()
+    journal = Journal(dot_lock.exists)
+
+    mbox.deliver(drafts(mbox, [MESSAGE]), journal)
+
+    assert journal.seen == [("intend", True), ("done", True)]
+    assert not dot_lock.exists()
+
+
+def test_an_interrupted_delivery_does_not_wait_for_the_lock(
+    inbox: Path, dot_lock: Path, tmp_path: Path
+) -> None:
+    mbox = Mbox(inbox, TAG, tmp_path / "state")
+    mbox.prepare()
+    dot_lock.touch()
+    threading.Timer(0.05, mbox.interrupt).start()
+
+    started = time.monotonic()
+    with pytest.raises(DestinationLocked):
+        mbox.deliver(drafts(mbox, [MESSAGE]), Journal())
+
+    assert time.monotonic() - started < PATIENCE
+
+
+@pytest.mark.parametrize("has_dot_locks", [True, False])
+def test_accounts_of_one_process_deliver_to_one_mbox_in_turn(
+    has_dot_locks: bool, inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_dot_locks:
+        monkeypatch.setattr(lock, "_make_dot_lock", lambda *_: None)
+    failures: list[BaseException] = []
+
+    def account(name: str) -> None:
+        mbox = Mbox(inbox, name * 16, tmp_path / name)
+        try:
+            mbox.prepare()
+            for count in range(5):
+                batch: list[Draft] = drafts(
+                    mbox, [b"Subject: %b%d\n\n" % (name.encode(), count) + b"x\n" * 2000]
+                )
+                mbox.deliver(batch, Journal())
+        except BaseException as error:
+            failures.append(error)
+        mbox.close()
+
+    threads = [threading.Thread(target=account, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert failures == []
+    messages = sorted(messages_of_mboxrd(inbox.read_bytes()))
+    assert messages == [
+        b"Subject: %c%d\n\n" % (name, n) + b"x\n" * 2000 for name in b"abcd" for n in range(5)
+    ]

@@ -1,0 +1,290 @@
+"""The login policy: the whole table of situations, and what must hold in every row of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import product
+
+import pytest
+
+from pop3fetch.errors import InsecureAuthenticationDisallowed, MechanismNotOffered, POP3Error
+from pop3fetch.pop3.login import APOP, METHODS, USER, Login, Situation, StartTLS, Step, next_step
+from pop3fetch.pop3.replies import Capabilities
+from pop3fetch.status import Status
+
+STLS = "STLS"
+
+# What a method needs where there is no TLS, in the contract's words.
+HANDS_OVER_THE_SECRET = {USER, "PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"}
+MEANS_NOTHING_WITHOUT_TLS = {"EXTERNAL"}
+
+# "The strongest mechanism that the server offers", strongest first.
+INSIDE_TLS = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "PLAIN", USER)
+AUTO_OUTSIDE_TLS = (APOP, STLS, "SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN", USER)
+NEVER_TLS = tuple(step for step in AUTO_OUTSIDE_TLS if step != STLS)
+
+WAYS = [  # mode, and whether TLS is active
+    ("implicit", True),
+    ("auto", False),
+    ("auto", True),
+    ("starttls", False),
+    ("starttls", True),
+    ("off", False),
+    ("off", True),  # who calls start_tls() before login()
+]
+OFFERS: list[list[str] | None] = [
+    None,
+    [],
+    ["PLAIN"],
+    ["PLAIN", "LOGIN"],
+    ["CRAM-MD5"],
+    ["PLAIN", "CRAM-MD5", "SCRAM-SHA-1"],
+    ["plain", "scram-sha-1", "scram-sha-256"],
+    ["SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "PLAIN"],
+    ["SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "XOAUTH2", "OAUTHBEARER", "EXTERNAL"],
+]
+REFUSED = [
+    frozenset[str](),
+    frozenset({APOP}),
+    frozenset({USER}),
+    frozenset({"SCRAM-SHA-256"}),
+    frozenset({"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1"}),
+    frozenset({"SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN", USER}),
+]
+YES_AND_NO = (True, False)
+
+
+def all_capabilities() -> Iterator[Capabilities | None]:
+    """Yield no CAPA at all, and each offer with STLS and without."""
+    yield None
+    for stls, sasl in product(YES_AND_NO, OFFERS):
+        capabilities: Capabilities = {"TOP": None}
+        if stls:
+            capabilities[STLS] = None
+        if sasl is not None:
+            capabilities["SASL"] = sasl
+        yield capabilities
+
+
+@cache
+def table() -> list[tuple[Situation, Step | POP3Error]]:
+    """Return every situation with what the policy says to it."""
+    situations = (
+        Situation(mode, method, tls, challenge, capabilities, allowed, bindable, refused)
+        for (mode, tls), method, challenge, capabilities, allowed, bindable, refused in product(
+            WAYS, [None, *METHODS], YES_AND_NO, all_capabilities(), YES_AND_NO, YES_AND_NO, REFUSED
+        )
+        if tls or not bindable  # without TLS there is no channel to bind to
+        if method is None or not refused  # a forced method that is refused is the end
+    )
+    return [(situation, answer(situation)) for situation in situations]
+
+
+def answer(situation: Situation) -> Step | POP3Error:
+    try:
+        return next_step(situation)
+    except POP3Error as refusal:
+        return refusal
+
+
+def offers(situation: Situation, mechanism: str) -> bool:
+    """Tell whether the server names the mechanism; one without CAPA may have any that is asked for."""
+    if situation.capabilities is None:
+        return situation.method is not None and not mechanism.endswith("-PLUS")
+    names = situation.capabilities.get("SASL") or []
+    return mechanism in [name.upper() for name in names]
+
+
+def offers_stls(situation: Situation) -> bool:
+    return situation.capabilities is not None and STLS in situation.capabilities
+
+
+# The policy a second time: what may be done at all, and what comes first.
+
+
+def order_of_preference(situation: Situation) -> tuple[str, ...]:
+    if situation.mode == "starttls" and not situation.tls_active:
+        return (STLS,)
+    if situation.method:
+        forced = METHODS[situation.method]
+        before = (APOP, STLS) if forced == APOP else (STLS,)
+        return (*before, f"{forced}-PLUS", forced)
+    if situation.tls_active:
+        return INSIDE_TLS
+    return AUTO_OUTSIDE_TLS if situation.mode == "auto" else NEVER_TLS
+
+
+def is_possible(step: str, situation: Situation) -> bool:
+    if step == STLS:
+        return not situation.tls_active and (
+            situation.mode == "starttls" or (situation.mode == "auto" and offers_stls(situation))
+        )
+    if step == APOP:
+        return situation.challenge
+    if step.endswith("-PLUS"):
+        return offers(situation, step) and situation.bindable
+    return step == USER or offers(situation, step)
+
+
+def is_permitted(step: str, situation: Situation) -> bool:
+    """Whether the contract permits a step that is possible."""
+    if step in situation.refused:
+        return False
+    if situation.tls_active or step in (STLS, APOP):
+        return True
+    if APOP in situation.refused:
+        return False  # it goes on with STLS or not at all
+    if step in HANDS_OVER_THE_SECRET:
+        return situation.allow_insecure and not situation.refused
+    if step in MEANS_NOTHING_WITHOUT_TLS:
+        return situation.allow_insecure
+    # A challenge-response mechanism: the user's choice, or what --tls off is for.
+    return situation.mode == "off" or situation.allow_insecure or situation.method is not None
+
+
+def policy(situation: Situation) -> Step | None:
+    for step in order_of_preference(situation):
+        if is_possible(step, situation) and is_permitted(step, situation):
+            return StartTLS() if step == STLS else Login(step)
+    return None
+
+
+def test_every_row_of_the_table_is_what_the_contract_says() -> None:
+    for situation, answered in table():
+        expected = policy(situation)
+        assert answered == expected or (expected is None and isinstance(answered, POP3Error)), situation
+
+
+# What must hold in every row, whatever else is decided
+
+
+def rows(holds_for: Callable[[Situation], bool]) -> Iterator[tuple[Situation, Step | POP3Error]]:
+    found = [row for row in table() if holds_for(row[0])]
+    assert found, "no row is looked at"
+    return iter(found)
+
+
+def test_without_tls_nothing_in_clear_text_without_consent() -> None:
+    for situation, answered in rows(lambda s: not s.tls_active and not s.allow_insecure):
+        assert not isinstance(answered, Login) or answered.method not in HANDS_OVER_THE_SECRET, situation
+
+
+def test_without_tls_nothing_in_clear_text_after_any_refusal_even_with_consent() -> None:
+    for situation, answered in rows(lambda s: not s.tls_active and bool(s.refused)):
+        assert not isinstance(answered, Login) or answered.method not in HANDS_OVER_THE_SECRET, situation
+
+
+def test_stls_that_is_offered_leaves_auto_nothing_else_but_apop() -> None:
+    for situation, answered in rows(lambda s: s.mode == "auto" and not s.tls_active and offers_stls(s)):
+        assert answered in (StartTLS(), Login(APOP)), situation
+
+
+def test_starttls_starts_tls_whatever_else_is_known() -> None:
+    for situation, answered in rows(lambda s: s.mode == "starttls" and not s.tls_active):
+        assert answered == StartTLS(), situation
+
+
+def test_off_never_starts_tls() -> None:
+    for situation, answered in rows(lambda s: s.mode == "off"):
+        assert not isinstance(answered, StartTLS), situation
+
+
+def test_tls_is_never_started_inside_tls() -> None:
+    for situation, answered in rows(lambda s: s.tls_active):
+        assert not isinstance(answered, StartTLS), situation
+
+
+def test_apop_that_was_refused_is_followed_by_stls_or_by_nothing() -> None:
+    for situation, answered in rows(lambda s: APOP in s.refused and not s.tls_active):
+        assert not isinstance(answered, Login), situation
+
+
+def test_what_was_refused_never_comes_again() -> None:
+    for situation, answered in rows(lambda s: bool(s.refused)):
+        assert not isinstance(answered, Login) or answered.method not in situation.refused, situation
+
+
+def test_a_forced_method_is_that_method_or_an_error() -> None:
+    for situation, answered in rows(lambda s: s.method is not None):
+        forced = METHODS[situation.method or ""]
+        permitted = (StartTLS(), Login(forced), Login(f"{forced}-PLUS"))
+        assert isinstance(answered, POP3Error) or answered in permitted, situation
+
+
+def test_login_and_tokens_and_certificates_are_for_those_who_ask() -> None:
+    for situation, answered in rows(lambda s: s.method is None):
+        for method in ("LOGIN", "XOAUTH2", "OAUTHBEARER", "EXTERNAL"):
+            assert answered != Login(method), situation
+
+
+def test_a_channel_is_bound_only_where_there_is_one() -> None:
+    for situation, answered in rows(lambda s: not s.bindable):
+        assert not isinstance(answered, Login) or not answered.method.endswith("-PLUS"), situation
+
+
+def test_every_refusal_is_a_login_that_is_not_made() -> None:
+    for situation, answered in table():
+        if not isinstance(answered, Login | StartTLS):
+            assert answered.exit_status is Status.NO_LOGIN, situation
+
+
+# Which refusal it is, and what it says
+
+
+def test_clear_text_without_consent_is_its_own_error_that_names_the_ways_out() -> None:
+    for situation, answered in rows(lambda s: s.method is None and not s.tls_active and s.mode != "starttls"):
+        if not isinstance(answered, Login | StartTLS):
+            assert isinstance(answered, InsecureAuthenticationDisallowed), situation
+            assert "--tls implicit" in str(answered)
+            assert "--allow-insecure-login" in str(answered)
+
+
+@pytest.mark.parametrize("method", ["user", "plain", "login", "xoauth2", "oauthbearer", "external"])
+def test_a_forced_method_in_clear_text_wants_consent_before_it_is_looked_for(method: str) -> None:
+    refusal = answer(Situation("off", method, capabilities={"SASL": []}))
+    assert isinstance(refusal, InsecureAuthenticationDisallowed)
+    assert METHODS[method] in str(refusal)
+
+
+def test_a_forced_apop_without_a_challenge_says_so() -> None:
+    refusal = answer(Situation("off", "apop", capabilities={"STLS": None}))
+    assert isinstance(refusal, MechanismNotOffered)
+    assert "challenge" in str(refusal)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "listed"),
+    [
+        ({"SASL": ["PLAIN", "LOGIN"]}, "it offers PLAIN LOGIN"),
+        ({"SASL": []}, "it offers no SASL mechanism"),
+        ({"TOP": None}, "it offers no SASL mechanism"),
+    ],
+)
+def test_a_forced_mechanism_that_is_not_offered_lists_what_is(
+    capabilities: Capabilities, listed: str
+) -> None:
+    refusal = answer(Situation("implicit", "cram-md5", tls_active=True, capabilities=capabilities))
+    assert isinstance(refusal, MechanismNotOffered)
+    assert "CRAM-MD5" in str(refusal)
+    assert listed in str(refusal)
+
+
+def test_a_server_that_has_refused_everything_is_offered_nothing_more() -> None:
+    refusal = answer(Situation("implicit", tls_active=True, refused=frozenset({USER})))
+    assert isinstance(refusal, MechanismNotOffered)
+
+
+def test_every_method_of_the_command_line_is_known() -> None:
+    assert list(METHODS) == [
+        "user",
+        "apop",
+        "plain",
+        "login",
+        "cram-md5",
+        "scram-sha-1",
+        "scram-sha-256",
+        "xoauth2",
+        "oauthbearer",
+        "external",
+    ]

@@ -1,0 +1,117 @@
+"""What only a maildir has: three folders, unique names, and readers that move what is new."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from pop3fetch.delivery.destination import Place, Settled
+from pop3fetch.delivery.maildir import Maildir
+from tests.delivering import TAG, Died, Journal, deliver, drafts
+
+ONE, TWO = b"Subject: one\n\nhello\n", b"Subject: two\n\nhello\n"
+
+
+@pytest.fixture
+def destination(maildir: Path) -> Maildir:
+    return Maildir(maildir, TAG)
+
+
+def dead_run(destination: Maildir, moment: str) -> list[Place]:
+    """Die at ``moment``; return the places of what was intended."""
+    journal = Journal(dies=moment)
+    destination.prepare()
+    with pytest.raises(Died):
+        destination.deliver(drafts(destination, [ONE, TWO]), journal)
+    return list(journal.intents.values())
+
+
+def test_a_maildir_is_made_with_the_folders_above_it(tmp_path: Path) -> None:
+    Maildir(tmp_path / "a/b/Maildir", TAG).prepare()
+
+    assert sorted(os.listdir(tmp_path / "a/b/Maildir")) == ["cur", "new", "tmp"]
+
+
+def test_what_is_in_a_maildir_stays_as_it_is(destination: Maildir, maildir: Path) -> None:
+    for name in ("cur/1:2,S", "new/2", "tmp/3", "dovecot-uidlist", ".Trash"):
+        (maildir / name).parent.mkdir(parents=True, exist_ok=True)
+        (maildir / name).write_bytes(b"x")
+    before = {path: path.stat() for path in maildir.rglob("*") if path.is_file()}
+    maildir.chmod(0o750)
+
+    deliver(destination, ONE)
+    destination.remove_leftovers()
+
+    assert {path: path.stat() for path in before} == before
+    assert maildir.stat().st_mode & 0o777 == 0o750
+
+
+def test_names_are_unique_as_the_maildir_manual_wants_them(destination: Maildir, maildir: Path) -> None:
+    deliver(destination, ONE, TWO)
+
+    name = rf"[0-9]+\.M[0-9]{{1,6}}P{os.getpid()}Q([12])\.pop3fetch-{TAG}\.(\S+)"
+    matches = [re.fullmatch(name, found) for found in os.listdir(maildir / "new")]
+    assert sorted(match[1] for match in matches if match) == ["1", "2"]
+    assert {match[2] for match in matches if match} == {os.uname().nodename}
+
+
+def test_a_host_name_cannot_spoil_a_file_name(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.uname", lambda: os.uname_result(("Linux", "../a:b", "6", "1", "x86_64")))
+    deliver(Maildir(maildir, TAG), ONE)
+
+    (name,) = os.listdir(maildir / "new")
+    assert name.endswith(r".pop3fetch-0123456789abcdef...\057a\072b")
+
+
+def test_the_path_of_a_message_is_where_it_will_lie(destination: Maildir, maildir: Path) -> None:
+    destination.prepare()
+    batch = drafts(destination, [ONE])
+    destination.deliver(batch, Journal())
+
+    assert [Path(str(draft.path)).read_bytes() for draft in batch] == [ONE]
+
+
+@pytest.mark.parametrize("moment", ["after intend", "before done"])
+def test_settling_finishes_what_a_crash_left(moment: str, destination: Maildir, maildir: Path) -> None:
+    places = dead_run(destination, moment)
+    again = Maildir(maildir, TAG)
+
+    assert [again.settle(place) for place in places] == [Settled.DELIVERED] * 2
+    assert {path.read_bytes() for path in maildir.glob("new/*")} == {ONE, TWO}
+    assert os.listdir(maildir / "tmp") == []
+
+
+@pytest.mark.parametrize("reader", ["moves", "deletes"])
+def test_what_a_reader_has_moved_or_deleted_was_delivered(
+    reader: str, destination: Maildir, maildir: Path
+) -> None:
+    places = dead_run(destination, "before done")
+    for path in maildir.glob("new/*"):
+        if reader == "moves":
+            path.rename(maildir / "cur" / f"{path.name}:2,S")
+        else:
+            path.unlink()
+
+    assert [Maildir(maildir, TAG).settle(place) for place in places] == [Settled.DELIVERED] * 2
+    assert os.listdir(maildir / "new") == []
+
+
+def test_a_draft_that_someone_else_has_put_there_first_is_not_overwritten(
+    destination: Maildir, maildir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    destination.prepare()
+    monkeypatch.setattr("time.time_ns", lambda: 1_700_000_000_000_001_000)
+    (first,) = drafts(destination, [ONE])
+    (name,) = os.listdir(maildir / "tmp")
+    target = maildir / "target"
+    target.touch()
+    (maildir / "tmp" / name.replace("Q1", "Q2")).symlink_to(target)
+
+    with pytest.raises(OSError, match="File exists"):
+        drafts(destination, [TWO])
+
+    assert target.read_bytes() == b""
+    first.discard()

@@ -1,0 +1,415 @@
+"""What only an mbox does: it is one file, which others write to as well."""
+
+from __future__ import annotations
+
+import mailbox
+import os
+import pty
+import re
+import select
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pop3fetch.delivery import standing
+from pop3fetch.delivery.destination import Place, Settled
+from pop3fetch.delivery.mbox import Mbox
+from pop3fetch.errors import DeliveryError
+from tests.delivering import (
+    TAG,
+    Died,
+    Journal,
+    deliver,
+    drafts,
+    messages_of_mboxrd,
+    mode,
+    no_file_longer_than,
+    refuses_to_deliver,
+)
+
+ONE = b"Return-Path: <bob@example.org>\nFrom: bob@example.org\nSubject: one\n\nFrom here\nto there\n"
+TWO = b"From: eve@example.org\nSubject: two\n\nno line end"
+THREE = b"From: eve@example.org\nSubject: three\n\n" + b"0123456789abcde\n" * 70_000 + b"\n\n"
+OTHERS = b"From carol@example.org Tue Nov 14 22:13:20 2023\nSubject: of others\n\nhello\n\n"
+
+PATIENCE = 10.0  # seconds that another program may take
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    return tmp_path / "inbox"
+
+
+@pytest.fixture
+def spools(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def mbox(inbox: Path, spools: Path) -> Mbox:
+    return Mbox(inbox, TAG, spools, patience=0)
+
+
+def with_last_line_end(message: bytes) -> bytes:
+    return message if message.endswith(b"\n") else message + b"\n"
+
+
+# -- the file --------------------------------------------------------------------------------------
+
+
+def test_a_message_stands_between_a_from_line_and_an_empty_line(mbox: Mbox, inbox: Path) -> None:
+    deliver(mbox, ONE, TWO)
+
+    from_line = rb"From %b [A-Z][a-z]{2} [A-Z][a-z]{2} [ 1-3][0-9] [0-9:]{8} [0-9]{4}\n"
+    expected = b"%b%b\n%b%b\n\n" % (
+        from_line % rb"bob@example\.org",
+        re.escape(ONE.replace(b"\nFrom here", b"\n>From here")),
+        from_line % b"MAILER-DAEMON",
+        re.escape(TWO),
+    )
+    assert re.fullmatch(expected, inbox.read_bytes())
+
+
+ENDS = [
+    (b"", b""),
+    (b"\n", b"\n"),
+    (b"x", b"\n\n"),
+    (b"x\n", b"\n"),
+    (b"x\n\n", b""),
+    (b"x\r\n", b"\n"),
+    (b"x\r\n\r\n", b""),
+    (OTHERS, b""),
+    (OTHERS[:-1], b"\n"),
+    (OTHERS[:-2], b"\n\n"),
+]
+
+
+@pytest.mark.parametrize(("before", "padding"), ENDS)
+def test_a_from_line_follows_an_empty_line_however_the_mbox_ends(
+    before: bytes, padding: bytes, mbox: Mbox, inbox: Path
+) -> None:
+    inbox.write_bytes(before)
+
+    deliver(mbox, ONE)
+
+    octets = inbox.read_bytes()
+    assert octets.startswith(before + padding)
+    assert messages_of_mboxrd(octets.removeprefix(before + padding)) == [ONE]
+
+
+def test_lines_that_end_in_crlf_keep_their_ends(mbox: Mbox, inbox: Path) -> None:
+    message = b"Return-Path: <bob@example.org>\r\nSubject: x\r\n\r\nFrom here\r\n"
+
+    deliver(mbox, message)
+
+    assert inbox.read_bytes().startswith(b"From bob@example.org ")
+    assert inbox.read_bytes().endswith(b"\n" + message.replace(b"\r\nFrom h", b"\r\n>From h") + b"\n")
+
+
+def test_a_new_mbox_is_private_and_an_old_one_keeps_its_mode(mbox: Mbox, inbox: Path) -> None:
+    mbox.prepare()
+    assert mode(inbox) == 0o600
+    assert inbox.read_bytes() == b""
+
+    inbox.chmod(0o660)
+    deliver(mbox, ONE)
+    assert mode(inbox) == 0o660
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_symbolic_link_is_followed(exists: bool, inbox: Path, spools: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(inbox)
+    if exists:
+        inbox.touch()
+
+    deliver(Mbox(link, TAG, spools), ONE)
+
+    assert link.is_symlink()
+    assert messages_of_mboxrd(inbox.read_bytes()) == [ONE]
+
+
+def test_a_link_and_its_file_are_locked_by_the_same_name(inbox: Path, spools: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(inbox)
+    (tmp_path / "inbox.lock").touch()
+    with pytest.raises(DeliveryError, match="locked by another program"):
+        Mbox(tmp_path / "link", TAG, spools, patience=0).prepare()
+
+
+def test_the_path_of_a_message_is_that_of_the_mbox(mbox: Mbox, inbox: Path) -> None:
+    mbox.prepare()
+    assert [draft.path for draft in drafts(mbox, [ONE])] == [str(inbox)]
+
+
+# -- other programs --------------------------------------------------------------------------------
+
+
+def test_python_reads_what_was_delivered(mbox: Mbox, inbox: Path) -> None:
+    deliver(mbox, ONE, TWO, THREE)
+    inbox.write_bytes(inbox.read_bytes() + OTHERS)
+    deliver(mbox, ONE)
+
+    box = mailbox.mbox(inbox)
+    try:
+        subjects = [str(message["subject"]) for message in box]
+        bodies = [box.get_bytes(key) for key in box.iterkeys()]
+        senders = [(box.get_message(key).get_from() or "").split()[0] for key in box.iterkeys()]
+    finally:
+        box.close()
+
+    assert subjects == ["one", "two", "three", "of others", "one"]
+    quoted = ONE.replace(b"\nFrom here", b"\n>From here")
+    assert bodies[:3] == [quoted, with_last_line_end(TWO), THREE]
+    assert senders[0] == "bob@example.org"
+
+
+MUTT_ASKS_NOTHING = "quit=yes delete=yes confirmappend=no confirmcreate=no move=no"
+needs_mutt = pytest.mark.skipif(not shutil.which("mutt"), reason="mutt is not installed")
+
+
+def mutt(inbox: Path, keys: str) -> None:
+    """Let mutt open ``inbox`` and press ``keys``, on a terminal as it must be."""
+    options = f"set {MUTT_ASKS_NOTHING} mbox_type=mbox folder={inbox.parent}"
+    terminal, its_end = pty.openpty()
+    words = ["mutt", "-n", "-F", "/dev/null", "-f", str(inbox), "-e", options, "-e", f"push '{keys}'"]
+    with subprocess.Popen(
+        words, stdin=its_end, stdout=its_end, stderr=its_end, start_new_session=True
+    ) as process:
+        os.close(its_end)
+        try:
+            while select.select([terminal], [], [], PATIENCE)[0] and os.read(terminal, 4096):
+                pass
+        except OSError:  # how Linux says that the other end is closed
+            pass
+        finally:
+            os.close(terminal)
+            process.kill()
+
+
+@needs_mutt
+def test_mutt_reads_what_was_delivered(
+    mbox: Mbox, inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    deliver(mbox, ONE, TWO, THREE)
+
+    mutt(inbox, f"<tag-pattern>~s two|~s three<enter><tag-prefix><copy-message>{tmp_path}/copy<enter><exit>")
+
+    copies = messages_of_mboxrd((tmp_path / "copy").read_bytes())
+    subjects = [re.findall(rb"(?m)^Subject: (.*)", copy) for copy in copies]
+    assert subjects == [[b"two"], [b"three"]]
+
+
+@pytest.mark.skipif(not shutil.which("formail"), reason="procmail is not installed")
+def test_procmail_splits_what_was_delivered(mbox: Mbox, inbox: Path) -> None:
+    deliver(mbox, ONE, TWO, THREE)
+
+    command = ["formail", "-s", "sh", "-c", "grep ^Subject:"]
+    split = subprocess.run(command, input=inbox.read_bytes(), capture_output=True, timeout=PATIENCE)
+
+    assert split.stdout.splitlines() == [b"Subject: one", b"Subject: two", b"Subject: three"]
+
+
+# -- failures --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("before", [b"", OTHERS, OTHERS[:-2]])
+def test_a_failure_while_appending_is_cut_back(before: bytes, mbox: Mbox, inbox: Path, spools: Path) -> None:
+    inbox.write_bytes(before)
+    mbox.prepare()
+    batch = drafts(mbox, [ONE, b"Subject: x\n\n" + b"x" * 300 + b"\n"])
+    journal = Journal()
+    with no_file_longer_than(len(before) + 400), pytest.raises(DeliveryError, match="File too large"):
+        mbox.deliver(batch, journal)
+
+    assert inbox.read_bytes() == before
+    assert [mbox.settle(place) for place in journal.intents.values()] == [Settled.UNDONE] * 2
+    mbox.remove_leftovers()
+    assert os.listdir(spools) == []
+    assert not inbox.with_name("inbox.lock").exists()
+
+
+def test_what_was_delivered_before_a_failure_stays_delivered(mbox: Mbox, inbox: Path) -> None:
+    deliver(mbox, ONE)
+    before = inbox.read_bytes()
+    with no_file_longer_than(len(before) + 100):
+        assert refuses_to_deliver(mbox, TWO * 2).fatal
+    assert inbox.read_bytes() == before
+
+
+# -- after a crash ---------------------------------------------------------------------------------
+
+
+def dead_run(mbox: Mbox, *messages: bytes, moment: str = "before done") -> list[Place]:
+    """Die at ``moment``; return the places of what was intended."""
+    journal = Journal(dies=moment)
+    mbox.prepare()
+    with pytest.raises(Died):
+        mbox.deliver(drafts(mbox, messages), journal)
+    return list(journal.intents.values())
+
+
+def cuts(whole: bytes) -> list[int]:
+    """Return where to cut: at both ends, at the end of lines, and in between."""
+    return sorted({0, 1, 4, 5, 30, len(whole) // 2, len(whole) - 2, len(whole) - 1})
+
+
+@pytest.mark.parametrize("before", [b"", OTHERS, OTHERS[:-2]])
+def test_a_part_at_the_end_is_cut_back_wherever_the_crash_was(
+    before: bytes, mbox: Mbox, inbox: Path, spools: Path
+) -> None:
+    inbox.write_bytes(before)
+    first, second = dead_run(mbox, ONE, TWO)
+    octets = inbox.read_bytes()
+    for cut in cuts(octets[first.offset :]):
+        inbox.write_bytes(octets[: first.offset + cut])
+        again = Mbox(inbox, TAG, spools)
+
+        settled = [again.settle(first), again.settle(second)]
+
+        is_whole = cut >= first.length
+        assert settled == [Settled.DELIVERED if is_whole else Settled.UNDONE, Settled.UNDONE]
+        assert inbox.read_bytes() == octets[: second.offset if is_whole else first.offset]
+
+
+def test_line_ends_added_for_the_sake_of_the_from_line_may_stay(mbox: Mbox, inbox: Path) -> None:
+    inbox.write_bytes(b"no line end")
+    places = dead_run(mbox, ONE, TWO)
+    for part in (b"", b"\n", b"\n\n"):
+        inbox.write_bytes(b"no line end" + part)
+        assert [mbox.settle(place) for place in places] == [Settled.UNDONE] * 2
+        assert inbox.read_bytes() == b"no line end" + part
+
+
+def test_mail_of_others_behind_a_whole_message_is_never_touched(mbox: Mbox, inbox: Path) -> None:
+    places = dead_run(mbox, ONE, TWO)
+    octets = inbox.read_bytes() + OTHERS
+    inbox.write_bytes(octets)
+
+    assert [mbox.settle(place) for place in places] == [Settled.DELIVERED] * 2
+    assert inbox.read_bytes() == octets
+
+
+def test_mail_of_others_behind_a_part_is_never_touched(mbox: Mbox, inbox: Path) -> None:
+    places = dead_run(mbox, ONE, TWO)
+    octets = inbox.read_bytes()[:40] + b"\n\n" + OTHERS
+    inbox.write_bytes(octets)
+
+    assert [mbox.settle(place) for place in places] == [Settled.UNDONE] * 2
+    assert inbox.read_bytes() == octets
+
+
+STATUS = b"Status: RO\nX-Status: A\nContent-Length: 0\n"
+MOVED = [ONE, TWO, THREE, b"", b"\n\nx\n", b"Subject: no body\n"]
+LONG = b"X: " + b"x" * 200_000 + b"\n\ny\n"  # a header of such a length is compared as it is
+
+
+@pytest.mark.parametrize(
+    ("message", "status"),
+    [*((message, status) for message in MOVED for status in (b"", STATUS)), (LONG, b"")],
+)
+@pytest.mark.parametrize("others", [b"", OTHERS * 50, OTHERS[:-2]])
+def test_a_message_that_a_mail_program_has_moved_in_the_mbox_is_found(
+    message: bytes, status: bytes, others: bytes, mbox: Mbox, inbox: Path
+) -> None:
+    inbox.write_bytes(OTHERS + b"x\n" * 50 + b"\n")
+    (place,) = dead_run(mbox, message)
+    delivered = inbox.read_bytes()[place.offset :]
+    header = delivered.index(b"\n\n") + 1
+    rewritten = others + (b"\n\n" if others.endswith(b"hello") else b"")
+    rewritten += delivered[:header] + status + delivered[header:] + OTHERS
+    inbox.write_bytes(rewritten)
+
+    assert mbox.settle(place) is Settled.DELIVERED
+    assert inbox.read_bytes() == rewritten
+
+
+@pytest.mark.parametrize(
+    "changed", [ONE[:-1] + b"!\n", ONE.replace(b"one", b"One"), ONE[:-9], b"X: y\n" + ONE]
+)
+def test_a_message_that_only_resembles_it_is_not_taken_for_it(
+    changed: bytes, mbox: Mbox, inbox: Path, spools: Path
+) -> None:
+    (place,) = dead_run(mbox, ONE, moment="after intend")
+    deliver(Mbox(inbox, "f" * 16, spools), changed)
+    octets = inbox.read_bytes() + OTHERS
+    inbox.write_bytes(octets)
+
+    assert mbox.settle(place) is Settled.UNDONE
+    assert inbox.read_bytes() == octets
+
+
+@pytest.mark.parametrize("distance", range(-40, 5))
+def test_a_message_is_found_wherever_the_blocks_end_in_which_the_mbox_is_read(
+    distance: int, mbox: Mbox, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standing, "BLOCK", 1 << 10)
+    (place,) = dead_run(mbox, ONE)
+    start = b"From x Tue Nov 14 22:13:20 2023\n\n"
+    inbox.write_bytes(start.ljust(standing.BLOCK + distance, b".") + b"\n\n" + inbox.read_bytes() + OTHERS)
+
+    assert mbox.settle(place) is Settled.DELIVERED
+
+
+@needs_mutt
+@pytest.mark.parametrize("message", [ONE, TWO, THREE])
+def test_a_message_that_mutt_has_marked_is_found(
+    message: bytes, mbox: Mbox, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    inbox.write_bytes(OTHERS * 2)
+    (place,) = dead_run(mbox, message)
+    delivered = inbox.read_bytes()
+
+    mutt(inbox, "<delete-message><last-entry><flag-message><quit>")
+
+    assert inbox.read_bytes().count(b"Subject: of others") == 1
+    assert len(inbox.read_bytes()) != len(delivered)
+    assert mbox.settle(place) is Settled.DELIVERED
+
+
+def test_the_rest_of_a_batch_costs_no_search_after_a_cut(
+    mbox: Mbox, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = dead_run(mbox, ONE, TWO, THREE)
+    inbox.write_bytes(inbox.read_bytes()[: places[0].length - 1])
+    monkeypatch.setattr("pop3fetch.delivery.mbox.stands_anywhere", pytest.fail)
+
+    assert [mbox.settle(place) for place in places] == [Settled.UNDONE] * 3
+
+
+def test_an_mbox_that_was_taken_away_has_no_messages(mbox: Mbox, inbox: Path) -> None:
+    places = dead_run(mbox, ONE, TWO)
+    inbox.unlink()
+
+    assert [mbox.settle(place) for place in places] == [Settled.UNDONE] * 2
+    assert not inbox.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "settled"),
+    [
+        (lambda octets: octets, Settled.DELIVERED),
+        (lambda octets: octets + OTHERS, Settled.DELIVERED),
+        (lambda octets: octets[:-1], Settled.UNDONE),
+        (lambda octets: octets[:-10], Settled.UNDONE),
+        (lambda octets: OTHERS * 9, Settled.UNDONE),
+        (lambda octets: b"", Settled.UNDONE),
+    ],
+)
+def test_where_the_spool_is_gone_its_place_in_the_mbox_decides(
+    change: Callable[[bytes], bytes], settled: Settled, mbox: Mbox, inbox: Path, spools: Path
+) -> None:
+    inbox.write_bytes(OTHERS)
+    (place,) = dead_run(mbox, ONE)
+    inbox.write_bytes(change(inbox.read_bytes()))
+    octets = inbox.read_bytes()
+
+    os.truncate(spools / place.name, 0)
+    assert mbox.settle(place) is settled
+    (spools / place.name).unlink()
+    assert mbox.settle(place) is settled
+    assert inbox.read_bytes() == octets

@@ -1,0 +1,116 @@
+"""What ``-vv`` is told: every line, and no secret."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from pop3fetch.pop3.machine import COMMANDS, Challenge, Content, End, Greeting, Reply
+from pop3fetch.pop3.trace import Trace
+from pop3fetch.pop3.wire import StatusLine
+
+SECRET = "secret pass-wörd"
+OCTETS = SECRET.encode()
+
+
+class Shown(list[tuple[str, bytes]]):
+    """What a trace has told."""
+
+    def __call__(self, mark: str, octets: bytes) -> None:
+        self.append((mark, octets))
+
+
+def refused(text: bytes) -> Reply:
+    return Reply("PASS", StatusLine(False, text))
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "shown"),
+    [
+        ("PASS", b"PASS secret\r\n", b"PASS (secret)"),
+        ("PASS", b"PASS a secret of four words\r\n", b"PASS (secret)"),
+        ("PASS", b"PASS \r\n", b"PASS (secret)"),
+        ("APOP", b"APOP alice c4c9334bac560ecc979e58001b3e22fb\r\n", b"APOP alice (secret)"),
+        ("AUTH", b"AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n", b"AUTH PLAIN (secret)"),
+        ("AUTH", b"AUTH CRAM-MD5\r\n", b"AUTH CRAM-MD5"),
+        ("USER", b"USER alice\r\n", b"USER alice"),
+        ("RETR", b"RETR 1\r\n", b"RETR 1"),
+        ("XTND", b"XTND XLST secret\r\n", b"XTND XLST secret"),
+    ],
+)
+def test_a_command_is_shown_without_its_secret(name: str, line: bytes, shown: bytes) -> None:
+    trace = Trace(told := Shown())
+    trace.sent(line, COMMANDS.get(name))
+    assert told == [(">", shown)]
+
+
+def test_a_sasl_response_is_never_shown() -> None:
+    trace = Trace(told := Shown())
+    trace.secret_sent()
+    assert told == [(">", b"(secret)")]
+
+
+def test_what_the_server_says_is_shown() -> None:
+    trace = Trace(told := Shown())
+    trace.event(Greeting(b"ready <1@example.org>", b"<1@example.org>"))
+    trace.event(Reply("NOOP", StatusLine(True, b"")))
+    trace.event(refused(b"[AUTH] no"))
+    assert told == [("<", b"+OK ready <1@example.org>"), ("<", b"+OK"), ("<", b"-ERR [AUTH] no")]
+
+
+def test_a_sasl_challenge_is_not_shown_as_it_may_be_what_guesses_are_tried_on() -> None:
+    trace = Trace(told := Shown())
+    trace.event(Challenge(b"PDE4OTZAZXhhbXBsZT4="))
+    assert told == [("<", b"+ (challenge)")]
+
+
+def test_content_is_counted_and_not_shown() -> None:
+    trace = Trace(told := Shown())
+    for size in (5, 7):
+        trace.event(Content(b"x" * size))
+        trace.event(Content(b"x" * size))
+        trace.event(End("RETR"))
+    assert told == [("<", b"(10 octets)"), ("<", b"(14 octets)")]
+
+
+def test_our_own_notes_have_their_own_mark() -> None:
+    trace = Trace(told := Shown())
+    trace.note("TLS: TLSv1.3")
+    assert told == [("=", b"TLS: TLSv1.3")]
+
+
+@pytest.mark.parametrize("form", [OCTETS, base64.b64encode(OCTETS), OCTETS.hex().encode()])
+def test_a_secret_that_the_server_repeats_is_blotted_out(form: bytes) -> None:
+    trace = Trace(told := Shown())
+    trace.keep_secret(SECRET)
+    trace.event(refused(b"not <" + form + b"> again"))
+    assert told == [("<", b"-ERR not <(secret)> again")]
+
+
+def test_of_two_secrets_the_longer_is_blotted_out_first() -> None:
+    trace = Trace(told := Shown())
+    trace.keep_secret("secret", "secret and more")
+    trace.event(refused(b"secret and more"))
+    assert told == [("<", b"-ERR (secret)")]
+
+
+def test_an_empty_secret_blots_nothing_out() -> None:
+    trace = Trace(told := Shown())
+    trace.keep_secret("", b"")
+    trace.event(refused(b"no"))
+    assert told == [("<", b"-ERR no")]
+
+
+def test_octets_that_are_no_text_can_be_secret() -> None:
+    trace = Trace()
+    trace.keep_secret("\udcff\udcfe", b"\x00\x01")
+    assert trace.blot(b"<\xff\xfe> <\x00\x01>") == b"<(secret)> <(secret)>"
+
+
+def test_a_trace_that_nobody_listens_to_still_blots_out_of_errors() -> None:
+    trace = Trace()
+    assert not trace.active
+    trace.keep_secret(SECRET)
+    trace.event(refused(b"no"))
+    assert trace.blot(b"not " + OCTETS) == b"not (secret)"
