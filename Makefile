@@ -46,3 +46,13 @@ clean:
 	@test -n '$(PYTHON)' || { echo 'pop3fetch needs Python 3.11 or newer: make PYTHON=/path/to/it' >&2; exit 1; }
 	@.ci/need '$(PYTHON) -c "import ensurepip"' python3-venv 'no virtual environment can be made'
 	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+
+#   make bench   against mpop, fetchmail, getmail6, poplib and curl; ARGS="--quick --only keep"
+.PHONY: bench
+bench: .venv/ready-for-test
+	@.ci/need '.venv/bin/python -c "from tests.dovecot import *; assert available()"' dovecot-pop3d 'no benchmark'
+	@.ci/need 'command -v mpop' mpop 'mpop does not take part'
+	@.ci/need 'command -v fetchmail' fetchmail 'fetchmail does not take part'
+	@.ci/need 'command -v getmail' getmail6 'getmail6 does not take part'
+	@.ci/need 'command -v curl' curl 'curl does not take part'
+	.venv/bin/python -m bench $(ARGS)

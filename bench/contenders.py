@@ -1,0 +1,123 @@
+"""The rows of a scenario's table: programs asked for one thing, and the limits beside them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from bench.mail import Post
+from bench.measure import Command
+from bench.peers import OURS, PROGRAMS, Commands, Errand, Program, mpop_get, pop3fetch_all
+
+LIMITS = str(Path(__file__).with_name("limits.py"))
+DRAIN, CLICK = "limit: drain", "import click"  # named by bounds
+
+
+class Role(Enum):
+    """What a contender is to the comparison."""
+
+    OURS = "ours"
+    RIVAL = "rival"  # the fastest of these is P
+    SHOWN = "shown"  # no measure: a peer that does not sync what it writes, or ourselves in another way
+    LIMIT = "limit"
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One row; ``absent`` says why it cannot take part."""
+
+    name: str
+    commands: Commands
+    role: Role
+    remember: Callable[[Errand, Sequence[str]], list[Command]] | None = None
+    absent: str | None = None
+    note: str = ""
+
+
+def able_to(what: Callable[[Program], Commands | None], *, writes: bool = False) -> tuple[Contender, ...]:
+    """Return the programs that can do ``what``; if it ``writes``, one that does not sync is no rival."""
+    return tuple(
+        Contender(
+            name=program.name,
+            commands=commands,
+            role=_role(program, writes=writes),
+            remember=program.remember,
+            absent=program.missing(),
+            note=program.note if writes else "",
+        )
+        for program in PROGRAMS
+        if (commands := what(program)) is not None
+    )
+
+
+def fetchers() -> tuple[Contender, ...]:
+    """Return the programs that fetch mail."""
+    return able_to(lambda program: program.get, writes=True)
+
+
+def fetchers_of_accounts(number: int) -> tuple[Contender, ...]:
+    """Return what fetches many accounts at once."""
+    wide = ("--jobs", str(number), "--jobs-per-host", str(number))
+    gone = OURS.missing()
+    return (
+        Contender(OURS.name, pop3fetch_all(*wide), Role.OURS, absent=gone, note=f"`get -A {' '.join(wide)}`"),
+        Contender("mpop, all at once", mpop_get, Role.RIVAL, absent=_named("mpop").missing()),
+        Contender(
+            "pop3fetch, politely", pop3fetch_all(), Role.SHOWN, absent=gone, note="`get -A`: four at once"
+        ),
+    )
+
+
+def starters(option: str) -> tuple[Contender, ...]:
+    """Return the programs that only start and print, and Python with click as the limit."""
+    peers = tuple(
+        Contender(
+            program.name,
+            _plainly(program.executable, option),
+            _role(program, writes=False),
+            absent=program.missing(),
+        )
+        for program in PROGRAMS
+        if program.executable != sys.executable
+    )
+    return (*peers, Contender(CLICK, _plainly(sys.executable, "-c", "import click"), Role.LIMIT))
+
+
+def drain() -> Contender:
+    """Return the limit of fetching: retrieving alone."""
+
+    def commands(errand: Errand) -> list[Command]:
+        mailbox = errand.mailbox
+        where = (mailbox.host, str(mailbox.port), mailbox.user, str(mailbox.ca_file), str(errand.count))
+        argv = (sys.executable, "-I", LIMITS, "drain", *where, *(["--delete"] if errand.delete else []))
+        return [Command(argv, {"LIMITS_PASSWORD": mailbox.password})]
+
+    return Contender(DRAIN, commands, Role.LIMIT, note="the same octets over TLS, neither parsed nor written")
+
+
+def write(post: Post) -> Contender:
+    """Return the limit of delivering: writing alone."""
+
+    def commands(errand: Errand) -> list[Command]:
+        sizes = errand.file("sizes", "\n".join(map(str, post.sizes)))
+        maildir = str(errand.maildir(errand.mailbox))
+        return [Command((sys.executable, "-I", LIMITS, "write", maildir, sizes))]
+
+    return Contender("limit: write", commands, Role.LIMIT, note="the same files, synced side by side")
+
+
+def _named(name: str) -> Program:
+    return next(program for program in PROGRAMS if program.name == name)
+
+
+def _role(program: Program, *, writes: bool) -> Role:
+    if program is OURS:
+        return Role.OURS
+    return Role.RIVAL if program.syncs or not writes else Role.SHOWN
+
+
+def _plainly(*argv: str) -> Commands:
+    return lambda errand: [Command(argv)]
