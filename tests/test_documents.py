@@ -1,0 +1,183 @@
+"""The documents and the program say the same.
+
+What the program has is read from the program itself: its commands, errors and keys. Examples are run in
+:mod:`tests.test_recipes`.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tomllib
+from importlib import import_module
+from pathlib import Path
+
+import click
+import pytest
+
+from pop3fetch import __version__
+from pop3fetch.account.config import TOP_LEVEL
+from pop3fetch.account.keys import KEYS, OAUTH_KEYS
+from pop3fetch.cli.main import COMMANDS, INTERNAL_ERROR, commands
+from pop3fetch.status import Status
+from tests import manual
+
+PROJECT = Path(__file__).parent.parent
+WITHOUT_SERVER = {"accounts", "demo"}
+STATUSES = {str(status.value) for status in Status} | {str(INTERNAL_ERROR)}
+
+VARIABLE = re.compile(r"(?<![A-Z])_?POP3FETCH_[A-Z][A-Z_]*")
+OPTION_IN_MARKDOWN = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+
+
+def _read(name: str) -> str:
+    return (PROJECT / name).read_text("utf-8")
+
+
+# The manual
+
+
+def test_the_manual_page_is_flawless() -> None:
+    if shutil.which("mandoc") is None:
+        pytest.skip("mandoc is not installed")
+    lint = subprocess.run(["mandoc", "-T", "lint", manual.PAGE], capture_output=True, text=True)
+    # Which other manuals are installed where the tests run is no flaw of this one.
+    flaws = [line for line in lint.stdout.splitlines() if "referenced manual not found" not in line]
+    assert flaws == []
+
+
+def test_the_manual_page_has_its_name_and_the_version() -> None:
+    page = manual.PAGE.read_text("utf-8")
+    assert re.search(r"^\.Dd [A-Z][a-z]+ [0-9]{1,2}, 20[0-9]{2}$", page, re.MULTILINE)
+    assert ".Dt POP3FETCH 1" in page.splitlines()
+    assert manual.sections()["NAME"][0] == ".Nm pop3fetch"
+    assert manual.prose("HISTORY") == f"This page describes {__version__}."
+
+
+def _command(name: str) -> click.Command:
+    command = import_module(f"pop3fetch.cli.{name}").command
+    assert isinstance(command, click.Command)
+    return command
+
+
+def _parameters() -> list[click.Parameter]:
+    return [parameter for name in COMMANDS for parameter in _command(name).params]
+
+
+def _options_of(command: click.Command) -> set[str]:
+    options = (option for option in command.params if isinstance(option, click.Option))
+    return {name for option in options for name in (*option.opts, *option.secondary_opts)}
+
+
+def test_the_manual_has_a_section_for_each_command() -> None:
+    titles = manual.sections()
+    assert {title for title in titles if title.startswith("COMMANDS/")} == {
+        f"COMMANDS/{name}" for name in COMMANDS
+    }
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_manual_has_the_options_of(name: str) -> None:
+    has = _options_of(_command(name))
+    own = manual.options(manual.sections()[f"COMMANDS/{name}"])
+    shared = manual.options(manual.under("OPTIONS")) - {"-h", "--help", "-V", "--version"}
+    assert own <= has, "the manual has options that the command has not"
+    if name in WITHOUT_SERVER:
+        assert has <= own | shared
+    else:
+        assert has == own | shared
+
+
+def test_the_manual_has_the_options_before_a_command() -> None:
+    assert _options_of(commands) | {"-h", "--help"} <= manual.options(manual.under("OPTIONS"))
+
+
+def test_the_manual_has_every_variable() -> None:
+    in_options = {parameter.envvar for parameter in _parameters() if isinstance(parameter.envvar, str)}
+    sources = (path.read_text("utf-8") for path in (PROJECT / "pop3fetch").rglob("*.py"))
+    in_sources = {name for source in sources for name in VARIABLE.findall(source)}
+    documented = manual.entries(manual.under("ENVIRONMENT"), "Ev")
+    assert {name for name in documented if "POP3FETCH_" in name} == in_options | in_sources
+
+
+def test_the_manual_has_every_exit_status() -> None:
+    assert manual.entries(manual.under("EXIT STATUS"), "") == STATUSES
+
+
+def test_the_manual_has_every_configuration_key() -> None:
+    of_oauth = manual.entries(manual.sections()["CONFIGURATION FILE/OAuth 2"], "Cm")
+    assert of_oauth == OAUTH_KEYS.keys()
+    documented = manual.entries(manual.under("CONFIGURATION FILE"), "Cm")
+    assert documented - of_oauth == {*KEYS, *TOP_LEVEL} - {"accounts"}
+
+
+# README and the others
+
+
+def test_the_readme_has_every_exit_status() -> None:
+    rows = re.findall(r"^\| ([0-9, ]+) \|", _read("README.md"), re.MULTILINE)
+    assert {status for row in rows for status in row.split(", ")} == STATUSES
+
+
+@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "SECURITY.md"])
+def test_options_that_are_named_exist(name: str) -> None:
+    known = {option for command in COMMANDS for option in _options_of(_command(command))}
+    assert set(OPTION_IN_MARKDOWN.findall(_read(name))) <= {*known, *_options_of(commands)}
+
+
+@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md"])
+def test_make_has_the_targets_that_are_named(name: str) -> None:
+    targets = re.findall(r"^([a-z]+):", _read("Makefile"), re.MULTILINE)
+    assert set(re.findall(r"\bmake ([a-z]+)\b[^a-z]*(?:`|#|ARGS)", _read(name))) <= set(targets)
+
+
+@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md"])
+def test_files_that_are_named_exist(name: str) -> None:
+    named = re.findall(r"`([A-Z]+\.md|Makefile|LICENSE|(?:pop3fetch|tests|man|share)/[\w/.]*)`", _read(name))
+    assert [path for path in named if not (PROJECT / path).exists()] == []
+
+
+def test_the_changelog_keeps_its_form() -> None:
+    # https://keepachangelog.com/en/1.1.0/
+    lines = _read("CHANGELOG.md").splitlines()
+    assert lines[0] == "# Changelog"
+    unreleased, *releases = [line for line in lines if line.startswith("## ")]
+    assert unreleased == "## [Unreleased]"
+    matches = [
+        re.fullmatch(r"## \[([0-9]+\.[0-9]+\.[0-9]+)\] - (20[0-9]{2}-[0-9]{2}-[0-9]{2})", line)
+        for line in releases
+    ]
+    dates = [match[2] for match in matches if match]
+    assert len(dates) == len(releases)
+    assert dates == sorted(dates, reverse=True)
+    kinds = {line.removeprefix("### ") for line in lines if line.startswith("### ")}
+    assert kinds <= {"Security", "Added", "Changed", "Deprecated", "Removed", "Fixed"}
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    newest = re.search(r"^## \[([0-9.]+)\]", _read("CHANGELOG.md"), re.MULTILINE)
+    assert newest
+    assert newest[1] == __version__
+
+
+# What the wheel brings
+
+PLACES = {
+    "man/pop3fetch.1": "share/man/man1/pop3fetch.1",
+    "completions/pop3fetch.bash": "share/bash-completion/completions/pop3fetch",
+    "completions/_pop3fetch": "share/zsh/site-functions/_pop3fetch",
+    "completions/pop3fetch.fish": "share/fish/vendor_completions.d/pop3fetch.fish",
+    "share/systemd/user/pop3fetch.service": "share/systemd/user/pop3fetch.service",
+    "share/systemd/user/pop3fetch.timer": "share/systemd/user/pop3fetch.timer",
+}
+
+
+def test_the_wheel_puts_every_file_where_it_is_looked_for() -> None:
+    wheel = tomllib.loads(_read("pyproject.toml"))["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["shared-data"] == PLACES
+
+
+def test_no_file_for_the_wheel_is_forgotten() -> None:
+    files = (path for folder in ("man", "completions", "share") for path in (PROJECT / folder).rglob("*"))
+    assert {str(path.relative_to(PROJECT)) for path in files if path.is_file()} == PLACES.keys()

@@ -1,0 +1,451 @@
+"""The examples of the manual and the README do what is said of them, as they stand there.
+
+They are run by the shell, in a home with the accounts `work` and `home`, whose mailboxes are on loopback.
+"""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+
+from tests import manual
+from tests.command import Ended, Run
+from tests.mailbox import Mailbox
+from tests.server import ScriptedServer, StartServer
+
+PROJECT = Path(__file__).parent.parent
+README = (PROJECT / "README.md").read_text("utf-8")
+RECIPES = manual.examples("EXAMPLES")
+SERVER = "mail.example.org"  # whom the README's examples talk to
+CRON = {"PATH": "/usr/bin:/bin", "SHELL": "/bin/sh"}
+
+LONG_AGO = "Fri, 3 Jan 2020 10:00:00 +0100"
+NOW = format_datetime(datetime.now(UTC))
+
+WORK = [
+    b"From: Bob <bob@example.com>\r\nDate: %b\r\nSubject: one\r\n\r\nfirst\r\n" % LONG_AGO.encode(),
+    b"From: Carol <carol@example.com>\r\nDate: %b\r\nSubject: two\r\n\r\nsecond\r\n" % LONG_AGO.encode(),
+    b"From: Bob <bob@example.com>\r\nDate: %b\r\nSubject: three\r\n\r\nthird\r\n" % NOW.encode(),
+]
+HOME = [b"From: Dave <dave@example.com>\r\nSubject: dinner\r\n\r\nat eight\r\n"]
+
+CONFIGURATION = """\
+default = "work"
+
+[accounts.work]
+host = "127.0.0.1"
+port = {work.port}
+tls = "implicit"
+user = "alice"
+password = "secret"
+ca_file = "{ca_file}"
+output = "maildir:~/Mail/work"
+
+[accounts.home]
+host = "127.0.0.1"
+port = {home.port}
+tls = "implicit"
+user = "alice"
+password = "secret"
+ca_file = "{ca_file}"
+output = "maildir:~/Mail/home"
+"""
+
+PROGRAM = """\
+#!/bin/sh
+exec '{python}' -m pop3fetch "$@"
+"""
+
+KEYRING = '''\
+"""A keyring in a file, to be had without a desktop."""
+
+import json
+import pathlib
+
+from keyring.backend import KeyringBackend
+
+FILE = pathlib.Path.home() / "keyring.json"
+
+
+class Keyring(KeyringBackend):
+    priority = 1
+
+    def _all(self):
+        return json.loads(FILE.read_text()) if FILE.exists() else {}
+
+    def get_password(self, service, username):
+        return self._all().get(f"{service} {username}")
+
+    def set_password(self, service, username, password):
+        FILE.write_text(json.dumps({**self._all(), f"{service} {username}": password}))
+'''
+
+
+@dataclass(frozen=True)
+class Place:
+    """A home with two accounts, and their mailboxes."""
+
+    run: Run
+    work: Mailbox
+    home: Mailbox
+    server: ScriptedServer  # of work
+    ca_file: Path
+
+    def follow(self, text: str, **environment: str) -> Ended:
+        """Run ``text`` by the shell, in the home, where nothing may go wrong."""
+        ended = self.shell(text, **environment)
+        assert (ended.status, ended.err) == (0, b"")
+        return ended
+
+    def shell(self, text: str, **environment: str) -> Ended:
+        path = {"PATH": f"{self.run.home}/.local/bin:{self.run.environment['PATH']}"}
+        ended = subprocess.run(
+            ["/bin/sh", "-eu", "-c", text],
+            cwd=self.run.home,
+            env={**self.run.environment, **path, **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=60,
+            start_new_session=True,
+        )
+        return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+    def install(self, name: str, script: str) -> None:
+        """Put a program into the home's own folder for them."""
+        program = self.run.home / ".local/bin" / name
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.write_text(script)
+        program.chmod(0o700)
+
+    def mail(self, folder: str) -> list[bytes]:
+        """Return the new messages of a maildir in the home."""
+        return sorted(path.read_bytes() for path in (self.run.home / folder / "new").glob("*"))
+
+
+@pytest.fixture
+def place(run: Run, server: StartServer, ca_file: Path) -> Place:
+    work, home = Mailbox(WORK), Mailbox(HOME)
+    servers = {"work": server(work, tls="implicit"), "home": server(home, tls="implicit")}
+    configuration = run.home / ".config/pop3fetch/config.toml"
+    configuration.parent.mkdir(parents=True)
+    configuration.touch(0o600)
+    configuration.write_text(CONFIGURATION.format(ca_file=ca_file, **servers))
+    place = Place(run, work, home, servers["work"], ca_file)
+    place.install("pop3fetch", PROGRAM.format(python=sys.executable))
+    return place
+
+
+def _lf(messages: list[bytes]) -> list[bytes]:
+    return sorted(message.replace(b"\r\n", b"\n") for message in messages)
+
+
+def _need(program: str) -> None:
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed")
+
+
+# The manual's recipes
+
+FOLLOWED: set[str] = set()  # filled as this module is read, so that none is forgotten
+
+
+def recipe(sentence: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a test the example that the manual introduces by ``sentence``, as ``text``."""
+    FOLLOWED.add(sentence)
+    return pytest.mark.parametrize("text", [RECIPES.get(sentence, "")], ids=["as-written"])
+
+
+@recipe("The newest message, to a pipe")
+def test_the_newest_message_goes_to_a_pipe(place: Place, text: str) -> None:
+    _need("less")
+    assert place.follow(text).out == WORK[-1].replace(b"\r\n", b"\n")
+    assert place.follow("pop3fetch list --new").out.count(b"\n") == 3
+
+
+@recipe("Subjects of what is new")
+def test_subjects_are_a_column(place: Place, text: str) -> None:
+    assert place.follow(text).out == b"one\ntwo\nthree\n"
+
+
+@recipe("The number of messages, and of new ones, for a status bar")
+def test_messages_are_counted(place: Place, text: str) -> None:
+    place.follow("pop3fetch get 2")
+    assert place.follow(text).out.split() == [b"3", b"2"]
+
+
+@recipe("Mail of one sender, to a folder of its own")
+def test_the_mail_of_one_sender_goes_to_a_folder(place: Place, text: str) -> None:
+    _need("jq")
+    place.follow(text)
+    assert place.mail("Mail/bob") == _lf([WORK[0], WORK[2]])
+
+
+@recipe("Mail of one sender, to a folder of its own")
+def test_a_sender_without_mail_brings_none(place: Place, text: str) -> None:
+    _need("jq")
+    place.follow(text.replace("bob@", "nobody@"))
+    assert place.mail("Mail/bob") == []
+
+
+@recipe("Delete what is dated more than a month ago")
+def test_old_mail_is_deleted(place: Place, text: str) -> None:
+    _need("jq")
+    place.follow(text)
+    assert place.work.messages == [WORK[2]]
+
+
+@recipe("Delete what is dated more than a month ago")
+def test_where_nothing_is_old_nothing_is_deleted(place: Place, text: str) -> None:
+    _need("jq")
+    place.work.remove(place.work.maildrop[:2])
+    place.follow(text)
+    assert place.work.messages == [WORK[2]]
+
+
+@recipe("Fetch, and delete what was fetched a month ago")
+def test_what_was_fetched_now_stays_for_a_month(place: Place, text: str) -> None:
+    place.follow(text)
+    place.follow(text)
+    assert place.mail("Mail/work") == _lf(WORK)
+    assert place.work.messages == WORK
+
+
+@recipe("Begin with what comes from now on")
+def test_marked_mail_is_not_new(place: Place, text: str) -> None:
+    place.follow(text)
+    place.work.add(b"Subject: later\r\n\r\n", b"uid-later")
+    place.follow("pop3fetch get")
+    assert place.mail("Mail/work") == [b"Subject: later\n\n"]
+
+
+@recipe("Give each message to a program")
+def test_a_program_takes_each_message(place: Place, text: str) -> None:
+    place.install("maildrop", "#!/bin/sh\ncat >>taken\n")
+    place.follow(text)
+    assert (place.run.home / "taken").read_bytes() == b"".join(WORK).replace(b"\r\n", b"\n")
+
+
+def _assert_all_mail_is_here(place: Place) -> None:
+    assert place.mail("Mail/work") == _lf(WORK)
+    assert place.mail("Mail/home") == _lf(HOME)
+
+
+@recipe("A line for cron: every ten minutes, silent unless something is wrong")
+def test_the_line_for_cron_fetches_all_in_silence(place: Place, text: str) -> None:
+    *times, command = text.split(maxsplit=5)
+    assert times == ["*/10", "*", "*", "*", "*"]
+    assert place.follow(command, **CRON).out == b""
+    _assert_all_mail_is_here(place)
+
+
+@recipe("The same by systemd, with the units that come along")
+def test_the_systemd_service_fetches_all(place: Place, text: str) -> None:
+    timer = text.split()[-1]
+    assert (PROJECT / "share/systemd/user" / timer).exists()
+    service = configparser.ConfigParser(interpolation=None)
+    service.optionxform = str  # type: ignore[assignment,method-assign]
+    service.read(PROJECT / "share/systemd/user" / timer.replace(".timer", ".service"))
+    name, path = service["Service"]["Environment"].split("=")
+    place.follow(service["Service"]["ExecStart"], **{name: path.replace("%h", str(place.run.home))})
+    _assert_all_mail_is_here(place)
+
+
+@pytest.mark.parametrize("unit", ["pop3fetch.service", "pop3fetch.timer"])
+def test_systemd_finds_no_fault_in_the_units(unit: str, tmp_path: Path) -> None:
+    _need("systemd-analyze")
+    verified = subprocess.run(
+        ["systemd-analyze", "verify", "--user", "--man=no", PROJECT / "share/systemd/user" / unit],
+        env={"XDG_RUNTIME_DIR": str(tmp_path), "HOME": str(tmp_path)},
+        capture_output=True,
+    )
+    assert (verified.returncode, verified.stderr) == (0, b"")
+
+
+@recipe("Many accounts, more of them at once")
+def test_many_accounts_are_fetched_at_once(place: Place, text: str) -> None:
+    place.follow(text)
+    _assert_all_mail_is_here(place)
+
+
+@recipe("The same, a process each, with GNU parallel")
+def test_gnu_parallel_takes_the_names_of_the_accounts(place: Place, text: str) -> None:
+    _need("parallel")
+    place.follow(text)
+    _assert_all_mail_is_here(place)
+
+
+@recipe("And with xargs")
+def test_xargs_takes_the_names_of_the_accounts(place: Place, text: str) -> None:
+    place.follow(text)
+    _assert_all_mail_is_here(place)
+
+
+@recipe("Try again later what may go well then, in a script")
+@pytest.mark.parametrize(("greeting", "status"), [(b"-ERR [IN-USE] busy\r\n", 0), (b"* OK IMAP\r\n", 1)])
+def test_a_script_tells_later_from_never(place: Place, text: str, greeting: bytes, status: int) -> None:
+    place.work.greeting = greeting
+    assert place.shell(text).status == status
+
+
+def test_every_recipe_is_followed() -> None:
+    assert set(RECIPES) == FOLLOWED
+
+
+# What else the manual says of scripts
+
+
+def _keys(ended: Ended) -> set[str]:
+    """Return the keys of a JSON object a line, which must be the same in all."""
+    objects = [json.loads(line) for line in ended.out.splitlines()]
+    assert {frozenset(each) for each in objects} == {frozenset(objects[0])}
+    return set(objects[0])
+
+
+def _documented_keys(command: str) -> set[str]:
+    lines = manual.under("JSON")
+    start = lines.index(f".It Cm {command}") + 1
+    ends = [place for place, line in enumerate(lines) if place > start and line.startswith((".It", ".El"))]
+    return manual.words(lines[start : ends[0]], "Va")
+
+
+@pytest.mark.parametrize(
+    ("command", "lines"),
+    [
+        ("list", ["list --json -l"]),
+        ("get", ["get --json 1", "get --json --dry-run"]),
+        ("rm", ["rm --json --dry-run 1", "rm --json 1"]),
+        ("stat", ["stat --json"]),
+        ("accounts", ["accounts --json"]),
+    ],
+)
+def test_the_manual_has_the_keys_of(place: Place, command: str, lines: list[str]) -> None:
+    keys = [_keys(place.follow(f"pop3fetch {line}")) for line in lines]
+    assert set.union(*keys) == _documented_keys(command)
+
+
+def test_under_many_accounts_each_object_has_its_account(place: Place) -> None:
+    assert _keys(place.follow("pop3fetch stat --json -A")) == {"account", "messages", "octets"}
+
+
+def _round_trips(place: Place, command: str) -> int:
+    """Count how often a command waits for the server, by its trace."""
+    trace = place.shell(f"pop3fetch {command} -vv").err.decode().splitlines()
+    marks = "".join(line[0] for line in trace if line[:2] in ("> ", "< "))
+    return 2 + len(re.findall("<+", marks))  # TCP and TLS, then every time that something is awaited
+
+
+def test_the_manual_counts_the_round_trips(place: Place) -> None:
+    said = re.search(
+        r"get with nothing new takes (\d+) round trips, with new messages (\d+), and stat (\d+)\.",
+        manual.prose("IMPLEMENTATION NOTES").replace("Cm ", ""),
+    )
+    assert said
+    with_messages, with_nothing_new, stat = (_round_trips(place, line) for line in ("get", "get", "stat"))
+    assert [int(number) for number in said.groups()] == [with_nothing_new, with_messages, stat]
+
+
+def test_the_example_of_a_configuration_is_one(place: Place) -> None:
+    [text] = manual.examples("CONFIGURATION FILE").values()
+    (place.run.home / "example.toml").write_text(text)
+    listed = place.follow("pop3fetch accounts -v -c example.toml").out
+    assert listed.splitlines() == [
+        b"work\tmail.example.org\talice\tmaildir:~/Mail/work",
+        b"home\tpop.example.net\talice@example.net\tmbox:~/Mail/home",
+    ]
+
+
+# README
+
+
+def _blocks(heading: str, language: str) -> list[str]:
+    """Return the code of a section of the README."""
+    section = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", README, re.DOTALL | re.MULTILINE)
+    assert section, f"README.md has no section {heading}"
+    return re.findall(rf"^```{language}\n(.*?)^```$", section[1], re.DOTALL | re.MULTILINE)
+
+
+def test_the_readme_shows_how_to_install_what_is_there() -> None:
+    ways, _ = _blocks("Install", "sh")
+    assert [way.split()[-2:] for way in ways.splitlines()] == [["install", "."]] * 3
+
+
+def test_the_program_writes_its_completions(place: Place) -> None:
+    _, text = _blocks("Install", "sh")
+    place.follow(text)
+    home, kept = place.run.home, PROJECT / "completions"
+    bash = (home / ".local/share/bash-completion/completions/pop3fetch").read_bytes()
+    fish = (home / ".config/fish/completions/pop3fetch.fish").read_bytes()
+    assert bash.strip() == (kept / "pop3fetch.bash").read_bytes().strip()
+    assert fish.strip() == (kept / "pop3fetch.fish").read_bytes().strip()
+    assert b"compdef" in place.follow((home / ".zshrc").read_text().replace("eval", "echo")).out
+
+
+def test_the_first_minute_goes_well(place: Place) -> None:
+    text, _ = _blocks("The first minute", "sh")
+    (place.run.home / "paper.py").write_text(KEYRING)
+    ended = place.follow(
+        # What somebody types when he is asked.
+        text.replace("pop3fetch login", "POP3FETCH_PASSWORD=secret pop3fetch login").replace(
+            SERVER, f"127.0.0.1:{place.server.port}"
+        ),
+        POP3FETCH_CA_FILE=str(place.ca_file),
+        PYTHONPATH=str(place.run.home),
+        PYTHON_KEYRING_BACKEND="paper.Keyring",
+    )
+    assert ended.out.endswith(WORK[-1].replace(b"\r\n", b"\n"))
+    assert place.mail("Maildir") == _lf(WORK)
+
+
+def test_the_configured_account_needs_no_more_words(place: Place) -> None:
+    _, text = _blocks("The first minute", "sh")
+    _need("jq")
+    assert place.follow(text).out == b""
+    assert place.mail("Mail/work") == _lf(WORK)
+
+
+def test_the_configuration_of_the_readme_is_one(place: Place) -> None:
+    [text] = _blocks("The first minute", "toml")
+    (place.run.home / "readme.toml").write_text(text)
+    assert place.follow("pop3fetch accounts -c readme.toml").out == b"work\n"
+
+
+def test_the_readme_has_the_line_for_cron() -> None:
+    line = RECIPES["A line for cron: every ten minutes, silent unless something is wrong"]
+    assert _blocks("The first minute", "crontab") == [line]
+
+
+def test_a_message_that_is_refused_stops_no_other(place: Place) -> None:
+    place.work.replies[b"RETR 2\r\n"] = b"-ERR not this one\r\n"
+    ended = place.shell("pop3fetch get")
+    assert "4, status 69" in README  # of five messages
+    assert ended.status == 69
+    assert place.mail("Mail/work") == _lf([WORK[0], WORK[2]])
+    assert place.follow("pop3fetch list --new").out.startswith(b"2\t")
+
+
+def test_the_python_example_works(place: Place) -> None:
+    [text] = _blocks("From Python", "python")
+    here = f'"127.0.0.1", {place.server.port}, ca_file="{place.ca_file}"'
+    assert f'"{SERVER}"' in text
+    ended = subprocess.run(
+        [sys.executable, "-c", text.replace(f'"{SERVER}"', here)], capture_output=True, text=True
+    )
+    first_lines = (message.partition(b"\r\n")[0] for message in WORK)
+    shown = [f"{index} {len(WORK[index])} {line!r}" for index, line in enumerate(first_lines)]
+    assert (ended.returncode, ended.stderr, ended.stdout.splitlines()) == (0, "", shown)
+
+
+def test_every_block_of_the_readme_has_its_test() -> None:
+    languages = re.findall(r"^```(\w+)$", README, re.MULTILINE)
+    assert sorted(languages) == ["crontab", "python", "sh", "sh", "sh", "sh", "toml"]
