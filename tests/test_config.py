@@ -18,7 +18,8 @@ from pop3fetch.account.config import (
     load,
 )
 from pop3fetch.account.keys import KEYS
-from pop3fetch.errors import ConfigurationError, Status, UsageError
+from pop3fetch.errors import ConfigurationError, UsageError
+from pop3fetch.status import Status
 
 WORK = """
 [accounts.work]
@@ -141,11 +142,11 @@ def test_no_secret_is_in_a_repr(write: Write) -> None:
         password_command = "echo s3cret"
         tunnel_command = "relay s3cret"
         exec = "sort s3cret"
-        proxy = "socks5://alice:s3cret@localhost"
+        proxy = "socks5://alice:s3cret@localhost:1080"
         """
     )
     configuration = load(file)
-    overrides = Overrides(password_command="echo s3cret", proxy="http://alice:s3cret@localhost")
+    overrides = Overrides(password_command="echo s3cret", proxy="http://alice:s3cret@localhost:3128")
     assert "s3cret" not in f"{configuration!r} {configuration.account()!r} {overrides!r}"
 
 
@@ -232,7 +233,7 @@ LAYERED = [
     ("password_command", "file", "environment", "option"),
     ("timeout", 1.0, 2.0, 3.0),
     ("family", "any", "ipv4", "ipv6"),
-    ("proxy", "http://file", "http://environment", "http://option"),
+    ("proxy", "http://file:1", "http://environment:2", "http://option:3"),
     ("host", "file", "environment", "option"),
 ]
 
@@ -528,6 +529,6 @@ def test_a_file_of_no_consequence_is_not_warned_of(write: Write) -> None:
 
 
 def test_a_proxys_password_that_others_can_read_is_warned_of(write: Write) -> None:
-    file = write(WORK + "proxy = 'socks5://alice:s3cret@localhost'\n", 0o644)
+    file = write(WORK + "proxy = 'socks5://alice:s3cret@localhost:1080'\n", 0o644)
     (warning,) = load(file).warnings()
     assert warning.startswith(f"{file}: others can read it") and "s3cret" not in warning

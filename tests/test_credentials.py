@@ -17,41 +17,12 @@ from keyring.core import load_keyring
 
 from pop3fetch.account.config import Account
 from pop3fetch.account.credentials import Password, Sources, forget, store, without_password
-from pop3fetch.errors import ConfigurationError, NoPassword, Status
+from pop3fetch.errors import ConfigurationError, NoPassword
+from pop3fetch.status import Status
+from tests.keyrings import Backend, Hanging, Raising
 
 ACCOUNT = Account(name="work", host="mail.example.org", port=995, tls="implicit", user="alice")
 SOON = 0.05  # seconds that a keyring which never answers is given
-
-
-class Backend(keyring.backend.KeyringBackend):
-    """A keyring that is a dictionary, and counts how often it was asked."""
-
-    priority = 0.0  # never chosen by itself
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.kept: dict[tuple[str, str], str] = {}
-        self.asked = 0
-
-    def get_password(self, service: str, username: str) -> str | None:
-        self.asked += 1
-        return self.kept.get((service, username))
-
-    def set_password(self, service: str, username: str, password: str) -> None:
-        self.kept[service, username] = password
-
-    def delete_password(self, service: str, username: str) -> None:
-        del self.kept[service, username]
-
-
-class Raising(Backend):
-    """A keyring that is locked, and tells what it was given."""
-
-    def get_password(self, service: str, username: str) -> str | None:
-        raise keyring.errors.KeyringLocked(f"no key for\n{username}")
-
-    def set_password(self, service: str, username: str, password: str) -> None:
-        raise keyring.errors.PasswordSetError(f"cannot keep {password}")
 
 
 class Impatient(Backend):
@@ -59,21 +30,6 @@ class Impatient(Backend):
 
     def get_password(self, service: str, username: str) -> str | None:
         raise TimeoutError("no bus\n")
-
-
-class Hanging(Backend):
-    """A keyring that does not answer before the test is over."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.over = threading.Event()
-
-    def get_password(self, service: str, username: str) -> str | None:
-        self.over.wait()
-        return "too late"
-
-    def set_password(self, service: str, username: str, password: str) -> None:
-        self.over.wait()
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 ``keys`` says what each setting may be, ``url`` reads an account that is given as a URL,
 ``config`` makes one ``Account`` of file, environment and options, ``credentials`` finds its
-password. Nothing here talks to a mail server, prints, or reads ``os.environ``.
+password, ``oauth`` an access token in its place. Nothing here talks to a mail server, prints, or
+reads ``os.environ``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Configuration file < environment < options: one frozen ``Account``.
 
 The file is TOML: ``default``, the name of an account, and a table ``[accounts.NAME]`` for each,
-whose keys ``keys.KEYS`` lists. Which account a run means, the first of these that is given says:
+whose keys ``keys.KEYS`` lists; one of them is the table ``oauth`` (``keys.OAUTH_KEYS``). Which
+account a run means, the first of these that is given says:
 
     -a on the command line, -H there, POP3FETCH_ACCOUNT, POP3FETCH_HOST,
     ``default``, the only account of the file
@@ -20,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from pop3fetch.account import url
-from pop3fetch.account.keys import KEYS, UNIX_PREFIX, did_you_mean
+from pop3fetch.account.keys import KEYS, OAUTH_KEYS, UNIX_PREFIX, Check, did_you_mean
+from pop3fetch.account.oauth_settings import OAuthSettings, from_table
 from pop3fetch.errors import ConfigurationError, POP3Error, UsageError
 
 TLS_PORT = 995  # RFC 8314 section 7.3
@@ -74,6 +76,7 @@ class Account:
     limit: int | None = None
     max_size: int | None = None
     crlf: bool = False
+    oauth: OAuthSettings | None = None
     source: Path | None = None
 
     @property
@@ -114,10 +117,10 @@ class Overrides:
     family: str | None = None
     proxy: str | None = field(default=None, repr=False)
 
-    def settings(self) -> Settings:
-        """Return what was given, checked, by the names of the keys; raises UsageError."""
+    def settings(self, wrong: Complaint) -> Settings:
+        """Return what was given, checked, by the names of the keys; raises what ``wrong`` makes of it."""
         given = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "account"}
-        return _checked({key: value for key, value in given.items() if value is not None}, _wrong_option)
+        return _checked({key: value for key, value in given.items() if value is not None}, wrong)
 
 
 NOTHING = Overrides()
@@ -149,6 +152,8 @@ class Configuration:
             found.append(
                 f"{self.path}: others can read it, and a proxy's URL may hold a password; chmod go-r it"
             )
+        if self.others & OTHERS_READ and any(map(_has_client_secret, self.tables.values())):
+            found.append(f"{self.path}: others can read the client_secret in it; chmod go-r it")
         return found
 
     def account(self, options: Overrides = NOTHING, environment: Overrides = NOTHING) -> Account:
@@ -158,10 +163,10 @@ class Configuration:
         table = self._table(selector) if selector is not None and location is None else {}
         # `pop3:` promises no TLS, so it moves the default only; `pop3s:` is as good as --tls.
         settings: Settings = {"tls": "auto"} if location and not location.secured else dict(table)
-        for layer in (environment, options):
+        for layer, wrong in ((environment, _wrong_variable), (options, _wrong_option)):
             if location and layer.account == selector:
                 settings |= _checked(location.settings(), _wrong_url)
-            settings |= layer.settings()
+            settings |= layer.settings(wrong)
         return self._assembled(selector if table else None, table, settings)
 
     def _selector(self, options: Overrides, environment: Overrides) -> str | None:
@@ -199,9 +204,10 @@ class Configuration:
     def _table(self, name: str) -> Settings:
         self._require(name, f"{self.path}: accounts")
         table = f"{self.path}: accounts.{name}"
-        settings = _checked(
-            self.tables[name], lambda key, reason: ConfigurationError(f"{table}.{key}", reason)
-        )
+        settings = _checked(self.tables[name], _wrong_key(table))
+        if "oauth" in settings:
+            wrong = _wrong_key(f"{table}.oauth")
+            settings["oauth"] = from_table(_checked(settings["oauth"], wrong, OAUTH_KEYS), wrong)
         if "output" in settings and "exec" in settings:
             raise ConfigurationError(f"{table}.exec", "cannot go with output: keep one of the two")
         if "host" not in settings:
@@ -303,21 +309,34 @@ def _refuse_passwords(file: Path, tables: Tables) -> None:
             )
 
 
-def _checked(given: Mapping[str, object], wrong: Complaint) -> Settings:
+def _has_client_secret(table: Mapping[str, object]) -> bool:
+    oauth = table.get("oauth")
+    return isinstance(oauth, dict) and "client_secret" in oauth
+
+
+def _checked(given: Mapping[str, object], wrong: Complaint, keys: Mapping[str, Check] = KEYS) -> Settings:
     """Return the values that were given in their own types; ``wrong`` makes an error of key and reason."""
     settings = {}
     for key, value in given.items():
-        if key not in KEYS:
-            raise wrong(key, f"there is no such key{did_you_mean(key, KEYS)}")
+        if key not in keys:
+            raise wrong(key, f"there is no such key{did_you_mean(key, keys)}")
         try:
-            settings[key] = KEYS[key](value)
+            settings[key] = keys[key](value)
         except ValueError as error:
             raise wrong(key, str(error)) from error
     return settings
 
 
+def _wrong_key(table: str) -> Complaint:
+    return lambda key, reason: ConfigurationError(f"{table}.{key}", reason)
+
+
 def _wrong_option(key: str, reason: str) -> POP3Error:
     return UsageError(f"--{key.replace('_', '-')} {reason}")
+
+
+def _wrong_variable(key: str, reason: str) -> POP3Error:
+    return UsageError(f"POP3FETCH_{key.upper()} {reason}")
 
 
 def _wrong_url(key: str, reason: str) -> POP3Error:

@@ -3,6 +3,7 @@
     POP3FETCH_PASSWORD          the environment, handed in
     password_command            a program; once given it decides: where it fails there is no password
     password                    the configuration file, which ``config`` refuses where others can read it
+    OAuth 2                     where the account is set up for it, it decides: see ``oauth``
     the system's keyring        service ``pop3fetch``, user ``user@host``; may be broken, or hang
     ~/.netrc                    where it is ours alone
     the terminal                where there is one
@@ -16,19 +17,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
 
+from pop3fetch.account import system_keyring
 from pop3fetch.account.config import Account
+from pop3fetch.account.keys import TOKEN_METHODS
+from pop3fetch.account.system_keyring import STORE_LIMIT, Entry
 from pop3fetch.errors import ConfigurationError, NoPassword
 from pop3fetch.printable import printable
 
 VARIABLE = "POP3FETCH_PASSWORD"
 SERVICE = "pop3fetch"
 COMMAND_LIMIT = 120.0  # seconds; somebody may have to type the passphrase of a key
-KEYRING_LIMIT = 5.0  # seconds; without a session bus a backend may wait for ever
-STORE_LIMIT = 60.0  # seconds; at `login` somebody is there to unlock the keyring
-
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +47,14 @@ class Sources:
     ask: Callable[[str], str] | None = None
     keyring: bool = True
     command_limit: float = COMMAND_LIMIT
-    keyring_limit: float = KEYRING_LIMIT
+    keyring_limit: float = system_keyring.LOOK_LIMIT
 
 
 class Password:
-    """An account's password: call it to get it; the sources are asked once, and at the first call."""
+    """An account's password: call it to get it; the sources are asked once, and at the first call.
+
+    But for OAuth 2: its access token is good for an hour or so, and each call gets a new one.
+    """
 
     __slots__ = ("_account", "_passed_over", "_secret", "_sources")
 
@@ -67,14 +69,13 @@ class Password:
 
     def __call__(self) -> str:
         """Return the password; raises NoPassword, which names the ways to give one."""
-        if self._secret is None:
-            self._secret = self._found()
-        return self._secret
+        return self._found() if self._secret is None else self._secret
 
     def _found(self) -> str:
         for source in ORDER:
             secret = source(self._account, self._sources)
             if secret:
+                self._secret = None if source is _from_oauth else secret
                 return secret
         passed_over = f" ({'; '.join(self._passed_over)})" if self._passed_over else ""
         raise NoPassword(
@@ -101,38 +102,16 @@ def store(account: Account, secret: str, limit: float = STORE_LIMIT) -> None:
 
     To be called only once the server has taken it.
     """
-
-    def keep() -> bool:
-        import keyring
-
-        keyring.set_password(SERVICE, account.address, secret)
-        # The null backend takes everything and keeps nothing.
-        return keyring.get_password(SERVICE, account.address) == secret
-
-    try:
-        kept = _in_time(keep, limit)
-    except Exception as error:
-        # Neither its text nor itself as a cause: a backend may quote what it was given.
-        raise _no_keyring(f"it could not store the password ({type(error).__name__})") from None
-    if not kept:
-        raise _no_keyring("it does not keep what it is given")
+    system_keyring.keep(_entry(account), secret, limit)
 
 
 def forget(account: Account, limit: float = STORE_LIMIT) -> bool:
     """Take the password out of the system's keyring; tell whether one was there."""
+    return system_keyring.remove(_entry(account), limit)
 
-    def remove() -> bool:
-        import keyring
 
-        if keyring.get_password(SERVICE, account.address) is None:
-            return False
-        keyring.delete_password(SERVICE, account.address)
-        return True
-
-    try:
-        return _in_time(remove, limit)
-    except Exception as error:
-        raise _no_keyring(_told(error)) from error
+def _entry(account: Account) -> Entry:
+    return Entry(SERVICE, account.address, "password")
 
 
 def _from_environment(account: Account, sources: Sources) -> str | None:
@@ -152,19 +131,21 @@ def _from_configuration(account: Account, sources: Sources) -> str | None:
     return account.password
 
 
+def _from_oauth(account: Account, sources: Sources) -> str | None:
+    if account.oauth is None or account.auth not in TOKEN_METHODS or not sources.keyring:
+        return None
+    from pop3fetch.account.oauth import access_token
+
+    return access_token(account, sources.report, sources.keyring_limit)
+
+
 def _from_keyring(account: Account, sources: Sources) -> str | None:
     if not sources.keyring:
         return None
-
-    def look() -> str | None:
-        import keyring
-
-        return keyring.get_password(SERVICE, account.address)
-
     try:
-        return _in_time(look, sources.keyring_limit)
-    except Exception as error:
-        sources.report(f"the keyring was passed over: {_told(error)}")
+        return system_keyring.look(_entry(account), sources.keyring_limit)
+    except ConfigurationError as error:
+        sources.report(f"the keyring was passed over: {error.reason}")
         return None
 
 
@@ -188,44 +169,8 @@ ORDER: tuple[Callable[[Account, Sources], str | None], ...] = (
     _from_environment,
     _from_command,
     _from_configuration,
+    _from_oauth,
     _from_keyring,
     _from_netrc,
     _from_terminal,
 )
-
-
-def _in_time(work: Callable[[], Answer], limit: float) -> Answer:
-    """Return what ``work`` returns, or raises, within ``limit`` seconds; raises TimeoutError after that.
-
-    It runs in a daemon thread: one that hangs in a backend must not keep the process from its end.
-    """
-    from concurrent.futures import Future
-    from threading import Thread
-
-    answer: Future[Answer] = Future()
-
-    def run() -> None:
-        try:
-            answer.set_result(work())
-        except Exception as error:
-            answer.set_exception(error)
-
-    thread = Thread(target=run, name="keyring", daemon=True)
-    thread.start()
-    thread.join(limit)
-    if not answer.done():
-        raise TimeoutError(f"it did not answer within {limit:g} s")
-    return answer.result()
-
-
-def _told(error: Exception) -> str:
-    # No `except keyring.errors...`: where its import hangs, ours would wait for the same lock.
-    text = printable(str(error), 120)
-    return text if isinstance(error, TimeoutError) else f"{type(error).__name__}: {text}"
-
-
-def _no_keyring(reason: str) -> ConfigurationError:
-    return ConfigurationError(
-        "the system's keyring",
-        f"{reason}; without one, use password_command or set {VARIABLE}",
-    )

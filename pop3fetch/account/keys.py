@@ -29,13 +29,17 @@ AUTH_METHODS = (
     "oauthbearer",
     "external",
 )
+TOKEN_METHODS = ("xoauth2", "oauthbearer")  # whose secret is an OAuth 2 access token
+PROVIDERS = ("microsoft", "google")
 FAMILIES = ("any", "ipv4", "ipv6")
 UNIX_PREFIX = "unix:"
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 PROXY_SCHEMES = ("socks5://", "http://")
 
 LONGEST_WAIT = 1_000_000  # seconds; poll(2) counts milliseconds in a C int, which ends after 24 days
 LONGEST_STAY = 36_500  # days; a century back is still a date
 SHA256_DIGITS = re.compile(r"[0-9a-f]{64}")
+SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 3.3
 SIZE = re.compile(r"([0-9]{1,18})([KMG]?)", re.IGNORECASE)
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
@@ -58,6 +62,25 @@ def octets(value: object) -> int:
             raise ValueError(f"must be a number of octets such as 500000, 64K or 10M, not {value!r}")
         value = int(match[1]) * UNITS[match[2].upper()]
     return _at_least_one(value)
+
+
+def endpoint(value: object) -> str:
+    """Return the URL of an OAuth 2 endpoint: https (RFC 6749 section 3.2), or http on loopback."""
+    from urllib.parse import urlsplit
+
+    text = _text(value)
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("must be a URL, in printable ASCII without spaces")
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:  # of an address in brackets, or of a port
+        host = None
+    if not host or not (parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK)):
+        raise ValueError("must be a URL that begins with https://")
+    if "@" in parts.netloc or "#" in text:
+        raise ValueError("must not hold a user name, a password or a fragment")
+    return text
 
 
 def _one_of(value: object, kind: type[Plain], called: str) -> Plain:
@@ -163,7 +186,19 @@ def _proxy(value: object) -> str:
     if not text.startswith(PROXY_SCHEMES):
         # The text stays out of the message: it may hold the proxy's password.
         raise ValueError(f"must begin with one of {', '.join(PROXY_SCHEMES)}")
+    if not _has_host_and_port(text):
+        raise ValueError("must end with the host and the port, as in socks5://localhost:1080")
     return text
+
+
+def _has_host_and_port(url: str) -> bool:
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname and parts.port)
+    except ValueError:
+        return False
 
 
 def _command(value: object) -> tuple[str, ...]:
@@ -188,6 +223,19 @@ def _listed(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(word, str) for word in value):
         raise ValueError(f"must be a string or an array of strings, not {_described(value)}")
     return tuple(value)
+
+
+def _scopes(value: object) -> tuple[str, ...]:
+    scopes = tuple(value.split()) if isinstance(value, str) else _listed(value)
+    if not scopes or not all(SCOPE.fullmatch(scope) for scope in scopes):
+        raise ValueError("must be OAuth 2 scopes: words of printable ASCII, none with a quote or a backslash")
+    return scopes
+
+
+def _oauth_table(value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise ValueError("must be a table, as in [accounts.NAME.oauth]")
+    return value
 
 
 # The keys of [accounts.NAME]; most are options as well, with - for _.
@@ -218,4 +266,16 @@ KEYS: Mapping[str, Check] = {
     "limit": _number(1),
     "max_size": octets,
     "crlf": _flag,
+    "oauth": _oauth_table,
+}
+
+# The keys of [accounts.NAME.oauth].
+OAUTH_KEYS: Mapping[str, Check] = {
+    "provider": _choice(*PROVIDERS),
+    "client_id": _text,
+    "client_secret": _text,
+    "authorization_endpoint": endpoint,
+    "device_endpoint": endpoint,
+    "token_endpoint": endpoint,
+    "scopes": _scopes,
 }

@@ -1,0 +1,100 @@
+"""The loopback redirect of a browser's login (RFC 8252 section 7.3): one request, taken on 127.0.0.1.
+
+It hears what the browser was sent back with, and judges nothing: any program of the machine, and any
+page in the browser, can knock here.
+"""
+
+from __future__ import annotations
+
+import queue
+from http.server import BaseHTTPRequestHandler
+from socketserver import ThreadingTCPServer
+from threading import Thread
+from typing import Any, Self
+
+HOST = "127.0.0.1"  # not `localhost`, which may resolve to elsewhere (RFC 8252 section 8.3)
+PATH = "/"
+KNOCK_LIMIT = 10.0  # seconds for a browser to say what it wants; some connect in advance, and say nothing
+POLL = 0.02  # seconds that a stop may take to be seen
+
+PAGE = b"""\
+<!DOCTYPE html>
+<meta charset="utf-8">
+<title>pop3fetch</title>
+<p>pop3fetch has got the answer. You may close this page and go back to the terminal.
+"""
+
+
+class Redirect:
+    """A listener on a free port, open from ``with`` to its end."""
+
+    def __init__(self) -> None:
+        self._targets: queue.Queue[str] = queue.Queue(maxsize=1)
+        self._server = _Server((HOST, 0), self._handler)
+
+    def __enter__(self) -> Self:
+        Thread(target=self._server.serve_forever, args=(POLL,), name="redirect", daemon=True).start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    @property
+    def uri(self) -> str:
+        """The redirection URI to register with the request."""
+        return f"http://{HOST}:{self._server.server_address[1]}{PATH}"
+
+    def target(self, limit: float) -> str | None:
+        """Return path and query of the one request, None where there was none in ``limit`` seconds."""
+        try:
+            return self._targets.get(timeout=limit)
+        except queue.Empty:
+            return None
+
+    def _handler(self, *arguments: Any) -> _Handler:
+        return _Handler(self._targets, *arguments)
+
+
+class _Server(ThreadingTCPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Pass over a browser that hung up: the traceback would show what it had said."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = KNOCK_LIMIT
+
+    def __init__(self, targets: queue.Queue[str], *arguments: Any) -> None:
+        self._targets = targets
+        super().__init__(*arguments)
+
+    def do_GET(self) -> None:
+        # Browsers ask for an icon, too.
+        if self.path.partition("?")[0] != PATH:
+            self._reply(404, b"")
+            return
+        try:
+            self._targets.put_nowait(self.path)
+        except queue.Full:
+            self._reply(410, b"")
+        else:
+            self._reply(200, PAGE)
+
+    def _reply(self, status: int, page: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(page)))
+        # The page's address holds the code.
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("Referrer-Policy", "no-referrer")
+        self.end_headers()
+        self.wfile.write(page)
+
+    def version_string(self) -> str:
+        return "pop3fetch"
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Say nothing: the request's line holds the code."""

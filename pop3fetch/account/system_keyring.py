@@ -1,0 +1,94 @@
+"""The system's keyring: one secret looked up, kept or removed, within a time.
+
+A backend may be absent, locked, broken, or wait for ever for a session bus: whatever it raises, or
+does not answer, becomes a ConfigurationError. What it is given to keep is in none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pop3fetch.account.deadline import in_time
+from pop3fetch.errors import ConfigurationError
+from pop3fetch.printable import printable
+
+LOOK_LIMIT = 5.0  # seconds; without a session bus a backend may wait for ever
+STORE_LIMIT = 60.0  # seconds; at `login` somebody is there to unlock the keyring
+ADVICE = "without one, use password_command or set POP3FETCH_PASSWORD"
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A place for one secret; ``called`` is what an error calls it."""
+
+    service: str
+    user: str
+    called: str
+
+
+def look(entry: Entry, limit: float = LOOK_LIMIT) -> str | None:
+    """Return the secret, None where there is none; raises ConfigurationError, with no advice in it."""
+
+    def get() -> str | None:
+        import keyring
+
+        return keyring.get_password(entry.service, entry.user)
+
+    try:
+        return _asked(get, limit)
+    except Exception as error:
+        raise ConfigurationError("the system's keyring", _told(error)) from error
+
+
+def keep(entry: Entry, secret: str, limit: float = STORE_LIMIT) -> None:
+    """Keep the secret; raises ConfigurationError where the keyring does not."""
+
+    def put() -> bool:
+        import keyring
+
+        keyring.set_password(entry.service, entry.user, secret)
+        # The null backend takes everything and keeps nothing.
+        return keyring.get_password(entry.service, entry.user) == secret
+
+    try:
+        kept = _asked(put, limit)
+    except Exception as error:
+        # Neither its text nor itself as a cause: a backend may quote what it was given.
+        raise _no_keyring(f"it could not store the {entry.called} ({type(error).__name__})") from None
+    if not kept:
+        raise _no_keyring("it does not keep what it is given")
+
+
+def remove(entry: Entry, limit: float = STORE_LIMIT) -> bool:
+    """Remove the secret and tell whether one was there; raises ConfigurationError."""
+
+    def delete() -> bool:
+        import keyring
+
+        if keyring.get_password(entry.service, entry.user) is None:
+            return False
+        keyring.delete_password(entry.service, entry.user)
+        return True
+
+    try:
+        return _asked(delete, limit)
+    except Exception as error:
+        raise _no_keyring(_told(error)) from error
+
+
+def _asked(work: Callable[[], Answer], limit: float) -> Answer:
+    return in_time("keyring", work, limit)
+
+
+def _told(error: Exception) -> str:
+    # No `except keyring.errors...`: where its import hangs, ours would wait for the same lock.
+    text = printable(str(error), 120)
+    return text if isinstance(error, TimeoutError) else f"{type(error).__name__}: {text}"
+
+
+def _no_keyring(reason: str) -> ConfigurationError:
+    return ConfigurationError("the system's keyring", f"{reason}; {ADVICE}")

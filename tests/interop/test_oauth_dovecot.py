@@ -1,0 +1,177 @@
+"""A real Dovecot that asks a real OAuth 2 server about our access tokens (RFC 7662)."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from pop3fetch.account import oauth
+from pop3fetch.account.config import Account
+from pop3fetch.account.credentials import Password, Sources
+from pop3fetch.account.oauth import Authorization
+from pop3fetch.account.oauth_messages import Tokens
+from pop3fetch.account.oauth_settings import OAuthSettings
+from pop3fetch.errors import LoginRefused
+from pop3fetch.pop3.authentication import Wish
+from pop3fetch.pop3.client import POP3Client
+from pop3fetch.pop3.dial import Endpoint
+from pop3fetch.pop3.opening import Server
+from pop3fetch.pop3.tls import TLSOptions
+from pop3fetch.status import Status
+from tests.conftest import DOVECOT_IS_REQUIRED
+from tests.dovecot import Dovecot, missing
+from tests.keyrings import Backend, in_use
+from tests.oauth_server import CLIENT_ID, SCOPES, OAuthServer
+
+METHODS = ("xoauth2", "oauthbearer")
+NEVER = 10.0  # seconds: a time-out that no test reaches
+
+SETTINGS = """
+auth_mechanisms = $auth_mechanisms xoauth2 oauthbearer
+passdb {{
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = {introspection}
+}}
+"""
+INTROSPECTION = """
+introspection_url = {url}
+introspection_mode = post
+username_attribute = username
+active_attribute = active
+active_value = true
+"""
+
+# What Dovecot says in its error challenge (RFC 7628 section 3.2.2), as it stands in our message.
+JSON_SHOWN = {
+    "xoauth2": "(status: 401, schemes: bearer, scope: mail)",
+    "oauthbearer": "(status: invalid_token)",
+}
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[OAuthServer]:
+    with OAuthServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def running_dovecot(
+    issuer: OAuthServer, authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Dovecot]:
+    reason = missing()
+    if reason and DOVECOT_IS_REQUIRED:
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("dovecot-oauth")
+    introspection = folder / "oauth2.conf"
+    introspection.write_text(INTROSPECTION.format(url=issuer.endpoint("introspect")))
+    with Dovecot.start(
+        folder, settings=SETTINGS.format(introspection=introspection), ca=authority
+    ) as dovecot:
+        yield dovecot
+
+
+@pytest.fixture
+def client(issuer: OAuthServer) -> OAuthSettings:
+    return OAuthSettings(
+        client_id=CLIENT_ID,
+        device_endpoint=issuer.endpoint("device_authorization"),
+        token_endpoint=issuer.endpoint("token"),
+        scopes=SCOPES,
+    )
+
+
+@pytest.fixture
+def backend() -> Iterator[Backend]:
+    with in_use(Backend()) as backend:
+        yield backend
+
+
+@pytest.fixture
+def token(client: OAuthSettings) -> str:
+    """Return an access token of alice's."""
+    return log_in(client).access
+
+
+def log_in(client: OAuthSettings) -> Tokens:
+    return Authorization(
+        client, show=lambda line: None, open_browser=False, limit=NEVER, wait=lambda seconds: None
+    ).run()
+
+
+def pop3(dovecot: Dovecot, method: str, trace: Callable[[str, bytes], None] | None = None) -> POP3Client:
+    return POP3Client(
+        Server(
+            endpoint=Endpoint(dovecot.host, dovecot.pop3s_port),
+            wish=Wish(mode="implicit", method=method),
+            timeout=NEVER,
+            tls=TLSOptions(str(dovecot.ca_file)),
+            trace=trace,
+        )
+    )
+
+
+def in_base64(token: str) -> list[bytes]:
+    """Return what stands for ``token`` inside a longer text in base64, wherever it begins there."""
+    return [b64encode(b"x" * before + token.encode())[4:-4] for before in range(3)]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_token_opens_the_maildrop_and_is_in_no_trace(dovecot: Dovecot, token: str, method: str) -> None:
+    dovecot.deliver("alice", [b"Subject: hello\n\nworld\n"])
+    lines: list[bytes] = []
+    with pop3(dovecot, method, lambda mark, octets: lines.append(octets)) as client:
+        client.login("alice", lambda: token)
+        assert client.stat()[0] == 1
+    trace = b"\n".join(lines)
+    assert f"AUTH {method.upper()}".encode() in trace
+    assert not any(form in trace for form in (token.encode(), *in_base64(token)))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("wrong", ["wrong", "w" * 400])
+def test_a_wrong_token_is_refused_with_the_servers_json_in_the_message(
+    dovecot: Dovecot, method: str, wrong: str
+) -> None:
+    with pop3(dovecot, method) as client, pytest.raises(LoginRefused) as caught:
+        client.login("alice", lambda: wrong)
+    assert caught.value.exit_status == Status.NO_LOGIN
+    assert str(caught.value) == (
+        f"the server refused the login of alice ({method.upper()}): [AUTH] Authentication failed. "
+        + JSON_SHOWN[method]
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_token_opens_nobody_elses_maildrop(dovecot: Dovecot, token: str, method: str) -> None:
+    with pop3(dovecot, method) as client, pytest.raises(LoginRefused):
+        client.login("bob", lambda: token)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_later_run_logs_in_by_the_refresh_token_alone(
+    dovecot: Dovecot, client: OAuthSettings, backend: Backend, tmp_path: Path, method: str
+) -> None:
+    account = Account(
+        name="work",
+        host=dovecot.host,
+        port=dovecot.pop3s_port,
+        tls="implicit",
+        user="alice",
+        auth=method,
+        oauth=client,
+    )
+    oauth.store_refresh_token(account, log_in(client))
+    reported: list[str] = []
+    password = Password(account, Sources(home=tmp_path, report=reported.append, child_environment={}))
+    for _ in range(2):
+        with pop3(dovecot, method) as session:
+            session.login("alice", password)
+            assert session.stat()[0] == 0
+    assert reported == []
