@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from pop3fetch.delivery.destination import Destination, Draft, Journal
-from pop3fetch.errors import DeliveryError
+from pop3fetch.errors import DeliveryError, POP3Error
 
 BATCH_MESSAGES = 200  # each holds a file open; 1024 is a usual limit, and two batches are under way
 BATCH_OCTETS = 32 * 1024 * 1024
@@ -34,8 +34,11 @@ class Batcher:
         self._journal = journal
         self._delivered = delivered
         self._refused = refused
-        self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
+        # Taken as it is, and not through the condition: so no interrupt can come between taking it
+        # and knowing that it is taken.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._running = threading.Lock()  # held from the thread's start to its end
         self._pending: list[Draft] = []
         self._octets = 0
         self._results: list[tuple[Draft, DeliveryError | None]] = []
@@ -43,22 +46,36 @@ class Batcher:
         self._ending = False
 
     def __enter__(self) -> Batcher:
+        self._running.acquire()
+        threading.Thread(target=self._work, name="delivery", daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Deliver what is left; after an error discard it, but let a running batch come to its end."""
-        if error is not None:
+        """Deliver what is left; after an interrupt discard it, but let a running batch come to its end.
+
+        At an interrupt a batch that waits, for a lock or a program, waits no longer.
+        """
+        # What came whole before the line broke is delivered, for the next line may break as soon;
+        # and so is what came before whoever reads standard output left.
+        if error is not None and not isinstance(error, POP3Error | BrokenPipeError):
             self._discard_pending()
-        self._end()
+        if error is not None and not isinstance(error, Exception):  # Ctrl-C and SIGTERM, not a lost line
+            self._destination.interrupt()
+        try:
+            self.end()
+        except BaseException:  # an interrupt while the last batch is delivered
+            self._destination.interrupt()
+            self.end()
+            raise
         self._tell()
         if error is None and self._failure:
             raise self._failure
 
     def add(self, draft: Draft) -> None:
         """Take a draft that is written; waits while the batch is full. Raises what a delivery raised."""
-        with self._changed:
+        with self._lock:
             self._changed.wait_for(lambda: self._failure or not self._is_full())
             if self._failure:
                 draft.discard()
@@ -66,16 +83,13 @@ class Batcher:
             self._pending.append(draft)
             self._octets += draft.octets
             self._changed.notify_all()
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="delivery", daemon=True)
-            self._thread.start()
         self._tell()
 
     def _is_full(self) -> bool:
         return len(self._pending) >= BATCH_MESSAGES or self._octets >= BATCH_OCTETS
 
     def _tell(self) -> None:
-        with self._changed:
+        with self._lock:
             results, self._results = self._results, []
         for draft, refusal in results:
             if refusal:
@@ -84,30 +98,31 @@ class Batcher:
                 self._delivered(draft)
 
     def _discard_pending(self) -> None:
-        with self._changed:
+        with self._lock:
             pending, self._pending = self._pending, []
         for draft in pending:
             draft.discard()
 
-    def _end(self) -> None:
-        with self._changed:
+    def end(self) -> None:
+        """Deliver what is pending, and wait until no delivery runs; call it again after an interrupt."""
+        with self._lock:
             self._ending = True
             self._changed.notify_all()
-        if self._thread:
-            self._thread.join()
+        # Not Thread.join(): interrupted, it takes the thread for ended (Python 3.9 to 3.12).
+        with self._running:
+            pass
 
     # -- the delivering thread ---------------------------------------------------------------
 
     def _work(self) -> None:
-        while batch := self._next_batch():
-            try:
+        try:
+            while not self._failure and (batch := self._next_batch()):
                 self._deliver(batch)
-            except BaseException as error:  # it is raised again in the session's thread
-                self._fail(error, batch)
-                return
+        finally:
+            self._running.release()
 
     def _next_batch(self) -> list[Draft]:
-        with self._changed:
+        with self._lock:
             self._changed.wait_for(lambda: self._ending or self._pending)
             self._changed.wait_for(lambda: self._ending or self._is_worthwhile(), PATIENCE)
             batch, self._pending, self._octets = self._pending, [], 0
@@ -118,12 +133,16 @@ class Batcher:
         return len(self._pending) >= WORTHWHILE_MESSAGES or self._is_full()
 
     def _deliver(self, batch: list[Draft]) -> None:
-        refused = dict(self._destination.deliver(batch, self._journal))
-        with self._changed:
+        try:
+            refused = dict(self._destination.deliver(batch, self._journal))
+        except BaseException as error:  # it is raised again in the session's thread
+            self._fail(error, batch)
+            return
+        with self._lock:
             self._results += [(draft, refused.get(draft)) for draft in batch]
 
     def _fail(self, error: BaseException, batch: list[Draft]) -> None:
-        with self._changed:
+        with self._lock:
             self._failure = error
             batch, self._pending = batch + self._pending, []
             self._changed.notify_all()

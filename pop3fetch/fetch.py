@@ -11,9 +11,10 @@ is still to be deleted is deleted in a session of its own.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pop3fetch.batch import Batcher
 from pop3fetch.delivery.destination import Destination, Draft
@@ -23,27 +24,28 @@ from pop3fetch.errors import (
     PipeliningBroken,
     POP3Error,
     ServerErrorResponse,
-    Status,
     TimedOut,
 )
 from pop3fetch.headers import LIMIT as HEADERS_LIMIT
 from pop3fetch.headers import identity
 from pop3fetch.messages import Listing, Message
 from pop3fetch.plan import Order, Plan, make_plan
-from pop3fetch.pop3.client import POP3Client
 from pop3fetch.pop3.wire import with_lf
 from pop3fetch.recall import Recall
 from pop3fetch.record.journal import RecordJournal, entry_of, key_of
 from pop3fetch.record.settling import Reopen, settle
-from pop3fetch.record.store import Key, Store
+from pop3fetch.record.store import MARKED, Key, Store
 from pop3fetch.reporter import Reporter
+from pop3fetch.status import Status
 from pop3fetch.survey import headers_of, survey
+
+if TYPE_CHECKING:
+    from pop3fetch.pop3.client import POP3Client
 
 DAY = 24 * 60 * 60  # seconds
 NO_PIPELINING = "no pipelining"  # the fact that this server mixes up pipelined replies
-MARKED = "marked"  # the destination of what was recorded without being fetched
 
-Connect = Callable[[bool], POP3Client]  # (pipelining) -> a client that is logged in
+Connect = Callable[[bool], "POP3Client"]  # (pipelining) -> a client that is logged in
 
 
 @dataclass(slots=True)
@@ -53,6 +55,7 @@ class Outcome:
     messages: int = 0
     octets: int = 0
     deleted: int = 0
+    oversize: int = 0
     errors: list[POP3Error] = field(default_factory=list)
 
     @property
@@ -83,16 +86,18 @@ class Fetch:
         self._reporter = around.reporter
         self._order = order
         self._outcome = Outcome()
-        self._delivered: set[Key] = set()
-        self._retrieved = 0  # in this session, and not known to be delivered
+        self._delivered: set[tuple[bytes, int]] = set()  # (UID, occurrence), over all sessions
+        self._safe: set[int] = set()  # indexes that this session's QUIT may delete: they are on the disk
+        self._batcher: Batcher | None = None
         self._keep_line_ends = order.crlf
 
     def run(self) -> Outcome:
         """Fetch; raises the error that ended the run, with everything delivered so far recorded."""
         destination = self._around.destination
         settle(self._store, destination, self._around.reopen)
-        destination.prepare()
-        destination.remove_leftovers()
+        if not (self._order.dry_run or self._order.mark):
+            destination.prepare()
+            destination.remove_leftovers()
         try:
             self._sessions()
         except BaseException:
@@ -102,6 +107,8 @@ class Fetch:
 
     def _tidy_up(self) -> None:
         """Decide at once what the next run would have to: nothing of ours stays behind."""
+        if self._batcher:
+            self._batcher.end()  # or what it is delivering would be taken for leftovers
         with suppress(POP3Error):
             self._store.reopen()
             settle(self._store, self._around.destination, self._around.reopen)
@@ -125,14 +132,14 @@ class Fetch:
                 self._session(client)
 
     def _session(self, client: POP3Client) -> None:
-        self._retrieved = 0
         self._keep_line_ends = self._order.crlf or not client.ends_lines_with_crlf
         listing = survey(client, self._reporter)
-        plan = self._plan(client, listing)
+        new = set(Recall(client, self._store, self._reporter).new(listing))
+        self._safe = self._recorded_as_delivered(client.retrieved - new, listing)
+        plan = self._plan(listing, new)
+        self._outcome.oversize = len(plan.oversize)
         for message in plan.oversize:
-            self._reporter.warn(
-                f"message {message.number} has {message.size} octets: over the limit, skipped"
-            )
+            self._reporter.notice(f"message {message.number} has {message.size} octets: over the limit")
         if self._order.dry_run:
             self._name(plan)
         elif self._order.mark:
@@ -141,13 +148,19 @@ class Fetch:
             self._retrieve(client, plan.fetch)
             self._delete(client, self._doomed(plan))
             return
-        client.quit()
+        if self._may_quit(client):
+            client.quit()
 
-    def _plan(self, client: POP3Client, listing: Listing) -> Plan:
-        new = Recall(client, self._store, self._reporter).new(listing)
-        plan = make_plan(listing, new, self._order, self._old_enough(listing, set(new)))
-        coming = [message for message in plan.fetch if key_of(message) not in self._delivered]
-        return Plan(coming, plan.oversize, plan.delete)
+    def _recorded_as_delivered(self, indexes: set[int], listing: Listing) -> set[int]:
+        marked = self._store.marked() if indexes else set()
+        messages = (listing.message(index) for index in indexes)
+        return {message.index for message in messages if (message.uid, message.occurrence) not in marked}
+
+    def _may_quit(self, client: POP3Client) -> bool:
+        return client.retrieved <= self._safe
+
+    def _plan(self, listing: Listing, new: set[int]) -> Plan:
+        return make_plan(listing, new, self._order, self._old_enough(listing, new), self._delivered)
 
     def _old_enough(self, listing: Listing, new: set[int]) -> Iterator[Message]:
         """Yield the messages that were delivered before and are to be deleted now."""
@@ -158,11 +171,20 @@ class Fetch:
         if not order.delete:
             moment = int(self._around.clock()) - (order.delete_after or 0) * DAY
             delivered = self._store.delivered_before(moment)
+        marked = self._store.marked()  # and never delivered
         for message in listing:
-            if message.index in new or (order.selectors and key_of(message) not in self._delivered):
+            key = (message.uid, message.occurrence)
+            if message.index in new or key in marked or (order.selectors and key not in self._delivered):
                 continue
-            if delivered is None or (message.uid, message.occurrence) in delivered:
+            if (delivered is None or key in delivered) and not self._could_be_another(message, listing):
                 yield message
+
+    def _could_be_another(self, message: Message, listing: Listing) -> bool:
+        """Whether it has no more than its UID and size to be known by, and shares the UID."""
+        if not listing.has_copies or (message.uid, message.occurrence) in self._delivered:
+            return False
+        recorded = self._store.entry(key_of(message))
+        return len(listing.with_uid(message.uid)) > 1 and (recorded is None or recorded.identity is None)
 
     def _name(self, plan: Plan) -> None:
         what = "mark" if self._order.mark else "fetch"
@@ -189,12 +211,12 @@ class Fetch:
         destination = self._around.destination
         journal = RecordJournal(self._store, destination.name, self._around.clock)
         with Batcher(destination, journal, self._count, self._refuse) as batcher:
+            self._batcher = batcher
             for retrieval in client.retrieve_many(by_index, sizes):
                 message = by_index[retrieval.index]
                 if retrieval.refusal:
                     self._skip(message, retrieval.refusal)
                     continue
-                self._retrieved += 1
                 draft = self._draft(message, retrieval.blocks)
                 if draft is not None:
                     batcher.add(draft)
@@ -227,11 +249,12 @@ class Fetch:
         return head
 
     def _count(self, draft: Draft) -> None:
-        self._retrieved -= 1
-        self._delivered.add(key_of(draft.message))
+        message = draft.message
+        self._safe.add(message.index)
+        self._delivered.add((message.uid, message.occurrence))
         self._outcome.messages += 1
         self._outcome.octets += draft.octets
-        self._reporter.delivered(draft.message, draft.octets, draft.path)
+        self._reporter.delivered(message, draft.octets, draft.path)
 
     def _refuse(self, draft: Draft, error: POP3Error) -> None:
         self._skip(draft.message, error)
@@ -247,25 +270,40 @@ class Fetch:
         if not self._order.deletes_at_once:
             return plan.delete
         if fetched is None:
-            fetched = [message for message in plan.fetch if key_of(message) in self._delivered]
+            fetched = [m for m in plan.fetch if (m.uid, m.occurrence) in self._delivered]
         return [*plan.delete, *fetched]
 
     def _delete(self, client: POP3Client, doomed: list[Message]) -> None:
         """Delete and say QUIT; in a new session where something retrieved here is not safe."""
-        if not self._retrieved:
+        if self._may_quit(client):
             self._delete_and_quit(client, doomed)
             return
         client.close()
         if doomed:
-            keys = {key_of(message): message.size for message in doomed}
             with self._around.connect(self._store.fact(NO_PIPELINING) is None) as second:
-                listing = survey(second, self._reporter)
-                still_there = [m for m in listing if keys.get(key_of(m)) == m.size]
-                self._delete_and_quit(second, still_there)
+                self._delete_in(second, {key_of(message): message.size for message in doomed})
+
+    def _delete_in(self, client: POP3Client, sizes: Mapping[Key, int]) -> None:
+        """Delete, in a new session, what still has its UID and size."""
+        doomed = [
+            message
+            for message in survey(client, self._reporter)
+            if sizes.get(key_of(message)) == message.size
+        ]
+        self._safe = {message.index for message in doomed}
+        if self._may_quit(client):
+            self._delete_and_quit(client, doomed)
+        else:
+            self._reporter.warn(
+                "nothing is deleted: this server shows a message's headers with all of the message,"
+                " and may then delete it, delivered or not"
+            )
 
     def _delete_and_quit(self, client: POP3Client, doomed: list[Message]) -> None:
         by_index = {message.index: message for message in doomed}
         marked: list[Key] = []
+        # Where the answer to QUIT is lost, only a look will tell whether a UID was given again.
+        self._store.doubt(key_of(message) for message in doomed)
         for index, refusal in client.delete_many(by_index, then_quit=True):
             if refusal is None:
                 marked.append(key_of(by_index[index]))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from pop3fetch.delivery.destination import Destination
-from pop3fetch.errors import POP3Error, ServerErrorResponse, Status
+from pop3fetch.errors import POP3Error, ServerErrorResponse
 from pop3fetch.messages import Listing
-from pop3fetch.pop3.client import POP3Client, Retrieval
 from pop3fetch.pop3.wire import with_lf
 from pop3fetch.record.journal import NoJournal
 from pop3fetch.reporter import Reporter
+from pop3fetch.status import Status
+
+if TYPE_CHECKING:
+    from pop3fetch.pop3.client import POP3Client, Retrieval
 
 
 class Look:
@@ -32,7 +36,7 @@ class Look:
                 self._skip(listing, retrieval.index, retrieval.refusal)
             else:
                 self._show(listing, retrieval)
-        self._end(retrieved=lines is None)
+        end_look(self._client, self._reporter)
         return self._status
 
     def _retrievals(self, indexes: list[int], lines: int | None) -> Iterator[Retrieval]:
@@ -51,13 +55,19 @@ class Look:
         if self._status is Status.OK:
             self._status = error.exit_status
 
-    def _end(self, *, retrieved: bool) -> None:
-        """Say QUIT, unless the server would then delete what was only looked at (RFC 2449 section 6.7)."""
-        expires = self._client.capabilities().get("EXPIRE") or []
-        if retrieved and "0" in expires:
-            self._client.close()
-            return
-        try:
-            self._client.quit()
-        except ServerErrorResponse as refusal:
-            self._reporter.notice(str(refusal))
+
+def end_look(client: POP3Client, reporter: Reporter) -> None:
+    """Say QUIT, unless the server would then delete what was only looked at (RFC 2449 section 6.7)."""
+    if client.retrieved and _expires_at_once(client):
+        client.close()
+        return
+    try:
+        client.quit()
+    except ServerErrorResponse as refusal:
+        reporter.notice(str(refusal))
+
+
+def _expires_at_once(client: POP3Client) -> bool:
+    # What is said after the login is more exact, but some servers say nothing then.
+    capabilities = {**client.capabilities_before_login, **client.capabilities()}
+    return "0" in (capabilities.get("EXPIRE") or [])

@@ -37,6 +37,9 @@ class Message:
         return self.index + 1
 
 
+LARGEST_SIZE = 2**63 - 1  # octets: what a record can keep; who says more lies anyway
+
+
 class Listing:
     """The messages that both LIST and UIDL name, by index.
 
@@ -56,6 +59,8 @@ class Listing:
         # Column by column, for the messages present: the n-th of each belongs together.
         self._indexes = indexes
         self._sizes = array("Q", cast("Sequence[int]", sizes))  # "Q" holds the 19 digits a size may have
+        if max(self._sizes, default=0) > LARGEST_SIZE:
+            self._sizes = array("Q", (min(size, LARGEST_SIZE) for size in self._sizes))
         self._uids = list(cast("Sequence[bytes]", uids))
         self._copies = self._find_copies()
 

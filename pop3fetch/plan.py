@@ -5,20 +5,25 @@ Pure: the server's listing and the record's go in, the plan comes out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pop3fetch.messages import Listing, Message, Selector, select
 
+NO_SIZE = -1  # in octets: none that a listing can have
 HANDFUL = 5  # a record with more UIDs than this, of which none is listed: they were all changed
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What the user wants of `get`; ``delete_after`` in days, ``max_size`` in octets."""
+    """What the user wants of `get`; ``delete_after`` in days, ``max_size`` in octets.
+
+    ``lines``: only the headers and so many lines.
+    """
 
     selectors: tuple[Selector, ...] = ()
     everything: bool = False
+    lines: int | None = None
     limit: int | None = None
     max_size: int | None = None
     delete: bool = False
@@ -26,6 +31,11 @@ class Order:
     crlf: bool = False
     mark: bool = False
     dry_run: bool = False
+
+    @property
+    def is_look(self) -> bool:
+        """Whether it is a look where it goes to standard output: recorded nowhere, and never deleted."""
+        return not self.mark and (bool(self.selectors) or self.lines is not None)
 
     @property
     def deletes_at_once(self) -> bool:
@@ -60,8 +70,8 @@ class Known:
 class Comparison:
     """The listing beside the record, as indexes.
 
-    ``new``: not recorded; ``changed``: recorded with another size, so that it must be looked at;
-    ``fetched``: how many are recorded as they are listed.
+    ``new``: not recorded; ``changed``: recorded, but with another size or not alone with its UID,
+    so that it must be looked at; ``fetched``: how many are recorded as they are listed.
     """
 
     new: list[int]
@@ -83,9 +93,16 @@ def compare(listing: Listing, known: Known) -> Comparison:
 
 def _recorded_sizes(listing: Listing, known: Known) -> Iterable[tuple[int, int, int | None]]:
     if listing.has_copies:
-        return ((message.index, message.size, known.size_of(message)) for message in listing)
+        shared = {message.uid for message in listing if message.occurrence}
+        return ((message.index, message.size, _recorded_size(message, known, shared)) for message in listing)
     sizes = known.sizes
     return ((index, size, sizes.get(uid)) for index, size, uid in listing.rows())
+
+
+def _recorded_size(message: Message, known: Known, shared: Collection[bytes]) -> int | None:
+    size = known.size_of(message)
+    # Only their order tells such messages apart, and it changes when somebody removes one of them.
+    return size if size is None or message.uid not in shared else NO_SIZE
 
 
 def all_renumbered(comparison: Comparison, known: Known) -> bool:
@@ -110,21 +127,31 @@ class Plan:
     delete: list[Message]
 
 
-def make_plan(listing: Listing, new: Iterable[int], order: Order, old_enough: Iterable[Message]) -> Plan:
-    """Return the plan of a run.
+def make_plan(
+    listing: Listing,
+    new: Collection[int],
+    order: Order,
+    old_enough: Iterable[Message],
+    delivered: Collection[tuple[bytes, int]] = (),
+) -> Plan:
+    """Return the plan of a session.
 
-    ``old_enough``: messages that an earlier run delivered and this one may delete. Raises
-    MessageNotFound for a selector that selects nothing.
+    ``old_enough``: messages that are recorded and may be deleted; ``delivered``: (UID, occurrence)
+    of what an earlier session of the same run has delivered. Raises MessageNotFound for a selector
+    that selects nothing.
     """
-    wanted = [listing.message(index) for index in _wanted(listing, new, order)]
+    messages = (listing.message(index) for index in _wanted(listing, new, order))
+    wanted = [message for message in messages if (message.uid, message.occurrence) not in delivered]
     small = [message for message in wanted if order.max_size is None or message.size <= order.max_size]
     oversize = [message for message in wanted if order.max_size is not None and message.size > order.max_size]
-    fetch = small[: order.limit]
+    fetch = small if order.limit is None else small[: max(0, order.limit - len(delivered))]
     coming = {message.index for message in fetch}
     return Plan(fetch, oversize, [message for message in old_enough if message.index not in coming])
 
 
-def _wanted(listing: Listing, new: Iterable[int], order: Order) -> Iterable[int]:
+def _wanted(listing: Listing, new: Collection[int], order: Order) -> Iterable[int]:
     if order.selectors:
-        return select(listing, order.selectors)
-    return listing.indexes() if order.everything else sorted(new)
+        chosen = select(listing, order.selectors)
+        # What was delivered shall not be taken for something that was only marked.
+        return [index for index in chosen if index in new] if order.mark else chosen
+    return listing.indexes() if order.everything and not order.mark else sorted(new)

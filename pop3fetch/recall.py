@@ -1,23 +1,27 @@
 """What the record makes of a listing: which messages are new, after a look where it must look.
 
-A UID alone is no proof. Servers give UIDs again, change sizes of messages that stay the same
-(Mailutils), or change all UIDs at once (a migration). So a recorded UID with another size is
-looked at, and compared by the identity of its headers; and a record of which nothing is listed
-any more is matched by identity and size before anything is fetched again.
+A UID alone is no proof. Servers give UIDs again, give one to several messages, change sizes of
+messages that stay the same (Mailutils), or change all UIDs at once (a migration). So a recorded
+UID with another size, or with other messages beside it, is looked at, and compared by the
+identity of its headers; and a record of which nothing is listed any more is matched by identity
+and size before anything is fetched again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from pop3fetch.headers import identity
 from pop3fetch.messages import Listing, Message
 from pop3fetch.plan import Comparison, Known, all_renumbered, compare, gone
-from pop3fetch.pop3.client import POP3Client
 from pop3fetch.record.journal import key_of
-from pop3fetch.record.store import Key, Store
+from pop3fetch.record.store import Entry, Key, Store
 from pop3fetch.reporter import Reporter
 from pop3fetch.survey import headers_of
+
+if TYPE_CHECKING:
+    from pop3fetch.pop3.client import POP3Client
 
 
 def known_of(store: Store) -> Known:
@@ -45,6 +49,8 @@ class Recall:
         return sorted([*comparison.new, *self._look_at(listing, comparison.changed)])
 
     def _prune(self, listing: Listing, known: Known, comparison: Comparison) -> None:
+        if listing.unpaired:
+            return  # it is not complete: what it lacks may be there
         if len(listing):
             missing = gone(listing, known, comparison)
             if missing:
@@ -60,27 +66,19 @@ class Recall:
         same: dict[Key, int] = {}
         for index, headers in headers_of(self._client, indexes):
             message = listing.message(index)
-            if self._is_same(message, headers):
-                same[key_of(message)] = message.size
-            else:
+            recorded = self._store.entry(key_of(message))
+            if recorded is None or headers is None or not _is_same(message, headers, recorded):
                 others.append(index)
+            elif recorded.size != message.size:
+                same[recorded.key] = message.size
         if same:
             self._store.resize(same)
         return others
 
-    def _is_same(self, message: Message, headers: bytes | None) -> bool:
-        recorded = self._store.entry(key_of(message))
-        return (
-            headers is not None
-            and recorded is not None
-            and recorded.identity is not None
-            and identity(headers) == recorded.identity
-        )
-
     def _match_by_headers(self, listing: Listing, comparison: Comparison) -> None:
         recorded: dict[tuple[bytes | None, int], list[Key]] = {}
         for entry in self._store.entries():
-            recorded.setdefault((entry.identity, entry.size), []).append(entry.key)
+            recorded.setdefault((entry.identity, entry.last_size), []).append(entry.key)
         renamed: dict[Key, Key] = {}
         for index, headers in headers_of(self._client, comparison.new):
             message = listing.message(index)
@@ -93,3 +91,10 @@ class Recall:
             f"the server has changed all unique-ids: {len(renamed)} of {len(listing)} messages"
             " were recognised by their headers and are not fetched again"
         )
+
+
+def _is_same(message: Message, headers: bytes, recorded: Entry) -> bool:
+    who = identity(headers)
+    if who is None or recorded.identity is None:
+        return message.size == recorded.last_size  # nothing else is known of it
+    return who == recorded.identity

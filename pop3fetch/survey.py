@@ -7,11 +7,14 @@ headers with its size (RFC 1939 section 7 leaves UIDL optional).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from pop3fetch.headers import LIMIT as HEADERS_LIMIT
 from pop3fetch.messages import Listing, stand_in_uid
-from pop3fetch.pop3.client import POP3Client
 from pop3fetch.reporter import Reporter
+
+if TYPE_CHECKING:
+    from pop3fetch.pop3.client import POP3Client
 
 
 def survey(client: POP3Client, reporter: Reporter) -> Listing:

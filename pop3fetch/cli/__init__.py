@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
 
-def main() -> None:
+
+def main() -> NoReturn:
     """Run the command line and end the process with its status."""
+    import os
     import sys
 
     from pop3fetch.cli.main import run
 
-    sys.exit(run(sys.argv[1:]))
+    status = run(sys.argv[1:])
+    # All is closed and written. To take the interpreter apart would cost a tenth of a short run,
+    # and would wait for a keyring that hangs in a thread.
+    os._exit(status)

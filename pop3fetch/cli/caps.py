@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import time
+from typing import TYPE_CHECKING
 
 import click
 
-from pop3fetch.account.config import Account
-from pop3fetch.cli.console import Console
-from pop3fetch.cli.options import JSON_OPTION, Invocation, server_options
-from pop3fetch.cli.session import Sessions
-from pop3fetch.cli.work import for_each_account
-from pop3fetch.errors import Status
-from pop3fetch.pop3.client import POP3Client
-from pop3fetch.pop3.replies import Capabilities
-from pop3fetch.pop3.tls import TLSSession
+from pop3fetch.cli.options import JSON_OPTION, Command, Invocation, server_options
+from pop3fetch.status import Status
 
-DAY = 24 * 60 * 60  # seconds
+if TYPE_CHECKING:
+    from pop3fetch.account.config import Account
+    from pop3fetch.cli.console import Console
+    from pop3fetch.cli.session import Sessions
+    from pop3fetch.pop3.client import POP3Client
+    from pop3fetch.pop3.replies import Capabilities
 
 
-@click.command("caps")
+@click.command("caps", cls=Command)
 @JSON_OPTION
 @server_options
 def command(invocation: Invocation, as_json: bool) -> int:
@@ -27,49 +25,53 @@ def command(invocation: Invocation, as_json: bool) -> int:
 
     Where a user is given, what the server says after the login counts as well.
     """
+    from pop3fetch.cli.session import Sessions, leave
+    from pop3fetch.cli.work import for_each_account
 
-    def job(account: Account, console: Console) -> int:
-        sessions = Sessions(account, console)
+    def caps(account: Account, console: Console) -> int:
+        sessions = Sessions(account, console, invocation.state_folder())
         with sessions.connect() as client:
-            capabilities = _gathered(client, sessions)
-            session = client.tls_session()
-            client.quit()
-        _describe(console, session)
-        if as_json:
-            console.json({**console.account_field, **capabilities})
-        else:
-            for name, arguments in capabilities.items():
-                console.text(" ".join([name, *(arguments or [])]))
+            capabilities = _before_login(client, account)
+            try:
+                if account.user is not None:
+                    capabilities = _with_login(client, sessions)
+            finally:  # a server that refuses the login is the one to look at
+                if console.verbosity >= 1:
+                    _describe(console, client, capabilities)
+                _print(console, capabilities, as_json=as_json)
+            leave(client, console)
         return Status.OK
 
-    return for_each_account(invocation, job)
+    return for_each_account(invocation, caps)
 
 
-def _gathered(client: POP3Client, sessions: Sessions) -> Capabilities:
-    """Return what the server says before the login, and after it where there is a user."""
-    account = sessions.account
-    before = client.capabilities()
-    if account.user is None:
-        if account.tls in ("starttls", "auto") and "STLS" in before and not client.started_tls:
-            before = client.start_tls()
-        return before
-    client.login(account.user, sessions.password)
-    inside = client.capabilities_before_login
-    return {**inside, **client.capabilities()}
+def _before_login(client: POP3Client, account: Account) -> Capabilities:
+    """Return what the server says first, inside TLS where nobody will log in."""
+    capabilities = client.capabilities()
+    if account.user is None and account.tls in ("starttls", "auto") and "STLS" in capabilities:
+        return client.start_tls()
+    return capabilities
 
 
-def _describe(console: Console, session: TLSSession | None) -> None:
-    if session is None:
-        console.notice("no TLS")
+def _with_login(client: POP3Client, sessions: Sessions) -> Capabilities:
+    sessions.log_in_on(client)
+    return {**client.capabilities_before_login, **client.capabilities()}
+
+
+def _describe(console: Console, client: POP3Client, capabilities: Capabilities) -> None:
+    from pop3fetch.cli.describing import description
+
+    for line in description(client, capabilities):
+        console.notice(line)
+
+
+def _print(console: Console, capabilities: Capabilities, *, as_json: bool) -> None:
+    if as_json:
+        console.json(capabilities)
         return
-    certificate = session.certificate
-    console.notice(f"TLS: {session.version}, {session.cipher}")
-    console.notice(f"certificate: {certificate.subject}")
-    console.notice(f"names: {' '.join(certificate.names) or 'none'}")
-    console.notice(f"issuer: {certificate.issuer}")
-    if certificate.expires is not None:
-        days = int((certificate.expires - time.time()) // DAY)
-        console.notice(
-            f"expires: {time.strftime('%Y-%m-%d', time.gmtime(certificate.expires))} (in {days} days)"
-        )
-    console.notice(f"SHA-256: {certificate.fingerprint}")
+    for name, arguments in capabilities.items():
+        line = " ".join([name, *(arguments or [])])
+        if console.shows_tables:
+            console.text(line)
+        else:
+            console.row(line)

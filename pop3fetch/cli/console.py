@@ -6,52 +6,57 @@ Data goes to standard output, everything else to standard error. Foreign text pa
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TextIO
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from pop3fetch.errors import POP3Error
 from pop3fetch.printable import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console as RichConsole
+    from collections.abc import Callable, Iterator, Mapping
+
+    from rich.console import RenderableType
+
+    from pop3fetch.errors import POP3Error
 
 Foreign = bytes | str | int | None
+Answer = TypeVar("Answer")
+
+USUAL_WIDTH = 80  # columns, where a terminal does not say
 
 
-@dataclass(frozen=True, slots=True)
 class Console:
     """Standard output and error; ``verbosity`` is -1 for --quiet, 0, 1 for -v, 2 for -vv.
 
     ``account`` stands in front of each line where several are at work.
     """
 
-    out: TextIO
-    err: TextIO
-    environment: Mapping[str, str]
-    verbosity: int = 0
-    account: str = ""
-    _turn: threading.RLock = field(default_factory=threading.RLock)
+    def __init__(self, out: TextIO, err: TextIO, environment: Mapping[str, str]) -> None:
+        self.out = out
+        self.err = err
+        self.environment = environment
+        self.verbosity = 0
+        self.account = ""
+        self._turn = threading.RLock()
+        self._drawn = threading.Event()  # set while a line stands that shall be drawn anew
+        self._host: Callable[[Callable[[], Any]], Any] = _at_once
 
     @classmethod
     def of_process(cls) -> Console:
         """Return the console of this process."""
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(AttributeError, ValueError):
-                stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-        return cls(sys.stdout, sys.stderr, os.environ)
+        _occupy_closed_descriptors()
+        return cls(_forgiving(sys.stdout, 1), _forgiving(sys.stderr, 2), os.environ)
 
-    def with_verbosity(self, verbosity: int) -> Console:
-        return replace(self, verbosity=verbosity)
+    def for_account(self, name: str, host: Callable[[Callable[[], Any]], Any]) -> Console:
+        """Return the same console with the name of an account in front of its lines.
 
-    def for_account(self, name: str) -> Console:
-        """Return the same console with the name of an account in front of its lines."""
-        return replace(self, account=name)
+        ``host`` is given all talks with the person at the terminal, to have them one by one.
+        """
+        console = Console(self.out, self.err, self.environment)
+        console.__dict__.update({**self.__dict__, "account": name, "_host": host})
+        return console
 
     @property
     def account_field(self) -> dict[str, object]:
@@ -64,9 +69,23 @@ class Console:
         return self.out.isatty()
 
     @property
+    def shows_remarks(self) -> bool:
+        """Whether somebody sits there who wants to know how it went."""
+        return self.err.isatty() and self.verbosity >= 0
+
+    @property
     def shows_progress(self) -> bool:
         """Whether standard error is a terminal on which a line can be drawn anew."""
-        return self.err.isatty() and self.verbosity >= 0 and self.environment.get("TERM") != "dumb"
+        return self.shows_remarks and not self.account and self.environment.get("TERM", "dumb") != "dumb"
+
+    def width(self, stream: TextIO) -> int:
+        """Return the columns of the terminal that ``stream`` is."""
+        wanted = self.environment.get("COLUMNS", "")
+        if wanted.isdecimal() and int(wanted):
+            return int(wanted)
+        with suppress(OSError, ValueError):
+            return os.get_terminal_size(stream.fileno()).columns or USUAL_WIDTH
+        return USUAL_WIDTH
 
     # -- data --------------------------------------------------------------------------------
 
@@ -74,39 +93,50 @@ class Console:
         """Print a line of data, tab-separated; no cell can hold a tab or a line end."""
         if self.account:
             cells = (self.account, *cells)
-        with self._turn:
-            self.out.write("\t".join(_cell(cell) for cell in cells) + "\n")
+        self._print("\t".join(_cell(cell) for cell in cells))
 
     def text(self, text: str) -> None:
-        """Print a line for people, or of words that need no tabs."""
-        with self._turn:
-            self.out.write(f"{self._label}{printable(text, None)}\n")
+        """Print a line for people."""
+        self._print(f"{self._label}{printable(text, None)}")
 
     def json(self, value: Mapping[str, object]) -> None:
         """Print one JSON object as a line; escapes in it are JSON's own."""
-        with self._turn:
-            self.out.write(json.dumps(value) + "\n")
+        import json
 
-    def rich(self, *, stderr: bool = False) -> RichConsole:
-        """Return rich's console on one of the streams; only for terminals, for it is slow to come."""
+        self._print(json.dumps({**self.account_field, **value}))
+
+    def _print(self, line: str) -> None:
+        with self._turn, _output_errors():
+            self.wipe()
+            self.out.write(line + "\n")
+
+    def render(self, stream: TextIO, *renderables: RenderableType) -> None:
+        """Print what rich lays out on one of the streams; only for terminals, for it is slow to come."""
         from rich.console import Console as RichConsole
 
-        return RichConsole(file=self.err if stderr else self.out, markup=False, emoji=False, highlight=False)
+        width = self.width(stream)
+        rich = RichConsole(file=stream, width=width, markup=False, emoji=False, highlight=False)
+        with self._turn, _output_errors():
+            self.wipe()
+            rich.print(*renderables)
 
     # -- everything else ---------------------------------------------------------------------
-
-    def text_on_err(self, text: str, foreign: bytes = b"") -> None:
-        """Print a line for people on standard error."""
-        with self._turn:
-            self.err.write(f"{self._label}{text}{printable(foreign)}\n")
 
     def error(self, text: str) -> None:
         """Print a line about what went wrong; not even --quiet hides it."""
         self._say("pop3fetch: ", text)
 
     def warn(self, text: str) -> None:
-        """Print a line that every user must see."""
-        self._say("pop3fetch: ", text)
+        """Print a line that every user should see."""
+        if self.verbosity >= 0:
+            self._say("pop3fetch: ", text)
+
+    def remark(self, text: str) -> None:
+        """Print how it went: for people at a terminal, elsewhere under -v alone."""
+        if self.shows_remarks:
+            self._say("", text)
+        else:
+            self.notice(text)
 
     def notice(self, text: str) -> None:
         """Print a line under -v."""
@@ -139,24 +169,102 @@ class Console:
 
     def _say(self, head: str, text: str) -> None:
         with self._turn, suppress(OSError, ValueError):
+            self.wipe()
             # What a sentence holds of foreign text was bounded when it was made.
             self.err.write(f"{head}{self._label}{printable(text, None)}\n")
             self.err.flush()
 
+    def draw(self, text: str) -> None:
+        """Draw a line that the next one, of whatever kind, takes away; it must fit the width."""
+        with self._turn, suppress(OSError, ValueError):
+            self.err.write(f"\r{text}\x1b[K")
+            self.err.flush()
+            self._drawn.set()
+
+    def wipe(self) -> None:
+        """Take the drawn line away."""
+        if self._drawn.is_set():
+            with self._turn, suppress(OSError, ValueError):
+                self._drawn.clear()
+                self.err.write("\r\x1b[K")
+                self.err.flush()
+
+    # -- the person at the terminal ----------------------------------------------------------
+
+    def talk(self, talk: Callable[[], Answer]) -> Answer:
+        """Return what ``talk`` returns: nobody else asks or prints while it lasts."""
+
+        def alone() -> Answer:
+            with self._turn:
+                self.wipe()
+                return talk()
+
+        answer: Answer = self._host(alone)
+        return answer
+
+    def confirm(self, question: str) -> bool:
+        """Put a question on the terminal, inside a talk; tell whether the answer is yes."""
+        answer = ""
+        try:
+            self.err.write(f"{self._label}{printable(question, None)} [y/N] ")
+            self.err.flush()
+            answer = sys.stdin.readline()
+        finally:
+            if not answer.endswith("\n"):  # Ctrl-D, Ctrl-C: the cursor still stands behind the question
+                self.err.write("\n")
+        return answer.strip().lower() in ("y", "yes")
+
     # -- the end -----------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Write out what is buffered; raises BrokenPipeError."""
-        self.out.flush()
+        """Write out what is buffered; raises BrokenPipeError and DeliveryError."""
+        with self._turn, _output_errors():
+            self.out.flush()
 
     def close(self) -> None:
         """Make sure that nothing is left to be written at the interpreter's end."""
-        try:
-            self.out.flush()
-        except (OSError, ValueError):
-            # The reader is gone: the interpreter would complain when it flushes once more.
-            with suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), self.out.fileno())
+        for stream in (self.out, self.err):
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                # The reader is gone: the interpreter would complain when it flushes once more.
+                with suppress(OSError, ValueError):
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+@contextmanager
+def _output_errors() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        from pop3fetch.errors import DeliveryError
+
+        raise DeliveryError("standard output", error.strerror or str(error)) from error
+
+
+def _occupy_closed_descriptors() -> None:
+    """Give standard streams that were closed before we began a descriptor that takes nothing.
+
+    The next socket would get it otherwise, and be taken for standard output.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDONLY)) <= 2:
+        pass
+    os.close(descriptor)
+
+
+def _forgiving(stream: TextIO | None, descriptor: int) -> TextIO:
+    """Return the stream, made to show escapes for characters that its encoding lacks."""
+    if stream is None:
+        return open(descriptor, "w", encoding="utf-8")
+    with suppress(AttributeError, ValueError):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
+    return stream
+
+
+def _at_once(talk: Callable[[], Answer]) -> Answer:
+    return talk()
 
 
 def _cell(value: Foreign) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +11,11 @@ from pathlib import Path
 import click
 
 from pop3fetch.cli.console import Console
-from pop3fetch.demo import DemoServer
-from pop3fetch.errors import Status
+from pop3fetch.status import Status
 
 STEPS = (
     ("list", "-l"),
-    ("get", "-v"),
+    ("get",),
     ("list", "--new"),
     ("rm", "--yes", "1", "3-5", "last"),
     ("list", "-l"),
@@ -31,6 +29,10 @@ def command(console: Console) -> int:
 
     Nothing leaves the machine, and nothing is kept: the maildir is a temporary one.
     """
+    import tempfile
+
+    from pop3fetch.demo import DemoServer
+
     with tempfile.TemporaryDirectory(prefix="pop3fetch-demo-") as folder, DemoServer() as server:
         variables = {
             "POP3FETCH_ACCOUNT": f"pop3://{server.user}@{server.host}:{server.port}",
@@ -47,7 +49,10 @@ def _run_steps(console: Console, maildir: Path) -> int:
     from pop3fetch.cli.main import run_command
 
     for step in STEPS:
-        arguments = [*step, "-o", f"maildir:{maildir}"] if step[0] == "get" else list(step)
+        arguments = list(step)
+        if step[0] == "get":
+            # Where nobody sits, it says nothing of itself where all goes well.
+            arguments += ["-o", f"maildir:{maildir}", *([] if console.shows_remarks else ["-v"])]
         console.text("")
         console.text("$ " + shlex.join(["pop3fetch", *arguments]))
         console.flush()

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import click
 
-from pop3fetch.account.credentials import forget
-from pop3fetch.cli.options import Invocation, server_options
-from pop3fetch.errors import Status
+from pop3fetch.cli.login import IN_TURN
+from pop3fetch.cli.options import Command, Invocation, server_options
+from pop3fetch.status import Status
+
+if TYPE_CHECKING:
+    from pop3fetch.account.config import Account
+    from pop3fetch.cli.console import Console
 
 
-@click.command("logout")
+@click.command("logout", cls=Command)
 @server_options
 def command(invocation: Invocation) -> int:
     """Forget the account's password in the system keyring."""
-    account = invocation.account()
-    known = forget(account)
-    said = "is forgotten" if known else "was not in the keyring"
-    invocation.console.notice(f"the password of {account.address} {said}")
-    return Status.OK
+    from pop3fetch.account.credentials import forget
+    from pop3fetch.cli.work import for_each_account
+
+    def logout(account: Account, console: Console) -> int:
+        said = "is forgotten" if forget(account) else "was not in the keyring"
+        console.remark(f"the password of {account.address} {said}")
+        return Status.OK
+
+    return for_each_account(replace(invocation, many=invocation.many and IN_TURN), logout)

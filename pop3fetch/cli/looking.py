@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-from pop3fetch.cli.console import Console
-from pop3fetch.cli.session import Sessions
-from pop3fetch.delivery.choice import parse
+from pop3fetch.delivery.destination import Destination
 from pop3fetch.look import Look
 from pop3fetch.messages import Listing, select
 from pop3fetch.plan import Order, compare
+from pop3fetch.pop3.client import POP3Client
 from pop3fetch.recall import known_of
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.store import ReadOnlyStore
 from pop3fetch.reporter import Reporter
+from pop3fetch.status import Status
 from pop3fetch.survey import survey
 
 
 def look_at(
-    sessions: Sessions,
-    place: RecordPlace,
-    order: Order,
-    lines: int | None,
-    reporter: Reporter,
-    console: Console,
+    client: POP3Client, place: RecordPlace, order: Order, stream: Destination, reporter: Reporter
 ) -> int:
     """Write the chosen messages to standard output; returns the exit status."""
-    from pop3fetch.cli.get import open_stream
-
-    with sessions.log_in() as client:
-        listing = survey(client, reporter)
-        indexes = _chosen(listing, place, order)[: order.limit]
-        look = Look(client, open_stream(parse("-"), console), reporter, crlf=order.crlf)
-        return look.at(listing, indexes, lines)
+    listing = survey(client, reporter)
+    indexes = _chosen(listing, place, order)[: order.limit]
+    if not order.dry_run:
+        return Look(client, stream, reporter, crlf=order.crlf).at(listing, indexes, order.lines)
+    for index in indexes:
+        reporter.would("show", listing.message(index))
+    client.quit()
+    return Status.OK
 
 
 def _chosen(listing: Listing, place: RecordPlace, order: Order) -> list[int]:

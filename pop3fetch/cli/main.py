@@ -6,7 +6,6 @@ Commands are imported when they are called: ``--help`` and completion shall not 
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
@@ -16,7 +15,7 @@ import click
 
 from pop3fetch import __version__
 from pop3fetch.cli.console import Console
-from pop3fetch.errors import POP3Error, Status
+from pop3fetch.status import Status
 
 # name: what --help says of it; the module of the same name holds the command
 COMMANDS = {
@@ -47,6 +46,7 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command = import_module(f"pop3fetch.cli.{cmd_name}").command
+        _heed_sigterm()
         assert isinstance(command, click.Command)
         return command
 
@@ -78,8 +78,6 @@ def commands() -> None:
 def run(arguments: Sequence[str], console: Console | None = None) -> int:
     """Run one command line; return its exit status."""
     console = console or Console.of_process()
-    with suppress(ValueError):  # not in the main thread: whoever runs us there has its own ways
-        signal.signal(signal.SIGTERM, _terminate)
     try:
         return run_command(arguments, console)
     finally:
@@ -97,9 +95,6 @@ def run_command(arguments: Sequence[str], console: Console) -> int:
         return Status.USAGE
     except BrokenPipeError:
         return Status.OK  # whoever read our output has seen enough
-    except POP3Error as error:
-        console.fail(error)
-        return error.exit_status
     except (KeyboardInterrupt, click.Abort):
         console.error("interrupted")
         return Status.INTERRUPTED
@@ -107,8 +102,17 @@ def run_command(arguments: Sequence[str], console: Console) -> int:
         console.error("terminated")
         return Status.TERMINATED
     except Exception as error:
-        console.bug(error)
-        return INTERNAL_ERROR
+        return _explain(error, console)
+
+
+def _explain(error: Exception, console: Console) -> int:
+    from pop3fetch.errors import POP3Error
+
+    if isinstance(error, POP3Error):
+        console.fail(error)
+        return error.exit_status
+    console.bug(error)
+    return INTERNAL_ERROR
 
 
 def _command_line(arguments: list[str], console: Console) -> int:
@@ -123,9 +127,27 @@ def _command_line(arguments: list[str], console: Console) -> int:
 
 def _one_line(wrong: click.ClickException) -> str:
     message = wrong.format_message().strip()
+    if isinstance(wrong, click.NoSuchOption):
+        message = _no_such_option(wrong)
     message = message[:1].lower() + message[1:].rstrip(".")
     context = getattr(wrong, "ctx", None)
     return f"{message} (see {context.command_path} --help)" if context else message
+
+
+def _no_such_option(wrong: click.NoSuchOption) -> str:
+    hint = ""
+    if wrong.possibilities:
+        hint = f"; did you mean {wrong.possibilities[0]}?"
+    elif wrong.ctx and wrong.ctx.parent is None:
+        hint = "; options stand behind the command"
+    return f"no such option: {wrong.option_name}{hint}"
+
+
+def _heed_sigterm() -> None:
+    import signal
+
+    with suppress(ValueError):  # not in the main thread: whoever runs us there has its own ways
+        signal.signal(signal.SIGTERM, _terminate)
 
 
 def _terminate(number: int, frame: object) -> NoReturn:

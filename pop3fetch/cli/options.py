@@ -7,6 +7,7 @@ handed to ``account.config`` apart, and a value counts only where somebody gave 
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from pop3fetch.account.keys import AUTH_METHODS, TLS_MODES
 from pop3fetch.cli.console import Console
 
 if TYPE_CHECKING:
@@ -22,19 +24,54 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-TLS_MODES = ("implicit", "auto", "starttls", "off")
-METHODS = (
-    "auto", "user", "apop", "plain", "login", "cram-md5", "scram-sha-1", "scram-sha-256",
-    "xoauth2", "oauthbearer", "external",
-)  # fmt: skip
+OWN = "Options"
+SERVER = "The account and its server"
+SECURITY = "TLS and login"
+SEVERAL = "Several accounts"
+GENERAL = "General"
 
 
-def _option(*names: str, **settings: Any) -> Callable[[Function], Function]:
-    return click.option(*names, **settings)
+class SharedOption(click.Option):
+    """An option that several commands have; --help shows it under ``section``."""
+
+    def __init__(self, *declarations: Any, section: str = OWN, **settings: Any) -> None:
+        super().__init__(*declarations, **settings)
+        self.section = section
+
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        """Name the variable where that is what is wrong."""
+        if ctx and self.name and ctx.get_parameter_source(self.name) is ParameterSource.ENVIRONMENT:
+            return str(self.envvar)
+        return super().get_error_hint(ctx)
 
 
-def _variable(name: str) -> dict[str, Any]:
-    return {"envvar": f"POP3FETCH_{name}", "show_envvar": False}
+class Command(click.Command):
+    """A command whose --help shows its own options first, and the shared ones in sections."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record and isinstance(parameter, click.Option):
+                sections.setdefault(_section_of(parameter), []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def _section_of(parameter: click.Parameter) -> str:
+    if isinstance(parameter, SharedOption):
+        return parameter.section
+    return GENERAL if parameter.is_eager else OWN  # --help is, and nothing else
+
+
+def _option(*names: str, variable: str | None = None, **settings: Any) -> Callable[[str], Any]:
+    envvar = f"POP3FETCH_{variable}" if variable else None
+    return lambda section: click.option(*names, cls=SharedOption, section=section, envvar=envvar, **settings)
+
+
+def _section(title: str, *options: Callable[[str], Any]) -> tuple[Any, ...]:
+    return tuple(option(title) for option in options)
 
 
 def _complete_account(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -48,55 +85,62 @@ def _complete_account(ctx: click.Context, parameter: click.Parameter, incomplete
     return [name for name in names if name.startswith(incomplete)]
 
 
-ACCOUNT_OPTIONS = (
-    _option("-a", "--account", metavar="NAME|URL", shell_complete=_complete_account, **_variable("ACCOUNT"),
+SERVER_OPTIONS = _section(
+    SERVER,
+    _option("-a", "--account", metavar="NAME|URL", variable="ACCOUNT", shell_complete=_complete_account,
             help="An account of the configuration file, or pop3s://user@host[:port]."),
-    _option("-H", "--host", metavar="HOST", help="The server.", **_variable("HOST")),
-    _option("-p", "--port", type=int, metavar="PORT", **_variable("PORT"),
-            help="995 with --tls implicit, else 110."),
-    _option("-u", "--user", metavar="USER", help="The user name.", **_variable("USER")),
-    _option("--tls", type=click.Choice(TLS_MODES), **_variable("TLS"),
-            help="How the connection is secured; implicit is the default, auto on port 110."),
-    _option("--auth", type=click.Choice(METHODS), **_variable("AUTH"),
-            help="Force one login method; auto is the default."),
-    _option("--allow-insecure-login", is_flag=True, **_variable("ALLOW_INSECURE_LOGIN"),
-            help="Let the password cross the network in clear text."),
-    _option("--ca-file", type=click.Path(), **_variable("CA_FILE"),
-            help="Trust these certificate authorities instead of the system's."),
-    _option("--tls-fingerprint", metavar="SHA256", **_variable("TLS_FINGERPRINT"),
-            help="Trust exactly this server certificate."),
-    _option("--client-cert", type=click.Path(), **_variable("CLIENT_CERT"),
-            help="Present this certificate."),
-    _option("--client-key", type=click.Path(), **_variable("CLIENT_KEY"),
-            help="Its key, where the certificate's file does not hold it."),
-    _option("--password-command", metavar="CMD", **_variable("PASSWORD_COMMAND"),
+    _option("-H", "--host", metavar="HOST", variable="HOST", help="The server."),
+    _option("-p", "--port", type=int, metavar="PORT", variable="PORT",
+            help="Its port: 995 with --tls implicit, else 110."),
+    _option("-u", "--user", metavar="USER", variable="USER", help="The user name."),
+    _option("--password-command", metavar="CMD", variable="PASSWORD_COMMAND",
             help="The first line that CMD prints is the password, or the access token."),
-    _option("--timeout", type=float, metavar="SECONDS", **_variable("TIMEOUT"),
+    _option("--timeout", type=float, metavar="SECONDS", variable="TIMEOUT",
             help="How long to wait for the server: 60; 0 waits for ever."),
     _option("-4", "ipv4", is_flag=True, help="Only IPv4."),
     _option("-6", "ipv6", is_flag=True, help="Only IPv6."),
-    _option("--proxy", metavar="URL", **_variable("PROXY"), help="socks5://… or http://…"),
-    _option("--no-pipelining", is_flag=True, help="One command at a time."),
-    _option("--utf8", is_flag=True, **_variable("UTF8"), help="Say UTF8 before the login (RFC 6856)."),
+    _option("--proxy", metavar="URL", variable="PROXY",
+            help="Connect through a proxy: socks5://… or http://…"),
+    _option("--no-pipelining", is_flag=True, help="Send one command at a time."),
+    _option("--utf8", is_flag=True, variable="UTF8",
+            help="Say UTF8 before the login (RFC 6856): some servers rewrite 8-bit messages otherwise."),
 )  # fmt: skip
-PLACE_OPTIONS = (
-    _option("-c", "--config", type=click.Path(), **_variable("CONFIG"),
-            help="The configuration file instead of the platform's own place."),
-    _option("--state-dir", type=click.Path(), **_variable("STATE_DIR"),
-            help="Where the records are kept, instead of the platform's own place."),
+SECURITY_OPTIONS = _section(
+    SECURITY,
+    _option("--tls", type=click.Choice(TLS_MODES), variable="TLS", metavar="MODE",
+            help="implicit, auto, starttls or off. The default is implicit, and auto where the port is 110 "
+                 "or the URL begins with pop3:."),
+    _option("--auth", type=click.Choice(AUTH_METHODS), variable="AUTH", metavar="METHOD",
+            help=f"Force one login method: {', '.join(AUTH_METHODS[1:])}."),
+    _option("--allow-insecure-login", is_flag=True, variable="ALLOW_INSECURE_LOGIN",
+            help="Let the password cross the network in clear text."),
+    _option("--ca-file", type=click.Path(), metavar="FILE", variable="CA_FILE",
+            help="Trust these certificate authorities instead of the system's."),
+    _option("--tls-fingerprint", metavar="SHA256", variable="TLS_FINGERPRINT",
+            help="Trust exactly this server certificate."),
+    _option("--client-cert", type=click.Path(), metavar="FILE", variable="CLIENT_CERT",
+            help="Present this certificate."),
+    _option("--client-key", type=click.Path(), metavar="FILE", variable="CLIENT_KEY",
+            help="Its key, where that is in a file of its own."),
 )  # fmt: skip
-MANY_OPTIONS = (
-    _option("-A", "--all-accounts", is_flag=True, help="Every account of the configuration file."),
-    _option("--jobs", type=click.IntRange(1), default=8, help="Accounts at once under -A: 8."),
-    _option("--jobs-per-host", type=click.IntRange(1), default=4, help="Accounts at once on one server: 4."),
+SEVERAL_OPTIONS = _section(
+    SEVERAL,
+    _option("-A", "--all-accounts", is_flag=True, help="Work on every account of the configuration file."),
+    _option("--jobs", type=int, metavar="N", default=8, help="On so many at once: 8."),
+    _option("--jobs-per-host", type=int, metavar="N", default=4, help="On so many at once on one server: 4."),
 )
-VERBOSITY_OPTIONS = (
+GENERAL_OPTIONS = _section(
+    GENERAL,
+    _option("-c", "--config", type=click.Path(), metavar="FILE", variable="CONFIG",
+            help="The configuration file instead of the platform's own place."),
+    _option("--state-dir", type=click.Path(), metavar="DIR", variable="STATE_DIR",
+            help="Where the records are kept, instead of the platform's own place."),
     _option("-q", "--quiet", is_flag=True, help="Say less on standard error."),
     _option("-v", "--verbose", count=True, help="Say more; -vv shows the protocol, secrets blotted out."),
-)
-JSON_OPTION = _option("--json", "as_json", is_flag=True, help="Print JSON, an object a line.")
-STDIN_OPTION = _option(
-    "--stdin", "from_stdin", is_flag=True, help="Read MESSAGES from standard input, too, one a line."
+)  # fmt: skip
+JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print JSON, an object a line.")
+STDIN_OPTION = click.option(
+    "--stdin", "from_stdin", is_flag=True, help="Read MESSAGES from standard input, one a line."
 )
 OVERRIDES = (
     "account", "host", "port", "user", "tls", "auth", "allow_insecure_login", "ca_file", "tls_fingerprint",
@@ -137,10 +181,17 @@ class Invocation:
         return self.configuration().account(self.options, self.environment)
 
     def accounts(self) -> list[Account]:
-        """Return all accounts that are meant: one, or under -A every one of the file."""
+        """Return all accounts that are meant: one, or under -A every one of the file.
+
+        Raises ConfigurationError or UsageError.
+        """
+        from pop3fetch.errors import ConfigurationError
+
         if self.many is None:
             return [self.account()]
         configuration = self.configuration()
+        if not configuration.names():
+            raise ConfigurationError(str(configuration.path), "there are no accounts, [accounts.NAME]")
         return [
             configuration.account(replace(self.options, account=name), self.environment)
             for name in configuration.names()
@@ -155,7 +206,7 @@ class Invocation:
 
 def server_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the shared options; it gets them as an :class:`Invocation`."""
-    return with_options(function, (*ACCOUNT_OPTIONS, *MANY_OPTIONS, *PLACE_OPTIONS, *VERBOSITY_OPTIONS))
+    return with_options(function, (*SERVER_OPTIONS, *SECURITY_OPTIONS, *SEVERAL_OPTIONS, *GENERAL_OPTIONS))
 
 
 def with_options(function: Callable[..., Any], options: tuple[Any, ...]) -> Callable[..., Any]:
@@ -177,16 +228,24 @@ def with_options(function: Callable[..., Any], options: tuple[Any, ...]) -> Call
 
 def _invocation(context: click.Context, given: dict[str, Any]) -> Invocation:
     console: Console = context.find_root().obj
-    verbosity = -1 if given["quiet"] else given["verbose"]
-    many = Many(given["jobs"], given["jobs_per_host"]) if given.get("all_accounts") else None
+    console.verbosity = -1 if given["quiet"] else given["verbose"]
     return Invocation(
-        console.with_verbosity(verbosity),
+        console,
         _overrides(context, given, ParameterSource.COMMANDLINE),
         _overrides(context, given, ParameterSource.ENVIRONMENT),
         _path(given["config"]),
         _path(given["state_dir"]),
-        many,
+        _many(context, given) if given.get("all_accounts") else None,
     )
+
+
+def _many(context: click.Context, given: dict[str, Any]) -> Many:
+    for name in ("account", "host", "port", "user"):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--all-accounts and --{name} exclude each other", context)
+    if min(given["jobs"], given["jobs_per_host"]) < 1:
+        raise click.UsageError("--jobs and --jobs-per-host must be at least 1", context)
+    return Many(given["jobs"], given["jobs_per_host"])
 
 
 def _overrides(context: click.Context, given: dict[str, Any], source: ParameterSource) -> Overrides:
@@ -206,4 +265,4 @@ def _overrides(context: click.Context, given: dict[str, Any], source: ParameterS
 
 
 def _path(value: str | None) -> Path | None:
-    return Path(value).expanduser() if value else None
+    return Path(os.path.expanduser(value)) if value else None

@@ -1,30 +1,84 @@
-"""What a run of `get` shows of itself: a progress line on a terminal, nothing in cron."""
+"""What a run of `get` shows of itself: a line on a terminal that is drawn anew, nothing in cron."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 from pop3fetch.cli.console import Console
+from pop3fetch.cli.wording import counted, human_size
 from pop3fetch.errors import POP3Error
 from pop3fetch.messages import Message
 
-if TYPE_CHECKING:
-    from rich.progress import Progress
-
 REDRAW = 0.1  # seconds between two looks of the progress line
+SETTLED = 1.0  # seconds after which a rate means something
+BAR = 40  # columns at most
+LEAST_BAR = 8  # columns; a shorter one shows nothing
+
+
+class ProgressLine:
+    """How far a run has come; LIST's sizes are estimates, so it never shows more than all of them."""
+
+    def __init__(
+        self, console: Console, expected: Sequence[Message], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._console = console
+        self._all_messages = len(expected)
+        self._all_octets = sum(message.size for message in expected)
+        self._messages = self._octets = 0
+        self._clock = clock
+        self._begun = self._drawn = clock()
+
+    def advance(self, octets: int = 0, messages: int = 0) -> None:
+        """Count what has come, and draw the line where it is time to."""
+        self._octets += octets
+        self._messages += messages
+        now = self._clock()
+        if now - self._drawn >= REDRAW:
+            self._drawn = now
+            self._console.draw(self.text(self._console.width(self._console.err) - 1))
+
+    def text(self, width: int) -> str:
+        """Return the line in at most ``width`` columns: what matters less is left out first."""
+        octets = min(self._octets, self._all_octets)
+        parts = [
+            f"{min(self._messages, self._all_messages)}/{self._all_messages} messages",
+            f"{human_size(octets)} of {human_size(self._all_octets)}",
+            *self._speed(octets),
+        ]
+        while len(parts) > 1 and len("  ".join(parts)) > width:
+            parts.pop()
+        room = width - len("  ".join(parts)) - len("  []")
+        if room >= LEAST_BAR:
+            parts.insert(1, _bar(octets / max(self._all_octets, 1), min(room, BAR)))
+        return "  ".join(parts)[:width]
+
+    def _speed(self, octets: int) -> list[str]:
+        elapsed = self._clock() - self._begun
+        if elapsed < SETTLED or not octets:
+            return []
+        left = round((self._all_octets - octets) * elapsed / octets)
+        return [f"{human_size(int(octets / elapsed))}/s", f"{left // 60}:{left % 60:02} left"]
+
+
+def _bar(done: float, width: int) -> str:
+    full = int(done * width)
+    return f"[{'=' * full}{' ' * (width - full)}]"
 
 
 class RunReporter:
-    """The reporter of one run; ``as_json``: an object a message on standard output."""
+    """The reporter of one run.
 
-    def __init__(self, console: Console, *, as_json: bool = False) -> None:
+    ``as_json``: an object a message on standard output; ``draws``: a progress line where there is
+    a terminal for it.
+    """
+
+    def __init__(self, console: Console, *, as_json: bool = False, draws: bool = False) -> None:
         self._console = console
         self._as_json = as_json
-        self._bar: Progress | None = None
-        self._expected = self._octets = self._messages = 0
-        self._drawn = 0.0
+        # Under -v each message has a line of its own.
+        self._draws = draws and console.shows_progress and console.verbosity == 0
+        self._line: ProgressLine | None = None
 
     def notice(self, text: str) -> None:
         self._console.notice(text)
@@ -33,78 +87,42 @@ class RunReporter:
         self._console.warn(text)
 
     def planned(self, messages: Sequence[Message]) -> None:
-        self._expected = sum(message.size for message in messages)
-        if messages and self._console.shows_progress and not self._console.account:
-            self._bar = _progress(self._console, len(messages), self._expected)
+        if self._draws:
+            self._line = ProgressLine(self._console, messages)
 
     def progress(self, octets: int) -> None:
-        self._octets += octets
-        if self._bar and time.monotonic() - self._drawn > REDRAW:
-            self._draw()
+        if self._line:
+            self._line.advance(octets=octets)
 
     def delivered(self, message: Message, octets: int, path: str | None) -> None:
-        self._messages += 1
+        if self._line:
+            self._line.advance(messages=1)
         if self._as_json:
-            self._console.json({**self._console.account_field, **_delivered(message, path)})
+            self._console.json({**fields_of(message), "path": path})
         if self._console.verbosity >= 1:
             where = f" to {path}" if path else ""
             self._console.notice(f"message {message.number}: {octets} octets{where}")
 
     def skipped(self, message: Message, error: POP3Error) -> None:
-        self._console.warn(f"message {message.number} stays on the server: {error}")
+        self._console.error(f"message {message.number} stays on the server: {error}")
 
     def would(self, what: str, message: Message) -> None:
-        uid = message.uid.decode("utf-8", "backslashreplace")
         if self._as_json:
-            fields = {"would": what, "number": message.number, "uid": uid, "size": message.size}
-            self._console.json({**self._console.account_field, **fields})
+            self._console.json({"would": what, **fields_of(message)})
         else:
             self._console.row(what, message.number, message.size, message.uid)
 
     def deleted(self, messages: int) -> None:
         if messages:
-            self._console.notice(f"{messages} messages deleted from the server")
+            self._console.notice(f"{counted(messages)} deleted from the server")
 
     def end(self) -> None:
         """Take the progress line away."""
-        if self._bar:
-            self._draw()
-            self._bar.stop()
-            self._bar = None
-
-    def _draw(self) -> None:
-        self._drawn = time.monotonic()
-        if self._bar:
-            # Sizes in LIST are estimates: never show more than all.
-            done = min(self._octets, self._expected)
-            self._bar.update(self._bar.task_ids[0], completed=done, messages=self._messages)
+        self._line = None
+        self._console.wipe()
 
 
-def _delivered(message: Message, path: str | None) -> dict[str, object]:
+def fields_of(message: Message) -> dict[str, object]:
+    """Return what every JSON object of a message has."""
     uid = message.uid.decode("utf-8", "backslashreplace")
-    return {"number": message.number, "uid": uid, "size": message.size, "path": path}
-
-
-def _progress(console: Console, messages: int, octets: int) -> Progress:
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    bar = Progress(
-        TextColumn("{task.fields[messages]}/{task.fields[all]} messages", markup=False),
-        BarColumn(bar_width=None),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=console.rich(stderr=True),
-        transient=True,
-        expand=True,
-    )
-    bar.add_task("", total=octets, messages=0, all=messages)
-    bar.start()
-    return bar
+    return {"number": message.number, "uid": uid, "size": message.size}

@@ -4,26 +4,38 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pop3fetch.account.config import Account
 from pop3fetch.account.credentials import VARIABLE, Password, Sources, without_password
 from pop3fetch.cli.console import Console
-from pop3fetch.pop3.authentication import Wish
-from pop3fetch.pop3.client import POP3Client
-from pop3fetch.pop3.dial import Endpoint
-from pop3fetch.pop3.opening import Server
-from pop3fetch.pop3.tls import TLSOptions
+from pop3fetch.errors import POP3Error
+from pop3fetch.pop3.dial import Dialling, Endpoint
+from pop3fetch.record.login_delay import LoginDelay
+from pop3fetch.record.place import RecordPlace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from ssl import SSLContext
+
+    from pop3fetch.pop3.client import POP3Client
+    from pop3fetch.pop3.opening import Server
+    from pop3fetch.pop3.tls import TLSOptions
+    from pop3fetch.pop3.tunnel import Tunnel
 
 
-def server_of(account: Account, console: Console, *, pipelining: bool = True) -> Server:
+def server_of(
+    account: Account, console: Console, context: SSLContext | None = None, *, pipelining: bool = True
+) -> Server:
     """Return where the account's server is, and how to talk to it."""
+    from pop3fetch.pop3.authentication import Wish
+    from pop3fetch.pop3.opening import Server
+
     return Server(
-        endpoint=Endpoint(account.host, account.port, account.family),
+        endpoint=endpoint_of(account),
         wish=Wish(
             mode=account.tls,
             method=None if account.auth == "auto" else account.auth,
@@ -31,35 +43,103 @@ def server_of(account: Account, console: Console, *, pipelining: bool = True) ->
             utf8=account.utf8,
         ),
         timeout=account.timeout or None,
-        tls=TLSOptions(account.ca_file, account.tls_fingerprint, account.client_cert, account.client_key),
+        tls=_tls_options(account),
+        context=context,
         pipelining=account.pipelining and pipelining,
         trace=console.trace if console.verbosity >= 2 else None,
         notice=console.notice,
     )
 
 
-class Sessions:
-    """Sessions of one account; its password is looked for once, and not before a login needs it."""
+def _tls_context(account: Account) -> SSLContext | None:
+    """Return the TLS context that will be needed for certain."""
+    if account.tls not in ("implicit", "starttls"):
+        return None
+    from pop3fetch.pop3.tls import context_for
 
-    def __init__(self, account: Account, console: Console, *, keyring: bool = True) -> None:
+    return context_for(account.host, _tls_options(account))
+
+
+def _tls_options(account: Account) -> TLSOptions:
+    from pop3fetch.pop3.tls import TLSOptions
+
+    return TLSOptions(account.ca_file, account.tls_fingerprint, account.client_cert, account.client_key)
+
+
+def endpoint_of(account: Account) -> Endpoint:
+    """Return where the account's server is, and the way there."""
+    return Endpoint(account.host, account.port, account.family, account.proxy, _tunnel_of(account))
+
+
+def _tunnel_of(account: Account) -> Tunnel | None:
+    if account.tunnel_command is None:
+        return None
+    from pop3fetch.pop3.tunnel import Tunnel
+
+    return Tunnel(account.tunnel_command, without_password(os.environ))
+
+
+class Sessions:
+    """Sessions of one account; its password is looked for once, and not before a login needs it.
+
+    The state folder tells whether the server's LOGIN-DELAY is over.
+    """
+
+    def __init__(
+        self, account: Account, console: Console, state_folder: Path, *, keyring: bool = True
+    ) -> None:
         self.account = account
         self._console = console
+        self._delay = LoginDelay(RecordPlace(state_folder, account.address), account.address)
+        self._delay_is_over = account.user is None  # without a login there is none to wait for
         self.password = Password(account, sources(console, keyring=keyring))
 
     def connect(self, pipelining: bool = True) -> POP3Client:
-        """Return a client that has read the greeting."""
-        return POP3Client(server_of(self.account, self._console, pipelining=pipelining))
+        """Return a client that has read the greeting; raises LoginTooSoon instead of connecting.
+
+        A further connection of the same run is not held up: then it is for the server to refuse.
+        """
+        if not self._delay_is_over:
+            self._delay.check(time.time())
+            self._delay_is_over = True
+        # Before anything is connected: what is wrong with a file shows at home.
+        context = _tls_context(self.account)
+        # The line comes about while the modules that speak on it load: that takes as long as a round trip.
+        dialling = Dialling(endpoint_of(self.account), self.account.timeout or None)
+        from pop3fetch.pop3.client import POP3Client
+
+        server = server_of(self.account, self._console, context, pipelining=pipelining)
+        return POP3Client(server, dialling)
 
     def log_in(self, pipelining: bool = True) -> POP3Client:
         """Return a client that is logged in."""
-        user = self.account.login_name()
+        self.account.login_name()  # missing, it shall be missed before anything is connected
         client = self.connect(pipelining)
         try:
-            client.login(user, self.password)
+            self.log_in_on(client)
         except BaseException:
             client.close()
             raise
         return client
+
+    def log_in_on(self, client: POP3Client) -> None:
+        """Log in, and remember the pause that the server wants until the next time."""
+        client.login(self.account.login_name(), self.password)
+        self._delay.remember(time.time(), client.capabilities_before_login)
+
+
+def leave(client: POP3Client, console: Console) -> None:
+    """End a session that has deleted nothing: whatever the server thinks of it is no failure.
+
+    QUIT may make it drop what was only looked at (RFC 2449 section 6.7).
+    """
+    if "0" in (client.capabilities().get("EXPIRE") or []):
+        client.close()
+        return
+    try:
+        client.quit()
+    except POP3Error as error:
+        console.notice(str(error))
 
 
 def sources(console: Console, *, keyring: bool = True) -> Sources:
@@ -75,13 +155,21 @@ def sources(console: Console, *, keyring: bool = True) -> Sources:
 
 
 def _asker(console: Console) -> Callable[[str], str] | None:
-    """Return what asks on the terminal, or None where there is none: cron must not wait."""
-    if not (sys.stdin and sys.stdin.isatty() and console.err.isatty()):
+    """Return what asks on the terminal, or None where nobody sits: cron must not wait."""
+    if not (console.err.isatty() and _has_terminal()):
         return None
 
     def ask(question: str) -> str:
         from getpass import getpass
 
-        return getpass(question)
+        return console.talk(lambda: getpass(question))
 
     return ask
+
+
+def _has_terminal() -> bool:
+    """Whether there is a terminal to ask on, also where standard input brings something else."""
+    with suppress(OSError):
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+        return True
+    return sys.stdin is not None and sys.stdin.isatty()

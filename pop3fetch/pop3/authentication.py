@@ -151,8 +151,7 @@ class Authentication:
             self._say_utf8(attempt.method, secret)
             return self._exchange(attempt, secret).text
         except ServerErrorResponse as refusal:
-            text = self._line.conversation.trace.blot(refusal.text)
-            raise LoginRefused(attempt.method, text, refusal.code, self._user) from refusal
+            raise LoginRefused(attempt.method, refusal.text, refusal.code, self._user) from refusal
 
     def _exchange(self, attempt: Attempt, secret: str) -> StatusLine:
         if attempt.method == APOP:
@@ -215,7 +214,7 @@ class Exchange:
         if not status.ok:
             said = self._mechanism.refused()
             text = status.text + (b" (" + said.encode() + b")" if said else b"")
-            raise ServerErrorResponse("AUTH", text, status.code)
+            raise self._conversation.refusal("AUTH", StatusLine(False, text))
         self._finish()
         return status
 

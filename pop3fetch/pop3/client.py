@@ -4,8 +4,9 @@
 ...     client.login("alice", getpass)
 ...     for index, size in enumerate(client.list_size()): ...
 
-A reply -ERR raises ServerErrorResponse and leaves the session usable. Every other error ends
-it: the connection is closed, and later calls raise SessionEnded with the reason.
+A reply -ERR raises ServerErrorResponse and leaves the session usable, and so does what was
+refused before anything was sent (CommandNotAllowed, InvalidArgument, AuthenticationError). Every
+other error ends it: the connection is closed, and later calls raise SessionEnded with the reason.
 """
 
 from __future__ import annotations
@@ -15,9 +16,16 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from pop3fetch.errors import ConnectionLost, ServerErrorResponse, TLSNotSupportedError
+from pop3fetch.errors import (
+    ConnectionLost,
+    MalformedListing,
+    ServerErrorResponse,
+    TLSNotSupportedError,
+    UsageError,
+)
 from pop3fetch.pop3.authentication import Authentication, Wish
-from pop3fetch.pop3.dial import Endpoint
+from pop3fetch.pop3.dial import Dialling, Endpoint
+from pop3fetch.pop3.login import MODES
 from pop3fetch.pop3.machine import AUTHORIZATION, UPDATE, SessionState
 from pop3fetch.pop3.opening import Server, open_conversation, secure, tls_context
 from pop3fetch.pop3.pipeline import ONE_AT_A_TIME, WIDE, Pipeline, Request
@@ -68,7 +76,7 @@ class Retrieval:
 class POP3Client:
     """A session with a POP3 server; made by :meth:`connect`."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, dialling: Dialling | None = None) -> None:
         """Connect and read the greeting."""
         self._server = server
         self._capabilities: Capabilities | None = None
@@ -79,7 +87,7 @@ class POP3Client:
         # The indexes that RETR gave: a server may delete those at QUIT (RFC 1939 section 8).
         self.retrieved: set[int] = set()
         self.allow_insecure_login = server.wish.allow_insecure
-        self.conversation = open_conversation(server)
+        self.conversation = open_conversation(server, dialling)
 
     @classmethod
     def connect(
@@ -97,8 +105,10 @@ class POP3Client:
 
         ``tls`` is ``implicit``, ``auto``, ``starttls`` or ``off``; ``timeout`` in seconds, 0 waits
         for ever. Raises UnknownHost, ConnectionFailed, TimedOut, TLSError, CertificateError,
-        GreetingRefused, NotPOP3Server.
+        GreetingRefused, NotPOP3Server; UsageError where ``tls`` is none of these.
         """
+        if tls not in MODES:  # what is not known would be taken for "off"
+            raise UsageError(f"tls is one of {', '.join(MODES)}, not {tls!r}")
         endpoint = Endpoint(host, port or (TLS_PORT if tls == "implicit" else PORT))
         wish = Wish(tls, allow_insecure=allow_insecure_login)
         return cls(Server(endpoint, wish, timeout or None, TLSOptions(ca_file), ssl_context))
@@ -297,7 +307,11 @@ class POP3Client:
         """Return (messages, octets); ``then_quit`` saves a round trip where the server pipelines."""
         drop: list[StatusLine] = []
         self._batch({"STAT": drop.append}, then_quit=then_quit)
-        return parse_drop_listing(drop[0].text)
+        try:
+            return parse_drop_listing(drop[0].text)
+        except MalformedListing as error:
+            self.conversation.close(str(error))
+            raise
 
     def overview(self, *, then_quit: bool = False) -> Overview:
         """Return sizes and unique-ids, asking for the capabilities on the way, in one write if possible."""
@@ -328,7 +342,7 @@ class POP3Client:
         refused: dict[str, ServerErrorResponse] = {}
         for name, status in self._replies([*names, "QUIT"] if then_quit and pipelined else names):
             if not status.ok:
-                refused[name] = ServerErrorResponse(name, status.text, status.code)
+                refused[name] = self.conversation.refusal(name, status)
             elif name != "QUIT":
                 takers[name](status)
         for name in refused.keys() - {"CAPA", "UIDL", "QUIT"}:
@@ -405,7 +419,8 @@ class POP3Client:
     def _retrievals(self, asked: list[int], requests: Iterable[Request]) -> Iterator[Retrieval]:
         for index, status in zip(asked, self._pipeline(requests), strict=True):
             blocks = self.conversation.blocks() if status.ok else iter(())
-            yield Retrieval(index, None if status.ok else _refusal(f"message {index + 1}", status), blocks)
+            refusal = None if status.ok else self.conversation.refusal(f"message {index + 1}", status)
+            yield Retrieval(index, refusal, blocks)
             for _ in blocks:
                 pass
 
@@ -422,7 +437,7 @@ class POP3Client:
         if then_quit:
             requests.append(Request("QUIT"))
         for position, status in enumerate(self._pipeline(requests)):
-            refusal = None if status.ok else _refusal(requests[position].name, status)
+            refusal = None if status.ok else self.conversation.refusal(requests[position].name, status)
             if position < len(asked):
                 yield asked[position], refusal
             elif refusal:
@@ -463,7 +478,3 @@ class POP3Client:
         for block in self.conversation.blocks():
             reader.feed(block)
         return reader
-
-
-def _refusal(command: str, status: StatusLine) -> ServerErrorResponse:
-    return ServerErrorResponse(command, status.text, status.code)

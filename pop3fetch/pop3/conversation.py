@@ -67,8 +67,12 @@ class Conversation:
         event = self.next_event()
         assert isinstance(event, Reply)
         if not event.status.ok:
-            raise ServerErrorResponse(event.command, event.status.text, event.status.code)
+            raise self.refusal(event.command, event.status)
         return event.status
+
+    def refusal(self, command: str, status: StatusLine) -> ServerErrorResponse:
+        """Return the error for -ERR, without the secrets that a server repeats."""
+        return ServerErrorResponse(command, self.trace.blot(status.text), status.code)
 
     def blocks(self) -> Iterator[bytes]:
         """Yield the blocks of the multi-line reply whose status line was read.
@@ -166,14 +170,18 @@ class Conversation:
         """Take what the server said without being asked: one answer too many shifts all others."""
         self.require_open()
         try:
+            self.session.next_event()  # which sees what came behind the last reply
             self.session.receive(self.transport.read_pending())
-            self.session.next_event()  # which also sees what came behind the last reply
+            self.session.next_event()
         except ProtocolViolation as error:
+            error.octets = self.trace.blot(error.octets)
             self._fail(_farewell(self.transport.host, error) or error)
         except POP3Error as error:
             self._fail(error)
 
     def _fail(self, error: POP3Error) -> NoReturn:
+        if isinstance(error, ProtocolViolation):
+            error.octets = self.trace.blot(error.octets)
         if isinstance(error, ConnectionLost | TimedOut) and not error.during:
             error.during = self._activity()
         if isinstance(error, TimedOut):

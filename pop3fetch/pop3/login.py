@@ -17,6 +17,7 @@ from pop3fetch.errors import InsecureAuthenticationDisallowed, MechanismNotOffer
 from pop3fetch.pop3.replies import Capabilities
 from pop3fetch.pop3.sasl import CLEAR_TEXT, strongest
 
+MODES = ("implicit", "auto", "starttls", "off")
 APOP = "APOP"
 USER = "USER"
 

@@ -35,6 +35,7 @@ from enum import Enum
 from pop3fetch.errors import (
     CommandNotAllowed,
     GreetingRefused,
+    InvalidArgument,
     PipeliningBroken,
     POP3Error,
     ProtocolViolation,
@@ -178,7 +179,7 @@ class Session:
         self._position = 0
         self._greeted = False
         self._content: ContentReader | None = None
-        self._over: str | None = None
+        self._over: POP3Error | str | None = None
 
     # -- what is known ----------------------------------------------------------------------
 
@@ -206,7 +207,8 @@ class Session:
     @property
     def over(self) -> str | None:
         """Why the session is over, or None."""
-        return self._over
+        # An error is asked for its words now: secrets may have been taken out of them since.
+        return None if self._over is None else str(self._over)
 
     # -- what we say ------------------------------------------------------------------------
 
@@ -214,14 +216,17 @@ class Session:
         """Return the octets of a command, whose reply joins the awaited ones.
 
         ``name`` in any case; ``multiline`` frames the reply to a command that :data:`COMMANDS`
-        does not know. Raises CommandNotAllowed, InvalidArgument, and SessionEnded after the end.
+        does not know, and is what the caller takes of one that it knows. Raises CommandNotAllowed, InvalidArgument, and SessionEnded after the end.
         """
-        if self._over:
-            raise SessionEnded(self._over)
+        if self.over:
+            raise SessionEnded(self.over)
         name = name.upper()  # keywords are case-insensitive: ``pass`` has a secret, too
         line = command_line(name, *arguments)
         key = f"{name} n" if arguments and f"{name} n" in COMMANDS else name
         command = COMMANDS.get(key) or Command(multiline=bool(multiline))
+        if multiline is not None and multiline is not command.multiline:
+            lines = "more than one line" if command.multiline else "one line"
+            raise InvalidArgument(name, f"its reply has {lines}")
         self._refuse_out_of_turn(name, command)
         self._awaited.append(Awaited(name, command, pipelined=bool(self._awaited)))
         return line
@@ -239,8 +244,8 @@ class Session:
 
         Raises as :meth:`send` does.
         """
-        if self._over:
-            raise SessionEnded(self._over)
+        if self.over:
+            raise SessionEnded(self.over)
         if not self._awaited or self._awaited[0].name != "AUTH":
             raise CommandNotAllowed("a SASL response", self.response.value)
         return response_line(response)
@@ -268,12 +273,12 @@ class Session:
 
         Raises ProtocolViolation (or a kind of it), which ends the session.
         """
-        if self._over:
-            raise SessionEnded(self._over)
+        if self.over:
+            raise SessionEnded(self.over)
         try:
             return self._next_event()
         except POP3Error as error:
-            self._over = str(error)
+            self._over = error
             raise
 
     def _next_event(self) -> Event | None:

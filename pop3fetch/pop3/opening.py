@@ -6,19 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pop3fetch.errors import CertificateError, ConfigurationError, POP3Error
+from pop3fetch.errors import CertificateError, POP3Error
 from pop3fetch.pop3.authentication import Wish
 from pop3fetch.pop3.conversation import Conversation
-from pop3fetch.pop3.dial import Endpoint
-from pop3fetch.pop3.names import certificate_name
-from pop3fetch.pop3.tls import TLSOptions, client_context, unverified_context
+from pop3fetch.pop3.dial import Dialling, Endpoint
+from pop3fetch.pop3.tls import TLSOptions, context_for, unverified_context
 from pop3fetch.pop3.trace import Trace
 from pop3fetch.pop3.transport import Transport
 
 if TYPE_CHECKING:
     import ssl
 
-LOOK_TIMEOUT = 10.0  # seconds for a second look at a refused certificate
+LOOK_TIMEOUT = 10.0  # seconds at most for a second look at a refused certificate
 
 
 def _nowhere(text: str) -> None:
@@ -42,15 +41,20 @@ class Server:
     notice: Callable[[str], None] = _nowhere
 
 
-def open_conversation(server: Server) -> Conversation:
-    """Connect, and read the greeting.
+def open_conversation(server: Server, dialling: Dialling | None = None) -> Conversation:
+    """Connect, and read the greeting; ``dialling`` is a connection that is being made already.
 
     Raises UnknownHost, ConnectionFailed, TimedOut, TLSError, GreetingRefused, NotPOP3Server,
     ConfigurationError.
     """
-    # Before anything is connected: what is wrong with a file shows at home.
-    context = tls_context(server) if server.wish.mode == "implicit" else None
-    transport = Transport.connect(server.endpoint, server.timeout)
+    try:
+        # Before anything is connected: what is wrong with a file shows at home.
+        context = tls_context(server) if server.wish.mode == "implicit" else None
+    except POP3Error:
+        if dialling:
+            dialling.hang_up()
+        raise
+    transport = Transport.connect(server.endpoint, server.timeout, dialling)
     conversation = Conversation(transport, Trace(server.trace))
     try:
         if context:
@@ -67,14 +71,7 @@ def tls_context(server: Server) -> ssl.SSLContext:
 
     Raises ConfigurationError where a file cannot be used, or nothing could be verified.
     """
-    context = server.context or client_context(server.tls)
-    if context.check_hostname and certificate_name(server.endpoint.host) is None:
-        raise ConfigurationError(
-            server.endpoint.host,
-            "a UNIX socket has no host name that a certificate could be checked for: "
-            "give its fingerprint with --tls-fingerprint, or use --tls off",
-        )
-    return context
+    return context_for(server.endpoint.host, server.tls, server.context)
 
 
 def secure(conversation: Conversation, server: Server, context: ssl.SSLContext) -> None:
@@ -97,7 +94,7 @@ def _described(error: CertificateError, server: Server) -> CertificateError:
     """
     transport = None
     try:
-        transport = Transport.connect(server.endpoint, LOOK_TIMEOUT)
+        transport = Transport.connect(server.endpoint, min(server.timeout or LOOK_TIMEOUT, LOOK_TIMEOUT))
         if server.wish.mode != "implicit":
             plain = Conversation(transport, Trace())
             plain.greeting()

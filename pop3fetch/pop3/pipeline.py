@@ -2,7 +2,7 @@
 
 RFC 2449 section 6.6 leaves it to the client that neither side blocks the other. Dovecot stops
 reading commands while more than 4096 octets of its output wait, so a client that writes without
-reading can hang. Here the commands outstanding never pass what any socket buffer holds (128 of
+reading can hang. Here the commands outstanding never pass what any socket buffer holds (512 of
 some 12 octets), so that a write never waits for the server; and the replies outstanding are
 bounded in octets, so that what an abandoned session wastes is bounded, too. The window is
 refilled before each read: as continuously as replies arrive, and many commands to a write.
@@ -37,7 +37,7 @@ class Window:
 
 
 REFILL = 16  # commands at least in one write: each costs a system call and a TLS record
-WIDE = Window(commands=128, octets=8 * 1024 * 1024)
+WIDE = Window(commands=512, octets=8 * 1024 * 1024)
 ONE_AT_A_TIME = Window(commands=1, octets=1)
 
 

@@ -22,8 +22,12 @@ class PlainStream:
     def __init__(self, connected: socket.socket) -> None:
         self.socket = connected
 
-    def read_into(self, view: memoryview) -> int:
-        """Return how many octets were read into ``view``, 0 at the end of the stream."""
+    def read_into(self, view: memoryview, bound: Callable[[], None]) -> int:
+        """Return how many octets were read into ``view``, 0 at the end of the stream.
+
+        ``bound`` is called before each wait, and sets the socket's time-out.
+        """
+        bound()
         return self.socket.recv_into(view)
 
     def write(self, octets: bytes) -> None:
@@ -64,12 +68,14 @@ class TLSStream:
             return False
         return True
 
-    def read_into(self, view: memoryview) -> int:
+    def read_into(self, view: memoryview, bound: Callable[[], None]) -> int:
         """Return how many octets were read into ``view``, 0 at the end of the stream.
 
-        Takes all records that have arrived while they fit. ``view`` holds a record at least.
+        Takes all records that have arrived while they fit. ``view`` holds a record at least;
+        ``bound`` is as for :meth:`shake_hands`: a record may come an octet at a time.
         """
         while not (size := self._decrypt(view)):
+            bound()
             if not self._fill():
                 return self._decrypt(view)
         return size

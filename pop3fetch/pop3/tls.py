@@ -10,10 +10,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pop3fetch.errors import CertificateError, ConfigurationError, TLSError
+from pop3fetch.pop3.names import certificate_name
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +62,39 @@ def client_context(options: TLSOptions) -> ssl.SSLContext:
 
     Raises ConfigurationError where a file cannot be used.
     """
-    try:
-        if options.fingerprint:
-            context = unverified_context()
-        else:
+    if options.fingerprint:
+        context = unverified_context()
+    else:
+        with _usable(options.ca_file or "the certificates"):
             context = ssl.create_default_context(cafile=options.ca_file)
-            context.hostname_checks_common_name = False  # RFC 6125 section 6.4.4
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if options.client_cert:
+        context.hostname_checks_common_name = False  # RFC 6125 section 6.4.4
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if options.client_cert:
+        with _usable(" with ".join(filter(None, (options.client_cert, options.client_key)))):
             context.load_cert_chain(options.client_cert, options.client_key)
-    except (OSError, ssl.SSLError) as error:
-        file = options.ca_file if not options.client_cert else options.client_cert
-        raise ConfigurationError(file or "the certificates", error.strerror or str(error)) from error
+    return context
+
+
+@contextmanager
+def _usable(files: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:  # an SSLError is one, too
+        raise ConfigurationError(files, error.strerror or str(error)) from error
+
+
+def context_for(host: str, options: TLSOptions, given: ssl.SSLContext | None = None) -> ssl.SSLContext:
+    """Return the context for a handshake with ``host``, or the ``given`` one where it can serve.
+
+    Raises ConfigurationError where a file cannot be used, or nothing could be verified.
+    """
+    context = given or client_context(options)
+    if context.check_hostname and certificate_name(host) is None:
+        raise ConfigurationError(
+            host,
+            "a UNIX socket has no host name that a certificate could be checked for: "
+            "give its fingerprint with --tls-fingerprint, or use --tls off",
+        )
     return context
 
 
@@ -98,10 +125,34 @@ def peer_der(tls: ssl.SSLObject) -> bytes:
 
 
 def describe(tls: ssl.SSLObject) -> Certificate:
-    """Return the server's certificate for people to read, verified or not."""
+    """Return the server's certificate for people to read, verified or not.
+
+    Read from its octets, as the ssl module decodes none that it did not verify.
+    """
+    from cryptography import x509  # slow to import
+
     der = peer_der(tls)
-    decoded = tls.getpeercert()
-    return _from_mapping(decoded, der) if decoded else _from_der(der)
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        return Certificate(
+            certificate.subject.rfc4514_string() or "nobody",
+            _names(certificate),
+            certificate.issuer.rfc4514_string() or "nobody",
+            certificate.not_valid_after_utc.timestamp(),
+            fingerprint_of(der),
+        )
+    except ValueError:  # not decodable: a fingerprint is all there is to say
+        return Certificate("an unreadable certificate", (), "nobody", None, fingerprint_of(der))
+
+
+def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+    from cryptography import x509
+
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(str(name.value) for name in extension.value)
 
 
 def session_of(tls: ssl.SSLObject) -> TLSSession:
@@ -114,8 +165,9 @@ def handshake_error(host: str, error: ssl.SSLError) -> TLSError:
     """Return our error for a failed handshake, with a hint where the cause is a common one."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return CertificateError(host, error.verify_message.rstrip("."))
-    reason = (error.reason or str(error)).replace("_", " ").lower()
-    if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"):
+    name = getattr(error, "reason", None) or str(error)
+    reason = name.replace("_", " ").lower()
+    if name in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"):
         reason += ": this port seems not to speak TLS; try --tls starttls (port 110)"
     if isinstance(error, ssl.SSLEOFError):
         reason = "the server hung up in the handshake"
@@ -142,44 +194,6 @@ def _end_point_hash(der: bytes) -> str:
     algorithm = x509.load_der_x509_certificate(der).signature_hash_algorithm
     name = algorithm.name if algorithm else "sha256"
     return "sha256" if name in ("md5", "sha1") else name
-
-
-def _from_mapping(decoded: Mapping[str, object], der: bytes) -> Certificate:
-    names = tuple(value for kind, value in _pairs(decoded.get("subjectAltName")))
-    expires = decoded.get("notAfter")
-    return Certificate(
-        _distinguished(decoded.get("subject")),
-        names,
-        _distinguished(decoded.get("issuer")),
-        ssl.cert_time_to_seconds(expires) if isinstance(expires, str) else None,
-        fingerprint_of(der),
-    )
-
-
-def _from_der(der: bytes) -> Certificate:
-    from cryptography import x509  # slow to import: only where the ssl module decodes nothing
-
-    try:
-        certificate = x509.load_der_x509_certificate(der)
-        try:
-            extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-            names = tuple(str(name.value) for name in extension.value)
-        except x509.ExtensionNotFound:
-            names = ()
-        subject, issuer = certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
-        expires = certificate.not_valid_after_utc.timestamp()
-    except ValueError:  # not decodable: a fingerprint is all there is to say
-        return Certificate("an unreadable certificate", (), "nobody", None, fingerprint_of(der))
-    return Certificate(subject, names, issuer, expires, fingerprint_of(der))
-
-
-def _pairs(value: object) -> tuple[tuple[str, str], ...]:
-    return value if isinstance(value, tuple) else ()
-
-
-def _distinguished(value: object) -> str:
-    parts = value if isinstance(value, tuple) else ()
-    return ",".join(f"{key}={text}" for part in parts for key, text in part) or "nobody"
 
 
 def _day(seconds: float) -> str:

@@ -1,7 +1,8 @@
 """The trace of ``-vv``: what was said on the line, secrets blotted out.
 
 The table of commands says which argument is secret. What the server says is searched for the
-secret as well: servers repeat what they were sent, in clear text or in base64.
+secret as well: servers repeat what they were sent, in clear text, in hexadecimal or in base64,
+where a password stands behind the user's name and so begins anywhere in a group of three octets.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from pop3fetch.pop3.machine import Challenge, Command, Content, End, Event, Gree
 from pop3fetch.pop3.wire import StatusLine
 
 BLOT = b"(secret)"
+BASE64_WORD = re.compile(rb"[A-Za-z0-9+/]+=*")
+SHORTEST = 4  # characters of base64; fewer are in every other word
 
 
 class Trace:
@@ -22,6 +25,7 @@ class Trace:
     def __init__(self, sink: Callable[[str, bytes], None] | None = None) -> None:
         self._sink = sink
         self._secrets: list[bytes] = []
+        self._traits: set[bytes] = set()  # of base64 in which a secret is
         self._content = 0
 
     @property
@@ -33,8 +37,12 @@ class Trace:
         for secret in secrets:
             octets = secret if isinstance(secret, bytes) else secret.encode("utf-8", "surrogateescape")
             if octets:
-                self._secrets += [octets, base64.b64encode(octets), octets.hex().encode()]
+                digits = octets.hex().encode()
+                # With the blots themselves: what is blotted out already stays as it is.
+                self._secrets += [octets, base64.b64encode(octets), digits, digits.upper(), BLOT]
+                self._traits |= {_inside_base64(octets, ahead) for ahead in range(3)}
         self._secrets.sort(key=len, reverse=True)
+        self._traits = {trait for trait in self._traits if len(trait) >= SHORTEST}
 
     def sent(self, line: bytes, command: Command | None) -> None:
         words = line.rstrip(b"\r\n").split(b" ")
@@ -67,8 +75,12 @@ class Trace:
         """Return ``octets`` without the secrets that were made known."""
         if not self._secrets:
             return octets
-        # In one pass: else the blot of one secret would be searched for the next, which may be "secret".
-        return re.sub(b"|".join(map(re.escape, self._secrets)), BLOT, octets)
+        # Only between the blots: a secret may be the very word "secret".
+        between = re.split(b"|".join(map(re.escape, self._secrets)), octets)
+        return BLOT.join(BASE64_WORD.sub(self._blot_word, part) for part in between)
+
+    def _blot_word(self, word: re.Match[bytes]) -> bytes:
+        return BLOT if any(trait in word[0] for trait in self._traits) else word[0]
 
     def _show(self, mark: str, octets: bytes) -> None:
         if self._sink is not None:
@@ -77,3 +89,9 @@ class Trace:
 
 def _spelled(status: StatusLine) -> bytes:
     return ((b"+OK " if status.ok else b"-ERR ") + status.text).rstrip(b" ")
+
+
+def _inside_base64(octets: bytes, ahead: int) -> bytes:
+    """Return the characters that ``octets`` alone decide, with so many octets ``ahead`` in their group."""
+    encoded = base64.b64encode(bytes(ahead) + octets)
+    return encoded[(ahead * 8 + 5) // 6 : (ahead + len(octets)) * 8 // 6]

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from pop3fetch.errors import CertificateError, ConnectionLost, POP3Error, TimedOut
-from pop3fetch.pop3.dial import Endpoint, dial
+from pop3fetch.pop3.dial import Dialling, Endpoint, dial
 from pop3fetch.pop3.names import certificate_name
 from pop3fetch.pop3.streams import PlainStream, TLSStream
 from pop3fetch.pop3.tls import (
@@ -52,9 +52,15 @@ class Transport:
         _open.add(self)
 
     @classmethod
-    def connect(cls, endpoint: Endpoint, timeout: float | None) -> Transport:
-        """Connect; raises UnknownHost, ConnectionFailed or TimedOut."""
-        return cls(dial(endpoint, timeout), endpoint, timeout)
+    def connect(
+        cls, endpoint: Endpoint, timeout: float | None, dialling: Dialling | None = None
+    ) -> Transport:
+        """Connect, or take the connection that is being made already.
+
+        Raises UnknownHost, ConnectionFailed or TimedOut.
+        """
+        connected = dialling.connected() if dialling else dial(endpoint, timeout)
+        return cls(connected, endpoint, timeout)
 
     @property
     def tls(self) -> ssl.SSLObject | None:
@@ -67,8 +73,7 @@ class Transport:
         ``deadline`` is a time of :func:`time.monotonic`. Raises TimedOut, ConnectionLost, TLSError.
         """
         try:
-            self._wait_at_most(None if deadline is None else deadline - time.monotonic())
-            size = self._stream.read_into(self._view)
+            size = self._stream.read_into(self._view, self._until(deadline))
         except OSError as error:
             raise self._translated(error) from error
         return bytes(self._view[:size])
@@ -76,15 +81,14 @@ class Transport:
     def read_pending(self) -> bytes:
         """Return what has arrived already, b"" where nothing has; raises ConnectionLost or TLSError."""
         try:
-            self._set_patience(0)
-            octets = bytes(self._view[: self._stream.read_into(self._view)])
+            size = self._stream.read_into(self._view, lambda: self._set_patience(0))
         except BlockingIOError:
             return b""
         except OSError as error:
             raise self._translated(error) from error
-        if not octets:
+        if not size:
             raise ConnectionLost(self.host, "")
-        return octets
+        return bytes(self._view[:size])
 
     def write(self, octets: bytes) -> None:
         """Write all octets; raises TimedOut, ConnectionLost or TLSError."""
@@ -101,7 +105,7 @@ class Transport:
         """
         try:
             stream = TLSStream(self._socket, context, self.server_name)
-            stream.shake_hands(self._until(self.timeout))
+            stream.shake_hands(self._until(self._deadline()))
         except (OSError, ValueError) as error:
             raise self._translated(error, "in the TLS handshake") from error
         # Only now: whoever asks for the TLS layer shall not find one that failed.
@@ -109,9 +113,11 @@ class Transport:
         if fingerprint:
             check_fingerprint(stream.tls, fingerprint, self.host)
 
-    def _until(self, timeout: float | None) -> Callable[[], None]:
+    def _deadline(self) -> float | None:
+        return None if self.timeout is None else time.monotonic() + self.timeout
+
+    def _until(self, deadline: float | None) -> Callable[[], None]:
         """Return what bounds the next wait, so that all waits together end in time."""
-        deadline = None if timeout is None else time.monotonic() + timeout
         return lambda: self._wait_at_most(None if deadline is None else deadline - time.monotonic())
 
     @property

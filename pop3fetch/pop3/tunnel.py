@@ -5,9 +5,14 @@ from __future__ import annotations
 import socket
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pop3fetch.errors import ConnectionFailed
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 PATIENCE = 2.0  # seconds for a tunnel to end by itself once its line is closed
 
@@ -25,17 +30,33 @@ class TunnelSocket(socket.socket):
 
     process: subprocess.Popen[bytes] | None = None
 
-    def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> int:
+    def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
         """Read; a command that has failed is an error, and no end of the stream like another."""
-        size = super().recv_into(buffer, nbytes, flags)
-        if not size and (status := self._failure()):
-            raise ConnectionResetError(0, f"the tunnel command ended with status {status}")
+        try:
+            size = super().recv_into(buffer, nbytes, flags)
+        except ConnectionError:
+            self._explain()
+            raise
+        if not size:
+            self._explain()
         return size
 
-    def _failure(self) -> int | None:
+    def sendall(self, data: ReadableBuffer, flags: int = 0) -> None:
+        """Write all; a command that has failed is the better explanation of what breaks."""
+        try:
+            super().sendall(data, flags)
+        except ConnectionError:
+            self._explain()
+            raise
+
+    def _explain(self) -> None:
+        """Raise an error where the command has failed."""
+        status = None
         with suppress(subprocess.TimeoutExpired):
-            return self.process.wait(PATIENCE) if self.process else None
-        return None
+            status = self.process.wait(PATIENCE) if self.process else None
+        if status:
+            how = f"ended with status {status}" if status > 0 else f"was ended by signal {-status}"
+            raise ConnectionResetError(0, f"the tunnel command {how}")
 
     def close(self) -> None:
         super().close()

@@ -28,11 +28,12 @@ class LoginDelay:
         """Raise LoginTooSoon inside the delay after the last login."""
         try:
             last, delay = map(int, self._file.read_text("ascii").split())
-        except (OSError, ValueError):  # none, or torn by a crash: the server will tell
+        except (OSError, ValueError):  # none, or torn: then it is for the server to refuse
             return
-        wait = last + min(delay, LONGEST) - now
-        if 0 < wait <= LONGEST:
-            raise LoginTooSoon(self._account, int(wait) + 1)
+        delay = min(delay, LONGEST)
+        wait = last + delay - int(now)
+        if 0 < wait <= delay:  # else it is over, or the clock was set back
+            raise LoginTooSoon(self._account, wait)
 
     def remember(self, now: float, capabilities: Capabilities) -> None:
         """Keep the time of a login to a server that announces a delay."""

@@ -303,6 +303,20 @@ def _create(path: Path) -> None:
     """Make an empty record aside, and put it into place when it is whole and safe."""
     aside = path.with_suffix(".aside")
     aside.unlink(missing_ok=True)
+    try:
+        _write_empty(aside)
+        for ending in _COMPANIONS:
+            # Of a record that somebody removed: SQLite would put what is in them into the new one.
+            Path(f"{path}{ending}").unlink(missing_ok=True)
+        os.rename(aside, path)
+    except BaseException:
+        with suppress(OSError):
+            aside.unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def _write_empty(aside: Path) -> None:
     os.close(os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE_FILE))
     database = sqlite3.connect(aside, isolation_level=None)
     try:
@@ -317,11 +331,6 @@ def _create(path: Path) -> None:
         os.fsync(file)
     finally:
         os.close(file)
-    for ending in _COMPANIONS:
-        # Of a record that somebody removed: SQLite would put what is in them into the new one.
-        Path(f"{path}{ending}").unlink(missing_ok=True)
-    os.rename(aside, path)
-    sync_folder(path.parent)
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -1,0 +1,144 @@
+"""Work on many accounts side by side (-A).
+
+Threads take accounts from a queue: the next whose server has room for one session more. What
+must be asked at the terminal is asked in the main thread, which Ctrl-C reaches. An interrupt
+cuts the lines of all sessions, ends the programs they wait for, and awaits their orderly ends.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any
+
+from pop3fetch.account.config import Account
+from pop3fetch.cli.console import Console
+from pop3fetch.cli.options import Many
+from pop3fetch.cli.work import Job
+from pop3fetch.errors import POP3Error
+from pop3fetch.status import Status
+
+Talk = Callable[[], Any]
+
+CUT_AGAIN = 0.1  # seconds; a session may have been about to connect when the lines were cut
+
+
+class Errand:
+    """A talk that a thread wants to have, and its answer."""
+
+    def __init__(self, talk: Talk) -> None:
+        self.answer: Future[Any] = Future()
+        self._talk = talk
+
+    def run(self) -> None:
+        """Have the talk; raises what is the main thread's own matter, such as Ctrl-C."""
+        try:
+            self.answer.set_result(self._talk())
+        except Exception as error:
+            self.answer.set_exception(error)
+        except BaseException:
+            self.answer.cancel()
+            raise
+
+
+class ManyAccounts:
+    """The accounts that wait, and the threads that take from them."""
+
+    def __init__(self, console: Console, many: Many, job: Job) -> None:
+        self._console = console
+        self._many = many
+        self._job = job
+        self._waiting: list[Account] = []
+        self._busy: Counter[str] = Counter()  # sessions by server
+        self._changed = threading.Condition()
+        self._stopping = threading.Event()
+        self._statuses: list[int] = []
+        self._failures: list[BaseException] = []
+        self._errands: SimpleQueue[Errand | None] = SimpleQueue()  # None: a thread has ended
+
+    def run(self, accounts: Sequence[Account]) -> int:
+        """Work on all; returns the worst status, raises what no account alone is to blame for."""
+        self._waiting = list(accounts)
+        count = min(self._many.jobs, len(accounts))
+        threads = [threading.Thread(target=self._work, daemon=True) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in threads:
+                self._run_errands()
+            return max(self._statuses, default=Status.OK)
+        except BaseException:
+            self._stop(threads)
+            raise
+
+    # -- the main thread ---------------------------------------------------------------------
+
+    def _run_errands(self) -> None:
+        """Talk with the person at the terminal for the threads, until one of them ends."""
+        while errand := self._errands.get():
+            errand.run()
+        if self._failures:
+            raise self._failures[0]
+
+    def _stop(self, threads: Sequence[threading.Thread]) -> None:
+        from pop3fetch.delivery.destination import interrupt_all
+        from pop3fetch.pop3.transport import abort_all
+
+        self._stopping.set()
+        with self._changed:
+            self._waiting.clear()
+            self._changed.notify_all()
+        for thread in threads:
+            while thread.is_alive():
+                abort_all()
+                interrupt_all()
+                self._refuse_errands()
+                thread.join(CUT_AGAIN)
+
+    def _refuse_errands(self) -> None:
+        while not self._errands.empty():
+            if errand := self._errands.get():
+                errand.answer.cancel()
+
+    # -- the other threads -------------------------------------------------------------------
+
+    def _work(self) -> None:
+        try:
+            while account := self._next():
+                self._statuses.append(self._work_on(account))
+                with self._changed:
+                    self._busy[account.host] -= 1
+                    self._changed.notify_all()
+        except BaseException as error:  # raised again in the main thread
+            self._failures.append(error)
+        finally:
+            self._errands.put(None)
+
+    def _next(self) -> Account | None:
+        """Take the first account whose server has room; waits where none has, None at the end."""
+        with self._changed:
+            while self._waiting:
+                for account in self._waiting:
+                    if self._busy[account.host] < self._many.jobs_per_host:
+                        self._waiting.remove(account)
+                        self._busy[account.host] += 1
+                        return account
+                self._changed.wait()
+            return None
+
+    def _work_on(self, account: Account) -> int:
+        console = self._console.for_account(account.name, self._in_main_thread)
+        try:
+            return self._job(account, console)
+        except POP3Error as error:
+            if not self._stopping.is_set():  # else it is we who have cut the line
+                console.fail(error)
+            return error.exit_status
+
+    def _in_main_thread(self, talk: Talk) -> Any:
+        errand = Errand(talk)
+        self._errands.put(errand)
+        return errand.answer.result()

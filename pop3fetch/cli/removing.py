@@ -1,0 +1,119 @@
+"""What `pop3fetch rm` does for one account."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pop3fetch.account.config import Account
+from pop3fetch.cli.console import Console
+from pop3fetch.cli.progress import RunReporter, fields_of
+from pop3fetch.cli.session import Sessions, leave
+from pop3fetch.cli.wording import counted
+from pop3fetch.errors import POP3Error
+from pop3fetch.headers import summarize
+from pop3fetch.messages import Message, Selector, select
+from pop3fetch.pop3.client import POP3Client
+from pop3fetch.record.journal import key_of
+from pop3fetch.record.place import RecordPlace
+from pop3fetch.record.store import Store
+from pop3fetch.status import Status
+from pop3fetch.survey import headers_of, survey
+
+SHOWN = 20  # messages that are shown before the question; nobody reads more
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What shall be deleted; without ``selectors`` everything. ``asks``: not before somebody agrees."""
+
+    selectors: tuple[Selector, ...]
+    asks: bool
+    dry_run: bool
+    as_json: bool
+
+
+class Removal:
+    """`rm`, account by account; ``state_folder`` has the records, from which the deleted are taken."""
+
+    def __init__(self, state_folder: Path, wish: Wish) -> None:
+        self._state_folder = state_folder
+        self._wish = wish
+
+    def run(self, account: Account, console: Console) -> int:
+        """Delete messages of an account; returns the exit status."""
+        reporter = RunReporter(console, as_json=self._wish.as_json)
+        with Sessions(account, console, self._state_folder).log_in() as client:
+            chosen = self._chosen(client, reporter)
+            if self._wish.dry_run:
+                for message in chosen:
+                    reporter.would("delete", message)
+            elif not chosen:
+                console.remark("no messages")
+            elif not self._wish.asks or _agreed(client, chosen, console):
+                return self._delete(client, chosen, account, console)
+            else:
+                console.remark("nothing was deleted")
+            leave(client, console)
+        return Status.OK
+
+    def _chosen(self, client: POP3Client, reporter: RunReporter) -> list[Message]:
+        listing = survey(client, reporter)
+        if not self._wish.selectors:
+            return list(listing)
+        return [listing.message(index) for index in select(listing, self._wish.selectors)]
+
+    def _delete(
+        self, client: POP3Client, messages: Sequence[Message], account: Account, console: Console
+    ) -> int:
+        """Delete, and end the session; nothing counts as deleted before QUIT was answered +OK."""
+        by_index = {message.index: message for message in messages}
+        status: int = Status.OK
+        deleted: list[Message] = []
+        for index, refusal in client.delete_many(by_index, then_quit=True):
+            if refusal:
+                console.error(f"message {index + 1} stays on the server: {refusal}")
+                status = status or refusal.exit_status
+            else:
+                deleted.append(by_index[index])
+        self._forget(deleted, account)
+        if self._wish.as_json:
+            for message in deleted:
+                console.json(fields_of(message))
+        console.remark(f"{counted(len(deleted))} deleted from the server")
+        return status
+
+    def _forget(self, messages: Sequence[Message], account: Account) -> None:
+        """Take deleted messages out of the record, for their UIDs may be given again.
+
+        A record that another run holds, or that is not there, is left alone: the next complete
+        listing shows the same.
+        """
+        place = RecordPlace(self._state_folder, account.address)
+        if not place.database.exists():
+            return
+        with suppress(POP3Error):
+            store = Store(place)
+            try:
+                store.forget(key_of(message) for message in messages)
+            finally:
+                store.close()
+
+
+def _agreed(client: POP3Client, messages: Sequence[Message], console: Console) -> bool:
+    """Show what would go, and ask once."""
+    from pop3fetch.cli.table import show
+
+    shown = messages[:SHOWN]
+    headers = dict(headers_of(client, [message.index for message in shown]))
+    rows = [(message, False, summarize(headers.get(message.index) or b"")) for message in shown]
+
+    def talk() -> bool:
+        show(console, console.err, rows)
+        if len(messages) > len(shown):
+            console.remark(f"… and {len(messages) - len(shown)} more")
+        return console.confirm(f"Delete {counted(len(messages))} from the server?")
+
+    return console.talk(talk)
