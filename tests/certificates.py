@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import ssl
+from dataclasses import dataclass
 from datetime import datetime
 
 import trustme
@@ -10,11 +12,27 @@ import trustme
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A server's context, and the SHA-256 fingerprint of its certificate: 64 lower-case digits."""
+
+    context: ssl.SSLContext
+    fingerprint: str
+
+
+def identity(
+    authority: trustme.CA, *names: str, not_before: datetime | None = None, not_after: datetime | None = None
+) -> Identity:
+    """Return a server's identity by ``authority``, for ``names`` (default: all of loopback)."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    leaf = authority.issue_cert(*(names or LOOPBACK), not_before=not_before, not_after=not_after)
+    leaf.configure_cert(context)
+    der = ssl.PEM_cert_to_DER_cert(leaf.cert_chain_pems[0].bytes().decode())
+    return Identity(context, hashlib.sha256(der).hexdigest())
+
+
 def server_context(
     authority: trustme.CA, *names: str, not_before: datetime | None = None, not_after: datetime | None = None
 ) -> ssl.SSLContext:
     """Return a context whose certificate, by ``authority``, is for ``names`` (default: all of loopback)."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    leaf = authority.issue_cert(*(names or LOOPBACK), not_before=not_before, not_after=not_after)
-    leaf.configure_cert(context)
-    return context
+    return identity(authority, *names, not_before=not_before, not_after=not_after).context

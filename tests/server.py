@@ -49,6 +49,8 @@ class Talk:
         self._unread = bytearray()
         self._allowance: int | None = None
         connection.settimeout(PATIENCE)
+        # Small replies shall not wait for each other: every session would pause for 40 ms.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def say(self, octets: bytes) -> None:
         """Send ``octets``, as they are."""
@@ -80,6 +82,14 @@ class Talk:
             self.commands.append(line)
             self.pipelined = self.pipelined or bool(self._unread)
         return line
+
+    def take(self, size: int) -> bytes:
+        """Return the client's next ``size`` octets, or what is left before the end of the stream."""
+        while len(self._unread) < size and (octets := self._receive()):
+            self._unread += octets
+        taken = bytes(self._unread[:size])
+        del self._unread[:size]
+        return taken
 
     def expect(self, line: bytes) -> None:
         """Fail unless the client's next line is ``line``."""
@@ -208,6 +218,11 @@ class ScriptedServer:
         """Begin to accept connections."""
         self._accepting.start()
         return self
+
+    def wait(self) -> None:
+        """Wait until the scripts of all connections so far have come to their ends."""
+        for player in self._players:
+            player.join(PATIENCE)
 
     def stop(self) -> None:
         """End all connections, and raise what went wrong in the scripts."""

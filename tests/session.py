@@ -57,3 +57,36 @@ def greet(talk: Talk, mode: str, *capabilities: bytes) -> None:
         play(talk, (b"STLS\r\n", b"+OK begin\r\n"))
         talk.start_tls()
     play(talk, (b"CAPA\r\n", capa(*capabilities)))
+
+
+def after_login(script: Script, mode: str = "off", *capabilities: bytes) -> Script:
+    """Return a script that lets alice in, and goes on with ``script``."""
+
+    def whole(talk: Talk) -> None:
+        greet(talk, mode, *capabilities)
+        play(talk, (b"USER alice\r\n", b"+OK\r\n"), (b"PASS secret\r\n", b"+OK\r\n"))
+        script(talk)
+
+    return whole
+
+
+# What a client has to do for it
+
+
+def log_in(
+    server: ScriptedServer, mode: str = "off", ca_file: Path | None = None, **options: Any
+) -> POP3Client:
+    """Return a client that has passed :func:`after_login`."""
+    client = connect(server, Wish(mode, allow_insecure=True), ca_file, **options)
+    try:
+        client.login("alice", "secret")
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def sent_after_login(server: ScriptedServer) -> bytes:
+    """Return what came behind PASS, when all has ended."""
+    (sent,) = everything_sent(server)
+    return sent.partition(b"PASS secret\r\n")[2]

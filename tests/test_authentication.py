@@ -897,3 +897,18 @@ def test_the_client_may_change_its_mind_about_clear_text(server: StartServer) ->
             client.login("alice", SECRET)
         client.allow_insecure_login = True
         client.login("alice", SECRET)
+
+
+def test_no_secret_is_told_though_the_server_breaks_the_protocol_with_it(server: StartServer) -> None:
+    def script(talk: Talk) -> None:
+        greet(talk, "off")
+        user_and_pass(talk)
+        talk.say(b"not " + SECRET.encode() + b"\r\n")
+
+    with connect(server(script), Wish("off", allow_insecure=True)) as client:
+        with pytest.raises(ProtocolViolation, match="secret") as raised:
+            client.login("alice", SECRET)
+        with pytest.raises(SessionEnded) as ended:
+            client.stat()
+    for error in (raised, ended):
+        assert SECRET not in str(error.value)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pop3fetch.errors import MessageNotFound, Status, UsageError
+from pop3fetch.errors import MessageNotFound, UsageError
 from pop3fetch.messages import Last, Listing, Message, Numbers, Selector, Uid, parse, select, stand_in_uid
+from pop3fetch.status import Status
 
 FIVE = Listing([100, 200, 300, 400, 500], [b"a", b"b", b"c", b"d", b"e"])
 GAPS = Listing([100, None, 300, None, 500, None], [b"a", None, b"c", b"only here", b"e", None])

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pop3fetch.account.password_command import LARGEST, first_line
-from pop3fetch.errors import NoPassword, Status
+from pop3fetch.errors import NoPassword
+from pop3fetch.status import Status
 
 LIMIT = 30.0  # seconds; only a bug comes near it
 SOON = 0.2  # seconds that a command which never ends is given

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pop3fetch.pop3.machine import COMMANDS, Challenge, Content, End, Greeting, Reply
-from pop3fetch.pop3.trace import Trace
+from pop3fetch.pop3.trace import BLOT, Trace
 from pop3fetch.pop3.wire import StatusLine
 
 SECRET = "secret pass-wörd"
@@ -95,6 +97,15 @@ def test_of_two_secrets_the_longer_is_blotted_out_first() -> None:
     assert told == [("<", b"-ERR (secret)")]
 
 
+@pytest.mark.parametrize("secret", ["secret", "(", "(secret)", "cret)"])
+def test_a_blot_is_not_blotted_out_again(secret: str) -> None:
+    trace = Trace(told := Shown())
+    trace.keep_secret(secret)
+    trace.sent(b"PASS " + secret.encode() + b"\r\n", COMMANDS["PASS"])
+    trace.secret_sent()
+    assert told == [(">", b"PASS (secret)"), (">", b"(secret)")]
+
+
 def test_an_empty_secret_blots_nothing_out() -> None:
     trace = Trace(told := Shown())
     trace.keep_secret("", b"")
@@ -114,3 +125,48 @@ def test_a_trace_that_nobody_listens_to_still_blots_out_of_errors() -> None:
     trace.keep_secret(SECRET)
     trace.event(refused(b"no"))
     assert trace.blot(b"not " + OCTETS) == b"not (secret)"
+
+
+@pytest.mark.parametrize("ahead", [b"", b"\0", b"\0alice\0", b"user=alice\x01auth=Bearer "])
+@pytest.mark.parametrize("behind", [b"", b"\x01", b"\x01\x01", b" and more"])
+def test_a_secret_somewhere_inside_base64_is_blotted_out(ahead: bytes, behind: bytes) -> None:
+    trace = Trace()
+    trace.keep_secret(SECRET)
+    word = base64.b64encode(ahead + OCTETS + behind)
+    assert trace.blot(b"not " + word + b", please") == b"not (secret), please"
+
+
+def test_a_secret_inside_base64_that_was_cut_off_is_blotted_out() -> None:
+    trace = Trace()
+    trace.keep_secret(SECRET)
+    word = base64.b64encode(b"\0alice\0" + OCTETS + b"and so on")[:-5]
+    assert trace.blot(word) == b"(secret)"
+
+
+def test_hexadecimal_digits_may_be_upper_case() -> None:
+    trace = Trace()
+    trace.keep_secret(SECRET)
+    assert trace.blot(OCTETS.hex().upper().encode()) == b"(secret)"
+
+
+def test_a_short_secret_does_not_hide_what_merely_looks_like_it_in_base64() -> None:
+    trace = Trace()
+    trace.keep_secret("ab")  # YWI=
+    assert trace.blot(b"YWxpY2U= ab") == b"YWxpY2U= (secret)"
+
+
+def test_the_blot_itself_is_not_searched() -> None:
+    trace = Trace()
+    trace.keep_secret("secret", "(secret)")
+    assert trace.blot(b"a secret (secret)") == b"a (secret) (secret)"
+
+
+@given(st.binary(min_size=4, max_size=12), st.binary(max_size=9), st.binary(max_size=9))
+def test_no_secret_of_four_octets_can_be_read_out_of_base64(
+    secret: bytes, ahead: bytes, behind: bytes
+) -> None:
+    trace = Trace()
+    trace.keep_secret(secret)
+    left = trace.blot(base64.b64encode(ahead + secret + behind)).split(BLOT)
+    assert len(left) > 1
+    assert not any(base64.b64encode(secret).rstrip(b"=")[:-1] in part for part in left)

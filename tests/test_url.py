@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from pop3fetch.account import url
 from pop3fetch.account.url import AccountURL
-from pop3fetch.errors import Status, UsageError
+from pop3fetch.errors import UsageError
+from pop3fetch.status import Status
 
 PARSED = [
     ("pop3s://alice@mail.example.org", AccountURL(True, "mail.example.org", None, "alice")),

@@ -1,0 +1,1 @@
+"""The command line: what a person sees, and what a script may rely on."""

@@ -1,0 +1,39 @@
+"""The command line in this process and on a terminal, and mail for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.here import Here
+from tests.cli.post import GREETING, LETTERS, Post, StartPost
+from tests.cli.terminal import Terminal
+from tests.command import Run
+from tests.mailbox import Mailbox
+from tests.server import StartServer
+
+
+@pytest.fixture
+def post(server: StartServer) -> StartPost:
+    """Serve mail."""
+
+    def start(messages: Sequence[bytes] = LETTERS, *, tls: str | None = None, **options: Any) -> Post:
+        mailbox = Mailbox(messages, **{"greeting": GREETING, **options})
+        return Post(mailbox, server(mailbox, tls=tls))
+
+    return start
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
+    """Run commands in this process: no start to wait for."""
+    return Here(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def terminal(run: Run) -> Terminal:
+    """Run the real command on a terminal."""
+    return Terminal(run)

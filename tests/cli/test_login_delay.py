@@ -1,0 +1,119 @@
+"""A server's LOGIN-DELAY, from one run to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.here import Here
+from tests.cli.post import GREETING, StartPost
+from tests.command import Ended
+from tests.mailbox import CAPABILITIES, Mailbox
+from tests.server import StartServer, Talk
+
+COMMANDS = [["stat"], ["list"], ["get"], ["get", "-o", "-", "1"], ["rm", "1"], ["caps"], ["login"]]
+DELAY = (*CAPABILITIES, b"LOGIN-DELAY 600")
+
+
+def error(ended: Ended) -> str:
+    (line,) = ended.err.decode().splitlines()
+    return line.removeprefix("pop3fetch: ")
+
+
+@pytest.fixture
+def remembered(home: Path) -> Callable[[], list[Path]]:
+    """Return what finds the files in which a delay is kept."""
+    return lambda: sorted((home / ".local/state/pop3fetch").glob("*.login*"))
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+def test_no_command_connects_inside_the_delay(here: Here, post: StartPost, arguments: list[str]) -> None:
+    started = post(capabilities=DELAY)
+    assert here("stat", env=started.environment).status == 0
+    ended = here(*arguments, env=started.environment)
+    assert ended.status == 75
+    host = f"127.0.0.1:{started.server.port}"
+    assert error(ended).startswith(f"alice@{host} allows the next login in ")
+    assert error(ended).endswith(" s (LOGIN-DELAY)")
+    assert len(started.server.talks) == 1
+    assert ended.out == b""
+
+
+@pytest.mark.parametrize("arguments", COMMANDS[:-1], ids=" ".join)
+def test_each_command_that_logs_in_remembers_the_delay(
+    here: Here, post: StartPost, arguments: list[str]
+) -> None:
+    started = post(capabilities=DELAY)
+    assert here(*arguments, env=started.environment).status == 0
+    assert here("stat", env=started.environment).status == 75
+    assert len(started.server.talks) == 1
+
+
+def test_a_delay_that_is_over_holds_nobody_up(
+    here: Here, post: StartPost, remembered: Callable[[], list[Path]]
+) -> None:
+    started = post(capabilities=DELAY)
+    assert here("stat", env=started.environment).status == 0
+    (file,) = remembered()
+    moment, seconds = map(int, file.read_bytes().split())
+    file.write_text(f"{moment - 600} {seconds}\n")
+    assert here("stat", env=started.environment).status == 0
+
+
+@pytest.mark.parametrize(
+    ("reply", "status"), [(b"-ERR wrong\r\n", 77), (b"-ERR [LOGIN-DELAY] not so often\r\n", 75)]
+)
+def test_a_login_that_is_refused_begins_no_delay(
+    here: Here, post: StartPost, remembered: Callable[[], list[Path]], reply: bytes, status: int
+) -> None:
+    started = post(capabilities=DELAY, greeting=b"+OK\r\n", replies={b"PASS secret\r\n": reply})
+    arguments = ["--auth", "user", "--allow-insecure-login"]
+    assert here("stat", *arguments, env=started.environment).status == status
+    assert remembered() == []
+
+
+def test_without_a_delay_nothing_is_remembered(
+    here: Here, post: StartPost, remembered: Callable[[], list[Path]]
+) -> None:
+    started = post()
+    assert here("stat", env=started.environment).status == 0
+    assert remembered() == []
+
+
+def test_the_delay_is_the_accounts_and_not_the_servers(here: Here, server: StartServer) -> None:
+    alice, bob = (Mailbox([], user=user, capabilities=DELAY) for user in ("alice", "bob"))
+    running = server([alice, bob])
+    for user in ("alice", "bob"):
+        arguments = ["-a", running.url(user), "--tls", "off", "--allow-insecure-login"]
+        assert here("stat", *arguments, env={"POP3FETCH_PASSWORD": "secret"}).status == 0
+
+
+def test_the_delay_is_kept_in_the_state_folder_that_is_given(
+    here: Here, post: StartPost, tmp_path: Path
+) -> None:
+    started = post(capabilities=DELAY)
+    for status in (0, 75):
+        assert here("stat", "--state-dir", tmp_path / "state", env=started.environment).status == status
+    assert here("stat", env=started.environment).status == 0
+
+
+def test_without_a_login_there_is_nothing_to_wait_for(here: Here, post: StartPost) -> None:
+    started = post(capabilities=DELAY)
+    assert here("stat", env=started.environment).status == 0
+    host, port = "127.0.0.1", str(started.server.port)
+    assert here("caps", "-H", host, "-p", port, "--tls", "off").status == 0
+
+
+def test_a_second_connection_of_the_same_run_is_not_held_up(here: Here, server: StartServer) -> None:
+    def cut_after_login(talk: Talk) -> None:
+        if any(line.startswith(b"APOP") for line in talk.commands):
+            talk.cut()
+
+    breaking, whole = (Mailbox([b"Subject: x\r\n\r\n"], capabilities=DELAY, greeting=GREETING) for _ in "12")
+    breaking.after[b"CAPA\r\n"] = cut_after_login
+    running = server([breaking, whole])
+    ended = here("get", env={"POP3FETCH_ACCOUNT": running.url(), "POP3FETCH_PASSWORD": "secret"})
+    assert (ended.status, ended.err) == (0, b"")
+    assert running.commands[-1] == b"QUIT\r\n"

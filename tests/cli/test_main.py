@@ -1,0 +1,235 @@
+"""The command as a whole: help, mistakes, bugs, early ends, and how quickly it starts."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import click
+import pytest
+
+import pop3fetch
+from pop3fetch.cli.console import Console
+from pop3fetch.cli.main import COMMANDS, INTERNAL_ERROR, run
+from pop3fetch.status import Status
+from tests.cli.here import Here
+from tests.cli.post import StartPost
+from tests.command import Run
+
+HEAVY = {
+    "asyncio", "cryptography", "email", "hashlib", "keyring", "platformdirs", "rich", "socket", "sqlite3",
+    "ssl", "subprocess", "tempfile", "tomllib",
+}  # fmt: skip
+
+
+# -- help ------------------------------------------------------------------------------------
+
+
+def test_the_version_is_told(here: Here) -> None:
+    for option in ("-V", "--version"):
+        assert here(option).out.decode() == f"pop3fetch {pop3fetch.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["-h"], ["--help"]])
+def test_help_names_every_command(here: Here, arguments: list[str]) -> None:
+    ended = here(*arguments)
+    assert (ended.status, ended.err) == (0, b"")
+    named = [line.split()[0] for line in ended.out.decode().partition("Commands:\n")[2].splitlines()]
+    assert named == list(COMMANDS)
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_fits_the_terminal(here: Here, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    ended = here(*command.split(), "--help")
+    assert ended.status == 0
+    text = ended.out.decode()
+    assert text.startswith(f"Usage: pop3fetch {command}")
+    assert max(map(len, text.splitlines())) <= 80
+    assert "[x>=" not in text, "bounds are for the manual"
+
+
+# -- mistakes --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("lst", "no such command: lst; did you mean 'list'? (see pop3fetch --help)"),
+        ("fetch", "no such command: fetch (see pop3fetch --help)"),
+        ("list --acount x", "no such option: --acount; did you mean --account? (see pop3fetch list --help)"),
+        ("rm --dryrun", "no such option: --dryrun; did you mean --dry-run? (see pop3fetch rm --help)"),
+        ("list --zzz", "no such option: --zzz (see pop3fetch list --help)"),
+        ("-a work list", "no such option: -a; options stand behind the command (see pop3fetch --help)"),
+        ("stat 3", "got unexpected extra argument (3) (see pop3fetch stat --help)"),
+        ("list --tls on",
+         "invalid value for '--tls': 'on' is not one of 'implicit', 'auto', 'starttls', 'off'"
+         " (see pop3fetch list --help)"),
+        ("list -p x",
+         "invalid value for '-p' / '--port': 'x' is not a valid integer (see pop3fetch list --help)"),
+        ("list -H h -p 70000", "--port must be between 1 and 65535, not 70000"),
+        ("list -a", "option '-a' requires an argument"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_that_helps(here: Here, arguments: str, said: str) -> None:
+    ended = here(*arguments.split())
+    assert (ended.status, ended.out) == (Status.USAGE, b"")
+    assert ended.err.decode() == f"pop3fetch: {said}\n"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("POP3FETCH_PORT", "x", "invalid value for POP3FETCH_PORT: 'x' is not a valid integer"),
+        ("POP3FETCH_TLS", "on", "invalid value for POP3FETCH_TLS: 'on' is not one of"),
+        ("POP3FETCH_UTF8", "maybe", "invalid value for POP3FETCH_UTF8: 'maybe' is not a valid boolean"),
+        ("POP3FETCH_HOST", "a b", "POP3FETCH_HOST must be a host name or an address"),
+        ("POP3FETCH_TIMEOUT", "-1", "POP3FETCH_TIMEOUT must be between 0"),
+    ],
+)
+def test_a_wrong_variable_is_named(here: Here, variable: str, value: str, said: str) -> None:
+    ended = here("list", "-u", "alice", env={"POP3FETCH_HOST": "localhost", variable: value})
+    assert ended.status == Status.USAGE
+    assert ended.err.decode().startswith(f"pop3fetch: {said}")
+    assert ended.err.count(b"\n") == 1
+
+
+def test_without_any_account_the_ways_to_give_one_are_named(here: Here) -> None:
+    ended = here("list")
+    assert ended.status == Status.CONFIGURATION
+    for way in (b"--host", b"--account pop3s://USER@HOST", b"config.toml", b"pop3fetch demo"):
+        assert way in ended.err
+    assert ended.err.count(b"\n") == 1
+
+
+def test_foreign_words_in_a_mistake_are_harmless(here: Here) -> None:
+    ended = here("list", "-a", "x\x1b]0;owned\x07\u202e\n\t")
+    assert ended.status == Status.CONFIGURATION
+    assert ended.err.decode().removesuffix("\n").isprintable()
+    assert here("\x1b[31m\n").err.decode().removesuffix("\n").isprintable()
+
+
+# -- bugs ------------------------------------------------------------------------------------
+
+
+class Broken(io.StringIO):
+    """A stream that no careful program would meet."""
+
+    def isatty(self) -> bool:
+        raise RuntimeError("\x1b[31mbroken\nstream")
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_bug_is_one_line_as_well(post: StartPost, monkeypatch: pytest.MonkeyPatch, debug: bool) -> None:
+    for name, value in post().environment.items():
+        monkeypatch.setenv(name, value)
+    err = io.StringIO()
+    console = Console(Broken(), err, {"POP3FETCH_DEBUG": "1"} if debug else {})
+    assert run(["stat"], console) == INTERNAL_ERROR
+    first, *traceback = err.getvalue().splitlines()
+    assert first == r"pop3fetch: internal error: RuntimeError: \x1b[31mbroken\nstream; please report it"
+    assert bool(traceback) == debug
+
+
+def test_the_cause_of_an_error_is_told_under_vv(here: Here) -> None:
+    arguments = ["list", "-H", "127.0.0.1", "-p", "1", "-u", "alice"]
+    assert here(*arguments, "-v").err.count(b"\n") == 1
+    arguments = ["list", "-H", "no..host", "-u", "alice"]
+    assert b"\n= caused by " in here(*arguments, "-vv").err
+
+
+# -- the process -----------------------------------------------------------------------------
+
+
+def test_it_runs_as_a_module_and_as_a_command(run: Run) -> None:
+    script = [os.path.join(os.path.dirname(sys.executable), "pop3fetch"), "--version"]
+    assert run("--version").out == subprocess.check_output(script, env=run.environment)
+
+
+def test_a_reader_that_leaves_early_is_no_error(run: Run, post: StartPost) -> None:
+    served = post([b"Subject: %d\r\n\r\n" % number for number in range(5000)])
+    process = subprocess.Popen(
+        run.command("list"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**run.environment, **served.environment},
+    )
+    assert process.stdout
+    assert process.stdout.readline() == b"1\t14\tuid-1\n"
+    process.stdout.close()
+    assert process.stderr
+    with process.stderr as err:
+        assert err.read() == b""
+    assert process.wait() == 0
+
+
+def test_a_closed_standard_error_is_no_error(run: Run, post: StartPost) -> None:
+    served = post()
+    ended = subprocess.run(
+        ["sh", "-c", 'exec "$@" 2>&-', "sh", *run.command("stat", "-vv")],
+        stdout=subprocess.PIPE,
+        env={**run.environment, **served.environment},
+    )
+    assert (ended.returncode, ended.stdout[:2]) == (0, b"3\t")
+
+
+# -- the start -------------------------------------------------------------------------------
+
+COMPLETING = {"_POP3FETCH_COMPLETE": "bash_complete", "COMP_CWORD": "1"}
+
+
+@pytest.fixture
+def imported(run: Run) -> Callable[..., set[str]]:
+    """Return what a command line has imported when it is over."""
+    report = (
+        "import sys\n"
+        "from pop3fetch.cli.main import run\n"
+        "try:\n"
+        "    run(sys.argv[1:])\n"
+        "finally:\n"
+        "    print(*sys.modules, file=sys.stderr)\n"
+    )
+
+    def imported(*arguments: str, env: dict[str, str]) -> set[str]:
+        ended = subprocess.run(
+            [sys.executable, "-c", report, *arguments],
+            capture_output=True,
+            text=True,
+            env={**run.environment, **env},
+            check=True,
+        )
+        assert ended.stdout
+        modules = ended.stderr.split()
+        assert "pop3fetch.cli.main" in modules
+        return {name.partition(".")[0] for name in modules}
+
+    return imported
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env"),
+    [
+        (["--version"], {}),
+        (["--help"], {}),
+        (["get", "--help"], {}),
+        ([], {**COMPLETING, "COMP_WORDS": "pop3fetch l"}),
+        ([], {**COMPLETING, "COMP_WORDS": "pop3fetch rm --", "COMP_CWORD": "2"}),
+    ],
+    ids=["version", "help", "help of a command", "completion", "completion of options"],
+)
+def test_what_talks_to_nobody_imports_nothing_heavy(
+    imported: Callable[..., set[str]], arguments: list[str], env: dict[str, str]
+) -> None:
+    assert imported(*arguments, env=env) & HEAVY == set()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_command_of_a_module_has_its_name(command: str) -> None:
+    from pop3fetch.cli.main import commands
+
+    found = commands.get_command(click.Context(commands), command)
+    assert found is not None
+    assert found.name == command

@@ -1,0 +1,270 @@
+"""-A: how many sessions at once, whose line is whose, and the worst status."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from pop3fetch.status import Status
+from tests.cli.here import Here
+from tests.cli.post import GREETING, Post, StartPost, letters
+from tests.cli.terminal import Terminal
+from tests.command import PATIENCE, Run
+from tests.mailbox import Mailbox
+from tests.server import Script, ScriptedServer, StartServer, Talk
+
+SECRET = {"POP3FETCH_PASSWORD": "secret"}
+TABLE = """\
+[accounts.{name}]
+host = "{server.host}"
+port = {server.port}
+tls = "auto"
+user = "alice"
+output = "maildir:{folder}/{name}"
+"""
+
+
+class Crowd:
+    """Lets nobody in until so many sessions are there, and then the next ones; counts the most at once."""
+
+    def __init__(self, script: Script, together: int) -> None:
+        self.most = 0
+        self._script = script
+        self._barrier = threading.Barrier(together)
+        self._talks: list[Talk] = []
+
+    def __call__(self, talk: Talk) -> None:
+        self._talks.append(talk)
+        # A session is over for its client once QUIT is answered, and QUIT was taken before that.
+        self.most = max(self.most, sum(b"QUIT\r\n" not in each.commands for each in self._talks))
+        self._barrier.wait(PATIENCE)
+        self._script(talk)
+
+
+def config_for(folder: Path, accounts: Sequence[tuple[str, ScriptedServer]]) -> Path:
+    file = folder / "config.toml"
+    tables = [TABLE.format(name=name, server=server, folder=folder) for name, server in accounts]
+    file.write_text("\n".join(tables))
+    return file
+
+
+@pytest.fixture
+def posts(post: StartPost, tmp_path: Path) -> tuple[Path, list[Post]]:
+    """Return the file of three accounts, each with a server of its own, and what they serve."""
+    served = [post(letters(count)) for count in (1, 2, 3)]
+    names = ("one", "two", "three")
+    return config_for(
+        tmp_path, [(name, each.server) for name, each in zip(names, served, strict=True)]
+    ), served
+
+
+def test_lines_have_the_account_in_front(here: Here, posts: tuple[Path, list[Post]]) -> None:
+    ended = here("stat", "-A", "-c", posts[0], env=SECRET)
+    assert sorted(ended.out.splitlines()) == [b"one\t1\t104", b"three\t3\t312", b"two\t2\t208"]
+    assert (ended.status, ended.err) == (0, b"")
+
+
+def test_objects_name_the_account(here: Here, posts: tuple[Path, list[Post]]) -> None:
+    ended = here("list", "-A", "--json", "-c", posts[0], env=SECRET)
+    objects = [json.loads(line) for line in ended.out.splitlines()]
+    assert sorted((shown["account"], shown["number"]) for shown in objects) == [
+        ("one", 1), ("three", 1), ("three", 2), ("three", 3), ("two", 1), ("two", 2),
+    ]  # fmt: skip
+
+
+def test_every_account_has_its_own_output(here: Here, posts: tuple[Path, list[Post]], tmp_path: Path) -> None:
+    ended = here("get", "-A", "-c", posts[0], env=SECRET)
+    assert (ended.status, ended.out, ended.err) == (0, b"", b"")
+    assert [len(list((tmp_path / name / "new").iterdir())) for name in ("one", "two", "three")] == [1, 2, 3]
+
+
+def test_messages_of_accounts_do_not_mix_on_standard_output(
+    here: Here, post: StartPost, tmp_path: Path
+) -> None:
+    served = [post(letters(3, 300_000)) for _ in range(3)]
+    config = config_for(tmp_path, [(f"n{number}", each.server) for number, each in enumerate(served)])
+    ended = here("get", "-A", "-o", "-", "--crlf", "-c", config, env=SECRET)
+    assert ended.out == b"".join(letters(3, 300_000)) * 3
+
+
+def test_the_status_is_the_worst_ones_and_the_others_are_done(
+    here: Here, post: StartPost, tmp_path: Path
+) -> None:
+    good, missing, refused = post(letters(3)), post(letters(1)), post(password="other")
+    config = config_for(
+        tmp_path, [("refused", refused.server), ("missing", missing.server), ("good", good.server)]
+    )
+    ended = here("get", "-A", "-c", config, "2", env=SECRET)
+    assert ended.status == max(Status.NO_LOGIN, Status.NO_MESSAGE)
+    assert sorted(ended.err.splitlines()) == [
+        b"pop3fetch: missing: there is no message 2 on the server",
+        b"pop3fetch: refused: the server refused the login of alice (APOP): [AUTH] wrong user or password",
+    ]
+    assert len(list((tmp_path / "good/new").iterdir())) == 1
+
+
+def test_no_accounts_are_an_error(here: Here, tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("")
+    ended = here("stat", "-A", "-c", file)
+    assert ended.status == Status.CONFIGURATION
+    assert ended.err.decode() == f"pop3fetch: {file}: there are no accounts, [accounts.NAME]\n"
+
+
+def test_a_wrong_table_is_an_error_before_anybody_is_asked(
+    here: Here, posts: tuple[Path, list[Post]]
+) -> None:
+    with posts[0].open("a") as file:
+        file.write('[accounts.wrong]\nhots = "h"\n')
+    ended = here("stat", "-A", "-c", posts[0], env=SECRET)
+    assert (ended.status, ended.out) == (Status.CONFIGURATION, b"")
+    assert all(each.verbs == [] for each in posts[1])
+
+
+# -- at once ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "accounts", "together"),
+    [([], 8, 4), (["--jobs-per-host", "2"], 4, 2), (["--jobs", "3", "--jobs-per-host", "9"], 6, 3)],
+)
+def test_so_many_sessions_are_with_one_server(
+    here: Here, server: StartServer, tmp_path: Path, options: list[str], accounts: int, together: int
+) -> None:
+    crowd = Crowd(Mailbox(letters(1), greeting=GREETING), together)
+    served = server(crowd)
+    config = config_for(tmp_path, [(f"n{number}", served) for number in range(accounts)])
+    ended = here("stat", "-A", *options, "-c", config, env=SECRET)
+    assert (ended.status, len(ended.out.splitlines())) == (0, accounts)
+    assert crowd.most == together
+
+
+def test_so_many_sessions_are_there_in_all(here: Here, server: StartServer, tmp_path: Path) -> None:
+    crowd = Crowd(Mailbox(letters(1), greeting=GREETING), 8)
+    # Loopback has many names, so that no server has more than its share.
+    servers = [server(crowd, host=f"127.0.0.{number}") for number in range(1, 5)]
+    config = config_for(tmp_path, [(f"n{number}", servers[number % 4]) for number in range(16)])
+    ended = here("stat", "-A", "-c", config, env=SECRET)
+    assert (ended.status, len(ended.out.splitlines())) == (0, 16)
+    assert crowd.most == 8
+
+
+def test_a_slow_server_does_not_hold_up_another(here: Here, server: StartServer, tmp_path: Path) -> None:
+    finished: list[Talk] = []
+    others_are_done = threading.Event()
+    mailbox = Mailbox(letters(1), greeting=GREETING)
+
+    def slow(talk: Talk) -> None:
+        assert others_are_done.wait(PATIENCE)
+        mailbox(talk)
+
+    def quick(talk: Talk) -> None:
+        mailbox(talk)
+        finished.append(talk)
+        if len(finished) == 6:
+            others_are_done.set()
+
+    servers = [server(slow, host="127.0.0.1"), server(quick, host="127.0.0.2")]
+    config = config_for(tmp_path, [(f"n{number}", servers[number % 2]) for number in range(12)])
+    assert here("stat", "-A", "--jobs", "4", "--jobs-per-host", "2", "-c", config, env=SECRET).status == 0
+
+
+# -- early ends ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "said"),
+    [
+        (signal.SIGINT, Status.INTERRUPTED, b"pop3fetch: interrupted\n"),
+        (signal.SIGTERM, Status.TERMINATED, b"pop3fetch: terminated\n"),
+    ],
+)
+def test_a_signal_ends_all_sessions_and_begins_no_more(
+    run: Run, server: StartServer, tmp_path: Path, number: signal.Signals, status: Status, said: bytes
+) -> None:
+    waiting = threading.Semaphore(0)
+
+    def deaf(talk: Talk) -> None:
+        waiting.release()
+        talk.stall()
+
+    served = server(deaf)
+    config = config_for(tmp_path, [(f"n{number}", served) for number in range(9)])
+    process = subprocess.Popen(
+        run.command("stat", "-A", "-c", config),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**run.environment, **SECRET},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    for _ in range(4):
+        assert waiting.acquire(timeout=PATIENCE)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out, err) == (status, b"", said)
+    assert len(served.talks) == 4
+
+
+def test_a_reader_that_leaves_early_ends_all(run: Run, post: StartPost, tmp_path: Path) -> None:
+    served = [post(letters(5000, 18)) for _ in range(2)]
+    config = config_for(tmp_path, [(f"n{number}", each.server) for number, each in enumerate(served)])
+    process = subprocess.Popen(
+        run.command("list", "-A", "-c", config),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**run.environment, **SECRET},
+    )
+    assert process.stdout
+    assert process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(PATIENCE) == 0
+    assert process.stderr
+    with process.stderr as err:
+        assert err.read() == b""
+
+
+# -- on a terminal ---------------------------------------------------------------------------
+
+
+def test_a_terminal_shows_a_line_an_account(
+    terminal: Terminal, posts: tuple[Path, list[Post]], tmp_path: Path
+) -> None:
+    seen = terminal("get", "-A", "-c", posts[0], env=SECRET, columns=200)
+    assert sorted(seen.screen) == [
+        f"one: 1 message fetched (97 B) to maildir:{tmp_path}/one",
+        f"three: 3 messages fetched (291 B) to maildir:{tmp_path}/three",
+        f"two: 2 messages fetched (194 B) to maildir:{tmp_path}/two",
+    ]
+    assert b"\x1b" not in seen.raw, "no line is drawn anew"
+
+
+def test_a_terminal_shows_a_table_for_each_account(
+    terminal: Terminal, posts: tuple[Path, list[Post]]
+) -> None:
+    seen = terminal("list", "-A", "--jobs", "1", "-c", posts[0], env=SECRET)
+    assert seen.screen == [
+        "one", "#     uid     size", "1  *  uid-1  104 B",
+        "two", "#     uid     size", "1  *  uid-1  104 B", "2  *  uid-2  104 B",
+        "three", "#     uid     size", "1  *  uid-1  104 B", "2  *  uid-2  104 B", "3  *  uid-3  104 B",
+    ]  # fmt: skip
+
+
+def test_questions_are_put_one_by_one(terminal: Terminal, posts: tuple[Path, list[Post]]) -> None:
+    question = b"from the server? [y/N] "
+    answers = [(question, b"y\n"), (question, b"n\n"), (question, b"y\n")]
+    seen = terminal("rm", "-A", "--all", "-c", posts[0], env=SECRET, answers=answers)
+    assert seen.status == 0
+    assert sorted(len(each.mailbox.messages) > 0 for each in posts[1]) == [False, False, True]
+
+
+def test_an_interrupt_at_a_question_ends_all(terminal: Terminal, posts: tuple[Path, list[Post]]) -> None:
+    answers = [(b"from the server? [y/N] ", b"\x03")]
+    seen = terminal("rm", "-A", "--all", "-c", posts[0], env=SECRET, answers=answers)
+    assert seen.status == Status.INTERRUPTED
+    assert [len(each.mailbox.messages) for each in posts[1]] == [1, 2, 3]

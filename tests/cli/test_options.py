@@ -1,0 +1,136 @@
+"""The options that commands share: how they are shown, completed, and turned into accounts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+from click.shell_completion import ShellComplete
+
+from pop3fetch.account.keys import AUTH_METHODS, TLS_MODES
+from pop3fetch.cli.main import commands
+from pop3fetch.status import Status
+from tests.cli.here import Here
+from tests.cli.post import StartPost
+
+FILE = """\
+[accounts.work]
+host = "mail.example.org"
+user = "alice"
+
+[accounts.home]
+host = "mail.example.net"
+user = "alice"
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "config.toml"
+    path.write_text(FILE)
+    return path
+
+
+def completions(arguments: list[str], incomplete: str) -> list[str]:
+    shell = ShellComplete(commands, {}, "pop3fetch", "_POP3FETCH_COMPLETE")
+    return [item.value for item in shell.get_completions(arguments, incomplete)]
+
+
+# -- help ------------------------------------------------------------------------------------
+
+
+def test_help_shows_a_commands_own_options_first(here: Here) -> None:
+    text = here("get", "--help").out.decode()
+    sections = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert sections == [
+        "Options:",
+        "The account and its server:",
+        "TLS and login:",
+        "Several accounts:",
+        "General:",
+    ]
+    assert text.index("--exec CMD") < text.index("--account") < text.index("--tls") < text.index("--jobs")
+
+
+@pytest.mark.parametrize("word", [*TLS_MODES, *AUTH_METHODS[1:]])
+def test_help_names_every_mode_and_method(here: Here, word: str) -> None:
+    assert word in here("list", "--help").out.decode()
+
+
+# -- completion ------------------------------------------------------------------------------
+
+
+def test_account_names_are_completed(config: Path) -> None:
+    assert completions(["list", "-c", str(config), "-a"], "") == ["work", "home"]
+    assert completions(["list", "-c", str(config), "-a"], "h") == ["home"]
+
+
+def test_a_wrong_file_completes_nothing(config: Path) -> None:
+    config.write_text("not TOML at all")
+    assert completions(["list", "-c", str(config), "-a"], "") == []
+
+
+def test_commands_options_and_words_are_completed() -> None:
+    assert completions([], "l") == ["list", "login", "logout"]
+    assert completions(["get"], "--delete") == ["--delete", "--delete-after"]
+    assert completions(["get", "--tls"], "s") == ["starttls"]
+
+
+# -- accounts --------------------------------------------------------------------------------
+
+
+def test_the_only_account_of_the_file_is_meant(here: Here, tmp_path: Path, post: StartPost) -> None:
+    served = post()
+    only = tmp_path / "only.toml"
+    only.write_text(
+        f'[accounts.only]\nhost = "127.0.0.1"\nport = {served.server.port}\ntls = "auto"\nuser = "alice"\n'
+    )
+    env = {"POP3FETCH_PASSWORD": "secret"}
+    assert here("stat", "-c", only, env=env).status == 0
+
+
+def test_of_several_accounts_one_must_be_chosen(here: Here, config: Path) -> None:
+    ended = here("stat", "-c", config)
+    assert ended.status == Status.CONFIGURATION
+    assert b"choose with --account one of work, home" in ended.err
+
+
+def test_what_others_could_change_is_told_under_v(here: Here, config: Path) -> None:
+    config.write_text(FILE + 'password_command = "pass mail"\n')
+    config.chmod(0o666)
+    assert here("accounts", "-c", config).err == b""
+    assert b"others can change which commands it runs" in here("accounts", "-v", "-c", config).err
+
+
+@pytest.mark.parametrize("word", ["~nobody-at-all/x", "~/config.toml"])
+def test_a_home_in_a_path_is_expanded_or_left(here: Here, home: Path, word: str) -> None:
+    ended = here("accounts", "-c", word)
+    assert ended.status == Status.CONFIGURATION
+    assert b"there is no such file" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("-4 -6", "-4 and -6 exclude each other"),
+        ("-A --account work", "--all-accounts and --account exclude each other"),
+        ("-A --host h", "--all-accounts and --host exclude each other"),
+        ("-A --user u", "--all-accounts and --user exclude each other"),
+        ("-A --port 1", "--all-accounts and --port exclude each other"),
+        ("-A --jobs 0", "--jobs and --jobs-per-host must be at least 1"),
+        ("-A --jobs-per-host -1", "--jobs and --jobs-per-host must be at least 1"),
+    ],
+)
+def test_what_excludes_each_other_is_a_mistake(here: Here, config: Path, options: str, said: str) -> None:
+    ended = here("stat", "-c", config, *options.split())
+    assert ended.status == Status.USAGE
+    assert ended.err.decode() == f"pop3fetch: {said} (see pop3fetch stat --help)\n"
+
+
+def test_every_shared_option_has_a_section() -> None:
+    context = click.Context(commands)
+    command = commands.get_command(context, "stat")
+    assert command is not None
+    options = [option for option in command.params if isinstance(option, click.Option)]
+    assert [option.name for option in options if not getattr(option, "section", "")] == ["as_json"]

@@ -1,0 +1,32 @@
+"""`stat`: two numbers."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cli.here import Here
+from tests.cli.post import StartPost, letters
+from tests.cli.terminal import Terminal
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_messages_and_octets_are_counted(here: Here, post: StartPost, count: int) -> None:
+    served = post(letters(count))
+    assert here("stat", env=served.environment).out == b"%d\t%d\n" % (count, 104 * count)
+    objects = here("stat", "--json", env=served.environment).out
+    assert json.loads(objects) == {"messages": count, "octets": 104 * count}
+
+
+def test_nothing_but_stat_is_asked(here: Here, post: StartPost) -> None:
+    served = post()
+    here("stat", env=served.environment)
+    assert served.verbs == [b"CAPA", b"APOP", b"STAT", b"QUIT"]
+
+
+@pytest.mark.parametrize(
+    ("count", "sentence"), [(0, "0 messages, 0 B"), (1, "1 message, 104 B"), (30, "30 messages, 3.1 kB")]
+)
+def test_people_are_told_in_words(terminal: Terminal, post: StartPost, count: int, sentence: str) -> None:
+    assert terminal("stat", env=post(letters(count)).environment).screen == [sentence]

@@ -1,0 +1,123 @@
+"""A real keyring, with the real command in an environment as bare as cron's."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from pop3fetch.account.system_keyring import LOOK_LIMIT
+from tests.command import PATIENCE, Ended, Run
+from tests.mailbox import Mailbox
+from tests.secret_service import SecretService, missing
+from tests.server import ScriptedServer, StartServer
+
+pytestmark = pytest.mark.skipif(bool(missing()), reason=str(missing()))
+
+GREETING = b"+OK <1896.697170952@localhost>\r\n"
+WAYS = ("POP3FETCH_PASSWORD", "--password-command", "password_command", "`pop3fetch login`", "~/.netrc")
+A_FEW_SECONDS = 2 * LOOK_LIMIT  # with the start of two processes in them, on a busy machine
+
+Command = Callable[..., Ended]
+
+
+@pytest.fixture
+def secrets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecretService]:
+    with SecretService(tmp_path_factory.mktemp("s")) as secrets:
+        yield secrets
+
+
+@pytest.fixture
+def served(server: StartServer) -> ScriptedServer:
+    return server(Mailbox([], greeting=GREETING))
+
+
+@pytest.fixture
+def pop3fetch(run: Run, served: ScriptedServer, secrets: SecretService) -> Command:
+    """Run the command for the account of the server; keyring chooses its backend by itself."""
+    account = {**run.environment, **secrets.environment, "POP3FETCH_ACCOUNT": served.url()}
+    del account["PYTHON_KEYRING_BACKEND"]
+    return lambda *arguments, **given: started(run.command(*arguments), {**account, **given})
+
+
+def started(words: list[str], environment: dict[str, str]) -> Ended:
+    ended = subprocess.run(
+        words, env=environment, input=b"", capture_output=True, timeout=PATIENCE, start_new_session=True
+    )
+    return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+def last_line(ended: Ended) -> str:
+    return ended.err.decode().splitlines()[-1]
+
+
+def test_a_password_that_works_is_kept_found_and_forgotten(pop3fetch: Command) -> None:
+    assert pop3fetch("login", POP3FETCH_PASSWORD="secret") == Ended(0, b"", b"")
+    assert pop3fetch("stat") == Ended(0, b"0\t0\n", b"")
+    assert pop3fetch("logout") == Ended(0, b"", b"")
+    assert pop3fetch("stat").status == 77
+
+
+def test_it_is_kept_when_the_keyring_was_locked_and_unlocked_by_its_owner(
+    pop3fetch: Command, secrets: SecretService
+) -> None:
+    assert pop3fetch("login", POP3FETCH_PASSWORD="secret").status == 0
+    secrets.unlock()
+    assert pop3fetch("stat").status == 0
+
+
+def test_a_password_that_the_server_refuses_is_not_kept(pop3fetch: Command, served: ScriptedServer) -> None:
+    assert pop3fetch("login", POP3FETCH_PASSWORD="wrong").status == 77
+    ended = pop3fetch("stat")
+    assert ended.status == 77
+    assert "there is no password" in last_line(ended)
+    assert sum(line.startswith(b"APOP") for line in served.commands) == 1
+
+
+def test_a_locked_keyring_is_passed_over(pop3fetch: Command, secrets: SecretService) -> None:
+    assert pop3fetch("login", POP3FETCH_PASSWORD="secret").status == 0
+    secrets.lock()
+    begun = time.monotonic()
+    ended = pop3fetch("stat", "-v")
+    assert time.monotonic() - begun < A_FEW_SECONDS
+    assert ended.status == 77
+    assert b"pop3fetch: the keyring was passed over: KeyringLocked: " in ended.err
+    assert all(way in last_line(ended) for way in WAYS)
+    assert pop3fetch("stat", POP3FETCH_PASSWORD="secret") == Ended(0, b"0\t0\n", b"")
+
+
+def test_a_locked_keyring_keeps_nothing_and_login_says_so(pop3fetch: Command, secrets: SecretService) -> None:
+    assert pop3fetch("login", POP3FETCH_PASSWORD="secret").status == 0  # makes a keyring
+    secrets.lock()
+    ended = pop3fetch("login", POP3FETCH_PASSWORD="secret")
+    assert ended.status == 78
+    assert last_line(ended).startswith("pop3fetch: the system's keyring: it could not store the password (")
+    assert "secret" not in last_line(ended)
+
+
+def test_a_keyring_that_hangs_is_passed_over(pop3fetch: Command, secrets: SecretService) -> None:
+    secrets.freeze()
+    begun = time.monotonic()
+    ended = pop3fetch("stat", "-v")
+    assert time.monotonic() - begun < A_FEW_SECONDS
+    assert ended.status == 77
+    passed_over = f"pop3fetch: the keyring was passed over: it did not answer within {LOOK_LIMIT:g} s\n"
+    assert passed_over.encode() in ended.err
+    assert all(way in last_line(ended) for way in WAYS)
+
+
+def test_a_password_that_is_given_spares_the_keyring(pop3fetch: Command, secrets: SecretService) -> None:
+    secrets.freeze()
+    begun = time.monotonic()
+    assert pop3fetch("stat", POP3FETCH_PASSWORD="secret").status == 0
+    assert time.monotonic() - begun < LOOK_LIMIT
+
+
+def test_without_a_session_there_is_no_keyring_and_no_wait(pop3fetch: Command) -> None:
+    begun = time.monotonic()
+    ended = pop3fetch("stat", "-v", DBUS_SESSION_BUS_ADDRESS="unix:path=/nonexistent/bus")
+    assert time.monotonic() - begun < A_FEW_SECONDS
+    assert ended.status == 77
+    assert b"pop3fetch: the keyring was passed over: " in ended.err

@@ -1,0 +1,301 @@
+"""How a session begins: the greeting, TLS from the first octet, and a certificate that is refused."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import trustme
+
+from pop3fetch.errors import (
+    CertificateError,
+    ConfigurationError,
+    ConnectionLost,
+    GreetingRefused,
+    LineTooLong,
+    NotPOP3Server,
+    POP3Error,
+    TimedOut,
+    TLSError,
+)
+from pop3fetch.pop3.authentication import Wish
+from pop3fetch.pop3.client import POP3Client
+from pop3fetch.pop3.dial import Endpoint
+from pop3fetch.pop3.opening import Server
+from pop3fetch.pop3.tls import TLSOptions, fingerprint_of
+from pop3fetch.status import Status
+from tests.certificates import server_context as context_for
+from tests.server import Script, ScriptedServer, StartServer, Talk
+from tests.session import NEVER, SOON, connect, everything_sent, greet, play, serve
+
+EXPIRED = datetime(2020, 2, 29, tzinfo=UTC)
+
+
+def silence(talk: Talk) -> None:
+    talk.stall()
+
+
+def saying(octets: bytes) -> Script:
+    def script(talk: Talk) -> None:
+        talk.say(octets)
+        talk.stall()
+
+    return script
+
+
+# The greeting
+
+
+@pytest.mark.parametrize("mode", ["off", "implicit"])
+def test_the_greeting_is_read_and_nothing_is_said(mode: str, server: StartServer, ca_file: Path) -> None:
+    running = serve(server, saying(b"+OK ready <1@example.org>\r\n"), mode)
+    with connect(running, Wish(mode), ca_file) as client:
+        assert client.server_challenge == b"<1@example.org>"
+        assert client.started_tls == (mode == "implicit")
+    assert everything_sent(running) == [b""]
+
+
+@pytest.mark.parametrize(
+    ("greeting", "error", "words", "status"),
+    [
+        (b"-ERR [SYS/TEMP] later\r\n", GreetingRefused, "later", Status.TRY_LATER),
+        (b"-ERR too many connections\r\n", GreetingRefused, "too many", Status.REFUSED),
+        (b"* OK IMAP4rev1 ready\r\n", NotPOP3Server, "IMAP", Status.PROTOCOL),
+        (b"220 mail.example.org ESMTP\r\n", NotPOP3Server, "SMTP", Status.PROTOCOL),
+        (b"HTTP/1.0 400 Bad Request\r\n", NotPOP3Server, "web", Status.PROTOCOL),
+        (b"\x15\x03\x03\x00\x02\x02\x0a", NotPOP3Server, "--tls implicit", Status.PROTOCOL),
+        (b"\x16\x03\x03\x00\x02\x02\x0a", NotPOP3Server, "--tls implicit", Status.PROTOCOL),
+        (b"hello", NotPOP3Server, "hello", Status.PROTOCOL),
+        (b"+OK " + b"x" * 9000 + b"\r\n", LineTooLong, "longer", Status.BAD_DATA),
+        (b"+OK " + b"x" * 9000, LineTooLong, "longer", Status.BAD_DATA),
+    ],
+)
+def test_what_is_no_greeting_ends_the_connection_before_a_word(
+    greeting: bytes, error: type[POP3Error], words: str, status: Status, server: StartServer
+) -> None:
+    running = server(saying(greeting))
+    with pytest.raises(error, match=words) as raised:
+        connect(running, Wish("off"))
+    assert raised.value.exit_status is status
+    assert everything_sent(running) == [b""]
+
+
+def test_a_server_that_waits_for_tls_gets_a_hint(server: StartServer) -> None:
+    with pytest.raises(TimedOut, match="--tls implicit") as raised:
+        connect(server(silence), Wish("off"), timeout=SOON)
+    assert "while the greeting was awaited" in str(raised.value)
+
+
+def test_a_server_that_is_silent_inside_tls_gets_none(server: StartServer, ca_file: Path) -> None:
+    with pytest.raises(TimedOut) as raised:
+        connect(serve(server, silence, "implicit"), Wish("implicit"), ca_file, timeout=SOON)
+    assert "--tls" not in str(raised.value)
+    assert "while the greeting was awaited" in str(raised.value)
+
+
+@pytest.mark.parametrize("said", [b"", b"+OK rea"])
+def test_a_server_that_hangs_up_is_a_lost_connection(said: bytes, server: StartServer) -> None:
+    with pytest.raises(ConnectionLost, match="while the greeting was awaited"):
+        connect(server(lambda talk: talk.say(said)), Wish("off"))
+
+
+# TLS from the first octet
+
+
+@pytest.mark.parametrize("mode", ["starttls", "implicit"])
+def test_the_trace_tells_of_tls(mode: str, server: StartServer, ca_file: Path) -> None:
+    told: list[tuple[str, bytes]] = []
+    running = serve(server, lambda talk: greet(talk, mode), mode)
+    with connect(running, Wish(mode), ca_file, trace=lambda mark, line: told.append((mark, line))) as client:
+        if mode == "starttls":
+            client.begin_tls()
+        client.capabilities()
+    assert ("=", b"TLS: TLSv1.3") in told
+
+
+def test_a_server_in_clear_text_on_the_port_of_tls_gets_a_hint(server: StartServer) -> None:
+    running = server(saying(b"+OK ready\r\n"))
+    with pytest.raises(TLSError, match="--tls starttls") as raised:
+        connect(running, Wish("implicit"))
+    assert raised.value.status is Status.PROTOCOL
+
+
+def test_a_context_may_be_brought_along(server: StartServer, authority: trustme.CA) -> None:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    running = serve(server, saying(b"+OK\r\n"), "implicit")
+    with POP3Client.connect(running.host, running.port, ssl_context=context) as client:
+        assert client.started_tls
+
+
+def test_a_file_that_cannot_be_used_shows_before_anything_is_connected(server: StartServer) -> None:
+    running = serve(server, silence, "implicit")
+    with pytest.raises(ConfigurationError, match="missing"):
+        connect(running, Wish("implicit"), tls=TLSOptions(ca_file="/missing.pem"))
+    assert everything_sent(running) == []
+
+
+def test_a_file_that_cannot_be_used_shows_before_stls_is_said(server: StartServer) -> None:
+    running = server(saying(b"+OK\r\n"))
+    options, error = TLSOptions(ca_file="/missing.pem"), pytest.raises(ConfigurationError, match="missing")
+    with connect(running, Wish("starttls"), tls=options) as client, error:
+        client.login("alice", "secret")
+    assert everything_sent(running) == [b""]
+
+
+# A certificate that is refused
+
+Refused = Callable[[str, ssl.SSLContext], tuple[ScriptedServer, CertificateError]]
+
+
+def stls(talk: Talk) -> None:
+    talk.say(b"+OK ready\r\n")
+    play(talk, (b"STLS\r\n", b"+OK begin\r\n"))
+    talk.start_tls()
+
+
+@pytest.fixture
+def refused(server: StartServer, ca_file: Path) -> Refused:
+    """Serve a certificate that does not verify, and return what is said of it."""
+
+    def refuse(mode: str, context: ssl.SSLContext) -> tuple[ScriptedServer, CertificateError]:
+        script = stls if mode == "starttls" else silence
+        running = server(script, tls="implicit" if mode == "implicit" else None, context=context)
+        with pytest.raises(CertificateError) as raised:
+            connect(running, Wish(mode), ca_file).login("alice", "secret")
+        return running, raised.value
+
+    return refuse
+
+
+BOTH = pytest.mark.parametrize("mode", ["starttls", "implicit"])
+
+
+@BOTH
+def test_a_certificate_by_an_unknown_authority_is_shown(
+    mode: str, refused: Refused, unknown_authority: trustme.CA
+) -> None:
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    running, error = refused(
+        mode, context_for(unknown_authority, "127.0.0.1", "a.example", not_after=tomorrow)
+    )
+    assert error.status is Status.PROTOCOL
+    shown = str(error)
+    assert "local issuer" in shown
+    assert "CN=" in shown or "O=" in shown
+    assert "names 127.0.0.1 a.example" in shown
+    assert "issued by" in shown
+    assert f"expires {tomorrow:%Y-%m-%d}" in shown
+    assert len(error.fingerprint) == 64
+    assert f"--tls-fingerprint {error.fingerprint}" in shown
+    assert "--ca-file" in shown
+    # Both connections, the second to look at the certificate, say nothing but STLS.
+    said = b"STLS\r\n" if mode == "starttls" else b""
+    assert everything_sent(running) == [said, said]
+
+
+@BOTH
+def test_a_certificate_for_another_name_is_shown(mode: str, refused: Refused, authority: trustme.CA) -> None:
+    _, error = refused(mode, context_for(authority, "other.example.org"))
+    assert "127.0.0.1" in error.reason
+    assert "names other.example.org" in str(error)
+
+
+@BOTH
+def test_a_certificate_that_has_expired_is_shown(mode: str, refused: Refused, authority: trustme.CA) -> None:
+    made = EXPIRED - timedelta(days=90)
+    _, error = refused(mode, context_for(authority, "127.0.0.1", not_before=made, not_after=EXPIRED))
+    assert "expired" in error.reason
+    assert "expires 2020-02-29" in str(error)
+
+
+def test_the_fingerprint_that_is_shown_is_the_one_to_trust(
+    refused: Refused, server: StartServer, unknown_authority: trustme.CA
+) -> None:
+    context = context_for(unknown_authority, "other.example.org")
+    running, error = refused("implicit", context)
+    running.stop()
+    again = server(saying(b"+OK\r\n"), tls="implicit", context=context)
+    with connect(again, Wish("implicit"), tls=TLSOptions(fingerprint=error.fingerprint)) as client:
+        assert client.started_tls
+
+
+@BOTH
+def test_another_fingerprint_than_the_pinned_one_is_refused_before_a_word(
+    mode: str, server: StartServer, server_context: ssl.SSLContext, ca_file: Path
+) -> None:
+    """The authority would vouch for the server, and its only connection shows the certificate."""
+    running = server(stls if mode == "starttls" else silence, tls="implicit" if mode == "implicit" else None)
+    options = TLSOptions(str(ca_file), fingerprint="ab" * 32)
+    with pytest.raises(CertificateError, match="fingerprint is another") as raised:
+        connect(running, Wish(mode), tls=options).login("alice", "secret")
+    assert raised.value.fingerprint in str(raised.value)
+    assert everything_sent(running) == [b"STLS\r\n" if mode == "starttls" else b""]
+
+
+@pytest.mark.parametrize(
+    "then", [lambda talk: talk.close(), lambda talk: talk.say(b"-ERR busy\r\n")], ids=["closes", "refuses"]
+)
+def test_a_second_look_that_fails_leaves_the_refusal(
+    then: Script, server: StartServer, unknown_authority: trustme.CA, ca_file: Path
+) -> None:
+    running = server([stls, then], context=context_for(unknown_authority))
+    with pytest.raises(CertificateError) as raised:
+        connect(running, Wish("starttls"), ca_file).login("alice", "secret")
+    assert "local issuer" in raised.value.reason
+    assert raised.value.fingerprint == ""
+
+
+def test_a_second_look_takes_no_longer_than_the_user_would_wait(
+    server: StartServer, unknown_authority: trustme.CA, ca_file: Path
+) -> None:
+    running = server([stls, silence], context=context_for(unknown_authority))
+    begun = time.monotonic()
+    with pytest.raises(CertificateError):
+        connect(running, Wish("starttls"), ca_file, timeout=SOON).login("alice", "secret")
+    assert time.monotonic() - begun < SOON + 2
+
+
+# A UNIX socket has no name to check
+
+
+def serve_unix(path: Path, context: ssl.SSLContext) -> threading.Thread:
+    """Greet one client inside TLS."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+
+    def play_once() -> None:
+        with listener, listener.accept()[0] as plain:
+            plain.settimeout(NEVER)
+            with context.wrap_socket(plain, server_side=True) as tls:
+                tls.sendall(b"+OK ready\r\n")
+                tls.recv(1)
+
+    player = threading.Thread(target=play_once)
+    player.start()
+    return player
+
+
+def test_tls_over_a_unix_socket_wants_a_fingerprint(tmp_path: Path) -> None:
+    endpoint = Endpoint(f"unix:{tmp_path}/pop3", 0)
+    with pytest.raises(ConfigurationError, match="--tls-fingerprint"):
+        POP3Client(Server(endpoint, Wish("implicit")))
+
+
+def test_tls_over_a_unix_socket_is_pinned_by_its_fingerprint(tmp_path: Path, authority: trustme.CA) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    leaf = authority.issue_cert("whatever.example.org")
+    leaf.configure_cert(context)
+    der = ssl.PEM_cert_to_DER_cert(leaf.cert_chain_pems[0].bytes().decode())
+    player = serve_unix(tmp_path / "pop3", context)
+    options = TLSOptions(fingerprint=fingerprint_of(der))
+    with POP3Client(Server(Endpoint(f"unix:{tmp_path}/pop3", 0), Wish("implicit"), tls=options)) as client:
+        assert client.started_tls
+    player.join()

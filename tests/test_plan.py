@@ -1,0 +1,189 @@
+"""The plan of a run, as tables: what is listed, what is recorded, and what follows."""
+
+from __future__ import annotations
+
+import pytest
+
+from pop3fetch.errors import MessageNotFound
+from pop3fetch.messages import Listing, Message, parse
+from pop3fetch.plan import (
+    HANDFUL,
+    Comparison,
+    Known,
+    Order,
+    all_renumbered,
+    compare,
+    gone,
+    make_plan,
+)
+
+A, B, C, D = b"A", b"B", b"C", b"D"
+IN_DOUBT = ~100  # what the record has of a message of 100 octets that must be looked at
+
+
+def listing(*rows: tuple[bytes | None, int | None]) -> Listing:
+    """Return a listing of (UID, size); None where LIST or UIDL leaves a message out."""
+    return Listing([size for _, size in rows], [uid for uid, _ in rows])
+
+
+FIVE = listing((A, 10), (B, 20), (C, 30), (D, 40), (b"E", 50))
+
+
+def indexes(messages: list[Message]) -> list[int]:
+    return [message.index for message in messages]
+
+
+# -- what is listed beside what is recorded --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("listed", "known", "expected"),
+    [
+        pytest.param(listing(), Known(), Comparison([], [], 0), id="nothing at all"),
+        pytest.param(listing((A, 1), (B, 2)), Known(), Comparison([0, 1], [], 0), id="a first run"),
+        pytest.param(
+            listing((A, 1), (B, 2)), Known({A: 1, B: 2}), Comparison([], [], 2), id="all fetched before"
+        ),
+        pytest.param(listing((A, 1), (B, 2)), Known({A: 1}), Comparison([1], [], 1), id="one is new"),
+        pytest.param(listing((A, 1)), Known({A: 2}), Comparison([], [0], 0), id="another size"),
+        pytest.param(listing((A, 100)), Known({A: IN_DOUBT}), Comparison([], [0], 0), id="in doubt"),
+        pytest.param(listing((b"a", 1)), Known({A: 1}), Comparison([0], [], 0), id="case counts"),
+        pytest.param(listing((None, 1), (B, 2)), Known({B: 2}), Comparison([], [], 1), id="a gap"),
+        pytest.param(listing((A, 0)), Known({A: 0}), Comparison([], [], 1), id="no octets"),
+    ],
+)
+def test_a_listing_is_compared_by_uid_and_size(listed: Listing, known: Known, expected: Comparison) -> None:
+    assert compare(listed, known) == expected
+
+
+@pytest.mark.parametrize(
+    ("listed", "known", "expected"),
+    [
+        pytest.param(listing((A, 1), (A, 1)), Known(), Comparison([0, 1], [], 0), id="both are new"),
+        pytest.param(
+            listing((A, 1), (A, 1)), Known({A: 1}), Comparison([1], [0], 0), id="the second one is new"
+        ),
+        pytest.param(
+            listing((A, 1), (A, 1)), Known({A: 1}, {(A, 1): 1}), Comparison([], [0, 1], 0), id="both fetched"
+        ),
+        pytest.param(
+            listing((A, 1), (A, 2)), Known({A: 2}, {(A, 1): 2}), Comparison([], [0, 1], 0), id="other sizes"
+        ),
+        pytest.param(
+            listing((A, 1), (B, 5), (A, 1)), Known({A: 1, B: 5}), Comparison([2], [0], 1), id="others between"
+        ),
+    ],
+)
+def test_messages_that_share_a_uid_are_told_apart_by_their_order_and_looked_at(
+    listed: Listing, known: Known, expected: Comparison
+) -> None:
+    assert compare(listed, known) == expected
+
+
+@pytest.mark.parametrize(
+    ("listed", "known", "expected"),
+    [
+        (listing((A, 1)), Known({A: 1}), []),
+        (listing((A, 1)), Known({A: 2}), []),
+        (listing((A, 1)), Known({A: 1, B: 2}), [(B, 0)]),
+        (listing((A, 1)), Known({A: 1}, {(A, 1): 1}), [(A, 1)]),
+        (listing((C, 1)), Known({A: 1, B: 2}), [(A, 0), (B, 0)]),
+    ],
+)
+def test_what_is_recorded_and_not_listed_is_gone(
+    listed: Listing, known: Known, expected: list[tuple[bytes, int]]
+) -> None:
+    assert gone(listed, known, compare(listed, known)) == expected
+
+
+MANY = Known({b"old-%d" % number: 100 for number in range(HANDFUL + 1)})
+
+
+@pytest.mark.parametrize(
+    ("listed", "known", "renumbered"),
+    [
+        pytest.param(listing((A, 100)), MANY, True, id="none of many"),
+        pytest.param(
+            listing((A, 100)),
+            Known({b"old-%d" % number: 100 for number in range(HANDFUL)}),
+            False,
+            id="none of a handful",
+        ),
+        pytest.param(listing((A, 100), (b"old-0", 100)), MANY, False, id="one is left"),
+        pytest.param(listing((A, 100), (b"old-0", 101)), MANY, False, id="one is left with another size"),
+        pytest.param(listing(), MANY, False, id="an empty listing"),
+        pytest.param(
+            listing((A, 100)),
+            Known({b"old": 1}, {(b"old", occurrence): 1 for occurrence in range(1, HANDFUL + 1)}),
+            True,
+            id="copies count, too",
+        ),
+    ],
+)
+def test_all_uids_were_changed_where_none_of_many_is_listed(
+    listed: Listing, known: Known, renumbered: bool
+) -> None:
+    assert all_renumbered(compare(listed, known), known) is renumbered
+
+
+# -- what will be done -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("order", "new", "fetched"),
+    [
+        (Order(), [1, 3], [1, 3]),
+        (Order(), [], []),
+        (Order(everything=True), [1], [0, 1, 2, 3, 4]),
+        (Order(selectors=parse(["4-5", "2"])), [], [3, 4, 1]),
+        (Order(selectors=parse(["uid:C", "last"])), [0], [2, 4]),
+        (Order(limit=2), [0, 2, 4], [0, 2]),
+        (Order(everything=True, limit=1), [4], [0]),
+        (Order(max_size=30), [0, 2, 3], [0, 2]),
+        (Order(max_size=30, limit=2), [3, 4, 0, 1], [0, 1]),
+        (Order(mark=True), [1, 2], [1, 2]),
+        (Order(mark=True, everything=True), [1, 2], [1, 2]),
+        (Order(mark=True, selectors=parse(["1-2"])), [1], [1]),
+    ],
+)
+def test_what_is_fetched_follows_from_the_order(order: Order, new: list[int], fetched: list[int]) -> None:
+    assert indexes(make_plan(FIVE, new, order, []).fetch) == fetched
+
+
+def test_what_is_too_large_is_named_apart_and_does_not_count_against_the_limit() -> None:
+    plan = make_plan(FIVE, [0, 1, 2, 3], Order(max_size=20, limit=2), [])
+    assert (indexes(plan.fetch), indexes(plan.oversize)) == ([0, 1], [2, 3])
+
+
+def test_a_selector_that_selects_nothing_is_an_error() -> None:
+    with pytest.raises(MessageNotFound, match="uid:nowhere"):
+        make_plan(FIVE, [], Order(selectors=parse(["1", "uid:nowhere"])), [])
+
+
+def test_what_is_fetched_again_is_not_deleted_before() -> None:
+    plan = make_plan(FIVE, [], Order(everything=True, delete=True, limit=2), list(FIVE))
+    assert (indexes(plan.fetch), indexes(plan.delete)) == ([0, 1], [2, 3, 4])
+
+
+def test_what_this_run_has_delivered_is_not_fetched_again_and_counts_against_the_limit() -> None:
+    order = Order(everything=True, delete=True, limit=3)
+    delivered = {(A, 0), (B, 0)}
+    old_enough = [FIVE.message(0), FIVE.message(1)]
+    plan = make_plan(FIVE, [2, 3, 4], order, old_enough, delivered)
+    assert (indexes(plan.fetch), indexes(plan.delete)) == ([2], [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("order", "at_once"),
+    [
+        (Order(), False),
+        (Order(delete=True), True),
+        (Order(delete_after=0), True),
+        (Order(delete_after=1), False),
+        (Order(delete=True, delete_after=1), True),
+    ],
+)
+def test_what_is_delivered_now_is_deleted_now_where_no_days_are_waited_for(
+    order: Order, at_once: bool
+) -> None:
+    assert order.deletes_at_once is at_once

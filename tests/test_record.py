@@ -1,0 +1,269 @@
+"""Where a record is, what a delivery tells it, and what becomes of what a crash left."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pop3fetch.delivery.destination import Destination, Draft, Place
+from pop3fetch.delivery.maildir import Maildir
+from pop3fetch.delivery.mbox import Mbox
+from pop3fetch.errors import DeliveryError
+from pop3fetch.messages import Message
+from pop3fetch.record.journal import NoJournal, RecordJournal, entry_of, key_of
+from pop3fetch.record.place import RecordPlace, file_name
+from pop3fetch.record.settling import settle
+from pop3fetch.record.store import Entry, Intent, Key, Store
+from tests.delivering import Died, messages_of_mboxrd
+from tests.fetching import Account
+
+ONE, TWO, THREE = b"Subject: one\n\n1\n", b"Subject: two\n\n22\n", b"Subject: three\n\n333\n"
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> Account:
+    return Account(tmp_path)
+
+
+# -- names -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["alice@example.org", "alice+lists@mail.example.org", "a_b-c~d=e@example.org"],
+)
+def test_an_ordinary_address_is_its_file_name(address: str) -> None:
+    assert file_name(address) == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "../../etc/passwd@example.org",
+        "/etc/passwd@example.org",
+        ".@example.org",
+        "..",
+        "@",
+        "",
+        "alice@example.org/../x",
+        "Alice@Example.ORG",
+        "alice@[2001:db8::1]:1110",
+        "nul\0@example.org",
+        "line\nend@example.org",
+        "\udcff\udcfe@example.org",
+        "Jörg@exämple.org",
+        "日本@例え.jp",
+        "%2e%2e@example.org",
+        "a" * 1000 + "@example.org",
+        "con@example.org ",
+        "\x1b[31m@example.org",
+    ],
+)
+def test_a_hostile_address_is_one_harmless_file_name(address: str, tmp_path: Path) -> None:
+    place = RecordPlace(tmp_path / "state", address)
+    Store(place).close()
+    assert {path.parent for path in tmp_path.rglob("*") if path.is_file()} == {tmp_path / "state"}
+    assert place.name.isascii()
+    assert place.name.isprintable()
+    assert len(f"{place.name}.sqlite-journal") <= 255
+
+
+CLOSE = [
+    "alice@example.org",
+    "Alice@example.org",
+    "ALICE@example.org",
+    "alice@Example.org",
+    "alice@example.org:1110",
+    "alice@example.org%3A1110",
+    "alice%40example.org",
+    "a" * 200 + "@example.org",
+    "a" * 201 + "@example.org",
+    "\udcff@example.org",
+    "\xff@example.org",
+]
+
+
+def test_no_two_addresses_share_a_file_not_even_where_case_does_not_count() -> None:
+    names = {file_name(address).lower() for address in CLOSE}
+    assert len(names) == len(CLOSE)
+
+
+@given(address=st.text(st.characters(exclude_categories=["Cs"]), max_size=80))
+def test_any_address_has_a_file_name_of_letters_that_every_file_system_takes(address: str) -> None:
+    name = file_name(address)
+    assert not set(name) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-~@+=%")
+    assert not name.startswith(".")
+    assert len(name) < 140
+
+
+# -- what a delivery tells -------------------------------------------------------------------------
+
+
+def test_a_journal_keeps_uid_size_identity_place_and_time(account: Account) -> None:
+    with account.store() as store:
+        maildir = Maildir(account.maildir, store.tag)
+        maildir.prepare()
+        draft = maildir.draft(Message(4, 99, b"uid", 2))
+        draft.identity = b"who it is"
+        journal = RecordJournal(store, maildir.name, lambda: 1234.9)
+        entry = Entry(Key(b"uid", 2), 99, b"who it is")
+
+        journal.intend([draft], [Place(maildir.name, draft.name)])
+        assert draft.intended
+        assert store.intents() == [Intent(entry, Place(maildir.name, draft.name))]
+
+        journal.done([draft])
+        assert store.intents() == []
+        assert list(store.entries()) == [entry]
+        assert store.delivered_before(1233) == set()
+        assert store.delivered_before(1234) == {(b"uid", 2)}
+        maildir.close()
+
+
+def test_a_message_is_recorded_by_uid_and_occurrence() -> None:
+    message = Message(7, 5, b"uid", 1)
+    assert key_of(message) == Key(b"uid", 1)
+    assert entry_of(message, None) == Entry(Key(b"uid", 1), 5, None)
+
+
+def test_a_look_is_kept_nowhere() -> None:
+    journal = NoJournal()
+    journal.intend([], [])
+    journal.done([])
+
+
+# -- settling --------------------------------------------------------------------------------------
+
+
+class DyingJournal(RecordJournal):
+    """Keeps the intents, and then the run is no more."""
+
+    def intend(self, drafts: Sequence[Draft], places: Sequence[Place]) -> None:
+        super().intend(drafts, places)
+        raise Died
+
+
+def nowhere(name: str) -> Destination:
+    raise AssertionError(f"{name} was reopened")
+
+
+def die_delivering(store: Store, destination: Maildir | Mbox, *messages: bytes) -> list[Place]:
+    """Leave what a run leaves that dies once its intents are kept; return their places."""
+    destination.prepare()
+    drafts: list[Draft] = []
+    for index, octets in enumerate(messages):
+        drafts.append(destination.draft(Message(index, len(octets), b"uid-%d" % (index + 1))))
+        drafts[-1].write(octets)
+    with pytest.raises(Died):
+        destination.deliver(drafts, DyingJournal(store, destination.name))
+    destination.close()
+    return [intent.place for intent in store.intents()]
+
+
+def test_an_intent_whose_draft_is_there_is_finished(account: Account) -> None:
+    with account.store() as store:
+        die_delivering(store, Maildir(account.maildir, store.tag), ONE, TWO)
+        assert account.delivered() == []
+        settle(store, Maildir(account.maildir, store.tag), nowhere)
+    assert account.delivered() == [ONE, TWO]
+    assert account.recorded() == {b"uid-1": len(ONE), b"uid-2": len(TWO)}
+
+
+@pytest.mark.parametrize("moved_to", ["new/{}", "cur/{}:2,S", None])
+def test_an_intent_whose_draft_is_gone_was_delivered(account: Account, moved_to: str | None) -> None:
+    with account.store() as store:
+        (place,) = die_delivering(store, Maildir(account.maildir, store.tag), ONE)
+        draft = account.maildir / "tmp" / place.name
+        if moved_to:
+            draft.rename(account.maildir / moved_to.format(place.name))
+        else:
+            draft.unlink()  # read, and removed by its reader
+        settle(store, Maildir(account.maildir, store.tag), nowhere)
+        assert store.delivered_before(int(time.time())) == {(b"uid-1", 0)}
+    assert account.recorded() == {b"uid-1": len(ONE)}
+    assert account.delivered() == ([ONE] if moved_to else [])
+
+
+def test_settling_again_changes_nothing(account: Account) -> None:
+    with account.store() as store:
+        die_delivering(store, Maildir(account.maildir, store.tag), ONE)
+        intents = store.intents()
+        settle(store, Maildir(account.maildir, store.tag), nowhere)
+        store.intend(intents)  # as if this run had died before it could keep the outcome
+        settle(store, Maildir(account.maildir, store.tag), nowhere)
+    assert account.delivered() == [ONE]
+
+
+def test_in_an_mbox_what_stands_there_decides(account: Account, tmp_path: Path) -> None:
+    inbox = tmp_path / "inbox"
+    with account.store() as store:
+
+        def mbox() -> Mbox:
+            return Mbox(inbox, store.tag, account.place.folder)
+
+        places = die_delivering(store, mbox(), ONE, TWO, THREE)
+        spools = [(account.place.folder / place.name).read_bytes() for place in places]
+        inbox.write_bytes(spools[0] + spools[1][:-7])  # so far it came
+        settle(store, mbox(), nowhere)
+        mbox().remove_leftovers()
+    assert messages_of_mboxrd(inbox.read_bytes()) == [ONE]
+    assert account.recorded() == {b"uid-1": len(ONE)}
+    assert account.litter() == []
+
+
+def test_intents_are_settled_at_the_destinations_that_they_name(account: Account, tmp_path: Path) -> None:
+    opened: dict[str, Destination] = {}
+    with account.store() as store:
+        intents = []
+        for number, folder in enumerate((tmp_path / "one", tmp_path / "two"), 1):
+            die_delivering(store, Maildir(folder, store.tag), b"%d\n" % number)
+            (intent,) = store.intents()
+            intents.append(replace(intent, entry=Entry(Key(b"uid-%d" % number, 0), number, None)))
+            store.undo([intent.entry.key])
+            (folder / "tmp" / f"1.pop3fetch-{store.tag}.leftover").touch()
+        store.intend(intents)
+
+        def reopen(name: str) -> Destination:
+            opened[name] = Maildir(Path(name.removeprefix("maildir:")), store.tag)
+            return opened[name]
+
+        settle(store, Maildir(account.maildir, store.tag), reopen)
+    assert account.recorded() == {b"uid-1": 1, b"uid-2": 2}
+    assert opened.keys() == {f"maildir:{tmp_path}/one", f"maildir:{tmp_path}/two"}
+    assert [path.read_bytes() for path in sorted(tmp_path.glob("*/new/*"))] == [b"1\n", b"2\n"]
+    assert list(tmp_path.glob("*/tmp/*")) == []
+    assert not account.maildir.exists()
+
+
+def test_what_cannot_be_decided_stays_undecided(account: Account) -> None:
+    with account.store() as store:
+        die_delivering(store, Maildir(account.maildir, store.tag), ONE)
+        intents = store.intents()
+        away = account.maildir.rename(account.maildir.with_name("away"))
+        with pytest.raises(DeliveryError):
+            settle(store, Maildir(account.maildir, store.tag), nowhere)
+        assert store.intents() == intents
+        assert not account.maildir.exists()
+        away.rename(account.maildir)
+        settle(store, Maildir(account.maildir, store.tag), nowhere)
+    assert account.delivered() == [ONE]
+
+
+def test_only_leftovers_of_this_record_are_removed(account: Account) -> None:
+    with account.store() as store:
+        ours = f"1.M2P3Q4.pop3fetch-{store.tag}.host"
+        others = [f"1.M2P3Q4.pop3fetch-{'0' * 16}.host", "1.M2P3.host"]
+        maildir = Maildir(account.maildir, store.tag)
+        maildir.prepare()
+        for name in (ours, *others):
+            (account.maildir / "tmp" / name).touch()
+        maildir.remove_leftovers()
+        maildir.close()
+    assert sorted(os.listdir(account.maildir / "tmp")) == sorted(others)

@@ -1,0 +1,495 @@
+"""The record's database: durable, exclusive, and never taken for empty when it is damaged."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pop3fetch.delivery.destination import Place
+from pop3fetch.errors import DeliveryError, POP3Error, RecordError, RecordLocked
+from pop3fetch.record import store as store_module
+from pop3fetch.record.place import RecordPlace
+from pop3fetch.record.store import Entry, Intent, Key, ReadOnlyStore, Store
+from pop3fetch.status import Status
+
+ONE = Entry(Key(b"one", 0), 100, b"i" * 16)
+TWO = Entry(Key(b"two", 0), 200, None)
+COPY = Entry(Key(b"one", 1), 100, b"i" * 16)
+WHERE = "maildir:/home/alice/Mail"
+NOON = 1_700_000_000  # seconds since the epoch
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> RecordPlace:
+    return RecordPlace(tmp_path / "state", "alice@example.org")
+
+
+@contextmanager
+def opened(place: RecordPlace) -> Iterator[Store]:
+    store = Store(place)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def done(place: RecordPlace, *entries: Entry, moment: int = NOON, destination: str = WHERE) -> None:
+    with opened(place) as store:
+        store.done(entries, destination, moment)
+
+
+def sizes(place: RecordPlace) -> dict[bytes, int]:
+    with opened(place) as store:
+        return store.sizes()
+
+
+def intents_of(place: RecordPlace) -> list[Intent]:
+    with opened(place) as store:
+        return store.intents()
+
+
+def refuses_to_open(place: RecordPlace, kind: Callable[[RecordPlace], Store] = Store) -> POP3Error:
+    with pytest.raises(POP3Error) as caught:
+        kind(place)
+    return caught.value
+
+
+# -- what is kept ----------------------------------------------------------------------------------
+
+
+def test_a_new_record_is_empty_and_private(place: RecordPlace) -> None:
+    with opened(place) as store:
+        assert (store.sizes(), store.copies(), store.intents(), list(store.entries())) == ({}, {}, [], [])
+        modes = {path.name: path.stat().st_mode & 0o777 for path in place.folder.iterdir()}
+    assert set(modes.values()) == {0o600}
+    assert place.folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_tag_is_sixteen_digits_and_stays(place: RecordPlace, tmp_path: Path) -> None:
+    with opened(place) as store:
+        tag = store.tag
+    with opened(place) as store:
+        assert store.tag == tag
+    assert len(bytes.fromhex(tag)) == 8
+    with opened(RecordPlace(tmp_path / "other", "alice@example.org")) as other:
+        assert other.tag != tag
+
+
+def test_what_is_done_is_kept_by_uid_and_occurrence(place: RecordPlace) -> None:
+    done(place, ONE, TWO, COPY)
+    with opened(place) as store:
+        assert store.sizes() == {b"one": 100, b"two": 200}
+        assert store.copies() == {(b"one", 1): 100}
+        assert set(store.entries()) == {ONE, TWO, COPY}
+        assert store.entry(Key(b"one", 1)) == COPY
+        assert store.entry(Key(b"one", 2)) is None
+
+
+def test_what_is_done_again_replaces_what_was_done(place: RecordPlace) -> None:
+    done(place, ONE)
+    other = Entry(ONE.key, 999, b"j" * 16)
+    done(place, other, moment=NOON + 5)
+    with opened(place) as store:
+        assert list(store.entries()) == [other]
+        assert store.delivered_before(NOON + 4) == set()
+
+
+def test_an_intent_lasts_until_it_is_done_or_undone(place: RecordPlace) -> None:
+    intents = [
+        Intent(ONE, Place("mbox:/b", "draft-1", 50, 10)),
+        Intent(TWO, Place("mbox:/b", "draft-2", 9, 41)),
+        Intent(COPY, Place("maildir:/a", "1.M2P3")),
+    ]
+    with opened(place) as store:
+        store.intend(intents)
+    with opened(place) as store:
+        assert store.intents() == [intents[2], intents[1], intents[0]], "in the order of the destination"
+        assert store.sizes() == {}
+        store.done([TWO], "mbox:/b", NOON)
+        store.undo([COPY.key])
+    assert intents_of(place) == [intents[0]]
+    assert sizes(place) == {b"two": 200}
+
+
+def test_file_names_need_not_be_text(place: RecordPlace) -> None:
+    intent = Intent(ONE, Place("maildir:/home/al\udcffce", "na\udcfeme"))
+    with opened(place) as store:
+        store.intend([intent])
+    assert intents_of(place) == [intent]
+    done(place, ONE, destination=intent.place.destination)
+    assert sizes(place) == {b"one": 100}
+
+
+def test_what_is_forgotten_is_gone(place: RecordPlace) -> None:
+    done(place, ONE, TWO, COPY)
+    with opened(place) as store:
+        store.forget([ONE.key, Key(b"nobody", 0)])
+    with opened(place) as store:
+        assert set(store.entries()) == {TWO, COPY}
+
+
+def test_what_is_in_doubt_has_no_size_that_a_listing_could_have_until_it_is_resized(
+    place: RecordPlace,
+) -> None:
+    empty = Entry(Key(b"empty", 0), 0, None)
+    done(place, ONE, TWO, COPY, empty)
+    with opened(place) as store:
+        store.doubt([TWO.key])
+        store.doubt([TWO.key])
+        store.doubt_all()
+        store.doubt_all()
+    with opened(place) as store:
+        assert all(size < 0 for size in (*store.sizes().values(), *store.copies().values()))
+        last = {entry.key: entry.last_size for entry in store.entries()}
+        store.resize({ONE.key: 100, COPY.key: 111})
+    assert last == {ONE.key: 100, TWO.key: 200, COPY.key: 100, empty.key: 0}
+    with opened(place) as store:
+        assert store.sizes() == {b"empty": ~0, b"one": 100, b"two": ~200}
+        assert store.copies() == {(b"one", 1): 111}
+
+
+def test_renaming_keeps_all_but_the_uid(place: RecordPlace) -> None:
+    done(place, ONE, COPY)
+    with opened(place) as store:
+        store.rename({ONE.key: Key(b"new", 0), COPY.key: Key(b"new", 1)})
+        assert store.sizes() == {b"new": 100}
+        assert store.copies() == {(b"new", 1): 100}
+        assert store.entry(Key(b"new", 0)) == Entry(Key(b"new", 0), 100, b"i" * 16)
+        assert store.delivered_before(NOON) == {(b"new", 0), (b"new", 1)}
+
+
+@pytest.mark.parametrize(("moment", "old"), [(NOON - 1, set()), (NOON, {(b"one", 0)})])
+def test_old_is_what_was_delivered_up_to_the_moment(
+    place: RecordPlace, moment: int, old: set[tuple[bytes, int]]
+) -> None:
+    done(place, ONE)
+    done(place, TWO, moment=NOON + 100)
+    with opened(place) as store:
+        assert store.delivered_before(moment) == old
+
+
+def test_what_was_only_marked_is_known_as_such(place: RecordPlace) -> None:
+    done(place, ONE, TWO, destination=store_module.MARKED)
+    done(place, TWO)
+    with opened(place) as store:
+        assert store.marked() == {(b"one", 0)}
+
+
+def test_facts_are_remembered_and_dropped(place: RecordPlace) -> None:
+    with opened(place) as store:
+        store.remember("greeting", "ready")
+        store.remember("greeting", "still ready")
+    with opened(place) as store:
+        assert store.fact("greeting") == "still ready"
+        store.remember("greeting", None)
+        assert store.fact("greeting") is None
+
+
+@settings(max_examples=30, deadline=None)
+@given(uids=st.dictionaries(st.binary(max_size=300), st.integers(0, 10**18), max_size=20))
+def test_uids_are_opaque_octets(tmp_path_factory: pytest.TempPathFactory, uids: dict[bytes, int]) -> None:
+    place = RecordPlace(tmp_path_factory.mktemp("state"), "alice@example.org")
+    done(place, *(Entry(Key(uid, 0), size, None) for uid, size in uids.items()))
+    assert sizes(place) == uids
+
+
+def test_uids_may_have_any_length(place: RecordPlace) -> None:
+    long = Entry(Key(b"\0" * 1_000_000, 0), 1, None)
+    done(place, long, Entry(Key(b"\0" * 1_000_001, 0), 2, None))
+    with opened(place) as store:
+        assert store.entry(long.key) == long
+        store.forget([long.key])
+        assert list(store.sizes().values()) == [2]
+
+
+# -- durability ------------------------------------------------------------------------------------
+
+DYING = """
+import os, sys
+from pathlib import Path
+from pop3fetch.record.place import RecordPlace
+from pop3fetch.record.store import Entry, Key, Store
+
+place = RecordPlace(Path(sys.argv[1]), "alice@example.org")
+store = Store(place)
+store.done([Entry(Key(b"one", 0), 100, None)], "maildir:/a", 1)
+if sys.argv[2] == "in a transaction":
+    store._database.execute("BEGIN IMMEDIATE")
+    store._database.execute("DELETE FROM message")
+print("ready", flush=True)
+if sys.argv[2] == "is killed":
+    sys.stdin.read()
+os._exit(9)
+"""
+
+
+def another_process(place: RecordPlace, how: str) -> subprocess.Popen[bytes]:
+    """Return a process that holds the record; it dies without closing it."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", DYING, place.folder, how], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout and process.stdout.readline() == b"ready\n"
+    return process
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.parametrize("how", ["between transactions", "in a transaction"])
+def test_what_was_committed_outlives_the_process(place: RecordPlace, how: str) -> None:
+    end(another_process(place, how))
+    assert sizes(place) == {b"one": 100}
+
+
+def test_an_error_within_a_change_changes_nothing(place: RecordPlace) -> None:
+    def failing() -> Iterator[Entry]:
+        yield TWO
+        raise KeyboardInterrupt
+
+    done(place, ONE)
+    with opened(place) as store:
+        with pytest.raises(KeyboardInterrupt):
+            store.done(failing(), WHERE, NOON)
+        store.done([COPY], WHERE, NOON)
+    with opened(place) as store:
+        assert set(store.entries()) == {ONE, COPY}
+
+
+def test_reopening_undoes_what_was_not_committed(place: RecordPlace) -> None:
+    done(place, ONE)
+    with opened(place) as store:
+        store._database.execute("BEGIN IMMEDIATE")
+        store._database.execute("DELETE FROM message")
+        store.reopen()
+        assert store.sizes() == {b"one": 100}
+        with pytest.raises(RecordLocked):
+            Store(place)
+
+
+# -- one run at a time -----------------------------------------------------------------------------
+
+
+def test_a_second_run_is_refused_from_the_very_first_one_on(place: RecordPlace) -> None:
+    with opened(place):
+        error = refuses_to_open(place)
+    assert isinstance(error, RecordLocked)
+    assert error.exit_status is Status.TRY_LATER
+    assert str(place.lock) in str(error)
+    Store(place).close()
+
+
+def test_the_kernel_lets_go_of_the_lock_of_a_run_that_was_killed(place: RecordPlace) -> None:
+    process = another_process(place, "is killed")
+    assert isinstance(refuses_to_open(place), RecordLocked)
+    end(process)
+    assert sizes(place) == {b"one": 100}
+
+
+def test_the_lock_is_free_again_where_the_record_cannot_be_opened(place: RecordPlace) -> None:
+    place.make()
+    place.database.write_bytes(b"")
+    assert not isinstance(refuses_to_open(place), RecordLocked)
+    assert not isinstance(refuses_to_open(place), RecordLocked)
+
+
+def test_a_lock_that_is_a_link_is_not_followed(place: RecordPlace, tmp_path: Path) -> None:
+    place.make()
+    place.lock.symlink_to(tmp_path / "elsewhere")
+    assert isinstance(refuses_to_open(place), RecordError)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_reader_needs_no_lock_and_sees_what_was_committed(place: RecordPlace) -> None:
+    with opened(place) as store:
+        store.done([ONE], WHERE, NOON)
+        reader = ReadOnlyStore(place)
+        assert reader.sizes() == {b"one": 100}
+        store.done([TWO], WHERE, NOON)
+        assert reader.sizes() == {b"one": 100, b"two": 200}
+        reader.close()
+    assert sizes(place) == {b"one": 100, b"two": 200}
+
+
+def test_a_writer_that_ends_beside_a_reader_loses_nothing(place: RecordPlace) -> None:
+    store = Store(place)
+    store.done([ONE], WHERE, NOON)
+    reader = ReadOnlyStore(place)
+    store.close()
+    assert reader.sizes() == {b"one": 100}
+    done(place, TWO)
+    assert reader.sizes() == {b"one": 100, b"two": 200}
+    reader.close()
+
+
+def test_a_reader_sees_what_a_killed_run_had_committed(place: RecordPlace) -> None:
+    end(another_process(place, "in a transaction"))
+    reader = ReadOnlyStore(place)
+    assert reader.sizes() == {b"one": 100}
+    reader.close()
+
+
+def test_a_reader_cannot_write(place: RecordPlace) -> None:
+    done(place, ONE)
+    reader = ReadOnlyStore(place)
+    with pytest.raises(POP3Error):
+        reader.forget([ONE.key])
+    reader.close()
+    assert sizes(place) == {b"one": 100}
+
+
+def test_to_a_reader_a_record_that_is_not_there_is_empty_and_is_not_made(place: RecordPlace) -> None:
+    reader = ReadOnlyStore(place)
+    assert (reader.sizes(), reader.copies()) == ({}, {})
+    reader.close()
+    assert not place.folder.exists()
+
+
+# -- damage ----------------------------------------------------------------------------------------
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def truncated(path: Path) -> None:
+    os.truncate(path, 5000)
+
+
+def cut_in_the_header(path: Path) -> None:
+    os.truncate(path, 50)
+
+
+def overwritten(path: Path) -> None:
+    octets = bytearray(path.read_bytes())
+    octets[4096:8192] = b"\xff" * 4096
+    path.write_bytes(octets)
+
+
+def text(path: Path) -> None:
+    path.write_text("uid-1\nuid-2\n")
+
+
+def foreign(path: Path) -> None:
+    path.unlink()
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE message (x)")
+    database.close()
+
+
+DAMAGES = [empty, truncated, cut_in_the_header, overwritten, text, foreign]
+
+
+@pytest.mark.parametrize("kind", [Store, ReadOnlyStore])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_record_is_an_error_and_never_empty(
+    place: RecordPlace, damage: Callable[[Path], None], kind: Callable[[RecordPlace], Store]
+) -> None:
+    done(place, *(Entry(Key(b"uid-%d" % number, 0), number, None) for number in range(2000)))
+    damage(place.database)
+    with pytest.raises(RecordError) as caught:
+        store = kind(place)
+        try:
+            assert store.sizes() == {}
+        finally:
+            store.close()
+    assert caught.value.exit_status is Status.CONFIGURATION
+    assert str(place.database) in str(caught.value)
+
+
+def test_a_damaged_record_is_left_as_it_is(place: RecordPlace) -> None:
+    done(place, ONE)
+    text(place.database)
+    refuses_to_open(place)
+    assert place.database.read_bytes() == b"uid-1\nuid-2\n"
+
+
+@pytest.mark.parametrize("kind", [Store, ReadOnlyStore])
+def test_a_record_of_a_newer_version_is_an_error(
+    place: RecordPlace, kind: Callable[[RecordPlace], Store]
+) -> None:
+    done(place, ONE)
+    with sqlite3.connect(place.database) as database:
+        database.execute(f"PRAGMA user_version = {store_module.VERSION + 1}")
+    database.close()
+    error = refuses_to_open(place, kind)
+    assert isinstance(error, RecordError)
+    assert f"it is of version {store_module.VERSION + 1}" in str(error)
+
+
+def test_a_new_record_takes_nothing_from_the_log_of_one_that_was_removed(place: RecordPlace) -> None:
+    end(another_process(place, "between transactions"))  # its log was not taken up
+    place.database.unlink()
+    assert Path(f"{place.database}-wal").exists()
+    assert sizes(place) == {}
+    done(place, TWO)
+    assert sizes(place) == {b"two": 200}
+
+
+def test_what_a_crash_left_of_the_making_of_a_record_is_no_record(place: RecordPlace) -> None:
+    place.make()
+    place.database.with_suffix(".aside").write_bytes(b"half of it")
+    done(place, ONE)
+    assert sizes(place) == {b"one": 100}
+    assert not place.database.with_suffix(".aside").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    error = refuses_to_open(RecordPlace(tmp_path / "file" / "state", "alice@example.org"))
+    assert isinstance(error, RecordError)
+    assert "file" in str(error)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
+def test_a_disk_in_trouble_is_no_damage(place: RecordPlace, number: int) -> None:
+    with pytest.raises(DeliveryError) as caught, store_module.record_errors(place.database):
+        raise OSError(number, os.strerror(number))
+    assert caught.value.exit_status is Status.CANNOT_DELIVER
+    assert str(place.database) in str(caught.value)
+
+
+# -- versions --------------------------------------------------------------------------------------
+
+
+def test_an_older_record_is_brought_up_step_by_step(
+    place: RecordPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done(place, ONE)
+    first = store_module.VERSION
+    steps = {
+        first: "ALTER TABLE message ADD COLUMN flags INTEGER; CREATE TABLE extra (x)",
+        first + 1: "UPDATE message SET flags = 7; INSERT INTO extra VALUES (1)",
+    }
+    monkeypatch.setattr(store_module, "VERSION", first + 2)
+    monkeypatch.setattr(store_module, "_MIGRATIONS", steps)
+    with opened(place) as store:
+        assert store.sizes() == {b"one": 100}
+        assert list(store._rows("SELECT flags, user_version FROM message, pragma_user_version")) == [
+            (7, first + 2)
+        ]
+    with opened(place) as store:
+        assert list(store._rows("SELECT x FROM extra")) == [(1,)], "each step is taken once"
+
+
+def test_a_step_that_fails_leaves_the_record_as_it_was(
+    place: RecordPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done(place, ONE)
+    first = store_module.VERSION
+    with monkeypatch.context() as newer:
+        newer.setattr(store_module, "VERSION", first + 1)
+        newer.setattr(store_module, "_MIGRATIONS", {first: "DELETE FROM message; SELECT no_such_thing"})
+        assert isinstance(refuses_to_open(place), RecordError)
+    assert sizes(place) == {b"one": 100}

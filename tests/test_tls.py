@@ -1,0 +1,382 @@
+"""Contexts, certificates and their errors, by handshakes in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.x509.oid import NameOID
+
+from pop3fetch.errors import CertificateError, ConfigurationError, TLSError
+from pop3fetch.pop3.tls import (
+    TLSOptions,
+    channel_binding,
+    check_fingerprint,
+    client_context,
+    describe,
+    fingerprint_of,
+    handshake_error,
+    peer_der,
+    session_of,
+    unverified_context,
+)
+from pop3fetch.status import Status
+from tests.certificates import server_context as context_for
+
+# Of 2026 for a hundred years: `openssl req -x509 -sha1 ...`. Nothing in Python signs by SHA-1 any more.
+SIGNED_BY_SHA1 = """\
+-----BEGIN CERTIFICATE-----
+MIIBcjCCARigAwIBAgIUAVrFkJzkoZrcnMh6vZBUg1zNqCowCQYHKoZIzj0EATAO
+MQwwCgYDVQQDDANvbGQwIBcNMjYxMTIzMDUzMzU0WhgPMjEyNjEwMzAwNTMzNTRa
+MA4xDDAKBgNVBAMMA29sZDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABDk1zsZl
+tHzFOOClyz1oN5+T/PluhXzBTzDqculRvMEwAyQncD7PsBqRlEc8xdy+lnGlbfRK
+5s8wPOE1cvouET6jUzBRMB0GA1UdDgQWBBTnM3Nvbtzdt3A52zgcXvLwaYi4zzAf
+BgNVHSMEGDAWgBTnM3Nvbtzdt3A52zgcXvLwaYi4zzAPBgNVHRMBAf8EBTADAQH/
+MAkGByqGSM49BAEDSQAwRgIhAJ97+Eter9tZgalE0Yd+f849clkLLkt0MBoCinjZ
+PhciAiEAgcxrMzg86I5JfM4NRleXzcoX1N7HT3JRZh40DVdyrGI=
+-----END CERTIFICATE-----
+"""
+HOST = "mail.example.org"
+YESTERDAY, TOMORROW = (datetime.now(UTC) + timedelta(days=days) for days in (-1, 1))
+
+
+def shake_hands(client: ssl.SSLContext, server: ssl.SSLContext, name: str | None = HOST) -> ssl.SSLObject:
+    """Make a handshake in memory; return the client's end, or raise the client's error."""
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    here = client.wrap_bio(to_client, to_server, server_hostname=name)
+    there = server.wrap_bio(to_server, to_client, server_side=True)
+    for _ in range(4):  # turns: TLS 1.2 takes two of each
+        with suppress(ssl.SSLWantReadError):
+            here.do_handshake()
+        with suppress(ssl.SSLError):  # the client's is the one that is looked at
+            there.do_handshake()
+    here.do_handshake()
+    return here
+
+
+def refusal(client: ssl.SSLContext, server: ssl.SSLContext, name: str = HOST) -> TLSError:
+    with pytest.raises(ssl.SSLError) as raised:
+        shake_hands(client, server, name)
+    return handshake_error(name, raised.value)
+
+
+@pytest.fixture
+def trusting(ca_file: Path) -> ssl.SSLContext:
+    return client_context(TLSOptions(ca_file=str(ca_file)))
+
+
+# The context
+
+
+def test_the_context_verifies_chain_and_name_by_tls_1_2_at_least(ca_file: Path) -> None:
+    for options in (TLSOptions(), TLSOptions(ca_file=str(ca_file))):
+        context = client_context(options)
+        assert context.verify_mode is ssl.CERT_REQUIRED
+        assert context.check_hostname
+        assert not context.hostname_checks_common_name
+        assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+def test_a_ca_file_stands_in_for_the_authorities_of_the_system(ca_file: Path) -> None:
+    assert len(client_context(TLSOptions(ca_file=str(ca_file))).get_ca_certs()) == 1
+
+
+def test_a_fingerprint_stands_in_for_chain_and_name_and_for_nothing_else() -> None:
+    context = client_context(TLSOptions(fingerprint="00" * 32))
+    assert context.verify_mode is ssl.CERT_NONE
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+def written(folder: Path, text: str) -> str:
+    path = folder / "file.pem"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("text", ["", "no certificate\n", "-----BEGIN CERTIFICATE-----\nAAAA\n"])
+def test_a_ca_file_that_holds_no_certificate_is_a_mistake_in_the_configuration(
+    text: str, tmp_path: Path
+) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(ConfigurationError, match=path) as raised:
+        client_context(TLSOptions(ca_file=path))
+    assert raised.value.status is Status.CONFIGURATION
+
+
+def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    path = str(tmp_path / "missing.pem")
+    with pytest.raises(ConfigurationError, match=f"{path}: No such file"):
+        client_context(TLSOptions(ca_file=path))
+    with pytest.raises(ConfigurationError, match=f"{path}: No such file"):
+        client_context(TLSOptions(client_cert=path))
+
+
+def test_the_file_that_is_missing_is_the_one_that_is_named(ca_file: Path, tmp_path: Path) -> None:
+    path = str(tmp_path / "missing.pem")
+    with pytest.raises(ConfigurationError, match=path):
+        client_context(TLSOptions(ca_file=str(ca_file), client_cert=path))
+    with pytest.raises(ConfigurationError, match=path):
+        client_context(TLSOptions(ca_file=path, client_cert=str(ca_file)))
+    with pytest.raises(ConfigurationError, match=path):
+        client_context(TLSOptions(client_cert=str(ca_file), client_key=path))
+
+
+def test_a_client_certificate_is_presented(authority: trustme.CA, ca_file: Path, tmp_path: Path) -> None:
+    leaf = authority.issue_cert("alice@example.org")
+    both, certificate, key = (str(tmp_path / name) for name in ("both.pem", "certificate.pem", "key.pem"))
+    leaf.private_key_and_cert_chain_pem.write_to_path(both)
+    leaf.cert_chain_pems[0].write_to_path(certificate)
+    leaf.private_key_pem.write_to_path(key)
+    server = context_for(authority, HOST)
+    server.verify_mode = ssl.CERT_REQUIRED
+    authority.configure_trust(server)
+    server.maximum_version = ssl.TLSVersion.TLSv1_2  # where the client learns of it in the handshake
+    for options in (
+        TLSOptions(str(ca_file), client_cert=both),
+        TLSOptions(str(ca_file), client_cert=certificate, client_key=key),
+    ):
+        shake_hands(client_context(options), server)
+    # Without one it comes to nothing: the server goes no further.
+    with pytest.raises(ssl.SSLError):
+        shake_hands(client_context(TLSOptions(str(ca_file))), server)
+
+
+# What is refused
+
+
+def test_a_certificate_that_verifies_is_taken(trusting: ssl.SSLContext, authority: trustme.CA) -> None:
+    assert shake_hands(trusting, context_for(authority, HOST)).version() == "TLSv1.3"
+
+
+def test_an_unknown_authority_is_refused(trusting: ssl.SSLContext, unknown_authority: trustme.CA) -> None:
+    error = refusal(trusting, context_for(unknown_authority, HOST))
+    assert isinstance(error, CertificateError)
+    assert error.status is Status.PROTOCOL
+    assert "issuer" in error.reason
+    assert str(error).startswith(f"the certificate of {HOST} does not verify: ")
+
+
+@pytest.mark.parametrize("name", ["other.example.org", "example.org", "*.org", "127.0.0.1"])
+def test_a_certificate_for_somebody_else_is_refused(
+    name: str, trusting: ssl.SSLContext, authority: trustme.CA
+) -> None:
+    error = refusal(trusting, context_for(authority, name))
+    assert isinstance(error, CertificateError)
+    assert HOST in error.reason
+
+
+def test_an_expired_certificate_is_refused(trusting: ssl.SSLContext, authority: trustme.CA) -> None:
+    long_ago = YESTERDAY - timedelta(days=300)
+    error = refusal(trusting, context_for(authority, HOST, not_before=long_ago, not_after=YESTERDAY))
+    assert isinstance(error, CertificateError)
+    assert "expired" in error.reason
+
+
+def test_a_certificate_of_the_future_is_refused(trusting: ssl.SSLContext, authority: trustme.CA) -> None:
+    error = refusal(trusting, context_for(authority, HOST, not_before=TOMORROW))
+    assert isinstance(error, CertificateError)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
+def test_old_versions_of_tls_are_refused(
+    version: ssl.TLSVersion, trusting: ssl.SSLContext, authority: trustme.CA
+) -> None:
+    server = context_for(authority, HOST)
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        server.minimum_version = version
+        server.maximum_version = version
+    server.set_ciphers("ALL:@SECLEVEL=0")
+    for client in (trusting, unverified_context()):
+        error = refusal(client, server)
+        assert not isinstance(error, CertificateError)
+        assert error.status is Status.PROTOCOL
+        assert "version" in error.reason
+
+
+# Fingerprints
+
+
+@pytest.mark.parametrize("spelled", [str.lower, str.upper])
+def test_the_certificate_with_the_fingerprint_is_taken(
+    spelled: Callable[[str], str], unknown_authority: trustme.CA
+) -> None:
+    tls = shake_hands(unverified_context(), context_for(unknown_authority, "whatever"))
+    check_fingerprint(tls, spelled(hashlib.sha256(peer_der(tls)).hexdigest()), HOST)
+
+
+def test_another_fingerprint_is_refused_whoever_vouches_for_it(
+    trusting: ssl.SSLContext, authority: trustme.CA
+) -> None:
+    tls = shake_hands(trusting, context_for(authority, HOST))
+    with pytest.raises(CertificateError) as raised:
+        check_fingerprint(tls, "00" * 32, HOST)
+    assert raised.value.fingerprint == hashlib.sha256(peer_der(tls)).hexdigest()
+    assert f"--tls-fingerprint {raised.value.fingerprint}" in str(raised.value)
+
+
+# Descriptions
+
+
+def test_a_certificate_is_described_the_same_verified_or_not(
+    trusting: ssl.SSLContext, authority: trustme.CA
+) -> None:
+    server = context_for(authority, HOST, "192.0.2.1", "2001:db8::1", "*.example.org", not_after=TOMORROW)
+    verified = describe(shake_hands(trusting, server))
+    unverified = describe(shake_hands(unverified_context(), server))
+    assert verified == unverified
+    assert verified.names == (HOST, "192.0.2.1", "2001:db8::1", "*.example.org")
+    assert verified.expires == int(TOMORROW.timestamp())
+    assert "trustme" in verified.issuer
+    for fact in (verified.subject, HOST, verified.issuer, f"{TOMORROW:%Y-%m-%d}", verified.fingerprint):
+        assert fact in str(verified)
+
+
+def test_a_certificate_with_many_names_is_described_by_some(authority: trustme.CA) -> None:
+    names = [f"mail{number}.example.org" for number in range(100)]
+    certificate = describe(shake_hands(unverified_context(), context_for(authority, *names)))
+    assert len(certificate.names) == 100
+    assert "mail7.example.org" in str(certificate)
+    assert "mail8.example.org" not in str(certificate)
+
+
+def test_a_session_is_described(trusting: ssl.SSLContext, authority: trustme.CA) -> None:
+    server = context_for(authority, HOST)
+    server.maximum_version = ssl.TLSVersion.TLSv1_2
+    session = session_of(shake_hands(trusting, server))
+    assert session.version == "TLSv1.2"
+    assert session.cipher.startswith("ECDHE-")
+    assert session.certificate.names == (HOST,)
+
+
+def self_signed(
+    folder: Path, algorithm: hashes.HashAlgorithm | None, subject: str = "self"
+) -> ssl.SSLContext:
+    """Return a server's context whose certificate names no host and is signed with ``algorithm``."""
+    key = ec.generate_private_key(ec.SECP256R1()) if algorithm else ed25519.Ed25519PrivateKey.generate()
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, YESTERDAY, TOMORROW).sign(key, algorithm)  # type: ignore[arg-type]
+    )
+    pem = serialization.Encoding.PEM
+    path = folder / "both.pem"
+    path.write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + certificate.public_bytes(pem)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.load_cert_chain(path)
+    return context
+
+
+def lax() -> ssl.SSLContext:
+    context = unverified_context()
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    return context
+
+
+def test_a_certificate_without_names_is_described(tmp_path: Path) -> None:
+    certificate = describe(shake_hands(lax(), self_signed(tmp_path, hashes.SHA256())))
+    assert (certificate.subject, certificate.names) == ("CN=self", ())
+    assert "names" not in str(certificate)
+
+
+class Peer:
+    """The ssl module's view of a session that no server of ours can be made to have."""
+
+    def __init__(self, der: bytes, version: str = "TLSv1.3") -> None:
+        self._der, self._version = der, version
+
+    def getpeercert(self, binary_form: bool) -> bytes:
+        assert binary_form
+        return self._der
+
+    def version(self) -> str:
+        return self._version
+
+
+def test_what_cannot_be_read_has_a_fingerprint_all_the_same() -> None:
+    certificate = describe(Peer(b"rubbish"))  # type: ignore[arg-type]
+    assert certificate.fingerprint == fingerprint_of(b"rubbish") == hashlib.sha256(b"rubbish").hexdigest()
+    assert "unreadable" in str(certificate)
+
+
+# Channel binding
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "expected"),
+    [
+        (hashes.SHA256(), "sha256"),
+        (hashes.SHA384(), "sha384"),
+        (hashes.SHA512(), "sha512"),
+        (None, "sha256"),  # Ed25519 has no hash of its own; servers take this one
+    ],
+)
+def test_a_channel_is_bound_to_the_certificate_by_its_own_hash(
+    algorithm: hashes.HashAlgorithm | None, expected: str, tmp_path: Path
+) -> None:
+    tls = shake_hands(lax(), self_signed(tmp_path, algorithm))
+    if hasattr(tls, "export_keying_material"):
+        pytest.skip("this Python binds to tls-exporter")
+    assert channel_binding(tls) == ("tls-server-end-point", hashlib.new(expected, peer_der(tls)).digest())
+
+
+def test_a_certificate_that_is_signed_by_sha_1_is_hashed_by_a_better_one() -> None:
+    der = ssl.PEM_cert_to_DER_cert(SIGNED_BY_SHA1)
+    bound = channel_binding(Peer(der))  # type: ignore[arg-type]
+    assert bound == ("tls-server-end-point", hashlib.sha256(der).digest())  # RFC 5929 section 4.1
+
+
+class Exporting(Peer):
+    """A session of a Python whose ssl module exports keys."""
+
+    def export_keying_material(self, label: str, length: int, context: bytes) -> bytes:
+        assert (label, length, context) == ("EXPORTER-Channel-Binding", 32, b"")  # RFC 9266 section 2
+        return b"exported"
+
+
+def test_a_channel_is_bound_by_the_exporter_where_there_is_one(tmp_path: Path) -> None:
+    assert channel_binding(Exporting(b"")) == ("tls-exporter", b"exported")  # type: ignore[arg-type]
+    der = peer_der(shake_hands(lax(), self_signed(tmp_path, hashes.SHA256())))
+    bound = channel_binding(Exporting(der, version="TLSv1.2"))  # type: ignore[arg-type]
+    assert bound is not None
+    assert bound[0] == "tls-server-end-point"
+
+
+def test_without_a_certificate_there_is_no_channel_to_bind_to() -> None:
+    assert channel_binding(Peer(b"")) is None  # type: ignore[arg-type]
+
+
+# Errors of the handshake
+
+
+@pytest.mark.parametrize(
+    ("reason", "hinted"),
+    [
+        ("WRONG_VERSION_NUMBER", True),
+        ("RECORD_LAYER_FAILURE", True),
+        ("PACKET_LENGTH_TOO_LONG", True),
+        ("SSLV3_ALERT_HANDSHAKE_FAILURE", False),
+    ],
+)
+def test_a_server_in_clear_text_gets_a_hint(reason: str, hinted: bool) -> None:
+    error = ssl.SSLError(1, "[SSL] it failed")
+    error.reason = reason
+    shown = str(handshake_error(HOST, error))
+    assert reason.replace("_", " ").lower() in shown
+    assert ("--tls starttls" in shown) == hinted
+
+
+def test_a_server_that_hangs_up_is_said_to() -> None:
+    assert "hung up" in str(handshake_error(HOST, ssl.SSLEOFError(8, "EOF occurred")))
