@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from pop3fetch.account import url
-from pop3fetch.account.keys import KEYS, OAUTH_KEYS, UNIX_PREFIX, Check, did_you_mean
+from pop3fetch.account.keys import KEYS, OAUTH_KEYS, TOKEN_METHODS, UNIX_PREFIX, Check, did_you_mean
 from pop3fetch.account.oauth_settings import OAuthSettings, from_table
 from pop3fetch.errors import ConfigurationError, POP3Error, UsageError
 
@@ -83,6 +83,11 @@ class Account:
     def address(self) -> str:
         """``user@host``, with the port where it is not one of POP3's own."""
         return _address(self.user, self.host, self.port)
+
+    @property
+    def uses_oauth(self) -> bool:
+        """Whether it logs in with tokens of an OAuth 2 server that it is set up for."""
+        return self.oauth is not None and self.auth in TOKEN_METHODS
 
     def login_name(self) -> str:
         """Return the user; raises ConfigurationError where there is none."""
@@ -226,6 +231,16 @@ class Configuration:
             source=None if name is None else self.path,
             **settings,
         )
+
+
+def needs_file(options: Overrides = NOTHING, environment: Overrides = NOTHING) -> bool:
+    """Return whether an account of the configuration file is meant, and not a host or a URL."""
+    for layer in (options, environment):
+        if layer.account is not None:
+            return not url.is_url(layer.account)
+        if layer.host is not None:
+            return False
+    return True
 
 
 def load(path: Path | None = None) -> Configuration:

@@ -20,7 +20,6 @@ from pathlib import Path
 
 from pop3fetch.account import system_keyring
 from pop3fetch.account.config import Account
-from pop3fetch.account.keys import TOKEN_METHODS
 from pop3fetch.account.system_keyring import STORE_LIMIT, Entry
 from pop3fetch.errors import ConfigurationError, NoPassword
 from pop3fetch.printable import printable
@@ -132,7 +131,7 @@ def _from_configuration(account: Account, sources: Sources) -> str | None:
 
 
 def _from_oauth(account: Account, sources: Sources) -> str | None:
-    if account.oauth is None or account.auth not in TOKEN_METHODS or not sources.keyring:
+    if not account.uses_oauth or not sources.keyring:
         return None
     from pop3fetch.account.oauth import access_token
 

@@ -13,8 +13,10 @@ from pop3fetch.status import Status
 if TYPE_CHECKING:
     from pop3fetch.account.config import Account
     from pop3fetch.cli.console import Console
+    from pop3fetch.cli.session import Sessions
 
 IN_TURN = Many(1, 1)  # a person can answer one question at a time
+BROWSER_LIMIT = 900.0  # seconds to log in at an OAuth 2 server: its own codes last about as long
 
 
 @click.command("login", cls=Command)
@@ -23,7 +25,7 @@ def command(invocation: Invocation) -> int:
     """Try the account's password on the server, and keep it in the system keyring if it works.
 
     The password is asked for on the terminal, unless the environment, a password command or
-    ~/.netrc has it.
+    ~/.netrc has it. An account with OAuth 2 shows the page to log in at instead.
     """
     from pop3fetch.account.credentials import store
     from pop3fetch.cli.session import Sessions, leave
@@ -31,6 +33,8 @@ def command(invocation: Invocation) -> int:
 
     def login(account: Account, console: Console) -> int:
         sessions = Sessions(account, console, invocation.state_folder(), keyring=False)
+        if account.uses_oauth:
+            return _login_by_oauth(account, console, sessions)
         with sessions.log_in() as client:
             leave(client, console)
         store(account, sessions.password())
@@ -38,3 +42,21 @@ def command(invocation: Invocation) -> int:
         return Status.OK
 
     return for_each_account(replace(invocation, many=invocation.many and IN_TURN), login)
+
+
+def _login_by_oauth(account: Account, console: Console, sessions: Sessions) -> int:
+    """Let the user log in at the OAuth 2 server; keep what lasts of it once the mail server takes it."""
+    from pop3fetch.account.oauth import Authorization, store_refresh_token
+    from pop3fetch.cli.session import leave
+
+    assert account.oauth is not None
+    account.login_name()  # missing, it shall be missed before anybody is sent to a browser
+    tokens = Authorization(
+        account.oauth, show=console.warn, open_browser=console.shows_remarks, limit=BROWSER_LIMIT
+    ).run()
+    with sessions.connect() as client:
+        sessions.log_in_on(client, lambda: tokens.access)
+        leave(client, console)
+    store_refresh_token(account, tokens)
+    console.remark(f"{account.address} may be fetched: what renews the access is kept in the keyring")
+    return Status.OK

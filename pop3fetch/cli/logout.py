@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 @server_options
 def command(invocation: Invocation) -> int:
     """Forget the account's password in the system keyring."""
-    from pop3fetch.account.credentials import forget
+    from pop3fetch.account import credentials, oauth
     from pop3fetch.cli.work import for_each_account
 
     def logout(account: Account, console: Console) -> int:
-        said = "is forgotten" if forget(account) else "was not in the keyring"
+        known = oauth.forget(account) if account.uses_oauth else credentials.forget(account)
+        said = "is forgotten" if known else "was not in the keyring"
         console.remark(f"the password of {account.address} {said}")
         return Status.OK
 

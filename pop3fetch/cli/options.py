@@ -178,7 +178,12 @@ class Invocation:
 
     def account(self) -> Account:
         """Return the account that is meant; raises ConfigurationError or UsageError."""
-        return self.configuration().account(self.options, self.environment)
+        from pop3fetch.account.config import Configuration, needs_file
+
+        # A run whose server is on the command line does not wait for a file that says nothing of it.
+        read = self.config is not None or needs_file(self.options, self.environment)
+        configuration = self.configuration() if read else Configuration(Path())
+        return configuration.account(self.options, self.environment)
 
     def accounts(self) -> list[Account]:
         """Return all accounts that are meant: one, or under -A every one of the file.

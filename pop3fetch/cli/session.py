@@ -122,9 +122,12 @@ class Sessions:
             raise
         return client
 
-    def log_in_on(self, client: POP3Client) -> None:
-        """Log in, and remember the pause that the server wants until the next time."""
-        client.login(self.account.login_name(), self.password)
+    def log_in_on(self, client: POP3Client, secret: Callable[[], str] | None = None) -> None:
+        """Log in, by another ``secret`` than the account's where it is given.
+
+        Remembers the pause that the server wants until the next time.
+        """
+        client.login(self.account.login_name(), secret or self.password)
         self._delay.remember(time.time(), client.capabilities_before_login)
 
 

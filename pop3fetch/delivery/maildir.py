@@ -60,7 +60,7 @@ class MaildirDraft(Draft):
 
     @property
     def path(self) -> str:
-        return str(self._maildir.folder / "new" / self.name)
+        return f"{self._maildir.folder}/new/{self.name}"
 
 
 class Maildir(Destination):

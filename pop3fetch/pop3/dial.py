@@ -89,6 +89,7 @@ def _connect(endpoint: Endpoint, timeout: float | None) -> socket.socket:
     if endpoint.tunnel is not None:
         from pop3fetch.pop3.tunnel import connect_by
 
+        wire_name(endpoint.host)  # nobody resolves it, but a certificate must be for it
         return connect_by(endpoint.tunnel, endpoint.host, endpoint.port)
     if endpoint.host.startswith(UNIX_PREFIX):
         addresses = [Address(socket.AF_UNIX, endpoint.host.removeprefix(UNIX_PREFIX))]

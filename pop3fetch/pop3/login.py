@@ -113,12 +113,18 @@ def _apop_is_open(situation: Situation) -> bool:
 
 def _forced(situation: Situation, method: str) -> str:
     if method == APOP and not situation.challenge:
-        raise MechanismNotOffered("the greeting of the server has no valid challenge for APOP")
+        raise MechanismNotOffered(_why_no_apop(situation))
     if method in _NEEDS_TLS and not situation.tls_active and not situation.allow_insecure:
         raise InsecureAuthenticationDisallowed(f"not logging in by {method} without TLS: {_WAYS_OUT}")
     if method in (APOP, USER):
         return method
     return _forced_mechanism(situation, method)
+
+
+def _why_no_apop(situation: Situation) -> str:
+    if situation.tls_active and situation.mode != "implicit":
+        return "no APOP after STLS: a challenge that came in clear text may be forged; use --tls implicit"
+    return "the greeting of the server has no valid challenge for APOP"
 
 
 def _forced_mechanism(situation: Situation, method: str) -> str:

@@ -216,7 +216,8 @@ class Session:
         """Return the octets of a command, whose reply joins the awaited ones.
 
         ``name`` in any case; ``multiline`` frames the reply to a command that :data:`COMMANDS`
-        does not know, and is what the caller takes of one that it knows. Raises CommandNotAllowed, InvalidArgument, and SessionEnded after the end.
+        does not know, and must be true of one that it knows. Raises CommandNotAllowed,
+        InvalidArgument, and SessionEnded after the end.
         """
         if self.over:
             raise SessionEnded(self.over)

@@ -15,19 +15,18 @@ A mechanism is made before AUTH is sent: what it cannot carry is refused while n
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from pop3fetch.errors import MechanismFailed
 from pop3fetch.printable import printable
 
 if TYPE_CHECKING:
+    import hashlib
+
     from scramp import ScramClient
 
 CLEAR_TEXT = frozenset({"PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"})  # these hand over the secret itself
@@ -44,9 +43,6 @@ SERVER_FIRST = re.compile(r"r=([!-+\--~]+),s=[A-Za-z0-9+/]+={0,2},i=([1-9][0-9]*
 
 NO_NUL = re.compile(r"[\x00\ud800-\udfff]")  # a lone surrogate stands for an octet that is no UTF-8
 NO_CONTROLS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-
-# RFC 1939 and RFC 2195 leave no choice but MD5; the flag keeps it usable where FIPS rules apply.
-_md5 = partial(hashlib.md5, usedforsecurity=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +123,8 @@ class CramMD5(Mechanism):
         if not challenge:
             # A digest of nothing is the same at every login: whoever asks for it collects passwords.
             raise self._failure("the server's challenge is empty")
+        import hmac
+
         return self._user + b" " + hmac.new(self._secret, challenge, _md5).hexdigest().encode()
 
 
@@ -321,6 +319,13 @@ def decode(challenge: bytes) -> bytes:
         return base64.b64decode(challenge, validate=True)
     except ValueError as error:
         raise MechanismFailed("the server's challenge is not base64") from error
+
+
+def _md5(octets: bytes = b"") -> hashlib._Hash:
+    import hashlib  # loads OpenSSL's part for it, which PLAIN does without
+
+    # RFC 1939 and RFC 2195 leave no choice; the flag keeps it usable where FIPS rules apply.
+    return hashlib.md5(octets, usedforsecurity=False)
 
 
 def _octets(name: str, what: str, text: str, unfit: re.Pattern[str]) -> bytes:

@@ -45,7 +45,9 @@ class TLSStream:
         self.socket = connected
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._ciphertext = memoryview(bytearray(CIPHERTEXT_SIZE))
-        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+        # As octets, the name spares the import of a codec: it is in ASCII already.
+        expected = name.encode("ascii") if name is not None else None
+        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=expected)
 
     def shake_hands(self, bound: Callable[[], None]) -> None:
         """Make the handshake; an alert that is due is sent also where it fails.

@@ -7,8 +7,6 @@ verification off; a fingerprint takes the chain's place and is compared before a
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -110,12 +108,14 @@ def unverified_context() -> ssl.SSLContext:
 def check_fingerprint(tls: ssl.SSLObject, expected: str, host: str) -> None:
     """Compare the certificate with the pinned one; a mismatch fails whoever vouches for it."""
     actual = fingerprint_of(peer_der(tls))
-    if not hmac.compare_digest(actual, expected.lower()):
+    if actual != expected.lower():  # both are public
         raise CertificateError(host, "its fingerprint is another", str(describe(tls)), actual)
 
 
 def fingerprint_of(der: bytes) -> str:
     """Return the SHA-256 digest of a certificate as 64 hexadecimal digits."""
+    import hashlib
+
     return hashlib.sha256(der).hexdigest()
 
 
@@ -183,6 +183,8 @@ def channel_binding(tls: ssl.SSLObject) -> tuple[str, bytes] | None:
     export = getattr(tls, "export_keying_material", None)
     if tls.version() == "TLSv1.3" and export is not None:
         return "tls-exporter", export("EXPORTER-Channel-Binding", 32, b"")
+    import hashlib
+
     der = peer_der(tls)
     return ("tls-server-end-point", hashlib.new(_end_point_hash(der), der).digest()) if der else None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 from pathlib import Path
 from urllib.parse import quote
@@ -56,6 +55,8 @@ def file_name(address: str) -> str:
     )
     if readable == address.lower():
         return readable
+    import hashlib
+
     digest = hashlib.sha256(address.encode("utf-8", "surrogateescape")).hexdigest()[:12]
     return f"{readable}-{digest}"
 
