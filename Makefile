@@ -22,6 +22,9 @@ test: .venv/ready-for-test
 		'no test against a real server'
 	@.ci/need 'command -v strace' strace 'no test of what is written in which order'
 	@.ci/need 'command -v mandoc' mandoc 'the manual page is not linted'
+	@.ci/need 'command -v microsocks' microsocks 'no test through a real SOCKS proxy'
+	@.ci/need 'command -v dbus-daemon' dbus 'no test of a real keyring'
+	@.ci/need 'command -v gnome-keyring-daemon' gnome-keyring 'no test of a real keyring'
 	.venv/bin/python -m pytest $(ARGS)
 
 check: .venv/ready-for-check
@@ -38,6 +41,8 @@ clean:
 .venv/ready-for-demo: EXTRAS =
 .venv/ready-for-test: EXTRAS = [test]
 .venv/ready-for-check: EXTRAS = [test,check]
+.venv/ready-for-fuzz: EXTRAS = [test,fuzz]
+.venv/ready-for-mutants: EXTRAS = [test,mutants]
 .venv/ready-for-%: pyproject.toml | .venv/bin/python
 	$(PIP) install --editable '.$(EXTRAS)'
 	@touch $@
@@ -56,3 +61,14 @@ bench: .venv/ready-for-test
 	@.ci/need 'command -v getmail' getmail6 'getmail6 does not take part'
 	@.ci/need 'command -v curl' curl 'curl does not take part'
 	.venv/bin/python -m bench $(ARGS)
+
+#   make fuzz    the protocol's core, by atheris; SECONDS=60
+#   make mutants what the tests of the core let pass, by mutmut
+SECONDS ?= 60
+.PHONY: fuzz mutants
+fuzz: .venv/ready-for-fuzz
+	.venv/bin/python -m tests.fuzz.target $(SECONDS)
+
+mutants: .venv/ready-for-mutants
+	.venv/bin/mutmut run
+	.venv/bin/mutmut results

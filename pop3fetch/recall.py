@@ -87,10 +87,11 @@ class Recall:
             if old:
                 renamed[old.pop(0)] = key_of(message)
         self._store.rename(renamed)
-        self._reporter.warn(
-            f"the server has changed all unique-ids: {len(renamed)} of {len(listing)} messages"
-            " were recognised by their headers and are not fetched again"
-        )
+        if renamed:  # or else all old ones are gone, and these are new
+            self._reporter.warn(
+                f"the server has changed all unique-ids: {len(renamed)} of {len(listing)} messages"
+                " were recognised by their headers and are not fetched again"
+            )
 
 
 def _is_same(message: Message, headers: bytes, recorded: Entry) -> bool:

@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import keyring
 import keyring.backend
 import keyring.errors
+
+IN_A_FILE = """\
+import json, os
+from pathlib import Path
+from keyring.backend import KeyringBackend
+
+FILE = Path(os.environ["KEYRING_FILE"])
+
+
+class Keyring(KeyringBackend):
+    priority = 1
+
+    def entries(self):
+        return json.loads(FILE.read_text()) if FILE.exists() else {}
+
+    def get_password(self, service, user):
+        return self.entries().get(f"{service} {user}")
+
+    def set_password(self, service, user, password):
+        FILE.write_text(json.dumps({**self.entries(), f"{service} {user}": password}))
+
+    def delete_password(self, service, user):
+        FILE.write_text(json.dumps({k: v for k, v in self.entries().items() if k != f"{service} {user}"}))
+"""
 
 
 class Backend(keyring.backend.KeyringBackend):
@@ -66,3 +92,20 @@ def in_use(backend: Backend) -> Iterator[Backend]:
         yield backend
     finally:
         keyring.set_keyring(before)
+
+
+def in_a_file(folder: Path) -> dict[str, str]:
+    """Return the environment that gives a command a keyring which is a file in ``folder``."""
+    (folder / "file_keyring.py").write_text(IN_A_FILE)
+    return {
+        "PYTHONPATH": str(folder),
+        "PYTHON_KEYRING_BACKEND": "file_keyring.Keyring",
+        "KEYRING_FILE": str(folder / "keyring.json"),
+    }
+
+
+def kept(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the secrets in the keyring that is a file, each by its service and user."""
+    file = Path(environment["KEYRING_FILE"])
+    entries: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+    return entries

@@ -239,6 +239,10 @@ class _Devices(DeviceAuthorizationEndpoint):
     EXPIRES_IN = 100
     server: _Server
 
+    @property
+    def INTERVAL(self) -> int:
+        return self.server.owner.interval
+
     def get_verification_uri(self) -> str:
         return self.server.owner.endpoint("device")
 
@@ -317,14 +321,15 @@ class OAuthServer:
     """A running server; what its one resource owner does, and how strict it is, is in its attributes.
 
     ``consents``: to an authorization by code. ``decisions``: what a device's polls find, in turn:
-    None for not yet; the last one stays. ``hurried``: polls are too fast. ``rotates``: a refresh
-    token serves once. ``requests``: path and form of all that came.
+    None for not yet; the last one stays. ``hurried``: polls are too fast. ``interval``: seconds
+    between polls. ``rotates``: a refresh token serves once. ``requests``: path and form of all that came.
     """
 
     def __init__(self, *, secret: str | None = None, context: ssl.SSLContext | None = None) -> None:
         self.consents = True
         self.decisions: list[bool | None] = [True]
         self.hurried = False
+        self.interval = 5
         self.rotates = False
         self.requests: list[tuple[str, dict[str, str]]] = []
         self._scheme = "https" if context else "http"

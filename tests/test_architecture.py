@@ -18,7 +18,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "pop3fetch"
 
-VALUES = {"errors", "printable", "headers", "messages"}
+VALUES = {"errors", "printable", "status", "headers", "messages"}
 LOWER = {*VALUES, "pop3", "delivery", "record", "account"}
 PARTS_OF_FETCH = {"batch", "plan", "recall", "reporter", "survey"}
 
@@ -29,18 +29,19 @@ ROOMS: dict[str, set[str]] = {
     "errors": {"printable", "status"},
     "headers": {"errors", "printable"},
     "messages": {"errors", "printable", "headers"},
-    "pop3": {"errors", "printable"},
+    "pop3": {"errors", "printable", "status"},
     "delivery": VALUES,
     "record": {*VALUES, "delivery"},
-    "account": {"errors", "printable"},
+    "account": {"errors", "printable", "status"},
     "reporter": VALUES,
     "batch": {*VALUES, "delivery"},
     "plan": VALUES,
     "survey": {*VALUES, "pop3", "reporter"},
     "recall": {*VALUES, "pop3", "record", "plan", "reporter", "survey"},
+    "look": {*VALUES, "pop3", "delivery", "record", "reporter"},
     "fetch": {*LOWER, *PARTS_OF_FETCH},
     "demo": {"errors", "messages"},
-    "cli": {*LOWER, *PARTS_OF_FETCH, "fetch", "demo", "__init__"},
+    "cli": {*LOWER, *PARTS_OF_FETCH, "fetch", "look", "demo", "__init__"},
     "__main__": {"cli"},
     "__init__": {"pop3"},
 }

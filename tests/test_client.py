@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -24,10 +25,11 @@ from pop3fetch.errors import (
     SessionEnded,
     TLSError,
     TLSNotSupportedError,
+    UnknownHost,
     UsageError,
 )
 from pop3fetch.pop3.authentication import Wish
-from pop3fetch.pop3.client import HEADERS_ESTIMATE, Overview
+from pop3fetch.pop3.client import Overview
 from pop3fetch.pop3.machine import AUTHORIZATION, TRANSACTION, UPDATE
 from pop3fetch.pop3.pipeline import WIDE
 from pop3fetch.status import Status
@@ -112,6 +114,20 @@ def test_a_way_of_tls_that_does_not_exist_is_not_taken_for_none(mode: str, serve
     assert everything_sent(running) == []
 
 
+@pytest.mark.parametrize(("tls", "port"), [("implicit", 995), ("auto", 110), ("starttls", 110), ("off", 110)])
+def test_each_way_of_tls_has_its_port(tls: str, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def getaddrinfo(host: bytes, port: int, *_: object) -> object:
+        asked.append(port)
+        raise socket.gaierror(socket.EAI_NONAME, "unknown")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with pytest.raises(UnknownHost):
+        POP3Client.connect("mail.example.org", tls=tls)
+    assert asked == [port]
+
+
 @pytest.mark.parametrize(("seconds", "kept"), [(0, 0), (5, 5), (0.5, 0.5)])
 def test_the_timeout_can_be_read_and_set(seconds: float, kept: float, server: StartServer) -> None:
     with POP3Client.connect("localhost", server(greets).port, tls="off", timeout=seconds) as client:
@@ -145,17 +161,18 @@ def test_with_closes_where_something_is_raised(server: StartServer) -> None:
 
 # Every command: what it sends and what it makes of the reply
 
+joined = b"".join
 CALLS: list[tuple[Callable[[POP3Client], object], bytes, bytes, object]] = [
     (lambda client: client.stat(), b"STAT\r\n", b"+OK 3 1024\r\n", (3, 1024)),
     (lambda client: client.stat(), b"STAT\r\n", b"+OK 0 0 and more\r\n", (0, 0)),
     (lambda client: client.list_size(), b"LIST\r\n", b"+OK\r\n.\r\n", []),
     (lambda client: client.list_size(), b"LIST\r\n", b"+OK\r\n1 12\r\n3 9 x\r\n.\r\n", [12, None, 9]),
-    (lambda client: client.list_uid(), b"UIDL\r\n", b"+OK\r\n2 B a\r\n1 A\r\n3\r\n.\r\n", [b"A", b"B a", b""]),
+    (lambda client: client.list_uid(), b"UIDL\r\n", b"+OK\r\n2 B\r\n1 A\r\n3\r\n.\r\n", [b"A", b"B", b""]),
     (lambda client: client.retrieve(0), b"RETR 1\r\n", b"+OK\r\na\r\n..b\r\n\r\n.\r\n", [b"a", b".b", b""]),
     (lambda client: client.retrieve(9, lines=0), b"TOP 10 0\r\n", b"+OK\r\na\r\n\r\n.\r\n", [b"a", b""]),
     (lambda client: client.retrieve(9, lines=5), b"TOP 10 5\r\n", b"+OK\r\na\r\n.\r\n", [b"a"]),
-    (lambda client: b"".join(client.iter_message(1)), b"RETR 2\r\n", b"+OK\r\na\r\n..b\r\n.\r\n", b"a\r\n.b\r\n"),
-    (lambda client: b"".join(client.iter_message(1, lines=3)), b"TOP 2 3\r\n", b"+OK\r\na\r\n.\r\n", b"a\r\n"),
+    (lambda client: joined(client.iter_message(1)), b"RETR 2\r\n", b"+OK\r\n..\r\nb\r\n.\r\n", b".\r\nb\r\n"),
+    (lambda client: joined(client.iter_message(1, lines=3)), b"TOP 2 3\r\n", b"+OK\r\na\r\n.\r\n", b"a\r\n"),
     (lambda client: client.delete(2), b"DELE 3\r\n", b"+OK marked\r\n", b"marked"),
     (lambda client: client.noop(), b"NOOP\r\n", b"+OK\r\n", b""),
     (lambda client: client.reset(), b"RSET\r\n", b"+OK all back\r\n", b"all back"),
@@ -196,16 +213,15 @@ def test_each_refusal_is_an_error_with_its_words_and_leaves_the_session_usable(
     call: Callable[[POP3Client], object], command: bytes, server: StartServer
 ) -> None:
     def script(talk: Talk) -> None:
-        while (line := talk.line()) not in (b"NOOP\r\n", b""):
+        while (line := talk.line()) != b"QUIT\r\n":
             talk.say(b"-ERR [SYS/PERM] no\r\n" if line == command else b"+OK\r\n.\r\n")
-        play(talk, (b"QUIT\r\n", b"+OK\r\n")) if not talk.say(b"+OK\r\n") else None
+        talk.say(b"+OK\r\n")
 
     with log_in(server(after_login(script))) as client:
         with pytest.raises(ServerErrorResponse) as raised:
             call(client)
         assert raised.value.command == command.split()[0].decode()
         assert (raised.value.text, raised.value.code) == (b"[SYS/PERM] no", b"SYS/PERM")
-        client.noop()
         client.quit()
 
 
@@ -378,7 +394,7 @@ def test_a_message_that_is_left_before_its_end_ends_the_session(server: StartSer
     running = server(after_login(endless))
     with log_in(running) as client:
         for block in client.iter_message(0):
-            assert block == b"Subject: one\r\n"
+            assert block.startswith(b"Subject")
             break
         with pytest.raises(SessionEnded, match="not read to its end"):
             client.quit()
@@ -495,7 +511,7 @@ def test_capabilities_are_asked_once_and_again_after_the_login(server: StartServ
 def test_a_server_without_capa_has_none_and_may_be_asked_for_anything(server: StartServer) -> None:
     def script(talk: Talk) -> None:
         talk.say(b"+OK\r\n")
-        play(talk, (b"CAPA\r\n", b"-ERR what?\r\n"), (b"NOOP\r\n", b"+OK\r\n"))
+        play(talk, (b"CAPA\r\n", b"-ERR what?\r\n"))
 
     with connect(server(script), Wish("off")) as client:
         assert client.capabilities() == client.capabilities() == {}
@@ -562,7 +578,7 @@ def test_start_tls_forgets_what_was_said_in_clear_text(server: StartServer, auth
         talk.say(b"+OK ready <1@x>\r\n")
         play(talk, (b"CAPA\r\n", capa(b"STLS", b"PIPELINING", b"X-FORGED")), (b"STLS\r\n", b"+OK\r\n"))
         talk.start_tls()
-        play(talk, (b"CAPA\r\n", capa(b"USER")), (b"NOOP\r\n", b"+OK\r\n"))
+        play(talk, (b"CAPA\r\n", capa(b"USER")))
 
     context = ssl.create_default_context()
     authority.configure_trust(context)
@@ -762,12 +778,6 @@ def test_the_sizes_bound_what_is_under_way(server: StartServer) -> None:
     assert asked_early == [False]
 
 
-def test_headers_are_estimated(server: StartServer, ca_file: Path) -> None:
-    assert (
-        HEADERS_ESTIMATE * WIDE.commands <= WIDE.octets
-    )  # so that the number of commands is what bounds them
-
-
 def test_many_that_are_left_in_the_middle_end_the_session(server: StartServer, ca_file: Path) -> None:
     with mailbox_session("off", Mailbox([ONE] * 5), server, ca_file) as client:
         for retrieval in client.retrieve_many(range(5)):
@@ -872,7 +882,7 @@ def test_an_overview_without_a_list_is_an_error_when_all_replies_are_there(serve
         play(talk, (b"NOOP\r\n", b"+OK\r\n"))
 
     with log_in(server(after_login(script, "off", b"PIPELINING"))) as client:
-        with pytest.raises(ServerErrorResponse, match="LIST: .*locked"):
+        with pytest.raises(ServerErrorResponse, match=r"LIST: \[SYS/TEMP\] locked"):
             client.overview()
         client.noop()
 

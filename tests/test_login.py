@@ -253,6 +253,12 @@ def test_a_forced_apop_without_a_challenge_says_so() -> None:
     assert "challenge" in str(refusal)
 
 
+@pytest.mark.parametrize("mode", ["starttls", "auto"])
+def test_a_forced_apop_after_stls_says_why_not(mode: str) -> None:
+    refusal = answer(Situation(mode, "apop", tls_active=True, capabilities={}))
+    assert "may be forged; use --tls implicit" in str(refusal)
+
+
 @pytest.mark.parametrize(
     ("capabilities", "listed"),
     [

@@ -9,7 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pop3fetch.errors import MessageNotFound, UsageError
-from pop3fetch.messages import Last, Listing, Message, Numbers, Selector, Uid, parse, select, stand_in_uid
+from pop3fetch.messages import (
+    LARGEST_SIZE,
+    Last,
+    Listing,
+    Message,
+    Numbers,
+    Selector,
+    Uid,
+    parse,
+    select,
+    stand_in_uid,
+)
 from pop3fetch.status import Status
 
 FIVE = Listing([100, 200, 300, 400, 500], [b"a", b"b", b"c", b"d", b"e"])
@@ -102,8 +113,8 @@ def test_a_listing_keeps_what_it_was_made_of() -> None:
     assert list(listing) == [Message(0, 1, b"a"), Message(1, 2, b"b")]
 
 
-def test_a_size_of_nineteen_digits_is_listed() -> None:
-    assert Listing([10**19 - 1], [b"a"]).message(0).size == 9_999_999_999_999_999_999
+def test_a_size_that_no_record_could_keep_is_listed_as_the_largest_one() -> None:
+    assert [message.size for message in Listing([10**19 - 1, 7], [b"a", b"b"])] == [LARGEST_SIZE, 7]
 
 
 def test_a_listing_is_small_beside_its_uids() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from pop3fetch.errors import UnknownHost
 from pop3fetch.pop3.dial import Endpoint, dial
 from pop3fetch.pop3.names import certificate_name, wire_name
+from pop3fetch.pop3.tunnel import Tunnel
 
 
 @pytest.mark.parametrize(
@@ -55,6 +58,13 @@ def test_what_is_no_name_is_an_unknown_host(host: str) -> None:
 )
 def test_a_certificate_must_have_the_name_without_what_is_ours(host: str, name: str | None) -> None:
     assert certificate_name(host) == name
+
+
+def test_no_tunnel_leads_to_what_is_no_name(tmp_path: Path) -> None:
+    tunnel = Tunnel(("touch", str(tmp_path / "ran")), {"PATH": os.environ["PATH"]})
+    with pytest.raises(UnknownHost):
+        dial(Endpoint("bü..example", 995, tunnel=tunnel), 1)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_name_is_resolved_by_its_a_label(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from pop3fetch.errors import (
 )
 from pop3fetch.pop3.authentication import Wish
 from pop3fetch.pop3.client import POP3Client
-from pop3fetch.pop3.dial import Endpoint
+from pop3fetch.pop3.dial import Dialling, Endpoint
 from pop3fetch.pop3.opening import Server
 from pop3fetch.pop3.tls import TLSOptions, fingerprint_of
 from pop3fetch.status import Status
@@ -139,6 +139,24 @@ def test_a_file_that_cannot_be_used_shows_before_anything_is_connected(server: S
     with pytest.raises(ConfigurationError, match="missing"):
         connect(running, Wish("implicit"), tls=TLSOptions(ca_file="/missing.pem"))
     assert everything_sent(running) == []
+
+
+def test_a_connection_in_the_background_is_closed_where_a_file_cannot_be_used(server: StartServer) -> None:
+    arrived = threading.Event()
+
+    def script(talk: Talk) -> None:
+        arrived.set()
+        talk.stall()
+
+    running = server(script)
+    endpoint = Endpoint(running.host, running.port)
+    with pytest.raises(ConfigurationError, match="missing"):
+        POP3Client(
+            Server(endpoint, Wish("implicit"), tls=TLSOptions(ca_file="/missing.pem")),
+            Dialling(endpoint, NEVER),
+        )
+    assert arrived.wait(NEVER)
+    assert everything_sent(running) == [b""]
 
 
 def test_a_file_that_cannot_be_used_shows_before_stls_is_said(server: StartServer) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,12 +32,12 @@ def texts(client: POP3Client, asked: Iterator[Request], window: Window) -> list[
 
 
 class Watch:
-    """Reads commands as a server that answers late; asserts how many are outstanding, and how many octets."""
+    """Reads and answers as a server in no hurry; asserts how many commands and octets are outstanding."""
 
-    def __init__(self, talk: Talk, window: Window, sizes: int = 0) -> None:
+    def __init__(self, talk: Talk, window: Window, size: int = 0) -> None:
         self._talk = talk
         self._window = window
-        self._size = sizes
+        self._size = size
         self.read = self.answered = 0
         self._before = bytes(talk.received).count(b"\n")
 
@@ -149,7 +148,6 @@ def test_the_window_is_refilled_while_replies_are_outstanding(server: StartServe
 def test_the_octets_outstanding_are_bounded(size: int, at_once: int, server: StartServer) -> None:
     """Whoever asks for large messages does not ask for all of them at once."""
     count = 4 * at_once
-    quiet = threading.Event()
 
     def script(talk: Talk) -> None:
         watch = Watch(talk, NARROW, size)
@@ -158,11 +156,11 @@ def test_the_octets_outstanding_are_bounded(size: int, at_once: int, server: Sta
             watch.answer(1)
             if watch.read < count:
                 watch.take(1)
-        quiet.set()
 
-    with log_in(server(after_login(script))) as client:
+    running = server(after_login(script))
+    with log_in(running) as client:
         assert len(texts(client, requests("DELE", count, size), NARROW)) == count
-    assert quiet.is_set()
+    assert sent_after_login(running) == commands(b"DELE", count)
 
 
 def test_the_commands_of_a_full_window_go_in_one_write(server: StartServer) -> None:
@@ -244,7 +242,7 @@ def test_what_ends_in_the_middle_ends_the_pipeline(
     seen: list[StatusLine] = []
     with log_in(server(after_login(script))) as client:
         client.timeout = SOON if error is TimedOut else NEVER
-        with pytest.raises(error, match="while the reply to DELE was awaited"):
+        with pytest.raises(error, match="while the reply to DELE 5 was awaited"):
             for status in Pipeline(client.conversation, requests("DELE", 10), WIDE):
                 seen.append(status)
         assert client.broke_in_the_pipe

@@ -252,6 +252,14 @@ def test_after_a_renumbering_what_cannot_be_looked_at_is_new(server: StartServer
     assert Session(server, account, mailbox).new == [1, 3]
 
 
+def test_where_no_message_is_recognised_nothing_is_said(server: StartServer, account: Account) -> None:
+    record(account, MANY[:6], uids(6))
+    session = Session(server, account, Mailbox(MANY[6:], uids=uids(8)[6:]))
+    assert (session.new, session.tops) == ([1, 2], [1, 2])
+    assert account.told.warnings == []
+    assert account.recorded() == {}
+
+
 def test_a_mailbox_emptied_of_a_handful_is_no_renumbering(server: StartServer, account: Account) -> None:
     record(account, MANY[:5], uids(5))
     session = Session(server, account, Mailbox(MANY[5:], uids=uids(8)[5:]))

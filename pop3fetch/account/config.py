@@ -270,14 +270,24 @@ def default_config_file() -> Path:
     """Return where the configuration file is, unless --config says otherwise."""
     from platformdirs import user_config_path
 
-    return user_config_path("pop3fetch") / "config.toml"
+    return _own_place(user_config_path) / "config.toml"
 
 
 def default_state_dir() -> Path:
     """Return where the records are kept, unless --state-dir says otherwise."""
     from platformdirs import user_state_path
 
-    return user_state_path("pop3fetch")
+    return _own_place(user_state_path)
+
+
+def _own_place(place: Callable[[str], Path]) -> Path:
+    try:
+        path = place("pop3fetch")
+    except RuntimeError:  # a user whom the system does not know, as containers have them
+        path = Path()
+    if not path.is_absolute():
+        raise ConfigurationError("the home folder is not known", "set HOME, or use --config and --state-dir")
+    return path
 
 
 def _read(file: Path) -> tuple[dict[str, object], int]:

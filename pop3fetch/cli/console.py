@@ -131,6 +131,10 @@ class Console:
         if self.verbosity >= 0:
             self._say("pop3fetch: ", text)
 
+    def instruct(self, text: str) -> None:
+        """Print a line that somebody must act upon; not even --quiet hides it."""
+        self._say("", text)
+
     def remark(self, text: str) -> None:
         """Print how it went: for people at a terminal, elsewhere under -v alone."""
         if self.shows_remarks:

@@ -121,6 +121,8 @@ class Run:
         store = Store(self._place)
         try:
             self._console.notice(f"record: {store.path}")
+            for warning in self._place.warnings():
+                self._console.notice(warning)
             opener = Opener(self._account, self._console, store)
             destination = opener.program() if choice is None else opener.open(choice)
             around = Surroundings(

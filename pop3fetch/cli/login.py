@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -46,17 +47,19 @@ def command(invocation: Invocation) -> int:
 
 def _login_by_oauth(account: Account, console: Console, sessions: Sessions) -> int:
     """Let the user log in at the OAuth 2 server; keep what lasts of it once the mail server takes it."""
+    from pop3fetch.account.credentials import VARIABLE
     from pop3fetch.account.oauth import Authorization, store_refresh_token
     from pop3fetch.cli.session import leave
 
     assert account.oauth is not None
-    account.login_name()  # missing, it shall be missed before anybody is sent to a browser
+    sessions.check()  # before anybody is sent to a browser
+    os.environ.pop(VARIABLE, None)  # which would inherit it
     tokens = Authorization(
-        account.oauth, show=console.warn, open_browser=console.shows_remarks, limit=BROWSER_LIMIT
+        account.oauth, show=console.instruct, open_browser=console.shows_remarks, limit=BROWSER_LIMIT
     ).run()
     with sessions.connect() as client:
         sessions.log_in_on(client, lambda: tokens.access)
         leave(client, console)
     store_refresh_token(account, tokens)
-    console.remark(f"{account.address} may be fetched: what renews the access is kept in the keyring")
+    console.remark(f"the refresh token of {account.address} works, and is kept in the keyring")
     return Status.OK

@@ -25,8 +25,9 @@ def command(invocation: Invocation) -> int:
 
     def logout(account: Account, console: Console) -> int:
         known = oauth.forget(account) if account.uses_oauth else credentials.forget(account)
+        secret = "refresh token" if account.uses_oauth else "password"
         said = "is forgotten" if known else "was not in the keyring"
-        console.remark(f"the password of {account.address} {said}")
+        console.remark(f"the {secret} of {account.address} {said}")
         return Status.OK
 
     return for_each_account(replace(invocation, many=invocation.many and IN_TURN), logout)

@@ -94,14 +94,22 @@ class Sessions:
         self._delay_is_over = account.user is None  # without a login there is none to wait for
         self.password = Password(account, sources(console, keyring=keyring))
 
+    def check(self) -> None:
+        """Raise what forbids a login before anything is connected: ConfigurationError, LoginTooSoon."""
+        self.account.login_name()
+        self._check_delay()
+
+    def _check_delay(self) -> None:
+        if not self._delay_is_over:
+            self._delay.check(time.time())
+            self._delay_is_over = True
+
     def connect(self, pipelining: bool = True) -> POP3Client:
         """Return a client that has read the greeting; raises LoginTooSoon instead of connecting.
 
         A further connection of the same run is not held up: then it is for the server to refuse.
         """
-        if not self._delay_is_over:
-            self._delay.check(time.time())
-            self._delay_is_over = True
+        self._check_delay()
         # Before anything is connected: what is wrong with a file shows at home.
         context = _tls_context(self.account)
         # The line comes about while the modules that speak on it load: that takes as long as a round trip.
@@ -113,7 +121,7 @@ class Sessions:
 
     def log_in(self, pipelining: bool = True) -> POP3Client:
         """Return a client that is logged in."""
-        self.account.login_name()  # missing, it shall be missed before anything is connected
+        self.check()
         client = self.connect(pipelining)
         try:
             self.log_in_on(client)
@@ -128,7 +136,7 @@ class Sessions:
         Remembers the pause that the server wants until the next time.
         """
         client.login(self.account.login_name(), secret or self.password)
-        self._delay.remember(time.time(), client.capabilities_before_login)
+        self._delay.remember(time.time(), client.capabilities_before_login.get("LOGIN-DELAY"))
 
 
 def leave(client: POP3Client, console: Console) -> None:
@@ -148,7 +156,7 @@ def leave(client: POP3Client, console: Console) -> None:
 def sources(console: Console, *, keyring: bool = True) -> Sources:
     """Return where this process may look for a password."""
     return Sources(
-        home=Path.home(),
+        home=Path(os.path.expanduser("~")),
         report=console.notice,
         child_environment=without_password(os.environ),
         environment=os.environ.get(VARIABLE),

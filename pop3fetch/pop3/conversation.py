@@ -191,7 +191,7 @@ class Conversation:
 
     def _activity(self) -> str:
         if self.session.awaited:
-            return f"while the reply to {self.session.awaited[0].name} was awaited"
+            return f"while the reply to {self.session.awaited[0]} was awaited"
         return "while the greeting was awaited" if not self.session.greeted else "between two commands"
 
     def _hint(self) -> str:

@@ -15,7 +15,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pop3fetch.errors import ConnectionFailed, POP3Error, TimedOut, UnknownHost
-from pop3fetch.pop3.names import UNIX_PREFIX, wire_name
+from pop3fetch.pop3.names import UNIX_PREFIX, certificate_name, wire_name
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.tunnel import Tunnel
@@ -89,7 +89,7 @@ def _connect(endpoint: Endpoint, timeout: float | None) -> socket.socket:
     if endpoint.tunnel is not None:
         from pop3fetch.pop3.tunnel import connect_by
 
-        wire_name(endpoint.host)  # nobody resolves it, but a certificate must be for it
+        certificate_name(endpoint.host)  # nobody resolves it, but a certificate must be for it
         return connect_by(endpoint.tunnel, endpoint.host, endpoint.port)
     if endpoint.host.startswith(UNIX_PREFIX):
         addresses = [Address(socket.AF_UNIX, endpoint.host.removeprefix(UNIX_PREFIX))]

@@ -160,11 +160,18 @@ Event = Greeting | Reply | Challenge | Content | End
 
 @dataclass(frozen=True, slots=True)
 class Awaited:
-    """A reply that is awaited; ``pipelined`` where its command was sent behind another."""
+    """A reply that is awaited; ``pipelined`` where its command was sent behind another.
+
+    ``number`` is the message's, where its command has one: an error shall name it.
+    """
 
     name: str
     command: Command
     pipelined: bool
+    number: int | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.number is None else f"{self.name} {self.number}"
 
 
 class Session:
@@ -229,7 +236,8 @@ class Session:
             lines = "more than one line" if command.multiline else "one line"
             raise InvalidArgument(name, f"its reply has {lines}")
         self._refuse_out_of_turn(name, command)
-        self._awaited.append(Awaited(name, command, pipelined=bool(self._awaited)))
+        number = arguments[0] if arguments and isinstance(arguments[0], int) else None
+        self._awaited.append(Awaited(name, command, bool(self._awaited), number))
         return line
 
     def _refuse_out_of_turn(self, name: str, command: Command) -> None:
@@ -346,7 +354,7 @@ class Session:
         status = parse_status(line)
         if status is None:
             kind = PipeliningBroken if awaited.pipelined else ProtocolViolation
-            raise kind(f"the reply to {awaited.name} begins with no status indicator", line)
+            raise kind(f"the reply to {awaited} begins with no status indicator", line)
         return status
 
     def _pass_line(self) -> int:

@@ -6,11 +6,11 @@ Kept beside the record and not in it: every command logs in, but only `get` hold
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 
 from pop3fetch.delivery.folders import PRIVATE_FILE
 from pop3fetch.errors import LoginTooSoon, RecordError
-from pop3fetch.pop3.replies import Capabilities
 from pop3fetch.record.place import RecordPlace
 
 LONGEST = 24 * 60 * 60  # seconds: a server that asks for more is not believed
@@ -35,9 +35,9 @@ class LoginDelay:
         if 0 < wait <= delay:  # else it is over, or the clock was set back
             raise LoginTooSoon(self._account, wait)
 
-    def remember(self, now: float, capabilities: Capabilities) -> None:
-        """Keep the time of a login to a server that announces a delay."""
-        delay = _announced(capabilities)
+    def remember(self, now: float, arguments: Sequence[str] | None) -> None:
+        """Keep the time of a login to a server that announces a delay; ``arguments`` of LOGIN-DELAY."""
+        delay = _announced(arguments or [])
         if not delay:
             return
         with suppress(OSError, RecordError):  # a courtesy, and no reason to fail
@@ -49,8 +49,7 @@ class LoginDelay:
             os.replace(aside, self._file)
 
 
-def _announced(capabilities: Capabilities) -> int:
+def _announced(arguments: Sequence[str]) -> int:
     """Return the seconds, 0 where none are announced; ``USER`` may stand behind them."""
-    words = capabilities.get("LOGIN-DELAY") or []
-    digits = words[0] if words else ""
+    digits = arguments[0] if arguments else ""
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from pathlib import Path
 from urllib.parse import quote
 
@@ -34,6 +35,14 @@ class RecordPlace:
             make_folder(self.folder)
         except OSError as error:
             raise record_error(self.folder, error) from error
+
+    def warnings(self) -> list[str]:
+        """Return what others could do with the record and should not, a line each."""
+        try:
+            others = self.database.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+        except OSError:
+            return []
+        return [f"{self.database}: others can read or change it; chmod go-rwx it"] if others else []
 
 
 def record_error(path: Path, error: OSError) -> POP3Error:

@@ -8,50 +8,17 @@ from pathlib import Path
 import pytest
 
 from pop3fetch.status import Status
+from tests import keyrings
 from tests.cli.post import Post, StartPost
 from tests.cli.terminal import Terminal
 from tests.command import Ended, Run
-
-BACKEND = """\
-import json, os
-from pathlib import Path
-from keyring.backend import KeyringBackend
-
-FILE = Path(os.environ["KEYRING_FILE"])
-
-
-class Keyring(KeyringBackend):
-    priority = 1
-
-    def entries(self):
-        return json.loads(FILE.read_text()) if FILE.exists() else {}
-
-    def get_password(self, service, user):
-        return self.entries().get(f"{service} {user}")
-
-    def set_password(self, service, user, password):
-        FILE.write_text(json.dumps({**self.entries(), f"{service} {user}": password}))
-
-    def delete_password(self, service, user):
-        FILE.write_text(json.dumps({k: v for k, v in self.entries().items() if k != f"{service} {user}"}))
-"""
+from tests.keyrings import kept
 
 
 @pytest.fixture
 def keyring(tmp_path: Path) -> dict[str, str]:
     """Return the environment of a keyring that is a file."""
-    (tmp_path / "file_keyring.py").write_text(BACKEND)
-    return {
-        "PYTHONPATH": str(tmp_path),
-        "PYTHON_KEYRING_BACKEND": "file_keyring.Keyring",
-        "KEYRING_FILE": str(tmp_path / "keyring.json"),
-    }
-
-
-def kept(keyring: dict[str, str]) -> dict[str, str]:
-    file = Path(keyring["KEYRING_FILE"])
-    entries: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
-    return entries
+    return keyrings.in_a_file(tmp_path)
 
 
 def entry(served: Post) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import pwd
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 import pytest
@@ -103,6 +105,25 @@ def test_without_any_account_the_ways_to_give_one_are_named(here: Here) -> None:
     for way in (b"--host", b"--account pop3s://USER@HOST", b"config.toml", b"pop3fetch demo"):
         assert way in ended.err
     assert ended.err.count(b"\n") == 1
+
+
+def test_a_user_without_a_home_is_told_what_to_do(
+    here: Here, post: StartPost, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def nobody(uid: int) -> None:
+        raise KeyError(uid)
+
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    (tmp_path / "config.toml").touch()
+    env = post().environment
+    ended = here("stat", env=env)
+    assert ended.status == Status.CONFIGURATION
+    assert ended.err == (
+        b"pop3fetch: the home folder is not known: set HOME, or use --config and --state-dir\n"
+    )
+    assert here("stat", "-c", tmp_path / "config.toml", "--state-dir", tmp_path, env=env).status == 0
 
 
 def test_foreign_words_in_a_mistake_are_harmless(here: Here) -> None:

@@ -18,6 +18,7 @@ PASSWORD, WRONG = USERS["alice"], "another pass-wörd"
 CLEAR_TEXT = ("user", "plain", "login")
 CHALLENGE_RESPONSE = ("apop", "cram-md5", "scram-sha-1", "scram-sha-256")
 METHODS = (*CLEAR_TEXT, *CHALLENGE_RESPONSE)
+AFTER_STLS = ("starttls", "apop")  # its challenge came in clear text, and is forgotten (RFC 2595 section 4)
 ASKED = {"user": "> USER alice", "apop": "> APOP alice (secret)"}  # what of a method is in the trace
 
 
@@ -30,7 +31,18 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
 def stat(here: Here, dovecot: Dovecot, mode: str, *options: str | Path, password: str = PASSWORD) -> Ended:
     """Count alice's messages under -vv; whatever comes of it, the password is not shown."""
     port = dovecot.pop3s_port if mode == "implicit" else dovecot.pop3_port
-    server = ["-H", dovecot.host, "-p", str(port), "-u", "alice", "--tls", mode, "--ca-file", dovecot.ca_file]
+    server: list[str | Path] = [
+        "-H",
+        dovecot.host,
+        "-p",
+        str(port),
+        "-u",
+        "alice",
+        "--tls",
+        mode,
+        "--ca-file",
+        dovecot.ca_file,
+    ]
     ended = here("stat", "-vv", *server, *options, env={"POP3FETCH_PASSWORD": password})
     assert not leaks(ended.out + ended.err, password)
     return ended
@@ -49,8 +61,15 @@ def shows(ended: Ended, method: str) -> bool:
 # -- secrets ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("mode", ["implicit", "starttls"])
+@pytest.mark.parametrize(
+    ("mode", "method"),
+    [
+        (mode, method)
+        for mode in ("implicit", "starttls")
+        for method in METHODS
+        if (mode, method) != AFTER_STLS
+    ],
+)
 def test_every_method_works_inside_tls(here: Here, dovecot: Dovecot, mode: str, method: str) -> None:
     dovecot.deliver("alice", [b"Subject: hello\n\nworld\n"])
     ended = stat(here, dovecot, mode, "--auth", method)
@@ -74,6 +93,14 @@ def test_the_strongest_method_is_chosen_inside_tls(here: Here, dovecot: Dovecot,
     ended = stat(here, dovecot, mode)
     assert ended.status == 0
     assert shows(ended, "scram-sha-256")
+
+
+def test_apop_after_stls_is_refused_with_the_reason(here: Here, dovecot: Dovecot) -> None:
+    ended = stat(here, dovecot, "starttls", "--auth", "apop")
+    assert ended.status == 77
+    assert trace(ended)[-1] == (
+        "pop3fetch: no APOP after STLS: a challenge that came in clear text may be forged; use --tls implicit"
+    )
 
 
 def test_a_wrong_secret_is_not_tried_by_the_next_strongest(here: Here, dovecot: Dovecot) -> None:
@@ -134,6 +161,7 @@ BY_CERTIFICATE = """
 auth_mechanisms = plain external
 ssl_ca = <{ca}
 ssl_verify_client_cert = yes
+ssl_require_crl = no
 auth_ssl_require_client_cert = yes
 auth_ssl_username_from_cert = yes
 passdb {{

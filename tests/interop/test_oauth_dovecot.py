@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import trustme
 
 from pop3fetch.account import oauth
 from pop3fetch.account.config import Account
@@ -22,29 +21,12 @@ from pop3fetch.pop3.dial import Endpoint
 from pop3fetch.pop3.opening import Server
 from pop3fetch.pop3.tls import TLSOptions
 from pop3fetch.status import Status
-from tests.conftest import DOVECOT_IS_REQUIRED
-from tests.dovecot import Dovecot, missing
+from tests.dovecot import Dovecot
 from tests.keyrings import Backend, in_use
 from tests.oauth_server import CLIENT_ID, SCOPES, OAuthServer
 
 METHODS = ("xoauth2", "oauthbearer")
 NEVER = 10.0  # seconds: a time-out that no test reaches
-
-SETTINGS = """
-auth_mechanisms = $auth_mechanisms xoauth2 oauthbearer
-passdb {{
-  driver = oauth2
-  mechanisms = xoauth2 oauthbearer
-  args = {introspection}
-}}
-"""
-INTROSPECTION = """
-introspection_url = {url}
-introspection_mode = post
-username_attribute = username
-active_attribute = active
-active_value = true
-"""
 
 # What Dovecot says in its error challenge (RFC 7628 section 3.2.2), as it stands in our message.
 JSON_SHOWN = {
@@ -54,27 +36,8 @@ JSON_SHOWN = {
 
 
 @pytest.fixture(scope="module")
-def issuer() -> Iterator[OAuthServer]:
-    with OAuthServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def running_dovecot(
-    issuer: OAuthServer, authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Dovecot]:
-    reason = missing()
-    if reason and DOVECOT_IS_REQUIRED:
-        pytest.fail(reason)
-    if reason:
-        pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("dovecot-oauth")
-    introspection = folder / "oauth2.conf"
-    introspection.write_text(INTROSPECTION.format(url=issuer.endpoint("introspect")))
-    with Dovecot.start(
-        folder, settings=SETTINGS.format(introspection=introspection), ca=authority
-    ) as dovecot:
-        yield dovecot
+def running_dovecot(asking_dovecot: Dovecot) -> Dovecot:
+    return asking_dovecot
 
 
 @pytest.fixture

@@ -1,0 +1,54 @@
+"""A real OAuth 2 server, and a real Dovecot that asks it about access tokens (RFC 7662)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import trustme
+
+from tests.conftest import DOVECOT_IS_REQUIRED
+from tests.dovecot import Dovecot, missing
+from tests.oauth_server import OAuthServer
+
+SETTINGS = """
+auth_mechanisms = $auth_mechanisms xoauth2 oauthbearer
+passdb {{
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = {introspection}
+}}
+"""
+INTROSPECTION = """
+introspection_url = {url}
+introspection_mode = post
+username_attribute = username
+active_attribute = active
+active_value = true
+"""
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[OAuthServer]:
+    """Run an OAuth 2 server for the tests of a module."""
+    with OAuthServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def asking_dovecot(
+    issuer: OAuthServer, authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Dovecot]:
+    """Run a Dovecot that takes the access tokens of ``issuer``."""
+    reason = missing()
+    if reason and DOVECOT_IS_REQUIRED:
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("dovecot-oauth")
+    introspection = folder / "oauth2.conf"
+    introspection.write_text(INTROSPECTION.format(url=issuer.endpoint("introspect")))
+    with Dovecot.start(
+        folder, settings=SETTINGS.format(introspection=introspection), ca=authority
+    ) as dovecot:
+        yield dovecot

@@ -1,0 +1,53 @@
+"""A mailbox that does by the letter of the RFCs what hurts, or loses the line when it matters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from tests.mailbox import Mailbox, Message
+from tests.server import Talk
+
+QUIT = b"QUIT\r\n"
+
+
+class OddMailbox(Mailbox):
+    """Like its base; and it ``pops``: what was retrieved is deleted at QUIT (RFC 1939 section 8).
+
+    With ``loses_quit`` QUIT is obeyed, and its answer never sent. ``cut_after`` breaks the next
+    connection once so many octets were sent. ``removed`` is what QUITs have removed.
+    """
+
+    def __init__(self, messages: Iterable[bytes], *, pops: bool = False, **more: Any) -> None:
+        super().__init__(messages, **more)
+        self.pops = pops
+        self.loses_quit = False
+        self.cut_after: int | None = None
+        self.removed: list[Message] = []
+
+    def remove(self, deleted: Iterable[Message]) -> None:
+        gone = list(deleted)
+        self.removed += gone
+        super().remove(gone)
+
+    def __call__(self, talk: Talk) -> None:
+        octets, self.cut_after = self.cut_after, None
+        if octets is not None:
+            talk.cut_after(octets)
+        maildrop = list(self.maildrop)
+        say = talk.say
+
+        def say_unless_it_is_lost(octets: bytes) -> None:
+            if talk.commands[-1:] == [QUIT] and octets.startswith(b"+OK"):
+                if self.pops:
+                    self.remove(maildrop[number - 1] for number in self._retrieved(talk))
+                if self.loses_quit:
+                    talk.cut()
+            say(octets)
+
+        talk.say = say_unless_it_is_lost  # type: ignore[method-assign]
+        super().__call__(talk)
+
+    def _retrieved(self, talk: Talk) -> list[int]:
+        answered = (line for line in talk.commands if line not in self.replies)
+        return [int(line.split()[1]) for line in answered if line.startswith(b"RETR ")]

@@ -1,0 +1,303 @@
+"""A model of a mailbox and its owner, against the real command: any step may fail or be the last one.
+
+Mail arrives, is read, is removed by others, and comes again under used UIDs; runs are killed, cut
+off, refused and hindered by the disk. At no time may a message be missing both on the server and
+at its destination, or be there twice; and one run that nothing disturbs puts everything right.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from pop3fetch.status import Status
+from tests.command import Ended
+from tests.delivering import messages_of_mboxrd
+from tests.fetching import message
+from tests.launcher import DIED, Fault, Launcher
+from tests.mailbox import CAPABILITIES, Message
+from tests.odd_mailbox import QUIT, OddMailbox
+from tests.server import ScriptedServer
+
+EXAMPLES = int(os.environ.get("POP3FETCH_EXAMPLES", "20"))
+STEPS = 160  # about as many as a run has
+OCTETS = 3000  # about as many as a server sends in a session
+FOREIGN = b"From carol@example.org Tue Nov 14 22:13:20 2023\nSubject: of others\n\nhello %d\n\n"
+
+FITTING = {
+    DIED, Status.OK, Status.BAD_DATA, Status.REFUSED, Status.CANNOT_DELIVER, Status.TRY_LATER,
+    Status.PROTOCOL, Status.CONFIGURATION,
+}  # fmt: skip
+ONE_AT_A_TIME = tuple(name for name in CAPABILITIES if name != b"PIPELINING")
+
+faults = st.one_of(
+    st.none(),
+    st.builds(Fault, st.integers(1, STEPS)),
+    # Not the first one, which opens /dev/null: that is on no disk.
+    st.builds(Fault, st.integers(2, STEPS), st.sampled_from([errno.ENOSPC, errno.EIO])),
+)
+options = st.sampled_from(
+    [["--keep"], ["--delete"], ["--delete-after", "0"], ["--delete-after", "1"], ["--limit", "2", "--delete"]]
+)
+
+
+@dataclass(slots=True)
+class Letter:
+    """What was sent once or more often, and how many copies need not be delivered, but may be."""
+
+    octets: bytes
+    copies: int = 1
+    excused: int = 0
+
+    @property
+    def on_disk(self) -> bytes:
+        return self.octets.replace(b"\r\n", b"\n")
+
+
+class Machine(RuleBasedStateMachine):
+    """One account, its mailbox, its destination, and whoever else comes near them."""
+
+    runs = 0  # of all machines
+
+    def __init__(self, launcher: Launcher) -> None:
+        super().__init__()
+        self._launcher = launcher
+        self._temporary = TemporaryDirectory()
+        self._folder = Path(self._temporary.name)
+        self._letters: dict[bytes, Letter] = {}  # by octets
+        self._foreign = 0
+
+    @initialize(
+        kind=st.sampled_from(["maildir", "mbox"]),
+        pops=st.booleans(),
+        capabilities=st.sampled_from([CAPABILITIES, ONE_AT_A_TIME]),
+        count=st.integers(0, 8),
+    )
+    def begin(self, kind: str, pops: bool, capabilities: tuple[bytes, ...], count: int) -> None:
+        self._kind = kind
+        self._target = self._folder / kind
+        self._mailbox = OddMailbox([], pops=pops, capabilities=capabilities)
+        self._server = ScriptedServer(self._mailbox).start()
+        for _ in range(count):
+            self.arrive()
+
+    # -- what happens to the mailbox ---------------------------------------------------------
+
+    @rule()
+    def arrive(self) -> None:
+        self._put(b"uid-%d" % len(self._letters))
+
+    def _put(self, uid: bytes, length: int | None = None) -> None:
+        # No two are of one length, or else a UID that is used again could hide one from anybody.
+        number = len(self._letters) + 1
+        empty = len(message(number, b"x")) - 1
+        octets = message(number, b"x" * ((length or 1000 + number) - empty))
+        self._letters[octets] = Letter(octets)
+        self._mailbox.add(octets, uid)
+
+    @precondition(lambda self: self._mailbox.maildrop)
+    @rule(data=st.data())
+    def arrive_again(self, data: st.DataObject) -> None:
+        """An identical copy comes, and shares the UID (RFC 1939 section 7)."""
+        original = data.draw(st.sampled_from(self._mailbox.maildrop))
+        self._letters[original.octets].copies += 1
+        self._mailbox.add(original.octets, original.uid)
+
+    @precondition(lambda self: self._mailbox.removed)
+    @rule(data=st.data())
+    def reuse_a_uid(self, data: st.DataObject) -> None:
+        """The UID of a deleted message is given to a new one, which may be as long where we deleted it."""
+        old = data.draw(st.sampled_from(self._mailbox.removed))
+        self._mailbox.removed.remove(old)
+        if old.uid not in self._mailbox.uids:
+            self._put(old.uid, None if self._mailbox.pops else len(old.octets))
+
+    @precondition(lambda self: self._mailbox.maildrop)
+    @rule(data=st.data())
+    def expunge(self, data: st.DataObject) -> None:
+        """Somebody else removes a message: perhaps it was never delivered, and never will be."""
+        victim = data.draw(st.sampled_from(self._mailbox.maildrop))
+        self._letters[victim.octets].excused += 1
+        self._mailbox.maildrop.remove(victim)
+
+    @precondition(lambda self: self._mailbox.maildrop)
+    @rule(data=st.data())
+    def resize(self, data: st.DataObject) -> None:
+        """The server says another size of the same message from now on."""
+        old = data.draw(st.sampled_from(self._mailbox.maildrop))
+        place = self._mailbox.maildrop.index(old)
+        self._mailbox.maildrop[place] = Message(old.octets, old.uid, old.size + 1_000_000)
+
+    # -- what happens at the destination -----------------------------------------------------
+
+    @precondition(lambda self: self._kind == "maildir")
+    @rule()
+    def read(self) -> None:
+        """A mail reader takes all messages from new to cur."""
+        for path in self._target.glob("new/*"):
+            path.rename(self._target / "cur" / f"{path.name}:2,S")
+
+    @precondition(lambda self: self._kind == "mbox" and self._whole)
+    @rule()
+    def write_into_the_mbox(self) -> None:
+        """Another program appends its own mail."""
+        self._foreign += 1
+        with self._target.open("ab") as mbox:
+            mbox.write(FOREIGN % self._foreign)
+
+    # -- runs --------------------------------------------------------------------------------
+
+    _whole = True  # whether the last run came to its end, so that an mbox may be read
+
+    @rule(options=options, fault=faults)
+    def get(self, options: list[str], fault: Fault | None) -> None:
+        self._check(self._run(*options, fault=fault), disturbed=fault is not None)
+
+    @rule(options=options, octets=st.integers(0, OCTETS))
+    def get_and_lose_the_line(self, options: list[str], octets: int) -> None:
+        self._mailbox.cut_after = octets
+        self._check(self._run(*options), disturbed=True)
+        self._mailbox.cut_after = None
+
+    @rule(options=options, data=st.data())
+    def get_and_be_refused(self, options: list[str], data: st.DataObject) -> None:
+        number = data.draw(st.integers(1, len(self._mailbox.maildrop) + 1))
+        verb = data.draw(st.sampled_from([b"RETR", b"DELE"]))
+        self._mailbox.replies[b"%b %d\r\n" % (verb, number)] = b"-ERR not now\r\n"
+        self._check(self._run(*options), disturbed=True)
+        self._mailbox.replies.clear()
+
+    @rule(options=options, lost=st.booleans())
+    def get_and_hear_no_good_bye(self, options: list[str], lost: bool) -> None:
+        """QUIT is refused, and nothing deleted; or it is obeyed, and the answer lost."""
+        self._mailbox.loses_quit = lost
+        if not lost:
+            self._mailbox.replies[QUIT] = b"-ERR some deleted messages not removed\r\n"
+        self._check(self._run(*options), disturbed=True)
+        self._mailbox.loses_quit = False
+        self._mailbox.replies.clear()
+
+    @rule()
+    def get_while_the_mailbox_seems_empty(self) -> None:
+        maildrop, self._mailbox.maildrop = self._mailbox.maildrop, []
+        self._check(self._run("--delete"), disturbed=False)
+        self._mailbox.maildrop = maildrop
+
+    @rule(fault=faults)
+    def mark(self, fault: Fault | None) -> None:
+        """What is not delivered yet shall not be; where that is disturbed, it may be all the same."""
+        there = self._delivered()
+        left = Counter(one.octets for one in self._mailbox.maildrop)
+        ended = self._run("--mark", fault=fault)
+        self._check(ended, disturbed=fault is not None)
+        for octets, letter in self._letters.items():
+            undelivered = letter.copies - letter.excused - there[letter.on_disk]
+            letter.excused += max(0, min(undelivered, left[octets]))
+
+    def _run(self, *options: str, fault: Fault | None = None) -> Ended:
+        Machine.runs += 1
+        # --mark takes no destination: that of the account is the default, which nobody writes to.
+        output = () if "--mark" in options else ("-o", f"{self._kind}:{self._target}")
+        return self._launcher.run(
+            *(
+                "get",
+                "-a",
+                self._server.url(),
+                "--allow-insecure-login",
+                "--state-dir",
+                self._folder / "state",
+            ),
+            *(*output, *options),
+            fault=fault,
+        )
+
+    def _check(self, ended: Ended, *, disturbed: bool) -> None:
+        assert ended.status in FITTING, ended
+        assert ended.out == b""
+        if not disturbed:
+            assert ended == Ended(0, b"", b"")
+        self._whole = ended.status == 0
+
+    # -- what must be true -------------------------------------------------------------------
+
+    def _delivered(self) -> Counter[bytes]:
+        if self._kind == "maildir":
+            files = [*self._target.glob("new/*"), *self._target.glob("cur/*")]
+            return Counter(path.read_bytes() for path in files)
+        octets = self._target.read_bytes() if self._target.exists() else b""
+        try:
+            found = Counter(messages_of_mboxrd(octets))
+        except AssertionError:
+            assert not self._whole, "a run that came to its end left half a message"
+            raise
+        for number in range(1, self._foreign + 1):
+            found[b"Subject: of others\n\nhello %d\n" % number] -= 1
+        return +found
+
+    @invariant()
+    def nothing_is_lost_doubled_or_damaged(self) -> None:
+        if not self._whole and self._kind == "mbox":
+            return  # there may be a part of a message at its end, until the next run
+        there = self._delivered()
+        left = Counter(one.octets for one in self._mailbox.maildrop)
+        for octets, letter in self._letters.items():
+            count = there.pop(letter.on_disk, 0)
+            assert count <= letter.copies, f"doubled: {letter}"
+            assert count >= letter.copies - letter.excused - left[octets], f"lost: {letter}"
+        assert not there, "damaged"
+
+    def teardown(self) -> None:
+        if hasattr(self, "_server"):
+            self._finish()
+        self._temporary.cleanup()
+
+    def _finish(self) -> None:
+        try:
+            self._check(self._run("--keep"), disturbed=False)
+            there = self._delivered()
+            for letter in self._letters.values():
+                assert letter.copies - letter.excused <= there[letter.on_disk] <= letter.copies, letter
+            self.nothing_is_lost_doubled_or_damaged()
+            assert [*self._target.glob("tmp/*"), *self._folder.glob("state/draft-*")] == []
+        finally:
+            self._server.stop()
+
+
+@pytest.fixture(scope="module")
+def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
+    with Launcher(tmp_path_factory.mktemp("launcher")) as launcher:
+        yield launcher
+
+
+def test_whatever_happens_each_message_is_delivered_once(launcher: Launcher) -> None:
+    class Launching(Machine):
+        def __init__(self) -> None:
+            super().__init__(launcher)
+
+    run_state_machine_as_test(
+        Launching,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=15,
+            deadline=None,
+            phases=[Phase.generate],  # to shrink an example would take minutes
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
