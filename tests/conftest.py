@@ -15,6 +15,7 @@ import pytest
 import trustme
 
 from tests import certificates
+from tests.cli.here import Here
 from tests.command import Run, homely
 from tests.dovecot import Dovecot, missing
 from tests.server import ScriptedServer, StartServer
@@ -76,6 +77,12 @@ def _is_loopback(host: str) -> bool:
 def run(home: Path, tmp_path: Path) -> Run:
     """Run the real command in a process of its own, in ``tmp_path``."""
     return Run(home, tmp_path)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
+    """Run the command line in this process: no start to wait for."""
+    return Here(tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -25,6 +23,7 @@ from pop3fetch.cli.main import COMMANDS
 from pop3fetch.cli.options import Invocation, server_options
 from pop3fetch.status import Status
 from tests.cli.here import Here
+from tests.cli.process import begun
 from tests.command import PATIENCE, Ended, Run
 from tests.mailbox import Mailbox
 from tests.server import Script, ScriptedServer, StartServer, Talk
@@ -37,12 +36,6 @@ MESSAGE = (
 )
 SIZE = len(MESSAGE)
 SECRET = {"POP3FETCH_PASSWORD": "secret"}
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
-    """Run commands in this process: no start to wait for."""
-    return Here(tmp_path, monkeypatch)
 
 
 # -- commands and options --------------------------------------------------------------------
@@ -416,24 +409,6 @@ def test_every_status_is_tried() -> None:
     assert {way.status for way in WAYS.values()} | signals == set(Status)
 
 
-@contextmanager
-def begun(run: Run, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a command that heeds Ctrl-C, whatever the tester's shell does with it."""
-    process = subprocess.Popen(
-        run.command(*arguments),
-        cwd=run.folder,
-        env={**run.environment, **SECRET},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
 INTERRUPT = (signal.SIGINT, Status.INTERRUPTED, b"pop3fetch: interrupted\n")
 TERMINATE = (signal.SIGTERM, Status.TERMINATED, b"pop3fetch: terminated\n")
 
@@ -453,7 +428,7 @@ def test_a_signal_ends_a_run_with_its_status(
 
     deaf = mailbox(replies={b"LIST\r\n": b"+OK\r\n"}, after={b"LIST\r\n": stall})
     url = server(deaf).url()
-    with begun(run, *command.split(), "-a", url) as process:
+    with begun(run, *command.split(), "-a", url, env=SECRET) as process:
         assert waiting.wait(PATIENCE)
         process.send_signal(number)
         out, err = process.communicate(timeout=PATIENCE)

@@ -46,7 +46,8 @@ class Console:
     @classmethod
     def of_process(cls) -> Console:
         """Return the console of this process."""
-        _occupy_closed_descriptors()
+        if None in (sys.stdin, sys.stdout, sys.stderr):
+            _occupy_closed_descriptors()
         return cls(_forgiving(sys.stdout, 1), _forgiving(sys.stderr, 2), os.environ)
 
     def for_account(self, name: str, host: Callable[[Callable[[], Any]], Any]) -> Console:

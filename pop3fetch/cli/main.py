@@ -64,7 +64,11 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Each command has a --help of its own; the manual is pop3fetch(1).",
+)
 @click.version_option(__version__, "-V", "--version", message="pop3fetch %(version)s")
 def commands() -> None:
     """Fetch mail over POP3: exactly once, safely, and fast.

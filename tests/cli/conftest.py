@@ -1,14 +1,12 @@
-"""The command line in this process and on a terminal, and mail for it."""
+"""The command line on a terminal, and mail for it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.here import Here
 from tests.cli.post import GREETING, LETTERS, Post, StartPost
 from tests.cli.terminal import Terminal
 from tests.command import Run
@@ -25,12 +23,6 @@ def post(server: StartServer) -> StartPost:
         return Post(mailbox, server(mailbox, tls=tls))
 
     return start
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
-    """Run commands in this process: no start to wait for."""
-    return Here(tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pop3fetch.demo import MESSAGES
 from tests.mailbox import Mailbox
@@ -49,6 +51,12 @@ def harmless(octets: bytes) -> bool:
     """Tell whether a terminal, or a program that splits lines and columns, can be shown ``octets``."""
     text = octets.decode("utf-8")
     return all(character in "\n\t" or character.isprintable() for character in text)
+
+
+def delivered(maildir: Path) -> list[bytes]:
+    """Return the messages of a maildir, in the order in which they were named."""
+    files = sorted((maildir / "new").iterdir(), key=lambda file: int(re.findall(r"Q(\d+)", file.name)[0]))
+    return [file.read_bytes() for file in files]
 
 
 def letters(count: int, octets: int = 100) -> Sequence[bytes]:

@@ -13,6 +13,7 @@ from tests.cli.here import Here
 from tests.cli.post import HOSTILE, Post, StartPost, harmless
 from tests.cli.terminal import Terminal, check_snapshot
 from tests.mailbox import CAPABILITIES
+from tests.server import Talk
 
 
 def without_user(served: Post, tls: str = "auto") -> list[str]:
@@ -46,6 +47,24 @@ def test_a_refused_login_does_not_hide_what_was_said_before(here: Here, post: St
     assert ended.status == Status.NO_LOGIN
     assert b"TOP\n" in ended.out
     assert ended.err.startswith(b"pop3fetch: the server refused the login of alice (APOP): ")
+
+
+@pytest.mark.parametrize("tls", ["implicit", None])
+def test_a_line_that_breaks_at_the_login_does_not_hide_it_either(
+    here: Here, post: StartPost, ca_file: Path, tls: str | None
+) -> None:
+    def break_off(talk: Talk) -> None:
+        if len(talk.commands) == 2:
+            talk.cut()
+
+    served = post(tls=tls, replies={b"CAPA\r\n": b"+OK\r\nTOP\r\nSASL PLAIN\r\n.\r\n"})
+    served.mailbox.greeting = b"+OK ready\r\n"
+    served.mailbox.replies[b"AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n"] = b""
+    served.mailbox.after = {b"AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n": break_off}
+    options = ["--ca-file", str(ca_file), "--allow-insecure-login"]
+    ended = here("caps", "-v", *options, env=served.environment)
+    assert (ended.status, ended.out) == (Status.TRY_LATER, b"TOP\nSASL PLAIN\n")
+    assert ended.err.splitlines()[-1].startswith(b"pop3fetch: lost the connection to 127.0.0.1")
 
 
 def test_a_server_without_capa_has_none(here: Here, post: StartPost) -> None:

@@ -8,8 +8,6 @@ import re
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,8 @@ import pytest
 
 from pop3fetch.status import Status
 from tests.cli.here import Here
-from tests.cli.post import DEMO, HOSTILE, LETTERS, StartPost, harmless, letters
+from tests.cli.post import DEMO, HOSTILE, LETTERS, StartPost, delivered, harmless, letters
+from tests.cli.process import begun, last_words, read_and_leave
 from tests.cli.terminal import Terminal, check_snapshot
 from tests.command import PATIENCE, Run
 from tests.server import Talk
@@ -34,12 +33,6 @@ def on_disk(octets: bytes) -> bytes:
     return octets.replace(b"\r\n", b"\n")
 
 
-def new(maildir: Path) -> list[bytes]:
-    """Return the messages of a maildir in the order of their delivery."""
-    files = sorted((maildir / "new").iterdir(), key=lambda file: int(re.findall(r"Q(\d+)", file.name)[0]))
-    return [file.read_bytes() for file in files]
-
-
 # -- what is fetched -------------------------------------------------------------------------
 
 
@@ -50,32 +43,32 @@ def test_new_messages_come_to_a_maildir_once_and_in_silence(
     for _ in range(2):
         ended = here("get", "-o", f"maildir:{maildir}", env=served.environment)
         assert (ended.status, ended.out, ended.err) == (0, b"", b"")
-        assert new(maildir) == [on_disk(letter) for letter in (*LETTERS, HARD)]
+        assert delivered(maildir) == [on_disk(letter) for letter in (*LETTERS, HARD)]
     assert served.verbs.count(b"RETR") == 4
 
 
 def test_the_default_is_the_maildir_at_home(here: Here, post: StartPost, home: Path) -> None:
     here("get", env=post().environment)
-    assert len(new(home / "Maildir")) == 3
+    assert len(delivered(home / "Maildir")) == 3
 
 
 def test_a_bare_folder_is_a_maildir(run: Run, post: StartPost, tmp_path: Path) -> None:
     assert run("get", "-o", "here/there", env=post().environment).status == 0
-    assert len(new(tmp_path / "here/there")) == 3
+    assert len(delivered(tmp_path / "here/there")) == 3
 
 
 def test_chosen_messages_come_new_or_not(here: Here, post: StartPost, maildir: Path) -> None:
     served = post()
     for _ in range(2):
         here("get", "-o", maildir, "2", env=served.environment)
-    assert new(maildir) == [on_disk(LETTERS[1])] * 2
+    assert delivered(maildir) == [on_disk(LETTERS[1])] * 2
 
 
 def test_all_fetches_what_was_fetched_too(here: Here, post: StartPost, maildir: Path) -> None:
     served = post()
     here("get", "-o", maildir, "2", env=served.environment)
     here("get", "-o", maildir, "--all", env=served.environment)
-    assert len(new(maildir)) == 4
+    assert len(delivered(maildir)) == 4
 
 
 def test_a_missing_message_is_an_error_before_anything_is_fetched(
@@ -85,7 +78,7 @@ def test_a_missing_message_is_an_error_before_anything_is_fetched(
     ended = here("get", "-o", maildir, "1", "4", "--delete", env=served.environment)
     assert ended.status == Status.NO_MESSAGE
     assert b"RETR" not in served.verbs
-    assert new(maildir) == []
+    assert delivered(maildir) == []
 
 
 def test_nothing_on_standard_input_fetches_nothing(here: Here, post: StartPost) -> None:
@@ -96,7 +89,7 @@ def test_nothing_on_standard_input_fetches_nothing(here: Here, post: StartPost) 
 
 def test_crlf_is_kept_where_it_is_wanted(here: Here, post: StartPost, maildir: Path) -> None:
     here("get", "-o", maildir, "--crlf", env=post([HARD]).environment)
-    assert new(maildir) == [HARD]
+    assert delivered(maildir) == [HARD]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +106,7 @@ def test_limits_leave_messages_new_and_say_nothing(
     served = post()
     ended = here("get", "-o", maildir, *options, env=served.environment)
     assert (ended.status, ended.err) == (0, b"")
-    assert new(maildir) == [on_disk(LETTERS[number - 1]) for number in numbers]
+    assert delivered(maildir) == [on_disk(LETTERS[number - 1]) for number in numbers]
     left = here("list", "--new", env=served.environment).out.splitlines()
     assert len(left) == 3 - len(numbers)
 
@@ -133,7 +126,7 @@ def test_what_is_marked_is_not_new(here: Here, post: StartPost, maildir: Path) -
     served = post()
     here("get", "--mark", "2-3", env=served.environment)
     here("get", "-o", maildir, env=served.environment)
-    assert new(maildir) == [on_disk(LETTERS[0])]
+    assert delivered(maildir) == [on_disk(LETTERS[0])]
 
 
 def test_a_dry_run_names_what_it_would_do(here: Here, post: StartPost, maildir: Path) -> None:
@@ -162,7 +155,7 @@ def test_delivered_messages_are_deleted_where_that_is_wanted(
 ) -> None:
     served = post()
     assert here("get", "-o", maildir, *options, env=served.environment).status == 0
-    assert (len(new(maildir)), len(served.mailbox.messages)) == (3, left)
+    assert (len(delivered(maildir)), len(served.mailbox.messages)) == (3, left)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +211,7 @@ def test_a_refused_message_is_named_and_the_others_come(here: Here, post: StartP
     assert ended.err == (
         b"pop3fetch: message 2 stays on the server: the server refused message 2: [SYS/TEMP] not now\n"
     )
-    assert new(maildir) == [on_disk(LETTERS[0]), on_disk(LETTERS[2])]
+    assert delivered(maildir) == [on_disk(LETTERS[0]), on_disk(LETTERS[2])]
     assert here("list", "--new", env=served.environment).out.startswith(b"2\t")
 
 
@@ -247,7 +240,7 @@ def test_two_runs_at_once_do_not_mix(here: Here, post: StartPost, run: Run, mail
         assert first.communicate(timeout=PATIENCE) == (b"", b"")
     assert second.status == Status.TRY_LATER
     assert b"another pop3fetch is at work on this account" in second.err
-    assert len(new(maildir)) == 3
+    assert len(delivered(maildir)) == 3
 
 
 # -- standard output -------------------------------------------------------------------------
@@ -316,18 +309,9 @@ def test_objects_do_not_mix_with_messages(here: Here, post: StartPost) -> None:
 
 def test_a_reader_that_leaves_early_is_no_error_and_the_rest_stays_new(run: Run, post: StartPost) -> None:
     served = post(letters(3, 500_000))
-    command = [*run.command("get", "-o", "-")]
-    environment = {**run.environment, **served.environment}
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, cwd=run.folder
-    )
-    assert process.stdout
-    first = process.stdout.read(600_000)  # the first message, and a part of the second
-    process.stdout.close()
-    assert process.stderr
-    assert process.stderr.read() == b""
-    assert process.wait(PATIENCE) == 0
-    process.stderr.close()
+    with begun(run, "get", "-o", "-", env=served.environment) as process:
+        first = read_and_leave(process, 600_000)  # the first message, and a part of the second
+        assert (last_words(process), process.wait(PATIENCE)) == (b"", 0)
     assert first.startswith(on_disk(served.mailbox.messages[0]))
     assert b"QUIT" not in served.verbs, "it could delete what nobody has read"
     left = run("list", "--new", env=served.environment).out.splitlines()
@@ -372,7 +356,7 @@ def test_with_all_streams_closed_mail_still_comes(run: Run, post: StartPost, mai
         cwd=run.folder,
     )
     assert ended.returncode == 0
-    assert len(new(maildir)) == 3
+    assert len(delivered(maildir)) == 3
 
 
 # -- programs --------------------------------------------------------------------------------
@@ -398,22 +382,6 @@ def test_a_program_that_fails_leaves_its_message_new(here: Here, post: StartPost
         b"pop3fetch: message 1 stays on the server: cannot deliver to exec:sh: exit status 1\n"
     )
     assert here("list", "--new", env=served.environment).out.startswith(b"1\t")
-
-
-@contextmanager
-def begun(run: Run, *arguments: str, env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        run.command(*arguments),
-        cwd=run.folder,
-        env={**run.environment, **env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.mark.parametrize("many", [False, True], ids=["one account", "all accounts"])
@@ -555,10 +523,10 @@ def test_the_password_is_asked_for_where_somebody_sits(
     seen = terminal("get", "-o", maildir, env=env, answers=[(b"Password of alice@", b"secret\n")])
     assert seen.status == 0
     assert b"secret" not in seen.raw
-    assert len(new(maildir)) == 3
+    assert len(delivered(maildir)) == 3
 
 
 def test_the_demo_messages_arrive_whole(here: Here, post: StartPost, maildir: Path) -> None:
     served = post(DEMO)
     here("get", "-o", maildir, "--crlf", env=served.environment)
-    assert new(maildir) == served.mailbox.messages
+    assert delivered(maildir) == served.mailbox.messages

@@ -18,8 +18,9 @@ from pop3fetch.cli.console import Console
 from pop3fetch.cli.main import COMMANDS, INTERNAL_ERROR, run
 from pop3fetch.status import Status
 from tests.cli.here import Here
-from tests.cli.post import StartPost
-from tests.command import Run
+from tests.cli.post import LETTERS, StartPost
+from tests.cli.process import begun, last_words, read_and_leave
+from tests.command import PATIENCE, Run
 
 HEAVY = {
     "asyncio", "cryptography", "email", "hashlib", "keyring", "platformdirs", "rich", "socket", "sqlite3",
@@ -39,8 +40,8 @@ def test_the_version_is_told(here: Here) -> None:
 def test_help_names_every_command(here: Here, arguments: list[str]) -> None:
     ended = here(*arguments)
     assert (ended.status, ended.err) == (0, b"")
-    named = [line.split()[0] for line in ended.out.decode().partition("Commands:\n")[2].splitlines()]
-    assert named == list(COMMANDS)
+    listed = ended.out.decode().partition("Commands:\n")[2].partition("\n\n")[0]
+    assert [line.split()[0] for line in listed.splitlines()] == list(COMMANDS)
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
@@ -170,21 +171,35 @@ def test_it_runs_as_a_module_and_as_a_command(run: Run) -> None:
     assert run("--version").out == subprocess.check_output(script, env=run.environment)
 
 
+@pytest.mark.parametrize(
+    ("command", "out"),
+    [
+        ("list", "1\t{0}\tuid-1\n2\t{1}\tuid-2\n"),
+        ("get", ""),
+        ("rm 1", ""),
+        ("caps", "TOP\nUIDL\nUSER\nRESP-CODES\nPIPELINING\nSASL PLAIN\n"),
+        ("stat", "2\t{2}\n"),
+    ],
+)
+def test_nothing_but_a_home_is_needed(run: Run, post: StartPost, home: Path, command: str, out: str) -> None:
+    words = [*command.split(), "-a", post(LETTERS[:2]).server.url(), "--password-command", "echo secret"]
+    ended = subprocess.run(
+        ["env", "-i", f"HOME={home}", *run.command(*words)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        cwd=run.folder,
+        start_new_session=True,
+    )
+    sizes = [len(letter) for letter in LETTERS[:2]]
+    assert ended.stdout.decode() == out.format(*sizes, sum(sizes))
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
 def test_a_reader_that_leaves_early_is_no_error(run: Run, post: StartPost) -> None:
     served = post([b"Subject: %d\r\n\r\n" % number for number in range(5000)])
-    process = subprocess.Popen(
-        run.command("list"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**run.environment, **served.environment},
-    )
-    assert process.stdout
-    assert process.stdout.readline() == b"1\t14\tuid-1\n"
-    process.stdout.close()
-    assert process.stderr
-    with process.stderr as err:
-        assert err.read() == b""
-    assert process.wait() == 0
+    with begun(run, "list", env=served.environment) as process:
+        assert read_and_leave(process, 11) == b"1\t14\tuid-1\n"
+        assert (last_words(process), process.wait(PATIENCE)) == (b"", 0)
 
 
 def test_a_closed_standard_error_is_no_error(run: Run, post: StartPost) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from pop3fetch.status import Status
 from tests.cli.here import Here
 from tests.cli.post import GREETING, Post, StartPost, letters
+from tests.cli.process import begun, last_words, read_and_leave
 from tests.cli.terminal import Terminal
 from tests.command import PATIENCE, Run
 from tests.mailbox import Mailbox
@@ -196,17 +196,11 @@ def test_a_signal_ends_all_sessions_and_begins_no_more(
 
     served = server(deaf)
     config = config_for(tmp_path, [(f"n{number}", served) for number in range(9)])
-    process = subprocess.Popen(
-        run.command("stat", "-A", "-c", config),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**run.environment, **SECRET},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    for _ in range(4):
-        assert waiting.acquire(timeout=PATIENCE)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=PATIENCE)
+    with begun(run, "stat", "-A", "-c", config, env=SECRET) as process:
+        for _ in range(4):
+            assert waiting.acquire(timeout=PATIENCE)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out, err) == (status, b"", said)
     assert len(served.talks) == 4
 
@@ -214,19 +208,9 @@ def test_a_signal_ends_all_sessions_and_begins_no_more(
 def test_a_reader_that_leaves_early_ends_all(run: Run, post: StartPost, tmp_path: Path) -> None:
     served = [post(letters(5000, 18)) for _ in range(2)]
     config = config_for(tmp_path, [(f"n{number}", each.server) for number, each in enumerate(served)])
-    process = subprocess.Popen(
-        run.command("list", "-A", "-c", config),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**run.environment, **SECRET},
-    )
-    assert process.stdout
-    assert process.stdout.readline()
-    process.stdout.close()
-    assert process.wait(PATIENCE) == 0
-    assert process.stderr
-    with process.stderr as err:
-        assert err.read() == b""
+    with begun(run, "list", "-A", "-c", config, env=SECRET) as process:
+        assert read_and_leave(process, 10)
+        assert (last_words(process), process.wait(PATIENCE)) == (b"", 0)
 
 
 # -- on a terminal ---------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import pytest
 from pop3fetch.status import Status
 from tests.bare import BareClient
 from tests.cli.here import Here
+from tests.cli.post import delivered
 from tests.command import Run
 from tests.dovecot import USERS, Dovecot
 
@@ -29,12 +30,6 @@ MESSAGES = [
 ]
 LARGE = 64 * 1024 * 1024  # octets
 MOST_MEMORY = 60 * 1024 * 1024  # octets
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
-    """Run commands in this process."""
-    return Here(tmp_path, monkeypatch)
 
 
 @dataclass(frozen=True)
@@ -84,11 +79,6 @@ def on_the_wire(dovecot: Dovecot, user: str) -> OnTheWire:
     return OnTheWire(b"\t".join(stat), sizes, messages)
 
 
-def new(maildir: Path) -> list[bytes]:
-    files = sorted((maildir / "new").iterdir(), key=lambda file: int(re.findall(r"Q(\d+)", file.name)[0]))
-    return [file.read_bytes() for file in files]
-
-
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
 def test_the_commands_work(here: Here, dovecot: Dovecot, way: Way, maildir: Path) -> None:
     dovecot.deliver(way.user, MESSAGES)
@@ -107,9 +97,9 @@ def test_the_commands_work(here: Here, dovecot: Dovecot, way: Way, maildir: Path
     assert "\t2026-02-12T11:11:00+01:00\tBob <bob@example.com>\tGrüße\n" in done("list", "-l").decode()
 
     assert done("get", "-o", maildir, "--crlf") == b""
-    assert new(maildir) == wire.messages
+    assert delivered(maildir) == wire.messages
     assert done("get", "-o", maildir) == b""
-    assert len(new(maildir)) == len(MESSAGES), "nothing is new"
+    assert len(delivered(maildir)) == len(MESSAGES), "nothing is new"
     assert done("list", "--new") == b""
     assert done("get", "-o", "-", "3") == wire.messages[2].replace(b"\r\n", b"\n")
     assert done("get", "-o", "-", "--crlf", "--all") == b"".join(wire.messages)
@@ -125,13 +115,13 @@ def test_lf_is_what_comes_to_the_disk(here: Here, dovecot: Dovecot, maildir: Pat
     dovecot.deliver("bob", MESSAGES)
     assert here("get", "-o", maildir, *BOB.arguments(dovecot), env=BOB.env).status == 0
     wire = on_the_wire(dovecot, "bob")
-    assert new(maildir) == [message.replace(b"\r\n", b"\n") for message in wire.messages]
+    assert delivered(maildir) == [message.replace(b"\r\n", b"\n") for message in wire.messages]
 
 
 def test_what_was_delivered_is_deleted(here: Here, dovecot: Dovecot, maildir: Path) -> None:
     dovecot.deliver("bob", MESSAGES)
     ended = here("get", "--delete", "-o", maildir, *BOB.arguments(dovecot), env=BOB.env)
-    assert (ended.status, ended.err, len(new(maildir))) == (0, b"", len(MESSAGES))
+    assert (ended.status, ended.err, len(delivered(maildir))) == (0, b"", len(MESSAGES))
     assert dovecot.count("bob") == 0
 
 
@@ -157,7 +147,7 @@ def test_a_missing_message_is_missed_first(here: Here, dovecot: Dovecot, maildir
         ended = here(*command, "1", "7", *BOB.arguments(dovecot), env=BOB.env)
         assert ended.status == Status.NO_MESSAGE
     assert dovecot.count("bob") == len(MESSAGES)
-    assert new(maildir) == []
+    assert delivered(maildir) == []
 
 
 def test_a_certificate_that_nobody_vouches_for_can_be_pinned(here: Here, dovecot: Dovecot) -> None:
@@ -211,5 +201,5 @@ def test_a_large_message_needs_little_memory(run: Run, dovecot: Dovecot, maildir
         capture_output=True,
         check=True,
     )
-    assert new(maildir) == [message]
+    assert delivered(maildir) == [message]
     assert int(ended.stdout) * 1024 < MOST_MEMORY

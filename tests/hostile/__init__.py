@@ -1,0 +1,1 @@
+"""Hostile and odd servers, one named scenario each, against the real command."""

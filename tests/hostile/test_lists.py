@@ -1,0 +1,224 @@
+"""Numbers, lists and unique-ids that no honest server says, and those that some say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pytest
+
+from pop3fetch.status import Status
+from tests.hostile.scenarios import (
+    HOSTILE_WORDS,
+    ONE,
+    THREE,
+    TWO,
+    Attack,
+    mailbox,
+)
+
+ARABIC = "١".encode()
+
+
+def listed(lines: Sequence[bytes]) -> bytes:
+    return b"+OK\r\n" + b"".join(line + b"\r\n" for line in lines) + b".\r\n"
+
+
+# -- numbers ---------------------------------------------------------------------------------
+
+NO_NUMBERS = [
+    b"-1", b"+2", b"1_0", b"0x1", b"1e3", b"1.0", b"", b" ", b"x", b"\xff", ARABIC, b"9" * 20, b"9" * 5000,
+    b"1\x00", b"\x1b[31m1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", NO_NUMBERS)
+def test_a_number_in_list_that_is_none_is_bad_data(attack: Attack, number: bytes) -> None:
+    after = attack(mailbox(replies={b"LIST\r\n": listed([number + b" 30"])}))
+    after.fails(Status.BAD_DATA, "LIST").left_alone()
+
+
+@pytest.mark.parametrize("size", [size for size in NO_NUMBERS if size.strip()] + [b""])
+def test_a_size_in_list_that_is_none_is_bad_data(attack: Attack, size: bytes) -> None:
+    after = attack(mailbox(replies={b"LIST\r\n": listed([b"1 " + size])}))
+    after.fails(Status.BAD_DATA, "LIST").left_alone()
+
+
+@pytest.mark.parametrize("number", [number for number in NO_NUMBERS if number.strip()])
+def test_a_number_in_uidl_that_is_none_is_bad_data(attack: Attack, number: bytes) -> None:
+    after = attack(mailbox(replies={b"UIDL\r\n": listed([number + b" uid"])}))
+    after.fails(Status.BAD_DATA, "UIDL").left_alone()
+
+
+@pytest.mark.parametrize("text", [b"", b"1", b"-1 30", b"1 -30", b"x y", b"9" * 5000 + b" 1", ARABIC + b" 1"])
+def test_a_drop_listing_that_is_none_is_bad_data(attack: Attack, text: bytes) -> None:
+    after = attack(mailbox(replies={b"STAT\r\n": b"+OK " + text + b"\r\n"}), command=("stat",))
+    after.fails(Status.BAD_DATA, "STAT")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [b"0 30"],
+        [b"1 30", b"1 30"],
+        [b"1 30", b"2 30", b"1 30"],
+        [b"1 30", b"9999999999999999999 30"],
+        [b"9999999999999999999 30"],
+        [b"200001 30"],
+    ],
+)
+@pytest.mark.parametrize("command", [b"LIST\r\n", b"UIDL\r\n"])
+def test_numbers_twice_or_out_of_range_are_bad_data(
+    attack: Attack, command: bytes, lines: Sequence[bytes]
+) -> None:
+    after = attack(mailbox(replies={command: listed(lines)}))
+    after.fails(Status.BAD_DATA, "message number").left_alone()
+
+
+# -- lists that disagree ---------------------------------------------------------------------
+
+
+def test_order_gaps_and_further_words_are_free(attack: Attack) -> None:
+    after = attack(
+        mailbox(
+            replies={
+                b"LIST\r\n": listed([b"3  31 octets", b" 1\t29\tfrom bob"]),
+                b"UIDL\r\n": listed([b"1   c", b"3 a"]),
+            }
+        )
+    )
+    after.succeeds()
+    assert after.delivered == [ONE, THREE]
+    assert after.received.index(b"DELE 1") < after.received.index(b"DELE 3")
+    assert b" 2\r\n" not in after.received
+
+
+@pytest.mark.parametrize(
+    ("sizes", "uids", "numbers"),
+    [
+        ([b"1 29"], [b"1 a", b"2 b", b"3 c"], [1]),
+        ([b"1 29", b"2 29", b"3 31"], [b"3 c"], [3]),
+        ([b"1 29", b"3 31"], [b"2 b", b"3 c"], [3]),
+        ([b"1 29", b"2 29"], [b"3 c"], []),
+        ([], [b"1 a"], []),
+        ([b"1 29"], [], []),
+    ],
+)
+def test_lists_that_disagree_fetch_what_both_name_and_say_so(
+    attack: Attack, sizes: list[bytes], uids: list[bytes], numbers: list[int]
+) -> None:
+    after = attack(mailbox(replies={b"LIST\r\n": listed(sizes), b"UIDL\r\n": listed(uids)}))
+    assert after.ended.status == 0
+    assert after.error.startswith("pop3fetch: LIST and UIDL disagree: ")
+    assert after.delivered == [[ONE, TWO, THREE][number - 1] for number in numbers]
+
+
+def test_more_unique_ids_than_messages_are_no_memory_to_walk_in(attack: Attack) -> None:
+    uids = listed([b"%d uid-%d" % (number, number) for number in range(1, 5000)])
+    after = attack(mailbox([ONE], replies={b"UIDL\r\n": uids}))
+    assert after.ended.status == 0
+    assert "LIST and UIDL disagree: 4998 messages" in after.error
+    assert after.delivered == [ONE]
+
+
+@pytest.mark.parametrize("size", [0, 1, 2**31, 2**63, 10**19 - 1])
+def test_a_size_that_lies_is_believed_by_nobody(attack: Attack, size: int) -> None:
+    first = attack(mailbox([ONE, TWO], sizes=[size, size]), command=("get", "-o", attack.maildir)).succeeds()
+    assert first.delivered == [ONE, TWO]
+    assert b"RETR" not in attack(first.server).succeeds().verbs
+    assert first.server.talks[-1].commands[-1] == b"QUIT\r\n"
+
+
+# -- unique-ids ------------------------------------------------------------------------------
+
+NAMES = [
+    b"../../../../etc/passwd", b"/etc/passwd", b".", b"..", b"new/../../x", b"-rf", b"~", b"$(id)", b"`id`",
+    b"con", b"x" * 300, b"a:2,S",
+]  # fmt: skip
+
+
+def test_no_unique_id_becomes_a_file_name(attack: Attack) -> None:
+    after = attack(mailbox([ONE] * len(NAMES), uids=NAMES), command=("get", "-o", attack.maildir))
+    after.succeeds()
+    assert after.recorded == set(NAMES)
+    made = {path for path in attack.folder.rglob("*") if path.is_file()}
+    assert {path.parent for path in made} == {attack.folder, attack.maildir / "new", attack.state}
+    assert not [path for path in made if any(name.decode() in path.name for name in NAMES[5:] + NAMES[:2])]
+
+
+DATA = [
+    b"'", b'"', b"[x]", b"#", b"%s", b"\\", b"a", b"A", b";", b"x'; DROP TABLE message; --", b"\xff\xfe",
+    b"\xc3\xa9", b"{}", b"&amp;", b"0", b"~",
+]  # fmt: skip
+
+
+def test_unique_ids_are_octets_that_the_record_keeps_exactly(attack: Attack) -> None:
+    served = mailbox([b"%d\r\n" % number for number in range(len(DATA))], uids=DATA)
+    keep = ("get", "-o", attack.maildir)
+    first = attack(served, command=keep).succeeds()
+    assert len(first.delivered) == len(DATA)
+    again = attack(first.server, command=keep).succeeds()
+    assert again.recorded == set(DATA)
+    assert b"RETR" not in again.verbs
+
+
+@pytest.mark.parametrize("uid", [b"a\x1b[31mb", b"a\x00b", b"a\x7fb", b"a\tb", b"a\rb", b"\x01"])
+def test_control_characters_in_a_unique_id_are_bad_data(attack: Attack, uid: bytes) -> None:
+    attack(mailbox([ONE], uids=[uid])).fails(Status.BAD_DATA, "UIDL").left_alone()
+
+
+@pytest.mark.parametrize(
+    "replies", [{b"UIDL\r\n": listed([b"1", b"2 ", b"3 \t "])}, {b"UIDL\r\n": b"-ERR\r\n"}]
+)
+def test_a_message_without_unique_id_is_fetched_once_all_the_same(
+    attack: Attack, replies: dict[bytes, bytes]
+) -> None:
+    served = mailbox([ONE, TWO, ONE], replies=replies)
+    keep = ("get", "-o", attack.maildir)
+    first = attack(served, command=keep).succeeds()
+    assert first.delivered == [ONE, TWO, ONE]
+    assert attack(first.server, command=keep).succeeds().delivered == [ONE, TWO, ONE]
+
+
+@pytest.mark.parametrize("messages", [[ONE, ONE], [ONE, TWO], [TWO, ONE]])
+def test_messages_that_share_a_unique_id_come_each_once(attack: Attack, messages: list[bytes]) -> None:
+    served = mailbox(messages, uids=[b"same", b"same"])
+    keep = ("get", "-o", attack.maildir)
+    first = attack(served, command=keep).succeeds()
+    assert first.delivered == messages
+    assert attack(first.server, command=keep).succeeds().delivered == messages
+
+
+FROM = b"From: bob@example.com\r\n"
+
+
+@pytest.mark.parametrize(
+    ("one", "two"), [(FROM + ONE, b"Date: x\r\n" + TWO), (FROM + ONE, TWO), (ONE, FROM + TWO)]
+)
+def test_a_message_that_comes_before_its_twin_is_fetched(attack: Attack, one: bytes, two: bytes) -> None:
+    served = mailbox([one], uids=[b"same"])
+    first = attack(served, command=("get", "-o", attack.maildir)).succeeds()
+    served.maildrop.insert(0, mailbox([two], uids=[b"same"]).maildrop[0])
+    after = attack(first.server).succeeds()
+    assert {one, two} <= set(after.delivered)
+    assert served.messages == []
+
+
+def test_by_a_shared_unique_id_and_a_size_alone_nothing_is_deleted(attack: Attack) -> None:
+    served = mailbox([ONE], uids=[b"same"])
+    first = attack(served, command=("get", "-o", attack.maildir)).succeeds()
+    served.maildrop.insert(0, mailbox([TWO], uids=[b"same"]).maildrop[0])
+    attack(first.server).succeeds()
+    assert served.messages == [TWO], "it was never read"
+
+
+def test_json_of_hostile_unique_ids_is_json(attack: Attack) -> None:
+    uids = [
+        b'"},{"number":9,"x":"',
+        b"\xff\\u0000",
+        HOSTILE_WORDS.translate(None, bytes(range(32)) + b"\x7f"),
+    ]
+    after = attack(mailbox([ONE] * 3, uids=uids), command=("list", "--json"))
+    objects = [json.loads(line) for line in after.ended.out.splitlines()]
+    assert [one["number"] for one in objects] == [1, 2, 3]
+    assert objects[0]["uid"].encode() == uids[0]
