@@ -62,6 +62,12 @@ bench: .venv/ready-for-test
 	@.ci/need 'command -v curl' curl 'curl does not take part'
 	.venv/bin/python -m bench $(ARGS)
 
+#   make crash   die at every call of the system, and lose nothing
+.PHONY: crash
+crash: .venv/ready-for-test
+	@.ci/need 'command -v strace' strace 'no call of the system is disturbed'
+	.venv/bin/python -m tests.crash
+
 #   make fuzz    the protocol's core, by atheris; SECONDS=60
 #   make mutants what the tests of the core let pass, by mutmut
 SECONDS ?= 60

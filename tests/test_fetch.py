@@ -412,6 +412,19 @@ def test_a_uid_given_again_after_a_lost_answer_is_a_new_message(
     assert mailbox.messages == []
 
 
+def test_deletions_whose_answer_never_comes_are_settled_by_the_next_run(
+    server: StartServer, account: Account
+) -> None:
+    mailbox = Mailbox(THREE, replies={b"QUIT\r\n": b""}, after={b"QUIT\r\n": Talk.stall})
+    with pytest.raises(TimedOut):
+        account.fetch(server(mailbox), DELETE, timeout=SOON)
+    assert account.told.deletions == 0
+    mailbox.replies.clear()
+    mailbox.after.clear()
+    account.fetch(server(mailbox), DELETE)
+    assert (mailbox.messages, account.delivered()) == ([], on_disk(THREE))
+
+
 def test_without_deletions_a_lost_answer_leaves_everything_delivered(
     server: StartServer, account: Account
 ) -> None:

@@ -67,6 +67,12 @@ def all_capabilities() -> Iterator[Capabilities | None]:
         yield capabilities
 
 
+@pytest.fixture(autouse=True, scope="module")
+def fresh_table() -> None:
+    """Forget what another run in this process has decided: mutants come after one."""
+    table.cache_clear()
+
+
 @cache
 def table() -> list[tuple[Situation, Step | POP3Error]]:
     """Return every situation with what the policy says to it."""

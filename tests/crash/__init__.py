@@ -1,0 +1,1 @@
+"""Proof that nothing is lost, doubled or damaged, whatever dies: `make crash` runs all of it."""

@@ -1,0 +1,87 @@
+"""A sample of what `make crash` does in full."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from tests.crash.misfortunes import Misfortune, at_calls, at_moments, at_octets, at_steps, with_rivals
+from tests.crash.strace import missing
+from tests.crash.trial import SCENARIOS, SHORT_SESSIONS, Scenario
+from tests.launcher import Launcher
+
+# Of each scenario:
+CALLS = 8  # so many of all that can happen at calls of the system
+STEPS = 12  # one of so many steps
+OCTETS = 24  # one of so many octets
+SILENCES = 4
+MOMENTS = 4
+RIVALS = 10
+
+needs_strace = pytest.mark.skipif(missing() is not None, reason=missing() or "")
+each_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
+each_short_session = pytest.mark.parametrize("scenario", SHORT_SESSIONS, ids=str)
+
+
+@pytest.fixture(scope="module")
+def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
+    with Launcher(tmp_path_factory.mktemp("launcher")) as launcher:
+        yield launcher
+
+
+@pytest.fixture
+def rival(tmp_path: Path) -> Iterator[Launcher]:
+    with Launcher(tmp_path) as launcher:
+        yield launcher
+
+
+def try_out(launcher: Launcher, sample: Sequence[Misfortune]) -> None:
+    for misfortune in sample:
+        with TemporaryDirectory() as folder:
+            verdict = misfortune.try_out(launcher, Path(folder))
+        assert verdict, f"{misfortune}: {verdict}"
+
+
+@needs_strace
+@each_scenario
+def test_whatever_call_of_the_system_fails_or_is_the_last_each_message_comes_once(
+    launcher: Launcher, scenario: Scenario
+) -> None:
+    try_out(launcher, random.sample(at_calls(launcher, scenario), CALLS))
+
+
+@each_scenario
+def test_whatever_step_is_the_last_each_message_comes_once(launcher: Launcher, scenario: Scenario) -> None:
+    try_out(launcher, at_steps(launcher, scenario)[random.randrange(STEPS) :: STEPS])
+
+
+@each_short_session
+def test_after_whatever_octet_the_line_is_cut_each_message_comes_once(
+    launcher: Launcher, scenario: Scenario
+) -> None:
+    try_out(launcher, at_octets(launcher, scenario)[random.randrange(OCTETS) :: OCTETS])
+
+
+@each_short_session
+def test_after_whatever_octet_the_server_is_silent_each_message_comes_once(
+    launcher: Launcher, scenario: Scenario
+) -> None:
+    try_out(launcher, random.sample(at_octets(launcher, scenario, silent=True), SILENCES))
+
+
+@each_scenario
+def test_an_interrupt_ends_a_run_promptly_and_each_message_comes_once(
+    launcher: Launcher, scenario: Scenario
+) -> None:
+    try_out(launcher, at_moments(scenario, MOMENTS))
+
+
+@pytest.mark.parametrize("scenario", [SCENARIOS[0], SCENARIOS[5]], ids=str)
+def test_of_two_runs_at_once_on_a_new_record_one_does_the_work(
+    launcher: Launcher, rival: Launcher, scenario: Scenario
+) -> None:
+    try_out(launcher, with_rivals(rival, scenario, RIVALS))

@@ -1,0 +1,119 @@
+"""What the errors of the protocol's core say, word for word: it is all that a person has to go by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from pop3fetch.errors import POP3Error
+from pop3fetch.pop3.login import Situation, next_step
+from pop3fetch.pop3.machine import Session
+from pop3fetch.pop3.replies import (
+    SCAN_LISTING,
+    ListingReader,
+    parse_drop_listing,
+    parse_unique_id_line,
+)
+from pop3fetch.pop3.wire import LINE_LIMIT, command_line
+
+OK = b"+OK\r\n"
+
+
+def told(octets: bytes, *commands: str) -> Session:
+    """Return a session that has said ``commands`` and was told ``octets``, up to the error that it raises."""
+    session = Session()
+    session.receive(b"+OK <1@host>\r\n")
+    session.next_event()
+    for command in commands:
+        name, *numbers = command.split()
+        session.send(name, *map(int, numbers))
+    session.receive(octets)
+    while session.next_event() is not None:
+        pass
+    return session
+
+
+def logged_in() -> Session:
+    session = told(OK, "PASS")
+    assert session.state.value == "TRANSACTION"
+    return session
+
+
+def broken_pipe(octets: bytes) -> None:
+    session = logged_in()
+    session.send("DELE", 1)
+    session.send("DELE", 2)
+    session.receive(OK + octets)
+    while session.next_event():
+        pass
+
+
+def greeted_by(octets: bytes) -> None:
+    session = Session()
+    session.receive(octets)
+    session.next_event()
+
+
+def unproven() -> None:
+    next_step(Situation("implicit", tls_active=True, refused=frozenset({"USER"})))
+
+
+BROKEN = "the server broke the protocol: "
+SENTENCES: list[tuple[Callable[[], object], str]] = [
+    (lambda: Session().send("NOOP"), "NOOP is not allowed in the AUTHORIZATION state"),
+    (lambda: Session().send("CAPA"), "CAPA is not allowed in the WELCOME state"),
+    (lambda: told(b"", "PASS", "CAPA"), "CAPA is not allowed in the PASS-is-not-answered state"),
+    (lambda: told(b"").respond(b""), "a SASL response is not allowed in the WAITING state"),
+    (lambda: logged_in().send("LIST", multiline=False), "cannot send LIST: its reply has more than one line"),
+    (lambda: logged_in().send("STAT", multiline=True), "cannot send STAT: its reply has one line"),
+    (lambda: command_line("X", "\ud800"), "cannot send X: an argument holds half a surrogate pair"),
+    (lambda: command_line("X", "\n"), "cannot send X: an argument holds CR, LF or NUL"),
+    (lambda: command_line("X", "x" * 300), "cannot send X: the line would be longer than 255 octets"),
+    (lambda: told(OK + b"x", "STLS"), BROKEN + "octets before the TLS handshake: x"),
+    (lambda: told(b"no\r\n", "CAPA"), BROKEN + "the reply to CAPA begins with no status indicator: no"),
+    (lambda: told(b"+OK\n", "CAPA"), BROKEN + "a bare LF ends a line: +OK"),
+    (lambda: broken_pipe(b"a\n"), BROKEN + "a bare LF ends a line: a"),
+    (lambda: broken_pipe(b"a\r\n"), BROKEN + "the reply to DELE 2 begins with no status indicator: a"),
+    (
+        lambda: greeted_by(b"hello world\r\n"),
+        "this is not a POP3 server: its greeting is not +OK: hello world",
+    ),
+    (lambda: greeted_by(b"-ERR\r\n"), "the server does not serve us now: it gave no reason"),
+    (lambda: parse_drop_listing(b"5"), BROKEN + "the reply to STAT names no two numbers: 5"),
+    (lambda: parse_unique_id_line(b"x y"), BROKEN + "a line of UIDL is no number and unique-id: x y"),
+    (
+        lambda: ListingReader(SCAN_LISTING, b"\r\n").feed(b"1 1" + b" " * LINE_LIMIT),
+        BROKEN + "a line of a list is longer than 8192 octets",
+    ),
+    (unproven, "the server refused every method that it offers"),
+    (
+        lambda: next_step(Situation("implicit", "apop", tls_active=True)),
+        "the greeting of the server has no valid challenge for APOP",
+    ),
+    (
+        lambda: next_step(Situation("auto", "apop", tls_active=True)),
+        "no APOP after STLS: a challenge that came in clear text may be forged; use --tls implicit",
+    ),
+]
+
+
+@pytest.mark.parametrize(("trouble", "sentence"), SENTENCES, ids=[sentence for _, sentence in SENTENCES])
+def test_each_error_is_told_in_its_own_words(trouble: Callable[[], object], sentence: str) -> None:
+    with pytest.raises(POP3Error) as raised:
+        trouble()
+    assert str(raised.value) == sentence
+
+
+def test_what_is_awaited_is_named_with_its_message() -> None:
+    session = logged_in()
+    session.send("RETR", 7)
+    session.send("NOOP")
+    assert [str(awaited) for awaited in session.awaited] == ["RETR 7", "NOOP"]
+
+
+def test_a_line_of_a_list_may_be_as_long_as_its_limit() -> None:
+    reader = ListingReader(SCAN_LISTING, b"\r\n")
+    reader.feed(b"1 1".ljust(LINE_LIMIT))
+    reader.feed(b"\r\n")
+    assert reader.entries == [1]
