@@ -260,8 +260,9 @@ class Store:
                 raise
 
     def _rows(self, query: str, parameters: tuple[object, ...] = ()) -> Iterator[tuple]:  # type: ignore[type-arg]
+        # All at once, and no generator: what a signal raises while one is closed would be dropped.
         with record_errors(self.path):
-            yield from self._database.execute(query, parameters)
+            return iter(self._database.execute(query, parameters).fetchall())
 
 
 class ReadOnlyStore(Store):

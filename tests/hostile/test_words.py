@@ -52,7 +52,8 @@ def broken_pipe(octets: bytes) -> None:
 def greeted_by(octets: bytes) -> None:
     session = Session()
     session.receive(octets)
-    session.next_event()
+    while session.next_event():
+        pass
 
 
 def unproven() -> None:
@@ -79,6 +80,7 @@ SENTENCES: list[tuple[Callable[[], object], str]] = [
         lambda: greeted_by(b"hello world\r\n"),
         "this is not a POP3 server: its greeting is not +OK: hello world",
     ),
+    (lambda: greeted_by(b"+OK\r\nx"), BROKEN + "octets that nobody asked for: x"),
     (lambda: greeted_by(b"-ERR\r\n"), "the server does not serve us now: it gave no reason"),
     (lambda: parse_drop_listing(b"5"), BROKEN + "the reply to STAT names no two numbers: 5"),
     (lambda: parse_unique_id_line(b"x y"), BROKEN + "a line of UIDL is no number and unique-id: x y"),
