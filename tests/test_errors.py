@@ -292,3 +292,9 @@ def test_a_python_programmer_catches_what_he_knows(
 ) -> None:
     with pytest.raises(caught_as):
         raise hostile(error)
+
+
+def test_an_error_takes_just_its_own_facts() -> None:
+    with pytest.raises(TypeError, match="EmptyMessage takes number"):
+        EmptyMessage(1, 2)  # type: ignore[call-arg]
+    assert repr(EmptyMessage(3)) == "EmptyMessage(number=3)"

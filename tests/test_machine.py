@@ -777,3 +777,11 @@ def test_only_a_pop3_error_leaves_the_machine_and_none_is_survived(
             assert isinstance(error, SessionEnded) == bool(session.over)
         else:
             assert line.endswith(CRLF) and line.count(LF) == 1
+
+
+@pytest.mark.parametrize(("name", "multiline"), [("STAT", True), ("RETR", False)])
+def test_a_known_command_is_not_framed_otherwise(name: str, multiline: bool) -> None:
+    session = in_state(TRANSACTION)
+    with pytest.raises(InvalidArgument, match="its reply has"):
+        session.send(name, multiline=multiline)
+    assert not session.awaited

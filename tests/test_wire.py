@@ -21,6 +21,7 @@ from pop3fetch.pop3.wire import (
     refuse_other_protocols,
     response_line,
     take_line,
+    with_lf,
 )
 from tests.octets import in_pieces
 
@@ -400,3 +401,7 @@ def test_what_follows_the_end_is_left_alone() -> None:
     reader = ContentReader(CRLF, 3)
     assert reader.read(b"+OK\r\na\r\n.\r\n+OK\r\n..\r\n.\r\n") == b"a\r\n"
     assert (reader.ended, reader.position) == (True, 11)
+
+
+def test_only_a_crlf_becomes_an_lf() -> None:
+    assert with_lf(b"a\r\n\r\r\n\n\rb\r") == b"a\n\r\n\n\rb\r"
