@@ -250,6 +250,7 @@ def select(listing: Listing, selectors: Iterable[Selector]) -> list[int]:
     return list(selected)
 
 
+_STAND_IN = b"digest-"
 _END_OF_HEADER = re.compile(rb"(?:\A|\n)\r?\n")
 
 
@@ -264,4 +265,9 @@ def stand_in_uid(headers: bytes, size: int) -> bytes:
     end = _END_OF_HEADER.search(headers)
     header = (headers[: end.start()] if end else headers).rstrip(b"\r\n")
     digest = blake2b(b"%d\n" % size + header, digest_size=24)
-    return b"digest-" + digest.hexdigest().encode("ascii")
+    return _STAND_IN + digest.hexdigest().encode("ascii")
+
+
+def stands_in(uid: bytes) -> bool:
+    """Return whether ``uid`` is one of :func:`stand_in_uid`, and not the server's own."""
+    return uid.startswith(_STAND_IN)

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from pop3fetch.messages import Listing, Message, Selector, select
+from pop3fetch.messages import Listing, Message, Selector, select, stands_in
 
-NO_SIZE = -1  # in octets: none that a listing can have
 HANDFUL = 5  # a record with more UIDs than this, of which none is listed: they were all changed
 
 
@@ -70,13 +69,15 @@ class Known:
 class Comparison:
     """The listing beside the record, as indexes.
 
-    ``new``: not recorded; ``changed``: recorded, but with another size or not alone with its UID,
-    so that it must be looked at; ``fetched``: how many are recorded as they are listed.
+    ``new``: not recorded; ``changed``: recorded with another size, so that it must be looked at;
+    ``fetched``: how many are recorded as they are listed; ``shared``: those of them that are not
+    alone with their UID.
     """
 
     new: list[int]
     changed: list[int]
     fetched: int
+    shared: list[int] = field(default_factory=list)
 
 
 def compare(listing: Listing, known: Known) -> Comparison:
@@ -88,26 +89,40 @@ def compare(listing: Listing, known: Known) -> Comparison:
             new.append(index)
         elif recorded != size:
             changed.append(index)
-    return Comparison(new, changed, len(listing) - len(new) - len(changed))
+    fetched = len(listing) - len(new) - len(changed)
+    return Comparison(new, changed, fetched, _shared(listing, known))
 
 
 def _recorded_sizes(listing: Listing, known: Known) -> Iterable[tuple[int, int, int | None]]:
     if listing.has_copies:
-        shared = {message.uid for message in listing if message.occurrence}
-        return ((message.index, message.size, _recorded_size(message, known, shared)) for message in listing)
+        return ((message.index, message.size, known.size_of(message)) for message in listing)
     sizes = known.sizes
     return ((index, size, sizes.get(uid)) for index, size, uid in listing.rows())
 
 
-def _recorded_size(message: Message, known: Known, shared: Collection[bytes]) -> int | None:
-    size = known.size_of(message)
-    # Only their order tells such messages apart, and it changes when somebody removes one of them.
-    return size if size is None or message.uid not in shared else NO_SIZE
+def _shared(listing: Listing, known: Known) -> list[int]:
+    if not listing.has_copies:
+        return []
+    uids = {message.uid for message in listing if message.occurrence}
+    copies = (message for message in listing if message.uid in uids)
+    return [message.index for message in copies if known.size_of(message) == message.size]
 
 
-def all_renumbered(comparison: Comparison, known: Known) -> bool:
-    """Whether the server seems to have changed all UIDs: many are recorded, and none is listed."""
-    return len(known) > HANDFUL and bool(comparison.new) and not (comparison.fetched or comparison.changed)
+def all_renumbered(listing: Listing, known: Known, comparison: Comparison) -> bool:
+    """Whether the server seems to have changed all UIDs, for of what is recorded none is listed.
+
+    Either that was a lot, or the server has UIDs now and then only: one side is all stand-ins.
+    """
+    if not comparison.new or comparison.fetched or comparison.changed:
+        return False
+    return len(known) > HANDFUL or (len(known) > 0 and _has_stand_ins(listing) != _has_stand_ins(known))
+
+
+def _has_stand_ins(messages: Listing | Known) -> bool:
+    uids = (
+        (uid for uid, _ in messages) if isinstance(messages, Known) else (uid for *_, uid in messages.rows())
+    )
+    return all(map(stands_in, uids))
 
 
 def gone(listing: Listing, known: Known, comparison: Comparison) -> list[tuple[bytes, int]]:

@@ -2,7 +2,7 @@
 
 A UID alone is no proof. Servers give UIDs again, give one to several messages, change sizes of
 messages that stay the same (Mailutils), or change all UIDs at once (a migration). So a recorded
-UID with another size, or with other messages beside it, is looked at, and compared by the
+UID with another size, or that several messages share, is looked at, and compared by the
 identity of its headers; and a record of which nothing is listed any more is matched by identity
 and size before anything is fetched again.
 """
@@ -41,12 +41,12 @@ class Recall:
         """Return the indexes of the messages that are new; raises what a session raises."""
         known = known_of(self._store)
         comparison = compare(listing, known)
-        if all_renumbered(comparison, known):
+        if all_renumbered(listing, known, comparison):
             self._match_by_headers(listing, comparison)
             known = known_of(self._store)
             comparison = compare(listing, known)
         self._prune(listing, known, comparison)
-        return sorted([*comparison.new, *self._look_at(listing, comparison.changed)])
+        return sorted([*comparison.new, *self._look_at(listing, [*comparison.changed, *comparison.shared])])
 
     def _prune(self, listing: Listing, known: Known, comparison: Comparison) -> None:
         if listing.unpaired:
@@ -76,14 +76,16 @@ class Recall:
         return others
 
     def _match_by_headers(self, listing: Listing, comparison: Comparison) -> None:
-        recorded: dict[tuple[bytes | None, int], list[Key]] = {}
+        recorded: dict[tuple[int, bytes | None], list[Key]] = {}
         for entry in self._store.entries():
-            recorded.setdefault((entry.identity, entry.last_size), []).append(entry.key)
+            recorded.setdefault((entry.last_size, entry.identity), []).append(entry.key)
+        sizes = {size for size, _ in recorded}
+        alike = [index for index in comparison.new if listing.message(index).size in sizes]
         renamed: dict[Key, Key] = {}
-        for index, headers in headers_of(self._client, comparison.new):
+        for index, headers in headers_of(self._client, alike):
             message = listing.message(index)
             who = identity(headers) if headers is not None else None
-            old = recorded.get((who, message.size)) if who else None
+            old = recorded.get((message.size, who)) if who else None
             if old:
                 renamed[old.pop(0)] = key_of(message)
         self._store.rename(renamed)

@@ -32,11 +32,13 @@ PASSWORD = "secret"  # of alice, in tests.mailbox
 class Fault:
     """What goes wrong before the ``step``-th call (from 1) that touches disk, record or connection.
 
-    The process is gone at once, or the call, where it is one of ``os``, fails with ``errno``.
+    The process is gone at once, or the call, where it is one of ``os``, fails with ``errno``. Only
+    calls of the ``name`` are counted where it is given.
     """
 
     step: int
     errno: int | None = None
+    name: str = ""
 
 
 class Launcher:
@@ -209,6 +211,8 @@ def arm(fault: Fault) -> Iterator[int]:
             return
         of_os = called in functions
         if not of_os and not (called.__name__ in methods and isinstance(called.__self__, kinds)):
+            return
+        if fault.name and fault.name != called.__name__:
             return
         if next(steps) + 1 == fault.step:
             if fault.errno is None:

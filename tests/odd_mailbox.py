@@ -60,5 +60,5 @@ class OddMailbox(Mailbox):
         raise ClientLeft
 
     def _retrieved(self, talk: Talk) -> list[int]:
-        answered = (line for line in talk.commands if line not in self.replies)
+        answered = (line for line in talk.commands if self.replies.get(line, b"+OK").startswith(b"+OK"))
         return [int(line.split()[1]) for line in answered if line.startswith(b"RETR ")]

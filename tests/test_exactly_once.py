@@ -22,7 +22,6 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -36,7 +35,7 @@ from tests.mailbox import CAPABILITIES, Message
 from tests.odd_mailbox import QUIT, OddMailbox
 from tests.server import ScriptedServer
 
-EXAMPLES = int(os.environ.get("POP3FETCH_EXAMPLES", "20"))
+EXAMPLES = int(os.environ.get("POP3FETCH_EXAMPLES", "60"))
 STEPS = 160  # about as many as a run has
 OCTETS = 3000  # about as many as a server sends in a session
 FOREIGN = b"From carol@example.org Tue Nov 14 22:13:20 2023\nSubject: of others\n\nhello %d\n\n"
@@ -50,12 +49,17 @@ ONE_AT_A_TIME = tuple(name for name in CAPABILITIES if name != b"PIPELINING")
 # What is there to be picked from follows from threads and disks, which Hypothesis cannot repeat: so
 # no draw may depend on it.
 picks = st.integers(0, 1000)
-faults = st.one_of(
-    st.none(),
-    st.builds(Fault, st.integers(1, STEPS)),
-    # Not the first one, which opens /dev/null: that is on no disk.
-    st.builds(Fault, st.integers(2, STEPS), st.sampled_from([errno.ENOSPC, errno.EIO])),
+deaths = st.builds(Fault, st.integers(1, STEPS))
+# Anywhere is seldom where it hurts: between these.
+deaths_in_delivery = st.builds(
+    Fault, st.integers(1, 20), name=st.sampled_from(["rename", "pwrite", "fsync", "execute"])
 )
+# Not the first one, which opens /dev/null: that is on no disk.
+failures = st.builds(Fault, st.integers(2, STEPS), st.sampled_from([errno.ENOSPC, errno.EIO]))
+refusals = st.sampled_from(
+    [(b"RETR", b"-ERR not now\r\n"), (b"DELE", b"-ERR not now\r\n"), (b"RETR", b"+OK\r\n.\r\n")]
+)
+HAPPENINGS = ("_arrive", "_arrive", "_arrive_again", "_reuse_a_uid", "_expunge", "_resize", "_read")
 options = st.sampled_from(
     [["--keep"], ["--delete"], ["--delete-after", "0"], ["--delete-after", "1"], ["--limit", "2", "--delete"]]
 )
@@ -97,7 +101,7 @@ class Machine(RuleBasedStateMachine):
         kind=st.sampled_from(["maildir", "mbox"]),
         pops=st.booleans(),
         capabilities=st.sampled_from([CAPABILITIES, ONE_AT_A_TIME]),
-        count=st.integers(0, 8),
+        count=st.integers(1, 8),
     )
     def begin(self, kind: str, pops: bool, capabilities: tuple[bytes, ...], count: int) -> None:
         self._kind = kind
@@ -105,12 +109,16 @@ class Machine(RuleBasedStateMachine):
         self._mailbox = OddMailbox([], pops=pops, capabilities=capabilities)
         self._server = ScriptedServer(self._mailbox).start()
         for _ in range(count):
-            self.arrive()
+            self._arrive(0)
 
-    # -- what happens to the mailbox ---------------------------------------------------------
+    # -- what happens between the runs ---------------------------------------------------------
 
-    @rule()
-    def arrive(self) -> None:
+    @rule(happenings=st.lists(st.tuples(st.sampled_from(HAPPENINGS), picks), min_size=1, max_size=4))
+    def meanwhile(self, happenings: list[tuple[str, int]]) -> None:
+        for name, pick in happenings:
+            getattr(self, name)(pick)
+
+    def _arrive(self, _: int) -> None:
         self._put(b"uid-%d" % len(self._letters))
 
     def _put(self, uid: bytes, length: int | None = None) -> None:
@@ -121,8 +129,7 @@ class Machine(RuleBasedStateMachine):
         self._letters[octets] = Letter(octets)
         self._mailbox.add(octets, uid)
 
-    @rule(pick=picks)
-    def arrive_again(self, pick: int) -> None:
+    def _arrive_again(self, pick: int) -> None:
         """An identical copy comes, and shares the UID (RFC 1939 section 7).
 
         Where the server takes copies away by itself, nobody could tell a new one from an old one.
@@ -132,8 +139,7 @@ class Machine(RuleBasedStateMachine):
                 self._letters[original.octets].copies += 1
                 self._mailbox.add(original.octets, original.uid)
 
-    @rule(pick=picks)
-    def reuse_a_uid(self, pick: int) -> None:
+    def _reuse_a_uid(self, pick: int) -> None:
         """The UID of a deleted message is given to a new one, which may be as long where we deleted it."""
         for old in chosen(self._mailbox.removed, pick):
             self._mailbox.removed.remove(old)
@@ -141,34 +147,24 @@ class Machine(RuleBasedStateMachine):
             if old.uid not in self._mailbox.uids:
                 self._put(old.uid, None if self._mailbox.pops else len(old.octets))
 
-    @rule(pick=picks)
-    def expunge(self, pick: int) -> None:
+    def _expunge(self, pick: int) -> None:
         """Somebody else removes a message: perhaps it was never delivered, and never will be."""
         for victim in chosen(self._mailbox.maildrop, pick):
             self._letters[victim.octets].excused += 1
             self._mailbox.maildrop.remove(victim)
 
-    @rule(pick=picks)
-    def resize(self, pick: int) -> None:
+    def _resize(self, pick: int) -> None:
         """The server says another size of the same message from now on."""
         for old in chosen(self._mailbox.maildrop, pick):
             place = self._mailbox.maildrop.index(old)
             self._mailbox.maildrop[place] = Message(old.octets, old.uid, old.size + 1_000_000)
 
-    # -- what happens at the destination -----------------------------------------------------
-
-    @precondition(lambda self: self._kind == "maildir")
-    @rule()
-    def read(self) -> None:
-        """A mail reader takes all messages from new to cur."""
-        for path in self._target.glob("new/*"):
-            path.rename(self._target / "cur" / f"{path.name}:2,S")
-
-    @precondition(lambda self: self._kind == "mbox")
-    @rule()
-    def write_into_the_mbox(self) -> None:
-        """Another program appends its own mail."""
-        if self._whole:
+    def _read(self, _: int) -> None:
+        """A mail reader takes all messages from new to cur, or another program writes to the mbox."""
+        if self._kind == "maildir":
+            for path in self._target.glob("new/*"):
+                path.rename(self._target / "cur" / f"{path.name}:2,S")
+        elif self._whole:
             self._foreign += 1
             with self._target.open("ab") as mbox:
                 mbox.write(FOREIGN % self._foreign)
@@ -177,9 +173,21 @@ class Machine(RuleBasedStateMachine):
 
     _whole = True  # whether the last run came to its end, so that an mbox may be read
 
-    @rule(options=options, fault=faults)
-    def get(self, options: list[str], fault: Fault | None) -> None:
-        self._check(self._run(*options, fault=fault), disturbed=fault is not None)
+    @rule(options=options)
+    def get(self, options: list[str]) -> None:
+        self._check(self._run(*options), disturbed=False)
+
+    @rule(options=options, fault=deaths)
+    def get_and_die(self, options: list[str], fault: Fault) -> None:
+        self._check(self._run(*options, fault=fault), disturbed=True)
+
+    @rule(options=options, fault=deaths_in_delivery)
+    def get_and_die_delivering(self, options: list[str], fault: Fault) -> None:
+        self._check(self._run(*options, fault=fault), disturbed=True)
+
+    @rule(options=options, fault=failures)
+    def get_and_find_the_disk_failing(self, options: list[str], fault: Fault) -> None:
+        self._check(self._run(*options, fault=fault), disturbed=True)
 
     @rule(options=options, octets=st.integers(0, OCTETS))
     def get_and_lose_the_line(self, options: list[str], octets: int) -> None:
@@ -187,9 +195,11 @@ class Machine(RuleBasedStateMachine):
         self._check(self._run(*options), disturbed=True)
         self._mailbox.break_after = None
 
-    @rule(options=options, verb=st.sampled_from([b"RETR", b"DELE"]), number=st.integers(1, 5))
-    def get_and_be_refused(self, options: list[str], verb: bytes, number: int) -> None:
-        self._mailbox.replies[b"%b %d\r\n" % (verb, number)] = b"-ERR not now\r\n"
+    @rule(options=options, refusal=refusals, number=st.integers(1, 5))
+    def get_and_be_refused(self, options: list[str], refusal: tuple[bytes, bytes], number: int) -> None:
+        """The server says -ERR, or sends a message without an octet of it."""
+        verb, reply = refusal
+        self._mailbox.replies[b"%b %d\r\n" % (verb, number)] = reply
         self._check(self._run(*options), disturbed=True)
         self._mailbox.replies.clear()
 
@@ -209,7 +219,7 @@ class Machine(RuleBasedStateMachine):
         self._check(self._run("--delete"), disturbed=False)
         self._mailbox.maildrop = maildrop
 
-    @rule(fault=faults)
+    @rule(fault=st.none() | deaths)
     def mark(self, fault: Fault | None) -> None:
         """What is not delivered yet shall not be; where that is disturbed, it may be all the same."""
         there = self._delivered()
@@ -313,7 +323,7 @@ def test_whatever_happens_each_message_is_delivered_once(launcher: Launcher) -> 
         Launching,
         settings=settings(
             max_examples=EXAMPLES,
-            stateful_step_count=15,
+            stateful_step_count=10,
             deadline=None,
             phases=[Phase.generate],  # to shrink an example would take minutes
             suppress_health_check=list(HealthCheck),

@@ -252,10 +252,29 @@ def test_after_a_renumbering_what_cannot_be_looked_at_is_new(server: StartServer
     assert Session(server, account, mailbox).new == [1, 3]
 
 
+def test_a_server_that_refuses_uidl_now_and_then_sends_nothing_twice(
+    server: StartServer, account: Account
+) -> None:
+    record(account, MANY[:2], uids(2))
+    refusing = Mailbox(MANY[:3], replies={b"UIDL\r\n": REFUSED})
+    session = Session(server, account, refusing)
+    assert (session.new, set(session.tops)) == ([3], {1, 2, 3})
+    assert new_after(server, account, MANY[:3], uids(3)) == [3]
+    assert list(account.recorded()) == uids(2)
+
+
+def test_after_a_renumbering_only_messages_of_a_recorded_size_are_looked_at(
+    server: StartServer, account: Account
+) -> None:
+    record(account, MANY, uids(8))
+    session = Session(server, account, Mailbox([message(99), MANY[0]], uids=uids(2, b"new-%d")))
+    assert (session.new, session.tops) == ([1], [2])
+
+
 def test_where_no_message_is_recognised_nothing_is_said(server: StartServer, account: Account) -> None:
     record(account, MANY[:6], uids(6))
     session = Session(server, account, Mailbox(MANY[6:], uids=uids(8)[6:]))
-    assert (session.new, session.tops) == ([1, 2], [1, 2])
+    assert session.new == [1, 2]
     assert account.told.warnings == []
     assert account.recorded() == {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pop3fetch.delivery.destination import Destination
-from pop3fetch.look import Look
+from pop3fetch.look import Look, end_look
 from pop3fetch.messages import Listing, select
 from pop3fetch.plan import Order, compare
 from pop3fetch.pop3.client import POP3Client
@@ -25,7 +25,7 @@ def look_at(
         return Look(client, stream, reporter, crlf=order.crlf).at(listing, indexes, order.lines)
     for index in indexes:
         reporter.would("show", listing.message(index))
-    client.quit()
+    end_look(client, reporter)
     return Status.OK
 
 

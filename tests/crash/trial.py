@@ -22,7 +22,7 @@ from tests.server import ScriptedServer, Talk
 
 MESSAGES = [
     *(message(number) for number in range(1, 11)),
-    message(11, b"From me\r\n>From you\r\n" + b"0123456789" * 20_000),
+    message(11, b"From me\r\n>From you\r\n" + b"0123456789" * 120_000),
     message(12, b"\xff\0 bare \n and \r"),
 ]
 
