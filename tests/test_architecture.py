@@ -20,7 +20,6 @@ PACKAGE = Path(__file__).parent.parent / "pop3fetch"
 
 VALUES = {"errors", "printable", "status", "headers", "messages"}
 LOWER = {*VALUES, "pop3", "delivery", "record", "account"}
-PARTS_OF_FETCH = {"batch", "plan", "recall", "reporter", "survey"}
 
 # A room is a module or a folder of them; what it may import besides its own.
 ROOMS: dict[str, set[str]] = {
@@ -33,15 +32,9 @@ ROOMS: dict[str, set[str]] = {
     "delivery": VALUES,
     "record": {*VALUES, "delivery"},
     "account": {"errors", "printable", "status"},
-    "reporter": VALUES,
-    "batch": {*VALUES, "delivery"},
-    "plan": VALUES,
-    "survey": {*VALUES, "pop3", "reporter"},
-    "recall": {*VALUES, "pop3", "record", "plan", "reporter", "survey"},
-    "look": {*VALUES, "pop3", "delivery", "record", "reporter"},
-    "fetch": {*LOWER, *PARTS_OF_FETCH},
+    "fetch": LOWER,
     "demo": {"errors", "messages"},
-    "cli": {*LOWER, *PARTS_OF_FETCH, "fetch", "look", "demo", "__init__"},
+    "cli": {*LOWER, "fetch", "demo", "__init__"},
     "__main__": {"cli"},
     "__init__": {"pop3"},
 }
@@ -75,7 +68,8 @@ HOMES: dict[str, tuple[str, ...]] = {
 # What is testable without network, clock or disk, and is to stay so.
 PURE = {
     "account/oauth_messages.py", "account/oauth_settings.py",
-    "errors.py", "headers.py", "messages.py", "plan.py", "printable.py",
+    "errors.py", "headers.py", "messages.py", "printable.py",
+    "fetch/plan.py",
     "pop3/login.py", "pop3/machine.py", "pop3/names.py", "pop3/replies.py", "pop3/sasl.py",
     "pop3/trace.py", "pop3/wire.py",
 }  # fmt: skip

@@ -20,9 +20,9 @@ from pop3fetch.cli.wording import counted, human_size
 from pop3fetch.delivery.choice import Choice, Kind, open_in_files, parse
 from pop3fetch.delivery.destination import Destination
 from pop3fetch.errors import ConfigurationError, UsageError
-from pop3fetch.fetch import Fetch, Outcome, Surroundings
+from pop3fetch.fetch.plan import Order
+from pop3fetch.fetch.run import Fetch, Outcome, Surroundings
 from pop3fetch.messages import Selector
-from pop3fetch.plan import Order
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.store import Store
 

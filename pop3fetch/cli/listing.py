@@ -10,15 +10,15 @@ from pop3fetch.account.config import Account
 from pop3fetch.cli.console import Console, Foreign
 from pop3fetch.cli.progress import RunReporter, fields_of
 from pop3fetch.cli.session import Sessions, leave
+from pop3fetch.fetch.plan import Known, compare
+from pop3fetch.fetch.recall import known_of
+from pop3fetch.fetch.survey import headers_of, survey
 from pop3fetch.headers import Summary, summarize
 from pop3fetch.messages import Message, Selector, select
-from pop3fetch.plan import Known, compare
 from pop3fetch.pop3.client import POP3Client
-from pop3fetch.recall import known_of
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.store import ReadOnlyStore
 from pop3fetch.status import Status
-from pop3fetch.survey import headers_of, survey
 
 
 @dataclass(frozen=True, slots=True)

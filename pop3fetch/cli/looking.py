@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pop3fetch.delivery.destination import Destination
-from pop3fetch.look import Look, end_look
+from pop3fetch.fetch.look import Look, end_look
+from pop3fetch.fetch.plan import Order, compare
+from pop3fetch.fetch.recall import known_of
+from pop3fetch.fetch.reporter import Reporter
+from pop3fetch.fetch.survey import survey
 from pop3fetch.messages import Listing, select
-from pop3fetch.plan import Order, compare
 from pop3fetch.pop3.client import POP3Client
-from pop3fetch.recall import known_of
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.store import ReadOnlyStore
-from pop3fetch.reporter import Reporter
 from pop3fetch.status import Status
-from pop3fetch.survey import survey
 
 
 def look_at(

@@ -13,6 +13,7 @@ from pop3fetch.cli.progress import RunReporter, fields_of
 from pop3fetch.cli.session import Sessions, leave
 from pop3fetch.cli.wording import counted
 from pop3fetch.errors import POP3Error
+from pop3fetch.fetch.survey import headers_of, survey
 from pop3fetch.headers import summarize
 from pop3fetch.messages import Message, Selector, select
 from pop3fetch.pop3.client import POP3Client
@@ -20,7 +21,6 @@ from pop3fetch.record.journal import key_of
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.store import Store
 from pop3fetch.status import Status
-from pop3fetch.survey import headers_of, survey
 
 SHOWN = 20  # messages that are shown before the question; nobody reads more
 

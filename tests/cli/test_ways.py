@@ -20,8 +20,8 @@ from tests.cli.here import Here
 from tests.cli.post import StartPost
 from tests.command import Ended
 from tests.mailbox import Mailbox
+from tests.pop3.test_tunnel import RELAY
 from tests.server import Script, ScriptedServer, StartServer, Talk
-from tests.test_tunnel import RELAY
 
 PASSWORD = {"POP3FETCH_PASSWORD": "secret"}
 MESSAGE = b"Subject: hello\r\n\r\nworld\r\n"

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from pop3fetch.batch import BATCH_MESSAGES, BATCH_OCTETS, Batcher
 from pop3fetch.delivery.destination import Destination, Draft, Journal
 from pop3fetch.errors import ConnectionLost, DeliveryError, POP3Error
+from pop3fetch.fetch.batch import BATCH_MESSAGES, BATCH_OCTETS, Batcher
 from pop3fetch.record.journal import NoJournal
 from tests.delivering import message
 

@@ -16,7 +16,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pop3fetch.batch import Batcher
 from pop3fetch.delivery.destination import Destination, Draft
 from pop3fetch.errors import (
     ConnectionLost,
@@ -26,18 +25,19 @@ from pop3fetch.errors import (
     ServerErrorResponse,
     TimedOut,
 )
+from pop3fetch.fetch.batch import Batcher
+from pop3fetch.fetch.plan import Order, Plan, make_plan
+from pop3fetch.fetch.recall import Recall
+from pop3fetch.fetch.reporter import Reporter
+from pop3fetch.fetch.survey import headers_of, survey
 from pop3fetch.headers import LIMIT as HEADERS_LIMIT
 from pop3fetch.headers import identity
 from pop3fetch.messages import Listing, Message
-from pop3fetch.plan import Order, Plan, make_plan
 from pop3fetch.pop3.wire import with_lf
-from pop3fetch.recall import Recall
 from pop3fetch.record.journal import RecordJournal, entry_of, key_of
 from pop3fetch.record.settling import Reopen, settle
 from pop3fetch.record.store import MARKED, Key, Store
-from pop3fetch.reporter import Reporter
 from pop3fetch.status import Status
-from pop3fetch.survey import headers_of, survey
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.client import POP3Client

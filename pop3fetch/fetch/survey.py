@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from pop3fetch.fetch.reporter import Reporter
 from pop3fetch.headers import LIMIT as HEADERS_LIMIT
 from pop3fetch.messages import Listing, stand_in_uid
-from pop3fetch.reporter import Reporter
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.client import POP3Client

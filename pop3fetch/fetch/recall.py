@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from pop3fetch.fetch.plan import Comparison, Known, all_renumbered, compare, gone
+from pop3fetch.fetch.reporter import Reporter
+from pop3fetch.fetch.survey import headers_of
 from pop3fetch.headers import identity
 from pop3fetch.messages import Listing, Message
-from pop3fetch.plan import Comparison, Known, all_renumbered, compare, gone
 from pop3fetch.record.journal import key_of
 from pop3fetch.record.store import Entry, Key, Store
-from pop3fetch.reporter import Reporter
-from pop3fetch.survey import headers_of
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.client import POP3Client

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from pop3fetch.fetch.recall import Recall
+from pop3fetch.fetch.survey import survey
 from pop3fetch.headers import identity
-from pop3fetch.recall import Recall
 from pop3fetch.record.store import Entry, Key
-from pop3fetch.survey import survey
 from tests.fetching import NOW, Account, log_in, message, numbered
 from tests.mailbox import Mailbox
 from tests.server import StartServer

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pop3fetch.errors import ServerErrorResponse
+from pop3fetch.fetch.survey import head, headers_of, survey
 from pop3fetch.headers import LIMIT as HEADERS_LIMIT
 from pop3fetch.messages import stand_in_uid
-from pop3fetch.survey import head, headers_of, survey
 from tests.fetching import Told, log_in, message, numbered
 from tests.mailbox import Mailbox
 from tests.server import StartServer

@@ -27,9 +27,9 @@ from pop3fetch.pop3.client import POP3Client
 from pop3fetch.pop3.login import METHODS
 from pop3fetch.pop3.machine import AUTHORIZATION, TRANSACTION
 from pop3fetch.status import Status
+from tests.pop3.test_sasl import ScramServer
 from tests.server import Script, ScriptedServer, StartServer, Talk
 from tests.session import WAYS, capa, connect, everything_sent, greet, play, serve
-from tests.test_sasl import ScramServer
 
 SECRET = "s3cret pass-word"
 CHALLENGE = b"<1896.697170952@dbc.mtview.ca.us>"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pop3fetch.errors import MessageNotFound
-from pop3fetch.messages import Listing, Message, parse, stand_in_uid
-from pop3fetch.plan import (
+from pop3fetch.fetch.plan import (
     HANDFUL,
     Comparison,
     Known,
@@ -16,6 +15,7 @@ from pop3fetch.plan import (
     gone,
     make_plan,
 )
+from pop3fetch.messages import Listing, Message, parse, stand_in_uid
 
 A, B, C, D = b"A", b"B", b"C", b"D"
 IN_DOUBT = ~100  # what the record has of a message of 100 octets that must be looked at

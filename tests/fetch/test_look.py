@@ -10,9 +10,9 @@ import pytest
 
 from pop3fetch.delivery.stream import Stream
 from pop3fetch.errors import ConnectionLost
-from pop3fetch.look import Look
+from pop3fetch.fetch.look import Look
+from pop3fetch.fetch.survey import survey
 from pop3fetch.status import Status
-from pop3fetch.survey import survey
 from tests.fetching import Told, log_in, numbered
 from tests.mailbox import CAPABILITIES, Mailbox
 from tests.server import ScriptedServer, StartServer, Talk

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from pop3fetch.delivery.destination import Destination
 from pop3fetch.errors import POP3Error, ServerErrorResponse
+from pop3fetch.fetch.reporter import Reporter
 from pop3fetch.messages import Listing
 from pop3fetch.pop3.wire import with_lf
 from pop3fetch.record.journal import NoJournal
-from pop3fetch.reporter import Reporter
 from pop3fetch.status import Status
 
 if TYPE_CHECKING:

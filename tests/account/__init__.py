@@ -1,0 +1,1 @@
+"""As `pop3fetch/account/`, module by module."""

@@ -1,0 +1,1 @@
+"""As `pop3fetch/delivery/`, module by module."""

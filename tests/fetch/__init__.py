@@ -1,0 +1,1 @@
+"""As `pop3fetch/fetch/`, module by module."""

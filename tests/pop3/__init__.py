@@ -1,0 +1,1 @@
+"""As `pop3fetch/pop3/`, module by module."""

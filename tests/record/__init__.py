@@ -1,0 +1,1 @@
+"""As `pop3fetch/record/`, module by module."""
