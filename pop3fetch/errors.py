@@ -27,6 +27,7 @@
     ├── CommandNotAllowed                a command in the wrong state; also RuntimeError
     ├── InvalidArgument                  an argument that no command may carry; also ValueError
     ├── EmptyMessage                     a message came without an octet
+    ├── DeletionUnsafe                   more would be deleted than is meant
     ├── MessageNotFound                  a selected message is not there; also LookupError
     ├── DeliveryError                    the destination cannot take it; also OSError
     │   └── DestinationLocked            another program holds it
@@ -359,6 +360,18 @@ class EmptyMessage(POP3Error):
 
     def __str__(self) -> str:
         return f"message {self.number} came empty; it stays on the server"
+
+
+class DeletionUnsafe(POP3Error):
+    """QUIT would delete messages, too, that were only looked at."""
+
+    status = Status.REFUSED
+
+    def __str__(self) -> str:
+        return (
+            "nothing is deleted: the server shows headers with all of a message only, and would delete"
+            " every message that it has shown (EXPIRE 0); `pop3fetch get --delete` loses none"
+        )
 
 
 class MessageNotFound(POP3Error, LookupError):

@@ -18,6 +18,7 @@ from pop3fetch.errors import (
     ConfigurationError,
     ConnectionFailed,
     ConnectionLost,
+    DeletionUnsafe,
     DeliveryError,
     DestinationLocked,
     EmptyMessage,
@@ -55,7 +56,7 @@ STATUSES: dict[int, set[type[POP3Error]]] = {
     65: {EmptyMessage, LineTooLong, MalformedListing},
     66: {MessageNotFound},
     68: {UnknownHost},
-    69: {ServerErrorResponse, GreetingRefused},
+    69: {DeletionUnsafe, ServerErrorResponse, GreetingRefused},
     73: {DeliveryError},
     75: {ConnectionFailed, ConnectionLost, DestinationLocked, LoginTooSoon, RecordLocked, TimedOut},
     76: {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pop3fetch.delivery.destination import Destination
-from pop3fetch.fetch.look import Look, end_look
+from pop3fetch.fetch.leaving import end_look
+from pop3fetch.fetch.look import Look
 from pop3fetch.fetch.plan import Order, compare
 from pop3fetch.fetch.recall import known_of
 from pop3fetch.fetch.reporter import Reporter
@@ -25,7 +26,7 @@ def look_at(
         return Look(client, stream, reporter, crlf=order.crlf).at(listing, indexes, order.lines)
     for index in indexes:
         reporter.would("show", listing.message(index))
-    end_look(client, reporter)
+    end_look(client, reporter.notice)
     return Status.OK
 
 

@@ -12,7 +12,8 @@ from pop3fetch.cli.console import Console
 from pop3fetch.cli.progress import RunReporter, fields_of
 from pop3fetch.cli.session import Sessions, leave
 from pop3fetch.cli.wording import counted
-from pop3fetch.errors import POP3Error
+from pop3fetch.errors import DeletionUnsafe, POP3Error
+from pop3fetch.fetch.leaving import quit_may_cost
 from pop3fetch.fetch.survey import headers_of, survey
 from pop3fetch.headers import summarize
 from pop3fetch.messages import Message, Selector, select
@@ -53,6 +54,7 @@ class Removal:
             elif not chosen:
                 console.remark("no messages")
             elif not self._wish.asks or _agreed(client, chosen, console):
+                _refuse_collateral(client, chosen)
                 return self._delete(client, chosen, account, console)
             else:
                 console.remark("nothing was deleted")
@@ -100,6 +102,12 @@ class Removal:
                 store.forget(key_of(message) for message in messages)
             finally:
                 store.close()
+
+
+def _refuse_collateral(client: POP3Client, chosen: Sequence[Message]) -> None:
+    """Raise where QUIT would delete messages that nobody chose."""
+    if quit_may_cost(client, {message.index for message in chosen}):
+        raise DeletionUnsafe
 
 
 def _agreed(client: POP3Client, messages: Sequence[Message], console: Console) -> bool:

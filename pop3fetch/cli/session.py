@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from pop3fetch.account.config import Account
 from pop3fetch.account.credentials import VARIABLE, Password, Sources, without_password
 from pop3fetch.cli.console import Console
-from pop3fetch.errors import POP3Error
 from pop3fetch.pop3.dial import Dialling, Endpoint
 from pop3fetch.record.login_delay import LoginDelay
 from pop3fetch.record.place import RecordPlace
@@ -140,17 +139,10 @@ class Sessions:
 
 
 def leave(client: POP3Client, console: Console) -> None:
-    """End a session that has deleted nothing: whatever the server thinks of it is no failure.
+    """End a session that has deleted nothing: whatever the server thinks of it is no failure."""
+    from pop3fetch.fetch.leaving import end_look
 
-    QUIT may make it drop what was only looked at (RFC 2449 section 6.7).
-    """
-    if "0" in (client.capabilities().get("EXPIRE") or []):
-        client.close()
-        return
-    try:
-        client.quit()
-    except POP3Error as error:
-        console.notice(str(error))
+    end_look(client, console.notice)
 
 
 def sources(console: Console, *, keyring: bool = True) -> Sources:

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 @server_options
 def command(invocation: Invocation, as_json: bool) -> int:
     """Print the number of messages on the server, and of their octets."""
-    from pop3fetch.cli.session import Sessions
+    from pop3fetch.cli.session import Sessions, leave
     from pop3fetch.cli.work import for_each_account
 
     def stat(account: Account, console: Console) -> int:
         with Sessions(account, console, invocation.state_folder()).log_in() as client:
             messages, octets = client.stat(then_quit=True)
-            client.quit()
+            leave(client, console)
         if as_json:
             console.json({"messages": messages, "octets": octets})
         elif console.shows_tables:

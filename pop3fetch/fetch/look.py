@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pop3fetch.delivery.destination import Destination
-from pop3fetch.errors import POP3Error, ServerErrorResponse
+from pop3fetch.errors import POP3Error
+from pop3fetch.fetch.leaving import end_look
 from pop3fetch.fetch.reporter import Reporter
 from pop3fetch.messages import Listing
 from pop3fetch.pop3.wire import with_lf
@@ -36,7 +37,7 @@ class Look:
                 self._skip(listing, retrieval.index, retrieval.refusal)
             else:
                 self._show(listing, retrieval)
-        end_look(self._client, self._reporter)
+        end_look(self._client, self._reporter.notice)
         return self._status
 
     def _retrievals(self, indexes: list[int], lines: int | None) -> Iterator[Retrieval]:
@@ -54,20 +55,3 @@ class Look:
         self._reporter.skipped(listing.message(index), error)
         if self._status is Status.OK:
             self._status = error.exit_status
-
-
-def end_look(client: POP3Client, reporter: Reporter) -> None:
-    """Say QUIT, unless the server would then delete what was only looked at (RFC 2449 section 6.7)."""
-    if client.retrieved and _expires_at_once(client):
-        client.close()
-        return
-    try:
-        client.quit()
-    except ServerErrorResponse as refusal:
-        reporter.notice(str(refusal))
-
-
-def _expires_at_once(client: POP3Client) -> bool:
-    # What is said after the login is more exact, but some servers say nothing then.
-    capabilities = {**client.capabilities_before_login, **client.capabilities()}
-    return "0" in (capabilities.get("EXPIRE") or [])

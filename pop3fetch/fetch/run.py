@@ -26,6 +26,7 @@ from pop3fetch.errors import (
     TimedOut,
 )
 from pop3fetch.fetch.batch import Batcher
+from pop3fetch.fetch.leaving import say_quit
 from pop3fetch.fetch.plan import Order, Plan, make_plan
 from pop3fetch.fetch.recall import Recall
 from pop3fetch.fetch.reporter import Reporter
@@ -149,7 +150,7 @@ class Fetch:
             self._delete(client, self._doomed(plan))
             return
         if self._may_quit(client):
-            client.quit()
+            say_quit(client, self._reporter.notice)
 
     def _recorded_as_delivered(self, indexes: set[int], listing: Listing) -> set[int]:
         marked = self._store.marked() if indexes else set()
@@ -300,6 +301,9 @@ class Fetch:
             )
 
     def _delete_and_quit(self, client: POP3Client, doomed: list[Message]) -> None:
+        if not doomed:
+            say_quit(client, self._reporter.notice)
+            return
         by_index = {message.index: message for message in doomed}
         marked: list[Key] = []
         # Where the answer to QUIT is lost, only a look will tell whether a UID was given again.

@@ -37,7 +37,8 @@ def _completed(
     """Return the UIDs with a stand-in for each empty one."""
     if b"" not in unique_ids:
         return unique_ids
-    empty = [index for index, uid in enumerate(unique_ids) if uid == b"" and index < len(sizes)]
+    pairs = enumerate(zip(unique_ids, sizes, strict=False))
+    empty = [index for index, (uid, size) in pairs if uid == b"" and size is not None]
     completed = list(unique_ids)
     for index, headers in headers_of(client, empty):
         # A message whose headers cannot be had is not in this session's listing.

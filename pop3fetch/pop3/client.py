@@ -20,6 +20,7 @@ from pop3fetch.errors import (
     ConnectionLost,
     MalformedListing,
     ServerErrorResponse,
+    TimedOut,
     TLSNotSupportedError,
     UsageError,
 )
@@ -350,7 +351,12 @@ class POP3Client:
         return refused
 
     def _replies(self, names: list[str]) -> Iterator[tuple[str, StatusLine]]:
-        return zip(names, self._pipeline([Request(name) for name in names]), strict=True)
+        """Yield each name with its reply; whoever hangs up at QUIT alone has answered all that matters."""
+        try:
+            yield from zip(names, self._pipeline([Request(name) for name in names]), strict=True)
+        except (ConnectionLost, TimedOut):
+            if [awaited.name for awaited in self.conversation.session.awaited] != ["QUIT"]:
+                raise
 
     def list_size(self, consumer: Callable[[int, int], object] | None = None) -> list[int | None]:
         """Return the sizes in octets by index, None for deleted messages.

@@ -101,6 +101,31 @@ def test_a_deleted_uid_may_come_again(here: Here, post: StartPost, maildir: Path
     assert here("list", "--new", env=served.environment).out != b""
 
 
+# -- servers that delete what they have shown ------------------------------------------------
+
+POPS = {"capabilities": (b"USER", b"EXPIRE 0"), "replies": {b"UIDL\r\n": b"-ERR no\r\n"}}
+
+
+def test_nothing_is_deleted_where_more_would_be(here: Here, post: StartPost) -> None:
+    served = post(letters(3), **POPS)  # which has neither UIDL nor TOP
+    ended = here("rm", "1", env=served.environment)
+    assert (ended.status, ended.out) == (Status.REFUSED, b"")
+    assert ended.err.startswith(b"pop3fetch: nothing is deleted: ")
+    assert not {b"DELE", b"QUIT"} & set(served.verbs)
+
+
+def test_what_is_shown_and_deleted_as_well_is_no_hindrance(here: Here, post: StartPost) -> None:
+    served = post(letters(3), **POPS)
+    assert here("rm", "--all", "--yes", env=served.environment).status == 0
+    assert served.mailbox.messages == []
+
+
+def test_a_dry_run_deletes_nothing_there_either(here: Here, post: StartPost) -> None:
+    served = post(letters(3), **POPS)
+    assert here("rm", "1", "--dry-run", env=served.environment).status == 0
+    assert b"QUIT" not in served.verbs
+
+
 # -- on a terminal ---------------------------------------------------------------------------
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import pytest
 
 from tests.cli.here import Here
 from tests.cli.post import StartPost, letters
 from tests.cli.terminal import Terminal
+from tests.command import Ended
+from tests.mailbox import CAPABILITIES
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
@@ -23,6 +26,16 @@ def test_nothing_but_stat_is_asked(here: Here, post: StartPost) -> None:
     served = post()
     here("stat", env=served.environment)
     assert served.verbs == [b"CAPA", b"APOP", b"STAT", b"QUIT"]
+
+
+@pytest.mark.parametrize("capabilities", [CAPABILITIES, (b"UIDL",)])
+@pytest.mark.parametrize("reply", [b"", b"-ERR no\r\n"])
+def test_what_becomes_of_quit_is_no_error(
+    here: Here, post: StartPost, capabilities: Sequence[bytes], reply: bytes
+) -> None:
+    hang_up = {b"QUIT\r\n": lambda talk: talk.close()}
+    served = post(letters(1), capabilities=capabilities, replies={b"QUIT\r\n": reply}, after=hang_up)
+    assert here("stat", env=served.environment) == Ended(0, b"1\t104\n", b"")
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,13 @@ def test_a_refused_quit_is_only_a_remark(server: StartServer, tmp_path: Path) ->
     assert told.notices == ["the server refused QUIT: no"]
 
 
+def test_a_quit_without_an_answer_is_only_a_remark(server: StartServer, tmp_path: Path) -> None:
+    told = Told()
+    mailbox = Mailbox(THREE, replies={b"QUIT\r\n": b""}, after={b"QUIT\r\n": Talk.cut})
+    assert look(server(mailbox), [0], tmp_path, told=told) == (0, lf(THREE[0]))
+    assert len(told.notices) == 1
+
+
 def test_a_line_that_breaks_is_an_error_and_no_quit_is_said(server: StartServer, tmp_path: Path) -> None:
     mailbox = Mailbox(THREE, replies={b"RETR 2\r\n": b"+OK\r\nSubject"}, after={b"RETR 2\r\n": Talk.cut})
     scripted = server(mailbox)

@@ -81,6 +81,16 @@ def test_messages_that_one_list_alone_names_are_said_to_be(server: StartServer) 
     assert told.warnings == ["LIST and UIDL disagree: 1 messages are in one of them only"]
 
 
+def test_headers_are_not_asked_for_where_list_does_not_name_the_message(server: StartServer) -> None:
+    without_two = b"+OK\r\n1 %d\r\n3 %d\r\n.\r\n" % (len(THREE[0]), len(THREE[2]))
+    mailbox = Mailbox(
+        THREE, uids=[b"one", b"", b"three"], capabilities=NEITHER, replies={b"LIST\r\n": without_two}
+    )
+    with log_in(server(mailbox)) as client:
+        assert [m.number for m in survey(client, Told())] == [1, 3]
+        assert client.retrieved == set()
+
+
 def test_a_refused_list_is_an_error(server: StartServer) -> None:
     mailbox = Mailbox(THREE, replies={b"LIST\r\n": REFUSED})
     with log_in(server(mailbox)) as client, pytest.raises(ServerErrorResponse):
