@@ -41,6 +41,7 @@ clean:
 .venv/ready-for-demo: EXTRAS =
 .venv/ready-for-test: EXTRAS = [test]
 .venv/ready-for-check: EXTRAS = [test,check]
+.venv/ready-for-dist: EXTRAS = [dist]
 .venv/ready-for-fuzz: EXTRAS = [test,fuzz]
 .venv/ready-for-mutants: EXTRAS = [test,mutants]
 .venv/ready-for-%: pyproject.toml | .venv/bin/python
@@ -78,3 +79,9 @@ fuzz: .venv/ready-for-fuzz
 mutants: .venv/ready-for-mutants
 	.venv/bin/mutmut run
 	.venv/bin/mutmut results
+
+#   make dist    source distribution and wheel, the same octets whenever and wherever they are built
+.PHONY: dist
+dist: .venv/ready-for-dist
+	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} \
+		.venv/bin/python -m hatchling build --directory dist
