@@ -85,3 +85,8 @@ mutants: .venv/ready-for-mutants
 dist: .venv/ready-for-dist
 	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} \
 		.venv/bin/python -m hatchling build --directory dist
+
+#   make zipapp  all in one file, dist/pop3fetch.pyz; cryptography, compiled, is used where it is installed
+.PHONY: zipapp
+zipapp: .venv/ready-for-dist
+	.venv/bin/python -m release.zipapp dist/pop3fetch.pyz

@@ -129,10 +129,10 @@ def describe(tls: ssl.SSLObject) -> Certificate:
 
     Read from its octets, as the ssl module decodes none that it did not verify.
     """
-    from cryptography import x509  # slow to import
-
     der = peer_der(tls)
     try:
+        from cryptography import x509  # slow to import
+
         certificate = x509.load_der_x509_certificate(der)
         return Certificate(
             certificate.subject.rfc4514_string() or "nobody",
@@ -141,6 +141,8 @@ def describe(tls: ssl.SSLObject) -> Certificate:
             certificate.not_valid_after_utc.timestamp(),
             fingerprint_of(der),
         )
+    except ImportError:  # the single-file program brings no compiled library
+        return Certificate("not shown without cryptography", (), "unknown", None, fingerprint_of(der))
     except ValueError:  # not decodable: a fingerprint is all there is to say
         return Certificate("an unreadable certificate", (), "nobody", None, fingerprint_of(der))
 
@@ -186,13 +188,16 @@ def channel_binding(tls: ssl.SSLObject) -> tuple[str, bytes] | None:
     import hashlib
 
     der = peer_der(tls)
-    return ("tls-server-end-point", hashlib.new(_end_point_hash(der), der).digest()) if der else None
+    algorithm = _end_point_hash(der) if der else None
+    return ("tls-server-end-point", hashlib.new(algorithm, der).digest()) if algorithm else None
 
 
-def _end_point_hash(der: bytes) -> str:
+def _end_point_hash(der: bytes) -> str | None:
     # RFC 5929 section 4.1: the signature's own hash, where MD5 and SHA-1 become SHA-256.
-    from cryptography import x509
-
+    try:
+        from cryptography import x509
+    except ImportError:  # as in describe(); SCRAM goes without a binding
+        return None
     algorithm = x509.load_der_x509_certificate(der).signature_hash_algorithm
     name = algorithm.name if algorithm else "sha256"
     return "sha256" if name in ("md5", "sha1") else name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ssl
+import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -311,6 +312,13 @@ def test_what_cannot_be_read_has_a_fingerprint_all_the_same() -> None:
     assert "unreadable" in str(certificate)
 
 
+def test_where_no_library_reads_certificates_a_fingerprint_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    certificate = describe(Peer(b"octets"))  # type: ignore[arg-type]
+    assert certificate.fingerprint == fingerprint_of(b"octets")
+    assert "not shown without cryptography" in str(certificate)
+
+
 # Channel binding
 
 
@@ -356,6 +364,11 @@ def test_a_channel_is_bound_by_the_exporter_where_there_is_one(tmp_path: Path) -
 
 def test_without_a_certificate_there_is_no_channel_to_bind_to() -> None:
     assert channel_binding(Peer(b"")) is None  # type: ignore[arg-type]
+
+
+def test_where_no_library_reads_certificates_nothing_is_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    assert channel_binding(Peer(b"octets")) is None  # type: ignore[arg-type]
 
 
 # Errors of the handshake

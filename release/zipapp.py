@@ -1,0 +1,79 @@
+"""The program and what it imports in one file: ``python -m release.zipapp FILE``.
+
+It is made of what is installed beside it, and runs on this Python and newer ones. Compiled libraries
+cannot be imported from an archive and stay out: cryptography, which the program takes from where it
+runs, or does without.
+"""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+from collections.abc import Iterator
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import pop3fetch
+
+PACKAGE = Path(pop3fetch.__file__).parent
+MAIN = b"from pop3fetch.cli import main\n\nmain()\n"
+SHEBANG = b"#!/usr/bin/env python3\n"
+THEN = (1980, 1, 1, 0, 0, 0)  # a zip archive knows no earlier time; any fixed one will do
+
+COMPILED = (".so", ".pyd", ".dylib")
+OF_THE_INSTALLATION = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json")
+
+
+def build(target: Path) -> None:
+    """Write the single-file program to ``target``: the same octets for the same libraries."""
+    files = dict(_all_files())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as stream:
+        stream.write(SHEBANG)
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name in sorted(files):
+                _add(archive, name, files[name])
+    target.chmod(0o755)
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    entry = zipfile.ZipInfo(name, THEN)
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.external_attr = 0o644 << 16
+    archive.writestr(entry, content)
+
+
+def _all_files() -> Iterator[tuple[str, bytes]]:
+    yield "__main__.py", MAIN
+    for source in (*PACKAGE.rglob("*.py"), PACKAGE / "py.typed"):
+        yield str(source.relative_to(PACKAGE.parent)), source.read_bytes()
+    for library in _libraries("pop3fetch", set()):
+        yield from _files(library)
+
+
+def _libraries(name: str, seen: set[str]) -> Iterator[Distribution]:
+    """Yield the distribution and all that it requires here, without the compiled ones."""
+    if name in seen:
+        return
+    seen.add(name)
+    library = distribution(name)
+    if any(file.suffix in COMPILED for file in library.files or ()):
+        return
+    yield library
+    for requirement in map(Requirement, library.requires or ()):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            yield from _libraries(canonicalize_name(requirement.name), seen)
+
+
+def _files(library: Distribution) -> Iterator[tuple[str, bytes]]:
+    for file in library.files or ():
+        outside = ".." in file.parts or file.suffix in (".pyc", ".pth")
+        if not outside and file.name not in OF_THE_INSTALLATION:
+            yield str(file), file.read_binary()
+
+
+if __name__ == "__main__":
+    build(Path(sys.argv[1]))
