@@ -46,9 +46,9 @@ class Mailbox:
     ``messages`` are as on the wire before byte-stuffing: CRLF ends a line, all else is content.
     ``uids`` and ``sizes`` (default: ``uid-1``…, the true ones) are what UIDL and LIST say of them.
     ``capabilities`` are the lines of CAPA, in which ``STLS`` is said and served outside TLS only; None
-    refuses CAPA. A ``greeting`` with a challenge in it switches APOP on. ``replies`` maps a whole command
-    line to the whole reply that stands in for the right one, and then nothing happens in the maildrop;
-    ``after`` maps one to what is done once it is answered.
+    refuses CAPA. A ``greeting`` with a challenge in it switches APOP on. An empty ``user`` is everybody.
+    ``replies`` maps a whole command line to the whole reply that stands in for the right one, and then
+    nothing happens in the maildrop; ``after`` maps one to what is done once it is answered.
     """
 
     def __init__(
@@ -196,7 +196,7 @@ class _Session:
         return b"STLS" in (self._mailbox.capabilities or ()) and not self._talk.in_tls
 
     def _login(self, user: bytes, proven: bool) -> bytes:
-        if not proven or user != self._mailbox.user:
+        if not proven or self._mailbox.user not in (b"", user):
             raise Refused(b"[AUTH] wrong user or password")
         self._maildrop = list(self._mailbox.maildrop)
         return b"+OK welcome\r\n"

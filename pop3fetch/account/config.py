@@ -147,6 +147,14 @@ class Configuration:
         """Return the names of the accounts, in the file's order."""
         return tuple(self.tables)
 
+    def is_meant_unnamed(self, name: str) -> bool:
+        """Return whether a run that names no account means this one."""
+        return self.default == name or (self.default is None and self.names() == (name,))
+
+    def servers(self) -> set[str]:
+        """Return the hosts of all accounts, as they were written."""
+        return {str(table.get("host")) for table in self.tables.values()}
+
     def warnings(self) -> list[str]:
         """Return what others could do with the file and should not, a line each."""
         keys = {key for table in self.tables.values() for key in table}

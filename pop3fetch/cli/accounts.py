@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pop3fetch.cli.options import GENERAL_OPTIONS, JSON_OPTION, Command, Invocation, Many, with_options
+from pop3fetch.cli.options import GENERAL_OPTIONS, JSON_OPTION, Command, Invocation, with_options
 from pop3fetch.status import Status
 
 if TYPE_CHECKING:
-    from pop3fetch.account.config import Account
+    from pop3fetch.account.config import Account, Configuration
+    from pop3fetch.errors import POP3Error
 
 
 def _options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -26,23 +26,28 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
 def command(invocation: Invocation, as_json: bool) -> int:
     """Print the names of the configured accounts, one a line; -v adds host, user and destination."""
     console = invocation.console
-    names = invocation.configuration().names()
-    if not names:
-        console.remark(f"there are no accounts in {invocation.configuration().path}")
-    elif as_json:
-        for account in _all(invocation):
-            console.json(_fields(account))
-    elif console.verbosity >= 1:
-        for account in _all(invocation):
-            console.row(account.name, account.host, account.user, _output(account))
+    configuration = invocation.configuration()
+    if not configuration.names():
+        console.remark(f"there are no accounts in {configuration.path}")
+    elif as_json or console.verbosity >= 1:
+        return _describe(invocation, configuration, as_json=as_json)
     else:
-        for name in names:
+        for name in configuration.names():
             console.row(name)
     return Status.OK
 
 
-def _all(invocation: Invocation) -> list[Account]:
-    return replace(invocation, many=Many(1, 1)).accounts()
+def _describe(invocation: Invocation, configuration: Configuration, *, as_json: bool) -> int:
+    console = invocation.console
+    errors: list[POP3Error] = []
+    for account in invocation.accounts(configuration, lambda name, error: errors.append(error)):
+        if as_json:
+            console.json(_fields(account))
+        else:
+            console.row(account.name, account.host, account.user, _output(account))
+    for error in errors:
+        console.fail(error)
+    return errors[0].exit_status if errors else Status.OK
 
 
 def _fields(account: Account) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """Work on many accounts side by side (-A).
 
-Threads take accounts from a queue: the next whose server has room for one session more. What
+Threads take accounts from a queue: the next whose server has room for one session more, and
+whose mailbox nobody is at, for two accounts may be two ways to use one (their record is one). What
 must be asked at the terminal is asked in the main thread, which Ctrl-C reaches. An interrupt
 cuts the lines of all sessions, ends the programs they wait for, and awaits their orderly ends.
 """
@@ -8,7 +9,6 @@ cuts the lines of all sessions, ends the programs they wait for, and awaits thei
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from queue import SimpleQueue
@@ -52,12 +52,17 @@ class ManyAccounts:
         self._many = many
         self._job = job
         self._waiting: list[Account] = []
-        self._busy: Counter[str] = Counter()  # sessions by server
+        self._busy: list[Account] = []
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._statuses: list[int] = []
         self._failures: list[BaseException] = []
         self._errands: SimpleQueue[Errand | None] = SimpleQueue()  # None: a thread has ended
+
+    def fail(self, name: str, error: POP3Error) -> None:
+        """Say why an account is not worked on, or no further."""
+        self._console_of(name).fail(error)
+        self._statuses.append(error.exit_status)
 
     def run(self, accounts: Sequence[Account]) -> int:
         """Work on all; returns the worst status, raises what no account alone is to blame for."""
@@ -108,9 +113,9 @@ class ManyAccounts:
     def _work(self) -> None:
         try:
             while account := self._next():
-                self._statuses.append(self._work_on(account))
+                self._work_on(account)
                 with self._changed:
-                    self._busy[account.host] -= 1
+                    self._busy.remove(account)
                     self._changed.notify_all()
         except BaseException as error:  # raised again in the main thread
             self._failures.append(error)
@@ -118,25 +123,32 @@ class ManyAccounts:
             self._errands.put(None)
 
     def _next(self) -> Account | None:
-        """Take the first account whose server has room; waits where none has, None at the end."""
+        """Take the first account that may begin; waits where none may, None at the end."""
         with self._changed:
             while self._waiting:
                 for account in self._waiting:
-                    if self._busy[account.host] < self._many.jobs_per_host:
+                    if self._may_begin(account):
                         self._waiting.remove(account)
-                        self._busy[account.host] += 1
+                        self._busy.append(account)
                         return account
                 self._changed.wait()
             return None
 
-    def _work_on(self, account: Account) -> int:
-        console = self._console.for_account(account.name, self._in_main_thread)
+    def _may_begin(self, account: Account) -> bool:
+        sessions = sum(busy.host == account.host for busy in self._busy)
+        return sessions < self._many.jobs_per_host and all(
+            busy.address != account.address for busy in self._busy
+        )
+
+    def _work_on(self, account: Account) -> None:
         try:
-            return self._job(account, console)
+            self._statuses.append(self._job(account, self._console_of(account.name)))
         except POP3Error as error:
             if not self._stopping.is_set():  # else it is we who have cut the line
-                console.fail(error)
-            return error.exit_status
+                self.fail(account.name, error)
+
+    def _console_of(self, name: str) -> Console:
+        return self._console.for_account(name, self._in_main_thread)
 
     def _in_main_thread(self, talk: Talk) -> Any:
         errand = Errand(talk)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +21,7 @@ from pop3fetch.cli.console import Console
 
 if TYPE_CHECKING:
     from pop3fetch.account.config import Account, Configuration, Overrides
+    from pop3fetch.errors import POP3Error
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -185,22 +186,40 @@ class Invocation:
         configuration = self.configuration() if read else Configuration(Path())
         return configuration.account(self.options, self.environment)
 
-    def accounts(self) -> list[Account]:
-        """Return all accounts that are meant: one, or under -A every one of the file.
+    def accounts(
+        self, configuration: Configuration, wrong: Callable[[str, POP3Error], None]
+    ) -> list[Account]:
+        """Return all accounts of the file; the ``wrong`` ones are handed over, by name, with their error.
 
-        Raises ConfigurationError or UsageError.
+        Raises UsageError.
         """
         from pop3fetch.errors import ConfigurationError
 
-        if self.many is None:
-            return [self.account()]
-        configuration = self.configuration()
-        if not configuration.names():
-            raise ConfigurationError(str(configuration.path), "there are no accounts, [accounts.NAME]")
-        return [
-            configuration.account(replace(self.options, account=name), self.environment)
-            for name in configuration.names()
-        ]
+        # -A is an option, and wins over the variables that say which account is meant.
+        environment = replace(self.environment, account=None, host=None, port=None, user=None)
+        accounts = []
+        for name in configuration.names():
+            try:
+                accounts.append(configuration.account(replace(self.options, account=name), environment))
+            except ConfigurationError as error:
+                wrong(name, error)
+        return accounts
+
+    def refuse_to_share_secrets(self, servers: Collection[str]) -> None:
+        """Raise UsageError where one secret would go to several servers: it was meant for one of them."""
+        from pop3fetch.account.credentials import VARIABLE
+        from pop3fetch.errors import UsageError
+
+        sources = {
+            VARIABLE: os.environ.get(VARIABLE),
+            "POP3FETCH_PASSWORD_COMMAND": self.environment.password_command,
+            "--password-command": self.options.password_command,
+        }
+        for source in (name for name, given in sources.items() if given and len(servers) > 1):
+            raise UsageError(
+                f"{source} would give one password to {len(servers)} servers: let each account have its "
+                "own, by password_command, `pop3fetch login` or ~/.netrc"
+            )
 
     def state_folder(self) -> Path:
         """Return the folder of the records."""

@@ -7,15 +7,20 @@ from collections.abc import Callable
 from pop3fetch.account.config import Account
 from pop3fetch.cli.console import Console
 from pop3fetch.cli.options import Invocation
+from pop3fetch.errors import ConfigurationError
 
 Job = Callable[[Account, Console], int]
 
 
 def for_each_account(invocation: Invocation, job: Job) -> int:
     """Do ``job`` for every account that is meant; return the exit status."""
-    accounts = invocation.accounts()
     if invocation.many is None:
-        return job(accounts[0], invocation.console)
+        return job(invocation.account(), invocation.console)
     from pop3fetch.cli.many import ManyAccounts  # its threads' tools are slow to import
 
-    return ManyAccounts(invocation.console, invocation.many, job).run(accounts)
+    configuration = invocation.configuration()
+    if not configuration.names():
+        raise ConfigurationError(str(configuration.path), "there are no accounts, [accounts.NAME]")
+    invocation.refuse_to_share_secrets(configuration.servers())
+    many = ManyAccounts(invocation.console, invocation.many, job)
+    return many.run(invocation.accounts(configuration, many.fail))

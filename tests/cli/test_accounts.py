@@ -90,6 +90,12 @@ def test_a_wrong_account_does_not_hide_the_names(here: Here, config: Path) -> No
     ended = here("accounts", "-v", "-c", config)
     assert ended.status == Status.CONFIGURATION
     assert b"colour: there is no such key" in ended.err
+    assert len(ended.out.splitlines()) == 2, "nor the other accounts"
+
+
+def test_a_password_in_the_environment_hides_no_accounts(here: Here, config: Path) -> None:
+    ended = here("accounts", "--json", "-c", config, env={"POP3FETCH_PASSWORD": "secret"})
+    assert (ended.status, len(ended.out.splitlines())) == (0, 3)
 
 
 def test_no_file_has_no_accounts_and_is_no_error(here: Here, terminal: Terminal, home: Path) -> None:

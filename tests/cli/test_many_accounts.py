@@ -19,13 +19,13 @@ from tests.command import PATIENCE, Run
 from tests.mailbox import Mailbox
 from tests.server import Script, ScriptedServer, StartServer, Talk
 
-SECRET = {"POP3FETCH_PASSWORD": "secret"}
 TABLE = """\
 [accounts.{name}]
 host = "{server.host}"
 port = {server.port}
 tls = "auto"
-user = "alice"
+user = "{user}"
+password = "secret"
 output = "maildir:{folder}/{name}"
 """
 
@@ -47,9 +47,15 @@ class Crowd:
         self._script(talk)
 
 
-def config_for(folder: Path, accounts: Sequence[tuple[str, ScriptedServer]]) -> Path:
+def config_for(
+    folder: Path, accounts: Sequence[tuple[str, ScriptedServer]], user: str | None = "alice"
+) -> Path:
+    """Write a file of accounts with a name and a server each; without a ``user`` each has its own."""
     file = folder / "config.toml"
-    tables = [TABLE.format(name=name, server=server, folder=folder) for name, server in accounts]
+    tables = [
+        TABLE.format(name=name, server=server, user=user or name, folder=folder) for name, server in accounts
+    ]
+    file.touch(0o600)
     file.write_text("\n".join(tables))
     return file
 
@@ -65,13 +71,13 @@ def posts(post: StartPost, tmp_path: Path) -> tuple[Path, list[Post]]:
 
 
 def test_lines_have_the_account_in_front(here: Here, posts: tuple[Path, list[Post]]) -> None:
-    ended = here("stat", "-A", "-c", posts[0], env=SECRET)
+    ended = here("stat", "-A", "-c", posts[0])
     assert sorted(ended.out.splitlines()) == [b"one\t1\t104", b"three\t3\t312", b"two\t2\t208"]
     assert (ended.status, ended.err) == (0, b"")
 
 
 def test_objects_name_the_account(here: Here, posts: tuple[Path, list[Post]]) -> None:
-    ended = here("list", "-A", "--json", "-c", posts[0], env=SECRET)
+    ended = here("list", "-A", "--json", "-c", posts[0])
     objects = [json.loads(line) for line in ended.out.splitlines()]
     assert sorted((shown["account"], shown["number"]) for shown in objects) == [
         ("one", 1), ("three", 1), ("three", 2), ("three", 3), ("two", 1), ("two", 2),
@@ -79,7 +85,7 @@ def test_objects_name_the_account(here: Here, posts: tuple[Path, list[Post]]) ->
 
 
 def test_every_account_has_its_own_output(here: Here, posts: tuple[Path, list[Post]], tmp_path: Path) -> None:
-    ended = here("get", "-A", "-c", posts[0], env=SECRET)
+    ended = here("get", "-A", "-c", posts[0])
     assert (ended.status, ended.out, ended.err) == (0, b"", b"")
     assert [len(list((tmp_path / name / "new").iterdir())) for name in ("one", "two", "three")] == [1, 2, 3]
 
@@ -89,7 +95,7 @@ def test_messages_of_accounts_do_not_mix_on_standard_output(
 ) -> None:
     served = [post(letters(3, 300_000)) for _ in range(3)]
     config = config_for(tmp_path, [(f"n{number}", each.server) for number, each in enumerate(served)])
-    ended = here("get", "-A", "-o", "-", "--crlf", "-c", config, env=SECRET)
+    ended = here("get", "-A", "-o", "-", "--crlf", "-c", config)
     assert ended.out == b"".join(letters(3, 300_000)) * 3
 
 
@@ -100,7 +106,7 @@ def test_the_status_is_the_worst_ones_and_the_others_are_done(
     config = config_for(
         tmp_path, [("refused", refused.server), ("missing", missing.server), ("good", good.server)]
     )
-    ended = here("get", "-A", "-c", config, "2", env=SECRET)
+    ended = here("get", "-A", "-c", config, "2")
     assert ended.status == max(Status.NO_LOGIN, Status.NO_MESSAGE)
     assert sorted(ended.err.splitlines()) == [
         b"pop3fetch: missing: there is no message 2 on the server",
@@ -117,14 +123,75 @@ def test_no_accounts_are_an_error(here: Here, tmp_path: Path) -> None:
     assert ended.err.decode() == f"pop3fetch: {file}: there are no accounts, [accounts.NAME]\n"
 
 
-def test_a_wrong_table_is_an_error_before_anybody_is_asked(
+def test_a_wrong_table_ends_its_own_account_alone(here: Here, posts: tuple[Path, list[Post]]) -> None:
+    config = posts[0]
+    config.write_text('[accounts.wrong]\nhots = "h"\n' + config.read_text())
+    ended = here("stat", "-A", "-c", config)
+    assert sorted(ended.out.splitlines()) == [b"one\t1\t104", b"three\t3\t312", b"two\t2\t208"]
+    assert ended.status == Status.CONFIGURATION
+    words = "there is no such key; did you mean 'host'?"
+    assert ended.err.decode() == f"pop3fetch: wrong: {config}: accounts.wrong.hots: {words}\n"
+
+
+def test_a_file_that_is_no_toml_is_an_error_before_anybody_is_asked(
     here: Here, posts: tuple[Path, list[Post]]
 ) -> None:
     with posts[0].open("a") as file:
-        file.write('[accounts.wrong]\nhots = "h"\n')
-    ended = here("stat", "-A", "-c", posts[0], env=SECRET)
+        file.write("[accounts.wrong\n")
+    ended = here("stat", "-A", "-c", posts[0])
     assert (ended.status, ended.out) == (Status.CONFIGURATION, b"")
     assert all(each.verbs == [] for each in posts[1])
+
+
+def test_accounts_of_one_mailbox_take_turns(here: Here, post: StartPost, tmp_path: Path) -> None:
+    served = post(letters(3)).server
+    ended = here("get", "-A", "-c", config_for(tmp_path, [("one", served), ("same", served)]))
+    assert (ended.status, ended.err) == (0, b"")
+    assert len([*tmp_path.glob("*/new/*")]) == 3
+
+
+# -- whose password it is --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "environment"),
+    [
+        ((), {"POP3FETCH_PASSWORD": "secret"}),
+        ((), {"POP3FETCH_PASSWORD_COMMAND": "echo secret"}),
+        (("--password-command", "echo secret"), {}),
+    ],
+)
+def test_one_password_goes_to_one_server_alone(
+    here: Here, server: StartServer, tmp_path: Path, options: Sequence[str], environment: dict[str, str]
+) -> None:
+    mailbox = Mailbox(letters(1), greeting=GREETING)
+    servers = [server(mailbox, host=f"127.0.0.{number}") for number in (1, 2)]
+    config = config_for(tmp_path, [(f"n{number}", each) for number, each in enumerate(servers)])
+    ended = here("get", "-A", *options, "-c", config, env=environment)
+    assert ended.status == Status.USAGE
+    assert b" would give one password to 2 servers: " in ended.err
+    assert [each.commands for each in servers] == [[], []]
+
+
+def test_the_password_of_the_environment_is_that_of_all_accounts_of_a_server(
+    here: Here, server: StartServer, tmp_path: Path
+) -> None:
+    served = [server(Mailbox([], greeting=GREETING, password="other")) for _ in range(2)]
+    config = config_for(tmp_path, [(f"n{number}", each) for number, each in enumerate(served)])
+    assert here("stat", "-A", "-c", config, env={"POP3FETCH_PASSWORD": "other"}).status == 0
+
+
+def test_variables_that_name_an_account_are_not_meant_for_all(
+    here: Here, posts: tuple[Path, list[Post]], server: StartServer
+) -> None:
+    other = server(Mailbox([], greeting=GREETING))
+    environment = {
+        "POP3FETCH_ACCOUNT": "one", "POP3FETCH_HOST": other.host, "POP3FETCH_PORT": str(other.port),
+        "POP3FETCH_USER": "bob",
+    }  # fmt: skip
+    ended = here("stat", "-A", "-c", posts[0], env=environment)
+    assert sorted(ended.out.splitlines()) == [b"one\t1\t104", b"three\t3\t312", b"two\t2\t208"]
+    assert other.commands == []
 
 
 # -- at once ---------------------------------------------------------------------------------
@@ -137,20 +204,20 @@ def test_a_wrong_table_is_an_error_before_anybody_is_asked(
 def test_so_many_sessions_are_with_one_server(
     here: Here, server: StartServer, tmp_path: Path, options: list[str], accounts: int, together: int
 ) -> None:
-    crowd = Crowd(Mailbox(letters(1), greeting=GREETING), together)
+    crowd = Crowd(Mailbox(letters(1), greeting=GREETING, user=""), together)
     served = server(crowd)
-    config = config_for(tmp_path, [(f"n{number}", served) for number in range(accounts)])
-    ended = here("stat", "-A", *options, "-c", config, env=SECRET)
+    config = config_for(tmp_path, [(f"n{number}", served) for number in range(accounts)], user=None)
+    ended = here("stat", "-A", *options, "-c", config)
     assert (ended.status, len(ended.out.splitlines())) == (0, accounts)
     assert crowd.most == together
 
 
 def test_so_many_sessions_are_there_in_all(here: Here, server: StartServer, tmp_path: Path) -> None:
-    crowd = Crowd(Mailbox(letters(1), greeting=GREETING), 8)
+    crowd = Crowd(Mailbox(letters(1), greeting=GREETING, user=""), 8)
     # Loopback has many names, so that no server has more than its share.
     servers = [server(crowd, host=f"127.0.0.{number}") for number in range(1, 5)]
-    config = config_for(tmp_path, [(f"n{number}", servers[number % 4]) for number in range(16)])
-    ended = here("stat", "-A", "-c", config, env=SECRET)
+    config = config_for(tmp_path, [(f"n{number}", servers[number % 4]) for number in range(16)], user=None)
+    ended = here("stat", "-A", "-c", config)
     assert (ended.status, len(ended.out.splitlines())) == (0, 16)
     assert crowd.most == 8
 
@@ -158,7 +225,7 @@ def test_so_many_sessions_are_there_in_all(here: Here, server: StartServer, tmp_
 def test_a_slow_server_does_not_hold_up_another(here: Here, server: StartServer, tmp_path: Path) -> None:
     finished: list[Talk] = []
     others_are_done = threading.Event()
-    mailbox = Mailbox(letters(1), greeting=GREETING)
+    mailbox = Mailbox(letters(1), greeting=GREETING, user="")
 
     def slow(talk: Talk) -> None:
         assert others_are_done.wait(PATIENCE)
@@ -171,8 +238,8 @@ def test_a_slow_server_does_not_hold_up_another(here: Here, server: StartServer,
             others_are_done.set()
 
     servers = [server(slow, host="127.0.0.1"), server(quick, host="127.0.0.2")]
-    config = config_for(tmp_path, [(f"n{number}", servers[number % 2]) for number in range(12)])
-    assert here("stat", "-A", "--jobs", "4", "--jobs-per-host", "2", "-c", config, env=SECRET).status == 0
+    config = config_for(tmp_path, [(f"n{number}", servers[number % 2]) for number in range(12)], user=None)
+    assert here("stat", "-A", "--jobs", "4", "--jobs-per-host", "2", "-c", config).status == 0
 
 
 # -- early ends ------------------------------------------------------------------------------
@@ -195,8 +262,8 @@ def test_a_signal_ends_all_sessions_and_begins_no_more(
         talk.stall()
 
     served = server(deaf)
-    config = config_for(tmp_path, [(f"n{number}", served) for number in range(9)])
-    with begun(run, "stat", "-A", "-c", config, env=SECRET) as process:
+    config = config_for(tmp_path, [(f"n{number}", served) for number in range(9)], user=None)
+    with begun(run, "stat", "-A", "-c", config, env={}) as process:
         for _ in range(4):
             assert waiting.acquire(timeout=PATIENCE)
         process.send_signal(number)
@@ -208,7 +275,7 @@ def test_a_signal_ends_all_sessions_and_begins_no_more(
 def test_a_reader_that_leaves_early_ends_all(run: Run, post: StartPost, tmp_path: Path) -> None:
     served = [post(letters(5000, 18)) for _ in range(2)]
     config = config_for(tmp_path, [(f"n{number}", each.server) for number, each in enumerate(served)])
-    with begun(run, "list", "-A", "-c", config, env=SECRET) as process:
+    with begun(run, "list", "-A", "-c", config, env={}) as process:
         assert read_and_leave(process, 10)
         assert (last_words(process), process.wait(PATIENCE)) == (b"", 0)
 
@@ -219,7 +286,7 @@ def test_a_reader_that_leaves_early_ends_all(run: Run, post: StartPost, tmp_path
 def test_a_terminal_shows_a_line_an_account(
     terminal: Terminal, posts: tuple[Path, list[Post]], tmp_path: Path
 ) -> None:
-    seen = terminal("get", "-A", "-c", posts[0], env=SECRET, columns=200)
+    seen = terminal("get", "-A", "-c", posts[0], columns=200)
     assert sorted(seen.screen) == [
         f"one: 1 message fetched (97 B) to maildir:{tmp_path}/one",
         f"three: 3 messages fetched (291 B) to maildir:{tmp_path}/three",
@@ -231,7 +298,7 @@ def test_a_terminal_shows_a_line_an_account(
 def test_a_terminal_shows_a_table_for_each_account(
     terminal: Terminal, posts: tuple[Path, list[Post]]
 ) -> None:
-    seen = terminal("list", "-A", "--jobs", "1", "-c", posts[0], env=SECRET)
+    seen = terminal("list", "-A", "--jobs", "1", "-c", posts[0])
     assert seen.screen == [
         "one", "#     uid     size", "1  *  uid-1  104 B",
         "two", "#     uid     size", "1  *  uid-1  104 B", "2  *  uid-2  104 B",
@@ -242,13 +309,13 @@ def test_a_terminal_shows_a_table_for_each_account(
 def test_questions_are_put_one_by_one(terminal: Terminal, posts: tuple[Path, list[Post]]) -> None:
     question = b"from the server? [y/N] "
     answers = [(question, b"y\n"), (question, b"n\n"), (question, b"y\n")]
-    seen = terminal("rm", "-A", "--all", "-c", posts[0], env=SECRET, answers=answers)
+    seen = terminal("rm", "-A", "--all", "-c", posts[0], answers=answers)
     assert seen.status == 0
     assert sorted(len(each.mailbox.messages) > 0 for each in posts[1]) == [False, False, True]
 
 
 def test_an_interrupt_at_a_question_ends_all(terminal: Terminal, posts: tuple[Path, list[Post]]) -> None:
     answers = [(b"from the server? [y/N] ", b"\x03")]
-    seen = terminal("rm", "-A", "--all", "-c", posts[0], env=SECRET, answers=answers)
+    seen = terminal("rm", "-A", "--all", "-c", posts[0], answers=answers)
     assert seen.status == Status.INTERRUPTED
     assert [len(each.mailbox.messages) for each in posts[1]] == [1, 2, 3]
