@@ -117,6 +117,14 @@ def server_context(authority: trustme.CA) -> ssl.SSLContext:
     return certificates.server_context(authority)
 
 
+@pytest.fixture(scope="session")
+def tls_1_2(authority: trustme.CA) -> ssl.SSLContext:
+    """Return the same for TLS 1.2, the last whose channel the ssl module can bind a login to."""
+    context = certificates.server_context(authority)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
 @pytest.fixture
 def server(server_context: ssl.SSLContext) -> Iterator[StartServer]:
     """Start scripted servers; they stop, and raise what their scripts found, when the test ends."""

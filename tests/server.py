@@ -106,6 +106,12 @@ class Talk:
             raise ClientLeft from error
         self.in_tls = True
 
+    @property
+    def channel(self) -> bytes:
+        """What both ends of the TLS session know of it, and nobody else: ``tls-unique`` (RFC 5929)."""
+        assert isinstance(self._socket, ssl.SSLSocket)
+        return self._socket.get_channel_binding("tls-unique") or b""
+
     def stall(self) -> None:
         """Say nothing more until the client leaves or the server stops."""
         self._socket.settimeout(None)

@@ -17,9 +17,9 @@ SOON = 0.25  # seconds: a time-out that a test waits for
 NEVER = 10.0  # seconds: a time-out that no test reaches
 
 
-def serve(server: StartServer, script: Script | list[Script], mode: str) -> ScriptedServer:
+def serve(server: StartServer, script: Script | list[Script], mode: str, **options: Any) -> ScriptedServer:
     """Start a server whose TLS begins as the client's ``mode`` wants it."""
-    return server(script, tls="implicit" if mode == "implicit" else None)
+    return server(script, tls="implicit" if mode == "implicit" else None, **options)
 
 
 def connect(server: ScriptedServer, wish: Wish, ca_file: Path | None = None, **options: Any) -> POP3Client:

@@ -23,6 +23,7 @@ from tests import manual
 from tests.command import Ended, Run
 from tests.mailbox import Mailbox
 from tests.server import ScriptedServer, StartServer
+from tests.test_documents import PLACES
 
 PROJECT = Path(__file__).parent.parent
 README = (PROJECT / "README.md").read_text("utf-8")
@@ -380,15 +381,41 @@ def test_the_readme_shows_how_to_install_what_is_there() -> None:
     assert [way.split()[-2:] for way in ways.splitlines()] == [["install", "."]] * 3
 
 
-def test_the_program_writes_its_completions(place: Place) -> None:
+# A shell, where it finds the completions in ~/.local/share, and what it says of them.
+LOOKED_UP = {
+    "bash": (
+        ". /usr/share/bash-completion/bash_completion; _completion_loader pop3fetch; complete -p pop3fetch",
+        b"-F _pop3fetch_completion pop3fetch",
+    ),
+    "fish": ("complete -C 'pop3fetch accou'", b"accounts"),
+    "zsh": ("{fpath}; autoload -Uz compinit; compinit -u -D; print $_comps[pop3fetch]", b"_pop3fetch"),
+    "sh": ("man -w pop3fetch", b"/.local/share/man/man1/pop3fetch.1"),
+}
+
+
+@pytest.mark.parametrize("shell", LOOKED_UP)
+def test_what_uv_keeps_to_itself_is_found_once_copied(place: Place, shell: str) -> None:
+    for program in (shell, "man"):
+        _need(program)
+    if shell == "bash" and not Path("/usr/share/bash-completion/bash_completion").exists():
+        pytest.skip("bash-completion is not installed")
     _, text = _blocks("Install", "sh")
+    [fpath] = re.findall(r"`(fpath.*?)`", README)
+    _have_uv_install(place)
     place.follow(text)
-    home, kept = place.run.home, PROJECT / "completions"
-    bash = (home / ".local/share/bash-completion/completions/pop3fetch").read_bytes()
-    fish = (home / ".config/fish/completions/pop3fetch.fish").read_bytes()
-    assert bash.strip() == (kept / "pop3fetch.bash").read_bytes().strip()
-    assert fish.strip() == (kept / "pop3fetch.fish").read_bytes().strip()
-    assert b"compdef" in place.follow((home / ".zshrc").read_text().replace("eval", "echo")).out
+    command, expected = LOOKED_UP[shell]
+    found = place.follow(f"exec {shell} -c '{command.format(fpath=fpath).replace(chr(39), chr(34))}'")
+    assert expected in found.out
+
+
+def _have_uv_install(place: Place) -> None:
+    """Put the files of the wheel where uv leaves them."""
+    tools = place.run.home / ".local/share/uv/tools"
+    place.install("uv", f"#!/bin/sh\ntest \"$*\" = 'tool dir' && echo '{tools}'\n")
+    for source, target in PLACES.items():
+        file = tools / "pop3fetch" / target
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PROJECT / source, file)
 
 
 def test_the_first_minute_goes_well(place: Place) -> None:

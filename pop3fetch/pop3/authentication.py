@@ -107,7 +107,7 @@ class Authentication:
         capabilities = self._line.capabilities()
         # Only now: a server that hangs up on CAPA leaves us with a new line, perhaps without TLS.
         conversation = self._line.conversation
-        bindable = any(name.endswith("-PLUS") for name in capabilities.get("SASL") or [])
+        bindable = any(name.upper().endswith("-PLUS") for name in capabilities.get("SASL") or [])
         return replace(
             known,
             tls_active=self._tls_active,
@@ -179,10 +179,22 @@ class Authentication:
 
     def _mechanism(self, method: str, secret: str) -> sasl.Mechanism:
         transport = self._line.conversation.transport
-        binding = transport.channel_binding() if method.endswith("-PLUS") else None
         host = transport.server_name or ""
-        credentials = sasl.Credentials(self._user, secret, host, transport.port, binding)
+        credentials = sasl.Credentials(self._user, secret, host, transport.port, self._binding(method))
         return sasl.mechanism(method, credentials)
+
+    def _binding(self, method: str) -> tuple[str, bytes] | None:
+        """Return what a SCRAM tells of its channel.
+
+        One that is not -PLUS tells that none is offered: a server whose offer was taken out on the
+        way then ends the login (RFC 5802 section 6).
+        """
+        offered = self._line.capabilities().get("SASL") or []
+        if not method.startswith("SCRAM-") or not offered:
+            return None
+        if not method.endswith("-PLUS") and any(name.upper().endswith("-PLUS") for name in offered):
+            return None
+        return self._line.conversation.transport.channel_binding()
 
     def _say_utf8(self, method: str, secret: str) -> None:
         """Say UTF8 where it was asked for, or where USER needs it (RFC 6856 section 2)."""

@@ -177,30 +177,18 @@ def handshake_error(host: str, error: ssl.SSLError) -> TLSError:
 
 
 def channel_binding(tls: ssl.SSLObject) -> tuple[str, bytes] | None:
-    """Return the channel binding type and data that this session allows (RFC 5929 section 4).
+    """Return the type and the octets that SCRAM binds a login by in this session, or None.
 
-    ``tls-exporter`` (RFC 9266) is used where the ssl module can export keys; older Pythons
-    bind to the server's certificate, which TLS 1.2 and 1.3 allow alike.
+    ``tls-exporter`` in TLS 1.3 (RFC 9266 section 3), which no ssl module gives up to Python 3.14;
+    ``tls-unique`` before it (RFC 5802 section 6.1).
     """
-    export = getattr(tls, "export_keying_material", None)
-    if tls.version() == "TLSv1.3" and export is not None:
-        return "tls-exporter", export("EXPORTER-Channel-Binding", 32, b"")
-    import hashlib
-
-    der = peer_der(tls)
-    algorithm = _end_point_hash(der) if der else None
-    return ("tls-server-end-point", hashlib.new(algorithm, der).digest()) if algorithm else None
-
-
-def _end_point_hash(der: bytes) -> str | None:
-    # RFC 5929 section 4.1: the signature's own hash, where MD5 and SHA-1 become SHA-256.
-    try:
-        from cryptography import x509
-    except ImportError:  # as in describe(); SCRAM goes without a binding
+    # Not tls-server-end-point, though any version has it: no server is known that takes it. Cyrus 3.6
+    # calls the password wrong, and Dovecot 2.4.1 hangs up.
+    kind = "tls-exporter" if tls.version() == "TLSv1.3" else "tls-unique"
+    if kind not in ssl.CHANNEL_BINDING_TYPES:
         return None
-    algorithm = x509.load_der_x509_certificate(der).signature_hash_algorithm
-    name = algorithm.name if algorithm else "sha256"
-    return "sha256" if name in ("md5", "sha1") else name
+    octets = tls.get_channel_binding(kind)
+    return (kind, octets) if octets else None
 
 
 def _day(seconds: float) -> str:

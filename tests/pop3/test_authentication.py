@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,12 +28,13 @@ from pop3fetch.pop3.client import POP3Client
 from pop3fetch.pop3.login import METHODS
 from pop3fetch.pop3.machine import AUTHORIZATION, TRANSACTION
 from pop3fetch.status import Status
-from tests.pop3.test_sasl import ScramServer
+from tests.scram import ScramServer
 from tests.server import Script, ScriptedServer, StartServer, Talk
 from tests.session import WAYS, capa, connect, everything_sent, greet, play, serve
 
 SECRET = "s3cret pass-word"
 CHALLENGE = b"<1896.697170952@dbc.mtview.ca.us>"
+HASHES = {b"SCRAM-SHA-1": "sha1", b"SCRAM-SHA-256": "sha256"}
 DIGEST = hashlib.md5(CHALLENGE + SECRET.encode()).hexdigest().encode()
 APOP = b"APOP alice " + DIGEST + b"\r\n"
 WITH_CHALLENGE = b"+OK ready " + CHALLENGE + b"\r\n"
@@ -183,30 +185,87 @@ def test_a_challenge_from_before_starttls_is_forgotten(server: StartServer, ca_f
         assert client.server_challenge is None
 
 
+def scram_final(talk: Talk, name: bytes, hash_name: str) -> bytes:
+    """Play a SCRAM login, and return the client-final-message."""
+    verifier = ScramServer(hash_name, SECRET.encode())
+    auth, mechanism, initial = talk.line().split()
+    assert (auth, mechanism) == (b"AUTH", name)
+    challenge(talk, verifier.first(base64.b64decode(initial)))
+    client_final = response(talk)
+    challenge(talk, verifier.final(client_final))
+    play(talk, (b"\r\n", b"+OK\r\n"))
+    return client_final
+
+
+def bound_by(client_final: bytes) -> bytes:
+    """Return the GS2 header and the channel's octets (RFC 5802 section 5.1, ``c=``)."""
+    return base64.b64decode(client_final.partition(b",")[0].removeprefix(b"c="), validate=True)
+
+
 @pytest.mark.parametrize("mode", ["starttls", "implicit"])
-@pytest.mark.parametrize(("hash_name", "name"), [("sha256", "SCRAM-SHA-256"), ("sha1", "SCRAM-SHA-1")])
+@pytest.mark.parametrize("method", [None, "scram-sha-256", "scram-sha-1"])
 def test_scram_binds_to_the_channel_where_the_server_can(
-    hash_name: str, name: str, mode: str, server: StartServer, ca_file: Path
+    method: str | None, mode: str, server: StartServer, tls_1_2: ssl.SSLContext, ca_file: Path
 ) -> None:
-    finals: list[bytes] = []
+    name = (method or "scram-sha-256").upper().encode()
+    said: list[tuple[bytes, bytes]] = []
 
     def script(talk: Talk) -> None:
-        greet(talk, mode, b"SASL PLAIN %s %s-PLUS" % (name.encode(), name.encode()))
-        verifier = ScramServer(hash_name, SECRET.encode())
-        _, mechanism, initial = talk.line().split()
-        assert mechanism == name.encode() + b"-PLUS"
-        challenge(talk, verifier.first(base64.b64decode(initial)))
-        finals.append(response(talk))
-        challenge(talk, verifier.final(finals[0]))
-        play(talk, (b"\r\n", b"+OK\r\n"))
+        greet(talk, mode, b"SASL PLAIN %s %s-PLUS" % (name, name))
+        said.append((scram_final(talk, name + b"-PLUS", HASHES[name]), talk.channel))
 
-    with connect(serve(server, script, mode), Wish(mode), ca_file) as client:
+    running = serve(server, script, mode, context=tls_1_2)
+    with connect(running, Wish(mode, method), ca_file) as client:
         client.login("alice", SECRET)
-        binding = client.conversation.transport.channel_binding()
-        assert binding is not None
-        kind, data = binding
-        header = b"p=" + kind.encode() + b",,"
-        assert finals[0].startswith(b"c=" + encoded(header + data) + b",r=")
+    running.stop()
+    ((client_final, channel),) = said
+    assert bound_by(client_final) == b"p=tls-unique,," + channel
+    assert len(channel) >= 12  # octets (RFC 5246 section 7.4.9)
+
+
+@pytest.mark.parametrize(
+    ("offer", "header"),
+    [
+        # "y": I could, you do not offer it. A server that did offer it knows now that somebody is between us.
+        (b"SASL PLAIN SCRAM-SHA-256", b"y,,"),
+        # Another hash's -PLUS is an offer, too: "n", or the server would have to end the login.
+        (b"SASL PLAIN SCRAM-SHA-1-PLUS SCRAM-SHA-256", b"n,,"),
+        (b"SASL PLAIN scram-sha-1-plus SCRAM-SHA-256", b"n,,"),
+    ],
+)
+def test_scram_tells_whether_binding_was_offered(
+    offer: bytes, header: bytes, server: StartServer, tls_1_2: ssl.SSLContext, ca_file: Path
+) -> None:
+    said: list[bytes] = []
+
+    def script(talk: Talk) -> None:
+        greet(talk, "implicit", offer)
+        said.append(scram_final(talk, b"SCRAM-SHA-256", "sha256"))
+
+    running = server(script, tls="implicit", context=tls_1_2)
+    with connect(running, Wish("implicit"), ca_file) as client:
+        client.login("alice", SECRET)
+    running.stop()
+    assert bound_by(said[0]) == header
+
+
+@pytest.mark.parametrize("mode", ["off", "starttls", "implicit"])
+def test_where_there_is_no_channel_to_bind_to_scram_goes_without(
+    mode: str, server: StartServer, ca_file: Path
+) -> None:
+    if "tls-exporter" in ssl.CHANNEL_BINDING_TYPES and mode != "off":
+        pytest.skip("this Python binds to TLS 1.3")
+    said: list[bytes] = []
+
+    def script(talk: Talk) -> None:
+        greet(talk, mode, b"SASL PLAIN SCRAM-SHA-256-PLUS SCRAM-SHA-256")
+        said.append(scram_final(talk, b"SCRAM-SHA-256", "sha256"))
+
+    running = serve(server, script, mode)
+    with connect(running, Wish(mode), ca_file) as client:
+        client.login("alice", SECRET)
+    running.stop()
+    assert bound_by(said[0]) == b"n,,"
 
 
 # What the policy refuses, nobody hears of

@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import given, settings
@@ -18,9 +17,9 @@ from hypothesis import strategies as st
 from pop3fetch.errors import MechanismFailed
 from pop3fetch.pop3 import sasl
 from pop3fetch.pop3.sasl import CLEAR_TEXT, MECHANISMS, Credentials, Mechanism, mechanism, strongest
+from tests.scram import ScramServer
 
 NONCE = "rOprNGfwEbeRWgbNEkqO"
-SALT = bytes(range(16))
 SCRAMS = [name for name in MECHANISMS if name.startswith("SCRAM")]
 SECRET = "secret pass-wörd"
 BINDINGS = [
@@ -28,36 +27,6 @@ BINDINGS = [
     ("tls-server-end-point", b"hash"),
     ("tls-unique", b"finished"),
 ]
-
-
-@dataclass
-class ScramServer:
-    """The server's side of RFC 5802 in its own words; ``password`` is what SASLprep makes of it."""
-
-    hash_name: str
-    password: bytes
-    iterations: int = 4096
-    nonce: str = "server"
-
-    def first(self, client_first: bytes) -> bytes:
-        self.client_first_bare = client_first.split(b",", 2)[2]
-        nonce = self.client_first_bare.split(b"r=")[1].decode() + self.nonce
-        self.server_first = f"r={nonce},s={base64.b64encode(SALT).decode()},i={self.iterations}".encode()
-        return self.server_first
-
-    def final(self, client_final: bytes) -> bytes:
-        """Assert the client's proof, and return the server's."""
-        without_proof, proof = client_final.split(b",p=")
-        salted = hashlib.pbkdf2_hmac(self.hash_name, self.password, SALT, self.iterations)
-        auth_message = b",".join([self.client_first_bare, self.server_first, without_proof])
-        client_key = self.mac(salted, b"Client Key")
-        stored_key = hashlib.new(self.hash_name, client_key).digest()
-        signature = self.mac(stored_key, auth_message)
-        assert base64.b64decode(proof) == bytes(a ^ b for a, b in zip(client_key, signature, strict=True))
-        return b"v=" + base64.b64encode(self.mac(self.mac(salted, b"Server Key"), auth_message))
-
-    def mac(self, key: bytes, message: bytes) -> bytes:
-        return hmac.new(key, message, self.hash_name).digest()
 
 
 def initial(exchange: Mechanism) -> bytes:

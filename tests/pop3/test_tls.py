@@ -34,19 +34,6 @@ from pop3fetch.pop3.tls import (
 from pop3fetch.status import Status
 from tests.certificates import server_context as context_for
 
-# Of 2026 for a hundred years: `openssl req -x509 -sha1 ...`. Nothing in Python signs by SHA-1 any more.
-SIGNED_BY_SHA1 = """\
------BEGIN CERTIFICATE-----
-MIIBcjCCARigAwIBAgIUAVrFkJzkoZrcnMh6vZBUg1zNqCowCQYHKoZIzj0EATAO
-MQwwCgYDVQQDDANvbGQwIBcNMjYxMTIzMDUzMzU0WhgPMjEyNjEwMzAwNTMzNTRa
-MA4xDDAKBgNVBAMMA29sZDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABDk1zsZl
-tHzFOOClyz1oN5+T/PluhXzBTzDqculRvMEwAyQncD7PsBqRlEc8xdy+lnGlbfRK
-5s8wPOE1cvouET6jUzBRMB0GA1UdDgQWBBTnM3Nvbtzdt3A52zgcXvLwaYi4zzAf
-BgNVHSMEGDAWgBTnM3Nvbtzdt3A52zgcXvLwaYi4zzAPBgNVHRMBAf8EBTADAQH/
-MAkGByqGSM49BAEDSQAwRgIhAJ97+Eter9tZgalE0Yd+f849clkLLkt0MBoCinjZ
-PhciAiEAgcxrMzg86I5JfM4NRleXzcoX1N7HT3JRZh40DVdyrGI=
------END CERTIFICATE-----
-"""
 HOST = "mail.example.org"
 YESTERDAY, TOMORROW = (datetime.now(UTC) + timedelta(days=days) for days in (-1, 1))
 
@@ -322,53 +309,39 @@ def test_where_no_library_reads_certificates_a_fingerprint_is_shown(monkeypatch:
 # Channel binding
 
 
-@pytest.mark.parametrize(
-    ("algorithm", "expected"),
-    [
-        (hashes.SHA256(), "sha256"),
-        (hashes.SHA384(), "sha384"),
-        (hashes.SHA512(), "sha512"),
-        (None, "sha256"),  # Ed25519 has no hash of its own; servers take this one
-    ],
-)
-def test_a_channel_is_bound_to_the_certificate_by_its_own_hash(
-    algorithm: hashes.HashAlgorithm | None, expected: str, tmp_path: Path
+def test_tls_1_2_is_bound_by_what_both_ends_finished_with(ca_file: Path, authority: trustme.CA) -> None:
+    server = context_for(authority, HOST)
+    server.maximum_version = ssl.TLSVersion.TLSv1_2
+    tls = shake_hands(client_context(TLSOptions(ca_file=str(ca_file))), server)
+    assert channel_binding(tls) == ("tls-unique", tls.get_channel_binding("tls-unique"))
+
+
+def test_tls_1_3_is_not_bound_by_what_was_made_for_older_ones(
+    trusting: ssl.SSLContext, authority: trustme.CA
 ) -> None:
-    tls = shake_hands(lax(), self_signed(tmp_path, algorithm))
-    if hasattr(tls, "export_keying_material"):
-        pytest.skip("this Python binds to tls-exporter")
-    assert channel_binding(tls) == ("tls-server-end-point", hashlib.new(expected, peer_der(tls)).digest())
+    """The ssl module gives ``tls-unique`` there too, which RFC 8446 appendix C.5 leaves undefined."""
+    tls = shake_hands(trusting, context_for(authority, HOST))
+    assert tls.get_channel_binding("tls-unique")
+    assert (channel_binding(tls) or ("tls-exporter",))[0] == "tls-exporter"
 
 
-def test_a_certificate_that_is_signed_by_sha_1_is_hashed_by_a_better_one() -> None:
-    der = ssl.PEM_cert_to_DER_cert(SIGNED_BY_SHA1)
-    bound = channel_binding(Peer(der))  # type: ignore[arg-type]
-    assert bound == ("tls-server-end-point", hashlib.sha256(der).digest())  # RFC 5929 section 4.1
+class Session:
+    """A session of an ssl module that knows of RFC 9266."""
+
+    def __init__(self, version: str) -> None:
+        self.version = lambda: version
+
+    def get_channel_binding(self, kind: str) -> bytes:
+        return b"octets of " + kind.encode()
 
 
-class Exporting(Peer):
-    """A session of a Python whose ssl module exports keys."""
-
-    def export_keying_material(self, label: str, length: int, context: bytes) -> bytes:
-        assert (label, length, context) == ("EXPORTER-Channel-Binding", 32, b"")  # RFC 9266 section 2
-        return b"exported"
-
-
-def test_a_channel_is_bound_by_the_exporter_where_there_is_one(tmp_path: Path) -> None:
-    assert channel_binding(Exporting(b"")) == ("tls-exporter", b"exported")  # type: ignore[arg-type]
-    der = peer_der(shake_hands(lax(), self_signed(tmp_path, hashes.SHA256())))
-    bound = channel_binding(Exporting(der, version="TLSv1.2"))  # type: ignore[arg-type]
-    assert bound is not None
-    assert bound[0] == "tls-server-end-point"
-
-
-def test_without_a_certificate_there_is_no_channel_to_bind_to() -> None:
-    assert channel_binding(Peer(b"")) is None  # type: ignore[arg-type]
-
-
-def test_where_no_library_reads_certificates_nothing_is_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cryptography", None)
-    assert channel_binding(Peer(b"octets")) is None  # type: ignore[arg-type]
+@pytest.mark.parametrize(("version", "kind"), [("TLSv1.2", "tls-unique"), ("TLSv1.3", "tls-exporter")])
+def test_the_version_of_tls_says_what_a_channel_is_bound_by(
+    version: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssl, "CHANNEL_BINDING_TYPES", ["tls-unique", "tls-exporter"])
+    bound = channel_binding(Session(version))  # type: ignore[arg-type]
+    assert bound == (kind, b"octets of " + kind.encode())
 
 
 # Errors of the handshake
