@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
@@ -24,7 +23,7 @@ COMMANDS = {
     "rm": "Delete messages on the server.",
     "stat": "Count the messages and their octets.",
     "caps": "Show what the server can do.",
-    "login": "Try the password, and keep it in the keyring.",
+    "login": "Set up an account: find the server, try the password.",
     "logout": "Forget the password in the keyring.",
     "accounts": "Name the configured accounts.",
     "demo": "Show it all with a server that comes along.",
@@ -45,8 +44,10 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        from pop3fetch.cli.signals import heed
+
         command = import_module(f"pop3fetch.cli.{cmd_name}").command
-        _heed_sigterm()
+        heed(Terminated)
         assert isinstance(command, click.Command)
         return command
 
@@ -75,7 +76,7 @@ def commands() -> None:
 
     \b
     Try it without a mailbox:  pop3fetch demo
-    With one:                  pop3fetch list -a pop3s://alice@mail.example.org
+    With one:                  pop3fetch login alice@example.org
     """
 
 
@@ -145,14 +146,3 @@ def _no_such_option(wrong: click.NoSuchOption) -> str:
     elif wrong.ctx and wrong.ctx.parent is None:
         hint = "; options stand behind the command"
     return f"no such option: {wrong.option_name}{hint}"
-
-
-def _heed_sigterm() -> None:
-    import signal
-
-    with suppress(ValueError):  # not in the main thread: whoever runs us there has its own ways
-        signal.signal(signal.SIGTERM, _terminate)
-
-
-def _terminate(number: int, frame: object) -> NoReturn:
-    raise Terminated

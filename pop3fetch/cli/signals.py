@@ -1,0 +1,59 @@
+"""Signals that end a run: their exceptions, raised again where Python drops one.
+
+What a handler raises inside a finaliser, the callback of a weak reference or a generator that is
+closed goes to ``sys.unraisablehook``, and no further: the run would go on as if nothing had come.
+So that hook has a timer, which raises it a moment later, until it is raised where it counts.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+AGAIN = 0.001  # seconds
+
+
+def heed(terminated: type[BaseException]) -> None:
+    """Let SIGTERM raise ``terminated``, and neither that nor KeyboardInterrupt be lost."""
+
+    def terminate(number: int, frame: FrameType | None) -> NoReturn:
+        raise terminated
+
+    hook = sys.unraisablehook
+    again = hook if isinstance(hook, Again) else Again(terminated, hook)
+    with suppress(ValueError):  # not in the main thread: whoever runs us there has its own ways
+        signal.signal(signal.SIGTERM, terminate)
+        signal.signal(signal.SIGALRM, again.ring)
+        sys.unraisablehook = again
+
+
+class Again:
+    """Takes what was dropped: what ends a run is raised again, all else goes to the hook ``before``."""
+
+    def __init__(
+        self, terminated: type[BaseException], before: Callable[[UnraisableHookArgs], object]
+    ) -> None:
+        self._ends = (KeyboardInterrupt, terminated)
+        self._dropped = terminated
+        self._before = before
+
+    def __call__(self, unraisable: UnraisableHookArgs) -> None:
+        """Be the hook; what it raised itself would be dropped as well."""
+        if unraisable.exc_type in self._ends:
+            self._dropped = unraisable.exc_type
+            signal.setitimer(signal.ITIMER_REAL, AGAIN, AGAIN)
+        else:
+            self._before(unraisable)
+
+    def ring(self, number: int, frame: FrameType | None) -> None:
+        """Raise what was dropped, unless the hook is still at work."""
+        if frame is None or frame.f_code is not Again.__call__.__code__:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            raise self._dropped

@@ -1,0 +1,147 @@
+"""Signals end a run wherever they arrive, also where Python drops what their handlers raise."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pop3fetch.cli.main import Terminated
+from pop3fetch.cli.signals import heed
+from pop3fetch.status import Status
+from tests.command import PATIENCE, Run
+from tests.server import StartServer, Talk
+
+ENDS = [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)]
+
+
+@pytest.fixture(autouse=True)
+def heeding() -> Iterator[None]:
+    """Heed signals as a run does."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)}
+    hook = sys.unraisablehook
+    heed(Terminated)
+    yield
+    sys.unraisablehook = hook
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+class Thing:
+    """Gets a signal in its finaliser."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        self._number = number
+
+    def __del__(self) -> None:
+        signal.raise_signal(self._number)
+
+
+def in_a_finaliser(number: signal.Signals) -> None:
+    Thing(number)
+
+
+def in_a_callback(number: signal.Signals) -> None:
+    things = {threading.Event()}
+    reference = weakref.ref(next(iter(things)), lambda _: signal.raise_signal(number))
+    things.clear()
+    assert reference() is None
+
+
+def in_a_generator(number: signal.Signals) -> None:
+    def generator() -> Iterator[None]:
+        try:
+            yield
+        finally:
+            signal.raise_signal(number)
+
+    next(generator())
+
+
+@pytest.mark.parametrize(("number", "error"), ENDS)
+@pytest.mark.parametrize("place", [in_a_finaliser, in_a_callback, in_a_generator])
+def test_what_was_dropped_is_raised_again(
+    number: signal.Signals, error: type[BaseException], place: Callable[[signal.Signals], None]
+) -> None:
+    with pytest.raises(error):
+        place(number)
+        threading.Event().wait(PATIENCE)
+
+
+@pytest.mark.parametrize(("number", "error"), ENDS)
+def test_it_is_raised_until_it_counts(number: signal.Signals, error: type[BaseException]) -> None:
+    class Deaf:
+        def __del__(self) -> None:
+            Thing(number)
+            threading.Event().wait(PATIENCE)  # which the second one ends
+
+    with pytest.raises(error):
+        Deaf()
+        threading.Event().wait(PATIENCE)
+
+
+def test_it_is_raised_once() -> None:
+    with pytest.raises(Terminated):
+        in_a_finaliser(signal.SIGTERM)
+        threading.Event().wait(PATIENCE)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_other_errors_go_where_they_went(heeding: None) -> None:
+    told: list[type[BaseException]] = []
+    sys.unraisablehook = lambda unraisable: told.append(unraisable.exc_type)
+    heed(Terminated)
+    heed(Terminated)
+
+    class Broken:
+        def __del__(self) -> None:
+            raise LookupError
+
+    Broken()
+    assert told == [LookupError]
+
+
+# A process whose command gets the signal in a finaliser, as it begins to wait for the server.
+PROGRAM = """
+import signal, socket, sys
+from pop3fetch.cli.main import run
+
+class Thing:
+    def __del__(self):
+        signal.raise_signal(int(sys.argv[1]))
+
+def watch(frame, event, called):
+    if event == "c_call" and called.__name__ == "recv_into":
+        sys.setprofile(None)
+        Thing()
+
+sys.setprofile(watch)
+sys.exit(run(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "words"),
+    [
+        (signal.SIGTERM, Status.TERMINATED, b"pop3fetch: terminated\n"),
+        (signal.SIGINT, Status.INTERRUPTED, b"pop3fetch: interrupted\n"),
+    ],
+)
+def test_a_command_that_waits_for_its_server_ends(
+    run: Run, server: StartServer, tmp_path: Path, number: signal.Signals, status: Status, words: bytes
+) -> None:
+    url = server(Talk.stall).url()
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(number.value), "get", "-a", url, "--state-dir", str(tmp_path)],
+        env=run.environment,
+        capture_output=True,
+        timeout=PATIENCE / 2,  # the command itself would wait that long twice
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (status, b"", words)
