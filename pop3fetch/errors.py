@@ -13,6 +13,7 @@
     ├── ConnectionLost                   the stream ended too early; also ConnectionError
     ├── TimedOut                         no progress in time; also TimeoutError
     ├── UnknownHost                      the name does not resolve; also OSError
+    ├── ServerNotFound                   no server was found for the mail of a domain
     ├── TLSError                         the handshake or a record failed; also OSError
     │   ├── TLSNotSupportedError         STLS is not offered, or was refused
     │   └── CertificateError             the certificate does not verify
@@ -140,13 +141,16 @@ class GreetingRefused(ServerErrorResponse):
 
 
 class LoginRefused(ServerErrorResponse):
-    """The server refused the login; ``command`` is the method."""
+    """The server refused the login; ``command`` is the method, ``hint`` what may help."""
 
     status = Status.NO_LOGIN
     user: str = ""
+    hint: str = ""
 
     def __str__(self) -> str:
-        return f"the server refused the login of {printable(self.user)} ({self.command}): {self._words()}"
+        hint = f"; {self.hint}" if self.hint else ""
+        user = printable(self.user)
+        return f"the server refused the login of {user} ({self.command}): {self._words()}{hint}"
 
 
 class ProtocolViolation(POP3Error):
@@ -233,6 +237,18 @@ class UnknownHost(POP3Error, OSError):
     def __str__(self) -> str:
         reason = f": {printable(self.reason)}" if self.reason else ""
         return f"cannot resolve the host name {printable(self.host)}{reason}"
+
+
+class ServerNotFound(POP3Error):
+    """No server was found for the mail of a domain; ``reason`` says why."""
+
+    status = Status.NO_HOST
+    domain: str
+    reason: str
+
+    def __str__(self) -> str:
+        reason = printable(self.reason, _SENTENCE_LIMIT)
+        return f"no POP3 server was found for {printable(self.domain)}: {reason}; name it with --host"
 
 
 class TLSError(POP3Error, OSError):

@@ -215,7 +215,8 @@ def _parse_word(word: str) -> Selector:
         return _parse_uid(word)
     match = _NUMBERS.fullmatch(word)
     if match is None:
-        raise UsageError(f"'{word}' names no message: write 3, 2-5, 7-, last or uid:XYZ")
+        hint = _account_hint(word) if "@" in word else "write 3, 2-5, 7-, last or uid:XYZ"
+        raise UsageError(f"'{word}' names no message: {hint}")
     first = int(match[1])
     last = int(match[3]) if match[3] else None if match[2] else first
     if first == 0:
@@ -223,6 +224,10 @@ def _parse_word(word: str) -> Selector:
     if last is not None and last < first:
         raise UsageError(f"the range {word} runs backwards")
     return Numbers(first, last)
+
+
+def _account_hint(word: str) -> str:
+    return f"an account is given with --account; a new one begins with `pop3fetch login {word}`"
 
 
 def _parse_uid(word: str) -> Uid:

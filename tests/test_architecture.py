@@ -43,6 +43,7 @@ ROOMS: dict[str, set[str]] = {
 HOMES: dict[str, tuple[str, ...]] = {
     "click": ("cli/*",),
     "cryptography": ("pop3/tls.py",),
+    "dns": ("account/discovery.py",),
     "idna": ("pop3/names.py",),
     "keyring": ("account/system_keyring.py",),
     "oauthlib": ("account/oauth_messages.py",),
@@ -62,6 +63,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "sqlite3": ("record.py", "record/*"),
     "ssl": ("account/oauth_http.py", "pop3/transport.py", "pop3/streams.py", "pop3/tls.py", "demo.py"),
     "subprocess": ("delivery/program.py", "account/password_command.py", "pop3/tunnel.py"),
+    "tomlkit": ("account/registration.py",),
     "tomllib": ("account/config.py",),
 }
 

@@ -18,9 +18,12 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
+import trustme
 
 from tests import manual
+from tests.certificates import server_context
 from tests.command import Ended, Run
+from tests.dns_server import NameServer
 from tests.mailbox import Mailbox
 from tests.server import ScriptedServer, StartServer
 from tests.test_documents import PLACES
@@ -66,6 +69,12 @@ output = "maildir:~/Mail/home"
 PROGRAM = """\
 #!/bin/sh
 exec '{python}' -m pop3fetch "$@"
+"""
+
+# The same, in a network that is the test's.
+RESOLVING = f"""\
+#!/bin/sh
+exec '{{python}}' '{PROJECT}/tests/resolving.py' {{dns}} '{{hosts}}' "$@"
 """
 
 KEYRING = '''\
@@ -418,18 +427,22 @@ def _have_uv_install(place: Place) -> None:
         shutil.copy(PROJECT / source, file)
 
 
-def test_the_first_minute_goes_well(place: Place) -> None:
+def test_the_first_minute_goes_well(place: Place, server: StartServer, authority: trustme.CA) -> None:
     text, _ = _blocks("The first minute", "sh")
+    (place.run.home / ".config/pop3fetch/config.toml").unlink()
     (place.run.home / "paper.py").write_text(KEYRING)
-    ended = place.follow(
-        # What somebody types when he is asked.
-        text.replace("pop3fetch login", "POP3FETCH_PASSWORD=secret pop3fetch login").replace(
-            SERVER, f"127.0.0.1:{place.server.port}"
-        ),
-        POP3FETCH_CA_FILE=str(place.ca_file),
-        PYTHONPATH=str(place.run.home),
-        PYTHON_KEYRING_BACKEND="paper.Keyring",
-    )
+    context = server_context(authority, "pop.example.org")
+    served = server(Mailbox(WORK, user="alice@example.org"), tls="implicit", context=context)
+    with NameServer({"_pop3s._tcp.example.org": ["0 1 995 pop.example.org."]}) as names:
+        hosts = json.dumps({"pop.example.org:995": served.port})
+        place.install("pop3fetch", RESOLVING.format(python=sys.executable, dns=names.port, hosts=hosts))
+        ended = place.follow(
+            # What somebody types when he is asked.
+            text.replace("pop3fetch login", "POP3FETCH_PASSWORD=secret pop3fetch login"),
+            POP3FETCH_CA_FILE=str(place.ca_file),
+            PYTHONPATH=str(place.run.home),
+            PYTHON_KEYRING_BACKEND="paper.Keyring",
+        )
     assert ended.out.endswith(WORK[-1].replace(b"\r\n", b"\n"))
     assert place.mail("Maildir") == _lf(WORK)
 

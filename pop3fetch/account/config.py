@@ -85,6 +85,13 @@ class Account:
         return _address(self.user, self.host, self.port)
 
     @property
+    def title(self) -> str:
+        """``user@host`` for people: ``user at host`` where the user is an address already."""
+        if self.user is None or "@" not in self.user:
+            return self.address
+        return f"{self.user} at {_address(None, self.host, self.port)}"
+
+    @property
     def uses_oauth(self) -> bool:
         """Whether it logs in with tokens of an OAuth 2 server that it is set up for."""
         return self.oauth is not None and self.auth in TOKEN_METHODS
@@ -200,7 +207,8 @@ class Configuration:
             raise ConfigurationError(f"{self.path}: default", reason)
         raise ConfigurationError(
             "no account is given",
-            f"use --host and --user, or --account pop3s://USER@HOST, or describe an account in {self.path}; "
+            "`pop3fetch login alice@example.org`, with your own address, sets one up; or use --host and "
+            f"--user, or --account pop3s://USER@HOST, or describe one in {self.path}; "
             "`pop3fetch demo` needs none",
         )
 
@@ -210,9 +218,10 @@ class Configuration:
         # What has a colon may be a URL without its scheme, with a password in it.
         shown = "that" if ":" in name else repr(name)
         known = f" (accounts: {', '.join(self.tables)})" if self.tables else " (there are no accounts)"
-        raise ConfigurationError(
-            where, f"no account is named {shown}{did_you_mean(name, self.tables)}{known}"
-        )
+        hint = did_you_mean(name, self.tables)
+        if "@" in name and ":" not in name and not hint:
+            hint = f"; `pop3fetch login {name}` sets it up"
+        raise ConfigurationError(where, f"no account is named {shown}{hint}{known}")
 
     def _table(self, name: str) -> Settings:
         self._require(name, f"{self.path}: accounts")

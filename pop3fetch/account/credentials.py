@@ -161,7 +161,7 @@ def _from_netrc(account: Account, sources: Sources) -> str | None:
 
 
 def _from_terminal(account: Account, sources: Sources) -> str | None:
-    return sources.ask(f"Password of {printable(account.address)}: ") if sources.ask else None
+    return sources.ask(f"Password of {printable(account.title)}: ") if sources.ask else None
 
 
 ORDER: tuple[Callable[[Account, Sources], str | None], ...] = (

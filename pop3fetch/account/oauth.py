@@ -116,6 +116,11 @@ def refresh(settings: OAuthSettings, refresh_token: str) -> Tokens:
     return _token_request(settings, refresh_form(settings, refresh_token))
 
 
+def check_keyring(account: Account, limit: float = STORE_LIMIT) -> None:
+    """Raise ConfigurationError where the system's keyring cannot keep a refresh token."""
+    system_keyring.check(_entry(account), limit)
+
+
 def store_refresh_token(account: Account, tokens: Tokens, limit: float = STORE_LIMIT) -> None:
     """Keep the refresh token in the system's keyring; raises ConfigurationError where there is none."""
     if tokens.refresh is None:

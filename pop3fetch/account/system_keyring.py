@@ -16,6 +16,7 @@ from pop3fetch.printable import printable
 
 LOOK_LIMIT = 5.0  # seconds; without a session bus a backend may wait for ever
 STORE_LIMIT = 60.0  # seconds; at `login` somebody is there to unlock the keyring
+KEEPS_NOTHING = "it does not keep what it is given"
 ADVICE = "without one, use password_command or set POP3FETCH_PASSWORD"
 
 Answer = TypeVar("Answer")
@@ -28,6 +29,24 @@ class Entry:
     service: str
     user: str
     called: str
+
+
+def check(entry: Entry, limit: float = STORE_LIMIT) -> None:
+    """Raise ConfigurationError where nothing can be kept, as far as that shows without trying."""
+
+    def ask() -> bool:
+        import keyring
+        from keyring.backends.null import Keyring as NullKeyring
+
+        keyring.get_password(entry.service, entry.user)
+        return not isinstance(keyring.get_keyring(), NullKeyring)
+
+    try:
+        keeps = _asked(ask, limit)
+    except Exception as error:
+        raise _no_keyring(_told(error)) from error
+    if not keeps:
+        raise _no_keyring(KEEPS_NOTHING)
 
 
 def look(entry: Entry, limit: float = LOOK_LIMIT) -> str | None:
@@ -60,7 +79,7 @@ def keep(entry: Entry, secret: str, limit: float = STORE_LIMIT) -> None:
         # Neither its text nor itself as a cause: a backend may quote what it was given.
         raise _no_keyring(f"it could not store the {entry.called} ({type(error).__name__})") from None
     if not kept:
-        raise _no_keyring("it does not keep what it is given")
+        raise _no_keyring(KEEPS_NOTHING)
 
 
 def remove(entry: Entry, limit: float = STORE_LIMIT) -> bool:

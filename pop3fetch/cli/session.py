@@ -42,7 +42,7 @@ def server_of(
             utf8=account.utf8,
         ),
         timeout=account.timeout or None,
-        tls=_tls_options(account),
+        tls=tls_options(account),
         context=context,
         pipelining=account.pipelining and pipelining,
         trace=console.trace if console.verbosity >= 2 else None,
@@ -56,10 +56,11 @@ def _tls_context(account: Account) -> SSLContext | None:
         return None
     from pop3fetch.pop3.tls import context_for
 
-    return context_for(account.host, _tls_options(account))
+    return context_for(account.host, tls_options(account))
 
 
-def _tls_options(account: Account) -> TLSOptions:
+def tls_options(account: Account) -> TLSOptions:
+    """Return what the user chose for TLS."""
     from pop3fetch.pop3.tls import TLSOptions
 
     return TLSOptions(account.ca_file, account.tls_fingerprint, account.client_cert, account.client_key)

@@ -103,3 +103,46 @@ def test_several_accounts_are_asked_for_one_by_one(
     seen = terminal("login", "-A", "-c", config, env=keyring, answers=answers)
     assert seen.status == 0
     assert kept(keyring) == {entry(first): "secret", entry(second): "other"}
+
+
+OAUTH = """\
+[accounts.work]
+host = "127.0.0.1"
+port = 1
+user = "alice"
+auth = "xoauth2"
+{settings}
+
+[accounts.work.oauth]
+client_id = "client"
+authorization_endpoint = "http://127.0.0.1:1/authorize"
+token_endpoint = "http://127.0.0.1:1/token"
+"""
+FAILS = {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
+KEEPS_NOTHING = {"PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "backend", "said"),
+    [
+        ("", FAILS, b"pop3fetch: the system's keyring: NoKeyringError: "),
+        ("", KEEPS_NOTHING, b"pop3fetch: the system's keyring: it does not keep what it is given"),
+        ("ca_file = '/nowhere.pem'", {}, b"pop3fetch: /nowhere.pem: No such file or directory"),
+        ("ca_file = '/nowhere.pem'\ntls = 'auto'", {}, b"pop3fetch: /nowhere.pem: No such file or directory"),
+        ("client_cert = '/nowhere.pem'", {}, b"pop3fetch: /nowhere.pem: No such file or directory"),
+    ],
+)
+def test_what_makes_a_browser_login_useless_is_said_before_it(
+    run: Run,
+    keyring: dict[str, str],
+    tmp_path: Path,
+    settings: str,
+    backend: dict[str, str],
+    said: bytes,
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(OAUTH.format(settings=settings))
+    ended = run("login", "-c", config, env={**keyring, **backend})
+    assert ended.status == Status.CONFIGURATION
+    assert ended.err.startswith(said)
+    assert ended.err.count(b"\n") == 1  # no page was shown

@@ -1,0 +1,145 @@
+"""Where the mail of a domain may be: the servers that its DNS names (RFC 6186), or the usual names.
+
+Connects to none of them: whoever does finds out which is there. DNS can be forged, so that a
+server outside the domain is for its user to accept (RFC 6186 section 6).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from pop3fetch.errors import ServerNotFound
+
+if TYPE_CHECKING:
+    from dns.rdtypes.IN.SRV import SRV
+    from dns.resolver import Resolver
+
+LIMIT = 5.0  # seconds for all questions to DNS together
+MOST_TARGETS = 6  # servers that are taken of what DNS says; it may say thousands
+USUAL_NAMES = ("pop.", "pop3.", "mail.", "")  # what stands before the domain
+# A name of which no part can be read as something else; what ends in digits may be an address.
+HOST = re.compile(r"([a-z0-9_-]{1,63}\.)*[a-z0-9_-]*[a-z_-][a-z0-9_-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service as SRV records call it (RFC 6186 section 3.3), and how it is spoken."""
+
+    label: str
+    tls: str
+    port: int
+
+
+# RFC 8314 section 5.1: TLS from the first octet is preferred.
+SERVICES = (Service("_pop3s._tcp", "implicit", 995), Service("_pop3._tcp", "starttls", 110))
+TLS_MODES = tuple(service.tls for service in SERVICES)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A server that may have the mail of a domain; ``host`` in lower-case ASCII."""
+
+    host: str
+    port: int
+    tls: str
+
+    def is_inside(self, domain: str) -> bool:
+        """Whether whoever has ``domain`` has this name, too."""
+        return self.host == domain or self.host.endswith(f".{domain}")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The servers that may be, the best first; ``by_dns``: the domain itself names them."""
+
+    servers: tuple[Candidate, ...]
+    by_dns: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """How a search is made.
+
+    ``tls_modes`` of TLS_MODES; ``asks_dns``: for SRV records; ``limit``: seconds that DNS has;
+    ``resolver``: whom to ask, by default dnspython's own; ``report`` takes a line about what was
+    passed over.
+    """
+
+    tls_modes: Collection[str] = TLS_MODES
+    asks_dns: bool = True
+    limit: float = LIMIT
+    resolver: Resolver | None = None
+    report: Callable[[str], None] = lambda line: None
+
+
+class NotOffered(Exception):
+    """The domain says that it has no such service: the target is the root (RFC 2782)."""
+
+
+def candidates(domain: str, search: Search) -> Candidates:
+    """Return the servers that may have the mail of ``domain``, which is lower-case ASCII.
+
+    Raises ServerNotFound where it says that it has none.
+    """
+    deadline = time.monotonic() + search.limit
+    named: list[Candidate] = []
+    open_services = []
+    for service in SERVICES:
+        if service.tls not in search.tls_modes:
+            continue
+        try:
+            named += _named(domain, service, search, deadline)
+        except NotOffered:
+            continue
+        open_services.append(service)
+    if named:
+        return Candidates(tuple(named[:MOST_TARGETS]), by_dns=True)
+    if not open_services:
+        raise ServerNotFound(domain, "its DNS says that it offers no POP3")
+    return Candidates(tuple(_usual(domain, open_services)), by_dns=False)
+
+
+def _usual(domain: str, services: Iterable[Service]) -> Iterable[Candidate]:
+    for service in services:
+        for name in USUAL_NAMES:
+            yield Candidate(name + domain, service.port, service.tls)
+
+
+def _named(domain: str, service: Service, search: Search, deadline: float) -> list[Candidate]:
+    """Return the usable targets of the service's SRV records, by priority and weight."""
+    remaining = deadline - time.monotonic()
+    if not search.asks_dns or remaining <= 0:
+        return []
+    found = []
+    for record in _records(f"{service.label}.{domain}.", search, remaining):
+        host = record.target.to_text(omit_final_dot=True).lower()
+        if HOST.fullmatch(host) and record.port:
+            found.append(Candidate(host, record.port, service.tls))
+        else:
+            search.report(f"{service.label}.{domain} names what is no server: {host} port {record.port}")
+    return found
+
+
+def _records(name: str, search: Search, seconds: float) -> list[SRV]:
+    """Return the SRV records of ``name`` in the order of RFC 2782; raises NotOffered."""
+    from dns.exception import DNSException
+    from dns.name import root
+    from dns.resolver import NXDOMAIN, NoAnswer, get_default_resolver
+
+    try:
+        resolver = search.resolver or get_default_resolver()
+        answer = resolver.resolve(name, "SRV", lifetime=seconds, search=False)
+    except (NXDOMAIN, NoAnswer):
+        return []
+    except (DNSException, OSError) as error:
+        search.report(f"DNS did not say what {name} is: {error}")
+        return []
+    assert answer.rrset is not None
+    records = cast("list[SRV]", answer.rrset.processing_order())
+    if [record.target for record in records] == [root]:
+        raise NotOffered
+    return records
