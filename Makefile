@@ -90,3 +90,8 @@ dist: .venv/ready-for-dist
 .PHONY: zipapp
 zipapp: .venv/ready-for-dist
 	.venv/bin/python -m release.zipapp dist/pop3fetch.pyz
+
+#   make picture the one in the README, of a real run
+.PHONY: picture
+picture: .venv/ready-for-test
+	.venv/bin/python -m release.picture docs/picture.svg
