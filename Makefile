@@ -20,6 +20,8 @@ demo: .venv/ready-for-demo
 test: .venv/ready-for-test
 	@.ci/need '.venv/bin/python -c "from tests.dovecot import *; assert available()"' dovecot-pop3d \
 		'no test against a real server'
+	@.ci/unpack .venv/cyrus '.venv/bin/python -c "from tests.cyrus import *; assert available()"' \
+		'no login is bound to a real channel' cyrus-pop3d cyrus-common libical3 libxapian30 sasl2-bin
 	@.ci/need 'command -v strace' strace 'no test of what is written in which order'
 	@.ci/need 'command -v mandoc' mandoc 'the manual page is not linted'
 	@.ci/need 'command -v microsocks' microsocks 'no test through a real SOCKS proxy'

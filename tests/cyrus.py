@@ -1,0 +1,197 @@
+"""A private Cyrus 3.6 on loopback: a real POP3 server that binds logins to their TLS channel.
+
+Owns one instance: its folder, ports, certificate and user. It runs as whoever starts it, and knows
+nothing of pytest. Debian's package conflicts with Dovecot's: ``.ci/unpack`` has put it where
+``UNPACKED`` says, and an installed one serves as well.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+import trustme
+
+HOST = "127.0.0.1"
+USER, PASSWORD = "alice", "secret pass-wörd"
+NOBODY = pwd.getpwnam("nobody").pw_uid
+PATIENCE = 10.0  # seconds for a start, which takes half of one
+UNPACKED = Path(__file__).parent.parent / ".venv" / "cyrus"
+BINARIES = "usr/lib/cyrus/bin"
+SASLPASSWD = "usr/sbin/saslpasswd2"
+
+SETTINGS = """\
+configdirectory: {folder}/state
+partition-default: {folder}/mail
+defaultpartition: default
+proc_path: {folder}/proc
+lmtpsocket: {folder}/lmtp
+idlesocket: {folder}/idle
+notifysocket: {folder}/notify
+servername: localhost
+cyrus_user: {user}
+admins: cyrus
+autocreate_post: yes
+autocreate_quota: 0
+failedloginpause: 0
+
+sasl_mech_list: PLAIN SCRAM-SHA-1 SCRAM-SHA-256
+sasl_pwcheck_method: auxprop
+sasl_auxprop_plugin: sasldb
+sasl_sasldb_path: {folder}/passwords
+tls_server_cert: {folder}/certificate.pem
+tls_server_key: {folder}/key.pem
+tls_versions: {versions}
+"""
+
+SERVICES = """\
+START {{
+  recover cmd="{binaries}/ctl_cyrusdb -C {folder}/tls-1.3.conf -r"
+}}
+SERVICES {{
+  current cmd="{binaries}/pop3d -s -C {folder}/tls-1.3.conf" listen="{host}:{port}" prefork=0
+  older cmd="{binaries}/pop3d -s -C {folder}/tls-1.2.conf" listen="{host}:{older_port}" prefork=0
+}}
+EVENTS {{
+}}
+"""
+
+
+class CyrusFailed(Exception):
+    """Cyrus did not start; the message ends with what it said."""
+
+
+def missing() -> str | None:
+    """Say why Cyrus cannot be run here, or None where it can."""
+    if not all((_root() / needed).exists() for needed in (f"{BINARIES}/pop3d", SASLPASSWD)):
+        return "Cyrus is neither unpacked nor installed (Debian: cyrus-pop3d, sasl2-bin)"
+    if subprocess.run([*_as_nobody(), "true"], capture_output=True).returncode:
+        return "Cyrus does not serve as root, which here cannot be somebody else"
+    return None
+
+
+def available() -> bool:
+    """Tell whether :meth:`Cyrus.start` can work here."""
+    return missing() is None
+
+
+def _root() -> Path:
+    return UNPACKED if (UNPACKED / BINARIES).exists() else Path("/")
+
+
+@dataclass
+class Cyrus:
+    """A running instance: TLS from the first octet on both ports, 1.3 on ``port``, 1.2 on ``older_port``."""
+
+    folder: Path
+    port: int
+    older_port: int
+    host: str = HOST
+    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @classmethod
+    def start(cls, folder: Path, ca: trustme.CA) -> Cyrus:
+        """Start an instance in ``folder`` and return it once it greets."""
+        with socket.socket() as first, socket.socket() as second:
+            # Kept until Cyrus listens: with SO_REUSEADDR both may bind, and nobody else gets the port.
+            instance = cls(folder.absolute(), _reserve(first), _reserve(second))
+            instance._set_up(ca)
+            instance._run()
+        return instance
+
+    def __enter__(self) -> Cyrus:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the instance at once, and with it every session."""
+        if self._process is None:
+            return
+        with suppress(ProcessLookupError):  # it may have died of itself
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+
+    def _set_up(self, ca: trustme.CA) -> None:
+        for name in ("state", "mail", "proc"):
+            (self.folder / name).mkdir()
+        leaf = ca.issue_cert("localhost", HOST)
+        leaf.private_key_pem.write_to_path(str(self.folder / "key.pem"))
+        chain = "".join(pem.bytes().decode() for pem in leaf.cert_chain_pems)
+        (self.folder / "certificate.pem").write_text(chain)
+        user = pwd.getpwuid(os.geteuid() or NOBODY).pw_name
+        for name, versions in (("tls-1.3.conf", "tls1_3"), ("tls-1.2.conf", "tls1_2")):
+            (self.folder / name).write_text(SETTINGS.format(folder=self.folder, user=user, versions=versions))
+        services = SERVICES.format(
+            binaries=_root() / BINARIES,
+            folder=self.folder,
+            host=self.host,
+            port=self.port,
+            older_port=self.older_port,
+        )
+        (self.folder / "cyrus.conf").write_text(services)
+        self._set_password()
+
+    def _set_password(self) -> None:
+        passwords = self.folder / "passwords"
+        subprocess.run(
+            [_root() / SASLPASSWD, "-p", "-c", "-f", passwords, "-u", "localhost", USER],
+            input=PASSWORD.encode(),
+            env=_environment(),
+            check=True,
+        )
+
+    def _run(self) -> None:
+        master = _root() / BINARIES / "master"
+        files = {"-C": "tls-1.3.conf", "-M": "cyrus.conf", "-p": "pid"}
+        options = [word for option, name in files.items() for word in (option, self.folder / name)]
+        with open(self.folder / "log", "ab") as log:
+            self._process = subprocess.Popen(
+                [*_as_nobody(), master, *options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=_environment(),
+                start_new_session=True,  # Ctrl-C is for the tests, which then call stop()
+            )
+        try:
+            self._await_service(self._process)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _await_service(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and process.poll() is None:
+            with suppress(OSError), socket.create_connection((self.host, self.older_port)):
+                return
+            time.sleep(0.01)  # not listening yet
+        raise CyrusFailed(f"Cyrus does not listen:\n{(self.folder / 'log').read_text()}")
+
+
+def _as_nobody() -> list[str]:
+    """Return what makes root nobody, which still owns its files: Cyrus refuses to serve as root."""
+    return ["unshare", "--user", f"--map-user={NOBODY}"] if os.geteuid() == 0 else []
+
+
+def _environment() -> dict[str, str]:
+    libraries = [str(folder) for folder in (_root() / "usr/lib").glob("*-linux-gnu*")]
+    return {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries)}
+
+
+def _reserve(holder: socket.socket) -> int:
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind((HOST, 0))
+    return int(holder.getsockname()[1])
