@@ -133,10 +133,16 @@ class Sessions:
     def log_in_on(self, client: POP3Client, secret: Callable[[], str] | None = None) -> None:
         """Log in, by another ``secret`` than the account's where it is given.
 
-        Remembers the pause that the server wants until the next time.
+        Remembers the pause that the server wants until the next time; what it says of that after the
+        login is this user's own (RFC 2449 section 6.5).
         """
         client.login(self.account.login_name(), secret or self.password)
-        self._delay.remember(time.time(), client.capabilities_before_login.get("LOGIN-DELAY"))
+        now = time.time()
+        client.when_told = lambda told: self._delay.remember(now, told.get("LOGIN-DELAY"))
+        before = client.capabilities_before_login
+        client.when_told(before)
+        if "USER" in (before.get("LOGIN-DELAY") or []):
+            client.capabilities()
 
 
 def leave(client: POP3Client, console: Console) -> None:

@@ -85,6 +85,7 @@ class POP3Client:
         self._capa_was_answered = False
         self._says_pipelining = False
         self.capabilities_before_login: Capabilities = {}
+        self.when_told: Callable[[Capabilities], object] | None = None  # is called with what CAPA says
         # The indexes that RETR gave: a server may delete those at QUIT (RFC 1939 section 8).
         self.retrieved: set[int] = set()
         self.allow_insecure_login = server.wish.allow_insecure
@@ -190,6 +191,8 @@ class POP3Client:
         self._capabilities = capabilities
         # Big servers show it only after the login, others only before: once said, it counts.
         self._says_pipelining |= "PIPELINING" in capabilities
+        if self.when_told:
+            self.when_told(capabilities)
 
     def _forget(self) -> None:
         self._capabilities, self._says_pipelining = None, False

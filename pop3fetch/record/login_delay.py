@@ -36,20 +36,27 @@ class LoginDelay:
             raise LoginTooSoon(self._account, wait)
 
     def remember(self, now: float, arguments: Sequence[str] | None) -> None:
-        """Keep the time of a login to a server that announces a delay; ``arguments`` of LOGIN-DELAY."""
+        """Keep the time of a login to a server that announces a delay; ``arguments`` of LOGIN-DELAY.
+
+        ``0`` ends what was announced before; where nothing is said, that stands.
+        """
         delay = _announced(arguments or [])
-        if not delay:
-            return
         with suppress(OSError, RecordError):  # a courtesy, and no reason to fail
-            self._place.make()
-            aside = self._file.with_suffix(f".login-{os.getpid()}")
-            file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, PRIVATE_FILE)
-            with open(file, "w", encoding="ascii") as out:
-                out.write(f"{int(now)} {delay}\n")
-            os.replace(aside, self._file)
+            if delay == 0:
+                self._file.unlink()
+            elif delay is not None:
+                self._write(now, delay)
+
+    def _write(self, now: float, delay: int) -> None:
+        self._place.make()
+        aside = self._file.with_suffix(f".login-{os.getpid()}")
+        file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, PRIVATE_FILE)
+        with open(file, "w", encoding="ascii") as out:
+            out.write(f"{int(now)} {delay}\n")
+        os.replace(aside, self._file)
 
 
-def _announced(arguments: Sequence[str]) -> int:
-    """Return the seconds, 0 where none are announced; ``USER`` may stand behind them."""
+def _announced(arguments: Sequence[str]) -> int | None:
+    """Return the seconds, None where none are announced; ``USER`` may stand behind them."""
     digits = arguments[0] if arguments else ""
-    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else 0
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.here import Here
-from tests.cli.post import GREETING, StartPost
+from tests.cli.post import GREETING, Post, StartPost
 from tests.command import Ended
 from tests.mailbox import CAPABILITIES, Mailbox
 from tests.server import StartServer, Talk
@@ -49,6 +49,62 @@ def test_each_command_that_logs_in_remembers_the_delay(
     assert here(*arguments, env=started.environment).status == 0
     assert here("stat", env=started.environment).status == 75
     assert len(started.server.talks) == 1
+
+
+def announcing(before: list[bytes], within: list[bytes], post: StartPost) -> Post:
+    """Return a server whose capabilities are others once alice is in (RFC 2449 section 5)."""
+    started = post(capabilities=(*CAPABILITIES, *before), greeting=b"+OK\r\n")
+    entered = (*CAPABILITIES, *within)
+    started.mailbox.after[b"PASS secret\r\n"] = lambda talk: setattr(started.mailbox, "capabilities", entered)
+    return started
+
+
+@pytest.mark.parametrize("before", [[], [b"LOGIN-DELAY 9 USER"]], ids=["nothing", "of all users"])
+@pytest.mark.parametrize("arguments", COMMANDS[1:-1], ids=" ".join)
+def test_a_delay_that_is_said_after_the_login_counts(
+    here: Here,
+    post: StartPost,
+    remembered: Callable[[], list[Path]],
+    arguments: list[str],
+    before: list[bytes],
+) -> None:
+    started = announcing(before, [b"LOGIN-DELAY 600"], post)
+    options = ["--auth", "user", "--allow-insecure-login"]
+    assert here(*arguments, *options, env=started.environment).status == 0
+    (file,) = remembered()
+    assert file.read_bytes().endswith(b" 600\n")
+    assert here("stat", *options, env=started.environment).status == 75
+    assert len(started.server.talks) == 1
+
+
+def test_stat_asks_for_the_delay_where_each_user_has_an_own_one(here: Here, post: StartPost) -> None:
+    options = ["--auth", "user", "--allow-insecure-login"]
+    for before, within, asked in (
+        ([], [], 1),
+        ([b"LOGIN-DELAY 900"], [], 1),
+        ([b"LOGIN-DELAY 900 USER"], [b"LOGIN-DELAY 600"], 2),
+    ):
+        started = announcing(before, within, post)
+        assert here("stat", *options, env=started.environment).status == 0
+        assert started.verbs.count(b"CAPA") == asked
+
+
+def test_a_user_who_has_no_delay_is_not_held_up_by_the_longest_of_all(
+    here: Here, post: StartPost, remembered: Callable[[], list[Path]]
+) -> None:
+    started = announcing([b"LOGIN-DELAY 900 USER"], [b"LOGIN-DELAY 0"], post)
+    options = ["--auth", "user", "--allow-insecure-login"]
+    assert here("list", *options, env=started.environment).status == 0
+    assert remembered() == []
+
+
+def test_what_is_not_said_again_after_the_login_stands(
+    here: Here, post: StartPost, remembered: Callable[[], list[Path]]
+) -> None:
+    started = announcing([b"LOGIN-DELAY 900"], [], post)
+    options = ["--auth", "user", "--allow-insecure-login"]
+    assert here("list", *options, env=started.environment).status == 0
+    assert len(remembered()) == 1
 
 
 def test_a_delay_that_is_over_holds_nobody_up(

@@ -73,7 +73,7 @@ def test_each_account_has_a_delay_of_its_own(delay: LoginDelay, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     "arguments",
-    [None, [], ["0"], ["-60"], ["+60"], ["1_0"], ["６０"], ["soon", "60"], ["9" * 10], ["9" * 5000]],
+    [None, [], ["-60"], ["+60"], ["1_0"], ["６０"], ["soon", "60"], ["9" * 10], ["9" * 5000]],
     ids=lambda arguments: " ".join(arguments or ["none"])[:20],
 )
 def test_without_a_sensible_number_nothing_is_remembered(
@@ -82,6 +82,21 @@ def test_without_a_sensible_number_nothing_is_remembered(
     delay.remember(NOW, arguments)
     assert wait(delay, NOW) == 0
     assert not (tmp_path / "state").exists()
+
+
+def test_none_is_not_remembered_and_ends_what_was(delay: LoginDelay, tmp_path: Path) -> None:
+    delay.remember(NOW, ["0"])
+    assert not (tmp_path / "state").exists()
+    delay.remember(NOW, ["900", "USER"])
+    delay.remember(NOW, ["0"])
+    assert list((tmp_path / "state").iterdir()) == []
+
+
+@pytest.mark.parametrize("nothing", [None, [], ["soon"]])
+def test_nothing_said_ends_nothing(delay: LoginDelay, nothing: list[str] | None) -> None:
+    delay.remember(NOW, MINUTE)
+    delay.remember(NOW, nothing)
+    assert wait(delay, NOW) == 60
 
 
 def test_the_longest_delay_of_all_users_counts_for_this_one(delay: LoginDelay) -> None:
