@@ -163,17 +163,29 @@ def session_of(tls: ssl.SSLObject) -> TLSSession:
     return TLSSession(tls.version() or "", cipher[0] if cipher else "", describe(tls))
 
 
-def handshake_error(host: str, error: ssl.SSLError) -> TLSError:
-    """Return our error for a failed handshake, with a hint where the cause is a common one."""
+def handshake_error(host: str, error: ssl.SSLError, *, first: bool) -> TLSError:
+    """Return our error for a failed handshake, with a hint where the cause is a common one.
+
+    ``first``: nothing was said in clear text before it.
+    """
     if isinstance(error, ssl.SSLCertVerificationError):
         return CertificateError(host, error.verify_message.rstrip("."))
-    name = getattr(error, "reason", None) or str(error)
-    reason = name.replace("_", " ").lower()
-    if name in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"):
-        reason += ": this port seems not to speak TLS; try --tls starttls (port 110)"
     if isinstance(error, ssl.SSLEOFError):
-        reason = "the server hung up in the handshake"
+        return TLSError(host, "the server hung up in the handshake")
+    name = _reason(error)
+    reason = name.replace("_", " ").lower()
+    if first and name in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"):
+        reason += ": this port seems not to speak TLS; try --tls starttls (port 110)"
     return TLSError(host, reason)
+
+
+def session_error(host: str, error: ssl.SSLError) -> TLSError:
+    """Return our error for a session that breaks after its handshake."""
+    return TLSError(host, _reason(error).replace("_", " ").lower())
+
+
+def _reason(error: ssl.SSLError) -> str:
+    return getattr(error, "reason", None) or str(error)
 
 
 def channel_binding(tls: ssl.SSLObject) -> tuple[str, bytes] | None:

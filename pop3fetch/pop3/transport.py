@@ -22,6 +22,7 @@ from pop3fetch.pop3.tls import (
     check_fingerprint,
     describe,
     handshake_error,
+    session_error,
     session_of,
 )
 
@@ -45,6 +46,7 @@ class Transport:
         self._stream: PlainStream | TLSStream = PlainStream(connected)
         self._view = memoryview(bytearray(READ_SIZE))
         self._patience: float | None = -1.0  # what the socket's time-out was last set to
+        self._has_spoken = False
         self.host = endpoint.host
         self.port = endpoint.port
         self.server_name = certificate_name(endpoint.host)
@@ -92,6 +94,7 @@ class Transport:
 
     def write(self, octets: bytes) -> None:
         """Write all octets; raises TimedOut, ConnectionLost or TLSError."""
+        self._has_spoken = True
         try:
             self._wait_at_most(self.timeout)
             self._stream.write(octets)
@@ -106,6 +109,8 @@ class Transport:
         try:
             stream = TLSStream(self._socket, context, self.server_name)
             stream.shake_hands(self._until(self._deadline()))
+        except ssl.SSLError as error:
+            raise handshake_error(self.host, error, first=not self._has_spoken) from error
         except (OSError, ValueError) as error:
             raise self._translated(error, "in the TLS handshake") from error
         # Only now: whoever asks for the TLS layer shall not find one that failed.
@@ -170,7 +175,7 @@ class Transport:
         if isinstance(error, TimeoutError):
             return TimedOut(self.host, during, self.timeout or 0)
         if isinstance(error, ssl.SSLError):
-            return handshake_error(self.host, error)
+            return session_error(self.host, error)
         return ConnectionLost(self.host, during, _reason(error))
 
 

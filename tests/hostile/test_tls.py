@@ -218,6 +218,7 @@ def test_records_that_are_not_the_servers_end_the_run(
     inside = mailbox(replies={b"RETR 1\r\n": b"+OK\r\nhalf"}, after={b"RETR 1\r\n": spoil})
     after = over_tls(attack, "implicit", server_context, "--ca-file", ca_file, inside=inside)
     after.fails(Status.PROTOCOL, "TLS").left_alone()
+    assert b"--tls" not in after.ended.err  # the port has spoken TLS until then
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from pop3fetch.pop3.tls import (
     fingerprint_of,
     handshake_error,
     peer_der,
+    session_error,
     session_of,
     unverified_context,
 )
@@ -55,7 +56,7 @@ def shake_hands(client: ssl.SSLContext, server: ssl.SSLContext, name: str | None
 def refusal(client: ssl.SSLContext, server: ssl.SSLContext, name: str = HOST) -> TLSError:
     with pytest.raises(ssl.SSLError) as raised:
         shake_hands(client, server, name)
-    return handshake_error(name, raised.value)
+    return handshake_error(name, raised.value, first=True)
 
 
 @pytest.fixture
@@ -344,7 +345,13 @@ def test_the_version_of_tls_says_what_a_channel_is_bound_by(
     assert bound == (kind, b"octets of " + kind.encode())
 
 
-# Errors of the handshake
+# Errors of TLS
+
+
+def failed(reason: str) -> ssl.SSLError:
+    error = ssl.SSLError(1, "[SSL] it failed")
+    error.reason = reason
+    return error
 
 
 @pytest.mark.parametrize(
@@ -357,12 +364,19 @@ def test_the_version_of_tls_says_what_a_channel_is_bound_by(
     ],
 )
 def test_a_server_in_clear_text_gets_a_hint(reason: str, hinted: bool) -> None:
-    error = ssl.SSLError(1, "[SSL] it failed")
-    error.reason = reason
-    shown = str(handshake_error(HOST, error))
+    shown = str(handshake_error(HOST, failed(reason), first=True))
     assert reason.replace("_", " ").lower() in shown
     assert ("--tls starttls" in shown) == hinted
+    shown = str(handshake_error(HOST, failed(reason), first=False))
+    assert shown == f"TLS with {HOST} failed: {reason.replace('_', ' ').lower()}"
 
 
 def test_a_server_that_hangs_up_is_said_to() -> None:
-    assert "hung up" in str(handshake_error(HOST, ssl.SSLEOFError(8, "EOF occurred")))
+    assert "hung up" in str(handshake_error(HOST, ssl.SSLEOFError(8, "EOF occurred"), first=True))
+
+
+def test_a_session_that_breaks_is_told_as_it_is() -> None:
+    shown = str(session_error(HOST, failed("WRONG_VERSION_NUMBER")))
+    assert shown == f"TLS with {HOST} failed: wrong version number"
+    shown = str(session_error(HOST, ssl.SSLError(1, "it broke")))
+    assert shown == f"TLS with {HOST} failed: it broke"

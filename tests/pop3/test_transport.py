@@ -316,6 +316,21 @@ def test_a_server_in_clear_text_is_recognised(
         assert "--tls starttls" in said[0]
 
 
+def test_clear_text_after_stls_is_no_wrong_port(opened: Open, trusting: ssl.SSLContext) -> None:
+    def script(talk: Talk) -> None:
+        talk.expect(b"STLS\r\n")
+        talk.say(b"+OK begin\r\n")
+        talk.take(1)  # the client's hello is on its way
+        talk.say(b"+OK and on in clear text\r\n")
+        talk.stall()
+
+    opening = opened(script)
+    opening.transport.write(b"STLS\r\n")
+    assert opening.transport.read(None).startswith(b"+OK begin")
+    with a_failed_handshake(opening, trusting, TLSError) as said:
+        assert "--tls" not in said[0]
+
+
 def test_an_alert_tells_why(opened: Open, trusting: ssl.SSLContext) -> None:
     def script(talk: Talk) -> None:
         talk.say(b"\x15\x03\x03\x00\x02\x02\x28")  # fatal, handshake_failure
