@@ -69,6 +69,7 @@ class Authentication:
         self._secret = _once(secret)
         self._refused: frozenset[str] = frozenset()
         self._refusal: LoginRefused | None = None
+        self._heard_of_utf8: tuple[Conversation, bool] | None = None  # and whether that was inside TLS
 
     def run(self) -> bytes:
         """Log in; return the server's text.
@@ -201,10 +202,20 @@ class Authentication:
         if not self._wish.utf8 and (method != USER or (self._user + secret).isascii()):
             return
         offered = self._line.capabilities()
+        here = (self._line.conversation, self._tls_active)
+        if self._heard_of_utf8 == here:
+            return
+        self._heard_of_utf8 = here
         if "UTF8" not in offered:  # what is not offered makes some servers hang up (WildDuck)
             self._line.notice("the server does not offer UTF8")
         elif self._wish.utf8 or "USER" in (offered["UTF8"] or []):
+            self._enter_utf8()
+
+    def _enter_utf8(self) -> None:
+        try:
             self._line.conversation.ask("UTF8")
+        except ServerErrorResponse as refusal:  # the login may do without
+            self._line.notice(str(refusal))
 
 
 class Exchange:

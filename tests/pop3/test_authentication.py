@@ -860,6 +860,52 @@ def test_utf8_that_is_asked_for_is_said_before_a_mechanism(server: StartServer, 
         client.login("alice", SECRET)
 
 
+def test_utf8_is_said_once_on_a_connection_however_many_mechanisms_are_tried(
+    server: StartServer, ca_file: Path
+) -> None:
+    def script(talk: Talk) -> None:
+        greet(talk, "implicit", b"SASL SCRAM-SHA-256 SCRAM-SHA-1 PLAIN", b"UTF8")
+        play(talk, (b"UTF8\r\n", b"+OK\r\n"))
+        for name in (b"SCRAM-SHA-256", b"SCRAM-SHA-1"):
+            assert talk.line().startswith(b"AUTH " + name + b" ")
+            talk.say(b"-ERR not for this user\r\n")
+        play(talk, (AUTH_PLAIN, b"+OK\r\n"))
+
+    running = serve(server, script, "implicit")
+    with connect(running, Wish("implicit", utf8=True), ca_file) as client:
+        client.login("alice", SECRET)
+
+
+def test_utf8_is_said_again_on_a_new_connection(server: StartServer, ca_file: Path) -> None:
+    """STLS after APOP was refused, on a new line: what the first one was told is forgotten."""
+
+    def hangs_up(talk: Talk) -> None:
+        talk.say(WITH_CHALLENGE)
+        play(talk, (b"CAPA\r\n", capa(b"UTF8", b"STLS")), (b"UTF8\r\n", b"+OK\r\n"), (APOP, b"-ERR no\r\n"))
+
+    def lets_in(talk: Talk) -> None:
+        talk.say(WITH_CHALLENGE)
+        play(talk, (b"CAPA\r\n", capa(b"UTF8", b"STLS")), BEGIN)
+        talk.start_tls()
+        play(talk, (b"CAPA\r\n", capa(b"UTF8", b"SASL PLAIN")), (b"UTF8\r\n", b"+OK\r\n"))
+        play(talk, (AUTH_PLAIN, b"+OK\r\n"))
+
+    with connect(server([hangs_up, lets_in]), Wish("auto", utf8=True), ca_file) as client:
+        client.login("alice", SECRET)
+
+
+def test_utf8_that_is_refused_is_told_and_holds_up_nobody(server: StartServer, ca_file: Path) -> None:
+    def script(talk: Talk) -> None:
+        greet(talk, "implicit", b"SASL PLAIN", b"UTF8")
+        play(talk, (b"UTF8\r\n", b"-ERR not now\r\n"), (AUTH_PLAIN, b"+OK\r\n"))
+
+    notices: list[str] = []
+    running = serve(server, script, "implicit")
+    with connect(running, Wish("implicit", utf8=True), ca_file, notice=notices.append) as client:
+        client.login("alice", SECRET)
+    assert notices == ["the server refused UTF8: not now"]
+
+
 def test_a_mechanism_needs_no_utf8_for_what_is_not_ascii(server: StartServer, ca_file: Path) -> None:
     def script(talk: Talk) -> None:
         greet(talk, "implicit", b"SASL PLAIN", b"UTF8 USER")
