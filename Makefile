@@ -97,3 +97,16 @@ zipapp: .venv/ready-for-dist
 .PHONY: picture
 picture: .venv/ready-for-test
 	.venv/bin/python -m release.picture docs/picture.svg
+
+#   make versions the tests under each Python from 3.11 on that is here; ARGS as above
+#   make lowest   the tests with the oldest libraries that are allowed; ARGS as above
+.PHONY: versions lowest
+versions: .venv/bin/python
+	.ci/versions $(ARGS)
+
+lowest: .venv/ready-for-dist
+	.venv/bin/python -m release.lowest >.venv/lowest.txt
+	test -e .venv/lowest || .venv/bin/python -m venv .venv/lowest
+	.venv/lowest/bin/python -m pip --quiet --disable-pip-version-check install \
+		--constraint .venv/lowest.txt --editable '.[test]'
+	.venv/lowest/bin/python -m pytest $(ARGS)
