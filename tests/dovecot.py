@@ -30,7 +30,7 @@ from urllib.parse import quote
 import trustme
 
 HOST = "127.0.0.1"
-USERS = {"alice": "secret pass-wörd", "bob": "builder"}
+USERS = {"alice": "secret pass-wörd", "bob": "builder", "carol": "pass-\U0001f511"}
 PATIENCE = 10.0  # seconds for a start, which takes a tenth of one
 SYSTEM_FOLDERS = "/usr/sbin:/usr/local/sbin"  # where Dovecot is, and a user's PATH often is not
 

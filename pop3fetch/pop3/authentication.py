@@ -53,9 +53,10 @@ class Wish:
 
 @dataclass(slots=True)
 class Attempt:
-    """One method being tried; ``proof_sent`` once the server could judge the secret."""
+    """One method being tried: ``begun`` once AUTH is said, ``proof_sent`` once the secret can be judged."""
 
     method: str
+    begun: bool = False
     proof_sent: bool = False
 
 
@@ -68,7 +69,7 @@ class Authentication:
         self._user = user
         self._secret = _once(secret)
         self._refused: frozenset[str] = frozenset()
-        self._refusal: LoginRefused | None = None
+        self._refusal: LoginRefused | MechanismFailed | None = None  # why a method was given up
         self._heard_of_utf8: tuple[Conversation, bool] | None = None  # and whether that was inside TLS
 
     def run(self) -> bytes:
@@ -87,8 +88,11 @@ class Authentication:
                 return self._try(attempt)
             except LoginRefused as refusal:
                 self._go_on_after(attempt, refusal)
+            except MechanismFailed as failure:
+                self._pass_over(attempt, failure)
             except ConnectionLost:
-                if self._refusal:  # some servers close after any refused login (nginx, popa3d)
+                # Some servers close after any refused login (nginx, popa3d).
+                if isinstance(self._refusal, LoginRefused):
                     raise self._refusal from None
                 raise
 
@@ -128,6 +132,13 @@ class Authentication:
             self._renew_line()
         elif attempt.proof_sent or refusal.code or self._line.conversation.session.over:
             raise refusal
+
+    def _pass_over(self, attempt: Attempt, failure: MechanismFailed) -> None:
+        """Leave out a mechanism that cannot carry these credentials, such as SCRAM after SASLprep."""
+        if attempt.begun or attempt.method == APOP or self._wish.method is not None:
+            raise failure
+        self._refusal = failure
+        self._refused |= {attempt.method}
 
     def _stls_is_left(self) -> bool:
         return self._wish.mode == "auto" and not self._tls_active and "STLS" in self._line.capabilities()
@@ -242,6 +253,7 @@ class Exchange:
         return status
 
     def _say_auth(self) -> None:
+        self._attempt.begun = True
         conversation, name = self._conversation, self._mechanism.name
         if self._initial is not None:
             argument = sasl.encode_initial(self._initial)

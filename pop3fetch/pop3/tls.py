@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from pop3fetch.errors import CertificateError, ConfigurationError, TLSError
 from pop3fetch.pop3.names import certificate_name
@@ -68,9 +68,17 @@ def client_context(options: TLSOptions) -> ssl.SSLContext:
         context.hostname_checks_common_name = False  # RFC 6125 section 6.4.4
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if options.client_cert:
-        with _usable(" with ".join(filter(None, (options.client_cert, options.client_key)))):
-            context.load_cert_chain(options.client_cert, options.client_key)
+        files = " with ".join(filter(None, (options.client_cert, options.client_key)))
+        with _usable(files):
+            context.load_cert_chain(options.client_cert, options.client_key, lambda: _no_pass_phrase(files))
     return context
+
+
+def _no_pass_phrase(files: str) -> NoReturn:
+    # Without this, OpenSSL would ask on the terminal.
+    raise ConfigurationError(
+        files, "the private key has a pass phrase; `openssl pkey -in KEY -out NEW` takes it off"
+    )
 
 
 @contextmanager

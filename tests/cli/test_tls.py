@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives import serialization
 
 from tests import certificates
 from tests.certificates import Identity
@@ -247,6 +248,28 @@ def test_a_file_that_cannot_be_used_is_named_before_anything_is_connected(
     assert ended.status == 78
     assert error(ended).startswith(f"{file}: ")
     assert not any(server.received)
+
+
+def test_a_key_with_a_pass_phrase_is_no_question(
+    here: Here, authority: trustme.CA, tmp_path: Path, server: StartServer
+) -> None:
+    """OpenSSL would ask for it on the terminal by itself, in the middle of all that is shown there."""
+    leaf = authority.issue_cert("alice@example.org")
+    key = serialization.load_pem_private_key(leaf.private_key_pem.bytes(), None)
+    sealed = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"a pass phrase"),
+    )
+    (tmp_path / "alice.pem").write_bytes(leaf.cert_chain_pems[0].bytes())
+    (tmp_path / "key.pem").write_bytes(sealed)
+    running = server(Mailbox([]))
+    options = ["--client-cert", str(tmp_path / "alice.pem"), "--client-key", str(tmp_path / "key.pem")]
+    ended = here("stat", *arguments(running, "implicit"), *options, env=PASSWORD)
+    assert ended.status == 78
+    assert "alice.pem with " in error(ended)
+    assert "has a pass phrase" in error(ended)
+    assert not any(running.received)
 
 
 def test_of_two_files_the_wrong_one_is_named(

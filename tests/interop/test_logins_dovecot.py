@@ -28,8 +28,15 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
     return Here(tmp_path, monkeypatch)
 
 
-def stat(here: Here, dovecot: Dovecot, mode: str, *options: str | Path, password: str = PASSWORD) -> Ended:
-    """Count alice's messages under -vv; whatever comes of it, the password is not shown."""
+def stat(
+    here: Here,
+    dovecot: Dovecot,
+    mode: str,
+    *options: str | Path,
+    user: str = "alice",
+    password: str = PASSWORD,
+) -> Ended:
+    """Count a user's messages under -vv; whatever comes of it, the password is not shown."""
     port = dovecot.pop3s_port if mode == "implicit" else dovecot.pop3_port
     server: list[str | Path] = [
         "-H",
@@ -37,7 +44,7 @@ def stat(here: Here, dovecot: Dovecot, mode: str, *options: str | Path, password
         "-p",
         str(port),
         "-u",
-        "alice",
+        user,
         "--tls",
         mode,
         "--ca-file",
@@ -93,6 +100,12 @@ def test_the_strongest_method_is_chosen_inside_tls(here: Here, dovecot: Dovecot,
     ended = stat(here, dovecot, mode)
     assert ended.status == 0
     assert shows(ended, "scram-sha-256")
+
+
+def test_a_password_that_scram_cannot_carry_goes_in_clear_inside_tls(here: Here, dovecot: Dovecot) -> None:
+    ended = stat(here, dovecot, "implicit", user="carol", password=USERS["carol"])
+    assert (ended.status, ended.out) == (0, b"0\t0\n"), trace(ended)
+    assert [line for line in trace(ended) if line.startswith("> AUTH")] == ["> AUTH PLAIN (secret)"]
 
 
 def test_apop_after_stls_is_refused_with_the_reason(here: Here, dovecot: Dovecot) -> None:

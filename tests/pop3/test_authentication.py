@@ -529,6 +529,60 @@ def test_a_server_that_refuses_a_mechanism_and_hangs_up_has_refused_the_login(
         client.login("alice", SECRET)
 
 
+NOT_PREPARED = "pass-\U0001f511"  # SASLprep ends at Unicode 3.2 (RFC 4013 section 2.5)
+
+
+@pytest.mark.parametrize(
+    ("wish", "offered", "chosen"),
+    [
+        (Wish("implicit"), b"SASL SCRAM-SHA-256 SCRAM-SHA-1 PLAIN", b"AUTH PLAIN "),
+        (Wish("implicit"), b"SASL SCRAM-SHA-256", b"USER alice"),
+        (Wish("off"), b"SASL SCRAM-SHA-256 PLAIN CRAM-MD5", b"AUTH CRAM-MD5"),
+    ],
+)
+def test_a_mechanism_that_cannot_carry_a_password_makes_room_for_the_next(
+    wish: Wish, offered: bytes, chosen: bytes, server: StartServer, ca_file: Path
+) -> None:
+    def script(talk: Talk) -> None:
+        greet(talk, wish.mode, offered)
+        assert talk.line().startswith(chosen)
+        talk.say(b"-ERR [SYS/TEMP] later\r\n")
+
+    running, password = serve(server, script, wish.mode), Password(NOT_PREPARED)
+    with connect(running, wish, ca_file) as client, pytest.raises(LoginRefused, match="later"):
+        client.login("alice", password)
+    assert len(running.commands) == 2
+    assert password.asked == 1
+
+
+def test_a_line_that_is_lost_then_is_told_as_such(server: StartServer, ca_file: Path) -> None:
+    def script(talk: Talk) -> None:
+        greet(talk, "implicit", b"SASL SCRAM-SHA-256 PLAIN")
+        assert talk.line().startswith(b"AUTH PLAIN ")
+        talk.cut()
+
+    running = serve(server, script, "implicit")
+    with connect(running, Wish("implicit"), ca_file) as client, pytest.raises(ConnectionLost, match="AUTH"):
+        client.login("alice", NOT_PREPARED)
+
+
+@pytest.mark.parametrize(
+    ("wish", "offered"),
+    [
+        (Wish("implicit", "scram-sha-256"), OFFER),
+        (Wish("off"), b"SASL SCRAM-SHA-256 SCRAM-SHA-1 PLAIN"),
+        (Wish("off", allow_insecure=True), b"SASL SCRAM-SHA-256 SCRAM-SHA-1 PLAIN"),
+    ],
+)
+def test_a_password_that_nothing_can_carry_is_not_sent(
+    wish: Wish, offered: bytes, server: StartServer, ca_file: Path
+) -> None:
+    running = serve(server, lambda talk: greet(talk, wish.mode, offered), wish.mode)
+    with connect(running, wish, ca_file) as client, pytest.raises(MechanismFailed, match="SCRAM-SHA-"):
+        client.login("alice", NOT_PREPARED)
+    assert everything_sent(running) == [b"CAPA\r\n"]
+
+
 # APOP that is refused
 
 
