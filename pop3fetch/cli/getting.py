@@ -156,7 +156,7 @@ def _summary(outcome: Outcome, order: Order, where: str) -> str:
         f"{counted(outcome.messages)} {done}": outcome.messages,
         f"{outcome.deleted} deleted from the server": outcome.deleted,
         f"{outcome.oversize} left for their size": outcome.oversize,
-        f"{len(outcome.errors)} failed": outcome.errors,
+        f"{outcome.failures} failed": outcome.failures,
     }
     return ", ".join(fact for fact, true in facts.items() if true) or "no new messages"
 

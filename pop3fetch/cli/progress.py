@@ -14,6 +14,7 @@ REDRAW = 0.1  # seconds between two looks of the progress line
 SETTLED = 1.0  # seconds after which a rate means something
 BAR = 40  # columns at most
 LEAST_BAR = 8  # columns; a shorter one shows nothing
+NAMED = 100  # messages that stay on the server; nobody reads more, and cron sends it all by mail
 
 
 class ProgressLine:
@@ -79,6 +80,7 @@ class RunReporter:
         # Under -v each message has a line of its own.
         self._draws = draws and console.shows_progress and console.verbosity == 0
         self._line: ProgressLine | None = None
+        self._skipped = 0
 
     def notice(self, text: str) -> None:
         self._console.notice(text)
@@ -104,7 +106,9 @@ class RunReporter:
             self._console.notice(f"message {message.number}: {octets} octets{where}")
 
     def skipped(self, message: Message, error: POP3Error) -> None:
-        self._console.error(f"message {message.number} stays on the server: {error}")
+        self._skipped += 1
+        if self._skipped <= NAMED or self._console.verbosity >= 1:
+            self._console.error(f"message {message.number} stays on the server: {error}")
 
     def would(self, what: str, message: Message) -> None:
         if self._as_json:
@@ -116,10 +120,19 @@ class RunReporter:
         if messages:
             self._console.notice(f"{counted(messages)} deleted from the server")
 
+    def removed(self, messages: Sequence[Message]) -> None:
+        """Name the messages that `rm` has deleted."""
+        for message in messages if self._as_json else ():
+            self._console.json(fields_of(message))
+        self._console.remark(f"{counted(len(messages))} deleted from the server")
+
     def end(self) -> None:
-        """Take the progress line away."""
+        """Take the progress line away, and count the messages that were not named."""
         self._line = None
         self._console.wipe()
+        more, self._skipped = self._skipped - NAMED, 0
+        if more > 0 and self._console.verbosity < 1:
+            self._console.error(f"{more} more stay on the server; -v names them")
 
 
 def fields_of(message: Message) -> dict[str, object]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pop3fetch.account.config import Account
 from pop3fetch.cli.console import Console
-from pop3fetch.cli.progress import RunReporter, fields_of
+from pop3fetch.cli.progress import RunReporter
 from pop3fetch.cli.session import Sessions, leave
 from pop3fetch.cli.wording import counted
 from pop3fetch.errors import DeletionUnsafe, POP3Error
@@ -20,7 +20,7 @@ from pop3fetch.messages import Message, Selector, select
 from pop3fetch.pop3.client import POP3Client
 from pop3fetch.record.journal import key_of
 from pop3fetch.record.place import RecordPlace
-from pop3fetch.record.store import Store
+from pop3fetch.record.store import Key, Store
 from pop3fetch.status import Status
 
 SHOWN = 20  # messages that are shown before the question; nobody reads more
@@ -46,6 +46,12 @@ class Removal:
     def run(self, account: Account, console: Console) -> int:
         """Delete messages of an account; returns the exit status."""
         reporter = RunReporter(console, as_json=self._wish.as_json)
+        try:
+            return self._run(account, console, reporter)
+        finally:
+            reporter.end()
+
+    def _run(self, account: Account, console: Console, reporter: RunReporter) -> int:
         with Sessions(account, console, self._state_folder).log_in() as client:
             chosen = self._chosen(client, reporter)
             if self._wish.dry_run:
@@ -55,7 +61,7 @@ class Removal:
                 console.remark("no messages")
             elif not self._wish.asks or _agreed(client, chosen, console):
                 _refuse_collateral(client, chosen)
-                return self._delete(client, chosen, account, console)
+                return self._delete(client, chosen, account, reporter)
             else:
                 console.remark("nothing was deleted")
             leave(client, console)
@@ -68,27 +74,30 @@ class Removal:
         return [listing.message(index) for index in select(listing, self._wish.selectors)]
 
     def _delete(
-        self, client: POP3Client, messages: Sequence[Message], account: Account, console: Console
+        self, client: POP3Client, messages: Sequence[Message], account: Account, reporter: RunReporter
     ) -> int:
         """Delete, and end the session; nothing counts as deleted before QUIT was answered +OK."""
         by_index = {message.index: message for message in messages}
         status: int = Status.OK
         deleted: list[Message] = []
-        for index, refusal in client.delete_many(by_index, then_quit=True):
-            if refusal:
-                console.error(f"message {index + 1} stays on the server: {refusal}")
-                status = status or refusal.exit_status
-            else:
-                deleted.append(by_index[index])
-        self._forget(deleted, account)
-        if self._wish.as_json:
-            for message in deleted:
-                console.json(fields_of(message))
-        console.remark(f"{counted(len(deleted))} deleted from the server")
+        try:
+            for index, refusal in client.delete_many(by_index, then_quit=True):
+                if refusal:
+                    reporter.skipped(by_index[index], refusal)
+                    status = status or refusal.exit_status
+                else:
+                    deleted.append(by_index[index])
+        except POP3Error:
+            self._keep(account, Store.doubt, messages)  # who knows which are gone, and named anew?
+            raise
+        self._keep(account, Store.forget, deleted)
+        reporter.removed(deleted)
         return status
 
-    def _forget(self, messages: Sequence[Message], account: Account) -> None:
-        """Take deleted messages out of the record, for their UIDs may be given again.
+    def _keep(
+        self, account: Account, what: Callable[[Store, Iterator[Key]], None], messages: Sequence[Message]
+    ) -> None:
+        """Tell the record ``what`` became of messages, for their UIDs may be given again.
 
         A record that another run holds, or that is not there, is left alone: the next complete
         listing shows the same.
@@ -99,7 +108,7 @@ class Removal:
         with suppress(POP3Error):
             store = Store(place)
             try:
-                store.forget(key_of(message) for message in messages)
+                what(store, map(key_of, messages))
             finally:
                 store.close()
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pop3fetch.delivery.destination import Destination, Draft
@@ -22,7 +22,6 @@ from pop3fetch.errors import (
     EmptyMessage,
     PipeliningBroken,
     POP3Error,
-    ServerErrorResponse,
     TimedOut,
 )
 from pop3fetch.fetch.batch import Batcher
@@ -51,18 +50,24 @@ Connect = Callable[[bool], "POP3Client"]  # (pipelining) -> a client that is log
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run has done; ``errors`` in the order in which they came."""
+    """What a run has done; ``error`` is the first one of its ``failures``."""
 
     messages: int = 0
     octets: int = 0
     deleted: int = 0
     oversize: int = 0
-    errors: list[POP3Error] = field(default_factory=list)
+    failures: int = 0
+    error: POP3Error | None = None
 
     @property
     def status(self) -> Status:
         """The exit status: the first error's."""
-        return self.errors[0].exit_status if self.errors else Status.OK
+        return self.error.exit_status if self.error else Status.OK
+
+    def fail(self, error: POP3Error) -> None:
+        """Count a message that stays as it was; a server may refuse a hundred thousand."""
+        self.failures += 1
+        self.error = self.error or error
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +139,7 @@ class Fetch:
 
     def _session(self, client: POP3Client) -> None:
         self._keep_line_ends = self._order.crlf or not client.ends_lines_with_crlf
-        listing = survey(client, self._reporter)
-        new = set(Recall(client, self._store, self._reporter).new(listing))
-        self._safe = self._recorded_as_delivered(client.retrieved - new, listing)
-        plan = self._plan(listing, new)
+        plan = self._plan(client, survey(client, self._reporter))
         self._outcome.oversize = len(plan.oversize)
         for message in plan.oversize:
             self._reporter.notice(f"message {message.number} has {message.size} octets: over the limit")
@@ -160,7 +162,9 @@ class Fetch:
     def _may_quit(self, client: POP3Client) -> bool:
         return client.retrieved <= self._safe
 
-    def _plan(self, listing: Listing, new: set[int]) -> Plan:
+    def _plan(self, client: POP3Client, listing: Listing) -> Plan:
+        new = set(Recall(client, self._store, self._reporter).new(listing))
+        self._safe = self._recorded_as_delivered(client.retrieved - new, listing)
         return make_plan(listing, new, self._order, self._old_enough(listing, new), self._delivered)
 
     def _old_enough(self, listing: Listing, new: set[int]) -> Iterator[Message]:
@@ -207,14 +211,12 @@ class Fetch:
 
     def _retrieve(self, client: POP3Client, messages: list[Message]) -> None:
         self._reporter.planned(messages)
-        by_index = {message.index: message for message in messages}
         sizes = {message.index: message.size for message in messages}
         destination = self._around.destination
         journal = RecordJournal(self._store, destination.name, self._around.clock)
         with Batcher(destination, journal, self._count, self._refuse) as batcher:
             self._batcher = batcher
-            for retrieval in client.retrieve_many(by_index, sizes):
-                message = by_index[retrieval.index]
+            for message, retrieval in zip(messages, client.retrieve_many(sizes, sizes), strict=True):
                 if retrieval.refusal:
                     self._skip(message, retrieval.refusal)
                     continue
@@ -261,7 +263,7 @@ class Fetch:
         self._skip(draft.message, error)
 
     def _skip(self, message: Message, error: POP3Error) -> None:
-        self._outcome.errors.append(error)
+        self._outcome.fail(error)
         self._reporter.skipped(message, error)
 
     # -- deleting ----------------------------------------------------------------------------
@@ -312,12 +314,8 @@ class Fetch:
             if refusal is None:
                 marked.append(key_of(by_index[index]))
             else:
-                self._skip_deletion(by_index[index], refusal)
+                self._skip(by_index[index], refusal)
         # Only now are they deleted (RFC 1939 section 6), and their UIDs may be given again.
         self._store.forget(marked)
         self._outcome.deleted += len(marked)
         self._reporter.deleted(len(marked))
-
-    def _skip_deletion(self, message: Message, refusal: ServerErrorResponse) -> None:
-        self._outcome.errors.append(refusal)
-        self._reporter.skipped(message, refusal)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pop3fetch.cli.progress import NAMED
 from pop3fetch.status import Status
 from tests.cli.here import Here
 from tests.cli.post import DEMO, HOSTILE, LETTERS, StartPost, delivered, harmless, letters
@@ -213,6 +214,25 @@ def test_a_refused_message_is_named_and_the_others_come(here: Here, post: StartP
     )
     assert delivered(maildir) == [on_disk(LETTERS[0]), on_disk(LETTERS[2])]
     assert here("list", "--new", env=served.environment).out.startswith(b"2\t")
+
+
+@pytest.mark.parametrize("command", [["get"], ["get", "--delete"], ["get", "-o", "-", "1-"], ["rm", "1-"]])
+def test_of_many_refused_messages_some_are_named(here: Here, post: StartPost, command: list[str]) -> None:
+    verb = b"DELE" if command[0] == "rm" else b"RETR"
+    refusals = {b"%b %d\r\n" % (verb, number): b"-ERR\r\n" for number in range(1, NAMED + 3)}
+    served = post(letters(NAMED + 3), replies=refusals)
+    ended = here(*command, env=served.environment)
+    assert ended.status == Status.REFUSED
+    *named, more = ended.err.splitlines()
+    assert [line.split()[2] for line in named] == [b"%d" % number for number in range(1, NAMED + 1)]
+    assert more == b"pop3fetch: 2 more stay on the server; -v names them"
+
+
+def test_all_refused_messages_are_named_where_that_is_wanted(here: Here, post: StartPost) -> None:
+    refusals = {b"RETR %d\r\n" % number: b"-ERR\r\n" for number in range(1, NAMED + 3)}
+    ended = here("get", "-v", env=post(letters(NAMED + 3), replies=refusals).environment)
+    assert ended.err.count(b" stays on the server: ") == NAMED + 2
+    assert b"more stay" not in ended.err
 
 
 def test_a_refusal_in_hostile_words_is_harmless(here: Here, post: StartPost, maildir: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from pop3fetch.status import Status
 from tests.cli.here import Here
-from tests.cli.post import DEMO, HOSTILE, LETTERS, StartPost, letters
+from tests.cli.post import DEMO, HOSTILE, LETTERS, StartPost, delivered, letters
 from tests.cli.terminal import Terminal, check_snapshot
 
 QUESTION = b"from the server? [y/N] "
@@ -91,6 +91,22 @@ def test_a_refused_message_is_named_and_the_others_go(here: Here, post: StartPos
     assert ended.err == b"pop3fetch: message 2 stays on the server: the server refused DELE: locked\n"
     assert [json.loads(line)["number"] for line in ended.out.splitlines()] == [1, 3]
     assert served.mailbox.uids == [b"uid-2"]
+
+
+def test_a_uid_may_come_again_where_nobody_knows_what_is_deleted(
+    here: Here, post: StartPost, maildir: Path
+) -> None:
+    served = post(LETTERS[:1])
+    here("get", "-o", maildir, env=served.environment)
+    served.mailbox.replies[b"QUIT\r\n"] = b""
+    served.mailbox.after[b"QUIT\r\n"] = lambda talk: talk.cut()
+    assert here("rm", "1", env=served.environment).status == Status.TRY_LATER
+    served.mailbox.replies.clear()
+    served.mailbox.after.clear()
+    served.mailbox.maildrop.clear()
+    served.mailbox.add(LETTERS[0].replace(b"<1@", b"<2@"), b"uid-1")
+    here("get", "-o", maildir, env=served.environment)
+    assert len(delivered(maildir)) == 2
 
 
 def test_a_deleted_uid_may_come_again(here: Here, post: StartPost, maildir: Path) -> None:

@@ -558,6 +558,15 @@ def test_a_refused_message_is_named_and_the_others_go_on(
     assert account.delivered() == on_disk(THREE)
 
 
+def test_of_many_failures_the_first_is_kept_and_the_others_are_counted(
+    server: StartServer, account: Account
+) -> None:
+    refusals = {b"RETR %d\r\n" % number: b"-ERR number %d\r\n" % number for number in (2, 3)}
+    outcome = account.fetch(server(Mailbox(THREE, replies=refusals)))
+    assert (outcome.messages, outcome.failures) == (1, 2)
+    assert str(outcome.error) == "the server refused message 2: number 2"
+
+
 @pytest.mark.parametrize("capabilities", [CAPABILITIES, ONE_AT_A_TIME])
 def test_a_message_that_comes_empty_is_named_and_stays(
     server: StartServer, account: Account, capabilities: Sequence[bytes]
