@@ -124,7 +124,11 @@ def _forced(situation: Situation, method: str) -> str:
 def _why_no_apop(situation: Situation) -> str:
     if situation.tls_active and situation.mode != "implicit":
         return "no APOP after STLS: a challenge that came in clear text may be forged; use --tls implicit"
-    return "the greeting of the server has no valid challenge for APOP"
+    return f"the greeting of the server has no valid challenge for APOP; {_what_is_offered(situation)}"
+
+
+def _what_is_offered(situation: Situation) -> str:
+    return f"it offers {' '.join(situation.offered) or 'no SASL mechanism'}"
 
 
 def _forced_mechanism(situation: Situation, method: str) -> str:
@@ -132,8 +136,7 @@ def _forced_mechanism(situation: Situation, method: str) -> str:
     if situation.bindable and f"{method}-PLUS" in offered:
         return f"{method}-PLUS"
     if situation.capabilities is not None and method not in offered:
-        names = " ".join(situation.offered) or "no SASL mechanism"
-        raise MechanismNotOffered(f"the server does not offer {method}; it offers {names}")
+        raise MechanismNotOffered(f"the server does not offer {method}; {_what_is_offered(situation)}")
     return method
 
 

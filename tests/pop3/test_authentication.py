@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from pop3fetch.errors import (
+    AuthenticationError,
     ConnectionLost,
     InsecureAuthenticationDisallowed,
     InvalidArgument,
     LoginRefused,
     MechanismFailed,
     MechanismNotOffered,
+    POP3Error,
     ProtocolViolation,
     SessionEnded,
     TLSError,
@@ -25,12 +27,13 @@ from pop3fetch.errors import (
 )
 from pop3fetch.pop3.authentication import Wish
 from pop3fetch.pop3.client import POP3Client
-from pop3fetch.pop3.login import METHODS
+from pop3fetch.pop3.login import METHODS, Situation, next_step
 from pop3fetch.pop3.machine import AUTHORIZATION, TRANSACTION
 from pop3fetch.status import Status
 from tests.scram import ScramServer
 from tests.server import Script, ScriptedServer, StartServer, Talk
 from tests.session import WAYS, capa, connect, everything_sent, greet, play, serve
+from tests.situations import situations
 
 SECRET = "s3cret pass-word"
 CHALLENGE = b"<1896.697170952@dbc.mtview.ca.us>"
@@ -293,6 +296,52 @@ def test_a_login_that_is_not_made_sends_nothing_and_asks_for_no_password(
         client.login("alice", password)
     assert raised.value.status is Status.NO_LOGIN  # type: ignore[attr-defined]
     assert everything_sent(running) == [b"CAPA\r\n"]
+    assert password.asked == 0
+
+
+def is_refused(situation: Situation) -> bool:
+    try:
+        next_step(situation)
+    except POP3Error:
+        return True
+    return False
+
+
+def begins(situation: Situation, mode: str) -> bool:
+    """Tell whether a session can begin so."""
+    return situation.mode == mode and situation.tls_active == (mode == "implicit") and not situation.refused
+
+
+def answering(situation: Situation) -> Script:
+    """Return the script of a server that puts a client into ``situation``."""
+
+    def script(talk: Talk) -> None:
+        talk.say(WITH_CHALLENGE if situation.challenge else b"+OK ready\r\n")
+        talk.expect(b"CAPA\r\n")
+        if situation.capabilities is None:
+            talk.say(b"-ERR\r\n")
+        else:
+            lines = ([name, *(words or [])] for name, words in situation.capabilities.items())
+            talk.say(capa(*(" ".join(line).encode() for line in lines)))
+
+    return script
+
+
+@pytest.mark.parametrize("mode", ["off", "auto", "implicit"])
+def test_of_no_login_that_the_policy_refuses_the_server_hears_a_word(
+    mode: str, server: StartServer, ca_file: Path
+) -> None:
+    refused = [row for row in situations() if begins(row, mode) and not row.bindable and is_refused(row)]
+    if mode == "implicit":  # handshakes take their time, and neither matters to what is offered
+        refused = [row for row in refused if not row.challenge and not row.allow_insecure]
+    running, password = serve(server, [answering(row) for row in refused], mode), Password()
+    for row in refused:
+        wish = Wish(mode, row.method, row.allow_insecure)
+        with connect(running, wish, ca_file) as client, pytest.raises(AuthenticationError) as raised:
+            client.login("alice", password)
+        assert raised.value.exit_status is Status.NO_LOGIN
+    assert everything_sent(running) == [b"CAPA\r\n"] * len(refused)
+    assert len(refused) > 100
     assert password.asked == 0
 
 
@@ -700,11 +749,12 @@ def test_a_line_lost_inside_tls_is_not_mistaken_for_apop_refused(server: StartSe
 # SASL, step by step
 
 
+@pytest.mark.parametrize("length", [200, 4000])  # octets of a token: Google's, Microsoft's
 @pytest.mark.parametrize("method", ["plain", "xoauth2", "oauthbearer"])
 def test_an_initial_response_that_does_not_fit_waits_for_the_servers_turn(
-    method: str, server: StartServer, ca_file: Path
+    method: str, length: int, server: StartServer, ca_file: Path
 ) -> None:
-    token = "t" * 200
+    token = "t" * length
     seen: list[bytes] = []
 
     def script(talk: Talk) -> None:
