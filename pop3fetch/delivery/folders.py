@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Thread
@@ -24,6 +25,18 @@ def make_folder(path: Path) -> None:
         return
     path.chmod(PRIVATE_FOLDER)
     sync_folder(path.parent)
+
+
+def open_private(path: str | Path, flags: int, folder: int | None = None) -> int:
+    """Open a file, and make it where there is none: 0600 whatever the umask.
+
+    ``folder``: the descriptor of the folder that ``path`` is in.
+    """
+    flags |= os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    file = os.open(path, flags, PRIVATE_FILE, dir_fd=folder)
+    if stat.S_IMODE(os.fstat(file).st_mode) & PRIVATE_FILE != PRIVATE_FILE:  # the umask was stricter yet
+        os.fchmod(file, PRIVATE_FILE)
+    return file
 
 
 def sync_folder(path: Path) -> None:

@@ -17,7 +17,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from pop3fetch.delivery.folders import PRIVATE_FILE, sync_folder
+from pop3fetch.delivery.folders import open_private, sync_folder
 
 PAUSE = 0.1  # seconds between two attempts
 STALE = 300.0  # seconds after which a dot-lock counts as forgotten, as in liblockfile
@@ -83,7 +83,7 @@ def take_lock(path: Path, tag: str, patience: float, given_up: threading.Event) 
 def _open(path: Path) -> int:
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK | os.O_NOFOLLOW
     try:
-        file = os.open(path, flags | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
+        file = open_private(path, flags | os.O_EXCL)
     except FileExistsError:
         file = os.open(path, flags)
     else:
@@ -135,7 +135,7 @@ def _make_dot_lock(mbox: Path, tag: str) -> Path | None:
 
 def _sign(path: Path) -> None:
     path.unlink(missing_ok=True)
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
+    file = open_private(path, os.O_WRONLY | os.O_EXCL)
     try:
         os.write(file, b"%d %b\n" % (os.getpid(), os.fsencode(os.uname().nodename)))
     finally:

@@ -22,7 +22,7 @@ from pop3fetch.delivery.destination import (
     Settled,
     delivery_errors,
 )
-from pop3fetch.delivery.folders import PRIVATE_FILE, make_folder, sync_files
+from pop3fetch.delivery.folders import make_folder, open_private, sync_files
 from pop3fetch.errors import DeliveryError
 from pop3fetch.messages import Message
 
@@ -37,8 +37,7 @@ class MaildirDraft(Draft):
         super().__init__(message)
         self.name = name
         self._maildir = maildir
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        self.file = os.open(name, flags, PRIVATE_FILE, dir_fd=maildir.tmp)
+        self.file = open_private(name, os.O_WRONLY | os.O_EXCL, maildir.tmp)
 
     def write(self, block: bytes) -> None:
         with delivery_errors(self._maildir.name):

@@ -23,7 +23,7 @@ from pop3fetch.delivery.destination import (
     Settled,
     delivery_errors,
 )
-from pop3fetch.delivery.folders import PRIVATE_FILE, make_folder, sync_files, sync_folder
+from pop3fetch.delivery.folders import make_folder, open_private, sync_files, sync_folder
 from pop3fetch.delivery.lock import take_lock
 from pop3fetch.delivery.mboxrd import Encoder
 from pop3fetch.delivery.standing import looks_whole, same_octets, stands_anywhere
@@ -45,8 +45,7 @@ class MboxDraft(Draft):
         self.length = 0  # octets in the spool
         self._mbox = mbox
         self._encoder = Encoder(time.time())
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        self.file = os.open(spool, flags, PRIVATE_FILE)
+        self.file = open_private(spool, os.O_RDWR | os.O_EXCL)
 
     def write(self, block: bytes) -> None:
         self._append(self._encoder.encode(block))

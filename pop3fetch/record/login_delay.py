@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 
-from pop3fetch.delivery.folders import PRIVATE_FILE
+from pop3fetch.delivery.folders import open_private
 from pop3fetch.errors import LoginTooSoon, RecordError
 from pop3fetch.record.place import RecordPlace
 
@@ -50,8 +50,7 @@ class LoginDelay:
     def _write(self, now: float, delay: int) -> None:
         self._place.make()
         aside = self._file.with_suffix(f".login-{os.getpid()}")
-        file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, PRIVATE_FILE)
-        with open(file, "w", encoding="ascii") as out:
+        with open(open_private(aside, os.O_WRONLY | os.O_TRUNC), "w", encoding="ascii") as out:
             out.write(f"{int(now)} {delay}\n")
         os.replace(aside, self._file)
 

@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 from urllib.parse import quote
 
-from pop3fetch.delivery.folders import PRIVATE_FILE, make_folder
+from pop3fetch.delivery.folders import make_folder, open_private
 from pop3fetch.errors import DeliveryError, POP3Error, RecordError, RecordLocked
 
 _READABLE = "@+="  # safe in a file name beside letters, digits and _.-~
@@ -76,8 +76,7 @@ class Lock:
     def __init__(self, path: Path) -> None:
         """Take the lock; raises RecordLocked where another run holds it, else as :meth:`RecordPlace.make`."""
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._file = os.open(path, flags, PRIVATE_FILE)
+            self._file = open_private(path, os.O_RDWR)
         except OSError as error:
             raise record_error(path, error) from error
         try:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pop3fetch.delivery.destination import Place
-from pop3fetch.delivery.folders import PRIVATE_FILE, sync_folder
+from pop3fetch.delivery.folders import open_private, sync_folder
 from pop3fetch.errors import DeliveryError, RecordError
 from pop3fetch.record.place import Lock, RecordPlace, record_error
 
@@ -318,7 +318,7 @@ def _create(path: Path) -> None:
 
 
 def _write_empty(aside: Path) -> None:
-    os.close(os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE_FILE))
+    os.close(open_private(aside, os.O_RDWR | os.O_EXCL))
     database = sqlite3.connect(aside, isolation_level=None)
     try:
         database.executescript("PRAGMA journal_mode = MEMORY;" + _SCHEMA)

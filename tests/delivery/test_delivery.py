@@ -306,7 +306,7 @@ def test_the_places_of_a_batch_tell_its_messages_apart(site: Site) -> None:
 
 
 @on(IN_FILES)
-@pytest.mark.parametrize("mask", [0, 0o077])
+@pytest.mark.parametrize("mask", [0, 0o077, 0o777])
 def test_files_and_folders_are_private_whatever_the_umask(site: Site, mask: int) -> None:
     modes: list[tuple[bool, int]] = []
 

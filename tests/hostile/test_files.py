@@ -15,9 +15,9 @@ from pop3fetch.status import Status
 from tests.hostile.scenarios import ONE, PASSWORD, THREE, TWO, Attack, mailbox
 
 
-@pytest.fixture(params=[0o000, 0o022, 0o077], ids=oct)
+@pytest.fixture(params=[0o000, 0o022, 0o077, 0o777], ids=oct)
 def umask(request: pytest.FixtureRequest) -> Iterator[int]:
-    """Set a umask that is careless, usual, or strict."""
+    """Set a umask that is careless, usual, strict, or leaves nothing to anybody."""
     before = os.umask(request.param)
     yield request.param
     os.umask(before)
@@ -47,7 +47,8 @@ def test_maildir_and_record_are_private_whatever_the_umask(attack: Attack, umask
 
 def prepared(attack: Attack) -> None:
     for name in (".out", ".err"):
-        (attack.folder / name).touch(0o600)
+        (attack.folder / name).touch()
+        (attack.folder / name).chmod(0o600)
 
 
 def test_an_mbox_and_its_drafts_are_private_whatever_the_umask(attack: Attack, umask: int) -> None:

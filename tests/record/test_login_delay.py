@@ -141,8 +141,11 @@ def test_a_file_that_cannot_be_read_is_as_good_as_none(delay: LoginDelay, file: 
     assert wait(delay, NOW) == 0
 
 
-def test_the_file_is_for_its_owner_alone_whatever_the_umask(delay: LoginDelay, tmp_path: Path) -> None:
-    before = os.umask(0)
+@pytest.mark.parametrize("mask", [0, 0o777])
+def test_the_file_is_for_its_owner_alone_whatever_the_umask(
+    delay: LoginDelay, tmp_path: Path, mask: int
+) -> None:
+    before = os.umask(mask)
     try:
         delay.remember(NOW, MINUTE)
     finally:
