@@ -76,6 +76,7 @@ COMPLETED = {
     b"pop3fetch rm --account ho\t 3": ["rm", "--account", "home", "3"],
     b"pop3fetch stat -c other.toml -a else\t": ["stat", "-c", "other.toml", "-a", "elsewhere"],
     b"pop3fetch stat --ca-file auth\t": ["stat", "--ca-file", "authority.pem"],
+    b"pop3fetch get -o Po\twork": ["get", "-o", "Post/work"],
 }
 
 # A launcher makes the terminal the controlling one, which subprocess does not.
@@ -145,6 +146,7 @@ def _furnish(run: Run, name: str) -> None:
         ".config/pop3fetch/config.toml": CONFIGURATION,
         "authority.pem": "",
         "other.toml": "[accounts.elsewhere]\n",
+        "Post/work/new/1": "",
     }
     for place, text in files.items():
         file = run.home / place

@@ -10,9 +10,11 @@ def main() -> NoReturn:
     import os
     import sys
 
-    from pop3fetch.cli.main import run
+    try:
+        from pop3fetch.cli.main import run
 
-    status = run(sys.argv[1:])
-    # All is closed and written. To take the interpreter apart would cost a tenth of a short run,
-    # and would wait for a keyring that hangs in a thread.
-    os._exit(status)
+        # All is closed and written. To take the interpreter apart would cost a tenth of a short run,
+        # and would wait for a keyring that hangs in a thread.
+        os._exit(run(sys.argv[1:]))
+    except KeyboardInterrupt:  # before the first line of ours, or once more at the last one
+        os._exit(130)

@@ -107,7 +107,7 @@ class Console:
         self._print(json.dumps({**self.account_field, **value}))
 
     def _print(self, line: str) -> None:
-        with self._turn, _output_errors():
+        with self._turn, output_errors():
             self.wipe()
             self.out.write(line + "\n")
 
@@ -117,7 +117,7 @@ class Console:
 
         width = self.width(stream)
         rich = RichConsole(file=stream, width=width, markup=False, emoji=False, highlight=False)
-        with self._turn, _output_errors():
+        with self._turn, output_errors():
             self.wipe()
             rich.print(*renderables)
 
@@ -207,23 +207,42 @@ class Console:
         answer: Answer = self._host(alone)
         return answer
 
+    @property
+    def can_ask(self) -> bool:
+        """Whether a person sits at a terminal, be standard input what it may."""
+        try:
+            with self._keyboard() as keyboard:
+                return self.err.isatty() and keyboard.isatty()
+        except OSError:
+            return False
+
     def confirm(self, question: str) -> bool:
         """Put a question on the terminal, inside a talk; tell whether the answer is yes."""
         answer = ""
         try:
             self.err.write(f"{self._label}{printable(question, None)} [y/N] ")
             self.err.flush()
-            answer = sys.stdin.readline()
+            with self._keyboard() as keyboard:
+                answer = keyboard.readline()
         finally:
             if not answer.endswith("\n"):  # Ctrl-D, Ctrl-C: the cursor still stands behind the question
                 self.err.write("\n")
         return answer.strip().lower() in ("y", "yes")
 
+    @contextmanager
+    def _keyboard(self) -> Iterator[TextIO]:
+        """Give what a person types; raises OSError where there is no terminal."""
+        if not self.err.isatty() or (sys.stdin is not None and sys.stdin.isatty()):
+            yield sys.stdin
+        else:
+            with open("/dev/tty") as terminal:  # standard input may be a list of messages
+                yield terminal
+
     # -- the end -----------------------------------------------------------------------------
 
     def flush(self) -> None:
         """Write out what is buffered; raises BrokenPipeError and DeliveryError."""
-        with self._turn, _output_errors():
+        with self._turn, output_errors():
             self.out.flush()
 
     def close(self) -> None:
@@ -238,7 +257,8 @@ class Console:
 
 
 @contextmanager
-def _output_errors() -> Iterator[None]:
+def output_errors() -> Iterator[None]:
+    """Make what happens in writing to standard output a DeliveryError; a reader that is gone is none."""
     try:
         yield
     except BrokenPipeError:

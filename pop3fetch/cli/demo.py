@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from pop3fetch.cli.console import Console
+from pop3fetch.cli.options import Command
 from pop3fetch.status import Status
 
 STEPS = (
@@ -22,7 +23,7 @@ STEPS = (
 )
 
 
-@click.command("demo")
+@click.command("demo", cls=Command)
 @click.pass_obj
 def command(console: Console) -> int:
     """List, fetch, list, delete and list the mail of a small server in this very process.
@@ -51,8 +52,7 @@ def _run_steps(console: Console, maildir: Path) -> int:
     for step in STEPS:
         arguments = list(step)
         if step[0] == "get":
-            # Where nobody sits, it says nothing of itself where all goes well.
-            arguments += ["-o", f"maildir:{maildir}", *([] if console.shows_remarks else ["-v"])]
+            arguments += ["-o", f"maildir:{maildir}"]
         console.text("")
         console.text("$ " + shlex.join(["pop3fetch", *arguments]))
         console.flush()

@@ -34,10 +34,20 @@ class Wishes:
     as_json: bool
 
 
+def _complete_folder(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[Any]:
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="dir")]
+
+
 @click.command("get", cls=Command)
 @messages_argument
 @click.option(
-    "-o", "--output", metavar="DEST", help="maildir:DIR, mbox:FILE, or standard output: - or mbox:-."
+    "-o",
+    "--output",
+    metavar="DEST",
+    shell_complete=_complete_folder,
+    help="maildir:DIR, mbox:FILE, or standard output: - or mbox:-.",
 )
 @click.option("--exec", metavar="CMD", help="Give each message to the standard input of CMD.")
 @click.option("--exec-timeout", type=float, metavar="SECONDS", help="How long CMD may take: 600.")

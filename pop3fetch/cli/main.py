@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from pop3fetch import __version__
-from pop3fetch.cli.console import Console
+from pop3fetch.cli.console import Console, output_errors
 from pop3fetch.status import Status
 
 # name: what --help says of it; the module of the same name holds the command
@@ -85,6 +85,8 @@ def run(arguments: Sequence[str], console: Console | None = None) -> int:
     console = console or Console.of_process()
     try:
         return run_command(arguments, console)
+    except Terminated:  # once more, while the first was dealt with
+        return Status.TERMINATED
     finally:
         console.close()
 
@@ -124,7 +126,9 @@ def _command_line(arguments: list[str], console: Console) -> int:
     if "_POP3FETCH_COMPLETE" in os.environ:
         commands.main(arguments, prog_name="pop3fetch")
     # Not commands.main(): it has statuses of its own for a closed pipe and for Ctrl-C.
-    with commands.make_context("pop3fetch", arguments or ["--help"], obj=console) as context:
+    with output_errors():  # of --help and --version
+        context = commands.make_context("pop3fetch", arguments or ["--help"], obj=console)
+    with context:
         status: Any = commands.invoke(context)
     console.flush()
     return status or Status.OK

@@ -17,7 +17,7 @@ import click
 from click.core import ParameterSource
 
 from pop3fetch.account.keys import AUTH_METHODS, TLS_MODES
-from pop3fetch.cli.console import Console
+from pop3fetch.cli.console import Console, output_errors
 
 if TYPE_CHECKING:
     from pop3fetch.account.config import Account, Configuration, Overrides
@@ -48,6 +48,11 @@ class SharedOption(click.Option):
 
 class Command(click.Command):
     """A command whose --help shows its own options first, and the shared ones in sections."""
+
+    def make_context(self, *arguments: Any, **settings: Any) -> click.Context:
+        """Read the arguments; --help is printed here."""
+        with output_errors():
+            return super().make_context(*arguments, **settings)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}

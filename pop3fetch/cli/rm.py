@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from pop3fetch.cli.options import JSON_OPTION, STDIN_OPTION, Command, Invocation, server_options
@@ -40,8 +38,8 @@ def command(
     selectors = selectors_of(messages, from_stdin=from_stdin)
     if bool(selectors) == everything:
         raise UsageError("rm needs MESSAGES or --all, and not both")
-    asks = sys.stdin is not None and sys.stdin.isatty() and invocation.console.err.isatty()
+    asks = not (yes or dry_run) and invocation.console.can_ask
     if everything and not (yes or dry_run or asks):
         raise UsageError("rm --all needs --yes where there is no terminal to ask on")
-    wish = Wish(selectors, asks=asks and not yes, dry_run=dry_run, as_json=as_json)
+    wish = Wish(selectors, asks=asks, dry_run=dry_run, as_json=as_json)
     return for_each_account(invocation, Removal(invocation.state_folder(), wish).run)

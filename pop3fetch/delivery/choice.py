@@ -49,6 +49,8 @@ def parse(destination: str) -> Choice:
     if kind not in ("maildir", "mbox"):
         # A slip of the pen must not become a folder of that name; ./ before it says that it is meant.
         raise UsageError(f"'{kind}:' is no kind of destination: write maildir:DIR, mbox:FILE or -")
+    if not match and path.endswith(".mbox"):
+        raise UsageError(f"'{path}' could be a file or a folder: write mbox:{path} or maildir:{path}")
     return Choice(Kind(kind), _absolute(path, destination))
 
 

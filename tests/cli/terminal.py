@@ -22,7 +22,10 @@ SNAPSHOTS = Path(__file__).parent / "snapshots"
 UPDATE = "UPDATE_SNAPSHOTS" in os.environ
 
 # The shell opens the terminal anew, so that it becomes the one that controls the session.
-ON_TERMINAL = 'exec <>"$0" 2>&0; test -p /dev/stdout || exec >&0; exec "$@"'
+ON_TERMINAL = (
+    'exec <>"$0" 2>&0; test -p /dev/stdout || exec >&0; '
+    'if test -n "$FED"; then printf %s "$FED" | "$@"; else exec "$@"; fi'
+)
 
 TYPES = "xterm-256color"
 _SEQUENCE = re.compile(r"\x1b\[([0-9;]*)([A-Za-z])")
@@ -58,17 +61,18 @@ class Terminal:
         columns: int = 80,
         answers: Sequence[tuple[bytes, bytes]] = (),
         piped: bool = False,
+        fed: str = "",
     ) -> Seen:
         """Run the command; ``answers`` are typed when what stands before them was shown.
 
-        ``piped``: standard output goes into a pipe.
+        ``piped``: standard output goes into a pipe. ``fed``: standard input is a pipe with this in it.
         """
         ours, theirs = os.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         process = subprocess.Popen(
             ["sh", "-c", ON_TERMINAL, os.ttyname(theirs), *self.run.command(*arguments)],
             cwd=self.run.folder,
-            env={**self.run.environment, "TERM": TYPES, "TZ": "CET-1", **(env or {})},
+            env={**self.run.environment, "TERM": TYPES, "TZ": "CET-1", "FED": fed, **(env or {})},
             stdout=subprocess.PIPE if piped else theirs,
             start_new_session=True,
         )

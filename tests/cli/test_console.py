@@ -185,12 +185,20 @@ def test_the_width_is_the_environments_or_usual(environment: dict[str, str], wid
 # -- the person at the terminal --------------------------------------------------------------
 
 
+class Keyboard(io.StringIO):
+    """What somebody types at a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 @pytest.mark.parametrize(
     ("typed", "agreed"), [("y\n", True), (" YES \n", True), ("n\n", False), ("\n", False), ("", False)]
 )
 def test_only_yes_is_yes(monkeypatch: pytest.MonkeyPatch, typed: str, agreed: bool) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+    monkeypatch.setattr(sys, "stdin", Keyboard(typed))
     console = on_terminal()
+    assert console.can_ask
     assert console.talk(lambda: console.confirm("Really\x1b?")) == agreed
     assert said(console) == "Really\\x1b? [y/N] " + ("" if typed else "\n")
 

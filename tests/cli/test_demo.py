@@ -24,7 +24,7 @@ def test_it_lists_fetches_and_deletes(here: Here) -> None:
     assert [command.split()[2] for command in commands] == ["list", "get", "list", "rm", "list"]
     last = ended.out.decode().rpartition("$ pop3fetch list -l\n")[2]
     assert len(last.splitlines()) == 7
-    assert b"12 messages fetched" in ended.err
+    assert ended.err == b""
 
 
 def test_nothing_stays_behind_and_nothing_of_ones_own_is_used(here: Here, home: Path, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import pwd
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -210,6 +212,28 @@ def test_a_closed_standard_error_is_no_error(run: Run, post: StartPost) -> None:
         env={**run.environment, **served.environment},
     )
     assert (ended.returncode, ended.stdout[:2]) == (0, b"3\t")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["list", "--help"], ["demo"]])
+def test_a_standard_output_that_takes_nothing_is_named(run: Run, arguments: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(
+            run.command(*arguments), stdout=full, stderr=subprocess.PIPE, env=run.environment
+        )
+    assert ended.stderr == b"pop3fetch: cannot deliver to standard output: No space left on device\n"
+    assert ended.returncode == Status.CANNOT_DELIVER
+
+
+def test_an_interrupt_again_and_again_shows_no_traceback(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = str(silent.getsockname()[1])
+        words = ["stat", "-H", "127.0.0.1", "-p", port, "-u", "alice", "--tls", "off"]
+        with begun(run, *words, env={"POP3FETCH_PASSWORD": "secret"}) as process:
+            with silent.accept()[0]:
+                while process.poll() is None:
+                    process.send_signal(signal.SIGINT)
+            assert b"Traceback" not in last_words(process)
+            assert process.returncode == Status.INTERRUPTED
 
 
 # -- the start -------------------------------------------------------------------------------

@@ -158,6 +158,16 @@ def test_only_a_yes_deletes(terminal: Terminal, post: StartPost, answer: bytes, 
     assert seen.screen[-1] == ("2 messages deleted from the server" if left == 1 else "nothing was deleted")
 
 
+@pytest.mark.parametrize(("answer", "left"), [(b"y\n", 1), (b"n\n", 3)], ids=["y", "n"])
+def test_who_sits_there_is_asked_also_where_a_pipe_names_the_messages(
+    terminal: Terminal, post: StartPost, answer: bytes, left: int
+) -> None:
+    served = post(letters(3))
+    seen = terminal("rm", "--stdin", env=served.environment, answers=[(QUESTION, answer)], fed="1\n2\n")
+    assert seen.status == 0
+    assert len(served.mailbox.messages) == left
+
+
 def test_an_interrupt_at_the_question_deletes_nothing(terminal: Terminal, post: StartPost) -> None:
     served = post()
     seen = terminal("rm", "--all", env=served.environment, answers=[(QUESTION, b"\x03")])

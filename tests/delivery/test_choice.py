@@ -25,6 +25,8 @@ def test_a_destination_is_what_its_name_says(
         "maildir:~/Mail": Choice(Kind.MAILDIR, home / "Mail"),
         "maildir:-": Choice(Kind.MAILDIR, tmp_path / "-"),
         "maildir:mbox:x": Choice(Kind.MAILDIR, tmp_path / "mbox:x"),
+        "maildir:inbox.mbox": Choice(Kind.MAILDIR, tmp_path / "inbox.mbox"),
+        "mbox:inbox.mbox": Choice(Kind.MBOX, tmp_path / "inbox.mbox"),
         "mbox:inbox": Choice(Kind.MBOX, tmp_path / "inbox"),
         "mbox:~/inbox": Choice(Kind.MBOX, home / "inbox"),
         "mbox:/a b/\udcff": Choice(Kind.MBOX, Path("/a b/\udcff")),
@@ -43,6 +45,11 @@ def test_a_destination_is_what_its_name_says(
 def test_what_names_no_destination_is_refused(name: str) -> None:
     with pytest.raises(UsageError):
         parse(name)
+
+
+def test_a_bare_name_that_looks_like_an_mbox_file_makes_no_folder() -> None:
+    with pytest.raises(UsageError, match=r"write mbox:~/inbox\.mbox or maildir:~/inbox\.mbox$"):
+        parse("~/inbox.mbox")
 
 
 def test_a_slip_of_the_pen_is_answered_with_what_to_write() -> None:
