@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trustme
 
+from pop3fetch.pop3.client import POP3Client
 from tests.cli.here import Here
 from tests.command import Ended
 from tests.conftest import DOVECOT_IS_REQUIRED
@@ -100,6 +102,15 @@ def test_the_strongest_method_is_chosen_inside_tls(here: Here, dovecot: Dovecot,
     ended = stat(here, dovecot, mode)
     assert ended.status == 0
     assert shows(ended, "scram-sha-256")
+
+
+def test_a_server_that_offers_no_binding_does_not_mind_being_told(dovecot: Dovecot) -> None:
+    """In TLS 1.2 SCRAM says that it could bind (gs2 flag y, RFC 5802 section 6)."""
+    context = ssl.create_default_context(cafile=str(dovecot.ca_file))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with POP3Client.connect(dovecot.host, dovecot.pop3s_port, ssl_context=context) as client:
+        client.login("alice", PASSWORD)
+        assert client.stat() == (0, 0)
 
 
 def test_a_password_that_scram_cannot_carry_goes_in_clear_inside_tls(here: Here, dovecot: Dovecot) -> None:
