@@ -190,7 +190,7 @@ class PipeliningBroken(ProtocolViolation):
 
 
 class ConnectionFailed(POP3Error, ConnectionError):
-    """No connection could be made; ``reason`` says why."""
+    """No connection could be made; ``reason`` says why, and ``port`` is 0 for a UNIX socket."""
 
     status = Status.TRY_LATER
     host: str
@@ -198,7 +198,8 @@ class ConnectionFailed(POP3Error, ConnectionError):
     reason: str
 
     def __str__(self) -> str:
-        return f"cannot connect to {printable(self.host)} port {self.port}: {printable(self.reason)}"
+        port = f" port {self.port}" if self.port else ""
+        return f"cannot connect to {printable(self.host)}{port}: {printable(self.reason)}"
 
 
 class ConnectionLost(POP3Error, ConnectionError):

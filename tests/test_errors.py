@@ -239,6 +239,7 @@ def test_a_sentence_is_one_bounded_line_whatever_the_facts_are(error: type[POP3E
             "this is not a POP3 server: a web server answers: HTTP/1.1 400",
         ),
         (ConnectionFailed("h", 995, "it is refused"), "cannot connect to h port 995: it is refused"),
+        (ConnectionFailed("unix:/s", 0, "it is refused"), "cannot connect to unix:/s: it is refused"),
         (
             ConnectionLost("h", "while the greeting was awaited"),
             "lost the connection to h while the greeting was awaited: the server closed the connection",

@@ -264,7 +264,7 @@ def test_tls_on_a_unix_socket_is_verified_by_the_fingerprint(
 def test_a_socket_that_is_not_there_is_tried_later(here: Here, socket_folder: Path) -> None:
     ended = here("stat", "-H", f"unix:{socket_folder}/none", "-u", "alice", env=PASSWORD)
     assert ended.status == 75
-    assert "No such file or directory" in error(ended)
+    assert error(ended) == f"cannot connect to unix:{socket_folder}/none: No such file or directory"
 
 
 def test_a_socket_whose_queue_is_full_is_tried_later(here: Here, socket_folder: Path) -> None:
