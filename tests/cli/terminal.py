@@ -59,6 +59,7 @@ class Terminal:
         *arguments: str | Path,
         env: Mapping[str, str] | None = None,
         columns: int = 80,
+        rows: int = 24,
         answers: Sequence[tuple[bytes, bytes]] = (),
         piped: bool = False,
         fed: str = "",
@@ -68,7 +69,7 @@ class Terminal:
         ``piped``: standard output goes into a pipe. ``fed``: standard input is a pipe with this in it.
         """
         ours, theirs = os.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         process = subprocess.Popen(
             ["sh", "-c", ON_TERMINAL, os.ttyname(theirs), *self.run.command(*arguments)],
             cwd=self.run.folder,
