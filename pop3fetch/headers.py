@@ -22,20 +22,28 @@ from itertools import groupby
 
 LIMIT = 65536  # octets of a header that are looked at: more than honest ones have
 
-_FIELD_NAMES = (b"date", b"from", b"message-id", b"subject", b"to")
+_SHOWN = (b"date", b"from", b"message-id", b"subject", b"to")
+_PROVING = (b"message-id", b"date", b"from")
+_TELLING = (b"received", b"return-path", b"delivered-to", b"to", b"subject")
+_PROOF, _HINT = 16, 8  # octets of an identity: the one proves that two messages are one, the other does not
 
-# The look-ahead comes first because most lines are none of ours. Possessive quantifiers leave no way back,
-# so that a line is read once whatever it holds. The alternative without a group is the end of the header.
-_FIELD = re.compile(
-    rb"""
-    \n (?= [\r\nDdFfMmSsTt] )
-    (?: \r?\n
-      | ( (?i: %b ) ) [ \t]*+ : ( [^\n]*+ (?: \n [ \t] [^\n]*+ )*+ )
+
+@lru_cache
+def _field(names: tuple[bytes, ...]) -> re.Pattern[bytes]:
+    """Return what finds a field that has one of the names, or the end of the header, which has no groups."""
+    # The look-ahead comes first because most lines are none of ours. Possessive quantifiers leave no way
+    # back, so that a line is read once whatever it holds.
+    return re.compile(
+        rb"""
+        \n (?= [\r\n%b] )
+        (?: \r?\n
+          | ( (?i: %b ) ) [ \t]*+ : ( [^\n]*+ (?: \n [ \t] [^\n]*+ )*+ )
+        )
+        """
+        % (b"".join(name[:1] + name[:1].upper() for name in names), b"|".join(names)),
+        re.VERBOSE,
     )
-    """
-    % b"|".join(_FIELD_NAMES),
-    re.VERBOSE,
-)
+
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -91,7 +99,7 @@ class Summary:
 
 def summarize(headers: bytes) -> Summary:
     """Return what the first of each field in ``headers`` says; a body behind them is passed over."""
-    fields = _fields(headers)
+    fields = _fields(headers, _SHOWN)
     return Summary(
         date=_date(_text(fields.get(b"date"))),
         sender=_text(fields.get(b"from")),
@@ -102,25 +110,36 @@ def summarize(headers: bytes) -> Summary:
 
 
 def identity(headers: bytes) -> bytes | None:
-    """Return 16 octets that stand for Message-ID, Date and From, or None where all three are absent or empty.
+    """Return what stands for Message-ID, Date and From, or for fields that many messages may share.
 
-    Line ends, folding and other fields do not change them. Whoever compares two identities must have
-    given all of the header, or its first :data:`LIMIT` octets, both times.
+    The latter where all three are absent or empty: two such messages are different where these are,
+    but not one where they are the same, see :func:`proves`. None where there is neither. Line ends,
+    folding and other fields change nothing. Whoever compares two identities must have given all of
+    the header, or its first :data:`LIMIT` octets, both times.
     """
-    fields = _fields(headers)
-    values = [b" ".join(fields.get(name, b"").split()) for name in (b"message-id", b"date", b"from")]
-    return blake2b(b"\n".join(values), digest_size=16).digest() if any(values) else None
+    return _digest(headers, _PROVING, _PROOF) or _digest(headers, _TELLING, _HINT)
 
 
-def _fields(headers: bytes) -> dict[bytes, bytes]:
-    """Return the raw, still folded value of the first field of each name, the name in lower case."""
+def proves(identity: bytes | None) -> bool:
+    """Return whether two messages that have this identity are one."""
+    return identity is not None and len(identity) == _PROOF
+
+
+def _digest(headers: bytes, names: tuple[bytes, ...], size: int) -> bytes | None:
+    fields = _fields(headers, names)
+    values = [b" ".join(fields.get(name, b"").split()) for name in names]
+    return blake2b(b"\n".join(values), digest_size=size).digest() if any(values) else None
+
+
+def _fields(headers: bytes, names: tuple[bytes, ...]) -> dict[bytes, bytes]:
+    """Return the raw, still folded value of the first field of each name, which is in lower case."""
     fields: dict[bytes, bytes] = {}
-    for line in _FIELD.finditer(b"\n" + headers[:LIMIT]):
+    for line in _field(names).finditer(b"\n" + headers[:LIMIT]):
         name, value = line.groups()
         if name is None:
             break
         fields.setdefault(name.lower(), value)
-        if len(fields) == len(_FIELD_NAMES):
+        if len(fields) == len(names):
             break
     return fields
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pop3fetch.fetch.plan import Comparison, Known, all_renumbered, compare, gone
 from pop3fetch.fetch.reporter import Reporter
 from pop3fetch.fetch.survey import headers_of
-from pop3fetch.headers import identity
+from pop3fetch.headers import identity, proves
 from pop3fetch.messages import Listing, Message
 from pop3fetch.record.journal import key_of
 from pop3fetch.record.store import Entry, Key, Store
@@ -85,7 +85,7 @@ class Recall:
         for index, headers in headers_of(self._client, alike):
             message = listing.message(index)
             who = identity(headers) if headers is not None else None
-            old = recorded.get((message.size, who)) if who else None
+            old = recorded.get((message.size, who)) if proves(who) else None
             if old:
                 renamed[old.pop(0)] = key_of(message)
         self._store.rename(renamed)
@@ -97,7 +97,9 @@ class Recall:
 
 
 def _is_same(message: Message, headers: bytes, recorded: Entry) -> bool:
-    who = identity(headers)
-    if who is None or recorded.identity is None:
-        return message.size == recorded.last_size  # nothing else is known of it
-    return who == recorded.identity
+    who, known = identity(headers), recorded.identity
+    if proves(who) and proves(known):
+        return who == known
+    # Nothing proves that they are one, so that another size, or other weak headers, make them two.
+    differ = who is not None and known is not None and len(who) == len(known) and who != known
+    return message.size == recorded.last_size and not differ

@@ -31,7 +31,7 @@ from pop3fetch.fetch.recall import Recall
 from pop3fetch.fetch.reporter import Reporter
 from pop3fetch.fetch.survey import headers_of, survey
 from pop3fetch.headers import LIMIT as HEADERS_LIMIT
-from pop3fetch.headers import identity
+from pop3fetch.headers import identity, proves
 from pop3fetch.messages import Listing, Message
 from pop3fetch.pop3.wire import with_lf
 from pop3fetch.record.journal import RecordJournal, entry_of, key_of
@@ -185,11 +185,11 @@ class Fetch:
                 yield message
 
     def _could_be_another(self, message: Message, listing: Listing) -> bool:
-        """Whether it has no more than its UID and size to be known by, and shares the UID."""
+        """Whether nothing proves that it is the recorded one, and it shares the UID."""
         if not listing.has_copies or (message.uid, message.occurrence) in self._delivered:
             return False
         recorded = self._store.entry(key_of(message))
-        return len(listing.with_uid(message.uid)) > 1 and (recorded is None or recorded.identity is None)
+        return len(listing.with_uid(message.uid)) > 1 and (recorded is None or not proves(recorded.identity))
 
     def _name(self, plan: Plan) -> None:
         what = "mark" if self._order.mark else "fetch"

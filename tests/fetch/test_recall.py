@@ -111,6 +111,33 @@ def test_another_size_without_an_identity_is_a_new_message(server: StartServer, 
     assert new_after(server, account, [NO_HEADERS + b"more\r\n"], [b"uid"]) == [1]
 
 
+# Of these Subject and To are all that tells them apart: many messages have the same.
+WEAK = b"To: root\r\nSubject: backup done\r\n\r\nabc\r\n"
+
+
+def test_weak_headers_do_not_make_a_message_of_another_size_the_same(
+    server: StartServer, account: Account
+) -> None:
+    record(account, [WEAK], [b"uid"])
+    assert new_after(server, account, [WEAK + b"more\r\n"], [b"uid"]) == [1]
+
+
+def test_weak_headers_tell_apart_what_has_the_same_size_and_uid(
+    server: StartServer, account: Account
+) -> None:
+    other = WEAK.replace(b"done", b"lost")
+    record(account, [WEAK, WEAK], [b"uid", b"uid"])
+    assert new_after(server, account, [WEAK, other], [b"uid", b"uid"]) == [2]
+    with account.store() as store:
+        store.doubt_all()
+    assert new_after(server, account, [other], [b"uid"]) == [1]
+
+
+def test_weak_headers_recognise_nothing_under_another_uid(server: StartServer, account: Account) -> None:
+    record(account, [WEAK] * 6, uids(6))
+    assert new_after(server, account, [WEAK], [b"new"]) == [1]
+
+
 def test_another_size_that_cannot_be_looked_at_is_a_new_message(
     server: StartServer, account: Account
 ) -> None:
