@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import binascii
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from encodings import normalize_encoding
 from encodings.aliases import aliases
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import groupby
+from typing import NamedTuple
 
 LIMIT = 65536  # octets of a header that are looked at: more than honest ones have
 
@@ -83,8 +83,7 @@ _CODECS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(NamedTuple):
     """The fields of a header that a listing shows: unfolded and decoded; None where absent.
 
     ``date`` is aware. The texts may hold control characters.

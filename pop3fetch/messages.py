@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
+from typing import NamedTuple, cast
 
 from pop3fetch.errors import MessageNotFound, UsageError
 
@@ -150,8 +150,7 @@ def _count(column: Sequence[object]) -> int:
     return len(column) - sum(value is None for value in column)
 
 
-@dataclass(frozen=True, slots=True)
-class Numbers:
+class Numbers(NamedTuple):
     """The message numbers from ``first`` to ``last``, both included; to the end where ``last`` is None."""
 
     first: int
@@ -183,8 +182,7 @@ class Last:
         return list(listing.indexes(listing.last_number - 1)) if listing else []
 
 
-@dataclass(frozen=True, slots=True)
-class Uid:
+class Uid(NamedTuple):
     """The messages with this UID."""
 
     octets: bytes

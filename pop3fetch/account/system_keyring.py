@@ -7,8 +7,7 @@ does not answer, becomes a ConfigurationError. What it is given to keep is in no
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from pop3fetch.account.deadline import in_time
 from pop3fetch.errors import ConfigurationError
@@ -22,8 +21,7 @@ ADVICE = "without one, use password_command or set POP3FETCH_PASSWORD"
 Answer = TypeVar("Answer")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A place for one secret; ``called`` is what an error calls it."""
 
     service: str

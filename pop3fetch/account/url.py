@@ -11,7 +11,7 @@ looks wrong may be a mistyped password, no error here shows a part of the URL.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pop3fetch.errors import UsageError
 
@@ -22,8 +22,7 @@ LOCATION = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?")
 HALF_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2})")
 
 
-@dataclass(frozen=True, slots=True)
-class AccountURL:
+class AccountURL(NamedTuple):
     """The parts of an account's URL, percent-decoded; ``secured``: it began with ``pop3s:``."""
 
     secured: bool

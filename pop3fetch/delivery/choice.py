@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fetch.errors import UsageError
 
@@ -30,8 +29,7 @@ class Kind(Enum):
     MBOX_OUTPUT = "mbox output"
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """A kind of destination; ``path``, absolute, where it is in the file system."""
 
     kind: Kind

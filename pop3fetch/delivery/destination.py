@@ -19,17 +19,15 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from weakref import WeakSet
 
 from pop3fetch.errors import DeliveryError
 from pop3fetch.messages import Message
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a draft is about to become visible; all that :meth:`Destination.settle` needs.
 
     ``destination`` as :attr:`Destination.name`; ``name``: a file's name; ``offset`` and

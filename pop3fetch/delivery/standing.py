@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pop3fetch.delivery.destination import Place
 
@@ -50,8 +50,7 @@ def stands_anywhere(mbox: int, spool: int) -> bool:
     return any(_stands_at(mbox, offset, spool, message) for offset in _messages(mbox))
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
+class _Parts(NamedTuple):
     """A message in a spool: its header, and the rest from the empty line on."""
 
     header: range

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from pop3fetch.messages import Listing, Message, Selector, select, stands_in
 
 HANDFUL = 5  # a record with more UIDs than this, of which none is listed: they were all changed
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """What the user wants of `get`; ``delete_after`` in days, ``max_size`` in octets.
 
     ``lines``: only the headers and so many lines.
@@ -133,8 +133,7 @@ def gone(listing: Listing, known: Known, comparison: Comparison) -> list[tuple[b
     return [key for key in known if key not in listed]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What will be done: messages to fetch, those over the size limit, and old ones to delete."""
 
     fetch: list[Message]

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fetch.delivery.destination import Destination, Draft
 from pop3fetch.errors import (
@@ -70,8 +70,7 @@ class Outcome:
         self.error = self.error or error
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """What a run works with: ``connect`` gives a client that is logged in, ``reopen`` a destination
     that an earlier run delivered to, ``clock`` seconds since the epoch."""
 

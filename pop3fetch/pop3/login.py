@@ -12,6 +12,7 @@ STLS that is offered and fails is never a licence for clear text, and neither is
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pop3fetch.errors import InsecureAuthenticationDisallowed, MechanismNotOffered
 from pop3fetch.pop3.replies import Capabilities
@@ -76,8 +77,7 @@ class StartTLS:
     """Start TLS by STLS, and ask for the capabilities anew."""
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
+class Login(NamedTuple):
     """Log in by ``method``: APOP, USER (and PASS), or the name of a SASL mechanism."""
 
     method: str

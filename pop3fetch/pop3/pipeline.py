@@ -12,15 +12,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pop3fetch.pop3.conversation import Conversation
 from pop3fetch.pop3.machine import Reply
 from pop3fetch.pop3.wire import StatusLine
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A command with its arguments, and the octets of content that are expected for it."""
 
     name: str
@@ -28,8 +27,7 @@ class Request:
     expected: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """How many commands, and octets of their replies, may be outstanding."""
 
     commands: int

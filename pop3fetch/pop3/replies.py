@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from operator import methodcaller
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from pop3fetch.errors import LineTooLong, MalformedListing
 from pop3fetch.pop3.wire import LINE_LIMIT
@@ -110,8 +109,7 @@ def _plain_unique_ids(words: list[bytes]) -> list[bytes] | None:
     return None if _CONTROL.search(b"".join(words)) else words
 
 
-@dataclass(frozen=True, slots=True)
-class Grammar(Generic[Entry]):
+class Grammar(NamedTuple, Generic[Entry]):
     """How a listing is read: each line by itself, or many plain ones (number, space, word) at once."""
 
     line: Callable[[bytes], tuple[int, Entry]]

@@ -10,8 +10,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from pop3fetch.errors import CertificateError, ConfigurationError, TLSError
 from pop3fetch.pop3.names import certificate_name
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
     from cryptography import x509
 
 
-@dataclass(frozen=True, slots=True)
-class TLSOptions:
+class TLSOptions(NamedTuple):
     """What the user chose: file names in PEM, the fingerprint as 64 hexadecimal digits."""
 
     ca_file: str | None = None
@@ -30,8 +28,7 @@ class TLSOptions:
     client_key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Certificate:
+class Certificate(NamedTuple):
     """A certificate, for people to read; ``expires`` in seconds since the epoch."""
 
     subject: str
@@ -46,8 +43,7 @@ class Certificate:
         return f"{self.subject}{names}, issued by {self.issuer}{expiry}, SHA-256 {self.fingerprint}"
 
 
-@dataclass(frozen=True, slots=True)
-class TLSSession:
+class TLSSession(NamedTuple):
     """The protocol version, the cipher and the server's certificate of a TLS session."""
 
     version: str

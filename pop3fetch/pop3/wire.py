@@ -15,7 +15,7 @@ back. So a block never parts a line end, and whoever changes line ends may do so
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pop3fetch.errors import InvalidArgument, LineTooLong, NotPOP3Server, ProtocolViolation
 
@@ -48,8 +48,7 @@ _OTHER_PROTOCOLS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class StatusLine:
+class StatusLine(NamedTuple):
     """The first line of a reply: ``ok``, and the text behind the status indicator."""
 
     ok: bool
@@ -185,9 +184,13 @@ class ContentReader:
         if stop <= start:
             return b""
         skip, self._skip = self._skip, 0
-        if 0 <= first_dot < stop:
-            return buffer[start:stop].replace(self._dot, self._dot[:-1])[skip:]
-        return buffer[start + skip : stop]
+        if not 0 <= first_dot < stop:
+            return buffer[start + skip : stop]
+        content = buffer[start:stop].replace(self._dot, self._dot[:-1])[skip:]
+        # Dovecot 2.3 adds no dot to a first line that begins with one; whoever does, sends two of them.
+        next_octet = start + len(self._dot)
+        bare = skip and first_dot == start and next_octet <= stop and buffer[next_octet:][:1] != b"."
+        return b"." + content if bare else content
 
     def _held_back(self, buffer: bytes, start: int) -> int:
         for length in range(min(len(self._terminator) - 1, len(buffer) - start), 0, -1):

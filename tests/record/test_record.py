@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -225,7 +224,7 @@ def test_intents_are_settled_at_the_destinations_that_they_name(account: Account
         for number, folder in enumerate((tmp_path / "one", tmp_path / "two"), 1):
             die_delivering(store, Maildir(folder, store.tag), b"%d\n" % number)
             (intent,) = store.intents()
-            intents.append(replace(intent, entry=Entry(Key(b"uid-%d" % number, 0), number, None)))
+            intents.append(intent._replace(entry=Entry(Key(b"uid-%d" % number, 0), number, None)))
             store.undo([intent.entry.key])
             (folder / "tmp" / f"1.pop3fetch-{store.tag}.leftover").touch()
         store.intend(intents)
