@@ -19,16 +19,17 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "pop3fetch"
 
 VALUES = {"errors", "printable", "status", "headers", "messages"}
-LOWER = {*VALUES, "pop3", "delivery", "record", "account"}
+LOWER = {*VALUES, "ahead", "pop3", "delivery", "record", "account"}
 
 # A room is a module or a folder of them; what it may import besides its own.
 ROOMS: dict[str, set[str]] = {
     "printable": set(),
     "status": set(),
     "errors": {"printable", "status"},
+    "ahead": {"errors"},
     "headers": {"errors", "printable"},
     "messages": {"errors", "printable", "headers"},
-    "pop3": {"errors", "printable", "status"},
+    "pop3": {"errors", "printable", "status", "ahead"},
     "delivery": VALUES,
     "record": {*VALUES, "delivery"},
     "account": {"errors", "printable", "status"},

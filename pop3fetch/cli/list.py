@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from pop3fetch.cli.options import JSON_OPTION, STDIN_OPTION, Command, Invocation, server_options
 from pop3fetch.cli.selection import messages_argument, selectors_of
+
+if TYPE_CHECKING:
+    from pop3fetch.account.config import Account
+    from pop3fetch.cli.console import Console
 
 
 @click.command("list", cls=Command)
@@ -29,9 +35,17 @@ def command(
     MESSAGES are numbers, ranges and unique-ids: 3, 2-5, 7-, last, uid:XYZ. Without them all
     messages are listed.
     """
-    from pop3fetch.cli.listing import List, Wanted
+    from pop3fetch.cli.session import Sessions
     from pop3fetch.cli.work import for_each_account
 
     selectors = selectors_of(messages, from_stdin=from_stdin)
-    wanted = Wanted(selectors, only_new=only_new, long=long, as_json=as_json)
-    return for_each_account(invocation, List(invocation.state_folder(), wanted).run)
+    state_folder = invocation.state_folder()
+
+    def list_account(account: Account, console: Console) -> int:
+        with Sessions(account, console, state_folder).begin() as sessions:
+            from pop3fetch.cli.listing import List, Wanted
+
+            wanted = Wanted(selectors, only_new=only_new, long=long, as_json=as_json)
+            return List(state_folder, wanted).run(sessions, console)
+
+    return for_each_account(invocation, list_account)

@@ -47,10 +47,10 @@ class List:
         self._state_folder = state_folder
         self._wanted = wanted
 
-    def run(self, account: Account, console: Console) -> int:
+    def run(self, sessions: Sessions, console: Console) -> int:
         """Print the messages of an account as they come; returns the exit status."""
-        known = self._known(account)
-        with Sessions(account, console, self._state_folder).log_in() as client:
+        known = self._known(sessions.account)
+        with sessions.log_in() as client:
             self._print(self._rows(client, known, console), console)
             leave(client, console)
         return Status.OK

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from pop3fetch.account.config import Account
 from pop3fetch.account.credentials import VARIABLE, Password, Sources, without_password
+from pop3fetch.ahead import Ahead
 from pop3fetch.cli.console import Console
-from pop3fetch.pop3.dial import Dialling, Endpoint
+from pop3fetch.pop3.dial import Endpoint, dial
 from pop3fetch.record.login_delay import LoginDelay
 from pop3fetch.record.place import RecordPlace
 
@@ -26,9 +27,7 @@ if TYPE_CHECKING:
     from pop3fetch.pop3.tunnel import Tunnel
 
 
-def server_of(
-    account: Account, console: Console, context: SSLContext | None = None, *, pipelining: bool = True
-) -> Server:
+def server_of(account: Account, console: Console, context: SSLContext | None = None) -> Server:
     """Return where the account's server is, and how to talk to it."""
     from pop3fetch.pop3.authentication import Wish
     from pop3fetch.pop3.opening import Server
@@ -44,19 +43,10 @@ def server_of(
         timeout=account.timeout or None,
         tls=tls_options(account),
         context=context,
-        pipelining=account.pipelining and pipelining,
+        pipelining=account.pipelining,
         trace=console.trace if console.verbosity >= 2 else None,
         notice=console.notice,
     )
-
-
-def _tls_context(account: Account) -> SSLContext | None:
-    """Return the TLS context that will be needed for certain."""
-    if account.tls not in ("implicit", "starttls"):
-        return None
-    from pop3fetch.pop3.tls import context_for
-
-    return context_for(account.host, tls_options(account))
 
 
 def tls_options(account: Account) -> TLSOptions:
@@ -91,6 +81,7 @@ class Sessions:
         self.account = account
         self._console = console
         self._delay = LoginDelay(RecordPlace(state_folder, account.address), account.address)
+        self._begun: Ahead[POP3Client] | None = None
         self._delay_is_over = account.user is None  # without a login there is none to wait for
         self.password = Password(account, sources(console, keyring=keyring))
 
@@ -104,20 +95,54 @@ class Sessions:
             self._delay.check(time.time())
             self._delay_is_over = True
 
+    def begin(self) -> Sessions:
+        """Open the connection that :meth:`connect` will return, in the background.
+
+        Raises what forbids a login, before anything is connected.
+        """
+        self.check()
+        self._begun = Ahead(self._opening())
+        return self
+
+    def __enter__(self) -> Sessions:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close what was begun and never wanted."""
+        begun, self._begun = self._begun, None
+        if begun:
+            begun.abandon(lambda client: client.close())
+
     def connect(self, pipelining: bool = True) -> POP3Client:
         """Return a client that has read the greeting; raises LoginTooSoon instead of connecting.
 
         A further connection of the same run is not held up: then it is for the server to refuse.
         """
         self._check_delay()
-        # Before anything is connected: what is wrong with a file shows at home.
-        context = _tls_context(self.account)
-        # The line comes about while the modules that speak on it load: that takes as long as a round trip.
-        dialling = Dialling(endpoint_of(self.account), self.account.timeout or None)
+        begun, self._begun = self._begun, None
+        client = begun.result() if begun else self._opening()()
+        client.may_pipeline &= pipelining
+        return client
+
+    def _opening(self) -> Callable[[], POP3Client]:
+        """Start to connect, load what will speak on the line, and return what opens it."""
+        endpoint = endpoint_of(self.account)
+        dialling = Ahead(lambda: dial(endpoint, self.account.timeout or None))
         from pop3fetch.pop3.client import POP3Client
 
-        server = server_of(self.account, self._console, context, pipelining=pipelining)
-        return POP3Client(server, dialling)
+        server = server_of(self.account, self._console)
+
+        def open_line() -> POP3Client:
+            client = POP3Client(server, dialling)
+            if self.account.tls == "implicit":  # then every login begins by asking
+                try:
+                    client.capabilities()
+                except BaseException:
+                    client.close()
+                    raise
+            return client
+
+        return open_line
 
     def log_in(self, pipelining: bool = True) -> POP3Client:
         """Return a client that is logged in."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from pop3fetch.ahead import Ahead
 from pop3fetch.errors import (
     ConnectionLost,
     MalformedListing,
@@ -25,7 +26,8 @@ from pop3fetch.errors import (
     UsageError,
 )
 from pop3fetch.pop3.authentication import Authentication, Wish
-from pop3fetch.pop3.dial import Dialling, Endpoint
+from pop3fetch.pop3.conversation import Conversation
+from pop3fetch.pop3.dial import Endpoint
 from pop3fetch.pop3.login import MODES
 from pop3fetch.pop3.machine import AUTHORIZATION, UPDATE, SessionState
 from pop3fetch.pop3.opening import Server, open_conversation, secure, tls_context
@@ -44,6 +46,7 @@ from pop3fetch.pop3.tls import TLSOptions, TLSSession
 from pop3fetch.pop3.wire import CRLF, LINE_LIMIT, StatusLine
 
 if TYPE_CHECKING:
+    import socket
     import ssl
 
 PORT, TLS_PORT = 110, 995  # RFC 1939 section 3, RFC 8314 section 7.3
@@ -77,7 +80,7 @@ class Retrieval:
 class POP3Client:
     """A session with a POP3 server; made by :meth:`connect`."""
 
-    def __init__(self, server: Server, dialling: Dialling | None = None) -> None:
+    def __init__(self, server: Server, dialling: Ahead[socket.socket] | None = None) -> None:
         """Connect and read the greeting."""
         self._server = server
         self._capabilities: Capabilities | None = None
@@ -89,7 +92,8 @@ class POP3Client:
         # The indexes that RETR gave: a server may delete those at QUIT (RFC 1939 section 8).
         self.retrieved: set[int] = set()
         self.allow_insecure_login = server.wish.allow_insecure
-        self.conversation = open_conversation(server, dialling)
+        self.may_pipeline = server.pipelining
+        self.conversation = self._open(dialling)
 
     @classmethod
     def connect(
@@ -151,8 +155,8 @@ class POP3Client:
 
     @property
     def pipelines(self) -> bool:
-        """Whether commands are pipelined: the server says PIPELINING and we want it."""
-        return self._server.pipelining and self._says_pipelining
+        """Whether commands are pipelined: the server says PIPELINING, and ``may_pipeline``."""
+        return self.may_pipeline and self._says_pipelining
 
     @property
     def ends_lines_with_crlf(self) -> bool:
@@ -197,6 +201,13 @@ class POP3Client:
     def _forget(self) -> None:
         self._capabilities, self._says_pipelining = None, False
 
+    def _open(self, dialling: Ahead[socket.socket] | None = None) -> Conversation:
+        conversation, capabilities = open_conversation(self._server, dialling, has_capa=self._has_capa)
+        if capabilities is not None:
+            self._capa_was_answered = True
+            self._learn(capabilities)
+        return conversation
+
     def _ask_capabilities(self) -> Capabilities:
         try:
             self.conversation.ask("CAPA")
@@ -222,7 +233,7 @@ class POP3Client:
         """Begin anew on a new connection, before the login."""
         self.conversation.close("it was begun anew")
         self._forget()
-        self.conversation = open_conversation(self._server)
+        self.conversation = self._open()
 
     # -- any command -------------------------------------------------------------------------
 

@@ -98,7 +98,7 @@ class Conversation:
 
     def send(self, name: str, *arguments: str | bytes | int, multiline: bool | None = None) -> None:
         """Queue a command for :meth:`flush`."""
-        if not self.session.awaited:
+        if self.session.greeted and not self.session.awaited:
             self._refuse_unasked()
         line = self.session.send(name, *arguments, multiline=multiline)
         self._outgoing.append(line)
@@ -190,9 +190,11 @@ class Conversation:
         raise error
 
     def _activity(self) -> str:
+        if not self.session.greeted:
+            return "while the greeting was awaited"
         if self.session.awaited:
             return f"while the reply to {self.session.awaited[0]} was awaited"
-        return "while the greeting was awaited" if not self.session.greeted else "between two commands"
+        return "between two commands"
 
     def _hint(self) -> str:
         if self.session.greeted or self.transport.tls:

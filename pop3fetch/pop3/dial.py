@@ -10,11 +10,9 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import chain, zip_longest
-from queue import SimpleQueue
-from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pop3fetch.errors import ConnectionFailed, POP3Error, TimedOut, UnknownHost
+from pop3fetch.errors import ConnectionFailed, TimedOut, UnknownHost
 from pop3fetch.pop3.names import UNIX_PREFIX, certificate_name, wire_name
 
 if TYPE_CHECKING:
@@ -42,35 +40,6 @@ class Address(NamedTuple):
 
     family: int
     target: Any
-
-
-class Dialling:
-    """A connection that comes about in the background, while the modules that will use it load."""
-
-    def __init__(self, endpoint: Endpoint, timeout: float | None) -> None:
-        self._answer: SimpleQueue[socket.socket | BaseException] = SimpleQueue()
-        Thread(target=self._dial, args=(endpoint, timeout), name="dial", daemon=True).start()
-
-    def _dial(self, endpoint: Endpoint, timeout: float | None) -> None:
-        try:
-            self._answer.put(dial(endpoint, timeout))
-        except BaseException as error:  # raised again where the connection is wanted
-            self._answer.put(error)
-
-    def connected(self) -> socket.socket:
-        """Return the socket; raises what :func:`dial` raises. There is one answer only."""
-        answer = self._answer.get()
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
-
-    def hang_up(self) -> None:
-        """Close the connection, which nobody wants any more, once it has come about."""
-        Thread(target=self._close, name="hang up", daemon=True).start()
-
-    def _close(self) -> None:
-        with suppress(POP3Error):
-            self.connected().close()
 
 
 def dial(endpoint: Endpoint, timeout: float | None) -> socket.socket:

@@ -29,8 +29,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from pop3fetch.errors import (
     CommandNotAllowed,
@@ -80,8 +80,7 @@ BEFORE, AFTER = frozenset({AUTHORIZATION}), frozenset({TRANSACTION})
 EITHER = BEFORE | AFTER
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """What the machine must know of a command.
 
     ``states`` in which it is valid; ``multiline``: how +OK is framed; ``then``: the session
@@ -118,38 +117,36 @@ COMMANDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Greeting:
+EARLY = frozenset({"CAPA"})  # what may be said before the greeting was read: it changes nothing
+
+
+class Greeting(NamedTuple):
     """The server's first line; ``challenge`` where it holds a valid one (APOP)."""
 
     text: bytes
     challenge: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """The status line of the reply to ``command``."""
 
     command: str
     status: StatusLine
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(NamedTuple):
     """A SASL challenge, still in base64 (RFC 5034 section 4)."""
 
     octets: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(NamedTuple):
     """A block of a multi-line reply, unstuffed; it never parts a line end."""
 
     octets: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(NamedTuple):
     """The end of a multi-line reply."""
 
     command: str
@@ -158,8 +155,7 @@ class End:
 Event = Greeting | Reply | Challenge | Content | End
 
 
-@dataclass(frozen=True, slots=True)
-class Awaited:
+class Awaited(NamedTuple):
     """A reply that is awaited; ``pipelined`` where its command was sent behind another.
 
     ``number`` is the message's, where its command has one: an error shall name it.
@@ -243,7 +239,7 @@ class Session:
     def _refuse_out_of_turn(self, name: str, command: Command) -> None:
         if self.state not in command.states:
             raise CommandNotAllowed(name, self.state.value)
-        if not self._greeted:
+        if not self._greeted and name not in EARLY:
             raise CommandNotAllowed(name, self.response.value)
         if self._awaited and self._awaited[-1].command.ends_batch:
             raise CommandNotAllowed(name, f"{self._awaited[-1].name}-is-not-answered")

@@ -6,18 +6,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pop3fetch.errors import CertificateError, POP3Error
+from pop3fetch.ahead import Ahead
+from pop3fetch.errors import CertificateError, ConnectionLost, POP3Error, ServerErrorResponse, TimedOut
 from pop3fetch.pop3.authentication import Wish
 from pop3fetch.pop3.conversation import Conversation
-from pop3fetch.pop3.dial import Dialling, Endpoint
+from pop3fetch.pop3.dial import Endpoint
+from pop3fetch.pop3.replies import Capabilities, CapabilityReader
 from pop3fetch.pop3.tls import TLSOptions, context_for, unverified_context
 from pop3fetch.pop3.trace import Trace
 from pop3fetch.pop3.transport import Transport
 
 if TYPE_CHECKING:
+    import socket
     import ssl
 
 LOOK_TIMEOUT = 10.0  # seconds at most for a second look at a refused certificate
+OVERDUE = 5.0  # seconds behind a greeting for the answer to what was asked before it
+
+
+class CapabilitiesOverdue(Exception):
+    """A server lost the CAPA that was said before its greeting."""
 
 
 def _nowhere(text: str) -> None:
@@ -41,25 +49,73 @@ class Server:
     notice: Callable[[str], None] = _nowhere
 
 
-def open_conversation(server: Server, dialling: Dialling | None = None) -> Conversation:
-    """Connect, and read the greeting; ``dialling`` is a connection that is being made already.
+def open_conversation(
+    server: Server, dialling: Ahead[socket.socket] | None = None, *, has_capa: bool = True
+) -> tuple[Conversation, Capabilities | None]:
+    """Connect and read the greeting; ``dialling`` is a connection that is being made already.
 
-    Raises UnknownHost, ConnectionFailed, TimedOut, TLSError, GreetingRefused, NotPOP3Server,
-    ConfigurationError.
+    Returns what CAPA says, too, where that could be asked without a round trip of its own. Raises
+    UnknownHost, ConnectionFailed, TimedOut, TLSError, GreetingRefused, NotPOP3Server, ConfigurationError.
     """
+    conversation = _connected(server, dialling)
+    if has_capa and server.wish.mode == "implicit" and server.pipelining:
+        try:
+            return conversation, _capabilities_with_greeting(conversation)
+        except (ConnectionLost, CapabilitiesOverdue) as error:
+            # Whoever cannot bear to be spoken to before he has spoken is met again, with patience.
+            conversation.close(str(error))
+            conversation = _connected(server)
+    _greet(conversation)
+    return conversation, None
+
+
+def _capabilities_with_greeting(conversation: Conversation) -> Capabilities | None:
+    """Say CAPA before the greeting has come, and read both: they take one round trip together.
+
+    Only inside TLS that was there from the first octet, where nobody can put words before the
+    server's. Returns None where it says -ERR: that may be no word on CAPA, so it is asked again.
+    """
+    conversation.send("CAPA")
+    conversation.flush()
+    _greet(conversation)
+    transport = conversation.transport
+    timeout, transport.timeout = transport.timeout, min(transport.timeout or OVERDUE, OVERDUE)
+    try:
+        conversation.reply()
+        reader = CapabilityReader(conversation.session.line_end)
+        for block in conversation.blocks():
+            reader.feed(block)
+    except ServerErrorResponse:
+        return None
+    except TimedOut as error:
+        raise CapabilitiesOverdue from error
+    finally:
+        transport.timeout = timeout
+    return reader.capabilities
+
+
+def _greet(conversation: Conversation) -> None:
+    try:
+        conversation.greeting()
+    except BaseException:
+        conversation.close("it never began")
+        raise
+
+
+def _connected(server: Server, dialling: Ahead[socket.socket] | None = None) -> Conversation:
+    """Connect, with TLS where it is there from the first octet."""
     try:
         # Before anything is connected: what is wrong with a file shows at home.
         context = tls_context(server) if server.wish.mode == "implicit" else None
     except POP3Error:
         if dialling:
-            dialling.hang_up()
+            dialling.abandon(lambda connected: connected.close())
         raise
     transport = Transport.connect(server.endpoint, server.timeout, dialling)
     conversation = Conversation(transport, Trace(server.trace))
     try:
         if context:
             secure(conversation, server, context)
-        conversation.greeting()
     except BaseException:
         conversation.close("it never began")
         raise

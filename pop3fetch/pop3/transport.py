@@ -12,8 +12,9 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 
+from pop3fetch.ahead import Ahead
 from pop3fetch.errors import CertificateError, ConnectionLost, POP3Error, TimedOut
-from pop3fetch.pop3.dial import Dialling, Endpoint, dial
+from pop3fetch.pop3.dial import Endpoint, dial
 from pop3fetch.pop3.names import certificate_name
 from pop3fetch.pop3.streams import PlainStream, TLSStream
 from pop3fetch.pop3.tls import (
@@ -55,13 +56,13 @@ class Transport:
 
     @classmethod
     def connect(
-        cls, endpoint: Endpoint, timeout: float | None, dialling: Dialling | None = None
+        cls, endpoint: Endpoint, timeout: float | None, dialling: Ahead[socket.socket] | None = None
     ) -> Transport:
         """Connect, or take the connection that is being made already.
 
         Raises UnknownHost, ConnectionFailed or TimedOut.
         """
-        connected = dialling.connected() if dialling else dial(endpoint, timeout)
+        connected = dialling.result() if dialling else dial(endpoint, timeout)
         return cls(connected, endpoint, timeout)
 
     @property

@@ -36,6 +36,11 @@ class RecordPlace:
         except OSError as error:
             raise record_error(self.folder, error) from error
 
+    def take(self) -> Lock:
+        """Make the state folder, and take the lock in it; raises as both do."""
+        self.make()
+        return Lock(self.lock)
+
     def warnings(self) -> list[str]:
         """Return what others could do with the record and should not, a line each."""
         try:

@@ -13,8 +13,8 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pop3fetch.delivery.destination import Place
 from pop3fetch.delivery.folders import open_private, sync_folder
@@ -57,16 +57,14 @@ _DISK_TROUBLE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READO
 _MIGRATIONS: Mapping[int, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """What names a message in the record: its UID, and the how-manieth with that UID it is."""
 
     uid: bytes
     occurrence: int
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A message as the record keeps it; ``identity`` None where not known.
 
     ``size`` in octets, or its complement where the message is in doubt: as no listing has a
@@ -83,8 +81,7 @@ class Entry:
         return self.size if self.size >= 0 else ~self.size
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
+class Intent(NamedTuple):
     """A message that was about to become visible."""
 
     entry: Entry
@@ -94,14 +91,13 @@ class Intent:
 class Store:
     """An open record. One run holds it from before the login to its end."""
 
-    def __init__(self, place: RecordPlace) -> None:
-        """Lock and open the record, making it where there is none.
+    def __init__(self, place: RecordPlace, lock: Lock | None = None) -> None:
+        """Lock the record, unless its ``lock`` is held already, and open it, making it where there is none.
 
         Raises RecordLocked, or RecordError where it is damaged or from a newer version.
         """
-        place.make()
         self.path = place.database
-        self._lock = Lock(place.lock)
+        self._lock = lock or place.take()
         try:
             with record_errors(self.path):
                 if not self.path.exists():

@@ -62,11 +62,11 @@ def test_the_first_that_is_there_is_taken(finder: Finder, server: StartServer) -
     assert report.startswith("127.0.0.1 port 1 was passed over: cannot connect to 127.0.0.1 port 1: ")
 
 
-def test_a_server_hears_nothing_but_a_farewell(finder: Finder, server: StartServer) -> None:
+def test_a_server_hears_nothing_of_the_user(finder: Finder, server: StartServer) -> None:
     implicit = server(Mailbox([]), tls="implicit")
     assert finder(at(implicit)) == at(implicit)
     implicit.wait()
-    assert implicit.received == [b"QUIT\r\n"]
+    assert implicit.received == [b"CAPA\r\nQUIT\r\n"]
 
 
 def test_by_stls_nothing_is_said_outside_tls_but_that(finder: Finder, server: StartServer) -> None:

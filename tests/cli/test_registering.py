@@ -126,7 +126,7 @@ def test_the_first_minute_on_a_terminal(world: World) -> None:
     assert world.config.stat().st_mode & 0o777 == 0o600
     assert kept(world.keyring) == {f"pop3fetch {ADDRESS}@pop.example.org": "secret"}
     server.wait()
-    assert server.received[0] == b"QUIT\r\n"
+    assert server.received[0] == b"CAPA\r\nQUIT\r\n"
     assert server.received[1] == b"CAPA\r\n" + plain(ADDRESS) + b"QUIT\r\n"
 
 
@@ -339,7 +339,7 @@ def test_without_a_terminal_and_a_password_nothing_is_tried(world: World) -> Non
     assert ended.status == Status.NO_LOGIN
     assert b"there is no password" in ended.err
     server.wait()
-    assert server.commands == [b"QUIT\r\n"]
+    assert server.commands == [b"CAPA\r\n", b"QUIT\r\n"]
     assert not world.config.exists()
 
 

@@ -117,7 +117,8 @@ class Thing:
         signal.raise_signal(int(sys.argv[1]))
 
 def watch(frame, event, called):
-    if event == "c_call" and called.__name__ == "recv_into":
+    # `stat` reads itself, for `get` another thread does.
+    if event == "c_call" and called.__qualname__ in ("socket.recv_into", "SimpleQueue.get"):
         sys.setprofile(None)
         Thing()
 
@@ -126,6 +127,7 @@ sys.exit(run(sys.argv[2:]))
 """
 
 
+@pytest.mark.parametrize("command", ["get", "stat"])
 @pytest.mark.parametrize(
     ("number", "status", "words"),
     [
@@ -134,11 +136,17 @@ sys.exit(run(sys.argv[2:]))
     ],
 )
 def test_a_command_that_waits_for_its_server_ends(
-    run: Run, server: StartServer, tmp_path: Path, number: signal.Signals, status: Status, words: bytes
+    run: Run,
+    server: StartServer,
+    tmp_path: Path,
+    number: signal.Signals,
+    status: Status,
+    words: bytes,
+    command: str,
 ) -> None:
     url = server(Talk.stall).url()
     ended = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(number.value), "get", "-a", url, "--state-dir", str(tmp_path)],
+        [sys.executable, "-c", PROGRAM, str(number.value), command, "-a", url, "--state-dir", str(tmp_path)],
         env=run.environment,
         capture_output=True,
         timeout=PATIENCE / 2,  # the command itself would wait that long twice

@@ -63,7 +63,7 @@ def unproven() -> None:
 BROKEN = "the server broke the protocol: "
 SENTENCES: list[tuple[Callable[[], object], str]] = [
     (lambda: Session().send("NOOP"), "NOOP is not allowed in the AUTHORIZATION state"),
-    (lambda: Session().send("CAPA"), "CAPA is not allowed in the WELCOME state"),
+    (lambda: Session().send("QUIT"), "QUIT is not allowed in the WELCOME state"),
     (lambda: told(b"", "PASS", "CAPA"), "CAPA is not allowed in the PASS-is-not-answered state"),
     (lambda: told(b"").respond(b""), "a SASL response is not allowed in the WAITING state"),
     (lambda: logged_in().send("LIST", multiline=False), "cannot send LIST: its reply has more than one line"),
@@ -91,7 +91,7 @@ SENTENCES: list[tuple[Callable[[], object], str]] = [
     (unproven, "the server refused every method that it offers"),
     (
         lambda: next_step(Situation("implicit", "apop", tls_active=True)),
-        "the greeting of the server has no valid challenge for APOP",
+        "the greeting of the server has no valid challenge for APOP; it offers no SASL mechanism",
     ),
     (
         lambda: next_step(Situation("auto", "apop", tls_active=True)),

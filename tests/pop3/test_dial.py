@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pop3fetch.errors import ConnectionFailed, TimedOut, UnknownHost
-from pop3fetch.pop3.dial import ATTEMPT_DELAY, Dialling, Endpoint, dial
+from pop3fetch.pop3.dial import ATTEMPT_DELAY, Endpoint, dial
 from pop3fetch.status import Status
 from tests.session import NEVER, SOON
 
@@ -203,27 +203,3 @@ def test_a_unix_socket_that_is_not_there_is_a_connection_error(
 ) -> None:
     with pytest.raises(ConnectionFailed, match=reason):
         dial(Endpoint(f"unix:{tmp_path}/{path}", 0), NEVER)
-
-
-# In the background
-
-
-def test_a_connection_comes_about_in_the_background(network: Network) -> None:
-    _, target = network.answering()
-    with Dialling(Endpoint("127.0.0.1", target[1]), NEVER).connected() as connected:
-        assert connected.getpeername() == target
-
-
-def test_what_goes_wrong_in_the_background_is_raised_where_the_connection_is_wanted(network: Network) -> None:
-    _, target = network.refusing()
-    dialling = Dialling(Endpoint("127.0.0.1", target[1]), NEVER)
-    with pytest.raises(ConnectionFailed, match="refused"):
-        dialling.connected()
-
-
-def test_a_connection_that_nobody_wants_any_more_is_closed(network: Network) -> None:
-    listener = network.listener()
-    Dialling(Endpoint("127.0.0.1", listener.getsockname()[1]), NEVER).hang_up()
-    with listener.accept()[0] as accepted:
-        accepted.settimeout(NEVER)
-        assert accepted.recv(1) == b""

@@ -58,13 +58,19 @@ SIZES = st.lists(st.integers(1, 9), min_size=1)
 # -- the greeting --------------------------------------------------------------------------------
 
 
-def test_before_the_greeting_nothing_may_be_said() -> None:
+def test_before_the_greeting_nothing_may_be_said_but_capa() -> None:
     session = Session()
     assert (session.state, session.response, session.greeted) == (AUTHORIZATION, ResponseState.WELCOME, False)
-    for name in ("CAPA", "USER", "QUIT"):
+    for name in ("USER", "STLS", "QUIT"):
         with pytest.raises(CommandNotAllowed, match="WELCOME"):
             session.send(name)
     assert not session.awaited
+    assert session.send("CAPA") == b"CAPA\r\n"
+    assert session.response is ResponseState.WELCOME
+    session.receive(b"+OK ready\r\n+OK\r\nUIDL\r\n.\r\n")
+    assert list(iter(session.next_event, None)) == [
+        Greeting(b"ready", None), Reply("CAPA", OK), Content(b"UIDL\r\n"), End("CAPA")
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("line_end", [CRLF, LF])

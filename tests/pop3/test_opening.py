@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from pop3fetch.ahead import Ahead
 from pop3fetch.errors import (
     CertificateError,
     ConfigurationError,
@@ -26,13 +27,13 @@ from pop3fetch.errors import (
 )
 from pop3fetch.pop3.authentication import Wish
 from pop3fetch.pop3.client import POP3Client
-from pop3fetch.pop3.dial import Dialling, Endpoint
+from pop3fetch.pop3.dial import Endpoint, dial
 from pop3fetch.pop3.opening import Server
 from pop3fetch.pop3.tls import TLSOptions, fingerprint_of
 from pop3fetch.status import Status
 from tests.certificates import server_context as context_for
 from tests.server import Script, ScriptedServer, StartServer, Talk
-from tests.session import NEVER, SOON, connect, everything_sent, greet, play, serve
+from tests.session import NEVER, SOON, capa, connect, everything_sent, greet, play, serve
 
 EXPIRED = datetime(2020, 2, 29, tzinfo=UTC)
 
@@ -52,13 +53,71 @@ def saying(octets: bytes) -> Script:
 # The greeting
 
 
-@pytest.mark.parametrize("mode", ["off", "implicit"])
-def test_the_greeting_is_read_and_nothing_is_said(mode: str, server: StartServer, ca_file: Path) -> None:
+@pytest.mark.parametrize(("mode", "pipelining"), [("off", True), ("off", False), ("implicit", False)])
+def test_the_greeting_is_read_and_nothing_is_said(
+    mode: str, pipelining: bool, server: StartServer, ca_file: Path
+) -> None:
     running = serve(server, saying(b"+OK ready <1@example.org>\r\n"), mode)
-    with connect(running, Wish(mode), ca_file) as client:
+    with connect(running, Wish(mode), ca_file, pipelining=pipelining) as client:
         assert client.server_challenge == b"<1@example.org>"
         assert client.started_tls == (mode == "implicit")
     assert everything_sent(running) == [b""]
+
+
+def test_inside_tls_capa_is_said_before_the_greeting_has_come(server: StartServer, ca_file: Path) -> None:
+    def script(talk: Talk) -> None:
+        talk.expect(b"CAPA\r\n")
+        talk.say(b"+OK ready <1@example.org>\r\n" + capa(b"SASL PLAIN", b"PIPELINING"))
+        talk.stall()
+
+    running = serve(server, script, "implicit")
+    with connect(running, Wish("implicit"), ca_file) as client:
+        assert client.server_challenge == b"<1@example.org>"
+        assert client.capabilities() == {"SASL": ["PLAIN"], "PIPELINING": None}
+        assert client.timeout == NEVER
+    assert everything_sent(running) == [b"CAPA\r\n"]
+
+
+def test_what_is_refused_before_the_greeting_is_asked_again(server: StartServer, ca_file: Path) -> None:
+    def script(talk: Talk) -> None:
+        talk.say(b"+OK ready\r\n")
+        play(talk, (b"CAPA\r\n", b"-ERR wait for your turn\r\n"), (b"CAPA\r\n", capa(b"UIDL")))
+        talk.stall()
+
+    with connect(serve(server, script, "implicit"), Wish("implicit"), ca_file) as client:
+        assert client.capabilities() == {"UIDL": None}
+
+
+def hang_up(talk: Talk) -> None:
+    talk.expect(b"CAPA\r\n")
+
+
+def lose(talk: Talk) -> None:
+    talk.expect(b"CAPA\r\n")
+    talk.say(b"+OK ready\r\n")
+    talk.stall()
+
+
+def lose_half(talk: Talk) -> None:
+    talk.expect(b"CAPA\r\n")
+    talk.say(b"+OK ready\r\n+OK\r\nUIDL\r\n")
+    talk.stall()
+
+
+@pytest.mark.parametrize("first", [hang_up, lose, lose_half])
+def test_a_server_that_cannot_bear_it_is_met_again_with_patience(
+    first: Script, server: StartServer, ca_file: Path
+) -> None:
+    def second(talk: Talk) -> None:
+        talk.say(b"+OK ready\r\n")
+        play(talk, (b"CAPA\r\n", capa(b"UIDL")))
+        talk.stall()
+
+    running = serve(server, [first, second], "implicit")
+    with connect(running, Wish("implicit"), ca_file, timeout=SOON) as client:
+        assert client.capabilities() == {"UIDL": None}
+        assert client.timeout == SOON
+    assert everything_sent(running) == [b"CAPA\r\n", b"CAPA\r\n"]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +212,7 @@ def test_a_connection_in_the_background_is_closed_where_a_file_cannot_be_used(se
     with pytest.raises(ConfigurationError, match="missing"):
         POP3Client(
             Server(endpoint, Wish("implicit"), tls=TLSOptions(ca_file="/missing.pem")),
-            Dialling(endpoint, NEVER),
+            Ahead(lambda: dial(endpoint, NEVER)),
         )
     assert arrived.wait(NEVER)
     assert everything_sent(running) == [b""]
@@ -293,8 +352,9 @@ def serve_unix(path: Path, context: ssl.SSLContext) -> threading.Thread:
         with listener, listener.accept()[0] as plain:
             plain.settimeout(NEVER)
             with context.wrap_socket(plain, server_side=True) as tls:
-                tls.sendall(b"+OK ready\r\n")
-                tls.recv(1)
+                tls.sendall(b"+OK ready\r\n" + capa())
+                while tls.recv(100):
+                    pass
 
     player = threading.Thread(target=play_once)
     player.start()
