@@ -22,6 +22,7 @@ from pop3fetch.errors import (
     EmptyMessage,
     PipeliningBroken,
     POP3Error,
+    ProtocolViolation,
     TimedOut,
 )
 from pop3fetch.fetch.batch import Batcher
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 DAY = 24 * 60 * 60  # seconds
 NO_PIPELINING = "no pipelining"  # the fact that this server mixes up pipelined replies
+MOST_GIVEN_UP = 10  # messages over which a server may break a session each
 
 Connect = Callable[[bool], "POP3Client"]  # (pipelining) -> a client that is logged in
 
@@ -93,6 +95,11 @@ class Fetch:
         self._outcome = Outcome()
         self._delivered: set[tuple[bytes, int]] = set()  # (UID, occurrence), over all sessions
         self._safe: set[int] = set()  # indexes that this session's QUIT may delete: they are on the disk
+        self._mixed_up = False  # whether pipelined replies were, in this run
+        self._given_up: set[tuple[bytes, int]] = set()  # those that broke a session
+        self._wanted: list[Message] = []  # what this session retrieves
+        # Dovecot 2.3 ends a message whose first line is a dot right there, and sends the rest of it.
+        self._empty: Message | None = None  # the last one, where it came so
         self._batcher: Batcher | None = None
         self._keep_line_ends = order.crlf
 
@@ -123,21 +130,43 @@ class Fetch:
 
     def _sessions(self) -> None:
         pipelining = self._store.fact(NO_PIPELINING) is None
-        client = self._around.connect(pipelining)
-        try:
-            with client:
-                self._session(client)
-        except (PipeliningBroken, ConnectionLost, TimedOut) as error:
-            if not client.broke_in_the_pipe:
-                raise
-            if isinstance(error, PipeliningBroken):
-                self._store.remember(NO_PIPELINING, str(error))
-            self._reporter.notice(f"{error}; again, one command at a time")
-            with self._around.connect(False) as client:
-                self._session(client)
+        while True:
+            client = self._around.connect(pipelining)
+            try:
+                with client:
+                    self._session(client)
+                return
+            except (ProtocolViolation, ConnectionLost, TimedOut) as error:
+                if client.broke_in_the_pipe:
+                    self._doubt_pipelining(error)
+                elif not self._give_up_a_message(client, error):
+                    raise
+                pipelining = False
+
+    def _doubt_pipelining(self, error: POP3Error) -> None:
+        if isinstance(error, PipeliningBroken):
+            self._mixed_up = True
+            self._store.remember(NO_PIPELINING, str(error))
+        self._reporter.notice(f"{error}; again, one command at a time")
+
+    def _give_up_a_message(self, client: POP3Client, error: POP3Error) -> bool:
+        """Return whether the protocol was broken over one message: the others shall not wait for it."""
+        if not isinstance(error, ProtocolViolation) or len(self._given_up) == MOST_GIVEN_UP:
+            return False
+        culprit = self._empty
+        if culprit is None:
+            culprit = next((message for message in self._wanted if message.index == client.broke_at), None)
+            if culprit is None:
+                return False
+            self._skip(culprit, error)
+        if not self._given_up and self._mixed_up:
+            self._store.remember(NO_PIPELINING, None)  # it was the message, and not the pipe
+        self._given_up.add((culprit.uid, culprit.occurrence))
+        return True
 
     def _session(self, client: POP3Client) -> None:
         self._keep_line_ends = self._order.crlf or not client.ends_lines_with_crlf
+        self._wanted, self._empty = [], None
         plan = self._plan(client, survey(client, self._reporter))
         self._outcome.oversize = len(plan.oversize)
         for message in plan.oversize:
@@ -164,7 +193,9 @@ class Fetch:
     def _plan(self, client: POP3Client, listing: Listing) -> Plan:
         new = set(Recall(client, self._store, self._reporter).new(listing))
         self._safe = self._recorded_as_delivered(client.retrieved - new, listing)
-        return make_plan(listing, new, self._order, self._old_enough(listing, new), self._delivered)
+        return make_plan(
+            listing, new, self._order, self._old_enough(listing, new), self._delivered | self._given_up
+        )
 
     def _old_enough(self, listing: Listing, new: set[int]) -> Iterator[Message]:
         """Yield the messages that were delivered before and are to be deleted now."""
@@ -210,12 +241,14 @@ class Fetch:
 
     def _retrieve(self, client: POP3Client, messages: list[Message]) -> None:
         self._reporter.planned(messages)
+        self._wanted = messages
         sizes = {message.index: message.size for message in messages}
         destination = self._around.destination
         journal = RecordJournal(self._store, destination.name, self._around.clock)
         with Batcher(destination, journal, self._count, self._refuse) as batcher:
             self._batcher = batcher
             for message, retrieval in zip(messages, client.retrieve_many(sizes, sizes), strict=True):
+                self._empty = None
                 if retrieval.refusal:
                     self._skip(message, retrieval.refusal)
                     continue
@@ -234,6 +267,7 @@ class Fetch:
         except EmptyMessage as error:
             draft.discard()
             self._skip(message, error)
+            self._empty = message
             return None
         except BaseException:
             draft.discard()

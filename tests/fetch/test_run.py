@@ -19,12 +19,13 @@ from pop3fetch.errors import (
     DeliveryError,
     EmptyMessage,
     MessageNotFound,
+    ProtocolViolation,
     RecordLocked,
     ServerErrorResponse,
     TimedOut,
 )
 from pop3fetch.fetch.plan import Order
-from pop3fetch.fetch.run import DAY, NO_PIPELINING
+from pop3fetch.fetch.run import DAY, MOST_GIVEN_UP, NO_PIPELINING
 from pop3fetch.messages import parse
 from pop3fetch.record.store import MARKED, Entry, Intent, Key, Store
 from pop3fetch.status import Status
@@ -582,6 +583,40 @@ def test_a_message_that_comes_empty_is_named_and_stays(
     mailbox.replies.clear()
     account.fetch(server(mailbox))
     assert account.delivered() == on_disk(THREE)
+
+
+# As Dovecot 2.3 sends a message whose first line is a dot: it adds none to that.
+DOT_FIRST = b"+OK 24 octets\r\n.\r\nafter a dot\r\n\r\n.\r\n"
+NO_STATUS = b"\r\n"  # as Exchange Online answers for single messages
+
+
+@pytest.mark.parametrize("reply", [DOT_FIRST, NO_STATUS])
+@pytest.mark.parametrize("capabilities", [CAPABILITIES, ONE_AT_A_TIME])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_message_that_breaks_the_session_holds_up_no_other(
+    server: StartServer, account: Account, reply: bytes, capabilities: Sequence[bytes], number: int
+) -> None:
+    mailbox = Mailbox(THREE, capabilities=capabilities, replies={b"RETR %d\r\n" % number: reply})
+    outcome = account.fetch(server(mailbox), DELETE)
+    assert (outcome.messages, outcome.failures, outcome.deleted) == (2, 1, 2)
+    assert [named for named, _ in account.told.errors] == [number]
+    assert mailbox.messages == [THREE[number - 1]]
+    mailbox.replies.clear()
+    mailbox.add(message(4), b"uid-4")
+    again = server(mailbox)
+    account.fetch(again, DELETE)
+    assert account.delivered() == on_disk(numbered(4))
+    assert again.pipelined == (capabilities is CAPABILITIES), "the pipe was not to blame"
+
+
+def test_a_server_that_breaks_every_session_is_given_up(server: StartServer, account: Account) -> None:
+    many = numbered(MOST_GIVEN_UP + 2)
+    replies = {b"RETR %d\r\n" % number: NO_STATUS for number in range(1, len(many) + 1)}
+    scripted = server(Mailbox(many, capabilities=ONE_AT_A_TIME, replies=replies))
+    with pytest.raises(ProtocolViolation):
+        account.fetch(scripted)
+    assert len(account.told.errors) == MOST_GIVEN_UP
+    assert len(last_words(scripted)) == MOST_GIVEN_UP + 1
 
 
 def test_a_message_without_an_octet_is_delivered_as_such(server: StartServer, account: Account) -> None:

@@ -1,5 +1,7 @@
 """RFC 1939 as straightforwardly as it can be said: all octets are there, and nothing is ever split.
 
+But for a single dot at the beginning of a content, which Dovecot 2.3 means as it stands.
+
 Nothing of pop3fetch is imported here: what the state machine makes of a stream, cut in whatever pieces,
 is compared with what this makes of the whole.
 """
@@ -63,4 +65,5 @@ class Stream:
                 return None
             if line == b".":
                 return b"".join(lines)
-            lines.append(line.removeprefix(b".") + self._end)
+            bare = not lines and line[1:2] != b"."
+            lines.append((line if bare else line.removeprefix(b".")) + self._end)

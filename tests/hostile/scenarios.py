@@ -105,9 +105,11 @@ class Aftermath:
         return self
 
     def left_alone(self) -> Aftermath:
-        """Require that nothing was delivered, recorded or deleted."""
+        """Require that nothing was delivered, recorded or deleted, nor QUIT said where RETR was."""
         assert (self.delivered, self.recorded) == ([], set())
-        assert not {b"DELE", b"QUIT"} & set(self.verbs)
+        assert b"DELE" not in self.verbs
+        for talk in self.talks:
+            assert not {b"RETR", b"QUIT"} <= {line[:4].upper() for line in talk.commands}
         return self
 
 

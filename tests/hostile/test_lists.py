@@ -205,11 +205,12 @@ def test_a_message_that_comes_before_its_twin_is_fetched(attack: Attack, one: by
 
 
 def test_by_a_shared_unique_id_and_a_size_alone_nothing_is_deleted(attack: Attack) -> None:
-    served = mailbox([ONE], uids=[b"same"])
+    one, two = b"\r\none, of no headers\r\n", b"\r\ntwo, of no headers\r\n"
+    served = mailbox([one], uids=[b"same"])
     first = attack(served, command=("get", "-o", attack.maildir)).succeeds()
-    served.maildrop.insert(0, mailbox([TWO], uids=[b"same"]).maildrop[0])
+    served.maildrop.insert(0, mailbox([two], uids=[b"same"]).maildrop[0])
     attack(first.server).succeeds()
-    assert served.messages == [TWO], "it was never read"
+    assert served.messages == [two], "it was never read"
 
 
 def test_json_of_hostile_unique_ids_is_json(attack: Attack) -> None:

@@ -132,7 +132,7 @@ def test_a_slow_line_that_carries_mail_is_not_given_up(attack: Attack) -> None:
 def test_a_line_without_end_is_bad_data(attack: Attack, point: bytes, opening: bytes) -> None:
     flood = flooding(ENDLESS)
     if point:
-        after = attack(mailbox(replies={point: opening}, after={point: flood}))
+        after = attack(mailbox([ONE], replies={point: opening}, after={point: flood}))
     else:
         after = attack(in_turn(opening, flood))
     after.fails(Status.BAD_DATA, "longer than").left_alone()

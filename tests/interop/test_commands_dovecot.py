@@ -125,6 +125,19 @@ def test_what_was_delivered_is_deleted(here: Here, dovecot: Dovecot, maildir: Pa
     assert dovecot.count("bob") == 0
 
 
+@pytest.mark.parametrize("options", [(), ("--no-pipelining",)])
+def test_a_dot_at_the_very_beginning_which_dovecot_does_not_double_costs_no_mail(
+    here: Here, dovecot: Dovecot, maildir: Path, options: tuple[str, ...]
+) -> None:
+    hidden, alone, usual = b".hidden\n\ntext\n", b".\nnot seen\n", MESSAGES[0]
+    dovecot.deliver("bob", [hidden, alone, usual])
+    ended = here("get", "--delete", "-o", maildir, *options, *BOB.arguments(dovecot), env=BOB.env)
+    assert (ended.status, ended.err.count(b"\n")) == (Status.BAD_DATA, 1)
+    assert ended.err.startswith(b"pop3fetch: message 2 stays on the server: ")
+    assert delivered(maildir) == [hidden, usual]
+    assert dovecot.count("bob") == 1
+
+
 def test_without_consent_no_password_crosses_in_clear(here: Here, dovecot: Dovecot) -> None:
     way = Way("bob", "auto", ("--tls", "off", "--auth", "plain"))
     ended = here("stat", *way.arguments(dovecot), env=way.env)

@@ -515,9 +515,11 @@ def test_octets_before_the_tls_handshake_are_an_error(octets: bytes, line_end: b
 def as_rfc_1939_says(octets: bytes, line_end: bytes = CRLF) -> tuple[bytes, bytes]:
     """Return (content, rest) of a multi-line reply behind its status line.
 
-    Section 3, read line by line over the whole: this is the model of the machine's framing.
+    Section 3, read line by line over the whole: this is the model of the machine's framing. Only at the
+    very beginning a dot that is not doubled is content, for that is how Dovecot 2.3 sends it.
     """
-    content = b""
+    first = octets.partition(line_end)[0]
+    content = b"." if first[:1] == b"." and first[1:2] not in (b"", b".") else b""
     while True:
         line, end, octets = octets.partition(line_end)
         assert end, "the reply has no end"
@@ -534,7 +536,8 @@ CONTENTS = {
     "a lone dot": (b"..\r\n.\r\n", b".\r\n"),
     "lone dots one after another": (b"..\r\n..\r\n...\r\n.\r\n", b".\r\n.\r\n..\r\n"),
     "a line with a dot first": (b"..x\r\n.\r\n", b".x\r\n"),
-    "a dot that was not doubled": (b".x\r\n.\r\n", b"x\r\n"),
+    "a dot that was not doubled": (b"a\r\n.x\r\n.\r\n", b"a\r\nx\r\n"),
+    "a dot that was not doubled in the first line": (b".x\r\n.\r\n", b".x\r\n"),
     "a doubled dot behind text": (b"a\r\n..b\r\n.\r\n", b"a\r\n.b\r\n"),
     "dots inside lines": (b"a.b\r\nc.\r\n.\r\n", b"a.b\r\nc.\r\n"),
     "LF dot LF": (b"a\n.\nb\r\n.\r\n", b"a\n.\nb\r\n"),
@@ -543,7 +546,7 @@ CONTENTS = {
     "CRLF dot CR": (b"a\r\n.\rb\r\n.\r\n", b"a\r\n\rb\r\n"),
     "CR dot CRLF": (b"a\r.\r\n.\r\n", b"a\r.\r\n"),
     "doubled dots behind a bare LF": (b"a\n..b\r\n.\r\n", b"a\n..b\r\n"),
-    "dot CR CR LF": (b".\r\r\n.\r\n", b"\r\r\n"),
+    "dot CR CR LF": (b"a\r\n.\r\r\n.\r\n", b"a\r\n\r\r\n"),
     "CR CR LF at the end": (b"a\r\r\n.\r\n", b"a\r\r\n"),
     "LF CR at the end": (b"a\n\r\r\n.\r\n", b"a\n\r\r\n"),
     "bare CRs": (b"\ra\r\rb\r\r\n\r.\r\r\n.\r\n", b"\ra\r\rb\r\r\n\r.\r\r\n"),
@@ -557,7 +560,8 @@ CONTENTS_BY_LF = {
     "one line": (b"a\n.\n", b"a\n"),
     "an empty line": (b"\n.\n", b"\n"),
     "lone dots": (b"..\n..\n.\n", b".\n.\n"),
-    "a dot that was not doubled": (b".x\n.\n", b"x\n"),
+    "a dot that was not doubled": (b"a\n.x\n.\n", b"a\nx\n"),
+    "a dot that was not doubled in the first line": (b".x\n.\n", b".x\n"),
     "CRLFs are text": (b"a\r\n\r\n.\n", b"a\r\n\r\n"),
     "CRLF dot CRLF is text": (b"a\r\n.\r\n.\n", b"a\r\n\r\n"),
     "bare CRs": (b"\ra\r.\n\r\n.\n", b"\ra\r.\n\r\n"),
