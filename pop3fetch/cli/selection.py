@@ -9,8 +9,12 @@ from typing import Any
 
 import click
 
+from pop3fetch.errors import UsageError
 from pop3fetch.messages import Selector, parse
 from pop3fetch.status import Status
+
+# Of standard input: as many messages as a listing may have, with unique-ids longer than they should be.
+LINES_LIMIT, OCTETS_LIMIT = 200_000, 32 * 1024 * 1024
 
 
 def messages_argument(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,5 +38,10 @@ def selectors_of(words: Sequence[str], *, from_stdin: bool) -> tuple[Selector, .
 
 def _lines_of_stdin() -> list[str]:
     # Octets as the command line would bring them: a unique-id may hold any.
-    octets = sys.stdin.buffer.read() if sys.stdin else b""
-    return [os.fsdecode(line.strip()) for line in octets.splitlines() if line.strip()]
+    octets = sys.stdin.buffer.read(OCTETS_LIMIT + 1) if sys.stdin else b""
+    if len(octets) > OCTETS_LIMIT or octets.count(b"\n") > LINES_LIMIT:
+        raise UsageError(
+            f"standard input is no list of messages: it has more than {LINES_LIMIT} lines"
+            f" or {OCTETS_LIMIT >> 20} MiB"
+        )
+    return [os.fsdecode(line.strip()) for line in octets.split(b"\n") if line.strip()]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pop3fetch.cli.selection import LINES_LIMIT, OCTETS_LIMIT
+from pop3fetch.pop3.replies import MESSAGES_LIMIT
 from pop3fetch.status import Status
 from tests.cli.here import Here
 from tests.cli.post import DEMO, GREETING, HOSTILE, LETTERS, StartPost, harmless, letters
@@ -54,6 +56,20 @@ def test_messages_are_read_from_standard_input(here: Here, post: StartPost) -> N
         "list", "4", "--stdin", env=post(letters(5)).environment, stdin=b"1-2\n\n  uid:uid-5  \nlast\n"
     )
     assert [columns_of(line)[0] for line in ended.out.splitlines()] == ["4", "1", "2", "5"]
+
+
+@pytest.mark.parametrize("lines", [b"1\n" * (LINES_LIMIT + 1), b"uid:" + b"x" * OCTETS_LIMIT])
+def test_standard_input_without_end_is_no_list(here: Here, post: StartPost, lines: bytes) -> None:
+    served = post(letters(1))
+    ended = here("list", "--stdin", env=served.environment, stdin=lines)
+    assert (ended.status, ended.out, served.verbs) == (Status.USAGE, b"", [])
+    assert ended.err.startswith(b"pop3fetch: standard input is no list of messages: ")
+
+
+def test_as_many_lines_as_a_listing_may_have_are_read(here: Here, post: StartPost) -> None:
+    ended = here("list", "--stdin", env=post(letters(1)).environment, stdin=b"1\n" * LINES_LIMIT)
+    assert ended.out.count(b"\n") == 1
+    assert LINES_LIMIT == MESSAGES_LIMIT
 
 
 def test_a_uid_on_standard_input_may_be_any_octets(here: Here, post: StartPost) -> None:
