@@ -42,7 +42,6 @@ ERRORS = {
     "unlink": ("EIO",),
     "sendto": ("ECONNRESET", "EPIPE"),
 }
-NULL_DEVICE = Calls("openat")  # which the first of these opens: it is on no disk that could fail
 # Made by the session's thread alone, so that no call of the tidying up fails with them.
 FAIL_ONCE = ("openat", "mkdir", "write", "sendto")
 AFTER_AN_ERROR = (Status.OK, Status.CANNOT_DELIVER, Status.TRY_LATER)
@@ -117,8 +116,6 @@ def at_calls(launcher: Launcher, scenario: Scenario) -> list[Misfortune]:
 
 def _at_one_call(scenario: Scenario, calls: Calls, number: int) -> Iterator[Misfortune]:
     yield Kill(scenario, calls, number)
-    if calls == NULL_DEVICE and number == 1:
-        return
     for error in ERRORS[calls.kind]:
         yield Failure(scenario, calls, number, error)
     yield Failure(scenario, calls, number, ERRORS[calls.kind][0], lasting=True)
