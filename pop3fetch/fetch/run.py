@@ -155,7 +155,8 @@ class Fetch:
             return False
         culprit = self._empty
         if culprit is None:
-            culprit = next((message for message in self._wanted if message.index == client.broke_at), None)
+            awaited = [str(reply) for reply in client.conversation.session.awaited]
+            culprit = next((one for one in self._wanted if awaited == [f"RETR {one.number}"]), None)
             if culprit is None:
                 return False
             self._skip(culprit, error)

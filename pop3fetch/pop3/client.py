@@ -168,13 +168,6 @@ class POP3Client:
         """Whether several replies were awaited when the session ended."""
         return len(self.conversation.session.awaited) > 1
 
-    @property
-    def broke_at(self) -> int | None:
-        """The index of the message that was retrieved, alone, when the session ended."""
-        awaited = self.conversation.session.awaited
-        number = awaited[0].number if len(awaited) == 1 and awaited[0].name == "RETR" else None
-        return None if number is None else number - 1
-
     def tls_session(self) -> TLSSession | None:
         """Return protocol version, cipher and certificate, or None outside TLS."""
         return self.conversation.transport.tls_session()
