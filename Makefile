@@ -34,7 +34,7 @@ check: .venv/ready-for-check
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	.venv/bin/python -m pytest --quiet $(wildcard tests/test_architecture.py tests/test_documents.py)
+	.venv/bin/python -m pytest --quiet tests/test_architecture.py tests/test_dependencies.py tests/test_documents.py
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage build dist
@@ -44,6 +44,7 @@ clean:
 .venv/ready-for-test: EXTRAS = [test]
 .venv/ready-for-check: EXTRAS = [test,check]
 .venv/ready-for-dist: EXTRAS = [dist]
+.venv/ready-for-audit: EXTRAS = [audit]
 .venv/ready-for-fuzz: EXTRAS = [test,fuzz]
 .venv/ready-for-mutants: EXTRAS = [test,mutants]
 .venv/ready-for-%: pyproject.toml | .venv/bin/python
@@ -70,6 +71,11 @@ bench: .venv/ready-for-test
 crash: .venv/ready-for-test
 	@.ci/need 'command -v strace' strace 'no call of the system is disturbed'
 	.venv/bin/python -m tests.crash
+
+#   make audit   what is known against the libraries that are installed; needs the network
+.PHONY: audit
+audit: .venv/ready-for-audit
+	.venv/bin/pip-audit --progress-spinner off --timeout 10 --strict --skip-editable
 
 #   make fuzz    the protocol's core, by atheris; SECONDS=60
 #   make mutants what the tests of the core let pass, by mutmut
