@@ -22,11 +22,14 @@ from pop3fetch.record.store import Store
 class Run:
     """One run of `get` for one account."""
 
-    def __init__(self, sessions: Sessions, console: Console, place: RecordPlace, *, as_json: bool) -> None:
+    def __init__(
+        self, sessions: Sessions, console: Console, place: RecordPlace, *, room: int, as_json: bool
+    ) -> None:
         self._sessions = sessions
         self._account = sessions.account
         self._console = console
         self._place = place
+        self._room = room
         self._as_json = as_json
 
     def run(self, choice: Choice | None, order: Order, lock: Lock | None) -> int:
@@ -65,6 +68,7 @@ class Run:
                 destination=destination,
                 reopen=lambda name: opener.open(parse(name)),
                 reporter=reporter,
+                room=self._room,
             )
             try:
                 outcome = Fetch(around, order).run()

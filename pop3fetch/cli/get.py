@@ -75,7 +75,7 @@ def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool,
     wishes = Wishes(**{name: _checked(name, value) for name, value in options.items()})
     selectors = selectors_of(messages, from_stdin=from_stdin)
     _refuse_contradictions(wishes, chosen=bool(selectors))
-    return for_each_account(invocation, Getting(invocation.state_folder(), wishes, selectors).run)
+    return for_each_account(invocation, Getting(invocation, wishes, selectors).run)
 
 
 def _checked(name: str, value: Any) -> Any:

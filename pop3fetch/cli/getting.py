@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pop3fetch.account.config import Account
@@ -20,6 +19,7 @@ from pop3fetch.errors import ConfigurationError, UsageError
 from pop3fetch.record.place import RecordPlace
 
 if TYPE_CHECKING:
+    from pop3fetch.cli.options import Invocation
     from pop3fetch.fetch.plan import Order
     from pop3fetch.messages import Selector
 
@@ -27,10 +27,11 @@ DEFAULT_OUTPUT = "maildir:~/Maildir"
 
 
 class Getting:
-    """`get`, account by account; ``state_folder`` has the records."""
+    """`get`, account by account."""
 
-    def __init__(self, state_folder: Path, wishes: Wishes, selectors: tuple[Selector, ...]) -> None:
-        self._state_folder = state_folder
+    def __init__(self, invocation: Invocation, wishes: Wishes, selectors: tuple[Selector, ...]) -> None:
+        self._state_folder = invocation.state_folder()
+        self._side_by_side = invocation.many.jobs if invocation.many else 1
         self._wishes = wishes
         self._selectors = selectors
         self._standard_output = threading.Lock()  # messages of two accounts must not mix there
@@ -49,8 +50,11 @@ class Getting:
             if lock:
                 sessions.begin()
             from pop3fetch.cli.fetching import Run
+            from pop3fetch.delivery.open_files import room_for_drafts
+            from pop3fetch.fetch.batch import BATCH_MESSAGES
 
-            run = Run(sessions, console, place, as_json=self._wishes.as_json)
+            room = room_for_drafts(self._side_by_side, BATCH_MESSAGES)
+            run = Run(sessions, console, place, room=room, as_json=self._wishes.as_json)
             return run.run(choice, self._order(account), lock)
 
     def _choice(self, account: Account) -> Choice | None:

@@ -15,9 +15,9 @@ from types import TracebackType
 from pop3fetch.delivery.destination import Destination, Draft, Journal
 from pop3fetch.errors import DeliveryError, POP3Error
 
-BATCH_MESSAGES = 200  # each holds a file open; 1024 is a usual limit, and two batches are under way
+BATCH_MESSAGES = 400
 BATCH_OCTETS = 32 * 1024 * 1024
-WORTHWHILE_MESSAGES = 50  # a batch costs four syncs of its own, whatever its size
+WORTHWHILE_MESSAGES = 150  # a batch costs four syncs of its own, whatever its size
 PATIENCE = 0.05  # seconds that a smaller batch waits for more
 
 Delivered = Callable[[Draft], None]
@@ -25,15 +25,25 @@ Refused = Callable[[Draft, DeliveryError], None]
 
 
 class Batcher:
-    """Deliver drafts in batches; ``delivered`` and ``refused`` are told in the session's thread."""
+    """Deliver drafts in batches of at most ``room``, as each may hold a file open.
+
+    ``delivered`` and ``refused`` are told in the session's thread.
+    """
 
     def __init__(
-        self, destination: Destination, journal: Journal, delivered: Delivered, refused: Refused
+        self,
+        destination: Destination,
+        journal: Journal,
+        delivered: Delivered,
+        refused: Refused,
+        *,
+        room: int = BATCH_MESSAGES,
     ) -> None:
         self._destination = destination
         self._journal = journal
         self._delivered = delivered
         self._refused = refused
+        self._room = room
         # Taken as it is, and not through the condition: so no interrupt can come between taking it
         # and knowing that it is taken.
         self._lock = threading.Lock()
@@ -86,7 +96,7 @@ class Batcher:
         self._tell()
 
     def _is_full(self) -> bool:
-        return len(self._pending) >= BATCH_MESSAGES or self._octets >= BATCH_OCTETS
+        return len(self._pending) >= self._room or self._octets >= BATCH_OCTETS
 
     def _tell(self) -> None:
         with self._lock:

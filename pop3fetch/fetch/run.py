@@ -25,7 +25,7 @@ from pop3fetch.errors import (
     ProtocolViolation,
     TimedOut,
 )
-from pop3fetch.fetch.batch import Batcher
+from pop3fetch.fetch.batch import BATCH_MESSAGES, Batcher
 from pop3fetch.fetch.leaving import say_quit
 from pop3fetch.fetch.plan import Order, Plan, make_plan
 from pop3fetch.fetch.recall import Recall
@@ -74,7 +74,7 @@ class Outcome:
 
 class Surroundings(NamedTuple):
     """What a run works with: ``connect`` gives a client that is logged in, ``reopen`` a destination
-    that an earlier run delivered to, ``clock`` seconds since the epoch."""
+    that an earlier run delivered to, ``clock`` seconds since the epoch; ``room``: drafts in a batch."""
 
     connect: Connect
     store: Store
@@ -82,6 +82,7 @@ class Surroundings(NamedTuple):
     reopen: Reopen
     reporter: Reporter
     clock: Callable[[], float] = time.time
+    room: int = BATCH_MESSAGES
 
 
 class Fetch:
@@ -246,7 +247,8 @@ class Fetch:
         sizes = {message.index: message.size for message in messages}
         destination = self._around.destination
         journal = RecordJournal(self._store, destination.name, self._around.clock)
-        with Batcher(destination, journal, self._count, self._refuse) as batcher:
+        room = self._around.room
+        with Batcher(destination, journal, self._count, self._refuse, room=room) as batcher:
             self._batcher = batcher
             for message, retrieval in zip(messages, client.retrieve_many(sizes, sizes), strict=True):
                 self._empty = None

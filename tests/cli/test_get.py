@@ -48,6 +48,19 @@ def test_new_messages_come_to_a_maildir_once_and_in_silence(
     assert served.verbs.count(b"RETR") == 4
 
 
+def test_few_files_may_be_open(run: Run, post: StartPost, maildir: Path) -> None:
+    served = post([b"Subject: %d\r\n\r\n" % number for number in range(200)])
+    command = run.command("get", "-o", f"maildir:{maildir}")
+    ended = subprocess.run(
+        ["/bin/sh", "-c", 'ulimit -n 64; exec "$@"', "sh", *command],
+        env={**run.environment, **served.environment},
+        capture_output=True,
+        timeout=PATIENCE,
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert len(delivered(maildir)) == 200
+
+
 def test_the_default_is_the_maildir_at_home(here: Here, post: StartPost, home: Path) -> None:
     here("get", env=post().environment)
     assert len(delivered(home / "Maildir")) == 3
