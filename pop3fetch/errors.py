@@ -386,8 +386,8 @@ class DeletionUnsafe(POP3Error):
 
     def __str__(self) -> str:
         return (
-            "nothing is deleted: the server shows headers with all of a message only, and would delete"
-            " every message that it has shown (EXPIRE 0); `pop3fetch get --delete` loses none"
+            "nothing is deleted: the server shows headers with all of a message only, and may then delete"
+            " every message that it has shown; fetch them all before, with `pop3fetch get`"
         )
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pop3fetch.delivery.destination import Destination, Draft
 from pop3fetch.errors import (
     ConnectionLost,
+    DeletionUnsafe,
     EmptyMessage,
     PipeliningBroken,
     POP3Error,
@@ -333,10 +334,9 @@ class Fetch:
         if self._may_quit(client):
             self._delete_and_quit(client, doomed)
         else:
-            self._reporter.warn(
-                "nothing is deleted: this server shows a message's headers with all of the message,"
-                " and may then delete it, delivered or not"
-            )
+            unsafe = DeletionUnsafe()
+            self._outcome.fail(unsafe)
+            self._reporter.warn(str(unsafe))
 
     def _delete_and_quit(self, client: POP3Client, doomed: list[Message]) -> None:
         if not doomed:

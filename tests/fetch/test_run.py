@@ -531,6 +531,13 @@ def test_a_session_for_deletions_deletes_nothing_where_it_would_lose_what_is_not
     assert len(account.told.warnings) == 1
 
 
+def test_what_could_not_be_deleted_for_that_is_no_success(server: StartServer, account: Account) -> None:
+    mailbox = OddMailbox(THREE, capabilities=NO_TOP, replies=NO_UIDL, pops=True)
+    outcome = account.fetch(server(mailbox), Order(delete=True, limit=1))
+    assert (outcome.status, outcome.deleted) == (Status.REFUSED, 0)
+    assert mailbox.messages == THREE
+
+
 # -- one bad message -------------------------------------------------------------------------------
 
 
