@@ -76,9 +76,15 @@ class Listing:
         occurrences = map(self._occurrence, self._indexes, self._uids)
         return map(Message, self._indexes, self._sizes, self._uids, occurrences)
 
-    def rows(self) -> Iterator[tuple[int, int, bytes]]:
-        """Return (index, size, UID) of all messages, in order."""
-        return zip(self._indexes, self._sizes, self._uids, strict=True)
+    @property
+    def sizes(self) -> Sequence[int]:
+        """The sizes of all messages in octets, in order."""
+        return self._sizes
+
+    @property
+    def uids(self) -> Sequence[bytes]:
+        """The UIDs of all messages, in order."""
+        return self._uids
 
     @property
     def has_copies(self) -> bool:

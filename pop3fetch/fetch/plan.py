@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import compress
+from operator import ne
 from typing import NamedTuple
 
 from pop3fetch.messages import Listing, Message, Selector, select, stands_in
@@ -84,20 +86,17 @@ def compare(listing: Listing, known: Known) -> Comparison:
     """Compare what is listed with what is recorded."""
     new: list[int] = []
     changed: list[int] = []
-    for index, size, recorded in _recorded_sizes(listing, known):
-        if recorded is None:
-            new.append(index)
-        elif recorded != size:
-            changed.append(index)
+    recorded = list(_recorded_sizes(listing, known))
+    # Most of 100 000 messages are as they were: no line of Python is spent on those.
+    others = compress(zip(listing.indexes(), recorded, strict=True), map(ne, recorded, listing.sizes))
+    for index, size in others:
+        (new if size is None else changed).append(index)
     fetched = len(listing) - len(new) - len(changed)
     return Comparison(new, changed, fetched, _shared(listing, known))
 
 
-def _recorded_sizes(listing: Listing, known: Known) -> Iterable[tuple[int, int, int | None]]:
-    if listing.has_copies:
-        return ((message.index, message.size, known.size_of(message)) for message in listing)
-    sizes = known.sizes
-    return ((index, size, sizes.get(uid)) for index, size, uid in listing.rows())
+def _recorded_sizes(listing: Listing, known: Known) -> Iterable[int | None]:
+    return map(known.size_of, listing) if listing.has_copies else map(known.sizes.get, listing.uids)
 
 
 def _shared(listing: Listing, known: Known) -> list[int]:
@@ -119,9 +118,7 @@ def all_renumbered(listing: Listing, known: Known, comparison: Comparison) -> bo
 
 
 def _has_stand_ins(messages: Listing | Known) -> bool:
-    uids = (
-        (uid for uid, _ in messages) if isinstance(messages, Known) else (uid for *_, uid in messages.rows())
-    )
+    uids = (uid for uid, _ in messages) if isinstance(messages, Known) else messages.uids
     return all(map(stands_in, uids))
 
 

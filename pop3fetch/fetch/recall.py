@@ -37,9 +37,8 @@ class Recall:
         self._store = store
         self._reporter = reporter
 
-    def new(self, listing: Listing) -> list[int]:
+    def new(self, listing: Listing, known: Known) -> list[int]:
         """Return the indexes of the messages that are new; raises what a session raises."""
-        known = known_of(self._store)
         comparison = compare(listing, known)
         if all_renumbered(listing, known, comparison):
             self._match_by_headers(listing, comparison)

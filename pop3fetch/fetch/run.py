@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from pop3fetch.ahead import Ahead
 from pop3fetch.delivery.destination import Destination, Draft
 from pop3fetch.errors import (
     ConnectionLost,
@@ -28,8 +29,8 @@ from pop3fetch.errors import (
 )
 from pop3fetch.fetch.batch import BATCH_MESSAGES, Batcher
 from pop3fetch.fetch.leaving import say_quit
-from pop3fetch.fetch.plan import Order, Plan, make_plan
-from pop3fetch.fetch.recall import Recall
+from pop3fetch.fetch.plan import Known, Order, Plan, make_plan
+from pop3fetch.fetch.recall import Recall, known_of
 from pop3fetch.fetch.reporter import Reporter
 from pop3fetch.fetch.survey import headers_of, survey
 from pop3fetch.headers import LIMIT as HEADERS_LIMIT
@@ -170,7 +171,7 @@ class Fetch:
     def _session(self, client: POP3Client) -> None:
         self._keep_line_ends = self._order.crlf or not client.ends_lines_with_crlf
         self._wanted, self._empty = [], None
-        plan = self._plan(client, survey(client, self._reporter))
+        plan = self._plan(client, *self._listed_and_known(client))
         self._outcome.oversize = len(plan.oversize)
         for message in plan.oversize:
             self._reporter.notice(f"message {message.number} has {message.size} octets: over the limit")
@@ -193,8 +194,17 @@ class Fetch:
     def _may_quit(self, client: POP3Client) -> bool:
         return client.retrieved <= self._safe
 
-    def _plan(self, client: POP3Client, listing: Listing) -> Plan:
-        new = set(Recall(client, self._store, self._reporter).new(listing))
+    def _listed_and_known(self, client: POP3Client) -> tuple[Listing, Known]:
+        """Ask the server and the record side by side: with 100 000 messages, each takes its time."""
+        loading = Ahead(lambda: known_of(self._store))
+        try:
+            listing = survey(client, self._reporter)
+        finally:
+            known = loading.result()  # in any case, or it would go on reading what is closed
+        return listing, known
+
+    def _plan(self, client: POP3Client, listing: Listing, known: Known) -> Plan:
+        new = set(Recall(client, self._store, self._reporter).new(listing, known))
         self._safe = self._recorded_as_delivered(client.retrieved - new, listing)
         return make_plan(
             listing, new, self._order, self._old_enough(listing, new), self._delivered | self._given_up

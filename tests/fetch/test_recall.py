@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pop3fetch.fetch.recall import Recall
+from pop3fetch.fetch.recall import Recall, known_of
 from pop3fetch.fetch.survey import survey
 from pop3fetch.headers import identity
 from pop3fetch.record.store import Entry, Key
@@ -48,7 +48,9 @@ class Session:
         scripted = server(mailbox)
         with account.store() as store, log_in(scripted) as client:
             listing = survey(client, account.told)
-            self.new = [index + 1 for index in Recall(client, store, account.told).new(listing)]
+            self.new = [
+                index + 1 for index in Recall(client, store, account.told).new(listing, known_of(store))
+            ]
         scripted.stop()
         self.tops = [int(line.split()[1]) for line in scripted.commands if line.startswith(b"TOP")]
 
