@@ -131,18 +131,7 @@ class Sessions:
         from pop3fetch.pop3.client import POP3Client
 
         server = server_of(self.account, self._console)
-
-        def open_line() -> POP3Client:
-            client = POP3Client(server, dialling)
-            if self.account.tls == "implicit":  # then every login begins by asking
-                try:
-                    client.capabilities()
-                except BaseException:
-                    client.close()
-                    raise
-            return client
-
-        return open_line
+        return lambda: POP3Client(server, dialling)
 
     def log_in(self, pipelining: bool = True) -> POP3Client:
         """Return a client that is logged in."""

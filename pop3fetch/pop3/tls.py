@@ -10,6 +10,8 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from pop3fetch.errors import CertificateError, ConfigurationError, TLSError
@@ -51,11 +53,21 @@ class TLSSession(NamedTuple):
     certificate: Certificate
 
 
+_making = Lock()  # or each of twenty accounts would make one at the same time
+
+
 def client_context(options: TLSOptions) -> ssl.SSLContext:
     """Return the context for all connections: TLS 1.2 at least, verified (RFC 8314 section 4.1).
 
-    Raises ConfigurationError where a file cannot be used.
+    The system's certificates take as long to read as half a round trip, so one is made for all
+    accounts. Raises ConfigurationError where a file cannot be used.
     """
+    with _making:
+        return _made_once(options)
+
+
+@cache
+def _made_once(options: TLSOptions) -> ssl.SSLContext:
     if options.fingerprint:
         context = unverified_context()
     else:

@@ -317,10 +317,12 @@ def _write_empty(aside: Path) -> None:
     os.close(open_private(aside, os.O_RDWR | os.O_EXCL))
     database = sqlite3.connect(aside, isolation_level=None)
     try:
-        database.executescript("PRAGMA journal_mode = MEMORY;" + _SCHEMA)
+        # Not synced step by step: nobody sees it before it is whole, and then it is synced once.
+        database.executescript("PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY;" + _SCHEMA)
         database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         database.execute(f"PRAGMA user_version = {VERSION}")
         database.execute("INSERT INTO fact VALUES ('tag', ?)", (os.urandom(8).hex(),))
+        database.execute("PRAGMA journal_mode = WAL")  # which stays, so that no run has to change it
     finally:
         database.close()
     file = os.open(aside, os.O_RDONLY)

@@ -67,6 +67,12 @@ def trusting(ca_file: Path) -> ssl.SSLContext:
 # The context
 
 
+def test_all_accounts_share_what_takes_long_to_make(ca_file: Path) -> None:
+    options = TLSOptions(ca_file=str(ca_file))
+    assert client_context(options) is client_context(TLSOptions(ca_file=str(ca_file)))
+    assert client_context(options) is not client_context(TLSOptions())
+
+
 def test_the_context_verifies_chain_and_name_by_tls_1_2_at_least(ca_file: Path) -> None:
     for options in (TLSOptions(), TLSOptions(ca_file=str(ca_file))):
         context = client_context(options)
