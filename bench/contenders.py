@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.mail import Post
 from bench.measure import Command
-from bench.peers import OURS, PROGRAMS, Commands, Errand, Program, mpop_get, pop3fetch_all
+from bench.peers import OURS, PROGRAMS, PYTHON, Commands, Errand, Program, mpop_get, pop3fetch_all
 
 LIMITS = str(Path(__file__).with_name("limits.py"))
 DRAIN, CLICK = "limit: drain", "import click"  # named by bounds
@@ -83,7 +83,7 @@ def starters(option: str) -> tuple[Contender, ...]:
         for program in PROGRAMS
         if program.executable != sys.executable
     )
-    return (*peers, Contender(CLICK, _plainly(sys.executable, "-c", "import click"), Role.LIMIT))
+    return (*peers, Contender(CLICK, _plainly(PYTHON, "-c", "import click"), Role.LIMIT))
 
 
 def drain() -> Contender:

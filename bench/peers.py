@@ -18,7 +18,9 @@ from bench.measure import Command
 
 Commands = Callable[["Errand"], list[Command]]
 
-POP3FETCH = str(Path(sys.executable).with_name("pop3fetch"))
+# As people have it: installed from a wheel, alone in an environment (see Makefile).
+PYTHON = str(Path(sys.prefix) / "bench/bin/python")
+POP3FETCH = str(Path(sys.prefix) / "bench/bin/pop3fetch")
 POPLIB = str(Path(__file__).with_name("poplib_fetch.py"))
 
 
