@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-
 GARBAGE = 50_000  # objects; to look for cycles after every 700 costs a twentieth of a start
 
 

@@ -13,8 +13,9 @@ from pop3fetch.cli.session import Sessions
 from pop3fetch.cli.wording import counted, human_size
 from pop3fetch.delivery.choice import Choice, Kind, open_in_files, parse
 from pop3fetch.delivery.destination import Destination
+from pop3fetch.fetch.outcome import Outcome, Surroundings
 from pop3fetch.fetch.plan import Order
-from pop3fetch.fetch.run import Fetch, Outcome, Surroundings
+from pop3fetch.fetch.run import Fetch
 from pop3fetch.record.place import Lock, RecordPlace
 from pop3fetch.record.store import Store
 

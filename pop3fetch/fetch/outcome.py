@@ -1,0 +1,85 @@
+"""What a run has come to: for its caller, and for its own next steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from pop3fetch.delivery.destination import Destination, Draft
+from pop3fetch.errors import POP3Error
+from pop3fetch.fetch.batch import BATCH_MESSAGES
+from pop3fetch.fetch.reporter import Reporter
+from pop3fetch.messages import Message
+from pop3fetch.record.settling import Reopen
+from pop3fetch.record.store import Store
+from pop3fetch.status import Status
+
+if TYPE_CHECKING:
+    from pop3fetch.pop3.client import POP3Client
+
+Connect = Callable[[bool], "POP3Client"]  # (pipelining) -> a client that is logged in
+
+
+class Surroundings(NamedTuple):
+    """What a run works with: ``connect`` gives a client that is logged in, ``reopen`` a destination
+    that an earlier run delivered to, ``clock`` seconds since the epoch; ``room``: drafts in a batch."""
+
+    connect: Connect
+    store: Store
+    destination: Destination
+    reopen: Reopen
+    reporter: Reporter
+    clock: Callable[[], float] = time.time
+    room: int = BATCH_MESSAGES
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run has done; ``error`` is the first one of its ``failures``."""
+
+    messages: int = 0
+    octets: int = 0
+    deleted: int = 0
+    oversize: int = 0
+    failures: int = 0
+    error: POP3Error | None = None
+
+    @property
+    def status(self) -> Status:
+        """The exit status: the first error's."""
+        return self.error.exit_status if self.error else Status.OK
+
+    def fail(self, error: POP3Error) -> None:
+        """Count a message that stays as it was; a server may refuse a hundred thousand."""
+        self.failures += 1
+        self.error = self.error or error
+
+
+class Tally:
+    """What the steps of a run tell each other about messages, over all its sessions."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self.outcome = Outcome()
+        self.delivered: set[tuple[bytes, int]] = set()  # (UID, occurrence)
+        self.safe: set[int] = set()  # indexes that this session's QUIT may delete: they are on the disk
+
+    def count(self, draft: Draft) -> None:
+        """Take note of a message that is delivered and recorded."""
+        message = draft.message
+        self.safe.add(message.index)
+        self.delivered.add((message.uid, message.occurrence))
+        self.outcome.messages += 1
+        self.outcome.octets += draft.octets
+        self._reporter.delivered(message, draft.octets, draft.path)
+
+    def skip(self, message: Message, error: POP3Error) -> None:
+        """Take note of a message that stays as it is."""
+        self.outcome.fail(error)
+        self._reporter.skipped(message, error)
+
+    def may_quit(self, client: POP3Client) -> bool:
+        """Whether QUIT deletes nothing that is not safe, even where the server deletes what was retrieved."""
+        return client.retrieved <= self.safe

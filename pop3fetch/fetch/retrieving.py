@@ -1,0 +1,96 @@
+"""RETR: each message becomes a draft as it arrives, and is delivered in a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pop3fetch.delivery.destination import Draft
+from pop3fetch.errors import EmptyMessage, POP3Error
+from pop3fetch.fetch.batch import Batcher
+from pop3fetch.fetch.outcome import Surroundings, Tally
+from pop3fetch.headers import LIMIT as HEADERS_LIMIT
+from pop3fetch.headers import identity
+from pop3fetch.messages import Message
+from pop3fetch.pop3.wire import with_lf
+from pop3fetch.record.journal import RecordJournal
+
+if TYPE_CHECKING:
+    from pop3fetch.pop3.client import POP3Client
+
+
+class Retrieval:
+    """The messages that one session retrieves; ``crlf`` keeps its line ends."""
+
+    def __init__(self, around: Surroundings, tally: Tally, messages: list[Message], *, crlf: bool) -> None:
+        self._around = around
+        self._tally = tally
+        self._messages = messages
+        self._crlf = crlf
+        self._batcher: Batcher | None = None
+        # Dovecot 2.3 ends a message whose first line is a dot right there, and sends the rest of it.
+        self._empty: Message | None = None  # the last one, where it came so
+
+    def run(self, client: POP3Client) -> None:
+        """Retrieve and deliver; raises what a session and a destination raise."""
+        around = self._around
+        around.reporter.planned(self._messages)
+        sizes = {message.index: message.size for message in self._messages}
+        journal = RecordJournal(around.store, around.destination.name, around.clock)
+        count, refuse = self._tally.count, self._refuse
+        with Batcher(around.destination, journal, count, refuse, room=around.room) as batcher:
+            self._batcher = batcher
+            for message, retrieval in zip(self._messages, client.retrieve_many(sizes, sizes), strict=True):
+                self._empty = None
+                if retrieval.refusal:
+                    self._tally.skip(message, retrieval.refusal)
+                    continue
+                draft = self._draft(message, retrieval.blocks)
+                if draft is not None:
+                    batcher.add(draft)
+
+    def end(self) -> None:
+        """Wait until no delivery runs, after an interrupt, too."""
+        if self._batcher:
+            self._batcher.end()
+
+    def culprit(self, awaited: list[str]) -> Message | None:
+        """Return the message over which the protocol was broken, by what was ``awaited``, or None."""
+        if self._empty:
+            return self._empty
+        return next((one for one in self._messages if awaited == [f"RETR {one.number}"]), None)
+
+    def skipped_already(self, message: Message) -> bool:
+        """Whether the message was told to be skipped: it came empty."""
+        return message is self._empty
+
+    def _draft(self, message: Message, blocks: Iterator[bytes]) -> Draft | None:
+        """Return the message as a draft, or None where it came empty."""
+        draft = self._around.destination.draft(message)
+        try:
+            head = self._write(draft, blocks)
+            if not draft.octets and message.size:
+                raise EmptyMessage(message.number)
+            draft.identity = identity(head)
+        except EmptyMessage as error:
+            draft.discard()
+            self._tally.skip(message, error)
+            self._empty = message
+            return None
+        except BaseException:
+            draft.discard()
+            raise
+        return draft
+
+    def _write(self, draft: Draft, blocks: Iterator[bytes]) -> bytes:
+        """Write the message; return its first 64 KiB as they came."""
+        head = b""
+        for block in blocks:
+            if len(head) < HEADERS_LIMIT:
+                head = (head + block)[:HEADERS_LIMIT]
+            draft.write(block if self._crlf else with_lf(block))
+            self._around.reporter.progress(len(block))
+        return head
+
+    def _refuse(self, draft: Draft, error: POP3Error) -> None:
+        self._tally.skip(draft.message, error)
