@@ -92,7 +92,7 @@ def _argument(value: str | bytes | int) -> bytes:
 
 
 def _one_line(name: str, line: bytes) -> bytes:
-    if any(octet in line for octet in (b"\r", b"\n", b"\0")):
+    if b"\r" in line or b"\n" in line or b"\0" in line:
         raise InvalidArgument(name, "an argument holds CR, LF or NUL")
     return line + CRLF
 
