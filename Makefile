@@ -27,6 +27,13 @@ test: .venv/ready-for-test
 	@.ci/need 'command -v microsocks' microsocks 'no test through a real SOCKS proxy'
 	@.ci/need 'command -v dbus-daemon' dbus 'no test of a real keyring'
 	@.ci/need 'command -v gnome-keyring-daemon' gnome-keyring 'no test of a real keyring'
+	@.ci/need 'command -v maildrop' maildrop 'no test of --exec with maildrop'
+	@.ci/need 'command -v procmail' procmail 'no test of --exec with procmail, nor of its locks'
+	@.ci/need 'command -v mutt' mutt 'no mbox is read by mutt'
+	@.ci/need 'command -v jq' jq 'no recipe with jq is followed'
+	@.ci/need 'command -v zsh' zsh 'no completion in zsh'
+	@.ci/need 'command -v fish' fish 'no completion in fish'
+	@.ci/need 'test -e /usr/share/bash-completion/bash_completion' bash-completion 'no completion in bash'
 	.venv/bin/python -m pytest $(ARGS)
 
 check: .venv/ready-for-check
