@@ -31,6 +31,7 @@ test: .venv/ready-for-test
 	@.ci/need 'command -v procmail' procmail 'no test of --exec with procmail, nor of its locks'
 	@.ci/need 'command -v mutt' mutt 'no mbox is read by mutt'
 	@.ci/need 'command -v jq' jq 'no recipe with jq is followed'
+	@.ci/need 'command -v parallel' parallel 'the recipe with GNU parallel is not followed'
 	@.ci/need 'command -v zsh' zsh 'no completion in zsh'
 	@.ci/need 'command -v fish' fish 'no completion in fish'
 	@.ci/need 'test -e /usr/share/bash-completion/bash_completion' bash-completion 'no completion in bash'
