@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import os
 import pwd
-import signal
 import socket
 import subprocess
-import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
 import trustme
 
+from tests.daemon import Daemon, reserve
+
 HOST = "127.0.0.1"
 USER, PASSWORD = "alice", "secret pass-wörd"
 NOBODY = pwd.getpwnam("nobody").pw_uid
-PATIENCE = 10.0  # seconds for a start, which takes half of one
 UNPACKED = Path(__file__).parent.parent / ".venv" / "cyrus"
 BINARIES = "usr/lib/cyrus/bin"
 SASLPASSWD = "usr/sbin/saslpasswd2"
@@ -95,14 +93,14 @@ class Cyrus:
     port: int
     older_port: int
     host: str = HOST
-    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    _daemon: Daemon | None = field(default=None, repr=False)
 
     @classmethod
     def start(cls, folder: Path, ca: trustme.CA) -> Cyrus:
         """Start an instance in ``folder`` and return it once it greets."""
         with socket.socket() as first, socket.socket() as second:
             # Kept until Cyrus listens: with SO_REUSEADDR both may bind, and nobody else gets the port.
-            instance = cls(folder.absolute(), _reserve(first), _reserve(second))
+            instance = cls(folder.absolute(), reserve(first, HOST), reserve(second, HOST))
             instance._set_up(ca)
             instance._run()
         return instance
@@ -117,12 +115,9 @@ class Cyrus:
 
     def stop(self) -> None:
         """End the instance at once, and with it every session."""
-        if self._process is None:
-            return
-        with suppress(ProcessLookupError):  # it may have died of itself
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        self._process = None
+        if self._daemon:
+            self._daemon.end()
+            self._daemon = None
 
     def _set_up(self, ca: trustme.CA) -> None:
         for name in ("state", "mail", "proc"):
@@ -157,28 +152,13 @@ class Cyrus:
         master = _root() / BINARIES / "master"
         files = {"-C": "tls-1.3.conf", "-M": "cyrus.conf", "-p": "pid"}
         options = [word for option, name in files.items() for word in (option, self.folder / name)]
-        with open(self.folder / "log", "ab") as log:
-            self._process = subprocess.Popen(
-                [*_as_nobody(), master, *options],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=_environment(),
-                start_new_session=True,  # Ctrl-C is for the tests, which then call stop()
-            )
-        try:
-            self._await_service(self._process)
-        except BaseException:
-            self.stop()
-            raise
+        self._daemon = Daemon([*_as_nobody(), master, *options], self.folder / "log", _environment())
+        if not self._daemon.serves(self._answers):
+            raise CyrusFailed(f"Cyrus does not listen:\n{(self.folder / 'log').read_text()}")
 
-    def _await_service(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline and process.poll() is None:
-            with suppress(OSError), socket.create_connection((self.host, self.older_port)):
-                return
-            time.sleep(0.01)  # not listening yet
-        raise CyrusFailed(f"Cyrus does not listen:\n{(self.folder / 'log').read_text()}")
+    def _answers(self) -> bool:
+        with socket.create_connection((self.host, self.older_port)):
+            return True
 
 
 def _as_nobody() -> list[str]:
@@ -189,9 +169,3 @@ def _as_nobody() -> list[str]:
 def _environment() -> dict[str, str]:
     libraries = [str(folder) for folder in (_root() / "usr/lib").glob("*-linux-gnu*")]
     return {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries)}
-
-
-def _reserve(holder: socket.socket) -> int:
-    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    holder.bind((HOST, 0))
-    return int(holder.getsockname()[1])

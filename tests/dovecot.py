@@ -15,12 +15,9 @@ import grp
 import os
 import pwd
 import shutil
-import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -29,9 +26,10 @@ from urllib.parse import quote
 
 import trustme
 
+from tests.daemon import PATIENCE, Daemon, reserve
+
 HOST = "127.0.0.1"
 USERS = {"alice": "secret pass-wörd", "bob": "builder", "carol": "pass-\U0001f511"}
-PATIENCE = 10.0  # seconds for a start, which takes a tenth of one
 SYSTEM_FOLDERS = "/usr/sbin:/usr/local/sbin"  # where Dovecot is, and a user's PATH often is not
 
 # As an ordinary user, all of Dovecot runs as that user, with no chroot.
@@ -146,7 +144,7 @@ class Dovecot:
     pop3_port: int
     pop3s_port: int
     host: str = HOST
-    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    _daemon: Daemon | None = field(default=None, repr=False)
     _seconds: Iterator[int] = field(default_factory=lambda: count(1_000_000_000), repr=False)
 
     @classmethod
@@ -165,7 +163,7 @@ class Dovecot:
         """
         with socket.socket() as first, socket.socket() as second:
             # Kept until Dovecot listens: with SO_REUSEADDR both may bind, and nobody else gets the port.
-            instance = cls(folder.absolute(), users or USERS, _reserve(first), _reserve(second))
+            instance = cls(folder.absolute(), users or USERS, reserve(first, HOST), reserve(second, HOST))
             instance._set_up(settings, ca or trustme.CA())
             instance._run()
         return instance
@@ -228,13 +226,9 @@ class Dovecot:
 
     def stop(self) -> None:
         """End the instance at once, and with it every session."""
-        if self._process is None:
-            return
-        with suppress(ProcessLookupError):  # it may have died of itself
-            # All of them: an orderly end takes a second, and nothing here is worth it.
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        self._process = None
+        if self._daemon:
+            self._daemon.end()
+            self._daemon = None
 
     def _files(self, user: str) -> list[Path]:
         return [file for part in ("new", "cur") for file in (self.maildir(user) / part).iterdir()]
@@ -279,30 +273,13 @@ class Dovecot:
         program = _program("dovecot")
         if program is None:
             raise DovecotFailed(missing())
-        with open(self.folder / "log", "ab") as log:
-            self._process = subprocess.Popen(
-                [program, "-F", "-c", self.folder / "dovecot.conf"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C is for the tests, which then call stop()
-            )
-        try:
-            self._await_greeting(self._process)
-        except BaseException:
-            self.stop()
-            raise
+        self._daemon = Daemon([program, "-F", "-c", self.folder / "dovecot.conf"], self.folder / "log")
+        if not self._daemon.serves(self._greets):
+            raise DovecotFailed(f"Dovecot does not greet:\n{self.log()}")
 
-    def _await_greeting(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline and process.poll() is None:
-            try:
-                with socket.create_connection((self.host, self.pop3_port), timeout=PATIENCE) as connection:
-                    if connection.recv(1024).startswith(b"+OK"):
-                        return
-            except OSError:
-                time.sleep(0.01)  # not listening yet
-        raise DovecotFailed(f"Dovecot does not greet:\n{self.log()}")
+    def _greets(self) -> bool:
+        with socket.create_connection((self.host, self.pop3_port), timeout=PATIENCE) as connection:
+            return connection.recv(1024).startswith(b"+OK")
 
 
 def _mail_owner() -> tuple[int, int]:
@@ -317,12 +294,6 @@ def _passwd_line(user_and_password: tuple[str, str]) -> str:
     user, password = user_and_password
     # In base64 a password may contain the colon that ends a field.
     return f"{user}:{{PLAIN.b64}}{base64.b64encode(password.encode()).decode()}\n"
-
-
-def _reserve(holder: socket.socket) -> int:
-    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    holder.bind((HOST, 0))
-    return int(holder.getsockname()[1])
 
 
 def _program(name: str) -> str | None:
