@@ -20,8 +20,9 @@ MIB = 1 << 20
 LEGEND = """\
 Wall and CPU seconds are medians; the peak of memory is the largest, of all processes of a run together, and
 below 10 MiB it cannot be told. P is the fastest peer that syncs the files it writes; peers that do not are
-shown and not counted. After each run, what was delivered is compared, octet for octet, with what the server
-was given. All speak TLS and verify the certificate; the server keeps its mail in memory."""
+shown and not counted. Who takes more than five seconds, and ten times as long as the fastest, has one run.
+After each run, what was delivered is compared, octet for octet, with what the server was given. All speak
+TLS and verify the certificate; the server keeps its mail in memory."""
 
 
 @dataclass(frozen=True, slots=True)

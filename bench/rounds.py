@@ -19,6 +19,8 @@ from bench.scenarios import Scenario
 from bench.server import Server
 
 FEW_FILES = 10
+LONG = 5.0  # seconds
+FAR_BEHIND = 10  # times as long as the fastest
 
 
 @dataclass(slots=True)
@@ -64,7 +66,7 @@ class Track:
         self._warm(scenario)
         for turn in range(rounds):
             for row in _rotated(rows, turn):
-                if row.failure is None:
+                if row.failure is None and not _is_out_of_the_race(row, rows):
                     self._attempt(scenario, row)
         return rows
 
@@ -119,6 +121,12 @@ class Track:
     def _warm(self, scenario: Scenario) -> None:
         for user in scenario.users:
             self._server.warm(user)
+
+
+def _is_out_of_the_race(row: Row, rows: Sequence[Row]) -> bool:
+    """Tell whether it took so long that once is enough."""
+    fastest = min((other.wall for other in rows if other.usages), default=LONG)
+    return bool(row.usages) and row.wall > max(LONG, FAR_BEHIND * fastest)
 
 
 def _rotated(rows: Sequence[Row], turn: int) -> list[Row]:
