@@ -41,29 +41,42 @@ class MboxLock:
         ``path`` has no symbolic links; ``tag`` is one record's. Raises BlockingIOError where
         another program has a lock, and any other OSError.
         """
-        self._guard = _GUARDS.setdefault(path, threading.Lock())
-        if not self._guard.acquire(timeout=PAUSE):
-            raise BlockingIOError(errno.EAGAIN, "another account delivers there")
         self.file = -1
         self._dot_lock: Path | None = None
+        self._guard: threading.Lock | None = None
+        guard = _GUARDS.setdefault(path, threading.Lock())
+        if not guard.acquire(timeout=PAUSE):
+            raise BlockingIOError(errno.EAGAIN, "another account delivers there")
+        self._guard = guard
         try:
             self.file = _open(path)
             _lock_by_fcntl(self.file)
             _refuse_a_replaced_file(path, self.file)
-            self._dot_lock = _make_dot_lock(path, tag)
+            # Known before it is there, for an interrupt may come between the two.
+            self._dot_lock = Path(f"{path}.lock")
+            if not _make_dot_lock(self._dot_lock, tag):
+                self._dot_lock = None
         except BaseException:
             self.release()
             raise
 
     def release(self) -> None:
-        """Let go; never raises."""
-        if self._dot_lock is not None:
+        """Let go, where that was not done yet; never raises."""
+        dot_lock, self._dot_lock = self._dot_lock, None
+        if dot_lock is not None and _is_signed_by_us(dot_lock):
             with suppress(OSError):
-                self._dot_lock.unlink()
-        if self.file >= 0:
+                dot_lock.unlink()
+        file, self.file = self.file, -1
+        if file >= 0:
             with suppress(OSError):
-                os.close(self.file)
-        self._guard.release()
+                os.close(file)
+        guard, self._guard = self._guard, None
+        if guard:
+            guard.release()
+
+    def __del__(self) -> None:
+        # An interrupt may come before anybody else knows that it is taken.
+        self.release()
 
 
 def take_lock(path: Path, tag: str, patience: float, given_up: threading.Event) -> MboxLock:
@@ -109,9 +122,9 @@ def _refuse_a_replaced_file(path: Path, file: int) -> None:
     raise BlockingIOError(errno.EAGAIN, "it was replaced")
 
 
-def _make_dot_lock(mbox: Path, tag: str) -> Path | None:
-    """Make ``FILE.lock``; return None where the folder lets us make none, and fcntl must do."""
-    dot_lock, signed = Path(f"{mbox}.lock"), Path(f"{mbox}.lock.pop3fetch-{tag}")
+def _make_dot_lock(dot_lock: Path, tag: str) -> bool:
+    """Make it; return False where the folder lets us make none, and fcntl must do."""
+    signed = Path(f"{dot_lock}.pop3fetch-{tag}")
     try:
         # Linked when it is signed: whatever we may die of, a dot-lock of ours tells whose it was.
         # The name is always the same, so that what a crash left of it goes with the next run.
@@ -125,21 +138,29 @@ def _make_dot_lock(mbox: Path, tag: str) -> Path | None:
         raise BlockingIOError(errno.EAGAIN, "there is a dot-lock") from error
     except OSError as error:
         if error.errno in _NO_DOT_LOCKS:
-            return None
+            return False
         raise
     finally:
         with suppress(OSError):
             signed.unlink()
-    return dot_lock
+    return True
 
 
 def _sign(path: Path) -> None:
     path.unlink(missing_ok=True)
     file = open_private(path, os.O_WRONLY | os.O_EXCL)
     try:
-        os.write(file, b"%d %b\n" % (os.getpid(), os.fsencode(os.uname().nodename)))
+        os.write(file, _signature())
     finally:
         os.close(file)
+
+
+def _signature() -> bytes:
+    return b"%d %b\n" % (os.getpid(), os.fsencode(os.uname().nodename))
+
+
+def _is_signed_by_us(dot_lock: Path) -> bool:
+    return _read(dot_lock) == _signature()
 
 
 def _is_stale(dot_lock: Path) -> bool:

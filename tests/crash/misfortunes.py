@@ -246,6 +246,7 @@ class Rival(Misfortune):
 
     def befall(self, trial: Trial) -> None:
         ends: list[Ended] = []
+        before = len(trial.sessions())
         second = threading.Timer(self.seconds, lambda: ends.append(trial.get(launcher=self.rival)))
         second.start()
         ends.append(trial.get())
@@ -254,7 +255,7 @@ class Rival(Misfortune):
             trial.look_at_an_end_in_order(ended, (Status.OK, Status.TRY_LATER))
         if {ended.status for ended in ends} == {Status.TRY_LATER}:
             trial.verdict.complaints.append("each of two runs left the work to the other")
-        if len(trial.sessions()) != sum(ended.status == Status.OK for ended in ends):
+        if len(trial.sessions()) - before != sum(ended.status == Status.OK for ended in ends):
             trial.verdict.complaints.append("a run that was locked out spoke to the server")
 
 

@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -228,6 +230,26 @@ def test_what_a_crash_left_of_a_dot_lock_goes_with_the_next_run(inbox: Path, tmp
     take(inbox).release()
 
     assert os.listdir(tmp_path) == ["inbox"]
+
+
+@pytest.mark.parametrize(
+    ("event", "function"), [("c_call", "link"), ("c_return", "link"), ("return", "__init__")]
+)
+def test_an_interrupt_while_it_is_locked_leaves_no_lock(
+    event: str, function: str, inbox: Path, dot_lock: Path, tmp_path: Path
+) -> None:
+    def interrupt(frame: FrameType, happened: str, called: Any) -> None:
+        name = called.__name__ if happened.startswith("c_") else frame.f_code.co_name
+        if (happened, name) == (event, function) and frame.f_code.co_filename == lock.__file__:
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    sys.setprofile(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        take(inbox)
+    assert sys.getprofile() is None
+    assert os.listdir(tmp_path) == ["inbox"]
+    take(inbox).release()
 
 
 def test_where_no_dot_lock_can_be_made_fcntl_must_do(
