@@ -92,8 +92,11 @@ class Batcher:
                 raise self._failure
             self._pending.append(draft)
             self._octets += draft.octets
-            self._changed.notify_all()
-        self._tell()
+            # Woken only where it has something to do: each waking costs more than a message.
+            if len(self._pending) == 1 or self._is_worthwhile():
+                self._changed.notify_all()
+        if self._results:
+            self._tell()
 
     def _is_full(self) -> bool:
         return len(self._pending) >= self._room or self._octets >= BATCH_OCTETS
