@@ -124,8 +124,9 @@ class Track:
 
 
 def _is_out_of_the_race(row: Row, rows: Sequence[Row]) -> bool:
-    """Tell whether it took so long that once is enough."""
-    fastest = min((other.wall for other in rows if other.usages), default=LONG)
+    """Tell whether it took so long that once is enough; the limits do not take part in the race."""
+    racing = (other for other in rows if other.usages and other.contender.role is not Role.LIMIT)
+    fastest = min((other.wall for other in racing), default=LONG)
     return bool(row.usages) and row.wall > max(LONG, FAR_BEHIND * fastest)
 
 
