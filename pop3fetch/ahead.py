@@ -1,13 +1,14 @@
-"""A result that comes about in the background, while the modules that will use it load.
+"""A result that comes about in the background: in the meantime modules load, or a limit passes.
 
-To load them takes about as long as a few round trips: so neither waits for the other.
+To load modules takes about as long as a few round trips: so neither waits for the other. And what
+has no time limit of its own, such as a keyring's backend or a name server, gets one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Generic, TypeVar
 
@@ -17,11 +18,11 @@ T = TypeVar("T")
 
 
 class Ahead(Generic[T]):
-    """What ``work`` returns or raises, once; begun at once, in a thread that holds up no exit."""
+    """What ``work`` returns or raises, once; begun at once, in a thread ``name`` that holds up no exit."""
 
-    def __init__(self, work: Callable[[], T]) -> None:
+    def __init__(self, work: Callable[[], T], name: str | None = None) -> None:
         self._answer: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
-        Thread(target=self._do, args=(work,), daemon=True).start()
+        Thread(target=self._do, name=name, args=(work,), daemon=True).start()
 
     def _do(self, work: Callable[[], T]) -> None:
         try:
@@ -29,9 +30,15 @@ class Ahead(Generic[T]):
         except BaseException as error:  # raised again where the result is wanted
             self._answer.put((None, error))
 
-    def result(self) -> T:
-        """Return the result, or raise what went wrong instead. There is one answer only."""
-        result, error = self._answer.get()
+    def result(self, limit: float | None = None) -> T:
+        """Return the result, or raise what went wrong instead. There is one answer only.
+
+        Raises TimeoutError where there is none within ``limit`` seconds from now.
+        """
+        try:
+            result, error = self._answer.get(timeout=limit)
+        except Empty:
+            raise TimeoutError(f"it did not answer within {limit:g} s") from None
         if error is not None:
             raise error
         return result  # type: ignore[return-value]  # None only where T is

@@ -26,6 +26,13 @@ def test_what_goes_wrong_is_raised_where_the_result_is_wanted() -> None:
         Ahead(fail).result()
 
 
+def test_work_that_hangs_is_given_up_in_time() -> None:
+    never = Event()
+    with pytest.raises(TimeoutError, match=r"did not answer within 0\.01 s"):
+        Ahead(never.wait).result(0.01)
+    never.set()
+
+
 def test_a_result_that_nobody_wants_any_more_is_disposed_of() -> None:
     disposed: SimpleQueue[str] = SimpleQueue()
     Ahead(lambda: "a connection").abandon(disposed.put)

@@ -12,8 +12,8 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request
 
-from pop3fetch.account.deadline import in_time
 from pop3fetch.account.oauth_messages import Answer
+from pop3fetch.ahead import Ahead
 from pop3fetch.errors import ConnectionFailed, POP3Error, ProtocolViolation, TLSError
 
 LIMIT = 30.0  # seconds for everything from the name's look-up to the last octet
@@ -26,7 +26,7 @@ def post(url: str, form: str, limit: float = LIMIT) -> Answer:
     Raises ConnectionFailed, TLSError, and ProtocolViolation for what is too large or no HTTP.
     """
     try:
-        status, body = in_time("oauth", lambda: _exchange(url, form, limit), limit)
+        status, body = Ahead(lambda: _exchange(url, form, limit)).result(limit)
     except (OSError, UnicodeError) as error:  # the latter of a host name that no DNS could have
         raise _trouble(url, error, limit) from error
     except HTTPException as error:

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from pop3fetch.account.config import Configuration, load
 from pop3fetch.errors import ConfigurationError
-
-PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
+from pop3fetch.folders import PRIVATE_FILE, make_folder, open_private
 
 Settings = Mapping[str, str | int | float | bool]
 
@@ -29,7 +28,7 @@ def register(path: Path, name: str, settings: Settings) -> Configuration:
     """
     try:
         file = path.resolve()  # a symbolic link stays one
-        _make_folder(file.parent)
+        make_folder(file.parent)
         with _alone_in(file.parent) as folder:
             return _register(file, folder, name, settings)
     except OSError as error:
@@ -111,7 +110,7 @@ def _replace(file: Path, folder: int, text: str, wanted: Configuration) -> None:
 
 def _write(path: Path, octets: bytes, mode: int) -> None:
     path.unlink(missing_ok=True)  # of a process that died, and had our number
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE), "wb") as stream:
+    with open(open_private(path, os.O_WRONLY | os.O_EXCL), "wb") as stream:
         stream.write(octets)
         stream.flush()
         os.fchmod(stream.fileno(), mode)
@@ -126,12 +125,6 @@ def _check(file: Path, wanted: Configuration) -> None:
         says_it = False
     if not says_it:
         raise ConfigurationError(str(wanted.path), "cannot be extended as it is: add the account by hand")
-
-
-def _make_folder(folder: Path) -> None:
-    for missing in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
-        missing.mkdir(exist_ok=True)
-        missing.chmod(PRIVATE_FOLDER)  # whatever the umask
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
-from pop3fetch.account.deadline import in_time
+from pop3fetch.ahead import Ahead
 from pop3fetch.errors import ConfigurationError
 from pop3fetch.printable import printable
 
@@ -98,7 +98,7 @@ def remove(entry: Entry, limit: float = STORE_LIMIT) -> bool:
 
 
 def _asked(work: Callable[[], Answer], limit: float) -> Answer:
-    return in_time("keyring", work, limit)
+    return Ahead(work, "keyring").result(limit)
 
 
 def _told(error: Exception) -> str:

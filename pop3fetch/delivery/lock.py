@@ -17,7 +17,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from pop3fetch.delivery.folders import open_private, sync_folder
+from pop3fetch.folders import open_private, sync_folder
 
 PAUSE = 0.1  # seconds between two attempts
 STALE = 300.0  # seconds after which a dot-lock counts as forgotten, as in liblockfile

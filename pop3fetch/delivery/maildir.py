@@ -22,8 +22,8 @@ from pop3fetch.delivery.destination import (
     Settled,
     delivery_errors,
 )
-from pop3fetch.delivery.folders import make_folder, open_private, sync_files
 from pop3fetch.errors import DeliveryError
+from pop3fetch.folders import make_folder, open_private, sync_files
 from pop3fetch.messages import Message
 
 PREFIX = "maildir:"

@@ -23,11 +23,11 @@ from pop3fetch.delivery.destination import (
     Settled,
     delivery_errors,
 )
-from pop3fetch.delivery.folders import make_folder, open_private, sync_files, sync_folder
 from pop3fetch.delivery.lock import take_lock
 from pop3fetch.delivery.mboxrd import Encoder
 from pop3fetch.delivery.standing import looks_whole, same_octets, stands_anywhere
 from pop3fetch.errors import DeliveryError, DestinationLocked
+from pop3fetch.folders import make_folder, open_private, sync_files, sync_folder
 from pop3fetch.messages import Message
 
 PREFIX = "mbox:"

@@ -9,8 +9,8 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 
-from pop3fetch.delivery.folders import open_private
 from pop3fetch.errors import LoginTooSoon, RecordError
+from pop3fetch.folders import open_private
 from pop3fetch.record.place import RecordPlace
 
 LONGEST = 24 * 60 * 60  # seconds: a server that asks for more is not believed

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pop3fetch.delivery.destination import Place
-from pop3fetch.delivery.folders import open_private, sync_folder
 from pop3fetch.errors import DeliveryError, RecordError
+from pop3fetch.folders import open_private, sync_folder
 from pop3fetch.record.place import Lock, RecordPlace, record_error
 
 APPLICATION_ID = 0x504F5033  # "POP3"

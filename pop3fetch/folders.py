@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ def make_folder(path: Path) -> None:
         path.mkdir(PRIVATE_FOLDER)
     except FileExistsError:  # another run was quicker, or it is no folder
         if not path.is_dir():
-            raise
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
         return
     path.chmod(PRIVATE_FOLDER)
     sync_folder(path.parent)
