@@ -17,9 +17,10 @@ from pop3fetch.delivery.choice import open_in_files, parse
 from pop3fetch.delivery.destination import Destination
 from pop3fetch.delivery.maildir import Maildir
 from pop3fetch.errors import POP3Error
-from pop3fetch.fetch.outcome import Outcome, Surroundings
+from pop3fetch.fetch.outcome import Outcome
 from pop3fetch.fetch.plan import Order
 from pop3fetch.fetch.run import Fetch
+from pop3fetch.fetch.surroundings import Surroundings
 from pop3fetch.messages import Message
 from pop3fetch.pop3.authentication import Wish
 from pop3fetch.pop3.client import POP3Client

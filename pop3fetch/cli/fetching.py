@@ -13,9 +13,10 @@ from pop3fetch.cli.session import Sessions
 from pop3fetch.cli.wording import counted, human_size
 from pop3fetch.delivery.choice import Choice, Kind, open_in_files, parse
 from pop3fetch.delivery.destination import Destination
-from pop3fetch.fetch.outcome import Outcome, Surroundings
+from pop3fetch.fetch.outcome import Outcome
 from pop3fetch.fetch.plan import Order
 from pop3fetch.fetch.run import Fetch
+from pop3fetch.fetch.surroundings import Surroundings
 from pop3fetch.record.place import Lock, RecordPlace
 from pop3fetch.record.store import Store
 
@@ -38,7 +39,7 @@ class Run:
 
         Returns the exit status, raises what ended it early.
         """
-        is_stream = _is_stream(choice)
+        is_stream = choice is not None and choice.is_stream
         reporter = RunReporter(self._console, as_json=self._as_json and not is_stream, draws=not is_stream)
         try:
             if choice and is_stream and order.is_look:
@@ -80,13 +81,9 @@ class Run:
         reporter.end()
         if not order.dry_run:
             # Beside messages on standard output, which `less` may be showing, a remark is in the way.
-            tell = self._console.notice if _is_stream(choice) else self._console.remark
+            tell = self._console.notice if choice and choice.is_stream else self._console.remark
             tell(_summary(outcome, order, destination.name))
         return outcome.status
-
-
-def _is_stream(choice: Choice | None) -> bool:
-    return choice is not None and choice.path is None
 
 
 def _summary(outcome: Outcome, order: Order, where: str) -> str:
@@ -110,7 +107,7 @@ class Opener:
 
     def open(self, choice: Choice) -> Destination:
         """Return the destination that was chosen, or that the record names."""
-        if choice.path is None:
+        if choice.is_stream:
             return open_stream(choice, self._console)
         return open_in_files(choice, self._store.tag, self._store.path.parent)
 

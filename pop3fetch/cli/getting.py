@@ -40,7 +40,7 @@ class Getting:
         """Fetch the messages of an account; returns the exit status, raises what ended it early."""
         account = _with_wishes(account, self._wishes)
         choice = self._choice(account)
-        is_stream = choice is not None and choice.path is None
+        is_stream = choice is not None and choice.is_stream
         turn: AbstractContextManager[object] = self._standard_output if is_stream else nullcontext()
         place = RecordPlace(self._state_folder, account.address)
         with turn, Sessions(account, console, self._state_folder) as sessions:

@@ -35,6 +35,11 @@ class Choice(NamedTuple):
     kind: Kind
     path: Path | None = None
 
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is standard output, which keeps nothing."""
+        return self.path is None
+
 
 def parse(destination: str) -> Choice:
     """Read the name of a destination; raises UsageError."""

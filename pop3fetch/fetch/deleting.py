@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from pop3fetch.errors import DeletionUnsafe
 from pop3fetch.fetch.leaving import say_quit
-from pop3fetch.fetch.outcome import Surroundings, Tally
+from pop3fetch.fetch.outcome import Tally
 from pop3fetch.fetch.plan import Order, Plan
+from pop3fetch.fetch.surroundings import Surroundings
 from pop3fetch.fetch.survey import survey
 from pop3fetch.headers import proves
 from pop3fetch.messages import Listing, Message

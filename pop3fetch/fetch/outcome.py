@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from pop3fetch.delivery.destination import Destination, Draft
+from pop3fetch.delivery.destination import Draft
 from pop3fetch.errors import POP3Error
-from pop3fetch.fetch.batch import BATCH_MESSAGES
 from pop3fetch.fetch.reporter import Reporter
 from pop3fetch.messages import Message
-from pop3fetch.record.settling import Reopen
-from pop3fetch.record.store import Store
 from pop3fetch.status import Status
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.client import POP3Client
-
-Connect = Callable[[bool], "POP3Client"]  # (pipelining) -> a client that is logged in
-
-
-class Surroundings(NamedTuple):
-    """What a run works with: ``connect`` gives a client that is logged in, ``reopen`` a destination
-    that an earlier run delivered to, ``clock`` seconds since the epoch; ``room``: drafts in a batch."""
-
-    connect: Connect
-    store: Store
-    destination: Destination
-    reopen: Reopen
-    reporter: Reporter
-    clock: Callable[[], float] = time.time
-    room: int = BATCH_MESSAGES
 
 
 @dataclass(slots=True)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from pop3fetch.delivery.destination import Draft
 from pop3fetch.errors import EmptyMessage, POP3Error
 from pop3fetch.fetch.batch import Batcher
-from pop3fetch.fetch.outcome import Surroundings, Tally
+from pop3fetch.fetch.outcome import Tally
+from pop3fetch.fetch.surroundings import Surroundings
 from pop3fetch.headers import LIMIT as HEADERS_LIMIT
 from pop3fetch.headers import identity
 from pop3fetch.messages import Message
@@ -54,15 +55,14 @@ class Retrieval:
         if self._batcher:
             self._batcher.end()
 
-    def culprit(self, awaited: list[str]) -> Message | None:
-        """Return the message over which the protocol was broken, by what was ``awaited``, or None."""
-        if self._empty:
+    def give_up(self, awaited: list[str], error: POP3Error) -> Message | None:
+        """Skip, and return, the message over which the protocol broke, by what was ``awaited``; or None."""
+        if self._empty:  # it is skipped already
             return self._empty
-        return next((one for one in self._messages if awaited == [f"RETR {one.number}"]), None)
-
-    def skipped_already(self, message: Message) -> bool:
-        """Whether the message was told to be skipped: it came empty."""
-        return message is self._empty
+        culprit = next((one for one in self._messages if awaited == [f"RETR {one.number}"]), None)
+        if culprit:
+            self._tally.skip(culprit, error)
+        return culprit
 
     def _draft(self, message: Message, blocks: Iterator[bytes]) -> Draft | None:
         """Return the message as a draft, or None where it came empty."""

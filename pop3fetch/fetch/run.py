@@ -21,10 +21,11 @@ from pop3fetch.errors import (
 )
 from pop3fetch.fetch.deleting import Deletion
 from pop3fetch.fetch.leaving import say_quit
-from pop3fetch.fetch.outcome import Outcome, Surroundings, Tally
+from pop3fetch.fetch.outcome import Outcome, Tally
 from pop3fetch.fetch.plan import Known, Order, Plan, make_plan
 from pop3fetch.fetch.recall import Recall, known_of
 from pop3fetch.fetch.retrieving import Retrieval
+from pop3fetch.fetch.surroundings import Surroundings
 from pop3fetch.fetch.survey import headers_of, survey
 from pop3fetch.headers import identity
 from pop3fetch.messages import Listing, Message
@@ -107,11 +108,9 @@ class Fetch:
         retrieval = self._retrieval
         if not (retrieval and isinstance(error, ProtocolViolation)) or len(self._given_up) == MOST_GIVEN_UP:
             return False
-        culprit = retrieval.culprit([str(reply) for reply in client.conversation.session.awaited])
+        culprit = retrieval.give_up([str(reply) for reply in client.conversation.session.awaited], error)
         if culprit is None:
             return False
-        if not retrieval.skipped_already(culprit):
-            self._tally.skip(culprit, error)
         if not self._given_up and self._mixed_up:
             self._store.remember(NO_PIPELINING, None)  # it was the message, and not the pipe
         self._given_up.add((culprit.uid, culprit.occurrence))
