@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from pop3fetch.account.config import PLAIN_PORT, TLS_PORT
 from pop3fetch.errors import ServerNotFound
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Service:
 
 
 # RFC 8314 section 5.1: TLS from the first octet is preferred.
-SERVICES = (Service("_pop3s._tcp", "implicit", 995), Service("_pop3._tcp", "starttls", 110))
+SERVICES = (Service("_pop3s._tcp", "implicit", TLS_PORT), Service("_pop3._tcp", "starttls", PLAIN_PORT))
 TLS_MODES = tuple(service.tls for service in SERVICES)
 
 

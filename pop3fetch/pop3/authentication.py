@@ -112,7 +112,7 @@ class Authentication:
         capabilities = self._line.capabilities()
         # Only now: a server that hangs up on CAPA leaves us with a new line, perhaps without TLS.
         conversation = self._line.conversation
-        bindable = any(name.upper().endswith("-PLUS") for name in capabilities.get("SASL") or [])
+        bindable = _offers_channel_binding(capabilities.get("SASL") or [])
         return replace(
             known,
             tls_active=self._tls_active,
@@ -204,7 +204,7 @@ class Authentication:
         offered = self._line.capabilities().get("SASL") or []
         if not method.startswith("SCRAM-") or not offered:
             return None
-        if not method.endswith("-PLUS") and any(name.upper().endswith("-PLUS") for name in offered):
+        if not method.endswith("-PLUS") and _offers_channel_binding(offered):
             return None
         return self._line.conversation.transport.channel_binding()
 
@@ -299,6 +299,10 @@ class Exchange:
         except MechanismFailed:
             self._conversation.close("the server did not prove itself")
             raise
+
+
+def _offers_channel_binding(mechanisms: list[str]) -> bool:
+    return any(name.upper().endswith("-PLUS") for name in mechanisms)
 
 
 def _once(secret: Secret) -> Secret:
