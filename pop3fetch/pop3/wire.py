@@ -7,7 +7,7 @@ How content passes. A multi-line reply ends with CRLF . CRLF and with nothing el
 that begins with a dot has one more put before it (RFC 1939 section 3). The first line of the
 content follows the CRLF of the status line, so an empty content ends with the same five octets.
 :class:`ContentReader` therefore scans from the status line's own CRLF on, in blocks and not in
-lines: one search per block finds neither dot nor end in most blocks, and such a block passes as
+lines: one search per block finds no line with a dot in most blocks, and such a block passes as
 it is. What could be the beginning of CRLF . CRLF at the end of the octets read so far is held
 back. So a block never parts a line end, and whoever changes line ends may do so block by block.
 """
@@ -151,16 +151,20 @@ def with_lf(block: bytes) -> bytes:
     return b"\n".join(block.split(CRLF))
 
 
+FEW = 64  # lines with a dot in a block; so many are taken one by one
+
+
 class ContentReader:
     """Take the content of one multi-line reply from a buffer, block by block.
 
     ``line_end`` is CRLF, or LF for a server whose greeting ended with a bare LF.
     """
 
-    __slots__ = ("_dot", "_skip", "_terminator", "ended", "position")
+    __slots__ = ("_dot", "_line_end", "_skip", "_terminator", "ended", "position")
 
     def __init__(self, line_end: bytes, position: int) -> None:
         """Begin at ``position``, where the status line's own line end stands."""
+        self._line_end = line_end
         self._dot = line_end + b"."
         self._terminator = self._dot + line_end
         self._skip = len(line_end)
@@ -169,28 +173,52 @@ class ContentReader:
 
     def read(self, buffer: bytes) -> bytes:
         """Return what of ``buffer`` is content for certain, unstuffed, and move on behind it."""
-        start = self.position
-        first_dot = buffer.find(self._dot, start)
-        end = buffer.find(self._terminator, first_dot) if first_dot >= 0 else -1
-        if end >= 0:
-            stop = end + len(self._dot) - 1
-            self.position = end + len(self._terminator)
-            self.ended = True
-        else:
-            self.position = stop = len(buffer) - self._held_back(buffer, start)
-        return self._unstuffed(buffer, start, stop, first_dot)
-
-    def _unstuffed(self, buffer: bytes, start: int, stop: int, first_dot: int) -> bytes:
+        start = at = self.position
+        stop = len(buffer) - self._held_back(buffer, start)
+        pieces = []
+        begin = start + self._skip
+        while 0 <= (at := self._next_dot_line(buffer, at)) < stop:
+            dot = at + len(self._line_end)
+            if buffer.startswith(self._line_end, dot + 1):
+                self.ended = True
+                self.position = at + len(self._terminator)
+                pieces.append(buffer[begin:dot])
+                return b"".join(pieces)
+            has_two = buffer.startswith(b".", dot + 1)
+            # Dovecot 2.3 adds no dot to a first line that begins with one; whoever does, sends two of them.
+            if has_two or at > start or not self._skip:
+                pieces.append(buffer[begin:dot])
+                begin = dot + 1
+            at = dot + 1 + has_two
+            if len(pieces) == FEW:
+                pieces.append(self._read_dense(buffer, begin, stop))
+                return b"".join(pieces)
+        self.position = stop
         if stop <= start:
             return b""
-        skip, self._skip = self._skip, 0
-        if not 0 <= first_dot < stop:
-            return buffer[start + skip : stop]
-        content = buffer[start:stop].replace(self._dot, self._dot[:-1])[skip:]
-        # Dovecot 2.3 adds no dot to a first line that begins with one; whoever does, sends two of them.
-        next_octet = start + len(self._dot)
-        bare = skip and first_dot == start and next_octet <= stop and buffer[next_octet:][:1] != b"."
-        return b"." + content if bare else content
+        self._skip = 0
+        pieces.append(buffer[begin:stop])
+        return b"".join(pieces)
+
+    def _read_dense(self, buffer: bytes, begin: int, stop: int) -> bytes:
+        """Return the content from ``begin`` on as :meth:`read` does, with no step of Python for each dot."""
+        self._skip = 0
+        self.position = stop
+        end = buffer.find(self._terminator, begin)
+        if end >= 0:
+            self.ended = True
+            self.position = end + len(self._terminator)
+            stop = end + len(self._line_end)
+        return self._line_end.join(buffer[begin:stop].split(self._dot))
+
+    def _next_dot_line(self, buffer: bytes, start: int) -> int:
+        """Return where the line end before the next line that begins with a dot stands, or -1."""
+        # Base64 has no dots, and one octet is found ten times as fast as three.
+        dot = buffer.find(b".", start)
+        line_end = dot - len(self._line_end)
+        if dot < 0 or (line_end >= start and buffer.startswith(self._line_end, line_end)):
+            return max(line_end, -1)
+        return buffer.find(self._dot, max(start, line_end))
 
     def _held_back(self, buffer: bytes, start: int) -> int:
         for length in range(min(len(self._terminator) - 1, len(buffer) - start), 0, -1):

@@ -10,6 +10,7 @@ from pop3fetch.errors import InvalidArgument, LineTooLong, NotPOP3Server, Protoc
 from pop3fetch.pop3.wire import (
     COMMAND_LIMIT,
     CRLF,
+    FEW,
     LF,
     LINE_LIMIT,
     ContentReader,
@@ -385,6 +386,21 @@ def test_no_block_parts_a_line_end(line_end: bytes, lines: list[bytes], sizes: l
     assert b"".join(block.replace(line_end, b"<end>") for block in read) == content.replace(
         line_end, b"<end>"
     )
+
+
+@pytest.mark.parametrize("line_end", [CRLF, LF])
+@pytest.mark.parametrize("dots", [FEW - 1, FEW, FEW + 1, 10 * FEW])
+@pytest.mark.parametrize("last", [b".", b"..", b".x", b"", b"x", b".\r"])
+def test_many_lines_with_a_dot_are_unstuffed_together(line_end: bytes, dots: int, last: bytes) -> None:
+    content = b"".join(line + line_end for line in [*([b".", b".."] * dots)[:dots], last, b"end"])
+    wire = line_end + stuffed(content, line_end)
+    for size in (len(wire) + 1, len(wire) - 1, len(wire) // 2, 997):
+        read, rest = blocks(wire + b"+", line_end, [size])
+        assert (b"".join(read), rest) == (content, b"+")
+    cut = wire.removesuffix(b"." + line_end)  # the end may come, or not
+    reader = ContentReader(line_end, 0)
+    assert reader.read(cut) == content.removesuffix(line_end)
+    assert cut[reader.position :] == line_end
 
 
 @pytest.mark.parametrize("line_end", [CRLF, LF])
