@@ -26,6 +26,7 @@ from pop3fetch.pop3.wire import StatusLine
 # Content octets that count as progress: a server that drips an octet now and then is stuck,
 # however long it keeps that up, and a slow line that carries 1 KiB in a time-out is not.
 PROGRESS = 1024
+BURST = 256 * 1024  # octets that came since we last spoke; more of them may gather before they are read
 
 Request = tuple[str | bytes | int, ...]
 TopUp = Callable[[], None]
@@ -42,6 +43,7 @@ class Conversation:
         self._outgoing: list[bytes] = []
         self._waited = 0.0  # seconds spent in reads since the last progress
         self._fresh = 0  # octets that came since then
+        self._burst = 0  # octets that came since we last spoke
 
     # -- one command at a time ---------------------------------------------------------------
 
@@ -148,11 +150,13 @@ class Conversation:
     def _read(self) -> bytes:
         # Only the time spent here counts, not what a slow disk takes between two blocks.
         begun, timeout = time.monotonic(), self.transport.timeout
-        octets = self.transport.read(None if timeout is None else begun + timeout - self._waited)
+        deadline = None if timeout is None else begun + timeout - self._waited
+        octets = self.transport.read(deadline, gather=self._burst > BURST)
         if not octets:
             raise ConnectionLost(self.transport.host, "")
         self._waited += time.monotonic() - begun
         self._fresh += len(octets)
+        self._burst += len(octets)
         if self._fresh >= PROGRESS:
             self._progress()
         return octets
@@ -161,6 +165,7 @@ class Conversation:
         self._waited, self._fresh = 0.0, 0
 
     def _write(self, octets: bytes) -> None:
+        self._burst = 0
         try:
             self.transport.write(octets)
         except POP3Error as error:

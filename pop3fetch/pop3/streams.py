@@ -21,6 +21,7 @@ class PlainStream:
 
     def __init__(self, connected: socket.socket) -> None:
         self.socket = connected
+        self.arrived = 0  # octets that the last read of the socket brought
 
     def read_into(self, view: memoryview, bound: Callable[[], None]) -> int:
         """Return how many octets were read into ``view``, 0 at the end of the stream.
@@ -28,7 +29,8 @@ class PlainStream:
         ``bound`` is called before each wait, and sets the socket's time-out.
         """
         bound()
-        return self.socket.recv_into(view)
+        self.arrived = self.socket.recv_into(view)
+        return self.arrived
 
     def write(self, octets: bytes) -> None:
         """Write all octets."""
@@ -43,6 +45,7 @@ class TLSStream:
 
     def __init__(self, connected: socket.socket, context: ssl.SSLContext, name: str | None) -> None:
         self.socket = connected
+        self.arrived = 0  # octets that the last read of the socket brought
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._ciphertext = memoryview(bytearray(CIPHERTEXT_SIZE))
         # As octets, the name spares the import of a codec: it is in ASCII already.
@@ -100,7 +103,7 @@ class TLSStream:
 
     def _fill(self) -> bool:
         """Take what has arrived; return whether the stream goes on."""
-        size = self.socket.recv_into(self._ciphertext)
+        self.arrived = size = self.socket.recv_into(self._ciphertext)
         if size:
             self._incoming.write(self._ciphertext[:size])
         else:
