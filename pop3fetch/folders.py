@@ -11,6 +11,7 @@ from threading import Thread
 
 PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
 SYNC_THREADS = 6  # the disk orders and joins what comes side by side
+SYNC_SHARE = 32  # files at least for each of them: to start a thread costs as much as to sync some
 
 
 def make_folder(path: Path) -> None:
@@ -52,7 +53,8 @@ def sync_folder(path: Path) -> None:
 def sync_files(files: Sequence[int]) -> None:
     """Sync open files side by side; raises the first OSError."""
     _start_writing(files)
-    shares = [files[first::SYNC_THREADS] for first in range(min(SYNC_THREADS, len(files)))]
+    count = min(SYNC_THREADS, -(-len(files) // SYNC_SHARE))
+    shares = [files[first::count] for first in range(count)]
     # Threads of our own: a pool's module brings logging along, which a run with no mail need not wait for.
     threads = [_Share(share) for share in shares[1:]]
     for thread in threads:
