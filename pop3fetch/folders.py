@@ -50,9 +50,17 @@ def sync_folder(path: Path) -> None:
         os.close(folder)
 
 
+def start_writing(file: int, offset: int = 0, length: int = 0) -> None:
+    """Let the disk begin with what is dirty of a file; ``length`` in octets, 0 up to its end."""
+    if hasattr(os, "posix_fadvise"):
+        # Linux starts to write what is dirty; the advice itself does not matter here.
+        os.posix_fadvise(file, offset, length, os.POSIX_FADV_DONTNEED)
+
+
 def sync_files(files: Sequence[int]) -> None:
     """Sync open files side by side; raises the first OSError."""
-    _start_writing(files)
+    for file in files:  # all of them, before the first sync waits for one
+        start_writing(file)
     count = min(SYNC_THREADS, -(-len(files) // SYNC_SHARE))
     shares = [files[first::count] for first in range(count)]
     # Threads of our own: a pool's module brings logging along, which a run with no mail need not wait for.
@@ -67,14 +75,6 @@ def sync_files(files: Sequence[int]) -> None:
     for share in filter(None, [own, *threads]):
         if share.error:
             raise share.error
-
-
-def _start_writing(files: Sequence[int]) -> None:
-    """Let the disk begin with all of them, before the first sync waits for one."""
-    if hasattr(os, "posix_fadvise"):
-        for file in files:
-            # Linux starts to write what is dirty; the advice itself does not matter here.
-            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 class _Share(Thread):

@@ -31,7 +31,7 @@ ROOMS: dict[str, set[str]] = {
     "headers": {"errors", "printable"},
     "messages": {"errors", "printable", "headers"},
     "pop3": {"errors", "printable", "status", "ahead"},
-    "delivery": {*VALUES, "folders"},
+    "delivery": {*VALUES, "ahead", "folders"},
     "record": {*VALUES, "folders", "delivery"},
     "account": {"errors", "printable", "status", "ahead", "folders"},
     "fetch": LOWER,

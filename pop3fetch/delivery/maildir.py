@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from pop3fetch.ahead import Ahead
 from pop3fetch.delivery.destination import (
     Destination,
     Draft,
@@ -23,10 +24,11 @@ from pop3fetch.delivery.destination import (
     delivery_errors,
 )
 from pop3fetch.errors import DeliveryError
-from pop3fetch.folders import make_folder, open_private, sync_files
+from pop3fetch.folders import make_folder, open_private, start_writing, sync_files
 from pop3fetch.messages import Message
 
 PREFIX = "maildir:"
+LARGE = 16 * 1024 * 1024  # octets that are worth writing before the message is whole
 SUBFOLDERS = ("tmp", "new", "cur")
 
 
@@ -37,6 +39,8 @@ class MaildirDraft(Draft):
         super().__init__(message)
         self.name = name
         self._maildir = maildir
+        self._begun = 0  # octets that the disk has begun to write
+        self._writing: Ahead[None] | None = None
         self.file = open_private(name, os.O_WRONLY | os.O_EXCL, maildir.tmp)
 
     def write(self, block: bytes) -> None:
@@ -44,9 +48,24 @@ class MaildirDraft(Draft):
             view = memoryview(block)
             while view:
                 view = view[os.write(self.file, view) :]
-        self.octets += len(block)
+            self.octets += len(block)
+            if self.octets - self._begun >= LARGE:
+                self._start_writing()
+
+    def _start_writing(self) -> None:
+        """Let the disk write what is there of a large message, while the rest of it arrives."""
+        self._end_writing()
+        begun, self._begun = self._begun, self.octets
+        self._writing = Ahead(lambda: start_writing(self.file, begun, self._begun - begun))
+
+    def _end_writing(self) -> None:
+        # Forgotten before it is awaited: an interrupt may take the only answer with it.
+        writing, self._writing = self._writing, None
+        if writing:
+            writing.result()
 
     def close_file(self) -> None:
+        self._end_writing()
         if self.file >= 0:
             os.close(self.file)
             self.file = -1

@@ -10,6 +10,7 @@ import pytest
 
 from pop3fetch.delivery.destination import Place, Settled
 from pop3fetch.delivery.maildir import Maildir
+from pop3fetch.messages import Message
 from tests.delivering import TAG, Died, Journal, deliver, drafts
 
 ONE, TWO = b"Subject: one\n\nhello\n", b"Subject: two\n\nhello\n"
@@ -115,3 +116,25 @@ def test_a_draft_that_someone_else_has_put_there_first_is_not_overwritten(
 
     assert target.read_bytes() == b""
     first.discard()
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="the system takes no such advice")
+def test_the_disk_begins_with_a_large_message_before_it_is_whole(
+    destination: Maildir, maildir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[tuple[int, ...]] = []
+    monkeypatch.setattr("pop3fetch.delivery.maildir.LARGE", 1000)
+    monkeypatch.setattr(
+        "os.posix_fadvise", lambda file, offset, length, advice: begun.append((offset, length))
+    )
+    destination.prepare()
+    draft = destination.draft(Message(0, 2700, b"large"))
+    blocks = [bytes([number]) * 300 for number in range(9)]
+
+    for block in blocks:
+        draft.write(block)
+    destination.deliver([draft], Journal())
+
+    assert sorted(begun) == [(0, 0), (0, 1200), (1200, 1200)]  # and the rest at the end
+    (path,) = (maildir / "new").iterdir()
+    assert path.read_bytes() == b"".join(blocks)
