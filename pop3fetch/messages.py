@@ -11,22 +11,20 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, cast
 
 from pop3fetch.errors import MessageNotFound, UsageError
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One listed message; ``size`` in octets, as the server says.
 
     Identical copies may share a UID (RFC 1939 section 7): ``occurrence`` counts them from 0, in the
     order of their numbers.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # nobody asks this tuple for its own index()
     size: int
     uid: bytes
     occurrence: int = 0
@@ -176,8 +174,7 @@ class Numbers(NamedTuple):
         return list(listing.indexes(self.first - 1, self.last - 1))
 
 
-@dataclass(frozen=True, slots=True)
-class Last:
+class Last(NamedTuple):
     """The message with the highest number."""
 
     def __str__(self) -> str:

@@ -16,14 +16,17 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pop3fetch.account import url
 from pop3fetch.account.keys import KEYS, OAUTH_KEYS, TOKEN_METHODS, UNIX_PREFIX, Check, did_you_mean
-from pop3fetch.account.oauth_settings import OAuthSettings, from_table
 from pop3fetch.errors import ConfigurationError, POP3Error, UsageError
+from pop3fetch.veil import veiled
+
+if TYPE_CHECKING:
+    from pop3fetch.account.oauth_settings import OAuthSettings
 
 TLS_PORT = 995  # RFC 8314 section 7.3
 PLAIN_PORT = 110  # RFC 1939 section 3
@@ -31,6 +34,7 @@ DEFAULT_TIMEOUT = 60.0  # seconds
 DEFAULT_EXEC_TIMEOUT = 600.0  # seconds
 TOP_LEVEL = ("default", "accounts")
 COMMAND_KEYS = ("password_command", "tunnel_command", "exec")
+SECRET_KEYS = ("password", "proxy", *COMMAND_KEYS)  # what may be one, or have one in it
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 OTHERS_READ = stat.S_IRGRP | stat.S_IROTH
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -40,8 +44,7 @@ Tables = Mapping[str, Mapping[str, object]]
 Complaint = Callable[[str, str], POP3Error]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class Account(NamedTuple):
     """A maildrop, the way to it, and what `get` does with its messages.
 
     ``port`` is 0 for a UNIX socket; ``tls_fingerprint`` has 64 lower-case digits; ``timeout`` and
@@ -60,16 +63,16 @@ class Account:
     tls_fingerprint: str | None = None
     client_cert: str | None = None
     client_key: str | None = None
-    password: str | None = field(default=None, repr=False)
-    password_command: tuple[str, ...] | None = field(default=None, repr=False)
+    password: str | None = None
+    password_command: tuple[str, ...] | None = None
     timeout: float = DEFAULT_TIMEOUT
     utf8: bool = False
     pipelining: bool = True
     family: str = "any"
-    proxy: str | None = field(default=None, repr=False)
-    tunnel_command: tuple[str, ...] | None = field(default=None, repr=False)
+    proxy: str | None = None
+    tunnel_command: tuple[str, ...] | None = None
     output: str | None = None
-    exec: tuple[str, ...] | None = field(default=None, repr=False)
+    exec: tuple[str, ...] | None = None
     exec_timeout: float = DEFAULT_EXEC_TIMEOUT
     delete: bool | None = None
     delete_after: int | None = None
@@ -78,6 +81,9 @@ class Account:
     crlf: bool = False
     oauth: OAuthSettings | None = None
     source: Path | None = None
+
+    def __repr__(self) -> str:
+        return veiled(self, *SECRET_KEYS)
 
     @property
     def address(self) -> str:
@@ -104,8 +110,7 @@ class Account:
         return self.user
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overrides:
+class Overrides(NamedTuple):
     """What options, or the environment's variables, say; None where they say nothing.
 
     ``account`` is a name or a URL; all else is named, and checked, like the key of the file.
@@ -122,24 +127,28 @@ class Overrides:
     tls_fingerprint: str | None = None
     client_cert: str | None = None
     client_key: str | None = None
-    password_command: str | None = field(default=None, repr=False)
+    password_command: str | None = None
     timeout: float | None = None
     utf8: bool | None = None
     pipelining: bool | None = None
     family: str | None = None
-    proxy: str | None = field(default=None, repr=False)
+    proxy: str | None = None
+
+    def __repr__(self) -> str:
+        return veiled(self, "password_command", "proxy")
 
     def settings(self, wrong: Complaint) -> Settings:
         """Return what was given, checked, by the names of the keys; raises what ``wrong`` makes of it."""
-        given = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "account"}
-        return _checked({key: value for key, value in given.items() if value is not None}, wrong)
+        given = {
+            key: value for key, value in self._asdict().items() if key != "account" and value is not None
+        }
+        return _checked(given, wrong)
 
 
 NOTHING = Overrides()
 
 
-@dataclass(frozen=True, slots=True)
-class Configuration:
+class Configuration(NamedTuple):
     """A configuration file as it was read; a table is checked when its account is asked for.
 
     ``others``: the permission bits of the file that people have who are neither we nor root.
@@ -147,8 +156,11 @@ class Configuration:
 
     path: Path
     default: str | None = None
-    tables: Tables = field(default_factory=dict, repr=False)
+    tables: Tables = MappingProxyType({})
     others: int = 0
+
+    def __repr__(self) -> str:
+        return veiled(self, "tables")
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the accounts, in the file's order."""
@@ -228,6 +240,8 @@ class Configuration:
         table = f"{self.path}: accounts.{name}"
         settings = _checked(self.tables[name], _wrong_key(table))
         if "oauth" in settings:
+            from pop3fetch.account.oauth_settings import from_table
+
             wrong = _wrong_key(f"{table}.oauth")
             settings["oauth"] = from_table(_checked(settings["oauth"], wrong, OAUTH_KEYS), wrong)
         if "output" in settings and "exec" in settings:

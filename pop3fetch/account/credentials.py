@@ -15,22 +15,22 @@ an argument of a program or a file.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from pop3fetch.account import system_keyring
 from pop3fetch.account.config import Account
 from pop3fetch.account.system_keyring import STORE_LIMIT, Entry
 from pop3fetch.errors import ConfigurationError, NoPassword
 from pop3fetch.printable import printable
+from pop3fetch.veil import veiled
 
 VARIABLE = "POP3FETCH_PASSWORD"
 SERVICE = "pop3fetch"
 COMMAND_LIMIT = 120.0  # seconds; somebody may have to type the passphrase of a key
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
+class Sources(NamedTuple):
     """What a run may use to find a password.
 
     ``environment``: the value of POP3FETCH_PASSWORD; ``ask`` puts a question on the terminal, None
@@ -41,12 +41,15 @@ class Sources:
 
     home: Path
     report: Callable[[str], None]
-    child_environment: Mapping[str, str] = field(repr=False)
-    environment: str | None = field(default=None, repr=False)
+    child_environment: Mapping[str, str]
+    environment: str | None = None
     ask: Callable[[str], str] | None = None
     keyring: bool = True
     command_limit: float = COMMAND_LIMIT
     keyring_limit: float = system_keyring.LOOK_LIMIT
+
+    def __repr__(self) -> str:
+        return veiled(self, "child_environment", "environment")
 
 
 class Password:
@@ -59,7 +62,7 @@ class Password:
 
     def __init__(self, account: Account, sources: Sources) -> None:
         self._account = account
-        self._sources = replace(sources, report=self._pass_over(sources.report))
+        self._sources = sources._replace(report=self._pass_over(sources.report))
         self._passed_over: list[str] = []
         self._secret: str | None = None
 

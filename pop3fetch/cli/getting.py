@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pop3fetch.account.config import Account
@@ -97,4 +96,4 @@ def _with_wishes(account: Account, wishes: Wishes) -> Account:
         changes |= {"output": wishes.output, "exec": wishes.exec}
     if wishes.delete is not None or wishes.delete_after is not None:
         changes |= {"delete": wishes.delete, "delete_after": wishes.delete_after}
-    return replace(account, **changes)
+    return account._replace(**changes)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pop3fetch.account.config import Account
 from pop3fetch.cli.console import Console, Foreign
@@ -21,8 +21,7 @@ from pop3fetch.record.store import ReadOnlyStore
 from pop3fetch.status import Status
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One listed message; ``summary`` is None without --long."""
 
     message: Message
@@ -30,8 +29,7 @@ class Row:
     summary: Summary | None
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What shall be listed, and how; without ``selectors`` everything."""
 
     selectors: tuple[Selector, ...]

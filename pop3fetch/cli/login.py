@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -39,7 +38,7 @@ def command(invocation: Invocation, address: str | None) -> int:
 
         return log_in_first(invocation, address)
     return for_each_account(
-        replace(invocation, many=invocation.many and IN_TURN),
+        invocation._replace(many=invocation.many and IN_TURN),
         lambda account, console: log_in(invocation, account, console),
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -30,4 +29,4 @@ def command(invocation: Invocation) -> int:
         console.remark(f"the {secret} of {account.address} {said}")
         return Status.OK
 
-    return for_each_account(replace(invocation, many=invocation.many and IN_TURN), logout)
+    return for_each_account(invocation._replace(many=invocation.many and IN_TURN), logout)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -161,8 +160,7 @@ class Many(NamedTuple):
     jobs_per_host: int
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
+class Invocation(NamedTuple):
     """One command line: whose mail, where things are kept, and how much is said."""
 
     console: Console
@@ -200,11 +198,11 @@ class Invocation:
         from pop3fetch.errors import ConfigurationError
 
         # -A is an option, and wins over the variables that say which account is meant.
-        environment = replace(self.environment, account=None, host=None, port=None, user=None)
+        environment = self.environment._replace(account=None, host=None, port=None, user=None)
         accounts = []
         for name in configuration.names():
             try:
-                accounts.append(configuration.account(replace(self.options, account=name), environment))
+                accounts.append(configuration.account(self.options._replace(account=name), environment))
             except ConfigurationError as error:
                 wrong(name, error)
         return accounts

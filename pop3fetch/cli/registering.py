@@ -69,9 +69,9 @@ class Wish:
 
     def account_at(self, server: Candidate | None) -> Account:
         """Return the account with its mail on ``server``, or where --host says."""
-        options = replace(self.options, user=self.options.user or self.address.text)
+        options = self.options._replace(user=self.options.user or self.address.text)
         if server is not None:
-            options = replace(options, host=server.host, port=server.port, tls=server.tls)
+            options = options._replace(host=server.host, port=server.port, tls=server.tls)
         return NOWHERE.account(options, self.environment)
 
 
@@ -102,8 +102,8 @@ def _wish(invocation: Invocation, text: str) -> Wish:
     return Wish(
         address,
         name,
-        replace(invocation.options, account=None),
-        replace(invocation.environment, account=None, host=None, port=None, user=None),
+        invocation.options._replace(account=None),
+        invocation.environment._replace(account=None, host=None, port=None, user=None),
     )
 
 
@@ -126,7 +126,7 @@ def _known(invocation: Invocation) -> Configuration:
 
 def _known_account(known: Configuration, wish: Wish) -> Account:
     """Return the account that has the name already; raises ConfigurationError where it is another."""
-    account = known.account(replace(wish.options, account=wish.name), wish.environment)
+    account = known.account(wish.options._replace(account=wish.name), wish.environment)
     users = (wish.options.user, wish.address.text, wish.address.local_part)
     # With another server or user than the table's it has lost its name.
     if account.name != wish.name or account.user not in users:
@@ -161,7 +161,7 @@ def _found_server(wish: Wish, console: Console) -> Candidate:
         account = wish.account_at(candidate)
         server = server_of(account, console, context)
         # Side by side, their traces would be one muddle.
-        return replace(server, timeout=min(account.timeout or LIMIT, LIMIT), trace=None)
+        return server._replace(timeout=min(account.timeout or LIMIT, LIMIT), trace=None)
 
     found = _agreed(wish.address.domain, candidates(wish.address.domain, search), console)
     return find(wish.address.domain, found, server, console.notice)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pop3fetch.account.config import Account
 from pop3fetch.cli.console import Console
@@ -26,8 +26,7 @@ from pop3fetch.status import Status
 SHOWN = 20  # messages that are shown before the question; nobody reads more
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(NamedTuple):
     """What shall be deleted; without ``selectors`` everything. ``asks``: not before somebody agrees."""
 
     selectors: tuple[Selector, ...]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pop3fetch.delivery.destination import Draft
@@ -15,16 +14,16 @@ if TYPE_CHECKING:
     from pop3fetch.pop3.client import POP3Client
 
 
-@dataclass(slots=True)
 class Outcome:
     """What a run has done; ``error`` is the first one of its ``failures``."""
 
-    messages: int = 0
-    octets: int = 0
-    deleted: int = 0
-    oversize: int = 0
-    failures: int = 0
-    error: POP3Error | None = None
+    def __init__(self) -> None:
+        self.messages = 0
+        self.octets = 0
+        self.deleted = 0
+        self.oversize = 0
+        self.failures = 0
+        self.error: POP3Error | None = None
 
     @property
     def status(self) -> Status:

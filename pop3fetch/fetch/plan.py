@@ -6,9 +6,9 @@ Pure: the server's listing and the record's go in, the plan comes out.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from itertools import compress
 from operator import ne
+from types import MappingProxyType
 from typing import NamedTuple
 
 from pop3fetch.messages import Listing, Message, Selector, select, stands_in
@@ -44,12 +44,16 @@ class Order(NamedTuple):
         return self.delete or self.delete_after == 0
 
 
-@dataclass(frozen=True, slots=True)
 class Known:
     """What the record has fetched: sizes by UID, and by (UID, occurrence) for further copies."""
 
-    sizes: Mapping[bytes, int] = field(default_factory=dict)
-    copies: Mapping[tuple[bytes, int], int] = field(default_factory=dict)
+    def __init__(
+        self,
+        sizes: Mapping[bytes, int] = MappingProxyType({}),
+        copies: Mapping[tuple[bytes, int], int] = MappingProxyType({}),
+    ) -> None:
+        self.sizes = sizes
+        self.copies = copies
 
     def __len__(self) -> int:
         return len(self.sizes) + len(self.copies)
@@ -67,8 +71,7 @@ class Known:
         yield from self.copies
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(NamedTuple):
     """The listing beside the record, as indexes.
 
     ``new``: not recorded; ``changed``: recorded with another size, so that it must be looked at;
@@ -79,7 +82,7 @@ class Comparison:
     new: list[int]
     changed: list[int]
     fetched: int
-    shared: list[int] = field(default_factory=list)
+    shared: list[int]
 
 
 def compare(listing: Listing, known: Known) -> Comparison:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pop3fetch.errors import (
     ConnectionLost,
@@ -41,8 +40,7 @@ class Line(Protocol):
     def notice(self, text: str) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(NamedTuple):
     """What the user wants of the login: the TLS mode, one forced method, clear text allowed, UTF8."""
 
     mode: str
@@ -51,13 +49,13 @@ class Wish:
     utf8: bool = False
 
 
-@dataclass(slots=True)
 class Attempt:
     """One method being tried: ``begun`` once AUTH is said, ``proof_sent`` once the secret can be judged."""
 
-    method: str
-    begun: bool = False
-    proof_sent: bool = False
+    def __init__(self, method: str) -> None:
+        self.method = method
+        self.begun = False
+        self.proof_sent = False
 
 
 class Authentication:
@@ -107,14 +105,13 @@ class Authentication:
     def _situation(self) -> Situation:
         wish = self._wish
         known = Situation(wish.mode, wish.method, allow_insecure=wish.allow_insecure, refused=self._refused)
-        if replace(known, tls_active=self._tls_active).tls_whatever_comes:
+        if known._replace(tls_active=self._tls_active).tls_whatever_comes:
             return known  # a round trip saved: CAPA does not matter
         capabilities = self._line.capabilities()
         # Only now: a server that hangs up on CAPA leaves us with a new line, perhaps without TLS.
         conversation = self._line.conversation
         bindable = _offers_channel_binding(capabilities.get("SASL") or [])
-        return replace(
-            known,
+        return known._replace(
             tls_active=self._tls_active,
             challenge=conversation.session.challenge is not None,
             capabilities=capabilities or None,

@@ -12,7 +12,6 @@ other error ends it: the connection is closed, and later calls raise SessionEnde
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -65,14 +64,13 @@ class Overview(NamedTuple):
     unique_ids: UniqueIds | None
 
 
-@dataclass(frozen=True, slots=True)
-class Retrieval:
+class Retrieval(NamedTuple):
     """One message as it arrives: ``refusal`` where the server said -ERR, else its ``blocks``.
 
     Blocks are octets, unstuffed, with CRLF; none parts a line end.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # nobody asks this tuple for its own index()
     refusal: ServerErrorResponse | None
     blocks: Iterator[bytes]
 
@@ -298,7 +296,7 @@ class POP3Client:
         MechanismNotOffered, MechanismFailed, TLSNotSupportedError.
         """
         self.conversation.require_open()
-        wish = replace(self._server.wish, allow_insecure=self.allow_insecure_login)
+        wish = self._server.wish._replace(allow_insecure=self.allow_insecure_login)
         secret = password if callable(password) else lambda: password
         text = Authentication(self, wish, user, secret).run()
         self.capabilities_before_login, self._capabilities = self._capabilities or {}, None

@@ -11,7 +11,6 @@ STLS that is offered and fails is never a licence for clear text, and neither is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from pop3fetch.errors import InsecureAuthenticationDisallowed, MechanismNotOffered
@@ -43,8 +42,7 @@ _WAYS_OUT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
+class Situation(NamedTuple):
     """What is known before a step of the login.
 
     ``mode`` and ``method`` as in the contract (``auto`` is no method); ``challenge``: the
@@ -72,8 +70,7 @@ class Situation:
         return self.mode == "starttls" and not self.tls_active
 
 
-@dataclass(frozen=True, slots=True)
-class StartTLS:
+class StartTLS(NamedTuple):
     """Start TLS by STLS, and ask for the capabilities anew."""
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fetch.ahead import Ahead
 from pop3fetch.errors import CertificateError, ConnectionLost, POP3Error, ServerErrorResponse, TimedOut
@@ -32,8 +31,7 @@ def _nowhere(text: str) -> None:
     """Drop a notice."""
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
+class Server(NamedTuple):
     """Where a server is and how to talk to it; ``timeout`` in seconds, None to wait for ever.
 
     ``notice`` is told, in a sentence, what a careful user would like to know.
@@ -42,7 +40,7 @@ class Server:
     endpoint: Endpoint
     wish: Wish
     timeout: float | None = 60
-    tls: TLSOptions = field(default_factory=TLSOptions)
+    tls: TLSOptions = TLSOptions()
     context: ssl.SSLContext | None = None
     pipelining: bool = True
     trace: Callable[[str, bytes], None] | None = None

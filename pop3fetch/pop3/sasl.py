@@ -18,11 +18,11 @@ import base64
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from pop3fetch.errors import MechanismFailed
 from pop3fetch.printable import printable
+from pop3fetch.veil import veiled
 
 if TYPE_CHECKING:
     import hashlib
@@ -45,8 +45,7 @@ NO_NUL = re.compile(r"[\x00\ud800-\udfff]")  # a lone surrogate stands for an oc
 NO_CONTROLS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(NamedTuple):
     """Who logs in, and with what.
 
     ``secret`` is a password, or an OAuth 2 access token; OAUTHBEARER alone says ``host`` and ``port``.
@@ -56,10 +55,13 @@ class Credentials:
     """
 
     user: str
-    secret: str = field(repr=False)
+    secret: str
     host: str = ""
     port: int = 0
     channel_binding: tuple[str, bytes] | None = None
+
+    def __repr__(self) -> str:
+        return veiled(self, "secret")
 
 
 class Mechanism:

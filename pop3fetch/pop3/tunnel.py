@@ -6,10 +6,10 @@ import socket
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fetch.errors import ConnectionFailed
+from pop3fetch.veil import veiled
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 PATIENCE = 2.0  # seconds for a tunnel to end by itself once its line is closed
 
 
-@dataclass(frozen=True, slots=True)
-class Tunnel:
+class Tunnel(NamedTuple):
     """A command, by its words and without a shell, and all of its environment."""
 
     command: tuple[str, ...]
-    environment: Mapping[str, str] = field(repr=False)
+    environment: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return veiled(self, "environment")
 
 
 class TunnelSocket(socket.socket):

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import keyring
@@ -84,30 +83,30 @@ def test_the_first_source_that_has_a_password_gives_it(
     there = IN_ORDER[first:]
     account = ACCOUNT
     if "environment" in there:
-        sources = replace(sources, environment="from environment")
+        sources = sources._replace(environment="from environment")
     if "command" in there:
-        account = replace(account, password_command=("echo", "from command"))
+        account = account._replace(password_command=("echo", "from command"))
     if "file" in there:
-        account = replace(account, password="from file")
+        account = account._replace(password="from file")
     if "keyring" in there:
         backend.kept["pop3fetch", "alice@mail.example.org"] = "from keyring"
     if "netrc" in there:
         write_netrc(sources.home, '"from netrc"')
-    sources = replace(sources, ask=lambda prompt: "from terminal")
+    sources = sources._replace(ask=lambda prompt: "from terminal")
     assert Password(account, sources)() == f"from {there[0]}"
     assert reported == []
 
 
 def test_an_empty_variable_is_none(sources: Sources) -> None:
-    account = replace(ACCOUNT, password_command=("echo", "s3cret"))
-    assert Password(account, replace(sources, environment=""))() == "s3cret"
+    account = ACCOUNT._replace(password_command=("echo", "s3cret"))
+    assert Password(account, sources._replace(environment=""))() == "s3cret"
 
 
 def test_a_later_source_is_not_asked(sources: Sources, backend: Backend) -> None:
     def ask(prompt: str) -> str:
         raise AssertionError(prompt)
 
-    Password(ACCOUNT, replace(sources, environment="s3cret", ask=ask))()
+    Password(ACCOUNT, sources._replace(environment="s3cret", ask=ask))()
     assert backend.asked == 0
 
 
@@ -123,7 +122,7 @@ def test_the_sources_are_asked_once(sources: Sources) -> None:
         prompts.append(prompt)
         return "s3cret"
 
-    password = Password(ACCOUNT, replace(sources, ask=ask))
+    password = Password(ACCOUNT, sources._replace(ask=ask))
     assert (password(), password()) == ("s3cret", "s3cret")
     assert prompts == ["Password of alice@mail.example.org: "]
 
@@ -136,7 +135,7 @@ def test_the_prompt_is_harmless_on_a_terminal(sources: Sources) -> None:
         return ""
 
     with pytest.raises(NoPassword):
-        Password(replace(ACCOUNT, user="al\x1b[2Jice"), replace(sources, ask=ask))()
+        Password(ACCOUNT._replace(user="al\x1b[2Jice"), sources._replace(ask=ask))()
     assert prompts == ["Password of al\\x1b[2Jice@mail.example.org: "]
 
 
@@ -157,8 +156,8 @@ def test_without_any_source_the_error_names_the_ways(sources: Sources) -> None:
 
 
 def test_no_secret_is_in_a_repr(sources: Sources) -> None:
-    sources = replace(sources, environment="s3cret", child_environment={"TOKEN": "s3cret"})
-    password = Password(replace(ACCOUNT, password="s3cret"), sources)
+    sources = sources._replace(environment="s3cret", child_environment={"TOKEN": "s3cret"})
+    password = Password(ACCOUNT._replace(password="s3cret"), sources)
     password()
     assert "s3cret" not in f"{sources!r} {password!r}"
     assert repr(password) == "<Password of alice@mail.example.org>"
@@ -168,24 +167,24 @@ def test_no_secret_is_in_a_repr(sources: Sources) -> None:
 
 
 def test_a_command_that_fails_ends_the_search(sources: Sources, backend: Backend) -> None:
-    account = replace(ACCOUNT, password_command=("sh", "-c", "echo locked >&2; exit 1"))
+    account = ACCOUNT._replace(password_command=("sh", "-c", "echo locked >&2; exit 1"))
     with pytest.raises(NoPassword, match="failed with status 1: locked"):
-        Password(account, replace(sources, ask=lambda prompt: "s3cret"))()
+        Password(account, sources._replace(ask=lambda prompt: "s3cret"))()
     assert backend.asked == 0
 
 
 def test_a_command_has_its_time(sources: Sources) -> None:
-    account = replace(ACCOUNT, password_command=("sleep", "600"))
+    account = ACCOUNT._replace(password_command=("sleep", "600"))
     with pytest.raises(NoPassword, match=r"did not end within 0\.05 s"):
-        Password(account, replace(sources, command_limit=0.05))()
+        Password(account, sources._replace(command_limit=0.05))()
 
 
 def test_the_variable_is_taken_out_of_the_environment_of_programs(sources: Sources) -> None:
     environment = {"PATH": "/usr/bin:/bin", "POP3FETCH_PASSWORD": "s3cret", "POP3FETCH_USER": "alice"}
     assert without_password(environment) == {"PATH": "/usr/bin:/bin", "POP3FETCH_USER": "alice"}
     script = 'echo "${POP3FETCH_PASSWORD-none}"'
-    account = replace(ACCOUNT, password_command=("sh", "-c", script))
-    sources = replace(sources, child_environment=without_password(environment))
+    account = ACCOUNT._replace(password_command=("sh", "-c", script))
+    sources = sources._replace(child_environment=without_password(environment))
     assert Password(account, sources)() == "none"
 
 
@@ -205,7 +204,7 @@ def test_the_variable_is_taken_out_of_the_environment_of_programs(sources: Sourc
 def test_the_keyring_knows_a_password_by_user_and_server(
     backend: Backend, sources: Sources, changes: dict[str, object], user: str
 ) -> None:
-    account = replace(ACCOUNT, **changes)  # type: ignore[arg-type]
+    account = ACCOUNT._replace(**changes)  # type: ignore[arg-type]
     store(account, "s3cret")
     assert backend.kept == {("pop3fetch", user): "s3cret"}
     assert Password(account, sources)() == "s3cret"
@@ -216,7 +215,7 @@ def test_the_keyring_knows_a_password_by_user_and_server(
 
 def test_a_login_does_not_look_into_the_keyring(backend: Backend, sources: Sources) -> None:
     store(ACCOUNT, "the old one")
-    sources = replace(sources, keyring=False, ask=lambda prompt: "the new one")
+    sources = sources._replace(keyring=False, ask=lambda prompt: "the new one")
     assert Password(ACCOUNT, sources)() == "the new one"
 
 
@@ -258,7 +257,7 @@ def test_a_null_keyring_has_nothing_and_is_nothing_to_report(
     use: Callable[[keyring.backend.KeyringBackend], None], sources: Sources, reported: list[str]
 ) -> None:
     use(load_keyring("keyring.backends.null.Keyring"))
-    assert Password(ACCOUNT, replace(sources, ask=lambda prompt: "s3cret"))() == "s3cret"
+    assert Password(ACCOUNT, sources._replace(ask=lambda prompt: "s3cret"))() == "s3cret"
     assert reported == []
 
 
@@ -266,14 +265,14 @@ def test_a_keyring_that_hangs_is_passed_over_in_time(
     sources: Sources, reported: list[str], hanging: Hanging
 ) -> None:
     write_netrc(sources.home, "s3cret")
-    assert Password(ACCOUNT, replace(sources, keyring_limit=SOON))() == "s3cret"
+    assert Password(ACCOUNT, sources._replace(keyring_limit=SOON))() == "s3cret"
     assert reported == ["the keyring was passed over: it did not answer within 0.05 s"]
 
 
 def test_what_was_passed_over_is_in_the_last_error(sources: Sources, hanging: Hanging) -> None:
     write_netrc(sources.home, "s3cret", mode=0o644)
     with pytest.raises(NoPassword) as caught:
-        Password(ACCOUNT, replace(sources, keyring_limit=SOON))()
+        Password(ACCOUNT, sources._replace(keyring_limit=SOON))()
     assert (
         "the keyring was passed over: it did not answer within 0.05 s; ~/.netrc was passed over: others"
         in str(caught.value)
@@ -364,11 +363,11 @@ def test_a_netrc_that_others_can_read_is_passed_over_and_reported(
     sources: Sources, reported: list[str]
 ) -> None:
     write_netrc(sources.home, "s3cret", mode=0o644)
-    assert Password(ACCOUNT, replace(sources, ask=lambda prompt: "typed"))() == "typed"
+    assert Password(ACCOUNT, sources._replace(ask=lambda prompt: "typed"))() == "typed"
     assert reported == ["~/.netrc was passed over: others can read or own it: chown and chmod 600 it"]
 
 
 def test_without_a_user_netrc_is_not_read(sources: Sources) -> None:
     write_netrc(sources.home, "s3cret")
     with pytest.raises(NoPassword):
-        Password(replace(ACCOUNT, user=None), sources)()
+        Password(ACCOUNT._replace(user=None), sources)()

@@ -401,7 +401,7 @@ def test_without_a_refresh_token_the_error_says_how_to_log_in(
     account: Account, backend: Backend, reported: list[str], server: OAuthServer
 ) -> None:
     with pytest.raises(NoPassword) as caught:
-        oauth.access_token(replace(account, name="my work"), reported.append)
+        oauth.access_token(account._replace(name="my work"), reported.append)
     assert str(caught.value) == (
         "there is no refresh token for alice@mail.example.org: run pop3fetch login -a 'my work'"
     )
@@ -437,14 +437,14 @@ def test_a_server_that_is_not_there_is_to_be_tried_later(
         nowhere = gone.endpoint("token")
     with pytest.raises(ConnectionFailed) as caught:
         oauth.access_token(
-            replace(account, oauth=replace(account.oauth, token_endpoint=nowhere)), reported.append
+            account._replace(oauth=replace(account.oauth, token_endpoint=nowhere)), reported.append
         )
     assert caught.value.exit_status == Status.TRY_LATER
 
 
 def test_an_account_without_a_client_cannot_have_a_token(account: Account, reported: list[str]) -> None:
     with pytest.raises(ConfigurationError, match=r"accounts\.work\.oauth: is missing"):
-        oauth.access_token(replace(account, oauth=None), reported.append)
+        oauth.access_token(account._replace(oauth=None), reported.append)
 
 
 # ---- the keyring
@@ -481,7 +481,7 @@ def test_the_password_of_an_account_with_oauth_is_an_access_token(
     server: OAuthServer, account: Account, sources: Sources, held: Tokens, backend: Backend, auth: str
 ) -> None:
     backend.kept["pop3fetch", "alice@mail.example.org"] = "a password"
-    assert server.is_active(Password(replace(account, auth=auth), sources)())
+    assert server.is_active(Password(account._replace(auth=auth), sources)())
 
 
 def test_each_login_gets_an_access_token_of_its_own(account: Account, sources: Sources, held: Tokens) -> None:
@@ -494,15 +494,15 @@ def test_another_method_does_not_want_a_token(
     server: OAuthServer, account: Account, sources: Sources, backend: Backend, auth: str
 ) -> None:
     backend.kept["pop3fetch", "alice@mail.example.org"] = "a password"
-    assert Password(replace(account, auth=auth), sources)() == "a password"
+    assert Password(account._replace(auth=auth), sources)() == "a password"
     assert server.requests == []
 
 
 def test_a_token_from_the_environment_or_a_command_goes_first(
     server: OAuthServer, account: Account, sources: Sources
 ) -> None:
-    assert Password(account, replace(sources, environment="token"))() == "token"
-    assert Password(replace(account, password_command=("echo", "token")), sources)() == "token"
+    assert Password(account, sources._replace(environment="token"))() == "token"
+    assert Password(account._replace(password_command=("echo", "token")), sources)() == "token"
     assert server.requests == []
 
 
@@ -511,14 +511,14 @@ def test_no_other_source_is_asked_where_there_is_no_refresh_token(
 ) -> None:
     backend.kept["pop3fetch", "alice@mail.example.org"] = "a password"
     with pytest.raises(NoPassword, match="run pop3fetch login -a work"):
-        Password(account, replace(sources, ask=lambda question: "typed"))()
+        Password(account, sources._replace(ask=lambda question: "typed"))()
 
 
 def test_a_login_does_not_look_for_a_refresh_token(
     account: Account, sources: Sources, held: Tokens, server: OAuthServer
 ) -> None:
     before = len(server.requests)
-    sources = replace(sources, keyring=False, ask=lambda question: "typed")
+    sources = sources._replace(keyring=False, ask=lambda question: "typed")
     assert Password(account, sources)() == "typed"
     assert len(server.requests) == before
 

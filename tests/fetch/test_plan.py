@@ -39,17 +39,17 @@ def indexes(messages: list[Message]) -> list[int]:
 @pytest.mark.parametrize(
     ("listed", "known", "expected"),
     [
-        pytest.param(listing(), Known(), Comparison([], [], 0), id="nothing at all"),
-        pytest.param(listing((A, 1), (B, 2)), Known(), Comparison([0, 1], [], 0), id="a first run"),
+        pytest.param(listing(), Known(), Comparison([], [], 0, []), id="nothing at all"),
+        pytest.param(listing((A, 1), (B, 2)), Known(), Comparison([0, 1], [], 0, []), id="a first run"),
         pytest.param(
-            listing((A, 1), (B, 2)), Known({A: 1, B: 2}), Comparison([], [], 2), id="all fetched before"
+            listing((A, 1), (B, 2)), Known({A: 1, B: 2}), Comparison([], [], 2, []), id="all fetched before"
         ),
-        pytest.param(listing((A, 1), (B, 2)), Known({A: 1}), Comparison([1], [], 1), id="one is new"),
-        pytest.param(listing((A, 1)), Known({A: 2}), Comparison([], [0], 0), id="another size"),
-        pytest.param(listing((A, 100)), Known({A: IN_DOUBT}), Comparison([], [0], 0), id="in doubt"),
-        pytest.param(listing((b"a", 1)), Known({A: 1}), Comparison([0], [], 0), id="case counts"),
-        pytest.param(listing((None, 1), (B, 2)), Known({B: 2}), Comparison([], [], 1), id="a gap"),
-        pytest.param(listing((A, 0)), Known({A: 0}), Comparison([], [], 1), id="no octets"),
+        pytest.param(listing((A, 1), (B, 2)), Known({A: 1}), Comparison([1], [], 1, []), id="one is new"),
+        pytest.param(listing((A, 1)), Known({A: 2}), Comparison([], [0], 0, []), id="another size"),
+        pytest.param(listing((A, 100)), Known({A: IN_DOUBT}), Comparison([], [0], 0, []), id="in doubt"),
+        pytest.param(listing((b"a", 1)), Known({A: 1}), Comparison([0], [], 0, []), id="case counts"),
+        pytest.param(listing((None, 1), (B, 2)), Known({B: 2}), Comparison([], [], 1, []), id="a gap"),
+        pytest.param(listing((A, 0)), Known({A: 0}), Comparison([], [], 1, []), id="no octets"),
     ],
 )
 def test_a_listing_is_compared_by_uid_and_size(listed: Listing, known: Known, expected: Comparison) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -87,7 +86,7 @@ def test_the_strongest_method_is_chosen_and_its_secret_is_not_traced(
     mode: str, chosen: bytes, dovecot: Dovecot
 ) -> None:
     told: list[bytes] = []
-    traced = replace(server(dovecot, Wish(mode)), trace=lambda mark, line: told.append(line))
+    traced = server(dovecot, Wish(mode))._replace(trace=lambda mark, line: told.append(line))
     with POP3Client(traced) as client:
         client.login("alice", USERS["alice"])
     assert chosen in told
