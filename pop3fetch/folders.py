@@ -7,11 +7,14 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from threading import Thread
+from threading import BoundedSemaphore, Thread
 
 PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
 SYNC_THREADS = 6  # the disk orders and joins what comes side by side
 SYNC_SHARE = 32  # files at least for each of them: to start a thread costs as much as to sync some
+BATCHES = 2  # accounts whose files are synced at once: the threads of more wait for the interpreter alone
+
+_turns = BoundedSemaphore(BATCHES)
 
 
 def make_folder(path: Path) -> None:
@@ -59,20 +62,22 @@ def start_writing(file: int, offset: int = 0, length: int = 0) -> None:
 
 def sync_files(files: Sequence[int]) -> None:
     """Sync open files side by side; raises the first OSError."""
-    for file in files:  # all of them, before the first sync waits for one
-        start_writing(file)
-    count = min(SYNC_THREADS, -(-len(files) // SYNC_SHARE))
-    shares = [files[first::count] for first in range(count)]
+    with _turns:
+        for file in files:  # all of them, before the first sync waits for one
+            start_writing(file)
+        count = min(SYNC_THREADS, -(-len(files) // SYNC_SHARE))
+        _sync_shares([_Share(files[first::count]) for first in range(count)])
+
+
+def _sync_shares(shares: Sequence[_Share]) -> None:
     # Threads of our own: a pool's module brings logging along, which a run with no mail need not wait for.
-    threads = [_Share(share) for share in shares[1:]]
-    for thread in threads:
-        thread.start()
-    own = _Share(shares[0]) if shares else None
-    if own:
-        own.run()
-    for thread in threads:
-        thread.join()
-    for share in filter(None, [own, *threads]):
+    for share in shares[1:]:
+        share.start()
+    for share in shares[:1]:
+        share.run()
+    for share in shares[1:]:
+        share.join()
+    for share in shares:
         if share.error:
             raise share.error
 
