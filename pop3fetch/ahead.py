@@ -17,18 +17,25 @@ from pop3fetch.errors import POP3Error
 T = TypeVar("T")
 
 
-class Ahead(Generic[T]):
-    """What ``work`` returns or raises, once; begun at once, in a thread ``name`` that holds up no exit."""
+class Answer(Generic[T]):
+    """What ``work`` returns or raises, once: worked out in one thread, awaited in another."""
 
-    def __init__(self, work: Callable[[], T], name: str | None = None) -> None:
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
         self._answer: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
-        Thread(target=self._do, name=name, args=(work,), daemon=True).start()
 
-    def _do(self, work: Callable[[], T]) -> None:
+    def work_out(self) -> None:
+        """Do the work; raises what is no Exception, such as Ctrl-C, here as well."""
         try:
-            self._answer.put((work(), None))
+            self._answer.put((self._work(), None))
         except BaseException as error:  # raised again where the result is wanted
-            self._answer.put((None, error))
+            self.refuse(error)
+            if not isinstance(error, Exception):
+                raise
+
+    def refuse(self, error: BaseException) -> None:
+        """Let the result be ``error``."""
+        self._answer.put((None, error))
 
     def result(self, limit: float | None = None) -> T:
         """Return the result, or raise what went wrong instead. There is one answer only.
@@ -42,6 +49,18 @@ class Ahead(Generic[T]):
         if error is not None:
             raise error
         return result  # type: ignore[return-value]  # None only where T is
+
+
+class Ahead(Answer[T]):
+    """An answer that is begun at once, in a thread ``name`` that holds up no exit."""
+
+    def __init__(self, work: Callable[[], T], name: str | None = None) -> None:
+        super().__init__(work)
+        Thread(target=self._work_out_quietly, name=name, daemon=True).start()
+
+    def _work_out_quietly(self) -> None:
+        with suppress(BaseException):
+            self.work_out()
 
     def abandon(self, dispose: Callable[[T], object]) -> None:
         """Give the result, which nobody wants any more, to ``dispose`` once it has come about."""

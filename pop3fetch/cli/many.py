@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any
 
 from pop3fetch.account.config import Account
+from pop3fetch.ahead import Answer
 from pop3fetch.cli.console import Console
 from pop3fetch.cli.options import Many
 from pop3fetch.cli.work import Job
@@ -24,24 +24,6 @@ from pop3fetch.status import Status
 Talk = Callable[[], Any]
 
 CUT_AGAIN = 0.1  # seconds; a session may have been about to connect when the lines were cut
-
-
-class Errand:
-    """A talk that a thread wants to have, and its answer."""
-
-    def __init__(self, talk: Talk) -> None:
-        self.answer: Future[Any] = Future()
-        self._talk = talk
-
-    def run(self) -> None:
-        """Have the talk; raises what is the main thread's own matter, such as Ctrl-C."""
-        try:
-            self.answer.set_result(self._talk())
-        except Exception as error:
-            self.answer.set_exception(error)
-        except BaseException:
-            self.answer.cancel()
-            raise
 
 
 class ManyAccounts:
@@ -57,7 +39,7 @@ class ManyAccounts:
         self._stopping = threading.Event()
         self._statuses: list[int] = []
         self._failures: list[BaseException] = []
-        self._errands: SimpleQueue[Errand | None] = SimpleQueue()  # None: a thread has ended
+        self._errands: SimpleQueue[Answer[Any] | None] = SimpleQueue()  # None: a thread has ended
 
     def fail(self, name: str, error: POP3Error) -> None:
         """Say why an account is not worked on, or no further."""
@@ -84,7 +66,7 @@ class ManyAccounts:
     def _run_errands(self) -> None:
         """Talk with the person at the terminal for the threads, until one of them ends."""
         while errand := self._errands.get():
-            errand.run()
+            errand.work_out()
         if self._failures:
             raise self._failures[0]
 
@@ -106,7 +88,7 @@ class ManyAccounts:
     def _refuse_errands(self) -> None:
         while not self._errands.empty():
             if errand := self._errands.get():
-                errand.answer.cancel()
+                errand.refuse(KeyboardInterrupt())
 
     # -- the other threads -------------------------------------------------------------------
 
@@ -151,6 +133,6 @@ class ManyAccounts:
         return self._console.for_account(name, self._in_main_thread)
 
     def _in_main_thread(self, talk: Talk) -> Any:
-        errand = Errand(talk)
+        errand = Answer(talk)
         self._errands.put(errand)
-        return errand.answer.result()
+        return errand.result()

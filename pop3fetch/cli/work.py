@@ -16,7 +16,7 @@ def for_each_account(invocation: Invocation, job: Job) -> int:
     """Do ``job`` for every account that is meant; return the exit status."""
     if invocation.many is None:
         return job(invocation.account(), invocation.console)
-    from pop3fetch.cli.many import ManyAccounts  # its threads' tools are slow to import
+    from pop3fetch.cli.many import ManyAccounts
 
     configuration = invocation.configuration()
     if not configuration.names():
