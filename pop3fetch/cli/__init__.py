@@ -1,4 +1,4 @@
-"""The command line: one module a command, and ``output`` for all that is printed."""
+"""The command line: one module a command, and ``console`` for all that is printed."""
 
 from __future__ import annotations
 
