@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import resource
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -89,15 +87,6 @@ def refuses_to_deliver(destination: Destination, *messages: bytes) -> DeliveryEr
 
 
 @contextmanager
-def umask(mask: int) -> Iterator[None]:
-    before = os.umask(mask)
-    try:
-        yield
-    finally:
-        os.umask(before)
-
-
-@contextmanager
 def no_file_longer_than(octets: int) -> Iterator[None]:
     """Let the kernel refuse to write beyond ``octets``, as it does where a disk is full."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -106,10 +95,6 @@ def no_file_longer_than(octets: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def mode(path: Path) -> int:
-    return path.lstat().st_mode & 0o7777
 
 
 def messages_of_mboxrd(octets: bytes) -> list[bytes]:

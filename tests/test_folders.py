@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,19 +12,7 @@ from threading import Lock, Thread
 import pytest
 
 from pop3fetch.folders import BATCHES, SYNC_SHARE, make_folder, open_private, sync_files
-
-
-@contextmanager
-def umask(mask: int) -> Iterator[None]:
-    before = os.umask(mask)
-    try:
-        yield
-    finally:
-        os.umask(before)
-
-
-def mode_of(path: Path) -> int:
-    return stat.S_IMODE(path.stat().st_mode)
+from tests.modes import mode, umask
 
 
 @contextmanager
@@ -42,21 +29,21 @@ def opened(folder: Path, count: int) -> Iterator[list[int]]:
 def test_a_file_is_private_whatever_the_umask(tmp_path: Path, mask: int) -> None:
     with umask(mask):
         os.close(open_private(tmp_path / "file", os.O_WRONLY))
-    assert mode_of(tmp_path / "file") == 0o600
+    assert mode(tmp_path / "file") == 0o600
 
 
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
 def test_folders_are_made_private_with_their_parents(tmp_path: Path, mask: int) -> None:
     with umask(mask):
         make_folder(tmp_path / "a" / "b")
-    assert mode_of(tmp_path / "a") == mode_of(tmp_path / "a" / "b") == 0o700
+    assert mode(tmp_path / "a") == mode(tmp_path / "a" / "b") == 0o700
 
 
 def test_a_folder_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir(0o755)
-    before = mode_of(tmp_path / "mine")
+    before = mode(tmp_path / "mine")
     make_folder(tmp_path / "mine")
-    assert mode_of(tmp_path / "mine") == before
+    assert mode(tmp_path / "mine") == before
 
 
 def test_a_file_in_the_way_is_no_folder(tmp_path: Path) -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import stat
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +13,7 @@ from hypothesis import strategies as st
 from pop3fetch.account.config import Overrides, load
 from pop3fetch.account.registration import Settings, register
 from pop3fetch.errors import ConfigurationError
+from tests.modes import mode, umask
 
 NAME = "alice@example.org"
 SETTINGS = {"host": "pop.example.org", "user": NAME}
@@ -36,19 +34,6 @@ def written(file: Path, before: bytes) -> bytes:
     file.write_bytes(before)
     register(file, NAME, SETTINGS)
     return file.read_bytes()
-
-
-def mode(path: Path) -> int:
-    return stat.S_IMODE(path.stat().st_mode)
-
-
-@contextmanager
-def umask(mask: int) -> Iterator[None]:
-    before = os.umask(mask)
-    try:
-        yield
-    finally:
-        os.umask(before)
 
 
 @pytest.mark.parametrize("mask", [0, 0o777])

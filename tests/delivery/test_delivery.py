@@ -28,11 +28,10 @@ from tests.delivering import (
     draft,
     drafts,
     messages_of_mboxrd,
-    mode,
     no_file_longer_than,
     refuses_to_deliver,
-    umask,
 )
+from tests.modes import mode, umask
 
 USUAL = b"Return-Path: <bob@example.org>\nSubject: hello\n\nworld\n"
 ODD = {

@@ -23,7 +23,8 @@ from pop3fetch.delivery.lock import STALE, MboxLock, take_lock
 from pop3fetch.delivery.mbox import Mbox
 from pop3fetch.errors import DestinationLocked
 from pop3fetch.status import Status
-from tests.delivering import TAG, Journal, drafts, messages_of_mboxrd, mode
+from tests.delivering import TAG, Journal, drafts, messages_of_mboxrd
+from tests.modes import mode
 
 PATIENCE = 10.0  # seconds
 NOBODY = (1 << 22) + 1  # a process that cannot be: Linux goes to 1 << 22, others not as far

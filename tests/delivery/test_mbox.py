@@ -25,10 +25,10 @@ from tests.delivering import (
     deliver,
     drafts,
     messages_of_mboxrd,
-    mode,
     no_file_longer_than,
     refuses_to_deliver,
 )
+from tests.modes import mode
 
 ONE = b"Return-Path: <bob@example.org>\nFrom: bob@example.org\nSubject: one\n\nFrom here\nto there\n"
 TWO = b"From: eve@example.org\nSubject: two\n\nno line end"

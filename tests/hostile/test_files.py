@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,18 +12,15 @@ import pytest
 from pop3fetch.record.place import file_name
 from pop3fetch.status import Status
 from tests.hostile.scenarios import ONE, PASSWORD, THREE, TWO, Attack, mailbox
+from tests.modes import mode
+from tests.modes import umask as masked
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077, 0o777], ids=oct)
 def umask(request: pytest.FixtureRequest) -> Iterator[int]:
     """Set a umask that is careless, usual, strict, or leaves nothing to anybody."""
-    before = os.umask(request.param)
-    yield request.param
-    os.umask(before)
-
-
-def mode(path: Path) -> int:
-    return stat.S_IMODE(path.stat().st_mode)
+    with masked(request.param):
+        yield request.param
 
 
 def modes_below(folder: Path) -> dict[int, set[bool]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from pop3fetch.errors import LoginTooSoon
 from pop3fetch.record.login_delay import LONGEST, LoginDelay
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.status import Status
+from tests.modes import mode, umask
 
 ADDRESS = "alice@mail.example.org"
 NOW = 1_800_000_000.5  # seconds since the epoch
@@ -145,15 +145,12 @@ def test_a_file_that_cannot_be_read_is_as_good_as_none(delay: LoginDelay, file: 
 def test_the_file_is_for_its_owner_alone_whatever_the_umask(
     delay: LoginDelay, tmp_path: Path, mask: int
 ) -> None:
-    before = os.umask(mask)
-    try:
+    with umask(mask):
         delay.remember(NOW, MINUTE)
-    finally:
-        os.umask(before)
     (written,) = (tmp_path / "state").iterdir()
     assert written.read_bytes() == b"1800000000 60\n"
-    assert stat.S_IMODE(written.stat().st_mode) == 0o600
-    assert stat.S_IMODE(written.parent.stat().st_mode) == 0o700
+    assert mode(written) == 0o600
+    assert mode(written.parent) == 0o700
 
 
 def test_a_link_that_lies_in_wait_is_not_followed(delay: LoginDelay, file: Path, tmp_path: Path) -> None:
