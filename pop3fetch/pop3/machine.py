@@ -182,6 +182,7 @@ class Session:
         self._position = 0
         self._greeted = False
         self._content: ContentReader | None = None
+        self._confirming: StatusLine | None = None  # the next reply's, seen by the end of a content
         self._over: POP3Error | str | None = None
 
     # -- what is known ----------------------------------------------------------------------
@@ -222,12 +223,11 @@ class Session:
         does not know, and must be true of one that it knows. Raises CommandNotAllowed,
         InvalidArgument, and SessionEnded after the end.
         """
-        if self.over:
-            raise SessionEnded(self.over)
+        self._refuse_after_the_end()
         name = name.upper()  # keywords are case-insensitive: ``pass`` has a secret, too
         line = command_line(name, *arguments)
-        key = f"{name} n" if arguments and f"{name} n" in COMMANDS else name
-        command = COMMANDS.get(key) or Command(multiline=bool(multiline))
+        numbered = COMMANDS.get(f"{name} n") if arguments else None
+        command = numbered or COMMANDS.get(name) or Command(multiline=bool(multiline))
         if multiline is not None and multiline is not command.multiline:
             lines = "more than one line" if command.multiline else "one line"
             raise InvalidArgument(name, f"its reply has {lines}")
@@ -235,6 +235,10 @@ class Session:
         number = arguments[0] if arguments and isinstance(arguments[0], int) else None
         self._awaited.append(Awaited(name, command, bool(self._awaited), number))
         return line
+
+    def _refuse_after_the_end(self) -> None:
+        if self._over is not None:
+            raise SessionEnded(str(self._over))
 
     def _refuse_out_of_turn(self, name: str, command: Command) -> None:
         if self.state not in command.states:
@@ -249,8 +253,7 @@ class Session:
 
         Raises as :meth:`send` does.
         """
-        if self.over:
-            raise SessionEnded(self.over)
+        self._refuse_after_the_end()
         if not self._awaited or self._awaited[0].name != "AUTH":
             raise CommandNotAllowed("a SASL response", self.response.value)
         return response_line(response)
@@ -278,8 +281,7 @@ class Session:
 
         Raises ProtocolViolation (or a kind of it), which ends the session.
         """
-        if self.over:
-            raise SessionEnded(self.over)
+        self._refuse_after_the_end()
         try:
             return self._next_event()
         except POP3Error as error:
@@ -330,13 +332,15 @@ class Session:
             raise
 
     def _read_reply(self, awaited: Awaited) -> Reply | Challenge | None:
-        line = self._line_for(awaited)
-        if line is None:
-            return None
-        if awaited.name == "AUTH" and (line == b"+" or line[:2] == b"+ "):
-            self._pass_line()
-            return Challenge(line[2:])
-        status = self._status_of(line, awaited)
+        status, self._confirming = self._confirming, None
+        if status is None:
+            line = self._line_for(awaited)
+            if line is None:
+                return None
+            if awaited.name == "AUTH" and (line == b"+" or line[:2] == b"+ "):
+                self._pass_line()
+                return Challenge(line[2:])
+            status = self._status_of(line, awaited)
         if status.ok and awaited.command.multiline:
             self._position = self._pass_line() - len(self.line_end)
             self._content = ContentReader(self.line_end, self._position)
@@ -382,6 +386,6 @@ class Session:
             line = self._line_for(self._awaited[1])
             if line is None:
                 return None
-            self._status_of(line, self._awaited[1])
+            self._confirming = self._status_of(line, self._awaited[1])
         self._content = None
         return End(self._awaited.popleft().name)

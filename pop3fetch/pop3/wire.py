@@ -151,6 +151,7 @@ def with_lf(block: bytes) -> bytes:
     return b"\n".join(block.split(CRLF))
 
 
+_PARTS_OF_TERMINATORS = (b"\r", b"\n", b".")
 FEW = 64  # lines with a dot in a block; so many are taken one by one
 
 
@@ -221,6 +222,8 @@ class ContentReader:
         return buffer.find(self._dot, max(start, line_end))
 
     def _held_back(self, buffer: bytes, start: int) -> int:
+        if not buffer.endswith(_PARTS_OF_TERMINATORS):
+            return 0
         for length in range(min(len(self._terminator) - 1, len(buffer) - start), 0, -1):
             if buffer.endswith(self._terminator[:length]):
                 return length
