@@ -37,11 +37,22 @@ def open_private(path: str | Path, flags: int, folder: int | None = None) -> int
 
     ``folder``: the descriptor of the folder that ``path`` is in.
     """
-    flags |= os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    file = os.open(path, flags, PRIVATE_FILE, dir_fd=folder)
-    if stat.S_IMODE(os.fstat(file).st_mode) & PRIVATE_FILE != PRIVATE_FILE:  # the umask was stricter yet
-        os.fchmod(file, PRIVATE_FILE)
+    file = open_or_make(path, flags, folder)
+    make_private(file)
     return file
+
+
+def open_or_make(path: str | Path, flags: int, folder: int | None = None) -> int:
+    """Open a file as :func:`open_private` does, but a new one is 0600 only where the umask lets it be."""
+    return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE, dir_fd=folder)
+
+
+def make_private(file: int) -> bool:
+    """Give a file back what the umask has taken from its owner; return whether it has."""
+    was_strict = stat.S_IMODE(os.fstat(file).st_mode) & PRIVATE_FILE != PRIVATE_FILE
+    if was_strict:
+        os.fchmod(file, PRIVATE_FILE)
+    return was_strict
 
 
 def sync_folder(path: Path) -> None:

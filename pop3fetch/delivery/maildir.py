@@ -24,7 +24,7 @@ from pop3fetch.delivery.destination import (
     delivery_errors,
 )
 from pop3fetch.errors import DeliveryError
-from pop3fetch.folders import make_folder, open_private, start_writing, sync_files
+from pop3fetch.folders import make_folder, make_private, open_or_make, start_writing, sync_files
 from pop3fetch.messages import Message
 
 PREFIX = "maildir:"
@@ -41,7 +41,7 @@ class MaildirDraft(Draft):
         self._maildir = maildir
         self._begun = 0  # octets that the disk has begun to write
         self._writing: Ahead[None] | None = None
-        self.file = open_private(name, os.O_WRONLY | os.O_EXCL, maildir.tmp)
+        self.file = maildir.make_file(name)
 
     def write(self, block: bytes) -> None:
         with delivery_errors(self._maildir.name):
@@ -92,6 +92,7 @@ class Maildir(Destination):
         self._tag = tag
         self._names = itertools.count(1)
         self._host = os.uname().nodename.replace("/", r"\057").replace(":", r"\072")
+        self._umask_is_strict = True  # until a file was private by itself
         self.tmp = self.new = -1
 
     def prepare(self) -> None:
@@ -108,6 +109,13 @@ class Maildir(Destination):
     def draft(self, message: Message) -> MaildirDraft:
         with delivery_errors(self.name):
             return MaildirDraft(message, self, self._unique_name())
+
+    def make_file(self, name: str) -> int:
+        """Make a file in ``tmp``, 0600 whatever the umask; return its descriptor."""
+        file = open_or_make(name, os.O_WRONLY | os.O_EXCL, self.tmp)
+        if self._umask_is_strict:  # a look at each would be one system call in eight
+            self._umask_is_strict = make_private(file)
+        return file
 
     def _unique_name(self) -> str:
         # time.MmicrosPpidQcount, as maildir(5) and Dovecot have it, and the tag of our record.

@@ -315,7 +315,7 @@ def test_files_and_folders_are_private_whatever_the_umask(site: Site, mask: int)
     with umask(mask):
         destination = site.open()
         destination.prepare()
-        destination.deliver(drafts(destination, [USUAL]), Journal(look))
+        destination.deliver(drafts(destination, [USUAL] * 3), Journal(look))
 
     assert set(modes) == {(True, 0o700), (False, 0o600)}
 
