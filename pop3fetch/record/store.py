@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -99,6 +100,8 @@ class Store:
         Raises RecordLocked, or RecordError where it is damaged or from a newer version.
         """
         self.path = place.database
+        # SQLite's module dies where one thread closes a connection that another one reads from.
+        self._turn = threading.Lock()
         self._lock = lock or place.take()
         try:
             with record_errors(self.path):
@@ -114,14 +117,15 @@ class Store:
 
         After an error at a commit only SQLite's recovery knows what became of it.
         """
-        with suppress(sqlite3.Error):
-            self._database.close()
-        with record_errors(self.path):
-            self._database = _open(self.path)
+        with self._turn:
+            with suppress(sqlite3.Error):
+                self._database.close()
+            with record_errors(self.path):
+                self._database = _open(self.path)
 
     def close(self) -> None:
         """Close the database and let go of the lock."""
-        with suppress(sqlite3.Error):  # all that matters was committed
+        with self._turn, suppress(sqlite3.Error):  # all that matters was committed
             self._database.close()
         self._lock.release()
 
@@ -249,12 +253,13 @@ class Store:
                 self._database.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
 
     def _each(self, statement: str, keys: Iterable[Key]) -> None:
+        rows = [(key.uid, key.occurrence) for key in keys]
         with self._transaction():
-            self._database.executemany(statement, [(key.uid, key.occurrence) for key in keys])
+            self._database.executemany(statement, rows)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with record_errors(self.path):
+        with self._turn, record_errors(self.path):
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -267,7 +272,7 @@ class Store:
 
     def _rows(self, query: str, parameters: tuple[object, ...] = ()) -> Iterator[tuple]:  # type: ignore[type-arg]
         # All at once, and no generator: what a signal raises while one is closed would be dropped.
-        with record_errors(self.path):
+        with self._turn, record_errors(self.path):
             return iter(self._database.execute(query, parameters).fetchall())
 
 
@@ -276,6 +281,7 @@ class ReadOnlyStore(Store):
 
     def __init__(self, place: RecordPlace) -> None:
         self.path = place.database
+        self._turn = threading.Lock()
         self._lock = _NoLock()
         with record_errors(self.path):
             if self.path.exists():

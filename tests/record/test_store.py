@@ -493,3 +493,36 @@ def test_a_step_that_fails_leaves_the_record_as_it_was(
         newer.setattr(store_module, "_MIGRATIONS", {first: "DELETE FROM message; SELECT no_such_thing"})
         assert isinstance(refuses_to_open(place), RecordError)
     assert sizes(place) == {b"one": 100}
+
+
+# Read by one thread while another opens it anew, as after Ctrl-C; in a process of its own, for SQLite's
+# module would take ours with it.
+READING = """
+import sys, threading
+from pathlib import Path
+from pop3fetch.record.place import RecordPlace
+from pop3fetch.record.store import Entry, Key, Store
+
+store = Store(RecordPlace(Path(sys.argv[1]), "alice@example.org"))
+store.done([Entry(Key(b"%d" % number, 0), 1, None) for number in range(2000)], "maildir:/x", 0)
+read = []
+over = threading.Event()
+
+def read_on():
+    while not over.is_set():
+        read.append(len(store.sizes()))
+
+reader = threading.Thread(target=read_on)
+reader.start()
+for _ in range(100):
+    store.reopen()
+over.set()
+reader.join()
+store.close()
+sys.exit(set(read) != {2000})
+"""
+
+
+def test_a_record_is_opened_anew_while_another_thread_reads_it(place: RecordPlace) -> None:
+    ended = subprocess.run([sys.executable, "-c", READING, place.folder], capture_output=True)
+    assert (ended.returncode, ended.stderr) == (0, b"")
