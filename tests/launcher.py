@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -183,8 +184,11 @@ def run(job: Mapping[str, Any], launcher: socket.socket) -> NoReturn:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, stream)
         os.close(file)
+    for number in (signal.SIGINT, signal.SIGTERM):  # what the launcher's own run has set up is not ours
+        signal.signal(number, signal.SIG_DFL)
     launcher.sendall(b"!")
     launcher.recv(1)  # its end: we may go
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     steps = arm(Fault(**job["fault"])) if job["fault"] else itertools.count()
     status = run(job["arguments"])
     sys.setprofile(None)

@@ -35,15 +35,17 @@ _OWNER = re.compile(rb"([0-9]{1,10}) ([^\s]+)\n")  # how we sign a dot-lock
 class MboxLock:
     """An open mbox that is locked; ``file`` is its descriptor."""
 
+    # Here, as __del__ finds them also where __init__ was interrupted at once.
+    file = -1
+    _dot_lock: Path | None = None
+    _guard: threading.Lock | None = None
+
     def __init__(self, path: Path, tag: str) -> None:
         """Open and lock the mbox, made where there is none.
 
         ``path`` has no symbolic links; ``tag`` is one record's. Raises BlockingIOError where
         another program has a lock, and any other OSError.
         """
-        self.file = -1
-        self._dot_lock: Path | None = None
-        self._guard: threading.Lock | None = None
         guard = _GUARDS.setdefault(path, threading.Lock())
         if not guard.acquire(timeout=PAUSE):
             raise BlockingIOError(errno.EAGAIN, "another account delivers there")
@@ -62,10 +64,10 @@ class MboxLock:
 
     def release(self) -> None:
         """Let go, where that was not done yet; never raises."""
-        dot_lock, self._dot_lock = self._dot_lock, None
-        if dot_lock is not None and _is_signed_by_us(dot_lock):
+        if self._dot_lock is not None and _is_signed_by_us(self._dot_lock):
             with suppress(OSError):
-                dot_lock.unlink()
+                self._dot_lock.unlink()
+        self._dot_lock = None  # only now: interrupted before, it is let go by __del__
         file, self.file = self.file, -1
         if file >= 0:
             with suppress(OSError):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -251,6 +252,47 @@ def test_an_interrupt_while_it_is_locked_leaves_no_lock(
     assert sys.getprofile() is None
     assert os.listdir(tmp_path) == ["inbox"]
     take(inbox).release()
+
+
+def is_dropped(frame: FrameType | None) -> bool:
+    """Whether Python drops what is raised here: in a finaliser, see cli.signals."""
+    while frame and frame.f_code.co_name != "__del__":
+        frame = frame.f_back
+    return frame is not None
+
+
+def interrupted(step: int, work: Callable[[], object]) -> bool:
+    """Raise KeyboardInterrupt at a step (from 1) of ``work`` in this room; return whether it came so far."""
+    room = str(Path(lock.__file__).parent)
+    steps = itertools.count(1)
+
+    def interrupt(frame: FrameType, happened: str, called: Any) -> None:
+        ours = frame.f_code.co_filename.startswith(room)
+        if ours and not is_dropped(frame) and next(steps) == step:
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    sys.setprofile(interrupt)
+    try:
+        work()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.setprofile(None)
+    return False
+
+
+def test_an_interrupt_at_any_step_leaves_no_lock(inbox: Path, tmp_path: Path) -> None:
+    for step in itertools.count(1):
+        mbox = Mbox(inbox, TAG, tmp_path / "state", patience=0.0)
+        came = interrupted(step, mbox.prepare)
+        mbox.close()
+        assert sorted(os.listdir(tmp_path)) in (["inbox"], ["inbox", "state"]), step
+        lock._GUARDS.clear()  # which hold between the threads of a run, and it has ended
+        assert is_free(inbox), step
+        if not came:
+            break
+    assert step > 100
 
 
 def test_where_no_dot_lock_can_be_made_fcntl_must_do(
