@@ -102,14 +102,18 @@ def run_command(arguments: Sequence[str], console: Console) -> int:
         return Status.USAGE
     except BrokenPipeError:
         return Status.OK  # whoever read our output has seen enough
-    except (KeyboardInterrupt, click.Abort):
-        console.error("interrupted")
-        return Status.INTERRUPTED
-    except Terminated:
-        console.error("terminated")
-        return Status.TERMINATED
+    except (KeyboardInterrupt, click.Abort, Terminated) as end:
+        return _say_end(end, console)
     except Exception as error:
         return _explain(error, console)
+
+
+def _say_end(end: BaseException, console: Console) -> int:
+    if isinstance(end, Terminated):
+        console.error("terminated")
+        return Status.TERMINATED
+    console.error("interrupted")
+    return Status.INTERRUPTED
 
 
 def _explain(error: Exception, console: Console) -> int:
@@ -118,8 +122,17 @@ def _explain(error: Exception, console: Console) -> int:
     if isinstance(error, POP3Error):
         console.fail(error)
         return error.exit_status
+    if end := _interrupt_behind(error):
+        return _say_end(end, console)
     console.bug(error)
     return INTERNAL_ERROR
+
+
+def _interrupt_behind(error: BaseException | None) -> BaseException | None:
+    """Return the interrupt that ``error`` came of: it may come where a lock of Python's own breaks of it."""
+    while error and not isinstance(error, KeyboardInterrupt | Terminated):
+        error = error.__context__
+    return error
 
 
 def _command_line(arguments: list[str], console: Console) -> int:

@@ -1,8 +1,12 @@
-"""Signals that end a run: their exceptions, raised again where Python drops one.
+"""Signals that end a run: raised again where Python drops one, heard where it would sleep over one.
 
 What a handler raises inside a finaliser, the callback of a weak reference or a generator that is
 closed goes to ``sys.unraisablehook``, and no further: the run would go on as if nothing had come.
 So that hook has a timer, which raises it a moment later, until it is raised where it counts.
+
+And Python looks for signals before it waits in the kernel, but one that comes between that look and
+the wait does not end the wait: a silent server would keep the run until its time-out. So there is
+a beat all the time, which ends each wait; Python looks, and goes on waiting (PEP 475).
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
 AGAIN = 0.001  # seconds
+BEAT = 0.5  # seconds
 
 
 def heed(terminated: type[BaseException]) -> None:
@@ -31,6 +36,7 @@ def heed(terminated: type[BaseException]) -> None:
     with suppress(ValueError):  # not in the main thread: whoever runs us there has its own ways
         signal.signal(signal.SIGTERM, terminate)
         signal.signal(signal.SIGALRM, again.ring)
+        signal.setitimer(signal.ITIMER_REAL, BEAT, BEAT)
         sys.unraisablehook = again
 
 
@@ -41,7 +47,7 @@ class Again:
         self, terminated: type[BaseException], before: Callable[[UnraisableHookArgs], object]
     ) -> None:
         self._ends = (KeyboardInterrupt, terminated)
-        self._dropped = terminated
+        self._dropped: type[BaseException] | None = None
         self._before = before
 
     def __call__(self, unraisable: UnraisableHookArgs) -> None:
@@ -54,6 +60,7 @@ class Again:
 
     def ring(self, number: int, frame: FrameType | None) -> None:
         """Raise what was dropped, unless the hook is still at work."""
-        if frame is None or frame.f_code is not Again.__call__.__code__:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            raise self._dropped
+        if self._dropped and (frame is None or frame.f_code is not Again.__call__.__code__):
+            dropped, self._dropped = self._dropped, None
+            signal.setitimer(signal.ITIMER_REAL, BEAT, BEAT)
+            raise dropped

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pop3fetch.cli.main import Terminated
-from pop3fetch.cli.signals import heed
+from pop3fetch.cli.signals import BEAT, heed
 from pop3fetch.status import Status
 from tests.command import PATIENCE, Run
 from tests.server import StartServer, Talk
@@ -29,6 +30,7 @@ def heeding() -> Iterator[None]:
     heed(Terminated)
     yield
     sys.unraisablehook = hook
+    signal.setitimer(signal.ITIMER_REAL, 0)
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
@@ -90,7 +92,22 @@ def test_it_is_raised_once() -> None:
     with pytest.raises(Terminated):
         in_a_finaliser(signal.SIGTERM)
         threading.Event().wait(PATIENCE)
-    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert signal.getitimer(signal.ITIMER_REAL)[1] == BEAT
+    signal.raise_signal(signal.SIGALRM)
+
+
+@pytest.mark.parametrize(("number", "error"), ENDS)
+def test_what_comes_just_before_a_wait_is_heard(number: signal.Signals, error: type[BaseException]) -> None:
+    silent, mine = socket.socketpair()
+    mine.settimeout(PATIENCE)
+
+    def come() -> None:
+        # As it is when it comes too late to end a call of the kernel: Python knows, and nobody is woken.
+        signal.pthread_kill(threading.get_ident(), number)
+
+    with silent, mine, pytest.raises(error):
+        threading.Timer(0.05, come).start()
+        mine.recv(1)
 
 
 def test_other_errors_go_where_they_went(heeding: None) -> None:
@@ -108,7 +125,7 @@ def test_other_errors_go_where_they_went(heeding: None) -> None:
 
 
 # A process whose command gets the signal in a finaliser, as it begins to wait for the server.
-PROGRAM = """
+IN_A_FINALISER = """
 import signal, socket, sys
 from pop3fetch.cli.main import run
 
@@ -126,8 +143,23 @@ sys.setprofile(watch)
 sys.exit(run(sys.argv[2:]))
 """
 
+# And one that gets it when it has let go of a lock of threading's own, and does not know it yet.
+IN_A_LOCK = """
+import signal, sys
+from pop3fetch.cli.main import run
+
+def watch(frame, event, called):
+    if (event, frame.f_code.co_name) == ("return", "_release_save"):
+        sys.setprofile(None)
+        signal.raise_signal(int(sys.argv[1]))
+
+sys.setprofile(watch)
+sys.exit(run(sys.argv[2:]))
+"""
+
 
 @pytest.mark.parametrize("command", ["get", "stat"])
+@pytest.mark.parametrize("program", [IN_A_FINALISER, IN_A_LOCK], ids=["in a finaliser", "in a lock"])
 @pytest.mark.parametrize(
     ("number", "status", "words"),
     [
@@ -143,10 +175,11 @@ def test_a_command_that_waits_for_its_server_ends(
     status: Status,
     words: bytes,
     command: str,
+    program: str,
 ) -> None:
     url = server(Talk.stall).url()
     ended = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(number.value), command, "-a", url, "--state-dir", str(tmp_path)],
+        [sys.executable, "-c", program, str(number.value), command, "-a", url, "--state-dir", str(tmp_path)],
         env=run.environment,
         capture_output=True,
         timeout=PATIENCE / 2,  # the command itself would wait that long twice
