@@ -16,6 +16,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from pop3fetch.folders import open_private, sync_folder
 
@@ -32,12 +33,21 @@ _NO_DOT_LOCKS = {errno.EACCES, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
 _OWNER = re.compile(rb"([0-9]{1,10}) ([^\s]+)\n")  # how we sign a dot-lock
 
 
+class Inode(NamedTuple):
+    """What tells a file from all others; its number alone may be given again."""
+
+    device: int
+    number: int
+    written: int  # nanoseconds since the epoch
+
+
 class MboxLock:
     """An open mbox that is locked; ``file`` is its descriptor."""
 
     # Here, as __del__ finds them also where __init__ was interrupted at once.
     file = -1
     _dot_lock: Path | None = None
+    _signed: Inode | None = None  # what the dot-lock is where it is ours
     _guard: threading.Lock | None = None
 
     def __init__(self, path: Path, tag: str) -> None:
@@ -54,17 +64,36 @@ class MboxLock:
             self.file = _open(path)
             _lock_by_fcntl(self.file)
             _refuse_a_replaced_file(path, self.file)
-            # Known before it is there, for an interrupt may come between the two.
-            self._dot_lock = Path(f"{path}.lock")
-            if not _make_dot_lock(self._dot_lock, tag):
-                self._dot_lock = None
+            self._take_dot_lock(Path(f"{path}.lock"), tag)
         except BaseException:
             self.release()
             raise
 
+    def _take_dot_lock(self, dot_lock: Path, tag: str) -> None:
+        """Make it, where the folder lets us; where it does not, fcntl must do."""
+        signed = Path(f"{dot_lock}.pop3fetch-{tag}")
+        try:
+            # Linked when it is signed: whatever we may die of, a dot-lock of ours tells whose it was.
+            # The name is always the same, so that what a crash left of it goes with the next run.
+            # Known before it is there, for an interrupt may come between the two.
+            self._dot_lock, self._signed = dot_lock, _sign(signed)
+            os.link(signed, dot_lock)
+        except FileExistsError as error:
+            # Two of us never break one at the same time, for we hold the lock of fcntl.
+            if _is_stale(dot_lock):
+                with suppress(OSError):
+                    dot_lock.unlink()
+            raise BlockingIOError(errno.EAGAIN, "there is a dot-lock") from error
+        except OSError as error:
+            if error.errno not in _NO_DOT_LOCKS:
+                raise
+        finally:
+            with suppress(OSError):
+                signed.unlink()
+
     def release(self) -> None:
         """Let go, where that was not done yet; never raises."""
-        if self._dot_lock is not None and _is_signed_by_us(self._dot_lock):
+        if self._dot_lock is not None and self._is_ours(self._dot_lock):
             with suppress(OSError):
                 self._dot_lock.unlink()
         self._dot_lock = None  # only now: interrupted before, it is let go by __del__
@@ -75,6 +104,12 @@ class MboxLock:
         guard, self._guard = self._guard, None
         if guard:
             guard.release()
+
+    def _is_ours(self, dot_lock: Path) -> bool:
+        """Return whether nobody has broken it, and perhaps made one of his own."""
+        # Either is enough: NFS may tell another time later, and no file may be free to read it with.
+        known = self._signed is not None and _inode(dot_lock) == self._signed
+        return known or _read(dot_lock) == _signature()
 
     def __del__(self) -> None:
         # An interrupt may come before anybody else knows that it is taken.
@@ -124,45 +159,25 @@ def _refuse_a_replaced_file(path: Path, file: int) -> None:
     raise BlockingIOError(errno.EAGAIN, "it was replaced")
 
 
-def _make_dot_lock(dot_lock: Path, tag: str) -> bool:
-    """Make it; return False where the folder lets us make none, and fcntl must do."""
-    signed = Path(f"{dot_lock}.pop3fetch-{tag}")
-    try:
-        # Linked when it is signed: whatever we may die of, a dot-lock of ours tells whose it was.
-        # The name is always the same, so that what a crash left of it goes with the next run.
-        _sign(signed)
-        os.link(signed, dot_lock)
-    except FileExistsError as error:
-        # Two of us never break one at the same time, for we hold the lock of fcntl.
-        if _is_stale(dot_lock):
-            with suppress(OSError):
-                dot_lock.unlink()
-        raise BlockingIOError(errno.EAGAIN, "there is a dot-lock") from error
-    except OSError as error:
-        if error.errno in _NO_DOT_LOCKS:
-            return False
-        raise
-    finally:
-        with suppress(OSError):
-            signed.unlink()
-    return True
-
-
-def _sign(path: Path) -> None:
+def _sign(path: Path) -> Inode | None:
     path.unlink(missing_ok=True)
     file = open_private(path, os.O_WRONLY | os.O_EXCL)
     try:
         os.write(file, _signature())
     finally:
         os.close(file)
+    return _inode(path)
 
 
 def _signature() -> bytes:
     return b"%d %b\n" % (os.getpid(), os.fsencode(os.uname().nodename))
 
 
-def _is_signed_by_us(dot_lock: Path) -> bool:
-    return _read(dot_lock) == _signature()
+def _inode(path: Path) -> Inode | None:
+    with suppress(OSError):
+        status = path.lstat()
+        return Inode(status.st_dev, status.st_ino, status.st_mtime_ns)
+    return None
 
 
 def _is_stale(dot_lock: Path) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import itertools
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -58,6 +60,15 @@ def inbox(tmp_path: Path) -> Path:
 @pytest.fixture
 def dot_lock(tmp_path: Path) -> Path:
     return tmp_path / "inbox.lock"
+
+
+def refuse_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be on a file system without links; root may write anywhere."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr("os.link", refuse)
 
 
 def take(inbox: Path, patience: float = 0.0) -> MboxLock:
@@ -292,16 +303,35 @@ def test_an_interrupt_at_any_step_leaves_no_lock(inbox: Path, tmp_path: Path) ->
         assert is_free(inbox), step
         if not came:
             break
-    assert step > 100
+    assert step > 50
+
+
+def test_it_is_let_go_where_no_further_file_can_be_opened(inbox: Path, dot_lock: Path) -> None:
+    held = take(inbox)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+            os.open(dot_lock, os.O_RDONLY)
+        held.release()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert not dot_lock.exists()
+
+
+def test_a_new_lock_in_the_place_of_ours_stays(inbox: Path, dot_lock: Path) -> None:
+    held = take(inbox)
+    dot_lock.unlink()  # as one that is forgotten
+    dot_lock.touch()  # perhaps with the same number, which a file system gives again
+    os.utime(dot_lock, (time.time() + STALE, time.time() + STALE))
+    held.release()
+    assert dot_lock.exists()
 
 
 def test_where_no_dot_lock_can_be_made_fcntl_must_do(
     inbox: Path, dot_lock: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr("os.link", refuse)  # as on a file system without links; root may write anywhere
+    refuse_links(monkeypatch)
 
     held = take(inbox)
 
@@ -396,7 +426,7 @@ def test_accounts_of_one_process_deliver_to_one_mbox_in_turn(
     has_dot_locks: bool, inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not has_dot_locks:
-        monkeypatch.setattr(lock, "_make_dot_lock", lambda *_: None)
+        refuse_links(monkeypatch)
     failures: list[BaseException] = []
 
     def account(name: str) -> None:
