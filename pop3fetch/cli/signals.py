@@ -11,6 +11,7 @@ a beat all the time, which ends each wait; Python looks, and goes on waiting (PE
 
 from __future__ import annotations
 
+import atexit
 import signal
 import sys
 from collections.abc import Callable
@@ -36,6 +37,8 @@ def heed(terminated: type[BaseException]) -> None:
     with suppress(ValueError):  # not in the main thread: whoever runs us there has its own ways
         signal.signal(signal.SIGTERM, terminate)
         signal.signal(signal.SIGALRM, again.ring)
+        # Python gives its handlers up before it is gone, and a beat in between would end it as an alarm does.
+        atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
         signal.setitimer(signal.ITIMER_REAL, BEAT, BEAT)
         sys.unraisablehook = again
 

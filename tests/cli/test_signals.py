@@ -124,6 +124,21 @@ def test_other_errors_go_where_they_went(heeding: None) -> None:
     assert told == [LookupError]
 
 
+AT_EXIT = """
+import atexit, signal
+from pop3fetch.cli.main import Terminated
+from pop3fetch.cli.signals import heed
+
+atexit.register(lambda: print(signal.getitimer(signal.ITIMER_REAL)))  # what comes first is called last
+heed(Terminated)
+"""
+
+
+def test_the_beat_ends_before_python_gives_its_handlers_up() -> None:
+    ended = subprocess.run([sys.executable, "-c", AT_EXIT], capture_output=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"(0.0, 0.0)\n", b"")
+
+
 # A process whose command gets the signal in a finaliser, as it begins to wait for the server.
 IN_A_FINALISER = """
 import signal, socket, sys
