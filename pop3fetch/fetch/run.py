@@ -82,10 +82,12 @@ class Fetch:
     def _sessions(self) -> None:
         pipelining = self._may_pipeline()
         while True:
+            # With 100 000 messages it takes as long as a login: so both are done side by side.
+            loading = Ahead(lambda: known_of(self._store))
             client = self._around.connect(pipelining)
             try:
                 with client:
-                    self._session(client)
+                    self._session(client, loading)
                 return
             except (ProtocolViolation, ConnectionLost, TimedOut) as error:
                 if client.broke_in_the_pipe:
@@ -116,9 +118,10 @@ class Fetch:
         self._given_up.add((culprit.uid, culprit.occurrence))
         return True
 
-    def _session(self, client: POP3Client) -> None:
+    def _session(self, client: POP3Client, loading: Ahead[Known]) -> None:
         self._retrieval = None
-        plan = self._plan(client, *self._listed_and_known(client))
+        listing = survey(client, self._reporter)
+        plan = self._plan(client, listing, loading.result())
         self._tally.outcome.oversize = len(plan.oversize)
         for message in plan.oversize:
             self._reporter.notice(f"message {message.number} has {message.size} octets: over the limit")
@@ -139,15 +142,6 @@ class Fetch:
         self._deletion.run(client, self._deletion.doomed(plan), pipelining=self._may_pipeline())
 
     # -- what is to be done ------------------------------------------------------------------
-
-    def _listed_and_known(self, client: POP3Client) -> tuple[Listing, Known]:
-        """Ask the server and the record side by side: with 100 000 messages, each takes its time."""
-        loading = Ahead(lambda: known_of(self._store))
-        try:
-            listing = survey(client, self._reporter)
-        finally:
-            known = loading.result()  # in any case, or it would go on reading what is closed
-        return listing, known
 
     def _plan(self, client: POP3Client, listing: Listing, known: Known) -> Plan:
         new = set(Recall(client, self._store, self._reporter).new(listing, known))
