@@ -32,18 +32,18 @@ def make_folder(path: Path) -> None:
     sync_folder(path.parent)
 
 
-def open_private(path: str | Path, flags: int, folder: int | None = None) -> int:
-    """Open a file, and make it where there is none: 0600 whatever the umask.
-
-    ``folder``: the descriptor of the folder that ``path`` is in.
-    """
-    file = open_or_make(path, flags, folder)
+def open_private(path: Path, flags: int) -> int:
+    """Open a file, and make it where there is none: 0600 whatever the umask."""
+    file = open_or_make(path, flags)
     make_private(file)
     return file
 
 
 def open_or_make(path: str | Path, flags: int, folder: int | None = None) -> int:
-    """Open a file as :func:`open_private` does, but a new one is 0600 only where the umask lets it be."""
+    """Open a file as :func:`open_private` does, but a new one is 0600 only where the umask lets it be.
+
+    ``folder``: the descriptor of the folder that ``path`` is in.
+    """
     return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE, dir_fd=folder)
 
 

@@ -135,7 +135,7 @@ class Overrides(NamedTuple):
     proxy: str | None = None
 
     def __repr__(self) -> str:
-        return veiled(self, "password_command", "proxy")
+        return veiled(self, *(key for key in SECRET_KEYS if key in self._fields))
 
     def settings(self, wrong: Complaint) -> Settings:
         """Return what was given, checked, by the names of the keys; raises what ``wrong`` makes of it."""
