@@ -44,11 +44,13 @@ class Tally:
         self.outcome = Outcome()
         self.delivered: set[tuple[bytes, int]] = set()  # (UID, occurrence)
         self.safe: set[int] = set()  # indexes that this session's QUIT may delete: they are on the disk
+        self.unrecorded: set[int] = set()  # indexes of this session's listing that the record has not
 
     def count(self, draft: Draft) -> None:
         """Take note of a message that is delivered and recorded."""
         message = draft.message
         self.safe.add(message.index)
+        self.unrecorded.discard(message.index)
         self.delivered.add((message.uid, message.occurrence))
         self.outcome.messages += 1
         self.outcome.octets += draft.octets

@@ -39,6 +39,12 @@ class Order(NamedTuple):
         return not self.mark and (bool(self.selectors) or self.lines is not None)
 
     @property
+    def wants_only_what_is_new(self) -> bool:
+        """Whether nothing is to be done where nothing is new."""
+        deletes = self.delete or self.delete_after is not None
+        return not (self.selectors or self.everything or deletes or self.dry_run)
+
+    @property
     def deletes_at_once(self) -> bool:
         """Whether what is delivered now is deleted now."""
         return self.delete or self.delete_after == 0

@@ -1,6 +1,7 @@
 """`get`: plan, retrieve, deliver, delete, in an order that loses nothing whatever dies.
 
-    settle what a crash left -> survey -> recall -> plan -> retrieve, delivering in batches
+    settle what a crash left -> survey, to the end where it is familiar -> recall -> plan
+    -> retrieve, delivering in batches
     -> DELE for what the record calls done -> QUIT
 
 This module is the way through, and decides what a broken session means; each step has its own.
@@ -20,15 +21,17 @@ from pop3fetch.errors import (
     TimedOut,
 )
 from pop3fetch.fetch.deleting import Deletion
+from pop3fetch.fetch.familiar import Familiar
 from pop3fetch.fetch.leaving import say_quit
 from pop3fetch.fetch.outcome import Outcome, Tally
 from pop3fetch.fetch.plan import Known, Order, Plan, make_plan
 from pop3fetch.fetch.recall import Recall, known_of
 from pop3fetch.fetch.retrieving import Retrieval
 from pop3fetch.fetch.surroundings import Surroundings
-from pop3fetch.fetch.survey import headers_of, survey
+from pop3fetch.fetch.survey import headers_of, listing_of
 from pop3fetch.headers import identity
 from pop3fetch.messages import Listing, Message
+from pop3fetch.pop3.overview import UNFAMILIAR
 from pop3fetch.record.journal import entry_of
 from pop3fetch.record.settling import settle
 from pop3fetch.record.store import MARKED
@@ -49,6 +52,7 @@ class Fetch:
         self._reporter = around.reporter
         self._order = order
         self._tally = Tally(around.reporter)
+        self._familiar = Familiar(self._store, order)
         self._deletion = Deletion(around, order, self._tally)
         self._retrieval: Retrieval | None = None  # of this session
         self._mixed_up = False  # whether pipelined replies were, in this run
@@ -82,8 +86,7 @@ class Fetch:
     def _sessions(self) -> None:
         pipelining = self._may_pipeline()
         while True:
-            # With 100 000 messages it takes as long as a login: so both are done side by side.
-            loading = Ahead(lambda: known_of(self._store))
+            loading = self._begin_loading()
             client = self._around.connect(pipelining)
             try:
                 with client:
@@ -95,6 +98,13 @@ class Fetch:
                 elif not self._give_up_a_message(client, error):
                     raise
                 pipelining = False
+
+    def _begin_loading(self) -> Ahead[Known] | None:
+        """Load the record, unless the listing may be familiar: then it is most likely not needed."""
+        if self._familiar.digests() != UNFAMILIAR:
+            return None
+        # With 100 000 messages it takes as long as a login: so both are done side by side.
+        return Ahead(lambda: known_of(self._store))
 
     def _may_pipeline(self) -> bool:
         return self._store.fact(NO_PIPELINING) is None
@@ -118,10 +128,20 @@ class Fetch:
         self._given_up.add((culprit.uid, culprit.occurrence))
         return True
 
-    def _session(self, client: POP3Client, loading: Ahead[Known]) -> None:
+    def _session(self, client: POP3Client, loading: Ahead[Known] | None) -> None:
         self._retrieval = None
-        listing = survey(client, self._reporter)
-        plan = self._plan(client, listing, loading.result())
+        told = client.overview_unless(self._familiar.digests())
+        if told is None:
+            self._reporter.notice("the server lists what it listed before: nothing is new")
+            say_quit(client, self._reporter.notice)
+            return
+        overview, digests = told
+        listing = listing_of(client, overview, self._reporter)
+        self._do(client, self._plan(client, listing, loading.result() if loading else known_of(self._store)))
+        if not self._tally.unrecorded:
+            self._familiar.remember(digests, overview, listing)
+
+    def _do(self, client: POP3Client, plan: Plan) -> None:
         self._tally.outcome.oversize = len(plan.oversize)
         for message in plan.oversize:
             self._reporter.notice(f"message {message.number} has {message.size} octets: over the limit")
@@ -145,6 +165,7 @@ class Fetch:
 
     def _plan(self, client: POP3Client, listing: Listing, known: Known) -> Plan:
         new = set(Recall(client, self._store, self._reporter).new(listing, known))
+        self._tally.unrecorded = set(new)
         self._tally.safe = self._recorded_as_delivered(client.retrieved - new, listing)
         old = self._deletion.old_enough(listing, new)
         return make_plan(listing, new, self._order, old, self._tally.delivered | self._given_up)
@@ -168,4 +189,5 @@ class Fetch:
             for index, headers in headers_of(client, by_index)
         ]
         self._store.done(entries, MARKED, int(self._around.clock()))
+        self._tally.unrecorded -= by_index.keys()
         self._tally.outcome.messages += len(entries)

@@ -15,11 +15,16 @@ from pop3fetch.messages import Listing, stand_in_uid
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.client import POP3Client
+    from pop3fetch.pop3.overview import Overview
 
 
 def survey(client: POP3Client, reporter: Reporter) -> Listing:
     """Return what the server lists; raises MalformedListing."""
-    overview = client.overview()
+    return listing_of(client, client.overview(), reporter)
+
+
+def listing_of(client: POP3Client, overview: Overview, reporter: Reporter) -> Listing:
+    """Return the messages of an overview, with stand-ins for the unique-ids that are missing."""
     sizes = overview.sizes
     unique_ids = overview.unique_ids
     if unique_ids is None:

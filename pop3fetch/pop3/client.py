@@ -19,6 +19,7 @@ from pop3fetch.ahead import Ahead
 from pop3fetch.errors import (
     ConnectionLost,
     MalformedListing,
+    ProtocolViolation,
     ServerErrorResponse,
     TimedOut,
     TLSNotSupportedError,
@@ -30,6 +31,7 @@ from pop3fetch.pop3.dial import Endpoint
 from pop3fetch.pop3.login import MODES
 from pop3fetch.pop3.machine import AUTHORIZATION, UPDATE, SessionState
 from pop3fetch.pop3.opening import Server, open_conversation, secure, tls_context
+from pop3fetch.pop3.overview import UNFAMILIAR, Digests, Overview, OverviewReader, RecognisingReader
 from pop3fetch.pop3.pipeline import ONE_AT_A_TIME, WIDE, Pipeline, Request
 from pop3fetch.pop3.replies import (
     SCAN_LISTING,
@@ -52,16 +54,7 @@ PORT, TLS_PORT = 110, 995  # RFC 1939 section 3, RFC 8314 section 7.3
 HEADERS_ESTIMATE = 4096  # octets of a message's headers, to bound pipelined TOPs
 
 T = TypeVar("T")
-Reader = TypeVar("Reader", CapabilityReader, ListingReader[int], ListingReader[bytes])
-Sizes = list[int | None]
-UniqueIds = list[bytes | None]
-
-
-class Overview(NamedTuple):
-    """What a session begins with, by index; ``unique_ids`` is None where there is no UIDL."""
-
-    sizes: Sizes
-    unique_ids: UniqueIds | None
+Reader = TypeVar("Reader", CapabilityReader, ListingReader[Any], RecognisingReader[Any])
 
 
 class Retrieval(NamedTuple):
@@ -328,20 +321,26 @@ class POP3Client:
 
     def overview(self, *, then_quit: bool = False) -> Overview:
         """Return sizes and unique-ids, asking for the capabilities on the way, in one write if possible."""
-        line_end = self.conversation.session.line_end
-        capabilities = CapabilityReader(line_end)
-        sizes = ListingReader(SCAN_LISTING, line_end)
-        unique_ids = ListingReader(UNIQUE_ID_LISTING, line_end)
+        return self._read_overview(UNFAMILIAR, then_quit=then_quit).overview()
+
+    def overview_unless(self, familiar: Digests) -> tuple[Overview, Digests] | None:
+        """Return overview and digests; None, and nothing is parsed, where both lists are ``familiar``."""
+        reader = self._read_overview(familiar)
+        return None if reader.is_familiar else (reader.overview(), reader.digests)
+
+    def _read_overview(self, familiar: Digests, *, then_quit: bool = False) -> OverviewReader:
+        reader = OverviewReader(self.conversation.session.line_end, familiar)
         refused = self._batch(
             {
-                "CAPA": lambda status: self._feed(capabilities),
-                "LIST": lambda status: self._feed(sizes),
-                "UIDL": lambda status: self._feed(unique_ids),
+                "CAPA": lambda status: self._feed(reader.capabilities),
+                "LIST": lambda status: self._recognise(reader.sizes),
+                "UIDL": lambda status: self._recognise(reader.unique_ids),
             },
             then_quit=then_quit,
         )
-        self._learn(capabilities.capabilities)
-        return Overview(sizes.entries, None if "UIDL" in refused else unique_ids.entries)
+        self._learn(reader.capabilities.capabilities)
+        reader.has_uidl = "UIDL" not in refused
+        return reader
 
     def _batch(
         self, takers: dict[str, Callable[[StatusLine], object]], *, then_quit: bool
@@ -491,6 +490,14 @@ class POP3Client:
 
     def _pipeline(self, requests: Iterable[Request]) -> Iterator[StatusLine]:
         return iter(Pipeline(self.conversation, requests, WIDE if self.pipelines else ONE_AT_A_TIME))
+
+    def _recognise(self, reader: RecognisingReader[Any]) -> None:
+        self._feed(reader)
+        try:
+            reader.end()
+        except ProtocolViolation as error:
+            self.conversation.close(str(error))
+            raise
 
     def _feed(self, reader: Reader) -> Reader:
         for block in self.conversation.blocks():

@@ -147,6 +147,9 @@ class ListingReader(Generic[Entry]):
         self._octets += len(block)
         if self._octets > LISTING_LIMIT:
             raise MalformedListing(f"a listing is longer than {LISTING_LIMIT} octets")
+        self._read(block)
+
+    def _read(self, block: bytes) -> None:
         lines = self._splitter.lines(block)
         if lines and (self._consumer or not self._take_plain(lines)):
             self._take(lines)

@@ -25,6 +25,7 @@ from pop3fetch.record.place import Lock, RecordPlace, record_error
 APPLICATION_ID = 0x504F5033  # "POP3"
 VERSION = 1
 MARKED = "marked"  # the destination of what was recorded without being fetched
+LISTING = "listing"  # the fact that everything is recorded of a listing, which its value names
 
 LF = b"\n"  # what no UID holds, as it ends a line
 
@@ -189,6 +190,10 @@ class Store:
             (value for (value,) in self._rows("SELECT value FROM fact WHERE name = ?", (name,))), None
         )
 
+    def listing(self) -> str | None:
+        """Return what names the listing of which everything is recorded, or None where it may be none."""
+        return self.fact(LISTING)
+
     @property
     def tag(self) -> str:
         """Sixteen hexadecimal digits that mark what this record's runs leave on the disk."""
@@ -252,6 +257,21 @@ class Store:
             else:
                 self._database.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
 
+    def know_listing(self, name: str) -> None:
+        """Keep, until the record is changed, what names a listing of which everything is recorded.
+
+        Without a sync of its own: a power cut may take it, and it only spares a comparison.
+        """
+        self._set_synchronous("NORMAL")
+        try:
+            self.remember(LISTING, name)
+        finally:
+            self._set_synchronous("FULL")
+
+    def _set_synchronous(self, level: str) -> None:
+        with self._turn, record_errors(self.path):
+            self._database.execute(f"PRAGMA synchronous = {level}")
+
     def _each(self, statement: str, keys: Iterable[Key]) -> None:
         rows = [(key.uid, key.occurrence) for key in keys]
         with self._transaction():
@@ -262,6 +282,8 @@ class Store:
         with self._turn, record_errors(self.path):
             self._database.execute("BEGIN IMMEDIATE")
             try:
+                # Whatever it is that changes: what was said of the record as a whole holds no longer.
+                self._database.execute("DELETE FROM fact WHERE name = ?", (LISTING,))
                 yield
                 self._database.execute("COMMIT")
             except BaseException:

@@ -29,8 +29,8 @@ from pop3fetch.errors import (
     UsageError,
 )
 from pop3fetch.pop3.authentication import Wish
-from pop3fetch.pop3.client import Overview
 from pop3fetch.pop3.machine import AUTHORIZATION, TRANSACTION, UPDATE
+from pop3fetch.pop3.overview import UNFAMILIAR, Digests, Overview
 from pop3fetch.pop3.pipeline import WIDE
 from pop3fetch.status import Status
 from tests.mailbox import Mailbox
@@ -861,6 +861,45 @@ def test_an_overview_is_asked_for_in_one_write(
         assert client.pipelines  # said before the login, and not taken back
         assert (client.state is UPDATE) == then_quit
     assert everything_sent(running)[0].endswith(commands)
+
+
+@EACH_WAY
+def test_an_overview_that_is_familiar_is_not_read_again(
+    mode: str, server: StartServer, ca_file: Path
+) -> None:
+    script = batch(b"CAPA\r\nLIST\r\nUIDL\r\n", OVERVIEW)
+    running = serve(server, after_login(script, mode, b"PIPELINING"), mode)
+    with log_in(running, mode, ca_file) as client:
+        told = client.overview_unless(UNFAMILIAR)
+    assert told is not None
+    overview, digests = told
+    assert overview == Overview([12, None, 9], [b"A", None, b"C"])
+    with log_in(running, mode, ca_file) as client:
+        assert client.overview_unless(digests) is None
+        assert client.capabilities() == {"TOP": None, "UIDL": None}
+    with log_in(running, mode, ca_file) as client:
+        other = digests._replace(unique_ids=digests.sizes)
+        assert client.overview_unless(other) == (overview, digests)
+
+
+def test_an_overview_without_uidl_is_never_familiar(server: StartServer) -> None:
+    script = batch(b"CAPA\r\nLIST\r\nUIDL\r\n", b"+OK\r\n.\r\n+OK\r\n.\r\n-ERR\r\n")
+    running = server(after_login(script, "off", b"PIPELINING"))
+    with log_in(running) as client:
+        told = client.overview_unless(UNFAMILIAR)
+    assert told is not None
+    assert told[0] == Overview([], None)
+    with log_in(running) as client:
+        assert client.overview_unless(told[1]) == told
+
+
+def test_a_broken_list_that_was_kept_to_its_end_ends_the_session(server: StartServer) -> None:
+    script = batch(b"CAPA\r\nLIST\r\nUIDL\r\n", b"+OK\r\n.\r\n+OK\r\n1 1\r\n1 1\r\n.\r\n+OK\r\n.\r\n")
+    with log_in(server(after_login(script, "off", b"PIPELINING"))) as client:
+        with pytest.raises(MalformedListing, match="listed twice"):
+            client.overview_unless(Digests("a", "b"))
+        with pytest.raises(SessionEnded, match="listed twice"):
+            client.noop()
 
 
 def test_an_overview_of_a_server_without_capa_or_uidl_is_what_there_is(server: StartServer) -> None:

@@ -195,6 +195,55 @@ def test_facts_are_remembered_and_dropped(place: RecordPlace) -> None:
         assert store.fact("greeting") is None
 
 
+CHANGES: dict[str, Callable[[Store], object]] = {
+    "intend": lambda store: store.intend([Intent(TWO, Place("maildir:/a", "1.M2P3"))]),
+    "done": lambda store: store.done([TWO], "maildir:/a", NOON),
+    "undo": lambda store: store.undo([TWO.key]),
+    "forget": lambda store: store.forget([ONE.key]),
+    "resize": lambda store: store.resize({ONE.key: 7}),
+    "doubt": lambda store: store.doubt([ONE.key]),
+    "doubt_all": lambda store: store.doubt_all(),
+    "rename": lambda store: store.rename({ONE.key: TWO.key}),
+    "remember": lambda store: store.remember("greeting", "ready"),
+}
+
+
+def test_a_listing_is_known_until_the_record_changes(place: RecordPlace) -> None:
+    done(place, ONE)
+    with opened(place) as store:
+        assert store.listing() is None
+        store.know_listing("all of them")
+    with opened(place) as store:
+        assert store.listing() == "all of them"
+        store.know_listing("others")
+        assert store.listing() == "others"
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_whatever_changes_the_record_forgets_the_listing(
+    change: Callable[[Store], object], place: RecordPlace
+) -> None:
+    done(place, ONE)
+    with opened(place) as store:
+        store.know_listing("all of them")
+        change(store)
+        assert store.listing() is None
+
+
+def test_a_change_that_fails_forgets_no_listing(place: RecordPlace) -> None:
+    with opened(place) as store:
+        store.know_listing("all of them")
+        with pytest.raises(RecordError):
+            store.remember("greeting", {})  # type: ignore[arg-type]  # which SQLite cannot keep
+        assert store.listing() == "all of them"
+
+
+def test_commits_are_synced_again_after_a_listing_was_kept(place: RecordPlace) -> None:
+    with opened(place) as store:
+        store.know_listing("all of them")
+        assert store._database.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
 @settings(max_examples=30, deadline=None)
 @given(uids=st.dictionaries(st.binary(max_size=300), st.integers(0, 10**18), max_size=20))
 def test_uids_are_opaque_octets(tmp_path_factory: pytest.TempPathFactory, uids: dict[bytes, int]) -> None:

@@ -1,0 +1,114 @@
+"""What a session begins with: CAPA, LIST and UIDL, and how both lists are known again.
+
+A mailbox of 100 000 messages says nearly always what it said before. To see that takes a digest of
+the octets; to take them for messages takes thirty times as long. So a list that may be familiar is
+kept as it comes, 16 MiB at most, and parsed only where its digest shows that it is another one.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from hashlib import blake2b
+from typing import NamedTuple
+
+from pop3fetch.pop3.replies import (
+    SCAN_LISTING,
+    UNIQUE_ID_LISTING,
+    CapabilityReader,
+    Entry,
+    Grammar,
+    ListingReader,
+)
+
+DIGEST_SIZE = 24  # octets
+
+
+class Digests(NamedTuple):
+    """Digests of what LIST and UIDL say, octet for octet: 48 hexadecimal digits each."""
+
+    sizes: str
+    unique_ids: str
+
+
+UNFAMILIAR = Digests("", "")
+
+
+class Overview(NamedTuple):
+    """What a session begins with, by index; ``unique_ids`` is None where there is no UIDL."""
+
+    sizes: list[int | None]
+    unique_ids: list[bytes | None] | None
+
+
+class RecognisingReader(ListingReader[Entry]):
+    """Read a LIST or UIDL reply, unless it is the one whose digest is ``familiar``.
+
+    Where nothing may be familiar it is parsed as it arrives.
+    """
+
+    def __init__(self, grammar: Grammar[Entry], line_end: bytes, familiar: str) -> None:
+        super().__init__(grammar, line_end)
+        self._familiar = familiar
+        self._digest = blake2b(digest_size=DIGEST_SIZE)
+        self._unread: list[bytes] = []
+
+    @property
+    def digest(self) -> str:
+        """The digest of what was fed."""
+        return self._digest.hexdigest()
+
+    @property
+    def is_familiar(self) -> bool:
+        """Whether all that was fed is the familiar reply."""
+        return self.digest == self._familiar
+
+    def _read(self, block: bytes) -> None:
+        self._digest.update(block)
+        if self._familiar:
+            self._unread.append(block)
+        else:
+            super()._read(block)
+
+    def end(self) -> None:
+        """Take note that this was all: parse it, unless it is familiar. Raises as :meth:`read`."""
+        if not self.is_familiar:
+            self.read()
+
+    def read(self) -> None:
+        """Parse what was kept; raises MalformedListing, LineTooLong."""
+        unread, self._unread = self._unread, []
+        for block in unread:
+            super()._read(block)
+
+
+class OverviewReader:
+    """The readers of the three replies, in the order in which they come."""
+
+    def __init__(self, line_end: bytes, familiar: Digests) -> None:
+        self._line_end = line_end
+        self._familiar = familiar
+        self.has_uidl = True
+        self.capabilities = CapabilityReader(line_end)
+        self.sizes = RecognisingReader(SCAN_LISTING, line_end, familiar.sizes)
+
+    @cached_property
+    def unique_ids(self) -> RecognisingReader[bytes]:
+        """The reader of UIDL: where LIST is another one already, so will this be, and nothing is kept."""
+        familiar = self._familiar.unique_ids if self.sizes.is_familiar else UNFAMILIAR.unique_ids
+        return RecognisingReader(UNIQUE_ID_LISTING, self._line_end, familiar)
+
+    @property
+    def is_familiar(self) -> bool:
+        """Whether both lists are."""
+        return self.has_uidl and self.sizes.is_familiar and self.unique_ids.is_familiar
+
+    @property
+    def digests(self) -> Digests:
+        """The digests of what was read."""
+        return Digests(self.sizes.digest, self.unique_ids.digest)
+
+    def overview(self) -> Overview:
+        """Return what was read, parsing what was kept; raises MalformedListing, LineTooLong."""
+        self.sizes.read()
+        self.unique_ids.read()
+        return Overview(self.sizes.entries, self.unique_ids.entries if self.has_uidl else None)

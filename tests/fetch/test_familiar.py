@@ -1,0 +1,215 @@
+"""Runs that find the mailbox as the last one left it, and those that only seem to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pop3fetch.fetch.plan import Order
+from pop3fetch.record.store import Key
+from tests.fetching import NOW, Account, message, numbered, on_disk
+from tests.mailbox import CAPABILITIES, Mailbox, Message
+from tests.server import ScriptedServer, StartServer
+
+THREE = numbered(3)
+KEEP = Order()
+KNOWN_AGAIN = "the server lists what it listed before: nothing is new"
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> Account:
+    return Account(tmp_path)
+
+
+def is_known_again(account: Account, server: ScriptedServer, order: Order = KEEP) -> bool:
+    """Make a run; return whether it saw at once that there is nothing to do."""
+    outcome = account.fetch(server, order)
+    known = KNOWN_AGAIN in account.told.notices
+    assert not (known and outcome.messages)
+    return known
+
+
+def said(server: ScriptedServer) -> list[bytes]:
+    server.stop()
+    return [line.rstrip() for line in server.commands]
+
+
+# -- what is familiar ------------------------------------------------------------------------------
+
+
+def test_a_mailbox_of_which_all_was_fetched_is_known_again(server: StartServer, account: Account) -> None:
+    mailbox = Mailbox(THREE)
+    assert not is_known_again(account, server(mailbox))
+    again = server(mailbox)
+    assert is_known_again(account, again)
+    assert said(again)[-4:] == [b"CAPA", b"LIST", b"UIDL", b"QUIT"]
+    assert account.delivered() == on_disk(THREE)
+
+
+@pytest.mark.parametrize("order", [Order(mark=True), Order(limit=3), Order(max_size=1_000_000)])
+def test_however_all_came_to_be_recorded(order: Order, server: StartServer, account: Account) -> None:
+    mailbox = Mailbox(THREE)
+    assert not is_known_again(account, server(mailbox), order)
+    assert is_known_again(account, server(mailbox))
+    assert is_known_again(account, server(mailbox), order)
+
+
+def test_new_messages_are_fetched_and_then_all_is_known(server: StartServer, account: Account) -> None:
+    mailbox = Mailbox(THREE)
+    account.fetch(server(mailbox))
+    assert is_known_again(account, server(mailbox))
+    mailbox.add(message(4), b"uid-4")
+    assert account.fetch(server(mailbox)).messages == 1
+    assert is_known_again(account, server(mailbox))
+    assert account.delivered() == on_disk([*THREE, message(4)])
+
+
+def test_a_server_without_pipelining_is_known_again(server: StartServer, account: Account) -> None:
+    capabilities = tuple(name for name in CAPABILITIES if name != b"PIPELINING")
+    mailbox = Mailbox(THREE, capabilities=capabilities)
+    account.fetch(server(mailbox))
+    assert is_known_again(account, server(mailbox))
+
+
+def test_an_empty_mailbox_is_known_again(server: StartServer, account: Account) -> None:
+    mailbox = Mailbox([])
+    account.fetch(server(mailbox))
+    assert is_known_again(account, server(mailbox))
+    mailbox.add(THREE[0], b"uid-1")
+    assert account.fetch(server(mailbox)).messages == 1
+
+
+# -- what is not -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        Order(everything=True),
+        Order(delete=True),
+        Order(delete_after=0),
+        Order(delete_after=100),
+        Order(dry_run=True),
+    ],
+)
+def test_who_wants_more_than_what_is_new_reads_the_lists(
+    order: Order, server: StartServer, account: Account
+) -> None:
+    mailbox = Mailbox(THREE)
+    account.fetch(server(mailbox))
+    assert not is_known_again(account, server(mailbox), order)
+
+
+def test_a_deletion_that_falls_due_is_made(server: StartServer, account: Account) -> None:
+    mailbox = Mailbox(THREE)
+    account.fetch(server(mailbox))
+    assert is_known_again(account, server(mailbox))
+    account.now = NOW + 24 * 60 * 60
+    assert account.fetch(server(mailbox), Order(delete_after=1)).deleted == 3
+    assert mailbox.messages == []
+
+
+@pytest.mark.parametrize("order", [Order(limit=2), Order(max_size=len(THREE[1])), Order(dry_run=True)])
+def test_a_mailbox_of_which_something_is_left_is_not_known(
+    order: Order, server: StartServer, account: Account
+) -> None:
+    mailbox = Mailbox(THREE)
+    account.fetch(server(mailbox), order)
+    assert not is_known_again(account, server(mailbox))
+    assert account.delivered() == on_disk(THREE)
+
+
+def test_a_message_that_is_refused_is_asked_for_again(server: StartServer, account: Account) -> None:
+    mailbox = Mailbox(THREE, replies={b"RETR 2\r\n": b"-ERR not now\r\n"})
+    for _ in range(2):
+        assert account.fetch(server(mailbox)).failures == 1
+    mailbox.replies.clear()
+    assert account.fetch(server(mailbox)).messages == 1
+    assert is_known_again(account, server(mailbox))
+
+
+def test_a_size_that_changes_is_looked_at(server: StartServer, account: Account) -> None:
+    mailbox = Mailbox(THREE)
+    account.fetch(server(mailbox))
+    other = message(20)
+    mailbox.maildrop[1] = Message(other, b"uid-2", len(other))
+    assert account.fetch(server(mailbox)).messages == 1
+    assert account.delivered() == on_disk([*THREE, other])
+    assert is_known_again(account, server(mailbox))
+
+
+def test_messages_that_share_a_uid_are_looked_at_each_time(server: StartServer, account: Account) -> None:
+    mailbox = Mailbox([THREE[0]] * 2, uids=[b"same"] * 2)
+    account.fetch(server(mailbox))
+    again = server(mailbox)
+    assert not is_known_again(account, again)
+    assert b"TOP 2 0" in said(again)
+
+
+@pytest.mark.parametrize("uidl", [b"-ERR no\r\n", b"+OK\r\n1 uid-1\r\n2 \r\n3 uid-3\r\n.\r\n"])
+def test_stand_ins_are_made_each_time(uidl: bytes, server: StartServer, account: Account) -> None:
+    mailbox = Mailbox(THREE, replies={b"UIDL\r\n": uidl})
+    account.fetch(server(mailbox))
+    again = server(mailbox)
+    assert not is_known_again(account, again)
+    assert b"TOP 2 0" in said(again)
+
+
+def test_lists_that_disagree_are_warned_of_each_time(server: StartServer, account: Account) -> None:
+    mailbox = Mailbox(THREE, replies={b"UIDL\r\n": b"+OK\r\n1 uid-1\r\n.\r\n"})
+    for _ in range(2):
+        assert not is_known_again(account, server(mailbox))
+        assert account.told.warnings == ["LIST and UIDL disagree: 2 messages are in one of them only"]
+
+
+# -- what was familiar -----------------------------------------------------------------------------
+
+
+def test_messages_that_were_gone_and_come_back_are_fetched_again(
+    server: StartServer, account: Account
+) -> None:
+    mailbox = Mailbox(THREE)
+    account.fetch(server(mailbox))
+    whole = mailbox.maildrop
+    mailbox.maildrop = whole[:1]
+    account.fetch(server(mailbox))
+    assert is_known_again(account, server(mailbox))
+    mailbox.maildrop = whole
+    assert account.fetch(server(mailbox)).messages == 2
+
+
+def test_a_used_uid_is_looked_at_after_the_mailbox_was_empty(server: StartServer, account: Account) -> None:
+    mailbox = Mailbox(THREE[:1])
+    account.fetch(server(mailbox))
+    mailbox.maildrop = []
+    account.fetch(server(mailbox))
+    other = THREE[0].replace(b"message 1", b"message 9").replace(b"<1@", b"<9@")
+    mailbox.add(other, b"uid-1")
+    assert account.fetch(server(mailbox)).messages == 1
+    assert account.delivered() == on_disk([THREE[0], other])
+
+
+def test_a_mailbox_whose_record_was_changed_is_compared(server: StartServer, account: Account) -> None:
+    mailbox = Mailbox(THREE)
+    account.fetch(server(mailbox))
+    with account.store() as store:
+        store.forget([Key(b"uid-2", 0)])
+    assert account.fetch(server(mailbox)).messages == 1
+
+
+def test_a_run_that_only_reads_writes_nothing(server: StartServer, account: Account) -> None:
+    mailbox = Mailbox(THREE)
+    account.fetch(server(mailbox))
+    before = account.place.database.read_bytes()
+    assert is_known_again(account, server(mailbox))
+    assert account.place.database.read_bytes() == before
+
+
+@pytest.mark.parametrize("value", ["", "nonsense", "two words", "one more word"])
+def test_a_name_that_says_nothing_is_no_listing(value: str, server: StartServer, account: Account) -> None:
+    mailbox = Mailbox(THREE)
+    account.fetch(server(mailbox))
+    with account.store() as store:
+        store.know_listing(value)
+    assert not is_known_again(account, server(mailbox))
