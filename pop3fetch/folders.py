@@ -5,16 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
 from pathlib import Path
-from threading import BoundedSemaphore, Thread
 
 PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
-SYNC_THREADS = 6  # the disk orders and joins what comes side by side
-SYNC_SHARE = 32  # files at least for each of them: to start a thread costs as much as to sync some
-BATCHES = 2  # accounts whose files are synced at once: the threads of more wait for the interpreter alone
-
-_turns = BoundedSemaphore(BATCHES)
 
 
 def make_folder(path: Path) -> None:
@@ -62,48 +55,3 @@ def sync_folder(path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def start_writing(file: int, offset: int = 0, length: int = 0) -> None:
-    """Let the disk begin with what is dirty of a file; ``length`` in octets, 0 up to its end."""
-    if hasattr(os, "posix_fadvise"):
-        # Linux starts to write what is dirty; the advice itself does not matter here.
-        os.posix_fadvise(file, offset, length, os.POSIX_FADV_DONTNEED)
-
-
-def sync_files(files: Sequence[int]) -> None:
-    """Sync open files side by side; raises the first OSError."""
-    with _turns:
-        for file in files:  # all of them, before the first sync waits for one
-            start_writing(file)
-        count = min(SYNC_THREADS, -(-len(files) // SYNC_SHARE))
-        _sync_shares([_Share(files[first::count]) for first in range(count)])
-
-
-def _sync_shares(shares: Sequence[_Share]) -> None:
-    # Threads of our own: a pool's module brings logging along, which a run with no mail need not wait for.
-    for share in shares[1:]:
-        share.start()
-    for share in shares[:1]:
-        share.run()
-    for share in shares[1:]:
-        share.join()
-    for share in shares:
-        if share.error:
-            raise share.error
-
-
-class _Share(Thread):
-    """The files that one thread syncs; fsync releases the interpreter's lock."""
-
-    def __init__(self, files: Sequence[int]) -> None:
-        super().__init__(name="sync")
-        self._files = files
-        self.error: OSError | None = None
-
-    def run(self) -> None:
-        try:
-            for file in self._files:
-                os.fsync(file)
-        except OSError as error:
-            self.error = error

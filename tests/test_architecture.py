@@ -60,12 +60,18 @@ HOMES: dict[str, tuple[str, ...]] = {
         "pop3/dial.py",
         "pop3/proxy.py",
         "pop3/tunnel.py",
+        "delivery/syncing.py",
         "demo.py",
     ),
     "socketserver": ("account/oauth_redirect.py", "demo.py"),
     "sqlite3": ("record.py", "record/*"),
     "ssl": ("account/oauth_http.py", "pop3/transport.py", "pop3/streams.py", "pop3/tls.py", "demo.py"),
-    "subprocess": ("delivery/program.py", "account/password_command.py", "pop3/tunnel.py"),
+    "subprocess": (
+        "delivery/program.py",
+        "delivery/syncing.py",
+        "account/password_command.py",
+        "pop3/tunnel.py",
+    ),
     "tomlkit": ("account/registration.py",),
     "tomllib": ("account/config.py",),
 }
@@ -75,8 +81,8 @@ PURE = {
     "account/oauth_messages.py", "account/oauth_settings.py",
     "errors.py", "headers.py", "messages.py", "printable.py", "veil.py",
     "fetch/plan.py",
-    "pop3/login.py", "pop3/machine.py", "pop3/names.py", "pop3/replies.py", "pop3/sasl.py",
-    "pop3/trace.py", "pop3/wire.py",
+    "pop3/login.py", "pop3/machine.py", "pop3/names.py", "pop3/overview.py", "pop3/replies.py",
+    "pop3/sasl.py", "pop3/trace.py", "pop3/wire.py",
 }  # fmt: skip
 IMPURE = {
     "io", "os", "pathlib", "select", "selectors", "shutil", "signal", "socket", "sqlite3", "ssl",

@@ -23,8 +23,9 @@ from pop3fetch.delivery.destination import (
     Settled,
     delivery_errors,
 )
+from pop3fetch.delivery.syncing import Syncer, start_writing
 from pop3fetch.errors import DeliveryError
-from pop3fetch.folders import make_folder, make_private, open_or_make, start_writing, sync_files
+from pop3fetch.folders import make_folder, make_private, open_or_make
 from pop3fetch.messages import Message
 
 PREFIX = "maildir:"
@@ -93,6 +94,7 @@ class Maildir(Destination):
         self._names = itertools.count(1)
         self._host = os.uname().nodename.replace("/", r"\057").replace(":", r"\072")
         self._umask_is_strict = True  # until a file was private by itself
+        self._syncer = Syncer()
         self.tmp = self.new = -1
 
     def prepare(self) -> None:
@@ -130,7 +132,7 @@ class Maildir(Destination):
     def deliver(self, drafts: Sequence[Draft], journal: Journal) -> list[tuple[Draft, DeliveryError]]:
         files = [draft for draft in drafts if isinstance(draft, MaildirDraft)]
         with delivery_errors(self.name):
-            sync_files([draft.file for draft in files])
+            self._syncer.sync([draft.file for draft in files])
             for draft in files:
                 draft.close_file()
             os.fsync(self.tmp)
@@ -160,6 +162,7 @@ class Maildir(Destination):
                     os.unlink(name, dir_fd=self.tmp)
 
     def close(self) -> None:
+        self._syncer.close()
         for folder in (self.tmp, self.new):
             if folder >= 0:
                 os.close(folder)

@@ -26,8 +26,9 @@ from pop3fetch.delivery.destination import (
 from pop3fetch.delivery.lock import take_lock
 from pop3fetch.delivery.mboxrd import Encoder
 from pop3fetch.delivery.standing import looks_whole, same_octets, stands_anywhere
+from pop3fetch.delivery.syncing import Syncer
 from pop3fetch.errors import DeliveryError, DestinationLocked
-from pop3fetch.folders import make_folder, open_private, sync_files, sync_folder
+from pop3fetch.folders import make_folder, open_private, sync_folder
 from pop3fetch.messages import Message
 
 PREFIX = "mbox:"
@@ -93,6 +94,7 @@ class Mbox(Destination):
         self._patience = patience
         self._names = itertools.count(1)
         self._given_up = threading.Event()
+        self._syncer = Syncer()
         self._cut_back_to: int | None = None
 
     def prepare(self) -> None:
@@ -128,7 +130,7 @@ class Mbox(Destination):
         with delivery_errors(self.name):
             for draft in spools:
                 draft.finish()
-            sync_files([draft.file for draft in spools])
+            self._syncer.sync([draft.file for draft in spools])
             sync_folder(self._spool_folder)
 
     def _append(self, spools: Sequence[MboxDraft], journal: Journal) -> None:
@@ -217,6 +219,7 @@ class Mbox(Destination):
 
     def close(self) -> None:
         self.interrupt()
+        self._syncer.close()
 
 
 def _delivered_if(found: bool) -> Settled:

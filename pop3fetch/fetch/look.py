@@ -15,7 +15,8 @@ from pop3fetch.record.journal import NoJournal
 from pop3fetch.status import Status
 
 if TYPE_CHECKING:
-    from pop3fetch.pop3.client import POP3Client, Retrieval
+    from pop3fetch.pop3.client import POP3Client
+    from pop3fetch.pop3.pipeline import Retrieval
 
 
 class Look:

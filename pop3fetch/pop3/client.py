@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pop3fetch.ahead import Ahead
 from pop3fetch.errors import (
@@ -32,7 +32,7 @@ from pop3fetch.pop3.login import MODES
 from pop3fetch.pop3.machine import AUTHORIZATION, UPDATE, SessionState
 from pop3fetch.pop3.opening import Server, open_conversation, secure, tls_context
 from pop3fetch.pop3.overview import UNFAMILIAR, Digests, Overview, OverviewReader, RecognisingReader
-from pop3fetch.pop3.pipeline import ONE_AT_A_TIME, WIDE, Pipeline, Request
+from pop3fetch.pop3.pipeline import ONE_AT_A_TIME, WIDE, Pipeline, Request, Retrieval
 from pop3fetch.pop3.replies import (
     SCAN_LISTING,
     UNIQUE_ID_LISTING,
@@ -55,17 +55,6 @@ HEADERS_ESTIMATE = 4096  # octets of a message's headers, to bound pipelined TOP
 
 T = TypeVar("T")
 Reader = TypeVar("Reader", CapabilityReader, ListingReader[Any], RecognisingReader[Any])
-
-
-class Retrieval(NamedTuple):
-    """One message as it arrives: ``refusal`` where the server said -ERR, else its ``blocks``.
-
-    Blocks are octets, unstuffed, with CRLF; none parts a line end.
-    """
-
-    index: int  # type: ignore[assignment]  # nobody asks this tuple for its own index()
-    refusal: ServerErrorResponse | None
-    blocks: Iterator[bytes]
 
 
 class POP3Client:

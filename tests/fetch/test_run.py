@@ -14,6 +14,7 @@ from pop3fetch.delivery.destination import Destination, Draft, Journal, Place
 from pop3fetch.delivery.maildir import Maildir
 from pop3fetch.delivery.mbox import Mbox
 from pop3fetch.delivery.program import Program
+from pop3fetch.delivery.syncing import SyncProcess
 from pop3fetch.errors import (
     ConnectionLost,
     DeliveryError,
@@ -101,6 +102,30 @@ def test_octets_are_kept_but_for_the_line_ends(server: StartServer, account: Acc
     odd = b"\xff: \0\r\n\r\nbare \r and bare \n, .\n.\n..\r\n.\r\n" + b"long" * 50_000 + b"\r\n"
     account.fetch(server(Mailbox([odd])))
     assert account.delivered() == [odd.replace(b"\r\n", b"\n")]
+
+
+@pytest.mark.parametrize("kind", ["maildir", "mbox"])
+def test_a_thousand_messages_are_delivered_with_the_help_of_a_second_process(
+    kind: str, server: StartServer, account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere: list[int] = []
+    sync = SyncProcess.sync
+
+    def watched(process: SyncProcess, files: Sequence[int]) -> int:
+        elsewhere.append(len(files))
+        return sync(process, files)
+
+    def mbox(store: Store) -> Destination:
+        return Mbox(tmp_path / "mbox", store.tag, account.place.folder)
+
+    monkeypatch.setattr(SyncProcess, "sync", watched)
+    thousand = numbered(1000)
+    outcome = account.fetch(server(Mailbox(thousand)), destination=mbox if kind == "mbox" else None)
+    assert (outcome.messages, outcome.failures) == (1000, 0)
+    in_mbox = sorted(messages_of_mboxrd((tmp_path / "mbox").read_bytes())) if kind == "mbox" else None
+    assert (in_mbox or account.delivered()) == on_disk(thousand)
+    assert sum(elsewhere) > 0
+    assert account.litter() == []
 
 
 def test_crlf_is_kept_where_it_is_asked_for(server: StartServer, account: Account) -> None:
