@@ -12,8 +12,8 @@ from contextlib import suppress
 
 from pop3fetch.errors import POP3Error
 from pop3fetch.fetch.plan import Order
-from pop3fetch.messages import Listing
-from pop3fetch.pop3.overview import UNFAMILIAR, Digests, Overview
+from pop3fetch.messages import Listing, stands_in
+from pop3fetch.pop3.overview import UNFAMILIAR, Digests
 from pop3fetch.record.store import Store
 
 
@@ -29,15 +29,14 @@ class Familiar:
         words = (self._store.listing() or "").split() if self._may_be else []
         return Digests(*words) if len(words) == len(Digests._fields) else UNFAMILIAR
 
-    def remember(self, digests: Digests, overview: Overview, listing: Listing) -> None:
+    def remember(self, digests: Digests, listing: Listing) -> None:
         """Keep the ``digests`` of a listing of which everything is recorded now."""
-        if self._may_be and _says_all(overview, listing) and self.digests() != digests:
+        if self._may_be and self.digests() != digests and _tells_all_apart(listing):
             # Whoever could not keep them reads the listing once more.
             with suppress(POP3Error):
                 self._store.know_listing(" ".join(digests))
 
 
-def _says_all(overview: Overview, listing: Listing) -> bool:
-    """Whether the two lists tell the messages apart: no message must be looked at, in each run anew."""
-    has_all_uids = overview.unique_ids is not None and b"" not in overview.unique_ids
-    return has_all_uids and not listing.unpaired and not listing.has_copies
+def _tells_all_apart(listing: Listing) -> bool:
+    """Whether each message has a unique-id of its own; else some must be looked at in each run anew."""
+    return not (listing.unpaired or listing.has_copies or any(map(stands_in, listing.uids)))

@@ -44,13 +44,13 @@ class Tally:
         self.outcome = Outcome()
         self.delivered: set[tuple[bytes, int]] = set()  # (UID, occurrence)
         self.safe: set[int] = set()  # indexes that this session's QUIT may delete: they are on the disk
-        self.unrecorded: set[int] = set()  # indexes of this session's listing that the record has not
+        self.unrecorded = 0  # messages that this session has found new, and that are not recorded yet
 
     def count(self, draft: Draft) -> None:
         """Take note of a message that is delivered and recorded."""
         message = draft.message
         self.safe.add(message.index)
-        self.unrecorded.discard(message.index)
+        self.unrecorded -= 1
         self.delivered.add((message.uid, message.occurrence))
         self.outcome.messages += 1
         self.outcome.octets += draft.octets

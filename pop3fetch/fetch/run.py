@@ -28,7 +28,7 @@ from pop3fetch.fetch.plan import Known, Order, Plan, make_plan
 from pop3fetch.fetch.recall import Recall, known_of
 from pop3fetch.fetch.retrieving import Retrieval
 from pop3fetch.fetch.surroundings import Surroundings
-from pop3fetch.fetch.survey import headers_of, listing_of
+from pop3fetch.fetch.survey import headers_of, survey_unless
 from pop3fetch.headers import identity
 from pop3fetch.messages import Listing, Message
 from pop3fetch.pop3.overview import UNFAMILIAR
@@ -130,16 +130,15 @@ class Fetch:
 
     def _session(self, client: POP3Client, loading: Ahead[Known] | None) -> None:
         self._retrieval = None
-        told = client.overview_unless(self._familiar.digests())
+        told = survey_unless(self._familiar.digests(), client, self._reporter)
         if told is None:
             self._reporter.notice("the server lists what it listed before: nothing is new")
             say_quit(client, self._reporter.notice)
             return
-        overview, digests = told
-        listing = listing_of(client, overview, self._reporter)
+        listing, digests = told
         self._do(client, self._plan(client, listing, loading.result() if loading else known_of(self._store)))
         if not self._tally.unrecorded:
-            self._familiar.remember(digests, overview, listing)
+            self._familiar.remember(digests, listing)
 
     def _do(self, client: POP3Client, plan: Plan) -> None:
         self._tally.outcome.oversize = len(plan.oversize)
@@ -165,7 +164,7 @@ class Fetch:
 
     def _plan(self, client: POP3Client, listing: Listing, known: Known) -> Plan:
         new = set(Recall(client, self._store, self._reporter).new(listing, known))
-        self._tally.unrecorded = set(new)
+        self._tally.unrecorded = len(new)
         self._tally.safe = self._recorded_as_delivered(client.retrieved - new, listing)
         old = self._deletion.old_enough(listing, new)
         return make_plan(listing, new, self._order, old, self._tally.delivered | self._given_up)
@@ -189,5 +188,5 @@ class Fetch:
             for index, headers in headers_of(client, by_index)
         ]
         self._store.done(entries, MARKED, int(self._around.clock()))
-        self._tally.unrecorded -= by_index.keys()
+        self._tally.unrecorded -= len(entries)
         self._tally.outcome.messages += len(entries)

@@ -15,15 +15,26 @@ from pop3fetch.messages import Listing, stand_in_uid
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.client import POP3Client
-    from pop3fetch.pop3.overview import Overview
+    from pop3fetch.pop3.overview import Digests, Overview
 
 
 def survey(client: POP3Client, reporter: Reporter) -> Listing:
     """Return what the server lists; raises MalformedListing."""
-    return listing_of(client, client.overview(), reporter)
+    return _listing(client, client.overview(), reporter)
 
 
-def listing_of(client: POP3Client, overview: Overview, reporter: Reporter) -> Listing:
+def survey_unless(
+    familiar: Digests, client: POP3Client, reporter: Reporter
+) -> tuple[Listing, Digests] | None:
+    """Return what the server lists, with the digests of both lists; None where those are ``familiar``."""
+    told = client.overview_unless(familiar)
+    if told is None:
+        return None
+    overview, digests = told
+    return _listing(client, overview, reporter), digests
+
+
+def _listing(client: POP3Client, overview: Overview, reporter: Reporter) -> Listing:
     """Return the messages of an overview, with stand-ins for the unique-ids that are missing."""
     sizes = overview.sizes
     unique_ids = overview.unique_ids
