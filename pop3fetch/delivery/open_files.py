@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 
 WANTED = 8192  # descriptors; more would only be asked for by mistake
-ELSEWHERE = 96  # of modules, folders, records, connections and programs
+ELSEWHERE = 104  # of modules, folders, records, connections, programs and processes of ours
 UNDER_WAY = 2  # batches: one is filled while the other is delivered
 
 

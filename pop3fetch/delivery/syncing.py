@@ -2,7 +2,11 @@
 
 A thread that calls the system lets go of the interpreter's lock and has to wait until it gets it
 back: while another thread reads mail, that takes longer than the disk does. A process has a lock of
-its own. It is given the open files themselves (SCM_RIGHTS, unix(7)), and so hears of the same errors.
+its own. It is given the open files themselves (SCM_RIGHTS, unix(7)).
+
+The kernel says once for each open file that the disk has failed, and whoever syncs it first hears of
+it. So once a batch was given away, no answer is as bad as an error: to sync it again would prove
+nothing.
 
 This file is also what that process runs: ``python -I -S syncing.py``, a socket its standard input.
 """
@@ -11,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -23,11 +28,12 @@ if TYPE_CHECKING:
 
 SYNC_THREADS = 6  # the disk orders and joins what comes side by side
 SYNC_SHARE = 32  # files at least for each of them: to start a thread costs as much as to sync some
-BATCHES = 2  # accounts whose files are synced at once: the threads of more wait for the interpreter alone
+BATCHES = 2  # that threads of this process sync at once: those of more wait for the interpreter alone
 MANY = 500  # files of one destination that are worth a process: to start it costs as much as to sync fifty
 
 FILES_A_MESSAGE = 253  # SCM_MAX_FD of Linux
-MORE, LAST = b"+", b"."  # with each message of a batch
+MORE, LAST = b"+", b"."  # what is said with the files: only the last ones make it a batch
+UP = b"!"  # what the process says first
 
 _turns = BoundedSemaphore(BATCHES)
 
@@ -67,13 +73,13 @@ class _Share(Thread):
     def __init__(self, files: Sequence[int]) -> None:
         super().__init__(name="sync")
         self._files = files
-        self.error: OSError | None = None
+        self.error: BaseException | None = None
 
     def run(self) -> None:
         try:
             for file in self._files:
                 os.fsync(file)
-        except OSError as error:
+        except BaseException as error:  # raised again where all are awaited
             self.error = error
 
 
@@ -86,25 +92,32 @@ class Syncer:
         self._may_start = True
 
     def sync(self, files: Sequence[int]) -> None:
-        """Sync open files; raises OSError."""
+        """Sync open files, one at least; raises OSError."""
         self._files += len(files)
-        if self._files < MANY or not self._sync_elsewhere(files):
+        if self._files >= MANY:
+            self._start()
+        if not (self.process and self.process.is_up and self._sync_elsewhere(self.process, files)):
             sync_files(files)
 
-    def _sync_elsewhere(self, files: Sequence[int]) -> bool:
-        """Return whether there is a process that has synced the files; raises OSError where it could not."""
-        number = None
-        try:
-            if self._may_start:
-                self._may_start = False
+    def _start(self) -> None:
+        """Start the process, once: it will be up for one of the next batches."""
+        if self._may_start:
+            self._may_start = False
+            with suppress(OSError):  # where it cannot be, threads do it
                 self.process = SyncProcess()
-            if self.process:
-                number = self.process.sync(files)
-        except OSError:  # it could not be started, or is gone
+
+    def _sync_elsewhere(self, process: SyncProcess, files: Sequence[int]) -> bool:
+        """Let the process sync the files; return False where it has tried none of them. Raises OSError."""
+        try:
+            process.give(files)
+        except OSError:  # it is gone, or cannot be given so many
             self.close()
-        if number:
-            raise OSError(number, os.strerror(number))
-        return number is not None
+            return False
+        try:
+            return process.has_synced(len(files))
+        except BaseException:
+            self.close()  # what it may yet say of these files shall not count for others
+            raise
 
     def close(self) -> None:
         """End the process."""
@@ -119,6 +132,7 @@ class SyncProcess:
     def __init__(self) -> None:
         """Start it; raises OSError."""
         self._line, theirs = socket.socketpair()
+        self._is_up = False
         try:
             with theirs:
                 self._process = _start(theirs)
@@ -131,28 +145,50 @@ class SyncProcess:
         """Its number."""
         return self._process.pid
 
-    def sync(self, files: Sequence[int]) -> int:
-        """Return 0 once the files are synced, or the number of the error; raises OSError where it is gone."""
+    @property
+    def is_up(self) -> bool:
+        """Whether it has said so: what cannot run, or is no Python, never does."""
+        if not self._is_up:
+            with suppress(OSError):  # nothing has come yet
+                self._is_up = self._line.recv(1, socket.MSG_DONTWAIT) == UP
+        return self._is_up
+
+    def give(self, files: Sequence[int]) -> None:
+        """Give it a batch. Raises OSError where that cannot be done; then it tries none of them."""
         for first in range(0, len(files), FILES_A_MESSAGE):
             part = files[first : first + FILES_A_MESSAGE]
             is_last = first + FILES_A_MESSAGE >= len(files)
             socket.send_fds(self._line, [LAST if is_last else MORE], part)
-        answer = self._line.recv(16)
+
+    def has_synced(self, count: int) -> bool:
+        """Await the answer: whether the ``count`` files it was given are synced, or none was tried.
+
+        Raises OSError where one could not be synced, and where there is no answer.
+        """
+        answer = b""
+        with suppress(ConnectionError):
+            answer = self._line.recv(64)
         if not answer:
-            raise BrokenPipeError(errno.EPIPE, "the process that syncs is gone")
-        return int(answer)
+            raise OSError(errno.EPIPE, "the process that syncs files has ended")
+        number, synced = map(int, answer.split())
+        if number:
+            raise OSError(number, os.strerror(number))
+        return synced == count
 
     def close(self) -> None:
-        """End it."""
+        """End it: it is idle, or what it does counts no longer."""
         self._line.close()
+        self._process.kill()
         self._process.wait()
 
 
 def _start(line: socket.socket) -> Popen[bytes]:
     import subprocess
 
+    if not sys.executable:
+        raise FileNotFoundError(errno.ENOENT, "it is not known where Python is")
     return subprocess.Popen(  # noqa: S603 (our own file)
-        [str(sys.executable), "-I", "-S", os.path.abspath(__file__)],
+        [sys.executable, "-I", "-S", os.path.abspath(__file__)],
         stdin=line.fileno(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -164,32 +200,34 @@ def _start(line: socket.socket) -> Popen[bytes]:
 
 def serve(line: socket.socket) -> None:
     """Sync what comes over the line, batch after batch, until it is closed."""
+    line.sendall(UP)
     files: list[int] = []
+    has_all = True
     while True:
         mark, received, flags, _ = socket.recv_fds(line, 1, FILES_A_MESSAGE)
-        files += received
-        if not mark or flags & socket.MSG_CTRUNC:  # not all of them came: whoever gave them shall see to it
+        if not mark:
             return
+        files += received
+        has_all = has_all and not flags & socket.MSG_CTRUNC  # too many are open
         if mark == LAST:
-            number = _sync_and_close(files)
-            line.sendall(b"%d" % number)
-            files = []
+            line.sendall(_sync(files) if has_all else b"0 0")
+            for file in files:
+                os.close(file)
+            files, has_all = [], True
 
 
-def _sync_and_close(files: Sequence[int]) -> int:
-    """Return 0, or the number of the first error."""
+def _sync(files: Sequence[int]) -> bytes:
+    """Return the number of the first error, or 0, and how many files there were."""
+    number = 0
     try:
         sync_files(files)
     except OSError as error:
-        return error.errno or errno.EIO
-    finally:
-        for file in files:
-            with suppress(OSError):
-                os.close(file)
-    return 0
+        number = error.errno or errno.EIO
+    return b"%d %d" % (number, len(files))
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # whoever ends all of us shall end us by the first one
     with suppress(OSError):
         serve(socket.socket(fileno=0))
     os._exit(0)  # there is nothing to be taken apart

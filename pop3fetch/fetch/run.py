@@ -1,7 +1,7 @@
 """`get`: plan, retrieve, deliver, delete, in an order that loses nothing whatever dies.
 
-    settle what a crash left -> survey, to the end where it is familiar -> recall -> plan
-    -> retrieve, delivering in batches
+    settle what a crash left -> survey, and nothing more where the lists are familiar -> recall
+    -> plan -> retrieve, delivering in batches
     -> DELE for what the record calls done -> QUIT
 
 This module is the way through, and decides what a broken session means; each step has its own.
@@ -12,7 +12,6 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pop3fetch.ahead import Ahead
 from pop3fetch.errors import (
     ConnectionLost,
     PipeliningBroken,
@@ -25,7 +24,7 @@ from pop3fetch.fetch.familiar import Familiar
 from pop3fetch.fetch.leaving import say_quit
 from pop3fetch.fetch.outcome import Outcome, Tally
 from pop3fetch.fetch.plan import Known, Order, Plan, make_plan
-from pop3fetch.fetch.recall import Recall, known_of
+from pop3fetch.fetch.recall import Loading, Recall
 from pop3fetch.fetch.retrieving import Retrieval
 from pop3fetch.fetch.surroundings import Surroundings
 from pop3fetch.fetch.survey import headers_of, survey_unless
@@ -86,7 +85,9 @@ class Fetch:
     def _sessions(self) -> None:
         pipelining = self._may_pipeline()
         while True:
-            loading = self._begin_loading()
+            loading = Loading(self._store)
+            if self._familiar.digests() == UNFAMILIAR:
+                loading.begin()  # it will be needed
             client = self._around.connect(pipelining)
             try:
                 with client:
@@ -98,13 +99,6 @@ class Fetch:
                 elif not self._give_up_a_message(client, error):
                     raise
                 pipelining = False
-
-    def _begin_loading(self) -> Ahead[Known] | None:
-        """Load the record, unless the listing may be familiar: then it is most likely not needed."""
-        if self._familiar.digests() != UNFAMILIAR:
-            return None
-        # With 100 000 messages it takes as long as a login: so both are done side by side.
-        return Ahead(lambda: known_of(self._store))
 
     def _may_pipeline(self) -> bool:
         return self._store.fact(NO_PIPELINING) is None
@@ -128,15 +122,15 @@ class Fetch:
         self._given_up.add((culprit.uid, culprit.occurrence))
         return True
 
-    def _session(self, client: POP3Client, loading: Ahead[Known] | None) -> None:
+    def _session(self, client: POP3Client, loading: Loading) -> None:
         self._retrieval = None
-        told = survey_unless(self._familiar.digests(), client, self._reporter)
+        told = survey_unless(self._familiar.digests(), client, self._reporter, loading.begin)
         if told is None:
             self._reporter.notice("the server lists what it listed before: nothing is new")
             say_quit(client, self._reporter.notice)
             return
         listing, digests = told
-        self._do(client, self._plan(client, listing, loading.result() if loading else known_of(self._store)))
+        self._do(client, self._plan(client, listing, loading.result()))
         if not self._tally.unrecorded:
             self._familiar.remember(digests, listing)
 

@@ -6,7 +6,7 @@ headers with its size (RFC 1939 section 7 leaves UIDL optional).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pop3fetch.fetch.reporter import Reporter
@@ -24,10 +24,13 @@ def survey(client: POP3Client, reporter: Reporter) -> Listing:
 
 
 def survey_unless(
-    familiar: Digests, client: POP3Client, reporter: Reporter
+    familiar: Digests, client: POP3Client, reporter: Reporter, when_unlike: Callable[[], object]
 ) -> tuple[Listing, Digests] | None:
-    """Return what the server lists, with the digests of both lists; None where those are ``familiar``."""
-    told = client.overview_unless(familiar)
+    """Return what the server lists, with the digests of both lists; None where those are ``familiar``.
+
+    ``when_unlike`` is called as early as they are known not to be.
+    """
+    told = client.overview_unless(familiar, when_unlike)
     if told is None:
         return None
     overview, digests = told

@@ -12,13 +12,13 @@ other error ends it: the connection is closed, and later calls raise SessionEnde
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pop3fetch.ahead import Ahead
 from pop3fetch.errors import (
     ConnectionLost,
-    MalformedListing,
     ProtocolViolation,
     ServerErrorResponse,
     TimedOut,
@@ -31,7 +31,7 @@ from pop3fetch.pop3.dial import Endpoint
 from pop3fetch.pop3.login import MODES
 from pop3fetch.pop3.machine import AUTHORIZATION, UPDATE, SessionState
 from pop3fetch.pop3.opening import Server, open_conversation, secure, tls_context
-from pop3fetch.pop3.overview import UNFAMILIAR, Digests, Overview, OverviewReader, RecognisingReader
+from pop3fetch.pop3.overview import Digests, Overview, OverviewReader
 from pop3fetch.pop3.pipeline import ONE_AT_A_TIME, WIDE, Pipeline, Request, Retrieval
 from pop3fetch.pop3.replies import (
     SCAN_LISTING,
@@ -54,7 +54,7 @@ PORT, TLS_PORT = 110, 995  # RFC 1939 section 3, RFC 8314 section 7.3
 HEADERS_ESTIMATE = 4096  # octets of a message's headers, to bound pipelined TOPs
 
 T = TypeVar("T")
-Reader = TypeVar("Reader", CapabilityReader, ListingReader[Any], RecognisingReader[Any])
+Reader = TypeVar("Reader", CapabilityReader, ListingReader[Any])
 
 
 class POP3Client:
@@ -67,6 +67,7 @@ class POP3Client:
         self._has_capa = True
         self._capa_was_answered = False
         self._says_pipelining = False
+        self._broke_in_the_pipe = False
         self.capabilities_before_login: Capabilities = {}
         self.when_told: Callable[[Capabilities], object] | None = None  # is called with what CAPA says
         # The indexes that RETR gave: a server may delete those at QUIT (RFC 1939 section 8).
@@ -145,8 +146,8 @@ class POP3Client:
 
     @property
     def broke_in_the_pipe(self) -> bool:
-        """Whether several replies were awaited when the session ended."""
-        return len(self.conversation.session.awaited) > 1
+        """Whether the session ended over pipelined replies, which the server may have mixed up."""
+        return self._broke_in_the_pipe or len(self.conversation.session.awaited) > 1
 
     def tls_session(self) -> TLSSession | None:
         """Return protocol version, cipher and certificate, or None outside TLS."""
@@ -302,33 +303,34 @@ class POP3Client:
         """Return (messages, octets); ``then_quit`` saves a round trip where the server pipelines."""
         drop: list[StatusLine] = []
         self._batch({"STAT": drop.append}, then_quit=then_quit)
-        try:
+        with self._parsing():
             return parse_drop_listing(drop[0].text)
-        except MalformedListing as error:
-            self.conversation.close(str(error))
-            raise
 
     def overview(self, *, then_quit: bool = False) -> Overview:
         """Return sizes and unique-ids, asking for the capabilities on the way, in one write if possible."""
-        return self._read_overview(UNFAMILIAR, then_quit=then_quit).overview()
+        reader = OverviewReader(self.conversation.session.line_end)
+        return self._read(reader, then_quit=then_quit).overview()
 
-    def overview_unless(self, familiar: Digests) -> tuple[Overview, Digests] | None:
-        """Return overview and digests; None, and nothing is parsed, where both lists are ``familiar``."""
-        reader = self._read_overview(familiar)
+    def overview_unless(
+        self, familiar: Digests, when_unlike: Callable[[], object]
+    ) -> tuple[Overview, Digests] | None:
+        """Return overview and digests; None, and nothing is parsed, where both lists are ``familiar``.
+
+        ``when_unlike`` is called where LIST shows that they are not, while UIDL may still arrive.
+        """
+        reader = self._read(OverviewReader(self.conversation.session.line_end, familiar, when_unlike))
         return None if reader.is_familiar else (reader.overview(), reader.digests)
 
-    def _read_overview(self, familiar: Digests, *, then_quit: bool = False) -> OverviewReader:
-        reader = OverviewReader(self.conversation.session.line_end, familiar)
-        refused = self._batch(
+    def _read(self, reader: OverviewReader, *, then_quit: bool = False) -> OverviewReader:
+        self._batch(
             {
                 "CAPA": lambda status: self._feed(reader.capabilities),
-                "LIST": lambda status: self._recognise(reader.sizes),
-                "UIDL": lambda status: self._recognise(reader.unique_ids),
+                "LIST": lambda status: self._feed(reader.sizes, then=reader.sizes_end),
+                "UIDL": lambda status: self._feed(reader.unique_ids, then=reader.unique_ids_end),
             },
             then_quit=then_quit,
         )
         self._learn(reader.capabilities.capabilities)
-        reader.has_uidl = "UIDL" not in refused
         return reader
 
     def _batch(
@@ -480,15 +482,19 @@ class POP3Client:
     def _pipeline(self, requests: Iterable[Request]) -> Iterator[StatusLine]:
         return iter(Pipeline(self.conversation, requests, WIDE if self.pipelines else ONE_AT_A_TIME))
 
-    def _recognise(self, reader: RecognisingReader[Any]) -> None:
-        self._feed(reader)
-        try:
-            reader.end()
-        except ProtocolViolation as error:
-            self.conversation.close(str(error))
-            raise
-
-    def _feed(self, reader: Reader) -> Reader:
+    def _feed(self, reader: Reader, then: Callable[[], object] = lambda: None) -> Reader:
         for block in self.conversation.blocks():
             reader.feed(block)
+        with self._parsing():
+            then()
         return reader
+
+    @contextmanager
+    def _parsing(self) -> Iterator[None]:
+        """End the session where a reply that was read to its end turns out to be none."""
+        try:
+            yield
+        except ProtocolViolation as error:
+            self._broke_in_the_pipe = self.pipelines
+            self.conversation.close(str(error))
+            raise

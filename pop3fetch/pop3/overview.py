@@ -7,7 +7,7 @@ kept as it comes, 16 MiB at most, and parsed only where its digest shows that it
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from pop3fetch.pop3.replies import (
 )
 
 DIGEST_SIZE = 24  # octets
+CHUNK = 64 * 1024  # octets at least that are kept together: many small ones would take fifty times the room
 
 
 class Digests(NamedTuple):
@@ -50,7 +51,7 @@ class RecognisingReader(ListingReader[Entry]):
         super().__init__(grammar, line_end)
         self._familiar = familiar
         self._digest = blake2b(digest_size=DIGEST_SIZE)
-        self._unread: list[bytes] = []
+        self._unread: list[bytearray] = []
 
     @property
     def digest(self) -> str:
@@ -65,9 +66,15 @@ class RecognisingReader(ListingReader[Entry]):
     def _read(self, block: bytes) -> None:
         self._digest.update(block)
         if self._familiar:
-            self._unread.append(block)
+            self._keep(block)
         else:
             super()._read(block)
+
+    def _keep(self, block: bytes) -> None:
+        if self._unread and len(self._unread[-1]) < CHUNK:
+            self._unread[-1] += block
+        else:
+            self._unread.append(bytearray(block))
 
     def end(self) -> None:
         """Take note that this was all: parse it, unless it is familiar. Raises as :meth:`read`."""
@@ -77,30 +84,47 @@ class RecognisingReader(ListingReader[Entry]):
     def read(self) -> None:
         """Parse what was kept; raises MalformedListing, LineTooLong."""
         unread, self._unread = self._unread, []
-        for block in unread:
-            super()._read(block)
+        for chunk in unread:
+            super()._read(bytes(chunk))
 
 
 class OverviewReader:
-    """The readers of the three replies, in the order in which they come."""
+    """The readers of the three replies; ``when_unlike`` is called once LIST is not the ``familiar`` one."""
 
-    def __init__(self, line_end: bytes, familiar: Digests) -> None:
+    def __init__(
+        self,
+        line_end: bytes,
+        familiar: Digests = UNFAMILIAR,
+        when_unlike: Callable[[], object] = lambda: None,
+    ) -> None:
         self._line_end = line_end
-        self._familiar = familiar
-        self.has_uidl = True
+        self._when_unlike = when_unlike
+        self._has_uidl = False
         self.capabilities = CapabilityReader(line_end)
         self.sizes = RecognisingReader(SCAN_LISTING, line_end, familiar.sizes)
+        self.unique_ids = self._unique_ids(familiar)
 
-    @cached_property
-    def unique_ids(self) -> RecognisingReader[bytes]:
-        """The reader of UIDL: where LIST is another one already, so will this be, and nothing is kept."""
-        familiar = self._familiar.unique_ids if self.sizes.is_familiar else UNFAMILIAR.unique_ids
-        return RecognisingReader(UNIQUE_ID_LISTING, self._line_end, familiar)
+    def _unique_ids(self, familiar: Digests) -> RecognisingReader[bytes]:
+        return RecognisingReader(UNIQUE_ID_LISTING, self._line_end, familiar.unique_ids)
+
+    def sizes_end(self) -> None:
+        """Take note of the end of LIST: where it is another one, so will UIDL be, and it is not kept."""
+        self.sizes.end()
+        if not self.sizes.is_familiar:
+            self.unique_ids = self._unique_ids(UNFAMILIAR)
+            self._when_unlike()
+
+    def unique_ids_end(self) -> None:
+        """Take note of the end of UIDL, where there is one: if it is another one, LIST is read as well."""
+        self.unique_ids.end()
+        self._has_uidl = True
+        if not self.is_familiar:
+            self.sizes.read()
 
     @property
     def is_familiar(self) -> bool:
         """Whether both lists are."""
-        return self.has_uidl and self.sizes.is_familiar and self.unique_ids.is_familiar
+        return self._has_uidl and self.sizes.is_familiar and self.unique_ids.is_familiar
 
     @property
     def digests(self) -> Digests:
@@ -111,4 +135,4 @@ class OverviewReader:
         """Return what was read, parsing what was kept; raises MalformedListing, LineTooLong."""
         self.sizes.read()
         self.unique_ids.read()
-        return Overview(self.sizes.entries, self.unique_ids.entries if self.has_uidl else None)
+        return Overview(self.sizes.entries, self.unique_ids.entries if self._has_uidl else None)

@@ -23,7 +23,7 @@ from pop3fetch.folders import open_private, sync_folder
 from pop3fetch.record.place import Lock, RecordPlace, record_error
 
 APPLICATION_ID = 0x504F5033  # "POP3"
-VERSION = 1
+VERSION = 2
 MARKED = "marked"  # the destination of what was recorded without being fetched
 LISTING = "listing"  # the fact that everything is recorded of a listing, which its value names
 
@@ -58,7 +58,9 @@ CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 _DISK_TROUBLE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
 
 # Each version's way to the next one; a record is brought up step by step under its lock.
-_MIGRATIONS: Mapping[int, str] = {}
+_MIGRATIONS: Mapping[int, str] = {
+    1: "",  # nothing new is in it, but from 2 on whoever changes a record drops the listing it knows
+}
 
 
 class Key(NamedTuple):
@@ -258,19 +260,8 @@ class Store:
                 self._database.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
 
     def know_listing(self, name: str) -> None:
-        """Keep, until the record is changed, what names a listing of which everything is recorded.
-
-        Without a sync of its own: a power cut may take it, and it only spares a comparison.
-        """
-        self._set_synchronous("NORMAL")
-        try:
-            self.remember(LISTING, name)
-        finally:
-            self._set_synchronous("FULL")
-
-    def _set_synchronous(self, level: str) -> None:
-        with self._turn, record_errors(self.path):
-            self._database.execute(f"PRAGMA synchronous = {level}")
+        """Keep, until the record is changed, what names a listing of which everything is recorded."""
+        self.remember(LISTING, name)
 
     def _each(self, statement: str, keys: Iterable[Key]) -> None:
         rows = [(key.uid, key.occurrence) for key in keys]

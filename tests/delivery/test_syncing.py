@@ -6,10 +6,11 @@ import errno
 import os
 import resource
 import select
+import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Lock, Thread
@@ -31,6 +32,8 @@ from pop3fetch.delivery.syncing import (
 from tests.crash.strace import missing
 from tests.delivering import TAG, deliver, refuses_to_deliver
 from tests.session import NEVER
+
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel of Linux")
 
 
 @contextmanager
@@ -121,62 +124,137 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return synced
 
 
+def wait_until_up(process: SyncProcess) -> SyncProcess:
+    assert select.select([process._line], [], [], NEVER)[0]
+    assert process.is_up
+    return process
+
+
 @pytest.fixture
 def process() -> Iterator[SyncProcess]:
-    process = SyncProcess()
+    process = wait_until_up(SyncProcess())
     yield process
     process.close()
+
+
+@pytest.fixture
+def syncer(tmp_path: Path) -> Iterator[Syncer]:
+    """Return one whose process is up."""
+    syncer = Syncer()
+    (tmp_path / "first").mkdir()
+    with opened(tmp_path / "first", MANY) as files:
+        syncer.sync(files)
+    assert syncer.process
+    wait_until_up(syncer.process)
+    yield syncer
+    syncer.close()
+
+
+def synced(process: SyncProcess, files: list[int]) -> bool:
+    process.give(files)
+    return process.has_synced(len(files))
 
 
 @pytest.mark.parametrize("count", [1, FILES_A_MESSAGE - 1, FILES_A_MESSAGE, FILES_A_MESSAGE + 1, 600])
 def test_the_process_syncs_batch_after_batch(tmp_path: Path, count: int, process: SyncProcess) -> None:
     with opened(tmp_path, count) as files:
-        assert [process.sync(files) for _ in range(3)] == [0, 0, 0]
+        assert all(synced(process, files) for _ in range(3))
 
 
-@pytest.mark.skipif(missing() is not None, reason=missing() or "")
-def test_the_process_syncs_each_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = tmp_path / "log"
-    traced = tmp_path / "python"
-    traced.write_text(f'#!/bin/sh\nexec strace -f -y -e trace=fsync -o {log} {sys.executable} "$@"\n')
-    traced.chmod(0o700)
-    monkeypatch.setattr(sys, "executable", str(traced))
+@pytest.fixture
+def traced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., SyncProcess]]:
+    """Return what starts a process under strace, with its options; the log is in ``tmp_path``."""
+    if why := missing():
+        pytest.skip(why)
+    processes: list[SyncProcess] = []
+
+    def start(*options: str) -> SyncProcess:
+        words = shlex.join(["strace", "-f", "-y", "-o", f"{tmp_path}/log", *options, sys.executable])
+        shell = tmp_path / "python"
+        shell.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+        shell.chmod(0o700)
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "executable", str(shell))
+            processes.append(SyncProcess())
+        return wait_until_up(processes[-1])
+
+    yield start
+    for process in processes:
+        process.close()
+
+
+def test_the_process_syncs_each_file_once(tmp_path: Path, traced: Callable[..., SyncProcess]) -> None:
     (tmp_path / "files").mkdir()
     with opened(tmp_path / "files", 300) as files:
-        process = SyncProcess()
-        assert process.sync(files) == 0
-        process.close()
-    for number in range(300):
-        assert log.read_text().count(f"<{tmp_path}/files/{number}>") == 1
+        assert synced(traced("-e", "trace=fsync"), files)
+    log = (tmp_path / "log").read_text()
+    assert all(log.count(f"<{tmp_path}/files/{number}>") == 1 for number in range(300))
 
 
-def test_the_process_says_what_the_disk_says(process: SyncProcess) -> None:
-    with open("/dev/null") as unsyncable:
-        assert process.sync([unsyncable.fileno()]) == errno.EINVAL
-
-
-def test_the_process_keeps_no_file_open(tmp_path: Path, process: SyncProcess) -> None:
+def test_an_error_of_the_disk_is_raised_whichever_thread_hears_of_it(
+    tmp_path: Path, traced: Callable[..., SyncProcess]
+) -> None:
     with opened(tmp_path, 300) as files:
-        process.sync(files)
+        process = traced("-e", "trace=fsync", "-e", "inject=fsync:error=EIO:when=3")
+        with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+            synced(process, files)
+
+
+def test_a_process_that_dies_without_an_answer_has_synced_nothing(
+    tmp_path: Path, traced: Callable[..., SyncProcess], here: list[int]
+) -> None:
+    """It may have heard that the disk has failed, and the kernel says so once."""
+    syncer = Syncer()
+    syncer._may_start = False
+    # It says that it is up, and is killed where it says what became of the files.
+    syncer.process = traced("-e", "trace=sendto", "-e", "inject=sendto:signal=KILL:when=2")
+    with opened(tmp_path, 300) as files:
+        with pytest.raises(OSError, match="the process that syncs files has ended"):
+            syncer.sync(files)
+        assert here == []
+        syncer.sync(files)
+        assert sorted(here) == sorted(files)
+
+
+def test_what_cannot_be_synced_is_an_error_and_threads_go_on(
+    tmp_path: Path, syncer: Syncer, here: list[int]
+) -> None:
+    with opened(tmp_path, 300) as files, open("/dev/null") as unsyncable:
+        with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
+            syncer.sync([*files, unsyncable.fileno()])
+        assert here == []
+        syncer.sync(files)
+        assert sorted(here) == sorted(files)
+
+
+@ON_LINUX
+def test_the_process_keeps_no_file_open(tmp_path: Path, process: SyncProcess) -> None:
+    (tmp_path / "files").mkdir()
+    with opened(tmp_path / "files", 300) as files:
+        assert synced(process, files)
     held = [os.readlink(file) for file in Path(f"/proc/{process.pid}/fd").iterdir()]
     assert [name for name in held if name.startswith(str(tmp_path))] == []
 
 
-def test_the_process_is_told_no_secret_and_heeds_no_terminal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@ON_LINUX
+def test_the_process_is_told_no_secret_and_holds_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POP3FETCH_PASSWORD", "secret")
-    process = SyncProcess()
+    process = wait_until_up(SyncProcess())
     try:
-        with opened(tmp_path, 1) as files:
-            assert process.sync(files) == 0  # so it is up by now
         assert b"secret" not in Path(f"/proc/{process.pid}/environ").read_bytes()
-        assert os.getpgid(process.pid) == process.pid
         assert os.readlink(f"/proc/{process.pid}/cwd") == "/"
     finally:
         process.close()
 
 
+def test_what_would_end_us_leaves_the_process_at_work(tmp_path: Path, process: SyncProcess) -> None:
+    assert os.getpgid(process.pid) == process.pid  # so that Ctrl-C does not reach it
+    os.kill(process.pid, signal.SIGTERM)
+    with opened(tmp_path, 300) as files:
+        assert synced(process, files)
+
+
+@ON_LINUX
 def test_the_process_ends_with_us() -> None:
     script = (
         "import os\nfrom pop3fetch.delivery.syncing import SyncProcess\n"
@@ -201,89 +279,127 @@ def wait_for_the_end_of(pid: int) -> None:
 # -- where ------------------------------------------------------------------------------------------
 
 
-def test_a_destination_of_few_files_starts_no_process(tmp_path: Path, here: list[int]) -> None:
+def test_few_files_start_no_process(tmp_path: Path, here: list[int]) -> None:
     syncer = Syncer()
     with opened(tmp_path, MANY - 1) as files:
         syncer.sync(files)
         assert sorted(here) == sorted(files)
+    assert syncer.process is None
 
 
-def test_one_of_many_syncs_elsewhere(tmp_path: Path, here: list[int]) -> None:
-    syncer = Syncer()
-    with opened(tmp_path, MANY) as files:
-        syncer.sync(files[: MANY // 2])
-        here.clear()
-        syncer.sync(files[MANY // 2 :])
-        assert here == []
+def test_many_files_are_synced_elsewhere(tmp_path: Path, syncer: Syncer, here: list[int]) -> None:
+    with opened(tmp_path, 300) as files:
+        syncer.sync(files)
         syncer.sync(files[:1])
-        assert here == []
-    syncer.close()
-
-
-def test_an_error_of_the_process_is_raised_and_the_process_goes_on(tmp_path: Path, here: list[int]) -> None:
-    syncer = Syncer()
-    with opened(tmp_path, MANY) as files, open("/dev/null") as unsyncable:
-        syncer.sync(files)
-        with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
-            syncer.sync([*files, unsyncable.fileno()])
-        syncer.sync(files)
     assert here == []
-    syncer.close()
 
 
-@pytest.mark.parametrize("executable", [None, "", "/nonexistent/python", "/bin/false", "/bin/true"])
-def test_where_no_process_can_be_started_threads_do_it(
+PYTHONS = [None, "", "/nonexistent/python", "/bin/false", "/bin/true", "/bin/cat"]
+
+
+@pytest.mark.parametrize("executable", PYTHONS)
+def test_where_no_process_comes_up_threads_do_it(
     executable: str | None, tmp_path: Path, here: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", executable)
     syncer = Syncer()
     with opened(tmp_path, MANY) as files:
-        for _ in range(2):
+        for _ in range(3):
             here.clear()
             syncer.sync(files)
             assert sorted(here) == sorted(files)
     syncer.close()
 
 
-def test_a_process_that_is_gone_leaves_the_work_to_threads(tmp_path: Path, here: list[int]) -> None:
+def test_what_never_says_that_it_is_up_is_ended(
+    tmp_path: Path, here: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleeper = tmp_path / "sleeper"
+    sleeper.write_text("#!/bin/sh\nexec sleep 1000\n")
+    sleeper.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(sleeper))
     syncer = Syncer()
-    with opened(tmp_path, MANY) as files:
+    (tmp_path / "files").mkdir()
+    with opened(tmp_path / "files", MANY) as files:
         syncer.sync(files)
-        assert syncer.process
-        os.kill(syncer.process.pid, signal.SIGKILL)
+        here.clear()
+        syncer.sync(files)
+        assert sorted(here) == sorted(files)
+    assert syncer.process
+    pid = syncer.process.pid
+    syncer.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_process_that_is_gone_leaves_the_work_to_threads(
+    tmp_path: Path, syncer: Syncer, here: list[int]
+) -> None:
+    assert syncer.process
+    syncer.process._process.kill()
+    syncer.process._process.wait()
+    with opened(tmp_path, 300) as files:
         for _ in range(2):
             here.clear()
             syncer.sync(files)
             assert sorted(here) == sorted(files)
 
 
+@ON_LINUX
 def test_a_process_that_cannot_take_all_files_leaves_the_work_to_threads(
-    tmp_path: Path, here: list[int]
+    tmp_path: Path, syncer: Syncer, here: list[int]
 ) -> None:
-    syncer = Syncer()
-    with opened(tmp_path, MANY) as files:
-        syncer.sync(files)
-        assert syncer.process
-        resource.prlimit(syncer.process.pid, resource.RLIMIT_NOFILE, (64, 64))
-        here.clear()
-        syncer.sync(files)
-        assert sorted(here) == sorted(files)
+    assert syncer.process
+    resource.prlimit(syncer.process.pid, resource.RLIMIT_NOFILE, (64, 64))
+    with opened(tmp_path, 300) as files:
+        for _ in range(2):
+            here.clear()
+            syncer.sync(files)
+            assert sorted(here) == sorted(files)
+        syncer.sync(files[:9])
+        assert len(here) == 300, "few enough are taken"
 
 
-@pytest.mark.parametrize("kind", ["maildir", "mbox"])
-def test_many_messages_are_delivered_and_the_process_ends_with_the_destination(
-    kind: str, tmp_path: Path, here: list[int], monkeypatch: pytest.MonkeyPatch
+def test_an_answer_that_was_not_awaited_counts_for_no_other_files(
+    tmp_path: Path, syncer: Syncer, here: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(syncing, "MANY", 2)
+    def interrupted(process: SyncProcess, count: int) -> bool:
+        raise MemoryError
+
+    with opened(tmp_path, 300) as files:
+        with monkeypatch.context() as patch, pytest.raises(MemoryError):
+            patch.setattr(SyncProcess, "has_synced", interrupted)
+            syncer.sync(files)
+        with open("/dev/null") as unsyncable, pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
+            syncer.sync([unsyncable.fileno()])
+
+
+# -- in a destination -------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["maildir", "mbox"])
+def destination(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Maildir | Mbox]:
+    """Return a destination whose process is up."""
+    monkeypatch.setattr(syncing, "MANY", 1)
     target = tmp_path / "target"
-    destination = Maildir(target, TAG) if kind == "maildir" else Mbox(target, TAG, tmp_path / "spool")
-    assert deliver(destination, b"one\n", b"two\n", b"three\n").delivered == [0, 1, 2]
-    octets = (
-        target.read_bytes()
-        if kind == "mbox"
-        else b"".join(path.read_bytes() for path in (target / "new").iterdir())
-    )
-    assert all(octets.count(line) == 1 for line in (b"one\n", b"two\n", b"three\n"))
+    is_mbox = request.param == "mbox"
+    destination = Mbox(target, TAG, tmp_path / "spool") if is_mbox else Maildir(target, TAG)
+    assert deliver(destination, b"first\n").delivered == [0]
+    assert destination._syncer.process
+    wait_until_up(destination._syncer.process)
+    yield destination
+    destination.close()
+
+
+def test_what_was_synced_elsewhere_is_delivered(destination: Maildir | Mbox, here: list[int]) -> None:
+    nine = [b"%d\n" % number for number in range(9)]
+    assert deliver(destination, *nine).delivered == list(range(9))
+    assert len(here) < len(nine), "only folders, and the mbox itself"
+
+
+def test_the_process_ends_with_the_destination(destination: Maildir | Mbox) -> None:
     process = destination._syncer.process
     assert process
     destination.close()
@@ -291,17 +407,19 @@ def test_many_messages_are_delivered_and_the_process_ends_with_the_destination(
         os.kill(process.pid, 0)
 
 
-@pytest.mark.parametrize("kind", ["maildir", "mbox"])
-def test_what_the_process_could_not_sync_is_not_delivered(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_the_process_may_not_have_synced_is_not_delivered(
+    destination: Maildir | Mbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(syncing, "MANY", 2)
-    monkeypatch.setattr(SyncProcess, "sync", lambda process, files: errno.EIO)
-    target = tmp_path / "target"
-    destination = Maildir(target, TAG) if kind == "maildir" else Mbox(target, TAG, tmp_path / "spool")
+    process = destination._syncer.process
+    assert process
+    give = SyncProcess.give
+
+    def killed(process: SyncProcess, files: Sequence[int]) -> None:
+        process._process.send_signal(signal.SIGSTOP)
+        give(process, files)
+        process._process.kill()
+
+    monkeypatch.setattr(SyncProcess, "give", killed)
     error = refuses_to_deliver(destination, b"one\n", b"two\n")
-    assert error.reason == "the disk reports an error"
-    assert (
-        target.read_bytes() if kind == "mbox" else b"".join(map(bytes, (target / "new").iterdir()))
-    ) == b""
-    destination.close()
+    assert error.reason == "the process that syncs files has ended"
+    assert destination._syncer.process is None

@@ -22,7 +22,7 @@ def account(tmp_path: Path) -> Account:
     return Account(tmp_path)
 
 
-def is_known_again(account: Account, server: ScriptedServer, order: Order = KEEP) -> bool:
+def a_run_knows_it_again(account: Account, server: ScriptedServer, order: Order = KEEP) -> bool:
     """Make a run; return whether it saw at once that there is nothing to do."""
     outcome = account.fetch(server, order)
     known = KNOWN_AGAIN in account.told.notices
@@ -40,9 +40,9 @@ def said(server: ScriptedServer) -> list[bytes]:
 
 def test_a_mailbox_of_which_all_was_fetched_is_known_again(server: StartServer, account: Account) -> None:
     mailbox = Mailbox(THREE)
-    assert not is_known_again(account, server(mailbox))
+    assert not a_run_knows_it_again(account, server(mailbox))
     again = server(mailbox)
-    assert is_known_again(account, again)
+    assert a_run_knows_it_again(account, again)
     assert said(again)[-4:] == [b"CAPA", b"LIST", b"UIDL", b"QUIT"]
     assert account.delivered() == on_disk(THREE)
 
@@ -50,18 +50,18 @@ def test_a_mailbox_of_which_all_was_fetched_is_known_again(server: StartServer, 
 @pytest.mark.parametrize("order", [Order(mark=True), Order(limit=3), Order(max_size=1_000_000)])
 def test_however_all_came_to_be_recorded(order: Order, server: StartServer, account: Account) -> None:
     mailbox = Mailbox(THREE)
-    assert not is_known_again(account, server(mailbox), order)
-    assert is_known_again(account, server(mailbox))
-    assert is_known_again(account, server(mailbox), order)
+    assert not a_run_knows_it_again(account, server(mailbox), order)
+    assert a_run_knows_it_again(account, server(mailbox))
+    assert a_run_knows_it_again(account, server(mailbox), order)
 
 
 def test_new_messages_are_fetched_and_then_all_is_known(server: StartServer, account: Account) -> None:
     mailbox = Mailbox(THREE)
     account.fetch(server(mailbox))
-    assert is_known_again(account, server(mailbox))
+    assert a_run_knows_it_again(account, server(mailbox))
     mailbox.add(message(4), b"uid-4")
     assert account.fetch(server(mailbox)).messages == 1
-    assert is_known_again(account, server(mailbox))
+    assert a_run_knows_it_again(account, server(mailbox))
     assert account.delivered() == on_disk([*THREE, message(4)])
 
 
@@ -69,13 +69,13 @@ def test_a_server_without_pipelining_is_known_again(server: StartServer, account
     capabilities = tuple(name for name in CAPABILITIES if name != b"PIPELINING")
     mailbox = Mailbox(THREE, capabilities=capabilities)
     account.fetch(server(mailbox))
-    assert is_known_again(account, server(mailbox))
+    assert a_run_knows_it_again(account, server(mailbox))
 
 
 def test_an_empty_mailbox_is_known_again(server: StartServer, account: Account) -> None:
     mailbox = Mailbox([])
     account.fetch(server(mailbox))
-    assert is_known_again(account, server(mailbox))
+    assert a_run_knows_it_again(account, server(mailbox))
     mailbox.add(THREE[0], b"uid-1")
     assert account.fetch(server(mailbox)).messages == 1
 
@@ -98,13 +98,13 @@ def test_who_wants_more_than_what_is_new_reads_the_lists(
 ) -> None:
     mailbox = Mailbox(THREE)
     account.fetch(server(mailbox))
-    assert not is_known_again(account, server(mailbox), order)
+    assert not a_run_knows_it_again(account, server(mailbox), order)
 
 
 def test_a_deletion_that_falls_due_is_made(server: StartServer, account: Account) -> None:
     mailbox = Mailbox(THREE)
     account.fetch(server(mailbox))
-    assert is_known_again(account, server(mailbox))
+    assert a_run_knows_it_again(account, server(mailbox))
     account.now = NOW + 24 * 60 * 60
     assert account.fetch(server(mailbox), Order(delete_after=1)).deleted == 3
     assert mailbox.messages == []
@@ -116,7 +116,7 @@ def test_a_mailbox_of_which_something_is_left_is_not_known(
 ) -> None:
     mailbox = Mailbox(THREE)
     account.fetch(server(mailbox), order)
-    assert not is_known_again(account, server(mailbox))
+    assert not a_run_knows_it_again(account, server(mailbox))
     assert account.delivered() == on_disk(THREE)
 
 
@@ -126,7 +126,7 @@ def test_a_message_that_is_refused_is_asked_for_again(server: StartServer, accou
         assert account.fetch(server(mailbox)).failures == 1
     mailbox.replies.clear()
     assert account.fetch(server(mailbox)).messages == 1
-    assert is_known_again(account, server(mailbox))
+    assert a_run_knows_it_again(account, server(mailbox))
 
 
 def test_a_size_that_changes_is_looked_at(server: StartServer, account: Account) -> None:
@@ -136,14 +136,14 @@ def test_a_size_that_changes_is_looked_at(server: StartServer, account: Account)
     mailbox.maildrop[1] = Message(other, b"uid-2", len(other))
     assert account.fetch(server(mailbox)).messages == 1
     assert account.delivered() == on_disk([*THREE, other])
-    assert is_known_again(account, server(mailbox))
+    assert a_run_knows_it_again(account, server(mailbox))
 
 
 def test_messages_that_share_a_uid_are_looked_at_each_time(server: StartServer, account: Account) -> None:
     mailbox = Mailbox([THREE[0]] * 2, uids=[b"same"] * 2)
     account.fetch(server(mailbox))
     again = server(mailbox)
-    assert not is_known_again(account, again)
+    assert not a_run_knows_it_again(account, again)
     assert b"TOP 2 0" in said(again)
 
 
@@ -152,14 +152,14 @@ def test_stand_ins_are_made_each_time(uidl: bytes, server: StartServer, account:
     mailbox = Mailbox(THREE, replies={b"UIDL\r\n": uidl})
     account.fetch(server(mailbox))
     again = server(mailbox)
-    assert not is_known_again(account, again)
+    assert not a_run_knows_it_again(account, again)
     assert b"TOP 2 0" in said(again)
 
 
 def test_lists_that_disagree_are_warned_of_each_time(server: StartServer, account: Account) -> None:
     mailbox = Mailbox(THREE, replies={b"UIDL\r\n": b"+OK\r\n1 uid-1\r\n.\r\n"})
     for _ in range(2):
-        assert not is_known_again(account, server(mailbox))
+        assert not a_run_knows_it_again(account, server(mailbox))
         assert account.told.warnings == ["LIST and UIDL disagree: 2 messages are in one of them only"]
 
 
@@ -174,7 +174,7 @@ def test_messages_that_were_gone_and_come_back_are_fetched_again(
     whole = mailbox.maildrop
     mailbox.maildrop = whole[:1]
     account.fetch(server(mailbox))
-    assert is_known_again(account, server(mailbox))
+    assert a_run_knows_it_again(account, server(mailbox))
     mailbox.maildrop = whole
     assert account.fetch(server(mailbox)).messages == 2
 
@@ -202,8 +202,30 @@ def test_a_run_that_only_reads_writes_nothing(server: StartServer, account: Acco
     mailbox = Mailbox(THREE)
     account.fetch(server(mailbox))
     before = account.place.database.read_bytes()
-    assert is_known_again(account, server(mailbox))
+    assert a_run_knows_it_again(account, server(mailbox))
     assert account.place.database.read_bytes() == before
+
+
+def test_lists_that_are_mixed_up_in_the_pipe_are_asked_for_again_one_by_one(
+    server: StartServer, account: Account
+) -> None:
+    mailbox = Mailbox(THREE)
+    account.fetch(server(mailbox))
+    mailbox.add(message(4), b"uid-4")
+    both = [
+        b"+OK\r\n%b.\r\n" % b"".join(lines) for lines in (_lines_of_uidl(mailbox), _lines_of_list(mailbox))
+    ]
+    mixed = Mailbox([], replies=dict(zip((b"LIST\r\n", b"UIDL\r\n"), both, strict=True)))
+    assert account.fetch(server([mixed, mailbox])).messages == 1
+    assert "again, one command at a time" in account.told.notices[0]
+
+
+def _lines_of_list(mailbox: Mailbox) -> list[bytes]:
+    return [b"%d %d\r\n" % (number, one.size) for number, one in enumerate(mailbox.maildrop, 1)]
+
+
+def _lines_of_uidl(mailbox: Mailbox) -> list[bytes]:
+    return [b"%d %b\r\n" % (number, one.uid) for number, one in enumerate(mailbox.maildrop, 1)]
 
 
 @pytest.mark.parametrize("value", ["", "nonsense", "two words", "one more word"])
@@ -212,4 +234,4 @@ def test_a_name_that_says_nothing_is_no_listing(value: str, server: StartServer,
     account.fetch(server(mailbox))
     with account.store() as store:
         store.know_listing(value)
-    assert not is_known_again(account, server(mailbox))
+    assert not a_run_knows_it_again(account, server(mailbox))

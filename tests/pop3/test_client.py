@@ -61,6 +61,10 @@ EMPTY = b""
 MESSAGES = [ONE, NASTY, EMPTY]
 
 
+def nothing() -> None:
+    pass
+
+
 def lines_of(message: bytes) -> list[bytes]:
     return message.split(b"\r\n")[:-1]
 
@@ -870,34 +874,35 @@ def test_an_overview_that_is_familiar_is_not_read_again(
     script = batch(b"CAPA\r\nLIST\r\nUIDL\r\n", OVERVIEW)
     running = serve(server, after_login(script, mode, b"PIPELINING"), mode)
     with log_in(running, mode, ca_file) as client:
-        told = client.overview_unless(UNFAMILIAR)
+        told = client.overview_unless(UNFAMILIAR, nothing)
     assert told is not None
     overview, digests = told
     assert overview == Overview([12, None, 9], [b"A", None, b"C"])
     with log_in(running, mode, ca_file) as client:
-        assert client.overview_unless(digests) is None
+        assert client.overview_unless(digests, nothing) is None
         assert client.capabilities() == {"TOP": None, "UIDL": None}
     with log_in(running, mode, ca_file) as client:
         other = digests._replace(unique_ids=digests.sizes)
-        assert client.overview_unless(other) == (overview, digests)
+        assert client.overview_unless(other, nothing) == (overview, digests)
 
 
 def test_an_overview_without_uidl_is_never_familiar(server: StartServer) -> None:
     script = batch(b"CAPA\r\nLIST\r\nUIDL\r\n", b"+OK\r\n.\r\n+OK\r\n.\r\n-ERR\r\n")
     running = server(after_login(script, "off", b"PIPELINING"))
     with log_in(running) as client:
-        told = client.overview_unless(UNFAMILIAR)
+        told = client.overview_unless(UNFAMILIAR, nothing)
     assert told is not None
     assert told[0] == Overview([], None)
     with log_in(running) as client:
-        assert client.overview_unless(told[1]) == told
+        assert client.overview_unless(told[1], nothing) == told
 
 
 def test_a_broken_list_that_was_kept_to_its_end_ends_the_session(server: StartServer) -> None:
     script = batch(b"CAPA\r\nLIST\r\nUIDL\r\n", b"+OK\r\n.\r\n+OK\r\n1 1\r\n1 1\r\n.\r\n+OK\r\n.\r\n")
     with log_in(server(after_login(script, "off", b"PIPELINING"))) as client:
         with pytest.raises(MalformedListing, match="listed twice"):
-            client.overview_unless(Digests("a", "b"))
+            client.overview_unless(Digests("a", "b"), nothing)
+        assert client.broke_in_the_pipe
         with pytest.raises(SessionEnded, match="listed twice"):
             client.noop()
 

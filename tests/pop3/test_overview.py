@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -22,9 +23,9 @@ OVERVIEW = ([120, 7, None, 1], [b"A", b"B", None, b"D"])
 def read(sizes: bytes, unique_ids: bytes, familiar: Digests = UNFAMILIAR) -> OverviewReader:
     reader = OverviewReader(CRLF, familiar)
     reader.sizes.feed(sizes)
-    reader.sizes.end()
+    reader.sizes_end()
     reader.unique_ids.feed(unique_ids)
-    reader.unique_ids.end()
+    reader.unique_ids_end()
     return reader
 
 
@@ -67,9 +68,12 @@ def test_an_overview_has_the_columns_and_the_digests() -> None:
 
 
 def test_no_uidl_is_no_column() -> None:
-    reader = read(SIZES, b"")
-    reader.has_uidl = False
-    assert reader.overview() == Overview(OVERVIEW[0], None)
+    for familiar in (UNFAMILIAR, DIGESTS._replace(unique_ids=read(b"", b"").digests.unique_ids)):
+        reader = OverviewReader(CRLF, familiar)
+        reader.sizes.feed(SIZES)
+        reader.sizes_end()
+        assert not reader.is_familiar
+        assert reader.overview() == Overview(OVERVIEW[0], None)
 
 
 def test_nothing_is_familiar_to_who_knows_nothing() -> None:
@@ -101,12 +105,38 @@ def test_where_nothing_may_be_familiar_it_is_parsed_as_it_arrives() -> None:
     assert reader.entries == OVERVIEW[0]
 
 
-def test_unique_ids_of_another_list_are_parsed_as_they_arrive() -> None:
-    reader = OverviewReader(CRLF, DIGESTS)
+def test_as_soon_as_sizes_are_others_it_is_said_and_unique_ids_are_parsed_as_they_arrive() -> None:
+    said: list[str] = []
+    reader = OverviewReader(CRLF, DIGESTS, lambda: said.append("unlike"))
     reader.sizes.feed(b"1 5\r\n")
-    reader.sizes.end()
+    assert said == []
+    reader.sizes_end()
+    assert (said, reader.sizes.entries) == (["unlike"], [5])
     reader.unique_ids.feed(b"1 A\r\n")
     assert reader.unique_ids.entries == [b"A"]
+
+
+def test_where_unique_ids_alone_are_others_both_lists_are_parsed_at_their_end() -> None:
+    said: list[str] = []
+    reader = OverviewReader(CRLF, DIGESTS, lambda: said.append("unlike"))
+    reader.sizes.feed(SIZES)
+    reader.sizes_end()
+    reader.unique_ids.feed(b"1 X\r\n")
+    assert (said, reader.sizes.entries, reader.unique_ids.entries) == ([], [], [])
+    reader.unique_ids_end()
+    assert (reader.sizes.entries, reader.unique_ids.entries) == (OVERVIEW[0], [b"X"])
+
+
+def test_what_is_kept_takes_no_more_room_in_tiny_blocks() -> None:
+    line = b"1 1" + b" " * 5 + b"\r\n"
+    tracemalloc.start()
+    try:
+        reader = sizes_reader()
+        for _ in range(100_000):
+            reader.feed(line)
+        assert tracemalloc.get_traced_memory()[1] < 2 * 100_000 * len(line)
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
