@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SYNC_THREADS = 6  # the disk orders and joins what comes side by side
 SYNC_SHARE = 32  # files at least for each of them: to start a thread costs as much as to sync some
 BATCHES = 2  # that threads of this process sync at once: those of more wait for the interpreter alone
+PATIENCE = 1.0  # seconds for a turn: another account's disk that hangs shall hold up nobody else
 MANY = 500  # files of one destination that are worth a process: to start it costs as much as to sync fifty
 
 FILES_A_MESSAGE = 253  # SCM_MAX_FD of Linux
@@ -47,11 +48,15 @@ def start_writing(file: int, offset: int = 0, length: int = 0) -> None:
 
 def sync_files(files: Sequence[int]) -> None:
     """Sync open files side by side; raises the first OSError."""
-    with _turns:
+    has_turn = _turns.acquire(timeout=PATIENCE)
+    try:
         for file in files:  # all of them, before the first sync waits for one
             start_writing(file)
         count = min(SYNC_THREADS, -(-len(files) // SYNC_SHARE))
         _sync_shares([_Share(files[first::count]) for first in range(count)])
+    finally:
+        if has_turn:
+            _turns.release()
 
 
 def _sync_shares(shares: Sequence[_Share]) -> None:

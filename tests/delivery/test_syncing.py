@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Barrier, Event, Lock, Thread, current_thread
 
 import pytest
 
@@ -105,6 +105,29 @@ def test_few_accounts_sync_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         for thread in threads:
             thread.join()
     assert 1 <= most <= BATCHES
+
+
+def test_disks_that_hang_hold_up_no_other_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(syncing, "PATIENCE", 0.01)
+    hanging, may_go_on, fsync = Barrier(BATCHES + 1), Event(), os.fsync
+
+    def hang(file: int) -> None:
+        if current_thread() in threads:
+            hanging.wait(NEVER)
+            may_go_on.wait(NEVER)
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", hang)
+    with opened(tmp_path, BATCHES + 1) as files:
+        threads = [Thread(target=sync_files, args=([file],)) for file in files[:BATCHES]]
+        for thread in threads:
+            thread.start()
+        hanging.wait(NEVER)
+        sync_files(files[BATCHES:])
+        assert all(thread.is_alive() for thread in threads)
+        may_go_on.set()
+        for thread in threads:
+            thread.join()
 
 
 # -- in another one --------------------------------------------------------------------------------
