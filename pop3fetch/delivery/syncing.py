@@ -94,22 +94,15 @@ class Syncer:
     def __init__(self) -> None:
         self.process: SyncProcess | None = None
         self._files = 0
-        self._may_start = True
 
     def sync(self, files: Sequence[int]) -> None:
         """Sync open files, one at least; raises OSError."""
-        self._files += len(files)
-        if self._files >= MANY:
-            self._start()
+        before, self._files = self._files, self._files + len(files)
+        if before < MANY <= self._files:  # it will be up for one of the next batches
+            with suppress(OSError):  # where it cannot be started, threads do it
+                self.process = SyncProcess()
         if not (self.process and self.process.is_up and self._sync_elsewhere(self.process, files)):
             sync_files(files)
-
-    def _start(self) -> None:
-        """Start the process, once: it will be up for one of the next batches."""
-        if self._may_start:
-            self._may_start = False
-            with suppress(OSError):  # where it cannot be, threads do it
-                self.process = SyncProcess()
 
     def _sync_elsewhere(self, process: SyncProcess, files: Sequence[int]) -> bool:
         """Let the process sync the files; return False where it has tried none of them. Raises OSError."""
@@ -144,11 +137,6 @@ class SyncProcess:
         except BaseException:
             self._line.close()
             raise
-
-    @property
-    def pid(self) -> int:
-        """Its number."""
-        return self._process.pid
 
     @property
     def is_up(self) -> bool:

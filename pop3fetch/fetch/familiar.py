@@ -14,7 +14,7 @@ from pop3fetch.errors import POP3Error
 from pop3fetch.fetch.plan import Order
 from pop3fetch.messages import Listing, stands_in
 from pop3fetch.pop3.overview import UNFAMILIAR, Digests
-from pop3fetch.record.store import Store
+from pop3fetch.record.store import LISTING, Store
 
 
 class Familiar:
@@ -26,7 +26,7 @@ class Familiar:
 
     def digests(self) -> Digests:
         """Return the digests of the listing that need not be read, UNFAMILIAR where there is none."""
-        words = (self._store.listing() or "").split() if self._may_be else []
+        words = (self._store.fact(LISTING) or "").split() if self._may_be else []
         return Digests(*words) if len(words) == len(Digests._fields) else UNFAMILIAR
 
     def remember(self, digests: Digests, listing: Listing) -> None:
@@ -34,7 +34,7 @@ class Familiar:
         if self._may_be and self.digests() != digests and _tells_all_apart(listing):
             # Whoever could not keep them reads the listing once more.
             with suppress(POP3Error):
-                self._store.know_listing(" ".join(digests))
+                self._store.remember(LISTING, " ".join(digests))
 
 
 def _tells_all_apart(listing: Listing) -> bool:

@@ -30,7 +30,7 @@ from pop3fetch.fetch.surroundings import Surroundings
 from pop3fetch.fetch.survey import headers_of, survey_unless
 from pop3fetch.headers import identity
 from pop3fetch.messages import Listing, Message
-from pop3fetch.pop3.overview import UNFAMILIAR
+from pop3fetch.pop3.overview import UNFAMILIAR, Digests
 from pop3fetch.record.journal import entry_of
 from pop3fetch.record.settling import settle
 from pop3fetch.record.store import MARKED
@@ -85,13 +85,13 @@ class Fetch:
     def _sessions(self) -> None:
         pipelining = self._may_pipeline()
         while True:
-            loading = Loading(self._store)
-            if self._familiar.digests() == UNFAMILIAR:
+            familiar, loading = self._familiar.digests(), Loading(self._store)
+            if familiar == UNFAMILIAR:
                 loading.begin()  # it will be needed
             client = self._around.connect(pipelining)
             try:
                 with client:
-                    self._session(client, loading)
+                    self._session(client, familiar, loading)
                 return
             except (ProtocolViolation, ConnectionLost, TimedOut) as error:
                 if client.broke_in_the_pipe:
@@ -122,9 +122,9 @@ class Fetch:
         self._given_up.add((culprit.uid, culprit.occurrence))
         return True
 
-    def _session(self, client: POP3Client, loading: Loading) -> None:
+    def _session(self, client: POP3Client, familiar: Digests, loading: Loading) -> None:
         self._retrieval = None
-        told = survey_unless(self._familiar.digests(), client, self._reporter, loading.begin)
+        told = survey_unless(familiar, client, self._reporter, loading.begin)
         if told is None:
             self._reporter.notice("the server lists what it listed before: nothing is new")
             say_quit(client, self._reporter.notice)

@@ -25,7 +25,7 @@ from pop3fetch.record.place import Lock, RecordPlace, record_error
 APPLICATION_ID = 0x504F5033  # "POP3"
 VERSION = 2
 MARKED = "marked"  # the destination of what was recorded without being fetched
-LISTING = "listing"  # the fact that everything is recorded of a listing, which its value names
+LISTING = "listing"  # the fact that names a listing of which everything is recorded; any change drops it
 
 LF = b"\n"  # what no UID holds, as it ends a line
 
@@ -192,10 +192,6 @@ class Store:
             (value for (value,) in self._rows("SELECT value FROM fact WHERE name = ?", (name,))), None
         )
 
-    def listing(self) -> str | None:
-        """Return what names the listing of which everything is recorded, or None where it may be none."""
-        return self.fact(LISTING)
-
     @property
     def tag(self) -> str:
         """Sixteen hexadecimal digits that mark what this record's runs leave on the disk."""
@@ -258,10 +254,6 @@ class Store:
                 self._database.execute("DELETE FROM fact WHERE name = ?", (name,))
             else:
                 self._database.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
-
-    def know_listing(self, name: str) -> None:
-        """Keep, until the record is changed, what names a listing of which everything is recorded."""
-        self.remember(LISTING, name)
 
     def _each(self, statement: str, keys: Iterable[Key]) -> None:
         rows = [(key.uid, key.occurrence) for key in keys]

@@ -46,11 +46,9 @@ def opened(folder: Path, count: int) -> Iterator[list[int]]:
         yield files
 
 
-# -- in this process ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("count", [0, 1, SYNC_SHARE, SYNC_SHARE + 1, 400])
-def test_every_file_is_synced_once(tmp_path: Path, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def synced_here(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the files that are synced in this process."""
     synced: list[int] = []
     fsync = os.fsync
 
@@ -58,10 +56,18 @@ def test_every_file_is_synced_once(tmp_path: Path, count: int, monkeypatch: pyte
         fsync(file)
         synced.append(file)
 
+    monkeypatch.setattr(os, "fsync", watched)
+    return synced
+
+
+# -- in this process ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [0, 1, SYNC_SHARE, SYNC_SHARE + 1, 400])
+def test_every_file_is_synced_once(tmp_path: Path, count: int, synced_here: list[int]) -> None:
     with opened(tmp_path, count) as files:
-        monkeypatch.setattr(os, "fsync", watched)
         sync_files(files)
-    assert sorted(synced) == sorted(files)
+    assert sorted(synced_here) == sorted(files)
 
 
 @pytest.mark.parametrize("place", [0, 1, SYNC_SHARE, 399])
@@ -131,20 +137,6 @@ def test_disks_that_hang_hold_up_no_other_account(tmp_path: Path, monkeypatch: p
 
 
 # -- in another one --------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return the files that are synced in this process."""
-    synced: list[int] = []
-    fsync = os.fsync
-
-    def watched(file: int) -> None:
-        fsync(file)
-        synced.append(file)
-
-    monkeypatch.setattr(os, "fsync", watched)
-    return synced
 
 
 def wait_until_up(process: SyncProcess) -> SyncProcess:
@@ -224,30 +216,30 @@ def test_an_error_of_the_disk_is_raised_whichever_thread_hears_of_it(
 
 
 def test_a_process_that_dies_without_an_answer_has_synced_nothing(
-    tmp_path: Path, traced: Callable[..., SyncProcess], here: list[int]
+    tmp_path: Path, traced: Callable[..., SyncProcess], synced_here: list[int]
 ) -> None:
     """It may have heard that the disk has failed, and the kernel says so once."""
     syncer = Syncer()
-    syncer._may_start = False
+    syncer._files = MANY  # so that it starts none of its own
     # It says that it is up, and is killed where it says what became of the files.
     syncer.process = traced("-e", "trace=sendto", "-e", "inject=sendto:signal=KILL:when=2")
     with opened(tmp_path, 300) as files:
         with pytest.raises(OSError, match="the process that syncs files has ended"):
             syncer.sync(files)
-        assert here == []
+        assert synced_here == []
         syncer.sync(files)
-        assert sorted(here) == sorted(files)
+        assert sorted(synced_here) == sorted(files)
 
 
 def test_what_cannot_be_synced_is_an_error_and_threads_go_on(
-    tmp_path: Path, syncer: Syncer, here: list[int]
+    tmp_path: Path, syncer: Syncer, synced_here: list[int]
 ) -> None:
     with opened(tmp_path, 300) as files, open("/dev/null") as unsyncable:
         with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
             syncer.sync([*files, unsyncable.fileno()])
-        assert here == []
+        assert synced_here == []
         syncer.sync(files)
-        assert sorted(here) == sorted(files)
+        assert sorted(synced_here) == sorted(files)
 
 
 @ON_LINUX
@@ -255,7 +247,7 @@ def test_the_process_keeps_no_file_open(tmp_path: Path, process: SyncProcess) ->
     (tmp_path / "files").mkdir()
     with opened(tmp_path / "files", 300) as files:
         assert synced(process, files)
-    held = [os.readlink(file) for file in Path(f"/proc/{process.pid}/fd").iterdir()]
+    held = [os.readlink(file) for file in Path(f"/proc/{process._process.pid}/fd").iterdir()]
     assert [name for name in held if name.startswith(str(tmp_path))] == []
 
 
@@ -264,15 +256,15 @@ def test_the_process_is_told_no_secret_and_holds_no_folder(monkeypatch: pytest.M
     monkeypatch.setenv("POP3FETCH_PASSWORD", "secret")
     process = wait_until_up(SyncProcess())
     try:
-        assert b"secret" not in Path(f"/proc/{process.pid}/environ").read_bytes()
-        assert os.readlink(f"/proc/{process.pid}/cwd") == "/"
+        assert b"secret" not in Path(f"/proc/{process._process.pid}/environ").read_bytes()
+        assert os.readlink(f"/proc/{process._process.pid}/cwd") == "/"
     finally:
         process.close()
 
 
 def test_what_would_end_us_leaves_the_process_at_work(tmp_path: Path, process: SyncProcess) -> None:
-    assert os.getpgid(process.pid) == process.pid  # so that Ctrl-C does not reach it
-    os.kill(process.pid, signal.SIGTERM)
+    assert os.getpgid(process._process.pid) == process._process.pid  # so that Ctrl-C does not reach it
+    os.kill(process._process.pid, signal.SIGTERM)
     with opened(tmp_path, 300) as files:
         assert synced(process, files)
 
@@ -281,7 +273,7 @@ def test_what_would_end_us_leaves_the_process_at_work(tmp_path: Path, process: S
 def test_the_process_ends_with_us() -> None:
     script = (
         "import os\nfrom pop3fetch.delivery.syncing import SyncProcess\n"
-        "process = SyncProcess()\nprint(process.pid, flush=True)\nos.kill(os.getpid(), 9)"
+        "process = SyncProcess()\nprint(process._process.pid, flush=True)\nos.kill(os.getpid(), 9)"
     )
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert ended.returncode == -signal.SIGKILL
@@ -302,19 +294,19 @@ def wait_for_the_end_of(pid: int) -> None:
 # -- where ------------------------------------------------------------------------------------------
 
 
-def test_few_files_start_no_process(tmp_path: Path, here: list[int]) -> None:
+def test_few_files_start_no_process(tmp_path: Path, synced_here: list[int]) -> None:
     syncer = Syncer()
     with opened(tmp_path, MANY - 1) as files:
         syncer.sync(files)
-        assert sorted(here) == sorted(files)
+        assert sorted(synced_here) == sorted(files)
     assert syncer.process is None
 
 
-def test_many_files_are_synced_elsewhere(tmp_path: Path, syncer: Syncer, here: list[int]) -> None:
+def test_many_files_are_synced_elsewhere(tmp_path: Path, syncer: Syncer, synced_here: list[int]) -> None:
     with opened(tmp_path, 300) as files:
         syncer.sync(files)
         syncer.sync(files[:1])
-    assert here == []
+    assert synced_here == []
 
 
 PYTHONS = [None, "", "/nonexistent/python", "/bin/false", "/bin/true", "/bin/cat"]
@@ -322,20 +314,20 @@ PYTHONS = [None, "", "/nonexistent/python", "/bin/false", "/bin/true", "/bin/cat
 
 @pytest.mark.parametrize("executable", PYTHONS)
 def test_where_no_process_comes_up_threads_do_it(
-    executable: str | None, tmp_path: Path, here: list[int], monkeypatch: pytest.MonkeyPatch
+    executable: str | None, tmp_path: Path, synced_here: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", executable)
     syncer = Syncer()
     with opened(tmp_path, MANY) as files:
         for _ in range(3):
-            here.clear()
+            synced_here.clear()
             syncer.sync(files)
-            assert sorted(here) == sorted(files)
+            assert sorted(synced_here) == sorted(files)
     syncer.close()
 
 
 def test_what_never_says_that_it_is_up_is_ended(
-    tmp_path: Path, here: list[int], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, synced_here: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sleeper = tmp_path / "sleeper"
     sleeper.write_text("#!/bin/sh\nexec sleep 1000\n")
@@ -345,46 +337,46 @@ def test_what_never_says_that_it_is_up_is_ended(
     (tmp_path / "files").mkdir()
     with opened(tmp_path / "files", MANY) as files:
         syncer.sync(files)
-        here.clear()
+        synced_here.clear()
         syncer.sync(files)
-        assert sorted(here) == sorted(files)
+        assert sorted(synced_here) == sorted(files)
     assert syncer.process
-    pid = syncer.process.pid
+    pid = syncer.process._process.pid
     syncer.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
 
 def test_a_process_that_is_gone_leaves_the_work_to_threads(
-    tmp_path: Path, syncer: Syncer, here: list[int]
+    tmp_path: Path, syncer: Syncer, synced_here: list[int]
 ) -> None:
     assert syncer.process
     syncer.process._process.kill()
     syncer.process._process.wait()
     with opened(tmp_path, 300) as files:
         for _ in range(2):
-            here.clear()
+            synced_here.clear()
             syncer.sync(files)
-            assert sorted(here) == sorted(files)
+            assert sorted(synced_here) == sorted(files)
 
 
 @ON_LINUX
 def test_a_process_that_cannot_take_all_files_leaves_the_work_to_threads(
-    tmp_path: Path, syncer: Syncer, here: list[int]
+    tmp_path: Path, syncer: Syncer, synced_here: list[int]
 ) -> None:
     assert syncer.process
-    resource.prlimit(syncer.process.pid, resource.RLIMIT_NOFILE, (64, 64))
+    resource.prlimit(syncer.process._process.pid, resource.RLIMIT_NOFILE, (64, 64))
     with opened(tmp_path, 300) as files:
         for _ in range(2):
-            here.clear()
+            synced_here.clear()
             syncer.sync(files)
-            assert sorted(here) == sorted(files)
+            assert sorted(synced_here) == sorted(files)
         syncer.sync(files[:9])
-        assert len(here) == 300, "few enough are taken"
+        assert len(synced_here) == 300, "few enough are taken"
 
 
 def test_an_answer_that_was_not_awaited_counts_for_no_other_files(
-    tmp_path: Path, syncer: Syncer, here: list[int], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, syncer: Syncer, synced_here: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(process: SyncProcess, count: int) -> bool:
         raise MemoryError
@@ -416,10 +408,10 @@ def destination(
     destination.close()
 
 
-def test_what_was_synced_elsewhere_is_delivered(destination: Maildir | Mbox, here: list[int]) -> None:
+def test_what_was_synced_elsewhere_is_delivered(destination: Maildir | Mbox, synced_here: list[int]) -> None:
     nine = [b"%d\n" % number for number in range(9)]
     assert deliver(destination, *nine).delivered == list(range(9))
-    assert len(here) < len(nine), "only folders, and the mbox itself"
+    assert len(synced_here) < len(nine), "only folders, and the mbox itself"
 
 
 def test_the_process_ends_with_the_destination(destination: Maildir | Mbox) -> None:
@@ -427,7 +419,7 @@ def test_the_process_ends_with_the_destination(destination: Maildir | Mbox) -> N
     assert process
     destination.close()
     with pytest.raises(ProcessLookupError):
-        os.kill(process.pid, 0)
+        os.kill(process._process.pid, 0)
 
 
 def test_what_the_process_may_not_have_synced_is_not_delivered(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pop3fetch.fetch.plan import Order
-from pop3fetch.record.store import Key
+from pop3fetch.record.store import LISTING, Key
 from tests.fetching import NOW, Account, message, numbered, on_disk
 from tests.mailbox import CAPABILITIES, Mailbox, Message
 from tests.server import ScriptedServer, StartServer
@@ -233,5 +233,5 @@ def test_a_name_that_says_nothing_is_no_listing(value: str, server: StartServer,
     mailbox = Mailbox(THREE)
     account.fetch(server(mailbox))
     with account.store() as store:
-        store.know_listing(value)
+        store.remember(LISTING, value)
     assert not a_run_knows_it_again(account, server(mailbox))

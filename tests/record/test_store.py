@@ -211,12 +211,12 @@ CHANGES: dict[str, Callable[[Store], object]] = {
 def test_a_listing_is_known_until_the_record_changes(place: RecordPlace) -> None:
     done(place, ONE)
     with opened(place) as store:
-        assert store.listing() is None
-        store.know_listing("all of them")
+        assert store.fact(store_module.LISTING) is None
+        store.remember(store_module.LISTING, "all of them")
     with opened(place) as store:
-        assert store.listing() == "all of them"
-        store.know_listing("others")
-        assert store.listing() == "others"
+        assert store.fact(store_module.LISTING) == "all of them"
+        store.remember(store_module.LISTING, "others")
+        assert store.fact(store_module.LISTING) == "others"
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
@@ -225,17 +225,17 @@ def test_whatever_changes_the_record_forgets_the_listing(
 ) -> None:
     done(place, ONE)
     with opened(place) as store:
-        store.know_listing("all of them")
+        store.remember(store_module.LISTING, "all of them")
         change(store)
-        assert store.listing() is None
+        assert store.fact(store_module.LISTING) is None
 
 
 def test_a_change_that_fails_forgets_no_listing(place: RecordPlace) -> None:
     with opened(place) as store:
-        store.know_listing("all of them")
+        store.remember(store_module.LISTING, "all of them")
         with pytest.raises(RecordError):
             store.remember("greeting", {})  # type: ignore[arg-type]  # which SQLite cannot keep
-        assert store.listing() == "all of them"
+        assert store.fact(store_module.LISTING) == "all of them"
 
 
 def test_no_version_that_keeps_a_listing_it_has_changed_opens_the_record(place: RecordPlace) -> None:
