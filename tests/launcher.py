@@ -45,10 +45,11 @@ class Fault:
 class Launcher:
     """The process that forks; ``home`` is the home of all its commands.
 
+    ``patience``: seconds that a small batch waits for more, where it is not as long as it is used to.
     ``steps``: how many the last run took that had a fault and outlived it.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, patience: float | None = None) -> None:
         self.steps = 0
         self._out, self._err = home / "launched.out", home / "launched.err"
         environment = {
@@ -57,7 +58,7 @@ class Launcher:
             **homely(home),
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.launcher", str(home)],
+            [sys.executable, "-m", "tests.launcher", str(home), *([str(patience)] if patience else [])],
             cwd=Path(__file__).parent.parent,
             env=environment,
             stdin=subprocess.PIPE,
@@ -115,9 +116,13 @@ class Launcher:
 # -- in the launcher's process ---------------------------------------------------------------------
 
 
-def serve(home: Path) -> None:
+def serve(home: Path, patience: float | None = None) -> None:
     """Fork for each job that is read, until there are no more."""
     import_everything(home)
+    if patience:
+        from pop3fetch.fetch import batch
+
+        batch.PATIENCE = patience
     allow_tracing()
     print("ready", flush=True)
     while job := sys.stdin.readline():
@@ -230,4 +235,4 @@ def arm(fault: Fault) -> Iterator[int]:
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]))
+    serve(Path(sys.argv[1]), *map(float, sys.argv[2:]))

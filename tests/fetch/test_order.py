@@ -12,6 +12,7 @@ import pytest
 from tests.crash.strace import logged, missing
 from tests.crash.trial import MESSAGES, SCENARIOS, Trial
 from tests.launcher import Launcher
+from tests.session import NEVER
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=missing() or "")
 
@@ -85,7 +86,8 @@ def between(calls: list[Call], before: list[Call], after: list[Call]) -> list[Ca
 
 @pytest.fixture(scope="module")
 def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
-    with Launcher(tmp_path_factory.mktemp("launcher")) as launcher:
+    # In one batch, however long strace holds up the messages.
+    with Launcher(tmp_path_factory.mktemp("launcher"), patience=NEVER) as launcher:
         yield launcher
 
 
