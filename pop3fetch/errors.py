@@ -28,6 +28,8 @@
     ├── CommandNotAllowed                a command in the wrong state; also RuntimeError
     ├── InvalidArgument                  an argument that no command may carry; also ValueError
     ├── EmptyMessage                     a message came without an octet
+    ├── BlankMessage                     a message came without content
+    ├── UniqueIdsRefused                 UIDL is refused, although the record has unique-ids
     ├── DeletionUnsafe                   more would be deleted than is meant
     ├── MessageNotFound                  a selected message is not there; also LookupError
     ├── DeliveryError                    the destination cannot take it; also OSError
@@ -377,6 +379,30 @@ class EmptyMessage(POP3Error):
 
     def __str__(self) -> str:
         return f"message {self.number} came empty; it stays on the server"
+
+
+class BlankMessage(POP3Error):
+    """The server sent nothing but white space of a message that it lists with ``size`` octets."""
+
+    status = Status.REFUSED
+    number: int
+    size: int
+
+    def __str__(self) -> str:
+        return f"message {self.number} is blank, although the server lists {self.size} octets; it stays new"
+
+
+class UniqueIdsRefused(POP3Error):
+    """The server refuses UIDL, although the record has unique-ids of its own."""
+
+    status = Status.TRY_LATER
+    account: str
+
+    def __str__(self) -> str:
+        return (
+            f"{printable(self.account)}: the server refuses UIDL, which it has answered before;"
+            " nothing is fetched or deleted until it answers again"
+        )
 
 
 class DeletionUnsafe(POP3Error):

@@ -10,11 +10,11 @@ import re
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple, cast
 
-from pop3fetch.errors import MessageNotFound, UsageError
+from pop3fetch.errors import MessageNotFound, POP3Error, UsageError
 
 
 class Message(NamedTuple):
@@ -61,6 +61,10 @@ class Listing:
             self._sizes = array("Q", (min(size, LARGEST_SIZE) for size in self._sizes))
         self._uids = list(cast("Sequence[bytes]", uids))
         self._copies = self._find_copies()
+        # Indexes of messages whose headers were refused, so that nothing stands in for their UID.
+        self.unreadable: Mapping[int, POP3Error] = {}
+        # Stand-ins to those that older versions would have made of the same messages.
+        self.former_stand_ins: Mapping[bytes, bytes] = {}
 
     def __len__(self) -> int:
         return len(self._indexes)
@@ -119,6 +123,14 @@ class Listing:
             return list(self._copies[uid])
         index = self._index_of.get(uid)
         return [] if index is None else [index]
+
+    def has(self, uid: bytes, occurrence: int) -> bool:
+        """Return whether a message is listed; ``occurrence`` counts those with that UID from 0."""
+        return occurrence < len(self.with_uid(uid))
+
+    def size_of(self, uid: bytes, occurrence: int) -> int:
+        """Return the size in octets of a message that is listed."""
+        return self.message(self.with_uid(uid)[occurrence]).size
 
     def _row(self, index: int) -> int | None:
         if 0 <= index < len(self) and self._indexes[index] == index:  # no gap before it: the usual case
@@ -258,18 +270,39 @@ def select(listing: Listing, selectors: Iterable[Selector]) -> list[int]:
 
 _STAND_IN = b"digest-"
 _END_OF_HEADER = re.compile(rb"(?:\A|\n)\r?\n")
+# Fields that servers on an mbox write themselves, into the message that they serve.
+_OF_THE_SERVER = re.compile(
+    rb"^(?:status|x-status|x-keywords|x-uid|x-uidl|x-imap|x-imapbase|content-length|lines)"
+    rb"[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*+(?:\n|\Z)",
+    re.IGNORECASE | re.MULTILINE,
+)
 
 
 def stand_in_uid(headers: bytes, size: int) -> bytes:
     """Return what stands for the UID of a message that the server gives none: 55 octets, as UIDs may be.
 
     ``headers`` is the answer to ``TOP n 0``: whether the empty line and a line of the body follow
-    makes no difference, as servers do not agree on it.
+    makes no difference, as servers do not agree on it; nor do fields that servers add when a message
+    was read.
     """
+    header = _header_of(headers)
+    own = _OF_THE_SERVER.sub(b"", header)
+    return _stand_in(own.rstrip(b"\r\n"), size - (len(header) - len(own)))
+
+
+def former_stand_in_uid(headers: bytes, size: int) -> bytes:
+    """Return the stand-in that records up to version 2 have: a digest of all fields."""
+    return _stand_in(_header_of(headers).rstrip(b"\r\n"), size)
+
+
+def _header_of(headers: bytes) -> bytes:
+    end = _END_OF_HEADER.search(headers)
+    return headers[: end.start() + 1] if end and end.start() else headers[: end.start()] if end else headers
+
+
+def _stand_in(header: bytes, size: int) -> bytes:
     from hashlib import blake2b  # loads OpenSSL; nearly every server has UIDL
 
-    end = _END_OF_HEADER.search(headers)
-    header = (headers[: end.start()] if end else headers).rstrip(b"\r\n")
     digest = blake2b(b"%d\n" % size + header, digest_size=24)
     return _STAND_IN + digest.hexdigest().encode("ascii")
 

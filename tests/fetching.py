@@ -44,6 +44,8 @@ class Told:
     errors: list[tuple[int, POP3Error]] = field(default_factory=list)
     intentions: list[tuple[str, int]] = field(default_factory=list)
     deletions: int = 0
+    short_numbers: list[int] = field(default_factory=list)
+    oversize_numbers: list[int] = field(default_factory=list)
 
     def notice(self, text: str) -> None:
         self.notices.append(text)
@@ -62,6 +64,12 @@ class Told:
 
     def skipped(self, message: Message, error: POP3Error) -> None:
         self.errors.append((message.number, error))
+
+    def short(self, message: Message, octets: int) -> None:
+        self.short_numbers.append(message.number)
+
+    def oversize(self, message: Message) -> None:
+        self.oversize_numbers.append(message.number)
 
     def would(self, what: str, message: Message) -> None:
         self.intentions.append((what, message.number))

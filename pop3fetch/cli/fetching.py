@@ -71,6 +71,7 @@ class Run:
                 reopen=lambda name: opener.open(parse(name)),
                 reporter=reporter,
                 room=self._room,
+                account=self._account.address,
             )
             try:
                 outcome = Fetch(around, order).run()
@@ -91,7 +92,7 @@ def _summary(outcome: Outcome, order: Order, where: str) -> str:
     facts = {
         f"{counted(outcome.messages)} {done}": outcome.messages,
         f"{outcome.deleted} deleted from the server": outcome.deleted,
-        f"{outcome.oversize} left for their size": outcome.oversize,
+        f"{outcome.oversize} skipped (larger than {human_size(order.max_size or 0)})": outcome.oversize,
         f"{outcome.failures} failed": outcome.failures,
     }
     return ", ".join(fact for fact, true in facts.items() if true) or "no new messages"

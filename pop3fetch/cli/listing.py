@@ -64,7 +64,7 @@ class List:
         wanted = self._wanted
         listing = survey(client, RunReporter(console))
         comparison = compare(listing, known)
-        new = {*comparison.new, *comparison.changed}
+        new = set(comparison.new)  # what is in doubt is not: only a look could tell
         indexes = select(listing, wanted.selectors) if wanted.selectors else list(listing.indexes())
         if wanted.only_new:
             indexes = [index for index in indexes if index in new]
@@ -96,8 +96,8 @@ def _summaries(
     if not long:
         yield from ((index, None) for index in indexes)
         return
-    for index, headers in headers_of(client, indexes):
-        yield index, summarize(headers or b"")
+    for index, looked in headers_of(client, indexes):
+        yield index, summarize(looked.headers)
 
 
 def _cells(row: Row) -> list[Foreign]:

@@ -110,6 +110,16 @@ class RunReporter:
         if self._skipped <= NAMED or self._console.verbosity >= 1:
             self._console.error(f"message {message.number} stays on the server: {error}")
 
+    def short(self, message: Message, octets: int) -> None:
+        self._console.warn(
+            f"message {message.number} has {octets} octets, but the server lists {message.size}:"
+            " delivered, but kept on the server until the next run has checked it"
+        )
+
+    def oversize(self, message: Message) -> None:
+        size = human_size(message.size)
+        self._console.warn(f"message {message.number} has {size}: larger than --max-size, skipped")
+
     def would(self, what: str, message: Message) -> None:
         if self._as_json:
             self._console.json({"would": what, **fields_of(message)})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +21,8 @@ from pop3fetch.messages import Message, Selector, select
 from pop3fetch.pop3.client import POP3Client
 from pop3fetch.record.journal import key_of
 from pop3fetch.record.place import RecordPlace
-from pop3fetch.record.store import Key, Store
+from pop3fetch.record.states import Event
+from pop3fetch.record.store import Store
 from pop3fetch.status import Status
 
 SHOWN = 20  # messages that are shown before the question; nobody reads more
@@ -87,16 +89,14 @@ class Removal:
                 else:
                     deleted.append(by_index[index])
         except POP3Error:
-            self._keep(account, Store.doubt, messages)  # who knows which are gone, and named anew?
+            self._keep(account, Event.DELETING, messages)  # the next run looks which of them are left
             raise
-        self._keep(account, Store.forget, deleted)
+        self._keep(account, Event.DELETED, deleted)
         reporter.removed(deleted)
         return status
 
-    def _keep(
-        self, account: Account, what: Callable[[Store, Iterator[Key]], None], messages: Sequence[Message]
-    ) -> None:
-        """Tell the record ``what`` became of messages, for their UIDs may be given again.
+    def _keep(self, account: Account, event: Event, messages: Sequence[Message]) -> None:
+        """Tell the record what became of messages, for their UIDs may be given again.
 
         A record that another run holds, or that is not there, is left alone: the next complete
         listing shows the same.
@@ -107,7 +107,7 @@ class Removal:
         with suppress(POP3Error):
             store = Store(place)
             try:
-                what(store, map(key_of, messages))
+                store.happened(event, map(key_of, messages), int(time.time()))
             finally:
                 store.close()
 
@@ -124,7 +124,7 @@ def _agreed(client: POP3Client, messages: Sequence[Message], console: Console) -
 
     shown = messages[:SHOWN]
     headers = dict(headers_of(client, [message.index for message in shown]))
-    rows = [(message, False, summarize(headers.get(message.index) or b"")) for message in shown]
+    rows = [(message, False, summarize(headers[message.index].headers)) for message in shown]
 
     def talk() -> bool:
         show(console, console.err, rows)

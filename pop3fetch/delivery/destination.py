@@ -54,6 +54,7 @@ class Draft(ABC):
         self.message = message
         self.identity: bytes | None = None  # the digest of its headers, for the record
         self.octets = 0  # written so far
+        self.received: int | None = None  # octets as the server sent them, with its line ends
         # Once the journal was asked to keep the intent, settling alone decides: a draft that is
         # discarded then would count as delivered.
         self.intended = False

@@ -19,12 +19,11 @@ from pop3fetch.fetch.survey import survey
 from pop3fetch.headers import proves
 from pop3fetch.messages import Listing, Message
 from pop3fetch.record.journal import key_of
+from pop3fetch.record.states import DAY, Event
 from pop3fetch.record.store import Key
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.client import POP3Client
-
-DAY = 24 * 60 * 60  # seconds
 
 
 class Deletion:
@@ -51,7 +50,12 @@ class Deletion:
         marked = self._store.marked()  # and never delivered
         for message in listing:
             key = (message.uid, message.occurrence)
-            if message.index in new or key in marked or (order.selectors and not self._delivered_now(key)):
+            if (
+                message.index in new
+                or key in marked
+                or key in self._tally.short
+                or (order.selectors and not self._delivered_now(key))
+            ):
                 continue
             if (delivered is None or key in delivered) and not self._could_be_another(message, listing):
                 yield message
@@ -67,12 +71,13 @@ class Deletion:
         return len(listing.with_uid(message.uid)) > 1 and (recorded is None or not proves(recorded.identity))
 
     def doomed(self, plan: Plan, fetched: Iterable[Message] | None = None) -> list[Message]:
-        """Return what is to be deleted: old messages, and what was delivered by this run."""
+        """Return what is to be deleted: old messages, and what was delivered whole by this run."""
         if not self._order.deletes_at_once:
             return plan.delete
         if fetched is None:
             fetched = [m for m in plan.fetch if self._delivered_now((m.uid, m.occurrence))]
-        return [*plan.delete, *fetched]
+        whole = (m for m in fetched if (m.uid, m.occurrence) not in self._tally.short)
+        return [*plan.delete, *whole]
 
     # -- how ---------------------------------------------------------------------------------
 
@@ -104,14 +109,17 @@ class Deletion:
             return
         by_index = {message.index: message for message in doomed}
         marked: list[Key] = []
-        # Where the answer to QUIT is lost, only a look will tell whether a UID was given again.
-        self._store.doubt(key_of(message) for message in doomed)
+        # If the reply to QUIT is lost, only a look can tell which of them are left.
+        self._happened(Event.DELETING, map(key_of, doomed))
         for index, refusal in client.delete_many(by_index, then_quit=True):
             if refusal is None:
                 marked.append(key_of(by_index[index]))
             else:
                 self._tally.skip(by_index[index], refusal)
-        # Only now are they deleted (RFC 1939 section 6), and their UIDs may be given again.
-        self._store.forget(marked)
+        # Only now are they deleted (RFC 1939 section 6), and some servers keep them even so.
+        self._happened(Event.DELETED, marked)
         self._tally.outcome.deleted += len(marked)
         self._reporter.deleted(len(marked))
+
+    def _happened(self, event: Event, keys: Iterable[Key]) -> None:
+        self._store.happened(event, keys, int(self._around.clock()))

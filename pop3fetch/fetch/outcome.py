@@ -8,6 +8,7 @@ from pop3fetch.delivery.destination import Draft
 from pop3fetch.errors import POP3Error
 from pop3fetch.fetch.reporter import Reporter
 from pop3fetch.messages import Message
+from pop3fetch.record.states import is_short
 from pop3fetch.status import Status
 
 if TYPE_CHECKING:
@@ -43,15 +44,24 @@ class Tally:
         self._reporter = reporter
         self.outcome = Outcome()
         self.delivered: set[tuple[bytes, int]] = set()  # (UID, occurrence)
+        self.short: set[tuple[bytes, int]] = (
+            set()
+        )  # of them, those far shorter than listed: kept on the server
         self.safe: set[int] = set()  # indexes that this session's QUIT may delete: they are on the disk
         self.unrecorded = 0  # messages that this session has found new, and that are not recorded yet
 
     def count(self, draft: Draft) -> None:
         """Take note of a message that is delivered and recorded."""
         message = draft.message
-        self.safe.add(message.index)
+        key = (message.uid, message.occurrence)
         self.unrecorded -= 1
-        self.delivered.add((message.uid, message.occurrence))
+        self.delivered.add(key)
+        if is_short(message.size, draft.received):
+            self.short.add(key)
+            self.unrecorded += 1  # the next run is to look at it again
+            self._reporter.short(message, draft.received or 0)
+        else:
+            self.safe.add(message.index)
         self.outcome.messages += 1
         self.outcome.octets += draft.octets
         self._reporter.delivered(message, draft.octets, draft.path)

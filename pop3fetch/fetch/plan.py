@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from pop3fetch.messages import Listing, Message, Selector, select, stands_in
+from pop3fetch.record.states import State, Unsettled
 
 HANDFUL = 5  # a record with more UIDs than this, of which none is listed: they were all changed
 
@@ -51,57 +52,80 @@ class Order(NamedTuple):
 
 
 class Known:
-    """What the record has fetched: sizes by UID, and by (UID, occurrence) for further copies."""
+    """What the record has of an account's messages.
+
+    ``sizes`` by UID, and ``copies`` by (UID, occurrence), of those that are FETCHED; ``unsettled`` has
+    all others by (UID, occurrence).
+    """
 
     def __init__(
         self,
         sizes: Mapping[bytes, int] = MappingProxyType({}),
         copies: Mapping[tuple[bytes, int], int] = MappingProxyType({}),
+        unsettled: Mapping[tuple[bytes, int], Unsettled] = MappingProxyType({}),
     ) -> None:
         self.sizes = sizes
         self.copies = copies
-
-    def __len__(self) -> int:
-        return len(self.sizes) + len(self.copies)
+        self.unsettled = unsettled
 
     def size_of(self, message: Message) -> int | None:
-        """Return the recorded size, or None where the message is not recorded."""
+        """Return the size of a FETCHED message, or None."""
         if message.occurrence:
             return self.copies.get((message.uid, message.occurrence))
         return self.sizes.get(message.uid)
 
-    def __iter__(self) -> Iterator[tuple[bytes, int]]:
-        """Yield (UID, occurrence) of all that is recorded."""
+    def fetched(self) -> Iterator[tuple[bytes, int]]:
+        """Yield (UID, occurrence) of the messages that are FETCHED."""
         for uid in self.sizes:
             yield uid, 0
         yield from self.copies
+
+    def expected(self) -> Iterator[tuple[bytes, int]]:
+        """Yield (UID, occurrence) of the messages that a listing should have, missing ones included."""
+        yield from self.fetched()
+        yield from (key for key, row in self.unsettled.items() if row.state is not State.DELETED)
+
+    @property
+    def has_unique_ids(self) -> bool:
+        """Whether the server has listed UIDs of its own, as far as the record shows."""
+        return any(not stands_in(uid) for uid, _ in self.expected())
 
 
 class Comparison(NamedTuple):
     """The listing beside the record, as indexes.
 
-    ``new``: not recorded; ``changed``: recorded with another size, so that it must be looked at;
+    ``new``: not recorded; ``doubted``: recorded, but contradicted, so that a look must decide;
     ``fetched``: how many are recorded as they are listed; ``shared``: those of them that are not
-    alone with their UID.
+    alone with their UID; ``resized``: how many of the doubted ones are FETCHED with another size.
     """
 
     new: list[int]
-    changed: list[int]
+    doubted: list[int]
     fetched: int
     shared: list[int]
+    resized: int = 0
 
 
 def compare(listing: Listing, known: Known) -> Comparison:
     """Compare what is listed with what is recorded."""
     new: list[int] = []
-    changed: list[int] = []
+    doubted: list[int] = []
+    resized = 0
     recorded = list(_recorded_sizes(listing, known))
     # Most of 100 000 messages are as they were: no line of Python is spent on those.
     others = compress(zip(listing.indexes(), recorded, strict=True), map(ne, recorded, listing.sizes))
     for index, size in others:
-        (new if size is None else changed).append(index)
-    fetched = len(listing) - len(new) - len(changed)
-    return Comparison(new, changed, fetched, _shared(listing, known))
+        resized += size is not None
+        is_recorded = size is not None or (
+            known.unsettled and _key(listing.message(index)) in known.unsettled
+        )
+        (doubted if is_recorded else new).append(index)
+    fetched = len(listing) - len(new) - len(doubted)
+    return Comparison(new, doubted, fetched, _shared(listing, known), resized)
+
+
+def _key(message: Message) -> tuple[bytes, int]:
+    return message.uid, message.occurrence
 
 
 def _recorded_sizes(listing: Listing, known: Known) -> Iterable[int | None]:
@@ -117,30 +141,32 @@ def _shared(listing: Listing, known: Known) -> list[int]:
 
 
 def all_renumbered(listing: Listing, known: Known, comparison: Comparison) -> bool:
-    """Whether the server seems to have changed all UIDs, for of what is recorded none is listed.
+    """Whether the server seems to have changed all UIDs: nothing that a listing should have is listed.
 
-    Either that was a lot, or the server has UIDs now and then only: one side is all stand-ins.
+    Either that was a lot, or the server has UIDs only now, and stand-ins are recorded.
     """
-    if not comparison.new or comparison.fetched or comparison.changed:
+    if not comparison.new or comparison.fetched or comparison.doubted:
         return False
-    return len(known) > HANDFUL or (len(known) > 0 and _has_stand_ins(listing) != _has_stand_ins(known))
+    expected = [uid for uid, _ in known.expected()]
+    return len(expected) > HANDFUL or (
+        bool(expected) and all(map(stands_in, expected)) != all(map(stands_in, listing.uids))
+    )
 
 
-def _has_stand_ins(messages: Listing | Known) -> bool:
-    uids = (uid for uid, _ in messages) if isinstance(messages, Known) else messages.uids
-    return all(map(stands_in, uids))
-
-
-def gone(listing: Listing, known: Known, comparison: Comparison) -> list[tuple[bytes, int]]:
-    """Return (UID, occurrence) of what is recorded and no longer listed."""
-    if comparison.fetched + len(comparison.changed) == len(known):
-        return []
-    listed = {(message.uid, message.occurrence) for message in listing}
-    return [key for key in known if key not in listed]
+def unlisted(listing: Listing, known: Known, comparison: Comparison) -> list[tuple[bytes, int]]:
+    """Return (UID, occurrence) of what is recorded and not listed."""
+    missing: list[tuple[bytes, int]] = []
+    if comparison.fetched + comparison.resized < len(known.sizes) + len(known.copies):
+        listed = set(map(_key, listing))
+        missing = [key for key in known.fetched() if key not in listed]
+    return missing + [key for key in known.unsettled if not listing.has(*key)]
 
 
 class Plan(NamedTuple):
-    """What will be done: messages to fetch, those over the size limit, and old ones to delete."""
+    """What will be done: messages to fetch, those over the size limit, and old ones to delete.
+
+    A limit of messages is not in it: those that fail do not count, which only the run can tell.
+    """
 
     fetch: list[Message]
     oversize: list[Message]
@@ -164,9 +190,8 @@ def make_plan(
     wanted = [message for message in messages if (message.uid, message.occurrence) not in delivered]
     small = [message for message in wanted if order.max_size is None or message.size <= order.max_size]
     oversize = [message for message in wanted if order.max_size is not None and message.size > order.max_size]
-    fetch = small if order.limit is None else small[: max(0, order.limit - len(delivered))]
-    coming = {message.index for message in fetch}
-    return Plan(fetch, oversize, [message for message in old_enough if message.index not in coming])
+    coming = {message.index for message in small}
+    return Plan(small, oversize, [message for message in old_enough if message.index not in coming])
 
 
 def _wanted(listing: Listing, new: Collection[int], order: Order) -> Iterable[int]:

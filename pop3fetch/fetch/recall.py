@@ -1,24 +1,27 @@
 """What the record makes of a listing: which messages are new, after a look where it must look.
 
 A UID alone is no proof. Servers give UIDs again, give one to several messages, change sizes of
-messages that stay the same (Mailutils), or change all UIDs at once (a migration). So a recorded
-UID with another size, or that several messages share, is looked at, and compared by the
-identity of its headers; and a record of which nothing is listed any more is matched by identity
-and size before anything is fetched again.
+messages that stay the same (Mailutils), leave messages out of a listing, or change all UIDs at once (a
+migration). So a message that the record and the listing disagree about is looked at, and compared by the
+identity of its headers; what follows from a look is in :mod:`pop3fetch.record.states`. A record of
+which nothing is listed any more is matched by identity before anything is fetched again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fetch.ahead import Ahead
-from pop3fetch.fetch.plan import Comparison, Known, all_renumbered, compare, gone
+from pop3fetch.errors import POP3Error
+from pop3fetch.fetch.plan import Comparison, Known, all_renumbered, compare, unlisted
 from pop3fetch.fetch.reporter import Reporter
-from pop3fetch.fetch.survey import headers_of
+from pop3fetch.fetch.survey import Looked, headers_of, whole_of
 from pop3fetch.headers import identity, proves
-from pop3fetch.messages import Listing, Message
+from pop3fetch.messages import Listing, Message, stand_in_uid
 from pop3fetch.record.journal import key_of
+from pop3fetch.record.states import Event, State
 from pop3fetch.record.store import Entry, Key, Store
 
 if TYPE_CHECKING:
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
 def known_of(store: Store) -> Known:
     """Return what the record has fetched."""
-    return Known(store.sizes(), store.copies())
+    return Known(store.sizes(), store.copies(), store.unsettled())
 
 
 class Loading:
@@ -49,75 +52,254 @@ class Loading:
 
 
 class Recall:
-    """Compare a session's listing with the record, and bring the record up to date."""
+    """Compare a session's listing with the record, look at what is in doubt, and keep what was found.
 
-    def __init__(self, client: POP3Client, store: Store, reporter: Reporter) -> None:
+    ``now`` in seconds since the epoch. What a look that failed could not decide is in ``undecided``,
+    by index: it is neither fetched nor deleted in this session.
+    """
+
+    def __init__(self, client: POP3Client, store: Store, reporter: Reporter, now: float) -> None:
         self._client = client
         self._store = store
         self._reporter = reporter
+        self._now = int(now)
+        self._confirmed: set[int] = set()  # indexes that a look of this session has confirmed
+        self.undecided: dict[int, POP3Error] = {}
 
     def new(self, listing: Listing, known: Known) -> list[int]:
         """Return the indexes of the messages that are new; raises what a session raises."""
+        if self._rename_stand_ins(listing, known):
+            known = known_of(self._store)
         comparison = compare(listing, known)
-        if all_renumbered(listing, known, comparison):
-            self._match_by_headers(listing, comparison)
+        if comparison.new and self._match_by_headers(listing, known, comparison):
             known = known_of(self._store)
             comparison = compare(listing, known)
-        self._prune(listing, known, comparison)
-        return sorted([*comparison.new, *self._look_at(listing, [*comparison.changed, *comparison.shared])])
+        self._miss(listing, known, comparison)
+        new = {*comparison.new, *self._look_at(listing, known, comparison)}
+        return sorted(new - self.undecided.keys())
 
-    def _prune(self, listing: Listing, known: Known, comparison: Comparison) -> None:
-        if listing.unpaired:
+    def confirm(self, listing: Listing, messages: Iterable[Message]) -> tuple[list[Message], list[int]]:
+        """Look at what is to be deleted on the word of an earlier run, as UIDs may be given again.
+
+        Returns the messages that are the recorded ones, and the indexes of those that are others, which
+        are new. A server without TOP allows no such look: there UID and size alone decide.
+        """
+        messages = list(messages)
+        if not messages or not self._client.offers("TOP"):
+            return messages, []
+        unseen = [message.index for message in messages if message.index not in self._confirmed]
+        others = set(self._look_at_headers(listing, unseen))
+        passed = [m for m in messages if m.index not in others and m.index not in self.undecided]
+        return passed, sorted(others)
+
+    # -- what is not listed ------------------------------------------------------------------
+
+    def _miss(self, listing: Listing, known: Known, comparison: Comparison) -> None:
+        """Keep what a complete listing lacks: it is missing at first, and forgotten in the end."""
+        if listing.unpaired or listing.unreadable:
             return  # it is not complete: what it lacks may be there
-        if len(listing):
-            missing = gone(listing, known, comparison)
-            if missing:
-                self._store.forget(Key(*key) for key in missing)
-        elif len(known):
-            # Emptied by its owner, or the server has a bad day: forgetting could fetch everything
-            # again, remembering could hide a message whose UID is given anew. So doubt it.
-            self._store.doubt_all()
+        missed, expired = [], []
+        for key in unlisted(listing, known, comparison):
+            row = known.unsettled.get(key)
+            if row is None or row.counts_misses:
+                missed.append(Key(*key))
+            elif row.is_expired(self._now):
+                expired.append(Key(*key))
+        for event, keys in ((Event.UNLISTED, missed), (Event.EXPIRED, expired)):
+            if keys:
+                self._store.happened(event, keys, self._now)
 
-    def _look_at(self, listing: Listing, indexes: Iterable[int]) -> list[int]:
-        """Return those of ``indexes`` that are other messages than the recorded ones."""
-        others: list[int] = []
-        same: dict[Key, int] = {}
-        for index, headers in headers_of(self._client, indexes):
+    # -- looks -------------------------------------------------------------------------------
+
+    def _look_at(self, listing: Listing, known: Known, comparison: Comparison) -> list[int]:
+        """Return the indexes of the messages in doubt that are other messages than the recorded ones."""
+        short = {key for key, row in known.unsettled.items() if row.state is State.SHORT}
+        whole: list[int] = []
+        headers: list[int] = []
+        for index in sorted([*comparison.doubted, *comparison.shared]):
+            (whole if key_of(listing.message(index)) in short else headers).append(index)
+        return [*self._look_at_headers(listing, headers), *self._look_at_whole(listing, whole)]
+
+    def _look_at_headers(self, listing: Listing, indexes: Iterable[int]) -> list[int]:
+        looks = ((index, look, _is_same) for index, look in headers_of(self._client, indexes))
+        return self._decide(listing, looks)
+
+    def _look_at_whole(self, listing: Listing, indexes: Iterable[int]) -> list[int]:
+        """Retrieve messages once more that came far shorter than listed."""
+        looks = ((index, look, _is_same_in_whole) for index, look in whole_of(self._client, indexes))
+        return self._decide(listing, looks)
+
+    def _decide(self, listing: Listing, looks: Iterable[tuple[int, Looked, _Compare]]) -> list[int]:
+        """Keep what looks show; return the indexes of what is not the recorded message."""
+        same: list[Entry] = []
+        others: dict[int, bytes | None] = {}
+        for index, looked, is_same in looks:
             message = listing.message(index)
             recorded = self._store.entry(key_of(message))
-            if recorded is None or headers is None or not _is_same(message, headers, recorded):
-                others.append(index)
-            elif recorded.size != message.size:
-                same[recorded.key] = message.size
-        if same:
-            self._store.resize(same)
-        return others
+            if looked.refusal is not None:
+                self.undecided[index] = looked.refusal
+            elif recorded is not None and is_same(message, looked, recorded):
+                same.append(recorded)
+                self._confirmed.add(index)
+            else:
+                others[index] = identity(looked.headers)
+        moved = self._moved(listing, others, {entry.key for entry in same})
+        self._keep(listing, same, moved, set(others) - self._confirmed)
+        return sorted(set(others) - self._confirmed)
 
-    def _match_by_headers(self, listing: Listing, comparison: Comparison) -> None:
-        recorded: dict[tuple[int, bytes | None], list[Key]] = {}
-        for entry in self._store.entries():
-            recorded.setdefault((entry.last_size, entry.identity), []).append(entry.key)
-        sizes = {size for size, _ in recorded}
-        alike = [index for index in comparison.new if listing.message(index).size in sizes]
-        renamed: dict[Key, Key] = {}
-        for index, headers in headers_of(self._client, alike):
+    def _moved(self, listing: Listing, others: Mapping[int, bytes | None], used: set[Key]) -> dict[Key, Key]:
+        """Return old to new keys of messages that have another place among those that share their UID."""
+        moved: dict[Key, Key] = {}
+        for index, who in others.items():
             message = listing.message(index)
-            who = identity(headers) if headers is not None else None
-            old = recorded.get((message.size, who)) if proves(who) else None
-            if old:
-                renamed[old.pop(0)] = key_of(message)
-        self._store.rename(renamed)
-        if renamed:  # or else all old ones are gone, and these are new
+            for entry in self._store.copies_of(message.uid) if proves(who) else ():
+                is_free = entry.key not in used and entry.key != key_of(message)
+                if is_free and entry.identity == who and entry.size == message.size:
+                    moved[entry.key] = key_of(message)
+                    used.add(entry.key)
+                    self._confirmed.add(index)
+                    break
+        return moved
+
+    def _displaced(self, moved: Mapping[Key, Key]) -> dict[Key, Key]:
+        """Return where the messages go whose place a moved one takes: to the places that become free."""
+        free = [key for key in moved if key not in moved.values()]
+        taken = [key for key in moved.values() if key not in moved and self._store.entry(key)]
+        return dict(zip(taken, free, strict=False))
+
+    def _keep(self, listing: Listing, same: list[Entry], moved: dict[Key, Key], others: set[int]) -> None:
+        """Bring the record up to date with what looks have shown."""
+        if moved:
+            self._store.rename(moved | self._displaced(moved))
+        settled = [entry.key for entry in same if entry.state is not State.FETCHED]
+        failed = [key_of(listing.message(index)) for index in self.undecided]
+        found = {
+            Event.LOOKED_SAME: [*settled, *moved.values()],
+            Event.LOOKED_OTHER: [key_of(listing.message(index)) for index in others],
+            Event.LOOK_FAILED: failed,
+        }
+        for event, keys in found.items():
+            if keys:
+                self._store.happened(event, keys, self._now)
+        sizes = {entry.key: listing.size_of(*entry.key) for entry in same}
+        changed = {entry.key: sizes[entry.key] for entry in same if sizes[entry.key] != entry.size}
+        if changed:
+            self._store.resize(changed)
+
+    # -- UIDs that have changed --------------------------------------------------------------
+
+    def _rename_stand_ins(self, listing: Listing, known: Known) -> bool:
+        """Rename stand-ins that an older version made of the same headers; return whether there were any."""
+        uids = {former: uid for uid, former in listing.former_stand_ins.items()}
+        keys = (*known.fetched(), *known.unsettled) if uids else ()
+        renamed = {
+            Key(former, occurrence): Key(uids[former], occurrence)
+            for former, occurrence in keys
+            if former in uids and not listing.has(former, occurrence)
+        }
+        if renamed:
+            self._store.rename(renamed)
+        return bool(renamed)
+
+    def _match_by_headers(self, listing: Listing, known: Known, comparison: Comparison) -> bool:
+        """Find new messages among the recorded ones that are not listed; return whether there were any.
+
+        They have another UID: the server gives none now, or did not then, or has changed it. If it seems
+        to have changed all of them, sizes may differ as well, as servers count in ways of their own.
+        """
+        is_move = all_renumbered(listing, known, comparison)
+        recorded = _Recorded(self._unlisted(listing, known, comparison, even_deleted=is_move))
+        sizes_of = {index: listing.message(index).size for index in comparison.new}
+        candidates = [index for index, size in sizes_of.items() if is_move or size in recorded.sizes]
+        if not recorded.sizes or not candidates:
+            return False
+        seen: dict[int, _Traits] = {}
+        for index, looked in headers_of(self._client, candidates):
+            if looked.refusal is not None:
+                self.undecided[index] = looked.refusal
+            seen[index] = _Traits(identity(looked.headers), stand_in_uid(looked.headers, sizes_of[index]))
+        counts = Counter(traits.identity for traits in seen.values())
+        renamed: dict[Key, Key] = {}
+        sizes: dict[Key, int] = {}
+        for index, traits in seen.items():
+            message = listing.message(index)
+            old = recorded.take(message, traits)
+            if old is None and is_move and counts[traits.identity] == 1:
+                old = recorded.take_unique(traits)
+            if old is not None:
+                self._confirmed.add(index)
+                renamed[old.key] = key_of(message)
+                sizes[key_of(message)] = message.size
+        self._store_renamed(renamed, sizes)
+        if renamed and is_move:
             self._reporter.warn(
                 f"the server has changed all unique-ids: {len(renamed)} of {len(listing)} messages"
                 " were recognised by their headers and are not fetched again"
             )
+        return bool(renamed)
+
+    def _unlisted(
+        self, listing: Listing, known: Known, comparison: Comparison, *, even_deleted: bool
+    ) -> Iterator[Entry]:
+        for key in unlisted(listing, known, comparison):
+            row = known.unsettled.get(key)
+            if even_deleted or row is None or row.state is not State.DELETED:
+                entry = self._store.entry(Key(*key))
+                if entry is not None:
+                    yield entry
+
+    def _store_renamed(self, renamed: Mapping[Key, Key], sizes: Mapping[Key, int]) -> None:
+        if renamed:
+            self._store.rename(renamed)
+            self._store.happened(Event.LOOKED_SAME, renamed.values(), self._now)
+            self._store.resize(sizes)
 
 
-def _is_same(message: Message, headers: bytes, recorded: Entry) -> bool:
-    who, known = identity(headers), recorded.identity
+class _Traits(NamedTuple):
+    """What the headers of a listed message show: its identity, and what would stand in for its UID."""
+
+    identity: bytes | None
+    stand_in: bytes
+
+
+class _Recorded:
+    """Recorded messages, found by what their headers show."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self.sizes: set[int] = set()
+        self._by_size: dict[tuple[int, bytes | None], list[Entry]] = {}
+        self._by_identity: dict[bytes | None, list[Entry]] = {}
+        self._by_uid: dict[bytes, list[Entry]] = {}
+        for entry in entries:
+            self.sizes.add(entry.size)
+            self._by_size.setdefault((entry.size, entry.identity), []).append(entry)
+            self._by_identity.setdefault(entry.identity, []).append(entry)
+            self._by_uid.setdefault(entry.key.uid, []).append(entry)
+
+    def take(self, message: Message, traits: _Traits) -> Entry | None:
+        """Return the recorded message that size and headers prove to be this one, once, or None."""
+        if alike := self._by_uid.get(traits.stand_in):
+            return alike.pop(0)
+        alike = self._by_size.get((message.size, traits.identity), [])
+        return alike.pop(0) if alike and proves(traits.identity) else None
+
+    def take_unique(self, traits: _Traits) -> Entry | None:
+        """Return the recorded message of this identity, if it is the only one, whatever its size, or None."""
+        alike = self._by_identity.get(traits.identity, [])
+        return alike.pop() if len(alike) == 1 and proves(traits.identity) else None
+
+
+_Compare = Callable[[Message, Looked, Entry], bool]
+
+
+def _is_same(message: Message, looked: Looked, recorded: Entry) -> bool:
+    who, known = identity(looked.headers), recorded.identity
     if proves(who) and proves(known):
         return who == known
     # Nothing proves that they are one, so that another size, or other weak headers, make them two.
     differ = who is not None and known is not None and len(who) == len(known) and who != known
-    return message.size == recorded.last_size and not differ
+    return message.size == recorded.size and not differ
+
+
+def _is_same_in_whole(message: Message, looked: Looked, recorded: Entry) -> bool:
+    return looked.octets == recorded.octets and _is_same(message, looked, recorded)

@@ -30,6 +30,12 @@ class Reporter(Protocol):
     def skipped(self, message: Message, error: POP3Error) -> None:
         """Hear that a message stays new, and why."""
 
+    def short(self, message: Message, octets: int) -> None:
+        """Hear that a message was delivered, but came far shorter than the server lists it."""
+
+    def oversize(self, message: Message) -> None:
+        """Hear, once for each message, that it is larger than the user's limit and stays on the server."""
+
     def would(self, what: str, message: Message) -> None:
         """Hear what a dry run would do with a message: ``fetch``, ``delete``, ``mark``."""
 

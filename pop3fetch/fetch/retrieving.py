@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pop3fetch.delivery.destination import Draft
-from pop3fetch.errors import EmptyMessage, POP3Error
+from pop3fetch.errors import BlankMessage, EmptyMessage, POP3Error
 from pop3fetch.fetch.batch import Batcher
 from pop3fetch.fetch.outcome import Tally
 from pop3fetch.fetch.surroundings import Surroundings
@@ -15,6 +15,7 @@ from pop3fetch.headers import identity
 from pop3fetch.messages import Message
 from pop3fetch.pop3.wire import with_lf
 from pop3fetch.record.journal import RecordJournal
+from pop3fetch.record.states import is_short
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.client import POP3Client
@@ -69,13 +70,11 @@ class Retrieval:
         draft = self._around.destination.draft(message)
         try:
             head = self._write(draft, blocks)
-            if not draft.octets and message.size:
-                raise EmptyMessage(message.number)
             draft.identity = identity(head)
-        except EmptyMessage as error:
+        except (BlankMessage, EmptyMessage) as error:
             draft.discard()
             self._tally.skip(message, error)
-            self._empty = message
+            self._empty = message if isinstance(error, EmptyMessage) else None
             return None
         except BaseException:
             draft.discard()
@@ -83,14 +82,39 @@ class Retrieval:
         return draft
 
     def _write(self, draft: Draft, blocks: Iterator[bytes]) -> bytes:
-        """Write the message; return its first 64 KiB as they came."""
+        """Write the message; return its first 64 KiB as they came.
+
+        Raises EmptyMessage if it has no octet, and BlankMessage if it has nothing but white space,
+        although the server lists much more.
+        """
         head = b""
+        received = 0
+        blank = b""  # is not written before something else has come: standard output takes nothing back
         for block in blocks:
+            received += len(block)
+            self._around.reporter.progress(len(block))
             if len(head) < HEADERS_LIMIT:
                 head = (head + block)[:HEADERS_LIMIT]
-            draft.write(block if self._crlf else with_lf(block))
-            self._around.reporter.progress(len(block))
+                if len(head) < HEADERS_LIMIT and head.isspace():
+                    blank = head
+                    continue
+            draft.write(self._line_ends(blank + block if blank else block))
+            blank = b""
+        _require_content(draft.message, received, is_blank=bool(blank))
+        if blank:
+            draft.write(self._line_ends(blank))
+        draft.received = received
         return head
+
+    def _line_ends(self, block: bytes) -> bytes:
+        return block if self._crlf else with_lf(block)
 
     def _refuse(self, draft: Draft, error: POP3Error) -> None:
         self._tally.skip(draft.message, error)
+
+
+def _require_content(message: Message, received: int, *, is_blank: bool) -> None:
+    if not received and message.size:
+        raise EmptyMessage(message.number)
+    if is_blank and is_short(message.size, received):
+        raise BlankMessage(message.number, message.size)

@@ -1,7 +1,7 @@
 """`get`: plan, retrieve, deliver, delete, in an order that loses nothing whatever dies.
 
-    settle what a crash left -> survey, and nothing more where the lists are familiar -> recall
-    -> plan -> retrieve, delivering in batches
+    settle what a crash left -> survey, and nothing more if the lists are familiar -> recall, with a
+    look at what is in doubt or is to be deleted -> plan -> retrieve, delivering in batches
     -> DELE for what the record calls done -> QUIT
 
 This module is the way through, and decides what a broken session means; each step has its own.
@@ -9,6 +9,7 @@ This module is the way through, and decides what a broken session means; each st
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from pop3fetch.errors import (
     POP3Error,
     ProtocolViolation,
     TimedOut,
+    UniqueIdsRefused,
 )
 from pop3fetch.fetch.deleting import Deletion
 from pop3fetch.fetch.familiar import Familiar
@@ -27,11 +29,11 @@ from pop3fetch.fetch.plan import Known, Order, Plan, make_plan
 from pop3fetch.fetch.recall import Loading, Recall
 from pop3fetch.fetch.retrieving import Retrieval
 from pop3fetch.fetch.surroundings import Surroundings
-from pop3fetch.fetch.survey import headers_of, survey_unless
+from pop3fetch.fetch.survey import headers_of, listing_of
 from pop3fetch.headers import identity
 from pop3fetch.messages import Listing, Message
 from pop3fetch.pop3.overview import UNFAMILIAR, Digests
-from pop3fetch.record.journal import entry_of
+from pop3fetch.record.journal import entry_of, key_of
 from pop3fetch.record.settling import settle
 from pop3fetch.record.store import MARKED
 
@@ -124,44 +126,82 @@ class Fetch:
 
     def _session(self, client: POP3Client, familiar: Digests, loading: Loading) -> None:
         self._retrieval = None
-        told = survey_unless(familiar, client, self._reporter, loading.begin)
+        told = client.overview_unless(familiar, loading.begin)
         if told is None:
             self._reporter.notice("the server lists what it listed before: nothing is new")
             say_quit(client, self._reporter.notice)
             return
-        listing, digests = told
-        self._do(client, self._plan(client, listing, loading.result()))
+        overview, digests = told
+        known = loading.result()
+        if overview.unique_ids is None and known.has_unique_ids:
+            raise UniqueIdsRefused(self._around.account)
+        listing = listing_of(client, overview, self._reporter)
+        self._do(client, self._plan(client, listing, known))
         if not self._tally.unrecorded:
             self._familiar.remember(digests, listing)
 
     def _do(self, client: POP3Client, plan: Plan) -> None:
-        self._tally.outcome.oversize = len(plan.oversize)
-        for message in plan.oversize:
-            self._reporter.notice(f"message {message.number} has {message.size} octets: over the limit")
+        self._report_oversize(plan.oversize)
         if self._order.dry_run:
             self._name(plan)
         elif self._order.mark:
-            self._mark(client, plan.fetch)
+            self._mark(client, plan.fetch[: self._order.limit])
         else:
             self._retrieve_and_delete(client, plan)
             return
         if self._tally.may_quit(client):
             say_quit(client, self._reporter.notice)
 
+    def _report_oversize(self, messages: list[Message]) -> None:
+        """Report each message that is larger than the limit, once in its life."""
+        self._tally.outcome.oversize = len(messages)
+        reported = self._store.oversize() if messages else set()
+        unreported = [message for message in messages if key_of(message) not in reported]
+        for message in unreported:
+            self._reporter.oversize(message)
+        if unreported and not self._order.dry_run:
+            self._store.remember_oversize(map(key_of, unreported))
+
     def _retrieve_and_delete(self, client: POP3Client, plan: Plan) -> None:
         crlf = self._order.crlf or not client.ends_lines_with_crlf
-        self._retrieval = Retrieval(self._around, self._tally, plan.fetch, crlf=crlf)
-        self._retrieval.run(client)
+        for messages in self._portions(plan.fetch):
+            self._retrieval = Retrieval(self._around, self._tally, messages, crlf=crlf)
+            self._retrieval.run(client)
         self._deletion.run(client, self._deletion.doomed(plan), pipelining=self._may_pipeline())
+
+    def _portions(self, messages: list[Message]) -> Iterator[list[Message]]:
+        """Yield what to retrieve at once: as many messages as the limit still allows.
+
+        What fails does not count, so that messages which always fail do not keep all others away.
+        """
+        if self._order.limit is None:
+            yield messages
+            return
+        while messages and (room := self._order.limit - self._tally.outcome.messages) > 0:
+            portion, messages = messages[:room], messages[room:]
+            yield portion
 
     # -- what is to be done ------------------------------------------------------------------
 
     def _plan(self, client: POP3Client, listing: Listing, known: Known) -> Plan:
-        new = set(Recall(client, self._store, self._reporter).new(listing, known))
-        self._tally.unrecorded = len(new)
-        self._tally.safe = self._recorded_as_delivered(client.retrieved - new, listing)
-        old = self._deletion.old_enough(listing, new)
+        recall = Recall(client, self._store, self._reporter, self._around.clock())
+        new = set(recall.new(listing, known))
+        candidates = list(self._deletion.old_enough(listing, new | recall.undecided.keys()))
+        old, others = recall.confirm(listing, candidates)
+        new.update(others)
+        self._skip_undecided(listing, recall.undecided)
+        self._tally.unrecorded = len(new) + len(recall.undecided) + len(listing.unreadable)
+        self._tally.safe = self._recorded_as_delivered(
+            client.retrieved - new - recall.undecided.keys(), listing
+        )
         return make_plan(listing, new, self._order, old, self._tally.delivered | self._given_up)
+
+    def _skip_undecided(self, listing: Listing, undecided: Mapping[int, POP3Error]) -> None:
+        """Name what no look could decide, and what has no UID and no headers to stand in for it."""
+        for index, error in undecided.items():
+            self._tally.skip(listing.message(index), error)
+        for index, error in listing.unreadable.items():
+            self._tally.skip(Message(index, 0, b""), error)
 
     def _recorded_as_delivered(self, indexes: set[int], listing: Listing) -> set[int]:
         marked = self._store.marked() if indexes else set()
@@ -170,16 +210,17 @@ class Fetch:
 
     def _name(self, plan: Plan) -> None:
         what = "mark" if self._order.mark else "fetch"
-        for message in plan.fetch:
+        fetch = plan.fetch[: self._order.limit]
+        for message in fetch:
             self._reporter.would(what, message)
-        for message in self._deletion.doomed(plan, plan.fetch):
+        for message in self._deletion.doomed(plan, fetch):
             self._reporter.would("delete", message)
 
     def _mark(self, client: POP3Client, messages: list[Message]) -> None:
         by_index = {message.index: message for message in messages}
         entries = [
-            entry_of(by_index[index], identity(headers) if headers is not None else None)
-            for index, headers in headers_of(client, by_index)
+            entry_of(by_index[index], identity(looked.headers))
+            for index, looked in headers_of(client, by_index)
         ]
         self._store.done(entries, MARKED, int(self._around.clock()))
         self._tally.unrecorded -= len(entries)

@@ -20,7 +20,8 @@ Connect = Callable[[bool], "POP3Client"]  # (pipelining) -> a client that is log
 
 class Surroundings(NamedTuple):
     """What a run works with: ``connect`` gives a client that is logged in, ``reopen`` a destination
-    that an earlier run delivered to, ``clock`` seconds since the epoch; ``room``: drafts in a batch."""
+    that an earlier run delivered to, ``clock`` seconds since the epoch; ``room``: drafts in a batch;
+    ``account``: its address, for errors."""
 
     connect: Connect
     store: Store
@@ -29,3 +30,4 @@ class Surroundings(NamedTuple):
     reporter: Reporter
     clock: Callable[[], float] = time.time
     room: int = BATCH_MESSAGES
+    account: str = ""

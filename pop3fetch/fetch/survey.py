@@ -1,91 +1,158 @@
-"""What is on the server: the listing of a session, and headers where they are needed.
+"""What is on the server: the listing of a session, and looks at messages.
 
-Servers without UIDL, and messages with an empty UID, get a stand-in: a digest of the message's
-headers with its size (RFC 1939 section 7 leaves UIDL optional).
+Servers without UIDL, messages with an empty UID, and messages that UIDL leaves out get a stand-in: a
+digest of the message's headers with its size (RFC 1939 section 7 leaves UIDL optional).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
+from pop3fetch.errors import POP3Error, ServerErrorResponse
 from pop3fetch.fetch.reporter import Reporter
 from pop3fetch.headers import LIMIT as HEADERS_LIMIT
-from pop3fetch.messages import Listing, stand_in_uid
+from pop3fetch.messages import Listing, former_stand_in_uid, stand_in_uid
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.client import POP3Client
-    from pop3fetch.pop3.overview import Digests, Overview
+    from pop3fetch.pop3.overview import Overview
+    from pop3fetch.pop3.pipeline import Retrieval
+
+MOST_UNPAIRED = 1000  # messages in one list only that are asked for one by one
+NAMED = 10  # of them that a warning names
+
+
+class Looked(NamedTuple):
+    """What a look at a message shows: its ``headers``, or the ``refusal``.
+
+    Headers are cut at 64 KiB and may have a line of the body behind them. ``octets``: the size of the
+    message as received, if all of it was looked at.
+    """
+
+    headers: bytes
+    refusal: POP3Error | None = None
+    octets: int | None = None
 
 
 def survey(client: POP3Client, reporter: Reporter) -> Listing:
     """Return what the server lists; raises MalformedListing."""
-    return _listing(client, client.overview(), reporter)
+    return listing_of(client, client.overview(), reporter)
 
 
-def survey_unless(
-    familiar: Digests, client: POP3Client, reporter: Reporter, when_unlike: Callable[[], object]
-) -> tuple[Listing, Digests] | None:
-    """Return what the server lists, with the digests of both lists; None where those are ``familiar``.
-
-    ``when_unlike`` is called as early as they are known not to be.
-    """
-    told = client.overview_unless(familiar, when_unlike)
-    if told is None:
-        return None
-    overview, digests = told
-    return _listing(client, overview, reporter), digests
-
-
-def _listing(client: POP3Client, overview: Overview, reporter: Reporter) -> Listing:
+def listing_of(client: POP3Client, overview: Overview, reporter: Reporter) -> Listing:
     """Return the messages of an overview, with stand-ins for the unique-ids that are missing."""
-    sizes = overview.sizes
-    unique_ids = overview.unique_ids
+    sizes, unique_ids = overview
+    unpaired: list[int] = []
     if unique_ids is None:
         reporter.notice("the server has no UIDL: headers stand in for unique-ids")
         unique_ids = [None if size is None else b"" for size in sizes]
-    listing = Listing(sizes, _completed(client, sizes, unique_ids))
-    if listing.unpaired:
-        reporter.warn(f"LIST and UIDL disagree: {listing.unpaired} messages are in one of them only")
-    return listing
+    elif unpaired := _unpaired(sizes, unique_ids):
+        named = ", ".join(str(index + 1) for index in unpaired[:NAMED])
+        more = ", …" if len(unpaired) > NAMED else ""
+        count = f"{len(unpaired)} messages are" if len(unpaired) > 1 else "1 message is"
+        reporter.warn(f"LIST and UIDL disagree: {count} in one of them only ({named}{more})")
+        sizes, unique_ids = _paired(client, sizes, unique_ids, unpaired)
+    return _completed(client, sizes, unique_ids, len(unpaired))
+
+
+def _unpaired(sizes: Sequence[int | None], unique_ids: Sequence[bytes | None]) -> list[int]:
+    """Return the indexes of the messages that only one of the lists has."""
+    if len(sizes) == len(unique_ids) and None not in sizes and None not in unique_ids:
+        return []
+    longest = range(max(len(sizes), len(unique_ids)))
+    return [index for index in longest if (_at(sizes, index) is None) != (_at(unique_ids, index) is None)]
+
+
+def _at(column: Sequence[object], index: int) -> object:
+    return column[index] if index < len(column) else None
+
+
+def _paired(
+    client: POP3Client,
+    sizes: Sequence[int | None],
+    unique_ids: Sequence[bytes | None],
+    unpaired: Sequence[int],
+) -> tuple[list[int | None], list[bytes | None]]:
+    """Return both lists with what each lacks: the size that ``LIST n`` gives, an empty UID."""
+    count = max(len(sizes), len(unique_ids))
+    all_sizes = [*sizes, *[None] * (count - len(sizes))]
+    all_uids = [*unique_ids, *[None] * (count - len(unique_ids))]
+    for index in unpaired[:MOST_UNPAIRED]:
+        if all_uids[index] is None:
+            all_uids[index] = b""
+        else:
+            all_sizes[index] = _size(client, index)
+    return all_sizes, all_uids
+
+
+def _size(client: POP3Client, index: int) -> int:
+    """Return what ``LIST n`` gives as the size of a message, 0 if it gives none."""
+    try:
+        words = client.send_short("LIST", index + 1).split()
+    except ServerErrorResponse:
+        return 0
+    digits = words[1] if len(words) > 1 else b""
+    return int(digits) if digits.isdigit() and len(digits) < 20 else 0
 
 
 def _completed(
-    client: POP3Client, sizes: Sequence[int | None], unique_ids: list[bytes | None]
-) -> list[bytes | None]:
-    """Return the UIDs with a stand-in for each empty one."""
+    client: POP3Client, sizes: Sequence[int | None], unique_ids: list[bytes | None], unpaired: int
+) -> Listing:
+    """Return the listing with a stand-in for each empty UID; ``unpaired`` were in one list only."""
     if b"" not in unique_ids:
-        return unique_ids
+        listing = Listing(sizes, unique_ids)
+        listing.unpaired = max(listing.unpaired, unpaired)
+        return listing
     pairs = enumerate(zip(unique_ids, sizes, strict=False))
     empty = [index for index, (uid, size) in pairs if uid == b"" and size is not None]
     completed = list(unique_ids)
-    for index, headers in headers_of(client, empty):
-        # A message whose headers cannot be had is not in this session's listing.
-        completed[index] = None if headers is None else stand_in_uid(headers, sizes[index] or 0)
-    return completed
+    unreadable: dict[int, POP3Error] = {}
+    former: dict[bytes, bytes] = {}
+    for index, looked in headers_of(client, empty):
+        size = sizes[index] or 0
+        if looked.refusal is not None:
+            completed[index] = None
+            unreadable[index] = looked.refusal
+            continue
+        completed[index] = stand_in = stand_in_uid(looked.headers, size)
+        old = former_stand_in_uid(looked.headers, size)
+        if old != stand_in:
+            former[stand_in] = old
+    listing = Listing([None if i in unreadable else size for i, size in enumerate(sizes)], completed)
+    listing.unpaired = max(listing.unpaired, unpaired)
+    listing.unreadable = unreadable
+    listing.former_stand_ins = former
+    return listing
 
 
-def headers_of(client: POP3Client, indexes: Iterable[int]) -> Iterator[tuple[int, bytes | None]]:
-    """Yield (index, headers) by pipelined TOPs, or RETRs where there is no TOP; None where refused.
-
-    Headers are cut at 64 KiB, and may have a line of the body behind them.
-    """
+def headers_of(client: POP3Client, indexes: Iterable[int]) -> Iterator[tuple[int, Looked]]:
+    """Yield (index, headers) by pipelined TOPs, or RETRs if there is no TOP."""
     wanted = list(indexes)
-    many = client.top_many(wanted) if client.offers("TOP") else client.retrieve_many(wanted)
+    offers_top = client.offers("TOP")
     refused = []
-    for retrieval in many:
-        if retrieval.refusal and client.offers("TOP"):
+    for retrieval in client.top_many(wanted) if offers_top else client.retrieve_many(wanted):
+        if retrieval.refusal and offers_top:
             refused.append(retrieval.index)  # perhaps TOP alone is refused
         else:
-            yield retrieval.index, None if retrieval.refusal else head(retrieval.blocks)
+            yield retrieval.index, _looked(retrieval)
     for retrieval in client.retrieve_many(refused):
-        yield retrieval.index, None if retrieval.refusal else head(retrieval.blocks)
+        yield retrieval.index, _looked(retrieval)
 
 
-def head(blocks: Iterator[bytes]) -> bytes:
-    """Return the first 64 KiB of a message; the rest is read and dropped."""
+def whole_of(client: POP3Client, indexes: Iterable[int]) -> Iterator[tuple[int, Looked]]:
+    """Yield (index, headers and octets) by pipelined RETRs."""
+    for retrieval in client.retrieve_many(indexes):
+        yield retrieval.index, _looked(retrieval, is_whole=True)
+
+
+def _looked(retrieval: Retrieval, *, is_whole: bool = False) -> Looked:
+    if retrieval.refusal is not None:
+        return Looked(b"", retrieval.refusal)
     kept = bytearray()
-    for block in blocks:
+    octets = 0
+    for block in retrieval.blocks:
+        octets += len(block)
         if len(kept) < HEADERS_LIMIT:
             kept += block
-    return bytes(kept[:HEADERS_LIMIT])
+    return Looked(bytes(kept[:HEADERS_LIMIT]), None, octets if is_whole else None)

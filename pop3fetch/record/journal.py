@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from pop3fetch.delivery.destination import Draft, Place
 from pop3fetch.messages import Message
+from pop3fetch.record.states import State, is_short
 from pop3fetch.record.store import Entry, Intent, Key, Store
 
 
@@ -15,9 +16,10 @@ def key_of(message: Message) -> Key:
     return Key(message.uid, message.occurrence)
 
 
-def entry_of(message: Message, identity: bytes | None) -> Entry:
-    """Return what the record keeps of a message."""
-    return Entry(key_of(message), message.size, identity)
+def entry_of(message: Message, identity: bytes | None, octets: int | None = None) -> Entry:
+    """Return what the record keeps of a message; ``octets``: how many of it were received."""
+    state = State.SHORT if is_short(message.size, octets) else State.FETCHED
+    return Entry(key_of(message), message.size, identity, octets, state)
 
 
 class RecordJournal:
@@ -32,12 +34,12 @@ class RecordJournal:
         for draft in drafts:
             draft.intended = True
         self._store.intend(
-            Intent(entry_of(draft.message, draft.identity), place)
+            Intent(entry_of(draft.message, draft.identity, draft.received), place)
             for draft, place in zip(drafts, places, strict=True)
         )
 
     def done(self, drafts: Sequence[Draft]) -> None:
-        entries = [entry_of(draft.message, draft.identity) for draft in drafts]
+        entries = [entry_of(draft.message, draft.identity, draft.received) for draft in drafts]
         self._store.done(entries, self._destination, int(self._clock()))
 
 

@@ -21,9 +21,10 @@ from pop3fetch.delivery.destination import Place
 from pop3fetch.errors import DeliveryError, RecordError
 from pop3fetch.folders import open_private, sync_folder
 from pop3fetch.record.place import Lock, RecordPlace, record_error
+from pop3fetch.record.states import Event, State, Unsettled, is_short, next_states
 
 APPLICATION_ID = 0x504F5033  # "POP3"
-VERSION = 2
+VERSION = 3
 MARKED = "marked"  # the destination of what was recorded without being fetched
 LISTING = "listing"  # the fact that names a listing of which everything is recorded; any change drops it
 
@@ -39,8 +40,13 @@ CREATE TABLE message (
     identity BLOB,
     delivered INTEGER NOT NULL,
     destination BLOB NOT NULL,
+    octets INTEGER,
+    state INTEGER NOT NULL DEFAULT 0,
+    since INTEGER NOT NULL DEFAULT 0,
+    misses INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (uid, occurrence)
 ) WITHOUT ROWID;
+CREATE INDEX unsettled ON message (state) WHERE state <> 0;
 CREATE TABLE intent (
     uid BLOB NOT NULL,
     occurrence INTEGER NOT NULL,
@@ -50,16 +56,42 @@ CREATE TABLE intent (
     name BLOB NOT NULL,
     offset INTEGER NOT NULL,
     length INTEGER NOT NULL,
+    octets INTEGER,
     PRIMARY KEY (uid, occurrence)
+) WITHOUT ROWID;
+CREATE TABLE oversize (
+    uid BLOB NOT NULL, occurrence INTEGER NOT NULL, PRIMARY KEY (uid, occurrence)
 ) WITHOUT ROWID;
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 # What the disk says, not the database: the next run may fare better.
 _DISK_TROUBLE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
 
+_DELETE = "DELETE FROM message WHERE uid = ? AND occurrence = ? AND state IN ({})"
+_UPDATE = """
+UPDATE message SET
+    since = CASE WHEN state = CASE state {cases} END THEN since ELSE {moment} END,
+    misses = CASE WHEN state = CASE state {cases} END THEN misses + 1 ELSE 1 END,
+    state = CASE state {cases} END
+WHERE uid = ? AND occurrence = ? AND state IN ({states})
+"""
+
 # Each version's way to the next one; a record is brought up step by step under its lock.
 _MIGRATIONS: Mapping[int, str] = {
-    1: "",  # nothing new is in it, but from 2 on whoever changes a record drops the listing it knows
+    1: "",  # nothing new is in it, but from 2 on each change of a record drops the listing that it knows
+    # Up to 2 the complement of a size said that a message was in doubt.
+    2: """
+ALTER TABLE message ADD COLUMN octets INTEGER;
+ALTER TABLE message ADD COLUMN state INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE message ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE message ADD COLUMN misses INTEGER NOT NULL DEFAULT 0;
+UPDATE message SET size = ~size, state = 2 WHERE size < 0;  -- DOUBTED
+CREATE INDEX unsettled ON message (state) WHERE state <> 0;
+ALTER TABLE intent ADD COLUMN octets INTEGER;
+CREATE TABLE oversize (
+    uid BLOB NOT NULL, occurrence INTEGER NOT NULL, PRIMARY KEY (uid, occurrence)
+) WITHOUT ROWID
+""",
 }
 
 
@@ -71,20 +103,17 @@ class Key(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A message as the record keeps it; ``identity`` None where not known.
+    """A message as the record keeps it.
 
-    ``size`` in octets, or its complement where the message is in doubt: as no listing has a
-    negative size, it will be looked at before it counts as fetched.
+    ``size`` in octets, as it was last listed; ``identity`` is None if it is not known; ``octets``: how
+    many were received, None if that is not known.
     """
 
     key: Key
     size: int
     identity: bytes | None
-
-    @property
-    def last_size(self) -> int:
-        """The size in octets that it had when it was last listed."""
-        return self.size if self.size >= 0 else ~self.size
+    octets: int | None = None
+    state: State = State.FETCHED
 
 
 class Intent(NamedTuple):
@@ -135,35 +164,52 @@ class Store:
     # -- what is known -----------------------------------------------------------------------
 
     def sizes(self) -> dict[bytes, int]:
-        """Return UID to recorded size, for the first message of each UID."""
+        """Return UID to recorded size, for the first message of each UID that is FETCHED."""
         # In one row: between rows the interpreter's lock changes hands, and whoever reads from the network
         # meanwhile would be held up a hundred thousand times.
         ((uids, sizes, count),) = self._rows(
             "SELECT CAST(group_concat(uid, x'0A') AS BLOB), group_concat(size, ' '), count(*)"
-            " FROM message WHERE occurrence = 0"
+            " FROM message WHERE occurrence = 0 AND state = 0"
         )
         if uids is None or uids.count(LF) != count - 1:  # none, or none that a server can send
-            return dict(self._rows("SELECT uid, size FROM message WHERE occurrence = 0"))
+            return dict(self._rows("SELECT uid, size FROM message WHERE occurrence = 0 AND state = 0"))
         return dict(zip(uids.split(LF), map(int, sizes.split(" ")), strict=True))
 
     def copies(self) -> dict[tuple[bytes, int], int]:
-        """Return (UID, occurrence) to recorded size, for the further messages of each UID."""
-        rows = self._rows("SELECT uid, occurrence, size FROM message WHERE occurrence > 0")
+        """Return (UID, occurrence) to recorded size, for the further FETCHED messages of each UID."""
+        rows = self._rows("SELECT uid, occurrence, size FROM message WHERE occurrence > 0 AND state = 0")
         return {(uid, occurrence): size for uid, occurrence, size in rows}
+
+    def unsettled(self) -> dict[tuple[bytes, int], Unsettled]:
+        """Return (UID, occurrence) to state of the messages that are recorded and not FETCHED."""
+        rows = self._rows("SELECT uid, occurrence, state, since, misses FROM message WHERE state <> 0")
+        return {
+            (uid, occurrence): Unsettled(State(state), since, misses)
+            for uid, occurrence, state, since, misses in rows
+        }
 
     def entry(self, key: Key) -> Entry | None:
         """Return what is recorded of a message, or None."""
         rows = self._rows(
-            "SELECT size, identity FROM message WHERE uid = ? AND occurrence = ?", (key.uid, key.occurrence)
+            "SELECT size, identity, octets, state FROM message WHERE uid = ? AND occurrence = ?",
+            (key.uid, key.occurrence),
         )
-        return next((Entry(key, size, identity) for size, identity in rows), None)
+        return next((_recorded(key, *facts) for facts in rows), None)
+
+    def copies_of(self, uid: bytes) -> list[Entry]:
+        """Return all that is recorded with this UID, in order."""
+        rows = self._rows(
+            "SELECT occurrence, size, identity, octets, state FROM message WHERE uid = ? ORDER BY occurrence",
+            (uid,),
+        )
+        return [_recorded(Key(uid, occurrence), *facts) for occurrence, *facts in rows]
 
     def entries(self) -> Iterator[Entry]:
         """Yield all that is recorded."""
-        for uid, occurrence, size, identity in self._rows(
-            "SELECT uid, occurrence, size, identity FROM message"
+        for uid, occurrence, *facts in self._rows(
+            "SELECT uid, occurrence, size, identity, octets, state FROM message"
         ):
-            yield Entry(Key(uid, occurrence), size, identity)
+            yield _recorded(Key(uid, occurrence), *facts)
 
     def delivered_before(self, moment: int) -> set[tuple[bytes, int]]:
         """Return (UID, occurrence) of what was delivered up to ``moment``, seconds since the epoch."""
@@ -177,14 +223,18 @@ class Store:
         """Return what a crash left between intending and done, in the order of the destination."""
         return [
             Intent(
-                Entry(Key(uid, occurrence), size, identity),
+                _entry(Key(uid, occurrence), size, identity, octets),
                 Place(os.fsdecode(destination), os.fsdecode(name), offset, length),
             )
-            for uid, occurrence, size, identity, destination, name, offset, length in self._rows(
-                "SELECT uid, occurrence, size, identity, destination, name, offset, length"
+            for uid, occurrence, size, identity, octets, destination, name, offset, length in self._rows(
+                "SELECT uid, occurrence, size, identity, octets, destination, name, offset, length"
                 " FROM intent ORDER BY destination, offset"
             )
         ]
+
+    def oversize(self) -> set[tuple[bytes, int]]:
+        """Return (UID, occurrence) of the messages that were reported as larger than the limit."""
+        return set(self._rows("SELECT uid, occurrence FROM oversize"))
 
     def fact(self, name: str) -> str | None:
         """Return what is remembered under ``name``, or None."""
@@ -203,13 +253,24 @@ class Store:
         """Keep that messages are about to become visible."""
         rows = [(*_columns(intent.entry), *_place_columns(intent.place)) for intent in intents]
         with self._transaction():
-            self._database.executemany("INSERT OR REPLACE INTO intent VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            self._database.executemany(
+                "INSERT OR REPLACE INTO intent"
+                " (uid, occurrence, size, identity, octets, destination, name, offset, length)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                rows,
+            )
 
     def done(self, entries: Iterable[Entry], destination: str, moment: int) -> None:
         """Keep that messages are delivered, at ``moment``, and no intents any more."""
-        rows = [(*_columns(entry), moment, _name(destination)) for entry in entries]
+        name = _name(destination)
+        rows = [(*_columns(entry), int(entry.state), moment, name) for entry in entries]
         with self._transaction():
-            self._database.executemany("INSERT OR REPLACE INTO message VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._database.executemany(
+                "INSERT OR REPLACE INTO message"
+                " (uid, occurrence, size, identity, octets, state, delivered, destination)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                rows,
+            )
             self._database.executemany(
                 "DELETE FROM intent WHERE uid = ? AND occurrence = ?", [row[:2] for row in rows]
             )
@@ -218,9 +279,21 @@ class Store:
         """Keep that intents came to nothing."""
         self._each("DELETE FROM intent WHERE uid = ? AND occurrence = ?", keys)
 
-    def forget(self, keys: Iterable[Key]) -> None:
-        """Forget messages that are gone from the server: their UIDs may be given again."""
-        self._each("DELETE FROM message WHERE uid = ? AND occurrence = ?", keys)
+    def happened(self, event: Event, keys: Iterable[Key], moment: int) -> None:
+        """Keep what ``event``, at ``moment``, makes of recorded messages; others are passed over."""
+        following = next_states(event)
+        lost = [int(state) for state, then in following.items() if then is State.NEW]
+        changed = {int(state): int(then) for state, then in following.items() if then is not State.NEW}
+        rows = [tuple(key) for key in keys]
+        with self._transaction():
+            if lost:
+                self._database.executemany(_DELETE.format(", ".join(map(str, lost))), rows)
+            if changed:
+                cases = " ".join(f"WHEN {state} THEN {then}" for state, then in changed.items())
+                # Since when, as long as the state does not change, and how often in a row.
+                self._database.executemany(
+                    _UPDATE.format(cases=cases, states=", ".join(map(str, changed)), moment=int(moment)), rows
+                )
 
     def resize(self, sizes: Mapping[Key, int]) -> None:
         """Keep the new sizes of messages that are still the same."""
@@ -230,22 +303,22 @@ class Store:
                 [(size, key.uid, key.occurrence) for key, size in sizes.items()],
             )
 
-    def doubt(self, keys: Iterable[Key]) -> None:
-        """Keep that messages must be looked at before they count as fetched."""
-        self._each("UPDATE message SET size = ~size WHERE size >= 0 AND uid = ? AND occurrence = ?", keys)
-
-    def doubt_all(self) -> None:
-        """Keep that every message must be looked at before it counts as fetched."""
-        with self._transaction():
-            self._database.execute("UPDATE message SET size = ~size WHERE size >= 0")
-
     def rename(self, keys: Mapping[Key, Key]) -> None:
-        """Keep messages under the new UIDs that the server has given them."""
+        """Keep messages under the new keys that the server has given them; they may have changed places."""
         with self._transaction():
+            # First to places that no message has: a new key may be another message's old one.
             self._database.executemany(
                 "UPDATE OR REPLACE message SET uid = ?, occurrence = ? WHERE uid = ? AND occurrence = ?",
-                [(new.uid, new.occurrence, old.uid, old.occurrence) for old, new in keys.items()],
+                [(new.uid, ~new.occurrence, old.uid, old.occurrence) for old, new in keys.items()],
             )
+            self._database.executemany(
+                "UPDATE OR REPLACE message SET occurrence = ? WHERE uid = ? AND occurrence = ?",
+                [(new.occurrence, new.uid, ~new.occurrence) for new in keys.values()],
+            )
+
+    def remember_oversize(self, keys: Iterable[Key]) -> None:
+        """Keep that messages were reported as larger than the limit."""
+        self._each("INSERT OR IGNORE INTO oversize VALUES (?, ?)", keys)
 
     def remember(self, name: str, value: str | None) -> None:
         """Keep a fact, or drop it."""
@@ -304,8 +377,17 @@ class _NoLock(Lock):
         pass
 
 
-def _columns(entry: Entry) -> tuple[bytes, int, int, bytes | None]:
-    return entry.key.uid, entry.key.occurrence, entry.size, entry.identity
+def _columns(entry: Entry) -> tuple[bytes, int, int, bytes | None, int | None]:
+    return entry.key.uid, entry.key.occurrence, entry.size, entry.identity, entry.octets
+
+
+def _recorded(key: Key, size: int, identity: bytes | None, octets: int | None, state: int) -> Entry:
+    return Entry(key, size, identity, octets, State(state))
+
+
+def _entry(key: Key, size: int, identity: bytes | None, octets: int | None) -> Entry:
+    state = State.SHORT if is_short(size, octets) else State.FETCHED
+    return Entry(key, size, identity, octets, state)
 
 
 def _place_columns(place: Place) -> tuple[bytes, bytes, int, int]:
@@ -369,11 +451,15 @@ def _open(path: Path) -> sqlite3.Connection:
 def _open_to_read(path: Path) -> sqlite3.Connection:
     database = _connect(path, "ro")
     try:
-        _check(database, path)
+        if _check(database, path) == VERSION:
+            return database
+        copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        database.backup(copy)  # what is only read is not brought up on the disk
+        _bring_up(copy, path)
     except BaseException:
         database.close()
         raise
-    return database
+    return copy
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:

@@ -114,12 +114,14 @@ def test_crlf_is_kept_where_it_is_wanted(here: Here, post: StartPost, maildir: P
         (["--max-size", "1200", "--limit", "1"], [1]),
     ],
 )
-def test_limits_leave_messages_new_and_say_nothing(
+def test_limits_leave_messages_new_and_name_large_ones_once(
     here: Here, post: StartPost, maildir: Path, options: list[str], numbers: list[int]
 ) -> None:
     served = post()
     ended = here("get", "-o", maildir, *options, env=served.environment)
-    assert (ended.status, ended.err) == (0, b"")
+    skipped = b"pop3fetch: message 3 has 1.2 kB: larger than --max-size, skipped\n"
+    assert (ended.status, ended.err) == (0, skipped if "--max-size" in options else b"")
+    assert here("get", "-o", maildir, *options, "--dry-run", env=served.environment).err == b""
     assert delivered(maildir) == [on_disk(LETTERS[number - 1]) for number in numbers]
     left = here("list", "--new", env=served.environment).out.splitlines()
     assert len(left) == 3 - len(numbers)
@@ -518,8 +520,9 @@ def test_the_summary_tells_what_was_left_and_deleted(
 ) -> None:
     options = ["-o", str(maildir), "--max-size", "1K", "--delete"]
     seen = terminal("get", *options, env=post().environment, columns=200)
-    assert seen.screen == [
-        f"2 messages fetched (251 B) to maildir:{maildir}, 2 deleted from the server, 1 left for their size"
+    assert seen.screen[1:] == [
+        f"2 messages fetched (251 B) to maildir:{maildir}, 2 deleted from the server,"
+        " 1 skipped (larger than 1.0 kB)"
     ]
 
 

@@ -113,8 +113,21 @@ def test_a_deleted_uid_may_come_again(here: Here, post: StartPost, maildir: Path
     served = post(LETTERS[:1])
     here("get", "-o", maildir, env=served.environment)
     here("rm", "1", env=served.environment)
+    served.mailbox.add(LETTERS[1], b"uid-1")
+    here("get", "-o", maildir, env=served.environment)
+    assert len(delivered(maildir)) == 2
+
+
+def test_a_message_that_is_back_after_its_deletion_is_not_new(
+    here: Here, post: StartPost, maildir: Path
+) -> None:
+    served = post(LETTERS[:1])
+    here("get", "-o", maildir, env=served.environment)
+    here("rm", "1", env=served.environment)
     served.mailbox.add(LETTERS[0], b"uid-1")
-    assert here("list", "--new", env=served.environment).out != b""
+    assert here("list", "--new", env=served.environment).out == b""
+    here("get", "-o", maildir, env=served.environment)
+    assert len(delivered(maildir)) == 1
 
 
 # -- servers that delete what they have shown ------------------------------------------------

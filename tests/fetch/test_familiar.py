@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pop3fetch.fetch.plan import Order
+from pop3fetch.record.states import Event
 from pop3fetch.record.store import LISTING, Key
 from tests.fetching import NOW, Account, message, numbered, on_disk
 from tests.mailbox import CAPABILITIES, Mailbox, Message
@@ -160,15 +161,13 @@ def test_lists_that_disagree_are_warned_of_each_time(server: StartServer, accoun
     mailbox = Mailbox(THREE, replies={b"UIDL\r\n": b"+OK\r\n1 uid-1\r\n.\r\n"})
     for _ in range(2):
         assert not a_run_knows_it_again(account, server(mailbox))
-        assert account.told.warnings == ["LIST and UIDL disagree: 2 messages are in one of them only"]
+        assert account.told.warnings == ["LIST and UIDL disagree: 2 messages are in one of them only (2, 3)"]
 
 
 # -- what was familiar -----------------------------------------------------------------------------
 
 
-def test_messages_that_were_gone_and_come_back_are_fetched_again(
-    server: StartServer, account: Account
-) -> None:
+def test_messages_that_were_gone_and_come_back_are_looked_at(server: StartServer, account: Account) -> None:
     mailbox = Mailbox(THREE)
     account.fetch(server(mailbox))
     whole = mailbox.maildrop
@@ -176,7 +175,23 @@ def test_messages_that_were_gone_and_come_back_are_fetched_again(
     account.fetch(server(mailbox))
     assert a_run_knows_it_again(account, server(mailbox))
     mailbox.maildrop = whole
-    assert account.fetch(server(mailbox)).messages == 2
+    back = server(mailbox)
+    assert account.fetch(back).messages == 0
+    assert [line for line in said(back) if line.startswith(b"TOP")] == [b"TOP 2 0", b"TOP 3 0"]
+    assert a_run_knows_it_again(account, server(mailbox))
+
+
+def test_a_listing_is_not_known_while_a_message_is_in_doubt(server: StartServer, account: Account) -> None:
+    mailbox = Mailbox(THREE)
+    account.fetch(server(mailbox))
+    whole = mailbox.maildrop
+    mailbox.maildrop = whole[:2]
+    account.fetch(server(mailbox))
+    mailbox.maildrop = whole
+    mailbox.replies = dict.fromkeys((b"TOP 3 0\r\n", b"RETR 3\r\n"), b"-ERR not now\r\n")
+    for _ in range(2):
+        assert not a_run_knows_it_again(account, server(mailbox))
+        assert [number for number, _ in account.told.errors] == [3]
 
 
 def test_a_used_uid_is_looked_at_after_the_mailbox_was_empty(server: StartServer, account: Account) -> None:
@@ -194,7 +209,7 @@ def test_a_mailbox_whose_record_was_changed_is_compared(server: StartServer, acc
     mailbox = Mailbox(THREE)
     account.fetch(server(mailbox))
     with account.store() as store:
-        store.forget([Key(b"uid-2", 0)])
+        store.happened(Event.LOOKED_OTHER, [Key(b"uid-2", 0)], int(account.now))
     assert account.fetch(server(mailbox)).messages == 1
 
 

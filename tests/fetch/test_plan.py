@@ -12,13 +12,13 @@ from pop3fetch.fetch.plan import (
     Order,
     all_renumbered,
     compare,
-    gone,
     make_plan,
+    unlisted,
 )
 from pop3fetch.messages import Listing, Message, parse, stand_in_uid
+from pop3fetch.record.states import State, Unsettled
 
 A, B, C, D = b"A", b"B", b"C", b"D"
-IN_DOUBT = ~100  # what the record has of a message of 100 octets that must be looked at
 
 
 def listing(*rows: tuple[bytes | None, int | None]) -> Listing:
@@ -26,6 +26,11 @@ def listing(*rows: tuple[bytes | None, int | None]) -> Listing:
     return Listing([size for _, size in rows], [uid for uid, _ in rows])
 
 
+def unsettled(state: State, *uids: bytes) -> dict[tuple[bytes, int], Unsettled]:
+    return {(uid, 0): Unsettled(state, 0, 1) for uid in uids}
+
+
+IN_DOUBT = Known(unsettled=unsettled(State.DOUBTED, A))
 FIVE = listing((A, 10), (B, 20), (C, 30), (D, 40), (b"E", 50))
 
 
@@ -45,8 +50,8 @@ def indexes(messages: list[Message]) -> list[int]:
             listing((A, 1), (B, 2)), Known({A: 1, B: 2}), Comparison([], [], 2, []), id="all fetched before"
         ),
         pytest.param(listing((A, 1), (B, 2)), Known({A: 1}), Comparison([1], [], 1, []), id="one is new"),
-        pytest.param(listing((A, 1)), Known({A: 2}), Comparison([], [0], 0, []), id="another size"),
-        pytest.param(listing((A, 100)), Known({A: IN_DOUBT}), Comparison([], [0], 0, []), id="in doubt"),
+        pytest.param(listing((A, 1)), Known({A: 2}), Comparison([], [0], 0, [], 1), id="another size"),
+        pytest.param(listing((A, 9), (B, 9)), IN_DOUBT, Comparison([1], [0], 0, []), id="in doubt"),
         pytest.param(listing((b"a", 1)), Known({A: 1}), Comparison([0], [], 0, []), id="case counts"),
         pytest.param(listing((None, 1), (B, 2)), Known({B: 2}), Comparison([], [], 1, []), id="a gap"),
         pytest.param(listing((A, 0)), Known({A: 0}), Comparison([], [], 1, []), id="no octets"),
@@ -62,7 +67,7 @@ def test_a_listing_is_compared_by_uid_and_size(listed: Listing, known: Known, ex
         (listing((A, 1), (A, 1)), Known(), Comparison([0, 1], [], 0, [])),
         (listing((A, 1), (A, 1)), Known({A: 1}), Comparison([1], [], 1, [0])),
         (listing((A, 1), (A, 1)), Known({A: 1}, {(A, 1): 1}), Comparison([], [], 2, [0, 1])),
-        (listing((A, 1), (A, 2)), Known({A: 2}, {(A, 1): 2}), Comparison([], [0], 1, [1])),
+        (listing((A, 1), (A, 2)), Known({A: 2}, {(A, 1): 2}), Comparison([], [0], 1, [1], 1)),
         (listing((A, 1), (B, 5), (A, 1)), Known({A: 1, B: 5}), Comparison([2], [], 2, [0])),
         (listing((A, 1)), Known({A: 1}, {(A, 1): 1}), Comparison([], [], 1, [])),
     ],
@@ -81,12 +86,19 @@ def test_messages_that_share_a_uid_are_told_apart_by_their_order_and_named_apart
         (listing((A, 1)), Known({A: 1, B: 2}), [(B, 0)]),
         (listing((A, 1)), Known({A: 1}, {(A, 1): 1}), [(A, 1)]),
         (listing((C, 1)), Known({A: 1, B: 2}), [(A, 0), (B, 0)]),
+        (listing((B, 1)), Known({B: 1}, {}, unsettled(State.MISSING, A)), [(A, 0)]),
+        (listing((A, 1), (B, 1)), Known({B: 1}, {}, unsettled(State.MISSING, A)), []),
+        (listing((A, 1)), Known({B: 1}, {}, unsettled(State.DELETED, A, C)), [(B, 0), (C, 0)]),
     ],
 )
-def test_what_is_recorded_and_not_listed_is_gone(
+def test_what_is_recorded_and_not_listed_is_found(
     listed: Listing, known: Known, expected: list[tuple[bytes, int]]
 ) -> None:
-    assert gone(listed, known, compare(listed, known)) == expected
+    assert unlisted(listed, known, compare(listed, known)) == expected
+
+
+def gone(state: State) -> Known:
+    return Known({}, {}, unsettled(state, *(b"old-%d" % number for number in range(HANDFUL + 1))))
 
 
 STAND_IN = stand_in_uid(b"Subject: x", 1)
@@ -108,6 +120,8 @@ MANY = Known({b"old-%d" % number: 100 for number in range(HANDFUL + 1)})
         pytest.param(listing(), MANY, False, id="an empty listing"),
         pytest.param(listing((A, 100)), Known({STAND_IN: 100}), True, id="no stand-ins any more"),
         pytest.param(listing((STAND_IN, 100)), Known({A: 100}), True, id="stand-ins alone"),
+        pytest.param(listing((A, 9)), gone(State.MISSING), True, id="none of many that were missing before"),
+        pytest.param(listing((A, 9)), gone(State.DELETED), False, id="none of many that were deleted"),
         pytest.param(listing((STAND_IN, 100), (A, 100)), Known({B: 100}), False, id="one stand-in"),
         pytest.param(
             listing((STAND_IN, 100)), Known({stand_in_uid(b"", 2): 1}), False, id="another stand-in"
@@ -138,10 +152,8 @@ def test_all_uids_were_changed_where_none_of_many_is_listed(
         (Order(everything=True), [1], [0, 1, 2, 3, 4]),
         (Order(selectors=parse(["4-5", "2"])), [], [3, 4, 1]),
         (Order(selectors=parse(["uid:C", "last"])), [0], [2, 4]),
-        (Order(limit=2), [0, 2, 4], [0, 2]),
-        (Order(everything=True, limit=1), [4], [0]),
+        (Order(limit=2), [0, 2, 4], [0, 2, 4]),
         (Order(max_size=30), [0, 2, 3], [0, 2]),
-        (Order(max_size=30, limit=2), [3, 4, 0, 1], [0, 1]),
         (Order(mark=True), [1, 2], [1, 2]),
         (Order(mark=True, everything=True), [1, 2], [1, 2]),
         (Order(mark=True, selectors=parse(["1-2"])), [1], [1]),
@@ -151,7 +163,7 @@ def test_what_is_fetched_follows_from_the_order(order: Order, new: list[int], fe
     assert indexes(make_plan(FIVE, new, order, []).fetch) == fetched
 
 
-def test_what_is_too_large_is_named_apart_and_does_not_count_against_the_limit() -> None:
+def test_what_is_too_large_is_named_apart() -> None:
     plan = make_plan(FIVE, [0, 1, 2, 3], Order(max_size=20, limit=2), [])
     assert (indexes(plan.fetch), indexes(plan.oversize)) == ([0, 1], [2, 3])
 
@@ -162,16 +174,16 @@ def test_a_selector_that_selects_nothing_is_an_error() -> None:
 
 
 def test_what_is_fetched_again_is_not_deleted_before() -> None:
-    plan = make_plan(FIVE, [], Order(everything=True, delete=True, limit=2), list(FIVE))
+    plan = make_plan(FIVE, [], Order(selectors=parse(["1-2"]), delete=True), list(FIVE))
     assert (indexes(plan.fetch), indexes(plan.delete)) == ([0, 1], [2, 3, 4])
 
 
-def test_what_this_run_has_delivered_is_not_fetched_again_and_counts_against_the_limit() -> None:
-    order = Order(everything=True, delete=True, limit=3)
+def test_what_this_run_has_delivered_is_not_fetched_again() -> None:
+    order = Order(everything=True, delete=True)
     delivered = {(A, 0), (B, 0)}
     old_enough = [FIVE.message(0), FIVE.message(1)]
     plan = make_plan(FIVE, [2, 3, 4], order, old_enough, delivered)
-    assert (indexes(plan.fetch), indexes(plan.delete)) == ([2], [0, 1])
+    assert (indexes(plan.fetch), indexes(plan.delete)) == ([2, 3, 4], [0, 1])
 
 
 @pytest.mark.parametrize(

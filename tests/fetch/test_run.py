@@ -25,10 +25,10 @@ from pop3fetch.errors import (
     ServerErrorResponse,
     TimedOut,
 )
-from pop3fetch.fetch.deleting import DAY
 from pop3fetch.fetch.plan import Order
 from pop3fetch.fetch.run import MOST_GIVEN_UP, NO_PIPELINING
 from pop3fetch.messages import parse
+from pop3fetch.record.states import DAY
 from pop3fetch.record.store import MARKED, Entry, Intent, Key, Store
 from pop3fetch.status import Status
 from tests.delivering import messages_of_mboxrd, no_file_longer_than

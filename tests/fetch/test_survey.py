@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pop3fetch.errors import ServerErrorResponse
-from pop3fetch.fetch.survey import head, headers_of, survey
+from pop3fetch.fetch.survey import MOST_UNPAIRED, Looked, headers_of, survey, whole_of
 from pop3fetch.headers import LIMIT as HEADERS_LIMIT
-from pop3fetch.messages import stand_in_uid
+from pop3fetch.messages import former_stand_in_uid, stand_in_uid
 from tests.fetching import Told, log_in, message, numbered
 from tests.mailbox import Mailbox
 from tests.server import StartServer
@@ -61,7 +61,20 @@ def test_identical_messages_with_stand_ins_are_told_apart_by_their_order(server:
     assert (first.occurrence, second.occurrence) == (0, 1)
 
 
-def test_a_message_whose_stand_in_cannot_be_had_is_left_out_and_counted(server: StartServer) -> None:
+def test_what_a_server_adds_to_a_message_that_was_read_changes_no_stand_in(server: StartServer) -> None:
+    read = [octets.replace(b"Subject:", b"Status: RO\r\nSubject:") for octets in THREE]
+    uids = []
+    for messages in (THREE, read):
+        mailbox = Mailbox(messages, capabilities=NO_UIDL, replies={b"UIDL\r\n": REFUSED})
+        with log_in(server(mailbox)) as client:
+            listing = survey(client, Told())
+        uids.append(list(listing.uids))
+    assert uids[0] == uids[1]
+    old = [former_stand_in_uid(headers(octets), len(octets)) for octets in read]
+    assert listing.former_stand_ins == dict(zip(uids[1], old, strict=True))
+
+
+def test_a_message_whose_stand_in_cannot_be_had_is_named(server: StartServer) -> None:
     mailbox = Mailbox(
         THREE, uids=[b"one", b"", b"three"], replies={b"TOP 2 0\r\n": REFUSED, b"RETR 2\r\n": REFUSED}
     )
@@ -69,26 +82,58 @@ def test_a_message_whose_stand_in_cannot_be_had_is_left_out_and_counted(server: 
     with log_in(server(mailbox)) as client:
         listing = survey(client, told)
     assert [m.uid for m in listing] == [b"one", b"three"]
-    assert listing.unpaired == 1
-    assert told.warnings == ["LIST and UIDL disagree: 1 messages are in one of them only"]
+    assert list(listing.unreadable) == [1]
+    assert isinstance(listing.unreadable[1], ServerErrorResponse)
+    assert told.warnings == []
 
 
-def test_messages_that_one_list_alone_names_are_said_to_be(server: StartServer) -> None:
+def test_a_message_that_uidl_leaves_out_gets_a_stand_in(server: StartServer) -> None:
     mailbox = Mailbox(THREE, replies={b"UIDL\r\n": b"+OK\r\n1 one\r\n3 three\r\n.\r\n"})
     told = Told()
     with log_in(server(mailbox)) as client:
-        assert [m.number for m in survey(client, told)] == [1, 3]
-    assert told.warnings == ["LIST and UIDL disagree: 1 messages are in one of them only"]
+        listing = survey(client, told)
+    stand_in = stand_in_uid(headers(THREE[1]), len(THREE[1]))
+    assert [(m.number, m.uid) for m in listing] == [(1, b"one"), (2, stand_in), (3, b"three")]
+    assert listing.unpaired == 1
+    assert told.warnings == ["LIST and UIDL disagree: 1 message is in one of them only (2)"]
 
 
-def test_headers_are_not_asked_for_where_list_does_not_name_the_message(server: StartServer) -> None:
-    without_two = b"+OK\r\n1 %d\r\n3 %d\r\n.\r\n" % (len(THREE[0]), len(THREE[2]))
-    mailbox = Mailbox(
-        THREE, uids=[b"one", b"", b"three"], capabilities=NEITHER, replies={b"LIST\r\n": without_two}
-    )
+@pytest.mark.parametrize(
+    ("reply", "size"),
+    [
+        (b"+OK 2 77\r\n", 77),
+        (REFUSED, 0),
+        (b"+OK\r\n", 0),
+        (b"+OK 2 many\r\n", 0),
+        (b"+OK 2 99999999999999999999\r\n", 0),
+    ],
+)
+def test_the_size_of_a_message_that_list_leaves_out_is_asked_for(
+    server: StartServer, reply: bytes, size: int
+) -> None:
+    without = b"+OK\r\n1 %d\r\n3 %d\r\n.\r\n" % (len(THREE[0]), len(THREE[2]))
+    mailbox = Mailbox(THREE, replies={b"LIST\r\n": without, b"LIST 2\r\n": reply})
     with log_in(server(mailbox)) as client:
-        assert [m.number for m in survey(client, Told())] == [1, 3]
-        assert client.retrieved == set()
+        listing = survey(client, Told())
+    assert [(m.number, m.size) for m in listing] == [(1, len(THREE[0])), (2, size), (3, len(THREE[2]))]
+    assert listing.unpaired == 1
+
+
+def test_few_of_many_unpaired_messages_are_asked_for(server: StartServer) -> None:
+    count = MOST_UNPAIRED + 50
+    mailbox = Mailbox([THREE[0]] * count, uids=[b"%d" % n for n in range(count)])
+    mailbox.replies[b"LIST\r\n"] = b"+OK\r\n.\r\n"
+    scripted = server(mailbox)
+    told = Told()
+    with log_in(scripted) as client:
+        listing = survey(client, told)
+    scripted.stop()
+    asked = [line for line in scripted.commands if line.startswith(b"LIST ")]
+    assert (len(asked), len(listing), listing.unpaired) == (MOST_UNPAIRED, MOST_UNPAIRED, count)
+    numbers = ", ".join(map(str, range(1, 11)))
+    assert told.warnings == [
+        f"LIST and UIDL disagree: {count} messages are in one of them only ({numbers}, …)"
+    ]
 
 
 def test_a_refused_list_is_an_error(server: StartServer) -> None:
@@ -104,7 +149,10 @@ def test_headers_come_by_top_in_the_order_they_are_asked_for(server: StartServer
     scripted = server(Mailbox(THREE))
     with log_in(scripted) as client:
         survey(client, Told())
-        assert list(headers_of(client, [2, 0])) == [(2, headers(THREE[2])), (0, headers(THREE[0]))]
+        assert list(headers_of(client, [2, 0])) == [
+            (2, Looked(headers(THREE[2]))),
+            (0, Looked(headers(THREE[0]))),
+        ]
         assert client.retrieved == set()
     scripted.stop()
     assert scripted.commands[-2:] == [b"TOP 3 0\r\n", b"TOP 1 0\r\n"]
@@ -112,29 +160,38 @@ def test_headers_come_by_top_in_the_order_they_are_asked_for(server: StartServer
 
 def test_headers_come_by_retr_where_there_is_no_top(server: StartServer) -> None:
     with log_in(server(Mailbox(THREE, capabilities=NEITHER))) as client:
-        assert list(headers_of(client, [0, 1])) == [(0, THREE[0]), (1, THREE[1])]
+        assert list(headers_of(client, [0, 1])) == [(0, Looked(THREE[0])), (1, Looked(THREE[1]))]
         assert client.retrieved == {0, 1}
 
 
 def test_headers_come_by_retr_where_top_alone_is_refused(server: StartServer) -> None:
     with log_in(server(Mailbox(THREE, replies={b"TOP 2 0\r\n": REFUSED}))) as client:
-        assert dict(headers_of(client, [0, 1])) == {0: headers(THREE[0]), 1: THREE[1]}
+        assert dict(headers_of(client, [0, 1])) == {0: Looked(headers(THREE[0])), 1: Looked(THREE[1])}
         assert client.retrieved == {1}
 
 
-def test_headers_are_none_where_both_are_refused(server: StartServer) -> None:
+def test_a_look_that_is_refused_says_so(server: StartServer) -> None:
     mailbox = Mailbox(THREE, replies={b"TOP 2 0\r\n": REFUSED, b"RETR 2\r\n": REFUSED})
     with log_in(server(mailbox)) as client:
-        assert dict(headers_of(client, [1])) == {1: None}
+        ((index, looked),) = headers_of(client, [1])
+        assert (index, looked.headers) == (1, b"")
+        assert isinstance(looked.refusal, ServerErrorResponse)
         assert client.retrieved == set()
 
 
 def test_headers_are_cut_and_the_rest_is_read(server: StartServer) -> None:
     large = message(1, b"x" * 3 * HEADERS_LIMIT)
     with log_in(server(Mailbox([large, THREE[1]], capabilities=NEITHER))) as client:
-        assert list(headers_of(client, [0, 1])) == [(0, large[:HEADERS_LIMIT]), (1, THREE[1])]
+        assert list(headers_of(client, [0, 1])) == [
+            (0, Looked(large[:HEADERS_LIMIT])),
+            (1, Looked(THREE[1])),
+        ]
 
 
-def test_a_head_is_the_first_64_kib_whatever_the_blocks() -> None:
-    blocks = [b"a" * 40_000, b"b" * 40_000, b"c" * 40_000]
-    assert head(iter(blocks)) == b"".join(blocks)[:65536]
+def test_a_look_at_whole_messages_counts_their_octets(server: StartServer) -> None:
+    large = message(1, b"x" * 3 * HEADERS_LIMIT)
+    with log_in(server(Mailbox([large, THREE[1]]))) as client:
+        assert list(whole_of(client, [0, 1])) == [
+            (0, Looked(large[:HEADERS_LIMIT], None, len(large))),
+            (1, Looked(THREE[1], None, len(THREE[1]))),
+        ]

@@ -19,6 +19,7 @@ from pop3fetch.delivery.destination import Place
 from pop3fetch.errors import DeliveryError, POP3Error, RecordError, RecordLocked
 from pop3fetch.record import store as store_module
 from pop3fetch.record.place import RecordPlace
+from pop3fetch.record.states import Event, State, next_states
 from pop3fetch.record.store import Entry, Intent, Key, ReadOnlyStore, Store
 from pop3fetch.status import Status
 
@@ -130,32 +131,116 @@ def test_file_names_need_not_be_text(place: RecordPlace) -> None:
     assert sizes(place) == {b"one": 100}
 
 
-def test_what_is_forgotten_is_gone(place: RecordPlace) -> None:
+def states(place: RecordPlace) -> dict[bytes, tuple[State, int, int]]:
+    """Return the UID of each message that is not FETCHED, with its state, since when, and misses."""
+    with opened(place) as store:
+        rows = store.unsettled().items()
+        return {uid: (row.state, row.since, row.misses) for (uid, _), row in rows}
+
+
+@pytest.mark.parametrize("event", Event)
+@pytest.mark.parametrize("state", [state for state in State if state is not State.NEW])
+def test_an_event_makes_of_a_state_what_the_table_says(
+    place: RecordPlace, event: Event, state: State
+) -> None:
+    done(place, ONE._replace(state=state), TWO)
+    with opened(place) as store:
+        store.happened(event, [ONE.key, Key(b"unknown", 0)], NOON + 5)
+        entry = store.entry(ONE.key)
+        assert store.entry(TWO.key) == TWO
+    then = next_states(event).get(state, state)
+    assert entry == (None if then is State.NEW else ONE._replace(state=then))
+
+
+def test_a_state_has_a_beginning_and_is_counted(place: RecordPlace) -> None:
+    done(place, ONE, TWO)
+    for moment in (1, 2, 3):
+        with opened(place) as store:
+            store.happened(Event.UNLISTED, [ONE.key], NOON + moment)
+    assert states(place) == {b"one": (State.MISSING, NOON + 1, 3)}
+    with opened(place) as store:
+        store.happened(Event.LOOKED_SAME, [ONE.key], NOON + 4)
+        store.happened(Event.UNLISTED, [ONE.key], NOON + 5)
+    assert states(place) == {b"one": (State.MISSING, NOON + 5, 1)}
+
+
+def test_what_is_not_settled_has_no_size_to_compare(place: RecordPlace) -> None:
     done(place, ONE, TWO, COPY)
     with opened(place) as store:
-        store.forget([ONE.key, Key(b"nobody", 0)])
-    with opened(place) as store:
-        assert set(store.entries()) == {TWO, COPY}
-
-
-def test_what_is_in_doubt_has_no_size_that_a_listing_could_have_until_it_is_resized(
-    place: RecordPlace,
-) -> None:
-    empty = Entry(Key(b"empty", 0), 0, None)
-    done(place, ONE, TWO, COPY, empty)
-    with opened(place) as store:
-        store.doubt([TWO.key])
-        store.doubt([TWO.key])
-        store.doubt_all()
-        store.doubt_all()
-    with opened(place) as store:
-        assert all(size < 0 for size in (*store.sizes().values(), *store.copies().values()))
-        last = {entry.key: entry.last_size for entry in store.entries()}
-        store.resize({ONE.key: 100, COPY.key: 111})
-    assert last == {ONE.key: 100, TWO.key: 200, COPY.key: 100, empty.key: 0}
-    with opened(place) as store:
-        assert store.sizes() == {b"empty": ~0, b"one": 100, b"two": ~200}
+        store.happened(Event.DELETING, [TWO.key, COPY.key], NOON)
+        assert (store.sizes(), store.copies()) == ({b"one": 100}, {})
+        assert set(store.unsettled()) == {(b"two", 0), (b"one", 1)}
+        store.resize({COPY.key: 111})
+        store.happened(Event.LOOKED_SAME, [COPY.key], NOON)
         assert store.copies() == {(b"one", 1): 111}
+
+
+def test_messages_may_change_places(place: RecordPlace) -> None:
+    third = Entry(Key(b"one", 2), 300, None)
+    done(place, ONE, COPY._replace(size=200), third)
+    with opened(place) as store:
+        store.rename({ONE.key: third.key, COPY.key: ONE.key, third.key: COPY.key})
+        assert [(entry.key.occurrence, entry.size) for entry in store.copies_of(b"one")] == [
+            (0, 200),
+            (1, 300),
+            (2, 100),
+        ]
+
+
+def test_what_is_larger_than_the_limit_is_remembered_once(place: RecordPlace) -> None:
+    with opened(place) as store:
+        store.remember_oversize([ONE.key, TWO.key])
+        store.remember_oversize([ONE.key])
+        assert store.oversize() == {ONE.key, TWO.key}
+
+
+# A record as version 2 made it: the complement of a size said that the message was in doubt.
+VERSION_2 = f"""
+CREATE TABLE message (
+    uid BLOB NOT NULL, occurrence INTEGER NOT NULL, size INTEGER NOT NULL, identity BLOB,
+    delivered INTEGER NOT NULL, destination BLOB NOT NULL, PRIMARY KEY (uid, occurrence)
+) WITHOUT ROWID;
+CREATE TABLE intent (
+    uid BLOB NOT NULL, occurrence INTEGER NOT NULL, size INTEGER NOT NULL, identity BLOB,
+    destination BLOB NOT NULL, name BLOB NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL,
+    PRIMARY KEY (uid, occurrence)
+) WITHOUT ROWID;
+CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+PRAGMA application_id = {store_module.APPLICATION_ID};
+PRAGMA user_version = 2;
+PRAGMA journal_mode = WAL;
+INSERT INTO fact VALUES ('tag', '0123456789abcdef');
+INSERT INTO fact VALUES ('no pipelining', 'it mixes up replies');
+INSERT INTO message VALUES (x'6F6E65', 0, 100, x'{"69" * 16}', 1700000000, x'6D61696C6469723A2F61');
+INSERT INTO message VALUES (x'74776F', 0, ~200, NULL, 1700000001, x'6D61696C6469723A2F61');
+INSERT INTO message VALUES (x'7A65726F', 0, ~0, NULL, 1700000002, x'6D61726B6564');
+INSERT INTO intent VALUES (x'6E6577', 0, 7, NULL, x'6D61696C6469723A2F61', x'312E4D32', 0, 0);
+"""
+
+
+@pytest.mark.parametrize("kind", [Store, ReadOnlyStore])
+def test_a_record_of_version_2_is_brought_up(
+    place: RecordPlace, kind: Callable[[RecordPlace], Store]
+) -> None:
+    place.make()
+    with sqlite3.connect(place.database, isolation_level=None) as database:
+        database.executescript(VERSION_2)
+    database.close()
+    store = kind(place)
+    try:
+        assert (store.sizes(), store.marked()) == ({b"one": 100}, {(b"zero", 0)})
+        assert list(store.entries()) == [
+            ONE,
+            Entry(Key(b"two", 0), 200, None, None, State.DOUBTED),
+            Entry(Key(b"zero", 0), 0, None, None, State.DOUBTED),
+        ]
+        assert store.delivered_before(1700000001) == {(b"one", 0), (b"two", 0)}
+        assert [intent.entry.key for intent in store.intents()] == [Key(b"new", 0)]
+        assert store.tag == "0123456789abcdef"
+        assert store.fact("no pipelining") == "it mixes up replies"
+        assert store.oversize() == set()
+    finally:
+        store.close()
 
 
 def test_renaming_keeps_all_but_the_uid(place: RecordPlace) -> None:
@@ -199,10 +284,9 @@ CHANGES: dict[str, Callable[[Store], object]] = {
     "intend": lambda store: store.intend([Intent(TWO, Place("maildir:/a", "1.M2P3"))]),
     "done": lambda store: store.done([TWO], "maildir:/a", NOON),
     "undo": lambda store: store.undo([TWO.key]),
-    "forget": lambda store: store.forget([ONE.key]),
+    "happened": lambda store: store.happened(Event.UNLISTED, [ONE.key], NOON),
     "resize": lambda store: store.resize({ONE.key: 7}),
-    "doubt": lambda store: store.doubt([ONE.key]),
-    "doubt_all": lambda store: store.doubt_all(),
+    "oversize": lambda store: store.remember_oversize([ONE.key]),
     "rename": lambda store: store.rename({ONE.key: TWO.key}),
     "remember": lambda store: store.remember("greeting", "ready"),
 }
@@ -259,7 +343,7 @@ def test_uids_may_have_any_length(place: RecordPlace) -> None:
     done(place, long, Entry(Key(b"\0" * 1_000_001, 0), 2, None))
     with opened(place) as store:
         assert store.entry(long.key) == long
-        store.forget([long.key])
+        store.happened(Event.LOOKED_OTHER, [long.key], NOON)
         assert list(store.sizes().values()) == [2]
 
 
@@ -269,6 +353,7 @@ DYING = """
 import os, sys
 from pathlib import Path
 from pop3fetch.record.place import RecordPlace
+from pop3fetch.record.states import Event, State, next_states
 from pop3fetch.record.store import Entry, Key, Store
 
 place = RecordPlace(Path(sys.argv[1]), "alice@example.org")
@@ -395,7 +480,7 @@ def test_a_reader_cannot_write(place: RecordPlace) -> None:
     done(place, ONE)
     reader = ReadOnlyStore(place)
     with pytest.raises(POP3Error):
-        reader.forget([ONE.key])
+        reader.happened(Event.UNLISTED, [ONE.key], NOON)
     reader.close()
     assert sizes(place) == {b"one": 100}
 
@@ -552,6 +637,7 @@ READING = """
 import sys, threading
 from pathlib import Path
 from pop3fetch.record.place import RecordPlace
+from pop3fetch.record.states import Event, State, next_states
 from pop3fetch.record.store import Entry, Key, Store
 
 store = Store(RecordPlace(Path(sys.argv[1]), "alice@example.org"))

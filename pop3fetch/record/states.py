@@ -1,0 +1,97 @@
+"""What the record knows of a message, and what each event makes of it.
+
+A UID alone proves nothing: servers leave messages out of a listing, give UIDs again, keep what they
+confirmed as deleted. So a recorded message that a session contradicts is *in doubt*: it is neither
+fetched nor deleted on a guess, and a look decides. This table is the only place that says which state
+follows; :class:`~pop3fetch.record.store.Store` and the steps of a run look it up.
+
+A message that was about to become visible (an intent) is not in this table: settling finds out if it
+is delivered, which makes it FETCHED or SHORT, or not, which leaves it NEW.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum, IntEnum
+from typing import NamedTuple
+
+DAY = 24 * 60 * 60  # seconds
+KEPT = 7 * DAY  # seconds that an unlisted message is remembered: longer than a server's bad weekend
+MOST_MISSES = 3  # complete listings that must lack a message as well: a clock may jump by weeks
+
+
+class State(IntEnum):
+    """The states of a message; all but NEW are kept in the database by their numbers."""
+
+    NEW = -1  # not in the record: it will be fetched
+    FETCHED = 0  # known: delivered, and the last listing agreed
+    SHORT = 1  # delivered, but far shorter than listed: kept on the server until it came twice like that
+    DOUBTED = 2  # in doubt: a deletion that was not confirmed, or a look that failed
+    MISSING = 3  # in doubt: the last complete listing lacked it
+    DELETED = 4  # in doubt if it is listed again: the server has confirmed its deletion
+
+
+class Unsettled(NamedTuple):
+    """The state of a message that is recorded and not FETCHED.
+
+    ``since`` in seconds since the epoch; ``misses``: how many complete listings lacked it, counted up
+    to MOST_MISSES.
+    """
+
+    state: State
+    since: int
+    misses: int
+
+    def is_expired(self, now: float) -> bool:
+        """Return whether it may be forgotten if one more complete listing lacks it."""
+        return self.misses >= MOST_MISSES and now - self.since >= KEPT
+
+    @property
+    def counts_misses(self) -> bool:
+        """Whether one more listing that lacks it is news to the record."""
+        return self.state not in (State.MISSING, State.DELETED) or self.misses < MOST_MISSES
+
+
+class Event(Enum):
+    """What may become known of a recorded message."""
+
+    UNLISTED = "a complete listing lacks it"
+    EXPIRED = "complete listings have lacked it for long enough"
+    LOOKED_SAME = "a look shows that it is the recorded message"
+    LOOKED_OTHER = "a look shows that it is another message"
+    LOOK_FAILED = "a look failed, which decides nothing"
+    DELETING = "DELE is about to be sent, and the reply to QUIT may be lost"
+    DELETED = "the server has replied +OK to DELE and QUIT"
+
+
+_NEW, _FETCHED, _SHORT, _DOUBTED, _MISSING, _DELETED = State
+
+_NEXT: Mapping[Event, Mapping[State, State]] = {
+    Event.UNLISTED: {
+        _FETCHED: _MISSING,
+        _SHORT: _MISSING,
+        _DOUBTED: _MISSING,
+        _MISSING: _MISSING,
+        _DELETED: _DELETED,
+    },
+    Event.EXPIRED: {_MISSING: _NEW, _DELETED: _NEW},
+    Event.LOOKED_SAME: dict.fromkeys((_FETCHED, _SHORT, _DOUBTED, _MISSING, _DELETED), _FETCHED),
+    Event.LOOKED_OTHER: dict.fromkeys((_FETCHED, _SHORT, _DOUBTED, _MISSING, _DELETED), _NEW),
+    # FETCHED stays so: a contradiction of sizes is seen again in the next session.
+    Event.LOOK_FAILED: {_MISSING: _DOUBTED, _DELETED: _DOUBTED},
+    Event.DELETING: {_FETCHED: _DOUBTED},
+    Event.DELETED: dict.fromkeys((_FETCHED, _SHORT, _DOUBTED), _DELETED),
+}
+
+
+def next_states(event: Event) -> Mapping[State, State]:
+    """Return state to next state for ``event``; a state that is not in it stays as it is."""
+    return _NEXT[event]
+
+
+def is_short(size: int, octets: int | None) -> bool:
+    """Return whether a message of ``octets`` as received is far shorter than listed.
+
+    ``octets`` is None if it was not received by this program.
+    """
+    return octets is not None and 2 * octets < size
