@@ -389,7 +389,7 @@ class BlankMessage(POP3Error):
     size: int
 
     def __str__(self) -> str:
-        return f"message {self.number} is blank, although the server lists {self.size} octets; it stays new"
+        return f"it came blank, although the server lists {self.size} octets"
 
 
 class UniqueIdsRefused(POP3Error):

@@ -13,6 +13,7 @@ from pop3fetch import errors
 from pop3fetch.errors import (
     AuthenticationError,
     AuthorizationFailed,
+    BlankMessage,
     CertificateError,
     CommandNotAllowed,
     ConfigurationError,
@@ -45,6 +46,7 @@ from pop3fetch.errors import (
     TimedOut,
     TLSError,
     TLSNotSupportedError,
+    UniqueIdsRefused,
     UnknownHost,
     UsageError,
     status_of_code,
@@ -57,9 +59,17 @@ STATUSES: dict[int, set[type[POP3Error]]] = {
     65: {EmptyMessage, LineTooLong, MalformedListing},
     66: {MessageNotFound},
     68: {UnknownHost, ServerNotFound},
-    69: {DeletionUnsafe, ServerErrorResponse, GreetingRefused},
+    69: {BlankMessage, DeletionUnsafe, ServerErrorResponse, GreetingRefused},
     73: {DeliveryError},
-    75: {ConnectionFailed, ConnectionLost, DestinationLocked, LoginTooSoon, RecordLocked, TimedOut},
+    75: {
+        ConnectionFailed,
+        ConnectionLost,
+        DestinationLocked,
+        LoginTooSoon,
+        RecordLocked,
+        TimedOut,
+        UniqueIdsRefused,
+    },
     76: {
         CertificateError,
         CommandNotAllowed,
@@ -266,6 +276,12 @@ def test_a_sentence_is_one_bounded_line_whatever_the_facts_are(error: type[POP3E
         (CommandNotAllowed("RETR", "AUTHORIZATION"), "RETR is not allowed in the AUTHORIZATION state"),
         (InvalidArgument("USER", "it is too long"), "cannot send USER: it is too long"),
         (MessageNotFound("uid:x"), "there is no message uid:x on the server"),
+        (BlankMessage(3, 500), "it came blank, although the server lists 500 octets"),
+        (
+            UniqueIdsRefused("alice@example.org"),
+            "alice@example.org: the server refuses UIDL, which it has answered before;"
+            " nothing is fetched or deleted until it answers again",
+        ),
         (EmptyMessage(3), "message 3 came empty; it stays on the server"),
         (DeliveryError("maildir:m", "No space left"), "cannot deliver to maildir:m: No space left"),
         (RecordError("r", "it is no database"), "cannot use the record r: it is no database"),

@@ -14,8 +14,6 @@ from typing import NamedTuple
 from pop3fetch.messages import Listing, Message, Selector, select, stands_in
 from pop3fetch.record.states import State, Unsettled
 
-HANDFUL = 5  # a record with more UIDs than this, of which none is listed: they were all changed
-
 
 class Order(NamedTuple):
     """What the user wants of `get`; ``delete_after`` in days, ``max_size`` in octets.
@@ -140,17 +138,11 @@ def _shared(listing: Listing, known: Known) -> list[int]:
     return [message.index for message in copies if known.size_of(message) == message.size]
 
 
-def all_renumbered(listing: Listing, known: Known, comparison: Comparison) -> bool:
-    """Whether the server seems to have changed all UIDs: nothing that a listing should have is listed.
-
-    Either that was a lot, or the server has UIDs only now, and stand-ins are recorded.
-    """
+def all_renumbered(known: Known, comparison: Comparison) -> bool:
+    """Whether the server may have changed all UIDs: nothing that a listing should have is listed."""
     if not comparison.new or comparison.fetched or comparison.doubted:
         return False
-    expected = [uid for uid, _ in known.expected()]
-    return len(expected) > HANDFUL or (
-        bool(expected) and all(map(stands_in, expected)) != all(map(stands_in, listing.uids))
-    )
+    return next(known.expected(), None) is not None
 
 
 def unlisted(listing: Listing, known: Known, comparison: Comparison) -> list[tuple[bytes, int]]:

@@ -33,6 +33,9 @@ def known_of(store: Store) -> Known:
     return Known(store.sizes(), store.copies(), store.unsettled())
 
 
+HANDFUL = 5  # messages of which none is listed any more, which need not mean that the server was moved
+
+
 class Loading:
     """What the record has fetched, loaded in the background: 100 000 messages take as long as a login."""
 
@@ -204,11 +207,12 @@ class Recall:
     def _match_by_headers(self, listing: Listing, known: Known, comparison: Comparison) -> bool:
         """Find new messages among the recorded ones that are not listed; return whether there were any.
 
-        They have another UID: the server gives none now, or did not then, or has changed it. If it seems
-        to have changed all of them, sizes may differ as well, as servers count in ways of their own.
+        They have another UID: the server gives none now, or did not then, or has changed it. If it has
+        changed all of them, sizes may differ as well, as servers count in ways of their own; of a few
+        messages only if all of them are found: other messages may have taken the place of some.
         """
-        is_move = all_renumbered(listing, known, comparison)
-        recorded = _Recorded(self._unlisted(listing, known, comparison, even_deleted=is_move))
+        is_move = all_renumbered(known, comparison)
+        recorded = _Recorded(self._unlisted(listing, known, comparison))
         sizes_of = {index: listing.message(index).size for index in comparison.new}
         candidates = [index for index, size in sizes_of.items() if is_move or size in recorded.sizes]
         if not recorded.sizes or not candidates:
@@ -218,41 +222,30 @@ class Recall:
             if looked.refusal is not None:
                 self.undecided[index] = looked.refusal
             seen[index] = _Traits(identity(looked.headers), stand_in_uid(looked.headers, sizes_of[index]))
-        counts = Counter(traits.identity for traits in seen.values())
-        renamed: dict[Key, Key] = {}
-        sizes: dict[Key, int] = {}
-        for index, traits in seen.items():
-            message = listing.message(index)
-            old = recorded.take(message, traits)
-            if old is None and is_move and counts[traits.identity] == 1:
-                old = recorded.take_unique(traits)
-            if old is not None:
-                self._confirmed.add(index)
-                renamed[old.key] = key_of(message)
-                sizes[key_of(message)] = message.size
-        self._store_renamed(renamed, sizes)
-        if renamed and is_move:
+        found = recorded.find_all({listing.message(index): traits for index, traits in seen.items()}, is_move)
+        self._confirmed.update(message.index for message in found)
+        self._rename(found)
+        if is_move and len(found) > HANDFUL:
             self._reporter.warn(
-                f"the server has changed all unique-ids: {len(renamed)} of {len(listing)} messages"
+                f"the server has changed all unique-ids: {len(found)} of {len(listing)} messages"
                 " were recognised by their headers and are not fetched again"
             )
-        return bool(renamed)
+        return bool(found)
 
-    def _unlisted(
-        self, listing: Listing, known: Known, comparison: Comparison, *, even_deleted: bool
-    ) -> Iterator[Entry]:
+    def _unlisted(self, listing: Listing, known: Known, comparison: Comparison) -> Iterator[Entry]:
         for key in unlisted(listing, known, comparison):
             row = known.unsettled.get(key)
-            if even_deleted or row is None or row.state is not State.DELETED:
+            if row is None or row.state is not State.DELETED:
                 entry = self._store.entry(Key(*key))
                 if entry is not None:
                     yield entry
 
-    def _store_renamed(self, renamed: Mapping[Key, Key], sizes: Mapping[Key, int]) -> None:
-        if renamed:
-            self._store.rename(renamed)
-            self._store.happened(Event.LOOKED_SAME, renamed.values(), self._now)
-            self._store.resize(sizes)
+    def _rename(self, found: Mapping[Message, Entry]) -> None:
+        """Keep messages under the UIDs and with the sizes that the server has given them."""
+        if found:
+            self._store.rename({entry.key: key_of(message) for message, entry in found.items()})
+            self._store.happened(Event.LOOKED_SAME, map(key_of, found), self._now)
+            self._store.resize({key_of(message): message.size for message in found})
 
 
 class _Traits(NamedTuple):
@@ -269,21 +262,39 @@ class _Recorded:
         self.sizes: set[int] = set()
         self._by_size: dict[tuple[int, bytes | None], list[Entry]] = {}
         self._by_identity: dict[bytes | None, list[Entry]] = {}
+        self._count = 0
         self._by_uid: dict[bytes, list[Entry]] = {}
         for entry in entries:
+            self._count += 1
             self.sizes.add(entry.size)
             self._by_size.setdefault((entry.size, entry.identity), []).append(entry)
             self._by_identity.setdefault(entry.identity, []).append(entry)
             self._by_uid.setdefault(entry.key.uid, []).append(entry)
 
-    def take(self, message: Message, traits: _Traits) -> Entry | None:
+    def find_all(self, listed: Mapping[Message, _Traits], is_move: bool) -> dict[Message, Entry]:
+        """Return the recorded message that each listed one is, as far as there is one."""
+        found = {
+            message: entry for message, traits in listed.items() if (entry := self._take(message, traits))
+        }
+        if not is_move:
+            return found
+        counts = Counter(traits.identity for traits in listed.values())
+        others = {
+            message: entry
+            for message, traits in listed.items()
+            if message not in found and counts[traits.identity] == 1 and (entry := self._take_unique(traits))
+        }
+        is_sure = self._count > HANDFUL or len(found) + len(others) == self._count
+        return found | others if is_sure else found
+
+    def _take(self, message: Message, traits: _Traits) -> Entry | None:
         """Return the recorded message that size and headers prove to be this one, once, or None."""
         if alike := self._by_uid.get(traits.stand_in):
             return alike.pop(0)
         alike = self._by_size.get((message.size, traits.identity), [])
         return alike.pop(0) if alike and proves(traits.identity) else None
 
-    def take_unique(self, traits: _Traits) -> Entry | None:
+    def _take_unique(self, traits: _Traits) -> Entry | None:
         """Return the recorded message of this identity, if it is the only one, whatever its size, or None."""
         alike = self._by_identity.get(traits.identity, [])
         return alike.pop() if len(alike) == 1 and proves(traits.identity) else None

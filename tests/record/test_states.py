@@ -1,0 +1,55 @@
+"""The table of states: what it says, and that no message is stuck in it."""
+
+from __future__ import annotations
+
+import pytest
+
+from pop3fetch.record.states import KEPT, MOST_MISSES, Event, State, Unsettled, is_short, next_states
+
+RECORDED = [state for state in State if state is not State.NEW]
+
+
+@pytest.mark.parametrize("event", Event)
+def test_only_recorded_messages_change(event: Event) -> None:
+    assert State.NEW not in next_states(event)
+
+
+@pytest.mark.parametrize("state", RECORDED)
+def test_a_look_settles_each_state(state: State) -> None:
+    assert next_states(Event.LOOKED_SAME)[state] is State.FETCHED
+    assert next_states(Event.LOOKED_OTHER)[state] is State.NEW
+
+
+@pytest.mark.parametrize("state", RECORDED)
+def test_a_look_that_fails_neither_settles_nor_forgets(state: State) -> None:
+    then = next_states(Event.LOOK_FAILED).get(state, state)
+    assert then in RECORDED
+    assert (then is State.FETCHED) is (state is State.FETCHED)
+
+
+def test_only_a_look_and_time_forget_a_message() -> None:
+    forgetting = {event for event in Event if State.NEW in next_states(event).values()}
+    assert forgetting == {Event.LOOKED_OTHER, Event.EXPIRED}
+    assert set(next_states(Event.EXPIRED)) == {State.MISSING, State.DELETED}
+
+
+@pytest.mark.parametrize("state", RECORDED)
+def test_an_unlisted_message_can_be_forgotten_in_the_end(state: State) -> None:
+    missing = next_states(Event.UNLISTED)[state]
+    assert next_states(Event.EXPIRED)[missing] is State.NEW
+
+
+@pytest.mark.parametrize(
+    ("misses", "age", "expired"),
+    [(MOST_MISSES, KEPT, True), (MOST_MISSES, KEPT - 1, False), (MOST_MISSES - 1, KEPT, False)],
+)
+def test_days_and_several_listings_must_pass(misses: int, age: int, expired: bool) -> None:
+    assert Unsettled(State.MISSING, 1000, misses).is_expired(1000 + age) is expired
+
+
+@pytest.mark.parametrize(
+    ("size", "octets", "short"),
+    [(100, 50, False), (101, 50, True), (100, 0, True), (0, 0, False), (100, None, False), (5, 900, False)],
+)
+def test_less_than_half_of_what_is_listed_is_short(size: int, octets: int | None, short: bool) -> None:
+    assert is_short(size, octets) is short
