@@ -111,7 +111,7 @@ class RunReporter:
             self._console.error(f"message {message.number} stays on the server: {error}")
 
     def short(self, message: Message, octets: int) -> None:
-        self._console.warn(
+        self._console.notice(
             f"message {message.number} has {octets} octets, but the server lists {message.size}:"
             " delivered, but kept on the server until the next run has checked it"
         )

@@ -5,7 +5,7 @@ Pure: the server's listing and the record's go in, the plan comes out.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import compress
 from operator import ne
 from types import MappingProxyType
@@ -154,13 +154,31 @@ def unlisted(listing: Listing, known: Known, comparison: Comparison) -> list[tup
     return missing + [key for key in known.unsettled if not listing.has(*key)]
 
 
+class Chosen:
+    """Messages of a listing by index, made one by one: 100 000 of them at once would take 20 MiB."""
+
+    def __init__(self, listing: Listing, indexes: Sequence[int]) -> None:
+        self._listing = listing
+        self._indexes = indexes
+
+    def __len__(self) -> int:
+        return len(self._indexes)
+
+    def __iter__(self) -> Iterator[Message]:
+        return map(self._listing.message, self._indexes)
+
+    def part(self, first: int, last: int | None) -> list[Message]:
+        """Return the messages from position ``first`` to before ``last``, or to the end if that is None."""
+        return [self._listing.message(index) for index in self._indexes[first:last]]
+
+
 class Plan(NamedTuple):
     """What will be done: messages to fetch, those over the size limit, and old ones to delete.
 
     A limit of messages is not in it: those that fail do not count, which only the run can tell.
     """
 
-    fetch: list[Message]
+    fetch: Chosen
     oversize: list[Message]
     delete: list[Message]
 
@@ -169,7 +187,7 @@ def make_plan(
     listing: Listing,
     new: Collection[int],
     order: Order,
-    old_enough: Iterable[Message],
+    old_enough: Collection[Message],
     delivered: Collection[tuple[bytes, int]] = (),
 ) -> Plan:
     """Return the plan of a session.
@@ -178,12 +196,19 @@ def make_plan(
     of what an earlier session of the same run has delivered. Raises MessageNotFound for a selector
     that selects nothing.
     """
-    messages = (listing.message(index) for index in _wanted(listing, new, order))
-    wanted = [message for message in messages if (message.uid, message.occurrence) not in delivered]
-    small = [message for message in wanted if order.max_size is None or message.size <= order.max_size]
-    oversize = [message for message in wanted if order.max_size is not None and message.size > order.max_size]
-    coming = {message.index for message in small}
-    return Plan(small, oversize, [message for message in old_enough if message.index not in coming])
+    fetch: list[int] = []
+    oversize: list[Message] = []
+    for index in _wanted(listing, new, order):
+        message = listing.message(index)
+        if _key(message) in delivered:
+            continue
+        if order.max_size is None or message.size <= order.max_size:
+            fetch.append(index)
+        else:
+            oversize.append(message)
+    coming = set(fetch) if old_enough else ()
+    delete = [message for message in old_enough if message.index not in coming]
+    return Plan(Chosen(listing, fetch), oversize, delete)
 
 
 def _wanted(listing: Listing, new: Collection[int], order: Order) -> Iterable[int]:

@@ -69,7 +69,7 @@ class Recall:
         self._confirmed: set[int] = set()  # indexes that a look of this session has confirmed
         self.undecided: dict[int, POP3Error] = {}
 
-    def new(self, listing: Listing, known: Known) -> list[int]:
+    def new(self, listing: Listing, known: Known) -> set[int]:
         """Return the indexes of the messages that are new; raises what a session raises."""
         if self._rename_stand_ins(listing, known):
             known = known_of(self._store)
@@ -78,8 +78,10 @@ class Recall:
             known = known_of(self._store)
             comparison = compare(listing, known)
         self._miss(listing, known, comparison)
-        new = {*comparison.new, *self._look_at(listing, known, comparison)}
-        return sorted(new - self.undecided.keys())
+        new = set(comparison.new)
+        new.update(self._look_at(listing, known, comparison))
+        new.difference_update(self.undecided)
+        return new
 
     def confirm(self, listing: Listing, messages: Iterable[Message]) -> tuple[list[Message], list[int]]:
         """Look at what is to be deleted on the word of an earlier run, as UIDs may be given again.

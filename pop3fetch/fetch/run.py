@@ -25,7 +25,7 @@ from pop3fetch.fetch.deleting import Deletion
 from pop3fetch.fetch.familiar import Familiar
 from pop3fetch.fetch.leaving import say_quit
 from pop3fetch.fetch.outcome import Outcome, Tally
-from pop3fetch.fetch.plan import Known, Order, Plan, make_plan
+from pop3fetch.fetch.plan import Chosen, Known, Order, Plan, make_plan
 from pop3fetch.fetch.recall import Loading, Recall
 from pop3fetch.fetch.retrieving import Retrieval
 from pop3fetch.fetch.surroundings import Surroundings
@@ -145,7 +145,7 @@ class Fetch:
         if self._order.dry_run:
             self._name(plan)
         elif self._order.mark:
-            self._mark(client, plan.fetch[: self._order.limit])
+            self._mark(client, plan.fetch.part(0, self._order.limit))
         else:
             self._retrieve_and_delete(client, plan)
             return
@@ -169,24 +169,26 @@ class Fetch:
             self._retrieval.run(client)
         self._deletion.run(client, self._deletion.doomed(plan), pipelining=self._may_pipeline())
 
-    def _portions(self, messages: list[Message]) -> Iterator[list[Message]]:
+    def _portions(self, messages: Chosen) -> Iterator[list[Message]]:
         """Yield what to retrieve at once: as many messages as the limit still allows.
 
         What fails does not count, so that messages which always fail do not keep all others away.
         """
         if self._order.limit is None:
-            yield messages
+            yield messages.part(0, None)
             return
-        while messages and (room := self._order.limit - self._tally.outcome.messages) > 0:
-            portion, messages = messages[:room], messages[room:]
-            yield portion
+        tried = 0
+        while tried < len(messages) and (room := self._order.limit - self._tally.outcome.messages) > 0:
+            yield messages.part(tried, tried + room)
+            tried += room
 
     # -- what is to be done ------------------------------------------------------------------
 
     def _plan(self, client: POP3Client, listing: Listing, known: Known) -> Plan:
         recall = Recall(client, self._store, self._reporter, self._around.clock())
-        new = set(recall.new(listing, known))
-        candidates = list(self._deletion.old_enough(listing, new | recall.undecided.keys()))
+        new = recall.new(listing, known)
+        not_old = new | recall.undecided.keys() if recall.undecided else new
+        candidates = list(self._deletion.old_enough(listing, not_old))
         old, others = recall.confirm(listing, candidates)
         new.update(others)
         self._skip_undecided(listing, recall.undecided)
@@ -210,7 +212,7 @@ class Fetch:
 
     def _name(self, plan: Plan) -> None:
         what = "mark" if self._order.mark else "fetch"
-        fetch = plan.fetch[: self._order.limit]
+        fetch = plan.fetch.part(0, self._order.limit)
         for message in fetch:
             self._reporter.would(what, message)
         for message in self._deletion.doomed(plan, fetch):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from pop3fetch.errors import POP3Error, ServerErrorResponse
+from pop3fetch.errors import POP3Error
 from pop3fetch.fetch.reporter import Reporter
 from pop3fetch.headers import LIMIT as HEADERS_LIMIT
 from pop3fetch.messages import Listing, former_stand_in_uid, stand_in_uid
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pop3fetch.pop3.overview import Overview
     from pop3fetch.pop3.pipeline import Retrieval
 
-MOST_UNPAIRED = 1000  # messages in one list only that are asked for one by one
+MOST_UNPAIRED = 1000  # messages in one list only that are believed to exist
 NAMED = 10  # of them that a warning names
 
 
@@ -52,7 +52,7 @@ def listing_of(client: POP3Client, overview: Overview, reporter: Reporter) -> Li
         more = ", …" if len(unpaired) > NAMED else ""
         count = f"{len(unpaired)} messages are" if len(unpaired) > 1 else "1 message is"
         reporter.warn(f"LIST and UIDL disagree: {count} in one of them only ({named}{more})")
-        sizes, unique_ids = _paired(client, sizes, unique_ids, unpaired)
+        sizes, unique_ids = _paired(sizes, unique_ids, unpaired)
     return _completed(client, sizes, unique_ids, len(unpaired))
 
 
@@ -69,12 +69,11 @@ def _at(column: Sequence[object], index: int) -> object:
 
 
 def _paired(
-    client: POP3Client,
     sizes: Sequence[int | None],
     unique_ids: Sequence[bytes | None],
     unpaired: Sequence[int],
 ) -> tuple[list[int | None], list[bytes | None]]:
-    """Return both lists with what each lacks: the size that ``LIST n`` gives, an empty UID."""
+    """Return both lists with what each lacks: an empty UID, or a size of 0 until LIST has the message."""
     count = max(len(sizes), len(unique_ids))
     all_sizes = [*sizes, *[None] * (count - len(sizes))]
     all_uids = [*unique_ids, *[None] * (count - len(unique_ids))]
@@ -82,18 +81,8 @@ def _paired(
         if all_uids[index] is None:
             all_uids[index] = b""
         else:
-            all_sizes[index] = _size(client, index)
+            all_sizes[index] = 0
     return all_sizes, all_uids
-
-
-def _size(client: POP3Client, index: int) -> int:
-    """Return what ``LIST n`` gives as the size of a message, 0 if it gives none."""
-    try:
-        words = client.send_short("LIST", index + 1).split()
-    except ServerErrorResponse:
-        return 0
-    digits = words[1] if len(words) > 1 else b""
-    return int(digits) if digits.isdigit() and len(digits) < 20 else 0
 
 
 def _completed(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from pop3fetch.errors import MessageNotFound
@@ -33,7 +35,7 @@ IN_DOUBT = Known(unsettled=unsettled(State.DOUBTED, A))
 FIVE = listing((A, 10), (B, 20), (C, 30), (D, 40), (b"E", 50))
 
 
-def indexes(messages: list[Message]) -> list[int]:
+def indexes(messages: Iterable[Message]) -> list[int]:
     return [message.index for message in messages]
 
 

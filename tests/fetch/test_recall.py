@@ -50,7 +50,7 @@ class Session:
         with account.store() as store, log_in(scripted) as client:
             listing = survey(client, account.told)
             recall = Recall(client, store, account.told, account.now)
-            self.new = [index + 1 for index in recall.new(listing, known_of(store))]
+            self.new = [index + 1 for index in sorted(recall.new(listing, known_of(store)))]
             self.undecided = [index + 1 for index in recall.undecided]
         scripted.stop()
         self.tops = [int(line.split()[1]) for line in scripted.commands if line.startswith(b"TOP")]
