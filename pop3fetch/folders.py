@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
+SHARED = stat.S_IWGRP | stat.S_IWOTH  # the bits of a folder in which others can make files, too
+
+# macOS: fsync leaves the data in the cache of the drive, and this does not (fsync(2) there).
+FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
 
 
 def make_folder(path: Path) -> None:
@@ -48,10 +54,51 @@ def make_private(file: int) -> bool:
     return was_strict
 
 
+def sync_file(file: int) -> None:
+    """Sync an open file or folder to the medium; raises OSError."""
+    if FULL_SYNC is not None:
+        with suppress(OSError):  # a file system that cannot do it, such as a network's
+            fcntl.fcntl(file, FULL_SYNC)
+            return
+    os.fsync(file)
+
+
 def sync_folder(path: Path) -> None:
     """Sync a folder, so that the names in it are safe."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(folder)
+        sync_file(folder)
     finally:
         os.close(folder)
+
+
+def folder_id(path: Path) -> str:
+    """Return ``device:inode`` of a folder, by which it is known under any name; "" if it is missing."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    return f"{status.st_dev}:{status.st_ino}"
+
+
+def is_absent(path: Path) -> bool:
+    """Return whether there is nothing of this name, not even a link; raises OSError if that is not known."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return True
+    return False
+
+
+def require_own_links(path: Path) -> None:
+    """Raise PermissionError if a part of ``path`` is a symbolic link of another user.
+
+    Whoever may write to a folder on the way could lead us anywhere with one.
+    """
+    for part in (path, *path.parents):
+        try:
+            status = part.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if stat.S_ISLNK(status.st_mode) and status.st_uid not in (0, os.geteuid()):
+            raise PermissionError(errno.EPERM, "it is a symbolic link of another user", str(part))

@@ -48,6 +48,11 @@ class Journal:
             self.intents.pop(draft.message.index, None)
         self._die("after done")
 
+    def undo(self, drafts: Sequence[Draft]) -> None:
+        self.seen.append(("undo", self._look()))
+        for draft in drafts:
+            self.intents.pop(draft.message.index)
+
     def _die(self, when: str) -> None:
         if when == self._dies:
             raise Died

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pop3fetch.account.config import Configuration, load
 from pop3fetch.errors import ConfigurationError
-from pop3fetch.folders import PRIVATE_FILE, make_folder, open_private
+from pop3fetch.folders import PRIVATE_FILE, make_folder, open_private, sync_file
 
 Settings = Mapping[str, str | int | float | bool]
 
@@ -105,7 +105,7 @@ def _replace(file: Path, folder: int, text: str, wanted: Configuration) -> None:
         fresh.rename(file)
     finally:
         fresh.unlink(missing_ok=True)
-    os.fsync(folder)
+    sync_file(folder)
 
 
 def _write(path: Path, octets: bytes, mode: int) -> None:
@@ -114,7 +114,7 @@ def _write(path: Path, octets: bytes, mode: int) -> None:
         stream.write(octets)
         stream.flush()
         os.fchmod(stream.fileno(), mode)
-        os.fsync(stream.fileno())
+        sync_file(stream.fileno())
 
 
 def _check(file: Path, wanted: Configuration) -> None:

@@ -52,7 +52,7 @@ class Run:
         """Write messages to standard output, and record nothing."""
         from pop3fetch.cli.looking import look_at
 
-        stream = open_stream(choice, self._console)
+        stream = open_stream(choice, self._console, awaits_reader=False)
         with self._sessions.log_in() as client:
             return look_at(client, self._place, order, stream, reporter)
 
@@ -109,7 +109,7 @@ class Opener:
     def open(self, choice: Choice) -> Destination:
         """Return the destination that was chosen, or that the record names."""
         if choice.is_stream:
-            return open_stream(choice, self._console)
+            return open_stream(choice, self._console, awaits_reader=True)
         return open_in_files(choice, self._store.tag, self._store.path.parent)
 
     def program(self) -> Destination:
@@ -125,10 +125,15 @@ class Opener:
         )
 
 
-def open_stream(choice: Choice, console: Console) -> Destination:
-    """Return standard output as a destination; on a terminal control characters are made harmless."""
+def open_stream(choice: Choice, console: Console, *, awaits_reader: bool) -> Destination:
+    """Return standard output as a destination; on a terminal control characters are made harmless.
+
+    ``awaits_reader``: whether what a pipe's reader has not read is not delivered.
+    """
     from pop3fetch.delivery.stream import Stream
 
     console.flush()
     is_mbox = choice.kind is Kind.MBOX_OUTPUT
-    return Stream(console.out.fileno(), mboxrd=is_mbox, harmless=console.out.isatty())
+    return Stream(
+        console.out.fileno(), mboxrd=is_mbox, harmless=console.out.isatty(), awaits_reader=awaits_reader
+    )

@@ -29,6 +29,7 @@ class Wishes(NamedTuple):
     limit: int | None
     max_size: int | None
     dry_run: bool
+    create: bool
     as_json: bool
 
 
@@ -57,6 +58,7 @@ def _complete_folder(ctx: click.Context, parameter: click.Parameter, incomplete:
 @click.option("--delete-after", type=int, metavar="DAYS", help="Delete what was fetched so long ago.")
 @click.option("--limit", type=int, metavar="N", help="Fetch at most N messages.")
 @click.option("--max-size", metavar="OCTETS", help="Leave messages that are larger: 500000, 64K, 10M.")
+@click.option("--create", is_flag=True, help="Create the destination anew if it is missing.")
 @click.option("--dry-run", is_flag=True, help="Only name what would be done.")
 @STDIN_OPTION
 @JSON_OPTION

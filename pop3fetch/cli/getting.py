@@ -82,6 +82,7 @@ class Getting:
             crlf=self._wishes.crlf or account.crlf,
             mark=self._wishes.mark,
             dry_run=self._wishes.dry_run,
+            create=self._wishes.create,
         )
 
 

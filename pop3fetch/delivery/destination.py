@@ -31,13 +31,15 @@ class Place(NamedTuple):
     """Where a draft is about to become visible; all that :meth:`Destination.settle` needs.
 
     ``destination`` as :attr:`Destination.name`; ``name``: a file's name; ``offset`` and
-    ``length`` in octets where the destination is one file.
+    ``length`` in octets if the destination is one file; ``folder``: which folder it was, as
+    :attr:`Destination.folder_id`.
     """
 
     destination: str
     name: str
     offset: int = 0
     length: int = 0
+    folder: str = ""
 
 
 class Settled(Enum):
@@ -55,8 +57,7 @@ class Draft(ABC):
         self.identity: bytes | None = None  # the digest of its headers, for the record
         self.octets = 0  # written so far
         self.received: int | None = None  # octets as the server sent them, with its line ends
-        # Once the journal was asked to keep the intent, settling alone decides: a draft that is
-        # discarded then would count as delivered.
+        # Once the journal was asked to keep the intent, settling alone decides, for which it needs the draft.
         self.intended = False
 
     @abstractmethod
@@ -82,6 +83,9 @@ class Journal(Protocol):
     def done(self, drafts: Sequence[Draft]) -> None:
         """Keep durably that these drafts are delivered."""
 
+    def undo(self, drafts: Sequence[Draft]) -> None:
+        """Keep durably that these drafts did not become visible."""
+
 
 _destinations: WeakSet[Destination] = WeakSet()
 
@@ -95,15 +99,27 @@ def interrupt_all() -> None:
 class Destination(ABC):
     """Where messages go."""
 
-    settles = False  # whether there are intents, so that each message comes exactly once
-
     def __init__(self, name: str) -> None:
         self.name = name  # as in the record and in errors, e.g. "maildir:/home/alice/Mail"
         _destinations.add(self)
 
+    @property
+    def folder_id(self) -> str:
+        """What tells its folder from all others, whatever it is called; "" if it has none."""
+        return ""
+
+    def was(self, place: Place) -> bool:
+        """Whether it is the destination of ``place`` under another name, as it was moved."""
+        return False
+
     @abstractmethod
-    def prepare(self) -> None:
-        """Make sure that it can be written to, and create it where that is due; raises DeliveryError."""
+    def prepare(self, known: str | None = None, *, create: bool = False) -> None:
+        """Make sure that it can be written to, and create it if it is missing; raises DeliveryError.
+
+        ``known``: the :attr:`folder_id` of a destination that has taken mail before, "" if it is not
+        known any more. If such a one is missing, a disk may not be mounted, which is an error unless
+        ``create`` is given.
+        """
 
     @abstractmethod
     def draft(self, message: Message) -> Draft:
@@ -117,8 +133,8 @@ class Destination(ABC):
         ``journal.done`` by then is not delivered, and a later settling knows.
         """
 
-    def settle(self, place: Place) -> Settled:
-        """Decide what became of an intent; raises DeliveryError where it cannot be decided now."""
+    def settle(self, places: Sequence[Place]) -> list[Settled]:
+        """Decide what became of intents, in one go; raises DeliveryError if that cannot be decided now."""
         raise NotImplementedError(f"{self.name} has no intents")
 
     def remove_leftovers(self) -> None:  # noqa: B027
@@ -138,6 +154,9 @@ _REASONS = {
     errno.EROFS: "the file system is read-only",
     errno.EIO: "the disk reports an error",
 }
+
+
+NOT_MOUNTED = "it is missing, although mail was delivered there before (not mounted?); --create makes it anew"
 
 
 def delivery_errors(destination: str) -> _Translation:

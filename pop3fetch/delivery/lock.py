@@ -12,20 +12,26 @@ import fcntl
 import os
 import re
 import stat
+import struct
 import threading
 import time
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
-from pop3fetch.folders import open_private, sync_folder
+from pop3fetch.folders import SHARED, open_private, sync_folder
 
 PAUSE = 0.1  # seconds between two attempts
 STALE = 300.0  # seconds after which a dot-lock counts as forgotten, as in liblockfile
 
-# fcntl locks hold between processes only, and a process loses them when it closes any descriptor
-# of the file: so one thread at a time may have an mbox open.
-_GUARDS: dict[Path, threading.Lock] = {}
+# A lock of the open file (Linux, fcntl(2)) holds between threads as well, and keeps out those who lock
+# by process; elsewhere a process has but one lock of a file, whatever the file is called, and loses it when
+# it closes any descriptor of it: so one thread at a time may have it open.
+OFD_SETLK: int | None = getattr(fcntl, "F_OFD_SETLK", None)
+_guards: WeakValueDictionary[tuple[int, int], _Guard] = WeakValueDictionary()
+_guards_lock = threading.Lock()
 
 # A folder that is not ours, or a file system without hard links.
 _NO_DOT_LOCKS = {errno.EACCES, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
@@ -41,14 +47,22 @@ class Inode(NamedTuple):
     written: int  # nanoseconds since the epoch
 
 
+class _Guard:
+    """What one thread at a time holds, as long as a file has no locks of its own."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
 class MboxLock:
     """An open mbox that is locked; ``file`` is its descriptor."""
 
     # Here, as __del__ finds them also where __init__ was interrupted at once.
     file = -1
+    _stream: FileIO | None = None
     _dot_lock: Path | None = None
     _signed: Inode | None = None  # what the dot-lock is where it is ours
-    _guard: threading.Lock | None = None
+    _guard: _Guard | None = None
 
     def __init__(self, path: Path, tag: str) -> None:
         """Open and lock the mbox, made where there is none.
@@ -56,12 +70,13 @@ class MboxLock:
         ``path`` has no symbolic links; ``tag`` is one record's. Raises BlockingIOError where
         another program has a lock, and any other OSError.
         """
-        guard = _GUARDS.setdefault(path, threading.Lock())
-        if not guard.acquire(timeout=PAUSE):
-            raise BlockingIOError(errno.EAGAIN, "another account delivers there")
-        self._guard = guard
         try:
-            self.file = _open(path)
+            if OFD_SETLK is None:
+                self._guard = _take_guard(path)
+            # The stream closes it whatever interrupts us, and only once: as long as it is open it is locked.
+            self._stream = FileIO(_open(path), "r+")
+            self.file = self._stream.fileno()
+            _refuse_a_strange_file(path, self.file)
             _lock_by_fcntl(self.file)
             _refuse_a_replaced_file(path, self.file)
             self._take_dot_lock(Path(f"{path}.lock"), tag)
@@ -97,13 +112,13 @@ class MboxLock:
             with suppress(OSError):
                 self._dot_lock.unlink()
         self._dot_lock = None  # only now: interrupted before, it is let go by __del__
-        file, self.file = self.file, -1
-        if file >= 0:
+        if self._stream is not None:
             with suppress(OSError):
-                os.close(file)
+                self._stream.close()
+        self.file = -1
         guard, self._guard = self._guard, None
         if guard:
-            guard.release()
+            guard.lock.release()
 
     def _is_ours(self, dot_lock: Path) -> bool:
         """Return whether nobody has broken it, and perhaps made one of his own."""
@@ -137,6 +152,9 @@ def _open(path: Path) -> int:
     except FileExistsError:
         file = os.open(path, flags)
     else:
+        owner = path.parent.stat()
+        if os.geteuid() == 0 and owner.st_uid != 0:  # root delivers for another user
+            os.fchown(file, owner.st_uid, owner.st_gid)
         sync_folder(path.parent)
     if stat.S_ISREG(os.fstat(file).st_mode):
         return file
@@ -144,11 +162,42 @@ def _open(path: Path) -> int:
     raise OSError(errno.EINVAL, "it is no regular file")
 
 
+def _take_guard(path: Path) -> _Guard | None:
+    """Return the guard of the file that is there, held; a file that is not there yet has no second name."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    with _guards_lock:
+        guard = _guards.setdefault((status.st_dev, status.st_ino), _Guard())
+    if not guard.lock.acquire(timeout=PAUSE):
+        raise BlockingIOError(errno.EAGAIN, "another account delivers there")
+    return guard
+
+
 def _lock_by_fcntl(file: int) -> None:
     try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except PermissionError as error:  # POSIX lets systems say EACCES for EAGAIN
+        if OFD_SETLK is None:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:  # struct flock: type, from where, start, length (0: all of it), process (0 for these)
+            fcntl.fcntl(file, OFD_SETLK, struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+    except PermissionError as error:  # POSIX lets systems reply EACCES for EAGAIN
         raise BlockingIOError(errno.EAGAIN, "it is locked") from error
+
+
+def _refuse_a_strange_file(path: Path, file: int) -> None:
+    """Raise PermissionError if others may have put the file there for us to write to.
+
+    In a folder that others can write to, it must be our own file, under no other name.
+    """
+    folder, status = path.parent.stat(), os.fstat(file)
+    is_own = folder.st_uid == os.geteuid() and not folder.st_mode & stat.S_IWOTH
+    if is_own or not folder.st_mode & SHARED:
+        return
+    if os.geteuid() not in (0, status.st_uid):
+        raise PermissionError(errno.EPERM, "it belongs to another user", str(path))
+    if status.st_nlink > 1:
+        raise PermissionError(errno.EPERM, "it has a second name, perhaps another user's", str(path))
 
 
 def _refuse_a_replaced_file(path: Path, file: int) -> None:

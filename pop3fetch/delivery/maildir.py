@@ -1,21 +1,24 @@
 """A maildir, after maildir(5): written to ``tmp``, renamed into ``new``, both synced.
 
-A draft's file has a unique name in ``tmp`` that carries the tag of our record. So a name in
-``tmp`` that an intent knows is not delivered yet, one that is gone was (a mail reader may have
-moved it on already), and one with our tag that no intent knows is a dead run's leftover.
+A draft's file has a unique name in ``tmp`` that carries the tag of our record. So a message is
+delivered if its name is in ``new``, or in ``cur`` (a mail reader has moved it on, and added flags). A
+name in ``tmp`` that an intent knows is not delivered yet, and one that no intent knows is a dead run's
+leftover. One that is nowhere was removed from ``tmp`` by another program, and is not delivered.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from pop3fetch.ahead import Ahead
 from pop3fetch.delivery.destination import (
+    NOT_MOUNTED,
     Destination,
     Draft,
     Journal,
@@ -25,12 +28,22 @@ from pop3fetch.delivery.destination import (
 )
 from pop3fetch.delivery.syncing import Syncer, start_writing
 from pop3fetch.errors import DeliveryError
-from pop3fetch.folders import make_folder, make_private, open_or_make
+from pop3fetch.folders import (
+    folder_id,
+    make_folder,
+    make_private,
+    open_or_make,
+    sync_file,
+    sync_folder,
+)
 from pop3fetch.messages import Message
 
 PREFIX = "maildir:"
 LARGE = 16 * 1024 * 1024  # octets that are worth writing before the message is whole
 SUBFOLDERS = ("tmp", "new", "cur")
+DELIVERED = ("new", "cur")
+
+_INFO = re.compile("[:;!,]")  # what begins the flags behind a name; colons cannot be on every file system
 
 
 class MaildirDraft(Draft):
@@ -85,8 +98,6 @@ class MaildirDraft(Draft):
 class Maildir(Destination):
     """A maildir; ``tag`` marks the drafts of one record, 16 hexadecimal digits."""
 
-    settles = True
-
     def __init__(self, folder: Path, tag: str) -> None:
         self.folder = Path(os.path.abspath(folder))
         super().__init__(PREFIX + str(self.folder))
@@ -94,19 +105,42 @@ class Maildir(Destination):
         self._names = itertools.count(1)
         self._host = os.uname().nodename.replace("/", r"\057").replace(":", r"\072")
         self._umask_is_strict = True  # until a file was private by itself
+        self._owner: tuple[int, int] | None = (
+            None  # user and group of the files, if root delivers for another
+        )
         self._syncer = Syncer()
         self.tmp = self.new = -1
 
-    def prepare(self) -> None:
-        with delivery_errors(self.name):
-            for subfolder in SUBFOLDERS:
-                make_folder(self.folder / subfolder)
-            self._open()
+    @property
+    def folder_id(self) -> str:
+        return "" if self._is_missing() else folder_id(self.folder)
 
-    def _open(self) -> None:
-        if self.tmp < 0:
-            self.tmp = os.open(self.folder / "tmp", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            self.new = os.open(self.folder / "new", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def was(self, place: Place) -> bool:
+        return bool(place.folder) and place.folder == self.folder_id
+
+    def _is_missing(self) -> bool:
+        """Whether there is no maildir: an empty folder is a mount point without its disk."""
+        return not any((self.folder / subfolder).is_dir() for subfolder in DELIVERED)
+
+    def prepare(self, known: str | None = None, *, create: bool = False) -> None:
+        with delivery_errors(self.name):
+            if known is not None and not create and self._is_missing():
+                raise DeliveryError(self.name, NOT_MOUNTED)
+            self._owner = _owner_for(self.folder)
+            for subfolder in ("", *SUBFOLDERS):
+                self._make(self.folder / subfolder)
+            self.tmp, self.new = map(self._open, ("tmp", "new"))
+
+    def _make(self, subfolder: Path) -> None:
+        is_new = not subfolder.is_dir()
+        make_folder(subfolder)
+        if is_new and self._owner:
+            os.chown(subfolder, *self._owner, follow_symlinks=False)
+
+    def _open(self, subfolder: str) -> int:
+        # A link of the owner's could lead root anywhere.
+        no_links = os.O_NOFOLLOW if self._owner else 0
+        return os.open(self.folder / subfolder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | no_links)
 
     def draft(self, message: Message) -> MaildirDraft:
         with delivery_errors(self.name):
@@ -117,6 +151,8 @@ class Maildir(Destination):
         file = open_or_make(name, os.O_WRONLY | os.O_EXCL, self.tmp)
         if self._umask_is_strict:  # a look at each would be one system call in eight
             self._umask_is_strict = make_private(file)
+        if self._owner:
+            os.fchown(file, *self._owner)
         return file
 
     def _unique_name(self) -> str:
@@ -135,31 +171,58 @@ class Maildir(Destination):
             self._syncer.sync([draft.file for draft in files])
             for draft in files:
                 draft.close_file()
-            os.fsync(self.tmp)
-        journal.intend(files, [Place(self.name, draft.name) for draft in files])
+            sync_file(self.tmp)
+        folder = self.folder_id
+        journal.intend(files, [Place(self.name, draft.name, folder=folder) for draft in files])
         with delivery_errors(self.name):
-            for draft in files:
-                os.rename(draft.name, draft.name, src_dir_fd=self.tmp, dst_dir_fd=self.new)
-            os.fsync(self.new)
-        journal.done(files)
-        return []
+            vanished = [draft for draft in files if not self._make_visible(draft)]
+            sync_file(self.new)
+        journal.done([draft for draft in files if draft not in vanished] if vanished else files)
+        if vanished:
+            journal.undo(vanished)
+        return [(draft, DeliveryError(self.name, "its file vanished from tmp/")) for draft in vanished]
 
-    def settle(self, place: Place) -> Settled:
-        """Finish the rename where the draft is still in ``tmp``; where it is gone it was delivered."""
+    def _make_visible(self, draft: MaildirDraft) -> bool:
+        """Return whether the file is in ``new`` now; another program may have removed it from ``tmp``."""
+        try:
+            os.rename(draft.name, draft.name, src_dir_fd=self.tmp, dst_dir_fd=self.new)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def settle(self, places: Sequence[Place]) -> list[Settled]:
+        """Look where the names are, and finish the renames of those that are still in ``tmp``."""
         with delivery_errors(self.name):
-            self._open()  # a maildir that is not there (not mounted?) decides nothing
+            if self._is_missing():  # which decides nothing
+                raise DeliveryError(self.name, NOT_MOUNTED)
+            delivered = set(self._visible_names())
+            for place in places:
+                if place.name not in delivered and self._finish(place.name):
+                    delivered.add(place.name)
+            sync_folder(self.folder / "new")
+        return [Settled.DELIVERED if place.name in delivered else Settled.UNDONE for place in places]
+
+    def _visible_names(self) -> Iterator[str]:
+        """Yield the names that this record's messages have in ``new`` and ``cur``, without flags."""
+        for subfolder in DELIVERED:
             with suppress(FileNotFoundError):
-                os.rename(place.name, place.name, src_dir_fd=self.tmp, dst_dir_fd=self.new)
-            os.fsync(self.new)
-        return Settled.DELIVERED
+                for name in os.listdir(self.folder / subfolder):
+                    if self._mark in name:
+                        yield _INFO.split(name, maxsplit=1)[0]
+
+    def _finish(self, name: str) -> bool:
+        try:
+            os.rename(self.folder / "tmp" / name, self.folder / "new" / name)
+        except FileNotFoundError:
+            return False
+        return True
 
     def remove_leftovers(self) -> None:
-        if self.tmp < 0:  # not prepared yet
-            return
-        with delivery_errors(self.name):
-            for name in os.listdir(self.tmp):
+        tmp = self.folder / "tmp"
+        with delivery_errors(self.name), suppress(FileNotFoundError):  # not prepared yet
+            for name in os.listdir(tmp):
                 if self._mark in name.split("."):
-                    os.unlink(name, dir_fd=self.tmp)
+                    (tmp / name).unlink(missing_ok=True)
 
     def close(self) -> None:
         self._syncer.close()
@@ -167,3 +230,15 @@ class Maildir(Destination):
             if folder >= 0:
                 os.close(folder)
         self.tmp = self.new = -1
+
+
+def _owner_for(folder: Path) -> tuple[int, int] | None:
+    """Return user and group of a maildir's owner if we are root and the owner is not; None otherwise.
+
+    A maildir that is to be made belongs to the owner of the folder that it will be in.
+    """
+    if os.geteuid() != 0:
+        return None
+    there = next(part for part in (folder, *folder.parents) if part.exists())
+    status = there.stat()
+    return (status.st_uid, status.st_gid) if status.st_uid != 0 else None

@@ -1,8 +1,9 @@
 """An mbox file in mboxrd form: spooled, appended under lock, cut back where that fails.
 
 A draft is a private file in the spool folder, already in the form in which it is appended. It
-stays there until the record calls it done: what a crash left in the mbox is settled by
-comparing it with the spool. What other programs have in the mbox is never changed.
+stays there until the record calls it done. Before a batch is written, the mbox is extended for all
+of it: so whatever another program appends after a crash follows that room, and settling completes in
+it what the crash left half done. What other programs have in the mbox is never changed.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from pop3fetch.delivery.destination import (
+    NOT_MOUNTED,
     Destination,
     Draft,
     Journal,
@@ -25,10 +27,18 @@ from pop3fetch.delivery.destination import (
 )
 from pop3fetch.delivery.lock import take_lock
 from pop3fetch.delivery.mboxrd import Encoder
-from pop3fetch.delivery.standing import looks_whole, same_octets, stands_anywhere
+from pop3fetch.delivery.standing import Remains, find_anywhere, looks_whole, remains_of
 from pop3fetch.delivery.syncing import Syncer
 from pop3fetch.errors import DeliveryError, DestinationLocked
-from pop3fetch.folders import make_folder, open_private, sync_folder
+from pop3fetch.folders import (
+    folder_id,
+    is_absent,
+    make_folder,
+    open_private,
+    require_own_links,
+    sync_file,
+    sync_folder,
+)
 from pop3fetch.messages import Message
 
 PREFIX = "mbox:"
@@ -81,8 +91,6 @@ class MboxDraft(Draft):
 class Mbox(Destination):
     """An mbox file; ``tag`` marks the spools of one record in ``spool_folder``."""
 
-    settles = True
-
     def __init__(self, file: Path, tag: str, spool_folder: Path, *, patience: float = PATIENCE) -> None:
         """``patience``: seconds to wait for another program's lock."""
         self.file = Path(os.path.abspath(file))
@@ -95,10 +103,24 @@ class Mbox(Destination):
         self._names = itertools.count(1)
         self._given_up = threading.Event()
         self._syncer = Syncer()
-        self._cut_back_to: int | None = None
+        self._may_be_new = False  # whether the user has said that it may be made anew
 
-    def prepare(self) -> None:
+    @property
+    def folder_id(self) -> str:
+        return folder_id(self._real.parent)
+
+    def _is_missing(self, known: str) -> bool:
+        """Whether its disk seems not to be mounted; a mail reader removes an mbox that it has emptied."""
+        here = self.folder_id
+        return not here or (bool(known) and here != known and is_absent(self._real))
+
+    def prepare(self, known: str | None = None, *, create: bool = False) -> None:
         with delivery_errors(self.name):
+            require_own_links(self.file)
+            self._may_be_new = create
+            if known is not None and not create and self._is_missing(known):
+                raise DeliveryError(self.name, NOT_MOUNTED)
+            make_folder(self._real.parent)
             make_folder(self._spool_folder)
         # The run that made the file may have died before it synced the folder. A folder that we may
         # not read is not ours: there the file was before us.
@@ -134,19 +156,20 @@ class Mbox(Destination):
             sync_folder(self._spool_folder)
 
     def _append(self, spools: Sequence[MboxDraft], journal: Journal) -> None:
+        folder = self.folder_id
         with self._locked() as mbox:
             with delivery_errors(self.name):
                 padding = _missing_line_ends(mbox)
-                places = self._places(spools, os.fstat(mbox).st_size + len(padding))
+                places = self._places(spools, os.fstat(mbox).st_size + len(padding), folder)
             journal.intend(spools, places)
             with delivery_errors(self.name):
                 _append(mbox, padding, spools)
             journal.done(spools)
 
-    def _places(self, spools: Sequence[MboxDraft], offset: int) -> list[Place]:
+    def _places(self, spools: Sequence[MboxDraft], offset: int, folder: str) -> list[Place]:
         offsets = itertools.accumulate((draft.length for draft in spools), initial=offset)
         return [
-            Place(self.name, draft.spool.name, start, draft.length)
+            Place(self.name, draft.spool.name, start, draft.length, folder)
             for draft, start in zip(spools, offsets, strict=False)
         ]
 
@@ -170,40 +193,51 @@ class Mbox(Destination):
 
     # -- after a crash -----------------------------------------------------------------------
 
-    def settle(self, place: Place) -> Settled:
-        """Compare what stands at ``place`` with the spool; cut back a part of it at the mbox's end."""
-        self._require_folder()
-        if not self._real.exists():
-            return Settled.UNDONE
+    def settle(self, places: Sequence[Place]) -> list[Settled]:
+        """Complete what stands at each place, or look for the message elsewhere."""
+        with delivery_errors(self.name):
+            if not self._may_be_new and any(self._is_missing(place.folder) for place in places):
+                raise DeliveryError(self.name, NOT_MOUNTED)
+            if is_absent(self._real):
+                return [Settled.UNDONE] * len(places)
         with self._locked() as mbox, delivery_errors(self.name):
-            settled = self._decide(mbox, place)
-            os.fsync(mbox)
-        return settled
+            delivered = self._completed(mbox, places)
+            sync_file(mbox)
+        return [Settled.DELIVERED if place in delivered else Settled.UNDONE for place in places]
 
-    def _decide(self, mbox: int, place: Place) -> Settled:
+    def _completed(self, mbox: int, places: Sequence[Place]) -> set[Place]:
+        """Return the places whose message is in the mbox now."""
+        delivered: set[Place] = set()
+        elsewhere: dict[int, Place] = {}
+        with ExitStack() as opened:
+            for place in sorted(places, key=lambda place: place.offset):
+                spool = self._open_spool(place)
+                if spool is None:  # removed or spoilt; we remove it only once the record calls it done
+                    delivered.update([place] if looks_whole(mbox, place) else [])
+                    continue
+                opened.callback(os.close, spool)
+                remains = remains_of(mbox, place, spool)
+                if remains is not Remains.NOTHING:
+                    _mend_padding(mbox, place.offset)
+                if remains is Remains.PART:
+                    _copy(spool, place.length, mbox, place.offset)
+                if remains is Remains.NOTHING:
+                    elsewhere[spool] = place
+                else:
+                    delivered.add(place)
+            # A mail program has rewritten the mbox, or nothing of them was written.
+            delivered.update(elsewhere[spool] for spool in find_anywhere(mbox, list(elsewhere)))
+        return delivered
+
+    def _open_spool(self, place: Place) -> int | None:
         try:
             spool = os.open(self._spool_folder / place.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:  # somebody removed it: we do so only when the record calls it done
-            return _delivered_if(looks_whole(mbox, place))
-        try:
-            if os.fstat(spool).st_size != place.length:  # or spoilt it
-                return _delivered_if(looks_whole(mbox, place))
-            return self._compare(mbox, place, spool)
-        finally:
-            os.close(spool)
-
-    def _compare(self, mbox: int, place: Place, spool: int) -> Settled:
-        if same_octets(mbox, place.offset, spool, range(place.length)):
-            return Settled.DELIVERED
-        end = os.fstat(mbox).st_size
-        if place.offset <= end and same_octets(mbox, place.offset, spool, range(end - place.offset)):
-            os.ftruncate(mbox, place.offset)
-            self._cut_back_to = place.offset
-            return Settled.UNDONE
-        if place.offset > end == self._cut_back_to:  # the rest of its batch was never written
-            return Settled.UNDONE
-        # A mail program has rewritten the mbox, or another message follows the part of ours.
-        return _delivered_if(stands_anywhere(mbox, spool))
+        except FileNotFoundError:
+            return None
+        if os.fstat(spool).st_size == place.length:
+            return spool
+        os.close(spool)
+        return None
 
     def remove_leftovers(self) -> None:
         with delivery_errors(self.name), suppress(FileNotFoundError):  # not prepared yet
@@ -222,10 +256,6 @@ class Mbox(Destination):
         self._syncer.close()
 
 
-def _delivered_if(found: bool) -> Settled:
-    return Settled.DELIVERED if found else Settled.UNDONE
-
-
 def _missing_line_ends(mbox: int) -> bytes:
     """Return what the mbox lacks for a From_ line to be one: it must follow an empty line."""
     size = os.fstat(mbox).st_size
@@ -235,26 +265,36 @@ def _missing_line_ends(mbox: int) -> bytes:
     return b"\n" if end.endswith(b"\n") else b"\n\n"
 
 
+def _mend_padding(mbox: int, offset: int) -> None:
+    """Write the line ends before a From_ line again, if a power cut has left NULs there."""
+    start = max(0, offset - 2)
+    before = os.pread(mbox, offset - start, start)
+    if b"\0" in before:
+        write_at(mbox, before.replace(b"\0", b"\n"), start)
+
+
 def _append(mbox: int, padding: bytes, spools: Sequence[MboxDraft]) -> None:
     """Append the spools durably, or nothing of them; raises OSError."""
     start = os.fstat(mbox).st_size
     try:
         write_at(mbox, padding, start)
         offset = start + len(padding)
+        # The room for all of them: what other programs append after a crash follows it.
+        os.ftruncate(mbox, offset + sum(draft.length for draft in spools))
         for draft in spools:
-            _copy(draft, mbox, offset)
+            _copy(draft.file, draft.length, mbox, offset)
             offset += draft.length
-        os.fsync(mbox)
+        sync_file(mbox)
     except BaseException:
-        with suppress(OSError):  # settling cuts back what cannot be cut back now
+        with suppress(OSError):  # settling completes what cannot be cut back now
             os.ftruncate(mbox, start)
-            os.fsync(mbox)
+            sync_file(mbox)
         raise
 
 
-def _copy(draft: MboxDraft, mbox: int, offset: int) -> None:
-    for place in range(0, draft.length, BLOCK):
-        write_at(mbox, os.pread(draft.file, BLOCK, place), offset + place)
+def _copy(spool: int, length: int, mbox: int, offset: int) -> None:
+    for place in range(0, length, BLOCK):
+        write_at(mbox, os.pread(spool, BLOCK, place), offset + place)
 
 
 def write_at(file: int, octets: bytes, offset: int) -> None:

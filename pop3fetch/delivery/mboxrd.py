@@ -3,6 +3,9 @@
 A line that reads ``From `` behind any number of ``>`` gets one more ``>``. A reader that takes
 one off each such line has the message's own octets again, and no message can forge the beginning
 of another. What we add ends in LF; the message's own line ends stay as they are.
+
+Readers of an mbox obey fields that the sender may have written: ``Content-Length`` says where the next
+message begins, ``Status`` and ``X-Status`` that a message is read or deleted. They get a prefix.
 """
 
 from __future__ import annotations
@@ -17,6 +20,10 @@ _FROM = b"From"
 _FROM_LINE = re.compile(rb"(\n>*+)From ")
 _END_OF_HEADER = re.compile(rb"(?:\A|\n)\r?\n")
 _RETURN_PATH = re.compile(rb"\nreturn-path[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)", re.IGNORECASE)
+_EMPTY_LINE = re.compile(rb"\n\r?\n")
+_OBEYED = re.compile(rb"(\n)((?:content-length|x-status|status)[ \t]{0,64}:)", re.IGNORECASE)
+_LONGEST_NAME = len(b"\nContent-Length") + 64  # octets of a line that tell whether it is one of them
+_PREFIX = rb"\1X-Original-\2"
 # Readers find the date behind the sender: it must have no blanks. 8-bit addresses are RFC 6531's.
 _SENDER = re.compile(rb"[!-;=?-~\x80-\xff]{1,256}")
 
@@ -37,12 +44,13 @@ class Encoder:
         """``when``: the date of the From_ line, in seconds since the epoch."""
         self._when = when
         self._header: bytes | None = b""  # what has come, until the From_ line can be written
+        self._own_fields = OwnFields()
         self._quoted = Quoter()
 
     def encode(self, block: bytes) -> bytes:
         """Return what can be written now, which may be nothing yet."""
         if self._header is None:
-            return self._quoted.quote(block)
+            return self._quoted.quote(self._own_fields.encode(block))
         seen = max(0, len(self._header) - 2)
         self._header += block
         if _END_OF_HEADER.search(self._header, seen) or len(self._header) >= HEADER_LIMIT:
@@ -52,12 +60,47 @@ class Encoder:
     def finish(self) -> bytes:
         """Return the rest: what was held back, the last line's end where it lacks one, the empty line."""
         rest = b"" if self._header is None else self._begin(self._header)
+        rest += self._quoted.quote(self._own_fields.finish())
         return rest + self._quoted.finish() + b"\n"
 
     def _begin(self, octets: bytes) -> bytes:
         self._header = None
         end = _END_OF_HEADER.search(octets)
-        return from_line(octets[: end.start()] if end else octets, self._when) + self._quoted.quote(octets)
+        first = from_line(octets[: end.start()] if end else octets, self._when)
+        return first + self._quoted.quote(self._own_fields.encode(octets))
+
+
+class OwnFields:
+    """Rename the fields of a header that mail readers would obey; blocks may end anywhere."""
+
+    def __init__(self) -> None:
+        self._is_header = True
+        self._is_first = True
+        self._held = b"\n"  # the beginning of a line that may be such a field, with the LF before it
+
+    def encode(self, block: bytes) -> bytes:
+        """Return what is certain by now: everything, once the header has ended."""
+        if not self._is_header:
+            return block
+        octets = self._held + block
+        end = _EMPTY_LINE.search(octets)
+        if end:
+            self._is_header = False
+            return self._renamed(octets[: end.end()], b"") + octets[end.end() :]
+        start = octets.rfind(b"\n")
+        is_open = start >= 0 and len(octets) - start <= _LONGEST_NAME
+        return self._renamed(octets[:start], octets[start:]) if is_open else self._renamed(octets, b"")
+
+    def finish(self) -> bytes:
+        """Return what was held back."""
+        return self._renamed(self._held, b"") if self._is_header else b""
+
+    def _renamed(self, octets: bytes, held: bytes) -> bytes:
+        self._held = held
+        if not octets:
+            return b""
+        is_first, self._is_first = self._is_first, False
+        return _OBEYED.sub(_PREFIX, octets)[is_first:]  # the LF before the first line is ours
 
 
 class Quoter:

@@ -82,7 +82,7 @@ class Program(Destination):
         self._interrupted = threading.Event()
         self._running = threading.Lock()
 
-    def prepare(self) -> None:
+    def prepare(self, known: str | None = None, *, create: bool = False) -> None:
         path = self._environment.get("PATH", os.defpath)
         if shutil.which(self._command[0], path=path) is None:
             raise DeliveryError(self.name, "there is no such program, or it may not be run")

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from enum import Enum
 from typing import NamedTuple
 
 from pop3fetch.delivery.destination import Place
 
 BLOCK = 1 << 20  # octets read at once
+PIECE = 512  # octets that a disk writes or loses as a whole
+FIRST_LINE = 256  # octets of it that are compared
 HEAD = 1 << 17  # octets in which a header must end
 LONGEST_FROM_LINE = 1 << 12  # octets
 
@@ -40,14 +43,77 @@ def looks_whole(mbox: int, place: Place) -> bool:
     )
 
 
-def stands_anywhere(mbox: int, spool: int) -> bool:
-    """Return whether the message stands in the mbox, wherever a mail program has put it.
+class Remains(Enum):
+    """What a crash left at the place of a message."""
 
-    Its From_ line need not be ours, and its header may have more lines at the end: ``Status`` and
-    the like.
+    WHOLE = "all of it"
+    PART = "a part of it, and room for the rest"
+    NOTHING = "nothing that is certainly ours"
+
+
+def remains_of(mbox: int, place: Place, spool: int) -> Remains:
+    """Return what stands at ``place`` of the message in ``spool``.
+
+    A part is octets of ours and NULs, which is what a file has where nothing was written yet; it may
+    end with the mbox.
     """
-    message = _measure(spool)
-    return any(_stands_at(mbox, offset, spool, message) for offset in _messages(mbox))
+    end = os.fstat(mbox).st_size
+    if end <= place.offset:
+        return Remains.NOTHING
+    is_whole = end >= place.offset + place.length
+    for start in range(0, min(place.length, end - place.offset), BLOCK):
+        there = os.pread(mbox, min(BLOCK, place.length - start), place.offset + start)
+        ours = os.pread(spool, len(there), start)
+        if there != ours:
+            is_whole = False
+            if not _is_part(there, ours):
+                return Remains.NOTHING
+    return Remains.WHOLE if is_whole else Remains.PART
+
+
+def _is_part(there: bytes, ours: bytes) -> bool:
+    """Whether octets are ours but for pieces that are NULs: whole pieces, as disks lose them."""
+    for start in range(0, len(there), PIECE):
+        piece = there[start : start + PIECE]
+        if piece != ours[start : start + PIECE] and not _is_begun(piece, ours[start : start + PIECE]):
+            return False
+    return True
+
+
+def _is_begun(piece: bytes, ours: bytes) -> bool:
+    """Whether a piece is the beginning of ours and then NULs, or NULs and then the end of ours."""
+    written = len(piece.rstrip(b"\0"))
+    missing = len(piece) - len(piece.lstrip(b"\0"))
+    return piece[:written] == ours[:written] or piece[missing:] == ours[missing:]
+
+
+def find_anywhere(mbox: int, spools: Sequence[int]) -> set[int]:
+    """Return those of ``spools`` whose message stands in the mbox, wherever a mail program has put it.
+
+    The mbox is read once. The From_ line need not be ours, and the header may have more lines at its
+    end: ``Status`` and the like. Each message of the mbox is taken for one of them at most.
+    """
+    wanted: dict[bytes, list[tuple[int, _Parts]]] = {}
+    for spool in spools:
+        message = _measure(spool)
+        # What has no header may have been given one.
+        line = _first_line(spool, message.header.start) if message.header else b""
+        wanted.setdefault(line, []).append((spool, message))
+    found: set[int] = set()
+    for offset in _messages(mbox) if wanted else ():
+        for line in {_first_line(mbox, offset), b""}:
+            alike = wanted.get(line, [])
+            match = next((one for one in alike if _stands_at(mbox, offset, *one)), None)
+            if match:
+                found.add(match[0])
+                alike.remove(match)
+                break
+    return found
+
+
+def _first_line(file: int, offset: int) -> bytes:
+    """Return the beginning of a line, by which most messages are told apart at once."""
+    return os.pread(file, FIRST_LINE, offset).partition(b"\n")[0]
 
 
 class _Parts(NamedTuple):

@@ -1,16 +1,21 @@
 """Standard output: messages one after another, as they arrive.
 
-Nothing can be taken back, so nothing is kept back either: a draft is written straight through,
-and a message counts as delivered when all of it was written. In mboxrd form the messages can be
-split again; for a terminal, control characters become visible.
+Nothing can be taken back, so nothing is kept back either: a draft is written straight through. It
+counts as delivered when all of it was written, and synced if that is a file; or read, if it is a pipe
+and the system can tell. In mboxrd form the messages can be split again; for a terminal, control
+characters become visible.
 """
 
 from __future__ import annotations
 
+import array
 import codecs
+import fcntl
 import os
 import re
 import select
+import stat
+import termios
 import threading
 import time
 from collections.abc import Sequence
@@ -20,10 +25,12 @@ from typing import Protocol
 from pop3fetch.delivery.destination import Destination, Draft, Journal, delivery_errors
 from pop3fetch.delivery.mboxrd import Encoder
 from pop3fetch.errors import DeliveryError
+from pop3fetch.folders import sync_file
 from pop3fetch.messages import Message
 from pop3fetch.printable import printable
 
 NAME = "standard output"
+LONGEST_LOOK = 0.05  # seconds between two looks at how much of a pipe was read
 
 _BETWEEN_BLANKS = re.compile(r"[^\n\t]+")
 
@@ -98,8 +105,13 @@ class StreamDraft(Draft):
 class Stream(Destination):
     """An open file descriptor; nothing else may be buffered for it."""
 
-    def __init__(self, out: int, *, mboxrd: bool = False, harmless: bool = False) -> None:
+    def __init__(
+        self, out: int, *, mboxrd: bool = False, harmless: bool = False, awaits_reader: bool = True
+    ) -> None:
+        """``awaits_reader``: whether a message counts as delivered only once a pipe was read."""
         super().__init__(NAME)
+        self._awaits_reader = awaits_reader
+        self._interrupted = threading.Event()
         self._out = out
         self._mboxrd = mboxrd
         self._harmless = harmless
@@ -107,7 +119,7 @@ class Stream(Destination):
         self._finishing = threading.Lock()
         self._failure: OSError | None = None
 
-    def prepare(self) -> None:
+    def prepare(self, known: str | None = None, *, create: bool = False) -> None:
         with delivery_errors(self.name):
             os.fstat(self._out)
 
@@ -130,8 +142,33 @@ class Stream(Destination):
         for draft in drafts:
             assert isinstance(draft, StreamDraft)
             self._finish(draft)
+        self._make_safe()
         journal.done(drafts)
         return []
+
+    def _make_safe(self) -> None:
+        """Sync a file, or wait until a pipe was read; raises BrokenPipeError and DeliveryError."""
+        with delivery_errors(self.name):
+            kind = os.fstat(self._out).st_mode
+            if stat.S_ISREG(kind):
+                sync_file(self._out)
+        if stat.S_ISFIFO(kind) and self._awaits_reader:
+            self._await_reader()
+
+    def _await_reader(self) -> None:
+        pause = 0.001
+        while _octets_unread(self._out):
+            if has_no_reader(self._out):
+                raise BrokenPipeError
+            if self._interrupted.wait(pause):
+                raise DeliveryError(self.name, "it was interrupted")
+            pause = min(2 * pause, LONGEST_LOOK)
+        if has_no_reader(self._out):  # what it has read it may never have used
+            raise BrokenPipeError
+
+    def interrupt(self) -> None:
+        """End a wait for the reader of a pipe; from any thread."""
+        self._interrupted.set()
 
     def _finish(self, draft: StreamDraft) -> None:
         # The last draft of a batch may be finished by the delivery, or by the draft that follows it.
@@ -156,6 +193,23 @@ class Stream(Destination):
         except OSError:
             with delivery_errors(self.name):
                 raise
+
+
+def _octets_unread(pipe: int) -> int:
+    """Return how much of a pipe was written and not read, 0 if the system cannot tell."""
+    count = array.array("i", [0])
+    try:
+        fcntl.ioctl(pipe, termios.FIONREAD, count)
+    except OSError:
+        return 0
+    return count[0]
+
+
+def has_no_reader(pipe: int) -> bool:
+    """Return whether nothing can read from a pipe any more."""
+    poll = select.poll()
+    poll.register(pipe, 0)  # an error is reported whatever is asked for
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def write_all(out: int, octets: bytes) -> None:

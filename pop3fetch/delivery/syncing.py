@@ -23,6 +23,14 @@ from contextlib import suppress
 from threading import BoundedSemaphore, Thread
 from typing import TYPE_CHECKING
 
+if __name__ != "__main__":
+    from pop3fetch.folders import FULL_SYNC, sync_file
+else:  # a process of its own, which does without the package: see MANY
+
+    def sync_file(file: int) -> None:
+        os.fsync(file)
+
+
 if TYPE_CHECKING:
     from subprocess import Popen
 
@@ -83,7 +91,7 @@ class _Share(Thread):
     def run(self) -> None:
         try:
             for file in self._files:
-                os.fsync(file)
+                sync_file(file)
         except BaseException as error:  # raised again where all are awaited
             self.error = error
 
@@ -98,7 +106,7 @@ class Syncer:
     def sync(self, files: Sequence[int]) -> None:
         """Sync open files, one at least; raises OSError."""
         before, self._files = self._files, self._files + len(files)
-        if before < MANY <= self._files:  # it will be up for one of the next batches
+        if FULL_SYNC is None and before < MANY <= self._files:  # it will be up for one of the next batches
             with suppress(OSError):  # where it cannot be started, threads do it
                 self.process = SyncProcess()
         if not (self.process and self.process.is_up and self._sync_elsewhere(self.process, files)):

@@ -18,7 +18,7 @@ from pop3fetch.record.states import State, Unsettled
 class Order(NamedTuple):
     """What the user wants of `get`; ``delete_after`` in days, ``max_size`` in octets.
 
-    ``lines``: only the headers and so many lines.
+    ``lines``: only the headers and so many lines. ``create``: make a destination anew that is gone.
     """
 
     selectors: tuple[Selector, ...] = ()
@@ -31,6 +31,7 @@ class Order(NamedTuple):
     crlf: bool = False
     mark: bool = False
     dry_run: bool = False
+    create: bool = False
 
     @property
     def is_look(self) -> bool:

@@ -38,7 +38,8 @@ class Retrieval:
         around = self._around
         around.reporter.planned(self._messages)
         sizes = {message.index: message.size for message in self._messages}
-        journal = RecordJournal(around.store, around.destination.name, around.clock)
+        destination = around.destination
+        journal = RecordJournal(around.store, destination.name, around.clock, destination.folder_id)
         count, refuse = self._tally.count, self._refuse
         with Batcher(around.destination, journal, count, refuse, room=around.room) as batcher:
             self._batcher = batcher

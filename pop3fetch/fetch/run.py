@@ -62,9 +62,11 @@ class Fetch:
     def run(self) -> Outcome:
         """Fetch; raises the error that ended the run, with everything delivered so far recorded."""
         destination = self._around.destination
-        settle(self._store, destination, self._around.reopen)
-        if not (self._order.dry_run or self._order.mark):
-            destination.prepare()
+        delivers = not (self._order.dry_run or self._order.mark)
+        if delivers:
+            destination.prepare(self._known_folder(), create=self._order.create)
+        self._settle()
+        if delivers:
             destination.remove_leftovers()
         try:
             self._sessions()
@@ -73,13 +75,25 @@ class Fetch:
             raise
         return self._tally.outcome
 
+    def _known_folder(self) -> str | None:
+        """Return the folder_id of the destination if the record knows it: mail is there, or may be."""
+        name = self._around.destination.name
+        known = self._store.folder_of(name)
+        places = (intent.place for intent in self._store.intents())
+        intended = next((place.folder for place in places if place.destination == name), None)
+        return intended if known is None else known
+
+    def _settle(self) -> None:
+        around = self._around
+        settle(self._store, around.destination, around.reopen, around.clock(), self._reporter.warn)
+
     def _tidy_up(self) -> None:
         """Decide at once what the next run would have to: nothing of ours stays behind."""
         if self._retrieval:
             self._retrieval.end()  # or what it is delivering would be taken for leftovers
         with suppress(POP3Error):
             self._store.reopen()
-            settle(self._store, self._around.destination, self._around.reopen)
+            self._settle()
             self._around.destination.remove_leftovers()
 
     # -- sessions ----------------------------------------------------------------------------

@@ -25,10 +25,14 @@ def entry_of(message: Message, identity: bytes | None, octets: int | None = None
 class RecordJournal:
     """Keep durably what a delivery intends and has done; ``clock`` gives seconds since the epoch."""
 
-    def __init__(self, store: Store, destination: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, store: Store, destination: str, clock: Callable[[], float] = time.time, folder: str = ""
+    ) -> None:
+        """``destination`` and ``folder`` are its name and its folder_id."""
         self._store = store
         self._destination = destination
         self._clock = clock
+        self._folder = folder
 
     def intend(self, drafts: Sequence[Draft], places: Sequence[Place]) -> None:
         for draft in drafts:
@@ -40,7 +44,10 @@ class RecordJournal:
 
     def done(self, drafts: Sequence[Draft]) -> None:
         entries = [entry_of(draft.message, draft.identity, draft.received) for draft in drafts]
-        self._store.done(entries, self._destination, int(self._clock()))
+        self._store.done(entries, self._destination, int(self._clock()), self._folder)
+
+    def undo(self, drafts: Sequence[Draft]) -> None:
+        self._store.undo(key_of(draft.message) for draft in drafts)
 
 
 class NoJournal:
@@ -50,4 +57,7 @@ class NoJournal:
         pass
 
     def done(self, drafts: Sequence[Draft]) -> None:
+        pass
+
+    def undo(self, drafts: Sequence[Draft]) -> None:
         pass

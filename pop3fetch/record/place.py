@@ -75,6 +75,25 @@ def file_name(address: str) -> str:
     return f"{readable}-{digest}"
 
 
+# NFS without its lock service, and some file systems in user space.
+_NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+def _lock(file: int) -> None:
+    """Take the lock by flock, or by fcntl if the file system lacks that; raises OSError."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        if error.errno not in _NO_FLOCK:
+            raise
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except PermissionError as refusal:  # POSIX lets systems reply EACCES for EAGAIN
+            raise BlockingIOError(errno.EAGAIN, "it is locked") from refusal
+
+
 class Lock:
     """An exclusive lock on a file that is never replaced; the kernel lets go of it when we die."""
 
@@ -85,10 +104,14 @@ class Lock:
         except OSError as error:
             raise record_error(path, error) from error
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(self._file)
         except BlockingIOError as error:
             os.close(self._file)
             raise RecordLocked(str(path), "it is locked") from error
+        except OSError as error:
+            os.close(self._file)
+            reason = f"its file system has no locks ({error.strerror}); --state-dir names another folder"
+            raise RecordError(str(path), reason) from error
 
     def release(self) -> None:
         """Let go."""

@@ -1,10 +1,8 @@
 """The database of a record: one SQLite file, durable at each commit, exclusive to one run.
 
-Three tables. ``message``: what is delivered. ``intent``: what was about to be, so that a crash
-in between can be settled. ``fact``: what else must be remembered of the account.
-
-A new database is made aside and renamed into place when it is whole: so an empty or broken file
-is damage, never a fresh start, for taking it for one would fetch everything again.
+``message``: what is delivered, and its state. ``intent``: what was about to be, so that a crash in
+between can be settled. ``destination``: what has taken mail. ``oversize``: what was reported as too
+large. ``fact``: what else must be remembered of the account.
 """
 
 from __future__ import annotations
@@ -14,58 +12,18 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import NamedTuple
 
 from pop3fetch.delivery.destination import Place
-from pop3fetch.errors import DeliveryError, RecordError
-from pop3fetch.folders import open_private, sync_folder
-from pop3fetch.record.place import Lock, RecordPlace, record_error
+from pop3fetch.folders import is_absent
+from pop3fetch.record.database import SCHEMA, create, open_database, open_to_read, record_errors
+from pop3fetch.record.place import Lock, RecordPlace
 from pop3fetch.record.states import Event, State, Unsettled, is_short, next_states
 
-APPLICATION_ID = 0x504F5033  # "POP3"
-VERSION = 3
 MARKED = "marked"  # the destination of what was recorded without being fetched
 LISTING = "listing"  # the fact that names a listing of which everything is recorded; any change drops it
 
 LF = b"\n"  # what no UID holds, as it ends a line
-
-_COMPANIONS = ("-wal", "-shm", "-journal")  # the files that SQLite keeps beside a database
-
-_SCHEMA = """
-CREATE TABLE message (
-    uid BLOB NOT NULL,
-    occurrence INTEGER NOT NULL,
-    size INTEGER NOT NULL,
-    identity BLOB,
-    delivered INTEGER NOT NULL,
-    destination BLOB NOT NULL,
-    octets INTEGER,
-    state INTEGER NOT NULL DEFAULT 0,
-    since INTEGER NOT NULL DEFAULT 0,
-    misses INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (uid, occurrence)
-) WITHOUT ROWID;
-CREATE INDEX unsettled ON message (state) WHERE state <> 0;
-CREATE TABLE intent (
-    uid BLOB NOT NULL,
-    occurrence INTEGER NOT NULL,
-    size INTEGER NOT NULL,
-    identity BLOB,
-    destination BLOB NOT NULL,
-    name BLOB NOT NULL,
-    offset INTEGER NOT NULL,
-    length INTEGER NOT NULL,
-    octets INTEGER,
-    PRIMARY KEY (uid, occurrence)
-) WITHOUT ROWID;
-CREATE TABLE oversize (
-    uid BLOB NOT NULL, occurrence INTEGER NOT NULL, PRIMARY KEY (uid, occurrence)
-) WITHOUT ROWID;
-CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-"""
-# What the disk says, not the database: the next run may fare better.
-_DISK_TROUBLE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
 
 _DELETE = "DELETE FROM message WHERE uid = ? AND occurrence = ? AND state IN ({})"
 _UPDATE = """
@@ -75,24 +33,6 @@ UPDATE message SET
     state = CASE state {cases} END
 WHERE uid = ? AND occurrence = ? AND state IN ({states})
 """
-
-# Each version's way to the next one; a record is brought up step by step under its lock.
-_MIGRATIONS: Mapping[int, str] = {
-    1: "",  # nothing new is in it, but from 2 on each change of a record drops the listing that it knows
-    # Up to 2 the complement of a size said that a message was in doubt.
-    2: """
-ALTER TABLE message ADD COLUMN octets INTEGER;
-ALTER TABLE message ADD COLUMN state INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE message ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE message ADD COLUMN misses INTEGER NOT NULL DEFAULT 0;
-UPDATE message SET size = ~size, state = 2 WHERE size < 0;  -- DOUBTED
-CREATE INDEX unsettled ON message (state) WHERE state <> 0;
-ALTER TABLE intent ADD COLUMN octets INTEGER;
-CREATE TABLE oversize (
-    uid BLOB NOT NULL, occurrence INTEGER NOT NULL, PRIMARY KEY (uid, occurrence)
-) WITHOUT ROWID
-""",
-}
 
 
 class Key(NamedTuple):
@@ -137,9 +77,9 @@ class Store:
         self._lock = lock or place.take()
         try:
             with record_errors(self.path):
-                if not self.path.exists():
-                    _create(self.path)
-                self._database = _open(self.path)
+                if is_absent(self.path):
+                    create(self.path)
+                self._database = open_database(self.path)
         except BaseException:
             self._lock.release()
             raise
@@ -153,7 +93,7 @@ class Store:
             with suppress(sqlite3.Error):
                 self._database.close()
             with record_errors(self.path):
-                self._database = _open(self.path)
+                self._database = open_database(self.path)
 
     def close(self) -> None:
         """Close the database and let go of the lock."""
@@ -221,20 +161,26 @@ class Store:
 
     def intents(self) -> list[Intent]:
         """Return what a crash left between intending and done, in the order of the destination."""
+        rows = self._rows(
+            "SELECT uid, occurrence, size, identity, octets, destination, name, offset, length, folder"
+            " FROM intent ORDER BY destination, offset"
+        )
         return [
             Intent(
                 _entry(Key(uid, occurrence), size, identity, octets),
-                Place(os.fsdecode(destination), os.fsdecode(name), offset, length),
+                Place(os.fsdecode(destination), os.fsdecode(name), offset, length, folder),
             )
-            for uid, occurrence, size, identity, octets, destination, name, offset, length in self._rows(
-                "SELECT uid, occurrence, size, identity, octets, destination, name, offset, length"
-                " FROM intent ORDER BY destination, offset"
-            )
+            for uid, occurrence, size, identity, octets, destination, name, offset, length, folder in rows
         ]
 
     def oversize(self) -> set[tuple[bytes, int]]:
         """Return (UID, occurrence) of the messages that were reported as larger than the limit."""
         return set(self._rows("SELECT uid, occurrence FROM oversize"))
+
+    def folder_of(self, destination: str) -> str | None:
+        """Return the folder_id of a destination that has taken mail, "" if it was not kept, or None."""
+        rows = self._rows("SELECT folder FROM destination WHERE name = ?", (_name(destination),))
+        return next((folder for (folder,) in rows), None)
 
     def fact(self, name: str) -> str | None:
         """Return what is remembered under ``name``, or None."""
@@ -255,13 +201,16 @@ class Store:
         with self._transaction():
             self._database.executemany(
                 "INSERT OR REPLACE INTO intent"
-                " (uid, occurrence, size, identity, octets, destination, name, offset, length)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " (uid, occurrence, size, identity, octets, destination, name, offset, length, folder)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 rows,
             )
 
-    def done(self, entries: Iterable[Entry], destination: str, moment: int) -> None:
-        """Keep that messages are delivered, at ``moment``, and no intents any more."""
+    def done(self, entries: Iterable[Entry], destination: str, moment: int, folder: str = "") -> None:
+        """Keep that messages are delivered, at ``moment``, and no intents any more.
+
+        ``folder``: the folder_id of the destination, which is known from now on.
+        """
         name = _name(destination)
         rows = [(*_columns(entry), int(entry.state), moment, name) for entry in entries]
         with self._transaction():
@@ -274,6 +223,8 @@ class Store:
             self._database.executemany(
                 "DELETE FROM intent WHERE uid = ? AND occurrence = ?", [row[:2] for row in rows]
             )
+            if rows and folder:
+                self._database.execute("INSERT OR REPLACE INTO destination VALUES (?, ?)", (name, folder))
 
     def undo(self, keys: Iterable[Key]) -> None:
         """Keep that intents came to nothing."""
@@ -362,11 +313,11 @@ class ReadOnlyStore(Store):
         self._turn = threading.Lock()
         self._lock = _NoLock()
         with record_errors(self.path):
-            if self.path.exists():
-                self._database = _open_to_read(self.path)
+            if not is_absent(self.path):
+                self._database = open_to_read(self.path)
             else:
                 self._database = sqlite3.connect(":memory:", isolation_level=None)
-                self._database.executescript(_SCHEMA)
+                self._database.executescript(SCHEMA)
 
 
 class _NoLock(Lock):
@@ -390,111 +341,10 @@ def _entry(key: Key, size: int, identity: bytes | None, octets: int | None) -> E
     return Entry(key, size, identity, octets, state)
 
 
-def _place_columns(place: Place) -> tuple[bytes, bytes, int, int]:
-    return _name(place.destination), _name(place.name), place.offset, place.length
+def _place_columns(place: Place) -> tuple[bytes, bytes, int, int, str]:
+    return _name(place.destination), _name(place.name), place.offset, place.length, place.folder
 
 
 def _name(name: str) -> bytes:
     # The names of files are octets, which need not be text of any encoding.
     return os.fsencode(name)
-
-
-def _create(path: Path) -> None:
-    """Make an empty record aside, and put it into place when it is whole and safe."""
-    aside = path.with_suffix(".aside")
-    aside.unlink(missing_ok=True)
-    try:
-        _write_empty(aside)
-        for ending in _COMPANIONS:
-            # Of a record that somebody removed: SQLite would put what is in them into the new one.
-            Path(f"{path}{ending}").unlink(missing_ok=True)
-        os.rename(aside, path)
-    except BaseException:
-        with suppress(OSError):
-            aside.unlink()
-        raise
-    sync_folder(path.parent)
-
-
-def _write_empty(aside: Path) -> None:
-    os.close(open_private(aside, os.O_RDWR | os.O_EXCL))
-    database = sqlite3.connect(aside, isolation_level=None)
-    try:
-        # Not synced step by step: nobody sees it before it is whole, and then it is synced once.
-        database.executescript("PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY;" + _SCHEMA)
-        database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        database.execute(f"PRAGMA user_version = {VERSION}")
-        database.execute("INSERT INTO fact VALUES ('tag', ?)", (os.urandom(8).hex(),))
-        database.execute("PRAGMA journal_mode = WAL")  # which stays, so that no run has to change it
-    finally:
-        database.close()
-    file = os.open(aside, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    database = _connect(path, "rw")
-    try:
-        _bring_up(database, path)
-        # One sync a commit, and readers beside it; FULL, for a commit must outlive the power.
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")
-    except BaseException:
-        database.close()
-        raise
-    return database
-
-
-def _open_to_read(path: Path) -> sqlite3.Connection:
-    database = _connect(path, "ro")
-    try:
-        if _check(database, path) == VERSION:
-            return database
-        copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        database.backup(copy)  # what is only read is not brought up on the disk
-        _bring_up(copy, path)
-    except BaseException:
-        database.close()
-        raise
-    return copy
-
-
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    # Autocommit: transactions are begun and ended by name. One thread at a time uses it.
-    return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
-    )
-
-
-def _check(database: sqlite3.Connection, path: Path) -> int:
-    """Return the record's version; raises RecordError where it is none of ours, or too new."""
-    (application,) = database.execute("PRAGMA application_id").fetchone()
-    (version,) = database.execute("PRAGMA user_version").fetchone()
-    if application != APPLICATION_ID:
-        raise RecordError(str(path), "it is damaged, or no record of pop3fetch")
-    if version > VERSION:
-        raise RecordError(str(path), f"it is of version {version}; this pop3fetch knows {VERSION}")
-    return int(version)
-
-
-def _bring_up(database: sqlite3.Connection, path: Path) -> None:
-    for version in range(_check(database, path), VERSION):
-        database.executescript(
-            f"BEGIN IMMEDIATE; {_MIGRATIONS[version]}; PRAGMA user_version = {version + 1}; COMMIT;"
-        )
-
-
-@contextmanager
-def record_errors(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the kernel say into our errors: damage is one thing, a full disk another."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DISK_TROUBLE:
-            raise DeliveryError(f"the record {path}", str(error)) from error
-        raise RecordError(str(path), str(error)) from error
-    except OSError as error:
-        raise record_error(path, error) from error

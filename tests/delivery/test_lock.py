@@ -299,7 +299,6 @@ def test_an_interrupt_at_any_step_leaves_no_lock(inbox: Path, tmp_path: Path) ->
         came = interrupted(step, mbox.prepare)
         mbox.close()
         assert sorted(os.listdir(tmp_path)) in (["inbox"], ["inbox", "state"]), step
-        lock._GUARDS.clear()  # which hold between the threads of a run, and it has ended
         assert is_free(inbox), step
         if not came:
             break
@@ -348,15 +347,15 @@ def test_where_no_dot_lock_can_be_made_fcntl_must_do(
 def test_a_file_that_was_replaced_while_we_locked_is_opened_anew(
     inbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock_by_fcntl = fcntl.lockf
+    lock_by_fcntl = lock._lock_by_fcntl
 
-    def meanwhile(file: int, how: int) -> None:
-        lock_by_fcntl(file, how)
+    def meanwhile(file: int) -> None:
+        lock_by_fcntl(file)
         monkeypatch.undo()
         inbox.with_name("new").write_bytes(b"rewritten\n\n")
         inbox.with_name("new").rename(inbox)
 
-    monkeypatch.setattr("fcntl.lockf", meanwhile)
+    monkeypatch.setattr(lock, "_lock_by_fcntl", meanwhile)
 
     held = take(inbox, PATIENCE)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from pop3fetch.delivery.destination import Place, Settled
 from pop3fetch.delivery.maildir import Maildir
+from pop3fetch.errors import DeliveryError
 from pop3fetch.messages import Message
 from tests.delivering import TAG, Died, Journal, deliver, drafts
 
@@ -80,24 +82,76 @@ def test_settling_finishes_what_a_crash_left(moment: str, destination: Maildir, 
     places = dead_run(destination, moment)
     again = Maildir(maildir, TAG)
 
-    assert [again.settle(place) for place in places] == [Settled.DELIVERED] * 2
+    assert again.settle(places) == [Settled.DELIVERED] * 2
     assert {path.read_bytes() for path in maildir.glob("new/*")} == {ONE, TWO}
     assert os.listdir(maildir / "tmp") == []
 
 
-@pytest.mark.parametrize("reader", ["moves", "deletes"])
-def test_what_a_reader_has_moved_or_deleted_was_delivered(
-    reader: str, destination: Maildir, maildir: Path
-) -> None:
+def test_what_a_reader_has_moved_was_delivered(destination: Maildir, maildir: Path) -> None:
     places = dead_run(destination, "before done")
-    for path in maildir.glob("new/*"):
-        if reader == "moves":
-            path.rename(maildir / "cur" / f"{path.name}:2,S")
-        else:
-            path.unlink()
+    moved, deleted = (maildir / "new" / place.name for place in places)
+    moved.rename(maildir / "cur" / f"{moved.name}:2,S")
+    deleted.unlink()  # nothing tells this from one that was never there
 
-    assert [Maildir(maildir, TAG).settle(place) for place in places] == [Settled.DELIVERED] * 2
+    assert Maildir(maildir, TAG).settle(places) == [Settled.DELIVERED, Settled.UNDONE]
     assert os.listdir(maildir / "new") == []
+
+
+def test_a_draft_that_vanishes_from_tmp_is_refused_and_the_others_are_delivered(
+    destination: Maildir, maildir: Path
+) -> None:
+    destination.prepare()
+    batch = drafts(destination, [ONE, TWO, ONE])
+    (maildir / "tmp" / Path(str(batch[1].path)).name).unlink()
+    journal = Journal()
+
+    ((refused, error),) = destination.deliver(batch, journal)
+
+    assert (refused, error.reason) == (batch[1], "its file vanished from tmp/")
+    assert (journal.delivered, journal.intents) == ([0, 2], {})
+    assert [path.read_bytes() for path in maildir.glob("new/*")] == [ONE, ONE]
+
+
+# -- a maildir that is not there -------------------------------------------------------------------
+
+
+def test_a_maildir_that_has_taken_mail_is_not_made_anew(maildir: Path) -> None:
+    for known in ("", "1:2"):
+        with pytest.raises(DeliveryError, match="not mounted"):
+            Maildir(maildir, TAG).prepare(known)
+    assert not maildir.exists()
+    maildir.mkdir()  # the mount point
+    with pytest.raises(DeliveryError, match="not mounted"):
+        Maildir(maildir, TAG).prepare("1:2")
+    assert os.listdir(maildir) == []
+    destination = Maildir(maildir, TAG)
+    destination.prepare("1:2", create=True)
+    destination.close()
+    assert sorted(os.listdir(maildir)) == ["cur", "new", "tmp"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root delivers for others")
+@pytest.mark.parametrize("there", [("", "tmp", "new", "cur"), ("",), ()])
+def test_what_root_delivers_belongs_to_the_owner_of_the_maildir(tmp_path: Path, there: Sequence[str]) -> None:
+    home = tmp_path / "home"
+    for folder in (home, *(home / "Maildir" / name for name in there)):
+        folder.mkdir()
+        os.chown(folder, 54321, 54322)
+    deliver(Maildir(home / "Maildir", TAG), ONE)
+    made = [home / "Maildir", *(home / "Maildir").rglob("*")]
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(54321, 54322)}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root delivers for others")
+def test_root_follows_no_link_of_the_owner(tmp_path: Path, maildir: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (maildir / "new").mkdir(parents=True)
+    (maildir / "tmp").symlink_to(elsewhere)
+    os.chown(maildir, 54321, 54322)
+    with pytest.raises(DeliveryError):
+        deliver(Maildir(maildir, TAG), ONE)
+    assert os.listdir(elsewhere) == []
 
 
 def test_a_draft_that_someone_else_has_put_there_first_is_not_overwritten(

@@ -226,7 +226,7 @@ def test_a_failure_while_appending_is_cut_back(before: bytes, mbox: Mbox, inbox:
         mbox.deliver(batch, journal)
 
     assert inbox.read_bytes() == before
-    assert [mbox.settle(place) for place in journal.intents.values()] == [Settled.UNDONE] * 2
+    assert mbox.settle(list(journal.intents.values())) == [Settled.UNDONE] * 2
     mbox.remove_leftovers()
     assert os.listdir(spools) == []
     assert not inbox.with_name("inbox.lock").exists()
@@ -258,7 +258,7 @@ def cuts(whole: bytes) -> list[int]:
 
 
 @pytest.mark.parametrize("before", [b"", OTHERS, OTHERS[:-2]])
-def test_a_part_at_the_end_is_cut_back_wherever_the_crash_was(
+def test_a_part_at_the_end_is_completed_wherever_the_crash_was(
     before: bytes, mbox: Mbox, inbox: Path, spools: Path
 ) -> None:
     inbox.write_bytes(before)
@@ -266,13 +266,65 @@ def test_a_part_at_the_end_is_cut_back_wherever_the_crash_was(
     octets = inbox.read_bytes()
     for cut in cuts(octets[first.offset :]):
         inbox.write_bytes(octets[: first.offset + cut])
-        again = Mbox(inbox, TAG, spools)
 
-        settled = [again.settle(first), again.settle(second)]
+        settled = Mbox(inbox, TAG, spools).settle([first, second])
 
-        is_whole = cut >= first.length
-        assert settled == [Settled.DELIVERED if is_whole else Settled.UNDONE, Settled.UNDONE]
-        assert inbox.read_bytes() == octets[: second.offset if is_whole else first.offset]
+        expected = [(place.offset, first.offset + cut) for place in (first, second)]
+        assert settled == [Settled.DELIVERED if end > start else Settled.UNDONE for start, end in expected]
+        whole = [
+            place.offset + place.length
+            for place, what in zip((first, second), settled, strict=True)
+            if what is Settled.DELIVERED
+        ]
+        assert inbox.read_bytes() == octets[: max(whole, default=first.offset)]
+
+
+@pytest.mark.parametrize("behind", [b"", OTHERS])
+@pytest.mark.parametrize("before", [b"", OTHERS[:-2]])
+def test_a_part_in_the_room_for_all_of_it_is_completed(
+    before: bytes, behind: bytes, mbox: Mbox, inbox: Path, spools: Path
+) -> None:
+    inbox.write_bytes(before)
+    places = dead_run(mbox, ONE, TWO)
+    octets = inbox.read_bytes()
+    start = places[0].offset
+    for cut in cuts(octets[start:]):
+        # The kernel ended the run here, or the power came back with these blocks on the disk.
+        inbox.write_bytes(octets[: start + cut].ljust(len(octets), b"\0") + behind)
+        assert Mbox(inbox, TAG, spools).settle(places) == [Settled.DELIVERED] * 2
+        assert inbox.read_bytes() == octets + behind
+
+
+def test_blocks_that_a_power_cut_has_lost_are_written_again(mbox: Mbox, inbox: Path, spools: Path) -> None:
+    inbox.write_bytes(b"no line end")
+    large = b"Subject: x\n\n" + b"0123456789abcde\n" * 1000
+    places = dead_run(mbox, large, TWO)
+    octets = inbox.read_bytes()
+    for first, last in ((11, 8192), (4096, 8192), (8192, len(octets)), (11, len(octets))):
+        inbox.write_bytes(octets[:first] + bytes(last - first) + octets[last:])
+        assert Mbox(inbox, TAG, spools).settle(places) == [Settled.DELIVERED] * 2
+        assert inbox.read_bytes() == octets
+
+
+def test_many_messages_are_settled_with_one_reading_of_the_mbox(
+    mbox: Mbox, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages = [b"Message-ID: <%d>\n\nx\n" % number for number in range(50)]
+    inbox.write_bytes(OTHERS * 1000)
+    places = dead_run(mbox, *messages)
+    inbox.write_bytes(b"From x Tue Nov 14 22:13:20 2023\n\n\n" + inbox.read_bytes())  # a reader was here
+    read = 0
+    pread = os.pread
+
+    def counting(file: int, length: int, offset: int) -> bytes:
+        nonlocal read
+        octets = pread(file, length, offset)
+        read += len(octets)
+        return octets
+
+    monkeypatch.setattr("os.pread", counting)
+    assert mbox.settle(places) == [Settled.DELIVERED] * 50
+    assert read < 8 * inbox.stat().st_size
 
 
 def test_line_ends_added_for_the_sake_of_the_from_line_may_stay(mbox: Mbox, inbox: Path) -> None:
@@ -280,7 +332,7 @@ def test_line_ends_added_for_the_sake_of_the_from_line_may_stay(mbox: Mbox, inbo
     places = dead_run(mbox, ONE, TWO)
     for part in (b"", b"\n", b"\n\n"):
         inbox.write_bytes(b"no line end" + part)
-        assert [mbox.settle(place) for place in places] == [Settled.UNDONE] * 2
+        assert mbox.settle(places) == [Settled.UNDONE] * 2
         assert inbox.read_bytes() == b"no line end" + part
 
 
@@ -289,7 +341,7 @@ def test_mail_of_others_behind_a_whole_message_is_never_touched(mbox: Mbox, inbo
     octets = inbox.read_bytes() + OTHERS
     inbox.write_bytes(octets)
 
-    assert [mbox.settle(place) for place in places] == [Settled.DELIVERED] * 2
+    assert mbox.settle(places) == [Settled.DELIVERED] * 2
     assert inbox.read_bytes() == octets
 
 
@@ -298,7 +350,7 @@ def test_mail_of_others_behind_a_part_is_never_touched(mbox: Mbox, inbox: Path) 
     octets = inbox.read_bytes()[:40] + b"\n\n" + OTHERS
     inbox.write_bytes(octets)
 
-    assert [mbox.settle(place) for place in places] == [Settled.UNDONE] * 2
+    assert mbox.settle(places) == [Settled.UNDONE] * 2
     assert inbox.read_bytes() == octets
 
 
@@ -323,7 +375,7 @@ def test_a_message_that_a_mail_program_has_moved_in_the_mbox_is_found(
     rewritten += delivered[:header] + status + delivered[header:] + OTHERS
     inbox.write_bytes(rewritten)
 
-    assert mbox.settle(place) is Settled.DELIVERED
+    assert mbox.settle([place]) == [Settled.DELIVERED]
     assert inbox.read_bytes() == rewritten
 
 
@@ -338,7 +390,7 @@ def test_a_message_that_only_resembles_it_is_not_taken_for_it(
     octets = inbox.read_bytes() + OTHERS
     inbox.write_bytes(octets)
 
-    assert mbox.settle(place) is Settled.UNDONE
+    assert mbox.settle([place]) == [Settled.UNDONE]
     assert inbox.read_bytes() == octets
 
 
@@ -351,7 +403,7 @@ def test_a_message_is_found_wherever_the_blocks_end_in_which_the_mbox_is_read(
     start = b"From x Tue Nov 14 22:13:20 2023\n\n"
     inbox.write_bytes(start.ljust(standing.BLOCK + distance, b".") + b"\n\n" + inbox.read_bytes() + OTHERS)
 
-    assert mbox.settle(place) is Settled.DELIVERED
+    assert mbox.settle([place]) == [Settled.DELIVERED]
 
 
 @needs_mutt
@@ -368,24 +420,14 @@ def test_a_message_that_mutt_has_marked_is_found(
 
     assert inbox.read_bytes().count(b"Subject: of others") == 1
     assert len(inbox.read_bytes()) != len(delivered)
-    assert mbox.settle(place) is Settled.DELIVERED
-
-
-def test_the_rest_of_a_batch_costs_no_search_after_a_cut(
-    mbox: Mbox, inbox: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    places = dead_run(mbox, ONE, TWO, THREE)
-    inbox.write_bytes(inbox.read_bytes()[: places[0].length - 1])
-    monkeypatch.setattr("pop3fetch.delivery.mbox.stands_anywhere", pytest.fail)
-
-    assert [mbox.settle(place) for place in places] == [Settled.UNDONE] * 3
+    assert mbox.settle([place]) == [Settled.DELIVERED]
 
 
 def test_an_mbox_that_was_taken_away_has_no_messages(mbox: Mbox, inbox: Path) -> None:
     places = dead_run(mbox, ONE, TWO)
     inbox.unlink()
 
-    assert [mbox.settle(place) for place in places] == [Settled.UNDONE] * 2
+    assert mbox.settle(places) == [Settled.UNDONE] * 2
     assert not inbox.exists()
 
 
@@ -409,7 +451,7 @@ def test_where_the_spool_is_gone_its_place_in_the_mbox_decides(
     octets = inbox.read_bytes()
 
     os.truncate(spools / place.name, 0)
-    assert mbox.settle(place) is settled
+    assert mbox.settle([place]) == [settled]
     (spools / place.name).unlink()
-    assert mbox.settle(place) is settled
+    assert mbox.settle([place]) == [settled]
     assert inbox.read_bytes() == octets

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mailbox
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,9 @@ from tests.octets import octet_by_octet
 ONE = b"Return-Path: <bob@example.org>\nSubject: one\n\nFrom here\n"
 TWO = b"Subject: two\n\nno line end"
 BIG = b"Subject: big\n\n" + b"0123456789abcde\n" * (1 << 16)
+
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell what was read")
 
 
 class Pipe:
@@ -88,15 +92,78 @@ def test_a_reader_that_is_gone_is_told_as_such(mboxrd: bool, pipe: Pipe) -> None
     assert journal.delivered == []
 
 
-def test_what_was_written_before_the_reader_went_is_done(pipe: Pipe) -> None:
+def test_what_was_read_before_the_reader_went_is_done(pipe: Pipe) -> None:
     stream, journal = Stream(pipe.writer), Journal()
     first = draft(stream, ONE)
+    assert os.read(pipe.reader, 1 << 16) == ONE
     stream.deliver([first], journal)
     pipe.close_reader()
 
     with pytest.raises(BrokenPipeError):
         draft(stream, TWO, index=1)
 
+    assert journal.delivered == [0]
+
+
+@on_linux
+@pytest.mark.parametrize("read", [0, 1, len(ONE)])
+def test_what_the_reader_of_a_pipe_leaves_is_not_done(read: int, pipe: Pipe) -> None:
+    stream, journal = Stream(pipe.writer), Journal()
+    first = draft(stream, ONE)
+    os.read(pipe.reader, read)
+    pipe.close_reader()
+
+    with pytest.raises(BrokenPipeError):
+        stream.deliver([first], journal)
+
+    assert journal.delivered == []
+
+
+@on_linux
+def test_a_delivery_waits_for_a_reader_that_takes_its_time(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream, journal = Stream(pipe.writer), Journal()
+    first = draft(stream, ONE)
+    looks = []
+
+    def looking(seconds: float) -> bool:
+        looks.append(journal.delivered[:])
+        if len(looks) == 3:
+            os.read(pipe.reader, 1 << 16)
+        return False
+
+    monkeypatch.setattr(stream._interrupted, "wait", looking)
+    stream.deliver([first], journal)
+    assert (looks, journal.delivered) == ([[], [], []], [0])
+
+
+@on_linux
+def test_an_interrupt_ends_the_wait_for_a_reader(pipe: Pipe) -> None:
+    stream, journal = Stream(pipe.writer), Journal()
+    first = draft(stream, ONE)
+    stream.interrupt()
+    with pytest.raises(DeliveryError, match="interrupted"):
+        stream.deliver([first], journal)
+    assert journal.delivered == []
+
+
+def test_a_look_does_not_wait_for_its_reader(pipe: Pipe) -> None:
+    stream, journal = Stream(pipe.writer, awaits_reader=False), Journal()
+    stream.deliver([draft(stream, ONE)], journal)
+    assert journal.delivered == [0]
+
+
+def test_a_file_is_synced_before_its_messages_are_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "out").open("wb") as out:
+        synced: list[tuple[int, list[int]]] = []
+        journal = Journal()
+        monkeypatch.setattr("os.fsync", lambda file: synced.append((file, journal.delivered[:])))
+        stream = Stream(out.fileno())
+        stream.deliver([draft(stream, ONE)], journal)
+        assert synced == [(out.fileno(), [])]
     assert journal.delivered == [0]
 
 

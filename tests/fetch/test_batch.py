@@ -46,7 +46,7 @@ class Gate(Destination):
         if is_open:
             self.open.set()
 
-    def prepare(self) -> None: ...
+    def prepare(self, known: str | None = None, *, create: bool = False) -> None: ...
 
     def draft(self, message: object) -> Draft:
         raise NotImplementedError

@@ -16,7 +16,7 @@ from tests.session import NEVER
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=missing() or "")
 
-KINDS = ("openat", "write", "pwrite64", "fsync", "rename", "sendto")
+KINDS = ("openat", "write", "pwrite64", "fsync", "link", "rename", "sendto")
 DELETING = {
     scenario.destination: scenario for scenario in SCENARIOS if scenario.delete and not scenario.before
 }
@@ -158,7 +158,7 @@ def test_the_record_has_its_names_on_the_disk_before_anything_relies_on_it(
     run: str, request: pytest.FixtureRequest
 ) -> None:
     log, trial = request.getfixturevalue(run)
-    placed = [call for call in log.named("rename") if call.words.endswith('.sqlite") = 0')]
+    placed = [call for call in log.named("link") if call.words.endswith('.sqlite") = 0')]
     made = [call for call in log.named("openat") if "O_CREAT" in call.words and '.sqlite-wal"' in call.words]
     aside = [call for call in log.syncs_in(trial.state) if call.file.endswith(".aside")]
     first_commit = commits(log, trial)[:1]

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from pop3fetch.delivery.choice import open_in_files
+from pop3fetch.delivery.choice import parse as parse_destination
 from pop3fetch.delivery.destination import Destination, Draft, Journal, Place
 from pop3fetch.delivery.maildir import Maildir
 from pop3fetch.delivery.mbox import Mbox
@@ -793,6 +795,9 @@ class FailingJournal:
         self._journal.done(drafts)
         self._fail("after done")
 
+    def undo(self, drafts: Sequence[Draft]) -> None:
+        self._journal.undo(drafts)
+
     def _fail(self, when: str) -> None:
         if when == self._when:
             raise DeliveryError("the disk", "it is full")
@@ -858,11 +863,70 @@ def test_what_cannot_be_settled_ends_the_run_before_the_server_is_asked(
     crash_between_intent_and_rename(account, THREE[0], b"uid-1")
     away = account.maildir.rename(account.maildir.with_name("not mounted"))
     scripted = server(Mailbox(THREE))
-    with pytest.raises(DeliveryError):
-        account.fetch(scripted, destination=lambda store: Maildir(account.maildir / "other", store.tag))
+    for order in (Order(), DELETE, Order(mark=True), Order(dry_run=True)):
+        with pytest.raises(DeliveryError, match="not mounted"):
+            account.fetch(scripted, order)
+    assert not account.maildir.exists()
     away.rename(account.maildir)
     account.fetch(scripted)
     assert account.delivered() == on_disk(THREE)
+
+
+def test_what_a_crash_left_at_a_maildir_that_is_gone_is_fetched_again(
+    server: StartServer, account: Account
+) -> None:
+    crash_between_intent_and_rename(account, THREE[0], b"uid-1")
+    account.maildir.rename(account.maildir.with_name("away"))
+    old = account.maildir
+    account.maildir = old.with_name("new")
+    account.fetch(server(Mailbox(THREE)))
+    assert account.told.warnings == [
+        f"maildir:{old} is gone: messages that a crash left there are fetched again"
+    ]
+    assert account.delivered() == on_disk(THREE)
+
+
+# -- a destination that is not there ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("leaves", [[], [""], ["", "tmp"]])
+@pytest.mark.parametrize("kind", ["maildir", "mbox"])
+def test_nothing_is_fetched_or_deleted_if_the_disk_with_the_mail_is_not_mounted(
+    server: StartServer, account: Account, tmp_path: Path, kind: str, leaves: list[str]
+) -> None:
+    point = tmp_path / "nas"
+
+    def destination(store: Store) -> Destination:
+        return open_in_files(parse_destination(f"{kind}:{point}/mail"), store.tag, account.place.folder)
+
+    mailbox = Mailbox(THREE)
+    account.fetch(server(mailbox), destination=destination)
+    point.rename(tmp_path / "disk")
+    for leaf in leaves if kind == "maildir" else leaves[:1]:
+        (point / "mail" / leaf).mkdir(parents=True) if kind == "maildir" else point.mkdir()
+    mailbox.add(message(4), b"uid-4")
+    for order in (Order(), DELETE, Order(delete_after=0)):
+        scripted = server(mailbox)
+        with pytest.raises(DeliveryError, match="not mounted"):
+            account.fetch(scripted, order, destination=destination)
+        assert scripted.commands == []
+    assert not [path for path in point.rglob("*") if path.is_file()]
+    account.fetch(server(mailbox), Order(create=True), destination=destination)
+    assert len([path for path in point.rglob("*") if path.is_file()]) == 1
+
+
+def test_an_mbox_that_a_reader_has_emptied_and_removed_is_made_again(
+    server: StartServer, account: Account, tmp_path: Path
+) -> None:
+    def destination(store: Store) -> Destination:
+        return Mbox(tmp_path / "mail" / "box", store.tag, account.place.folder)
+
+    mailbox = Mailbox(THREE)
+    account.fetch(server(mailbox), destination=destination)
+    (tmp_path / "mail" / "box").unlink()
+    mailbox.add(message(4), b"uid-4")
+    assert account.fetch(server(mailbox), DELETE, destination=destination).deleted == 4
+    assert messages_of_mboxrd((tmp_path / "mail" / "box").read_bytes()) == on_disk([message(4)])
 
 
 # -- an interrupt ----------------------------------------------------------------------------------
@@ -884,7 +948,7 @@ class Interrupted(Maildir):
         super().remove_leftovers()
         self._tidied.set()
 
-    def prepare(self) -> None:
+    def prepare(self, known: str | None = None, *, create: bool = False) -> None:
         super().prepare()
         self._tidied.clear()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from pop3fetch.record.place import RecordPlace, file_name
 from pop3fetch.record.settling import settle
 from pop3fetch.record.store import Entry, Intent, Key, Store
 from tests.delivering import Died, messages_of_mboxrd
-from tests.fetching import Account
+from tests.fetching import NOW, Account
 
 ONE, TWO, THREE = b"Subject: one\n\n1\n", b"Subject: two\n\n22\n", b"Subject: three\n\n333\n"
 
@@ -136,6 +136,7 @@ def test_a_look_is_kept_nowhere() -> None:
     journal = NoJournal()
     journal.intend([], [])
     journal.done([])
+    journal.undo([])
 
 
 # -- settling --------------------------------------------------------------------------------------
@@ -151,6 +152,14 @@ class DyingJournal(RecordJournal):
 
 def nowhere(name: str) -> Destination:
     raise AssertionError(f"{name} was reopened")
+
+
+warned: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_was_warned_of() -> None:
+    warned.clear()
 
 
 def die_delivering(store: Store, destination: Maildir | Mbox, *messages: bytes) -> list[Place]:
@@ -170,33 +179,83 @@ def test_an_intent_whose_draft_is_there_is_finished(account: Account) -> None:
     with account.store() as store:
         die_delivering(store, Maildir(account.maildir, store.tag), ONE, TWO)
         assert account.delivered() == []
-        settle(store, Maildir(account.maildir, store.tag), nowhere)
+        settle(store, Maildir(account.maildir, store.tag), nowhere, NOW, warned.append)
     assert account.delivered() == [ONE, TWO]
     assert account.recorded() == {b"uid-1": len(ONE), b"uid-2": len(TWO)}
 
 
-@pytest.mark.parametrize("moved_to", ["new/{}", "cur/{}:2,S", None])
-def test_an_intent_whose_draft_is_gone_was_delivered(account: Account, moved_to: str | None) -> None:
+INFOS = ["", ":2,", ":2,FS", ";2,S", "!2,S", ",S=15,W=16:2,"]
+
+
+@pytest.mark.parametrize("moved_to", ["new/{}", *(f"cur/{{}}{info}" for info in INFOS)])
+def test_an_intent_whose_name_is_found_was_delivered(account: Account, moved_to: str) -> None:
     with account.store() as store:
         (place,) = die_delivering(store, Maildir(account.maildir, store.tag), ONE)
-        draft = account.maildir / "tmp" / place.name
-        if moved_to:
-            draft.rename(account.maildir / moved_to.format(place.name))
-        else:
-            draft.unlink()  # read, and removed by its reader
-        settle(store, Maildir(account.maildir, store.tag), nowhere)
-        assert store.delivered_before(int(time.time())) == {(b"uid-1", 0)}
+        (account.maildir / "tmp" / place.name).rename(account.maildir / moved_to.format(place.name))
+        settle(store, Maildir(account.maildir, store.tag), nowhere, NOW, warned.append)
+        assert store.delivered_before(int(NOW)) == {(b"uid-1", 0)}
     assert account.recorded() == {b"uid-1": len(ONE)}
-    assert account.delivered() == ([ONE] if moved_to else [])
+    assert account.delivered() == [ONE]
+
+
+@pytest.mark.parametrize("name", ["1.M2P3Q4.other", "{}5", "x{}"])
+def test_an_intent_whose_draft_is_nowhere_was_not_delivered(account: Account, name: str) -> None:
+    with account.store() as store:
+        (place,) = die_delivering(store, Maildir(account.maildir, store.tag), ONE)
+        (account.maildir / "tmp" / place.name).unlink()  # as Dovecot does after 36 hours
+        (account.maildir / "new" / name.format(place.name)).touch()
+        settle(store, Maildir(account.maildir, store.tag), nowhere, NOW, warned.append)
+        assert store.intents() == []
+    assert account.recorded() == {}
+
+
+@pytest.mark.parametrize("subfolder", ["tmp", "new", "cur"])
+def test_one_folder_of_a_maildir_may_be_missing(account: Account, subfolder: str) -> None:
+    with account.store() as store:
+        die_delivering(store, Maildir(account.maildir, store.tag), ONE)
+        shutil.rmtree(account.maildir / subfolder)
+        maildir = Maildir(account.maildir, store.tag)
+        maildir.prepare("")
+        settle(store, maildir, nowhere, NOW, warned.append)
+        maildir.close()
+    assert account.recorded() == ({} if subfolder == "tmp" else {b"uid-1": len(ONE)})
+
+
+def test_a_maildir_that_was_moved_is_known_by_its_folder(account: Account, tmp_path: Path) -> None:
+    with account.store() as store:
+        die_delivering(store, Maildir(account.maildir, store.tag), ONE)
+        moved = account.maildir.rename(tmp_path / "moved")
+        settle(store, Maildir(moved, store.tag), nowhere, NOW, warned.append)
+    assert account.recorded() == {b"uid-1": len(ONE)}
+    assert [path.read_bytes() for path in moved.glob("new/*")] == [ONE]
+
+
+@pytest.mark.parametrize("kind", [Maildir, Mbox])
+def test_what_was_intended_at_a_destination_that_is_gone_is_undone(
+    account: Account, tmp_path: Path, kind: type[Maildir | Mbox]
+) -> None:
+    gone = tmp_path / "gone" / "place"
+    with account.store() as store:
+        tag = store.tag
+
+        def old() -> Maildir | Mbox:
+            return Mbox(gone, tag, account.place.folder) if kind is Mbox else Maildir(gone, tag)
+
+        die_delivering(store, old(), ONE)
+        gone.parent.rename(tmp_path / "away")
+        settle(store, Maildir(account.maildir, tag), lambda _: old(), NOW, warned.append)
+        assert store.intents() == []
+    assert warned == [f"{old().name} is gone: messages that a crash left there are fetched again"]
+    assert account.recorded() == {}
 
 
 def test_settling_again_changes_nothing(account: Account) -> None:
     with account.store() as store:
         die_delivering(store, Maildir(account.maildir, store.tag), ONE)
         intents = store.intents()
-        settle(store, Maildir(account.maildir, store.tag), nowhere)
+        settle(store, Maildir(account.maildir, store.tag), nowhere, NOW, warned.append)
         store.intend(intents)  # as if this run had died before it could keep the outcome
-        settle(store, Maildir(account.maildir, store.tag), nowhere)
+        settle(store, Maildir(account.maildir, store.tag), nowhere, NOW, warned.append)
     assert account.delivered() == [ONE]
 
 
@@ -210,10 +269,10 @@ def test_in_an_mbox_what_stands_there_decides(account: Account, tmp_path: Path) 
         places = die_delivering(store, mbox(), ONE, TWO, THREE)
         spools = [(account.place.folder / place.name).read_bytes() for place in places]
         inbox.write_bytes(spools[0] + spools[1][:-7])  # so far it came
-        settle(store, mbox(), nowhere)
+        settle(store, mbox(), nowhere, NOW, warned.append)
         mbox().remove_leftovers()
-    assert messages_of_mboxrd(inbox.read_bytes()) == [ONE]
-    assert account.recorded() == {b"uid-1": len(ONE)}
+    assert messages_of_mboxrd(inbox.read_bytes()) == [ONE, TWO]
+    assert account.recorded() == {b"uid-1": len(ONE), b"uid-2": len(TWO)}
     assert account.litter() == []
 
 
@@ -233,7 +292,7 @@ def test_intents_are_settled_at_the_destinations_that_they_name(account: Account
             opened[name] = Maildir(Path(name.removeprefix("maildir:")), store.tag)
             return opened[name]
 
-        settle(store, Maildir(account.maildir, store.tag), reopen)
+        settle(store, Maildir(account.maildir, store.tag), reopen, NOW, warned.append)
     assert account.recorded() == {b"uid-1": 1, b"uid-2": 2}
     assert opened.keys() == {f"maildir:{tmp_path}/one", f"maildir:{tmp_path}/two"}
     assert [path.read_bytes() for path in sorted(tmp_path.glob("*/new/*"))] == [b"1\n", b"2\n"]
@@ -247,11 +306,11 @@ def test_what_cannot_be_decided_stays_undecided(account: Account) -> None:
         intents = store.intents()
         away = account.maildir.rename(account.maildir.with_name("away"))
         with pytest.raises(DeliveryError):
-            settle(store, Maildir(account.maildir, store.tag), nowhere)
+            settle(store, Maildir(account.maildir, store.tag), nowhere, NOW, warned.append)
         assert store.intents() == intents
         assert not account.maildir.exists()
         away.rename(account.maildir)
-        settle(store, Maildir(account.maildir, store.tag), nowhere)
+        settle(store, Maildir(account.maildir, store.tag), nowhere, NOW, warned.append)
     assert account.delivered() == [ONE]
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from pop3fetch.delivery.destination import Place
 from pop3fetch.errors import DeliveryError, POP3Error, RecordError, RecordLocked
+from pop3fetch.record import database as database_module
 from pop3fetch.record import store as store_module
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import Event, State, next_states
@@ -206,7 +207,7 @@ CREATE TABLE intent (
     PRIMARY KEY (uid, occurrence)
 ) WITHOUT ROWID;
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-PRAGMA application_id = {store_module.APPLICATION_ID};
+PRAGMA application_id = {database_module.APPLICATION_ID};
 PRAGMA user_version = 2;
 PRAGMA journal_mode = WAL;
 INSERT INTO fact VALUES ('tag', '0123456789abcdef');
@@ -557,11 +558,11 @@ def test_a_record_of_a_newer_version_is_an_error(
 ) -> None:
     done(place, ONE)
     with sqlite3.connect(place.database) as database:
-        database.execute(f"PRAGMA user_version = {store_module.VERSION + 1}")
+        database.execute(f"PRAGMA user_version = {database_module.VERSION + 1}")
     database.close()
     error = refuses_to_open(place, kind)
     assert isinstance(error, RecordError)
-    assert f"it is of version {store_module.VERSION + 1}" in str(error)
+    assert f"it is of version {database_module.VERSION + 1}" in str(error)
 
 
 def test_a_new_record_takes_nothing_from_the_log_of_one_that_was_removed(place: RecordPlace) -> None:
@@ -590,7 +591,7 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
 def test_a_disk_in_trouble_is_no_damage(place: RecordPlace, number: int) -> None:
-    with pytest.raises(DeliveryError) as caught, store_module.record_errors(place.database):
+    with pytest.raises(DeliveryError) as caught, database_module.record_errors(place.database):
         raise OSError(number, os.strerror(number))
     assert caught.value.exit_status is Status.CANNOT_DELIVER
     assert str(place.database) in str(caught.value)
@@ -603,13 +604,13 @@ def test_an_older_record_is_brought_up_step_by_step(
     place: RecordPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done(place, ONE)
-    first = store_module.VERSION
+    first = database_module.VERSION
     steps = {
         first: "ALTER TABLE message ADD COLUMN flags INTEGER; CREATE TABLE extra (x)",
         first + 1: "UPDATE message SET flags = 7; INSERT INTO extra VALUES (1)",
     }
-    monkeypatch.setattr(store_module, "VERSION", first + 2)
-    monkeypatch.setattr(store_module, "_MIGRATIONS", steps)
+    monkeypatch.setattr(database_module, "VERSION", first + 2)
+    monkeypatch.setattr(database_module, "_MIGRATIONS", steps)
     with opened(place) as store:
         assert store.sizes() == {b"one": 100}
         assert list(store._rows("SELECT flags, user_version FROM message, pragma_user_version")) == [
@@ -623,10 +624,10 @@ def test_a_step_that_fails_leaves_the_record_as_it_was(
     place: RecordPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done(place, ONE)
-    first = store_module.VERSION
+    first = database_module.VERSION
     with monkeypatch.context() as newer:
-        newer.setattr(store_module, "VERSION", first + 1)
-        newer.setattr(store_module, "_MIGRATIONS", {first: "DELETE FROM message; SELECT no_such_thing"})
+        newer.setattr(database_module, "VERSION", first + 1)
+        newer.setattr(database_module, "_MIGRATIONS", {first: "DELETE FROM message; SELECT no_such_thing"})
         assert isinstance(refuses_to_open(place), RecordError)
     assert sizes(place) == {b"one": 100}
 

@@ -1,0 +1,210 @@
+"""The database file of a record: its tables, its versions, and how it is made and opened.
+
+A new database is made aside and linked into place when it is whole: so an empty or broken file is
+damage, never a fresh start, for taking it for one would fetch everything again.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pop3fetch.errors import DeliveryError, RecordError
+from pop3fetch.folders import is_absent, open_private, sync_file, sync_folder
+from pop3fetch.record.place import record_error
+
+APPLICATION_ID = 0x504F5033  # "POP3"
+VERSION = 3
+
+_COMPANIONS = ("-wal", "-shm", "-journal")  # the files that SQLite keeps beside a database
+
+SCHEMA = """
+CREATE TABLE message (
+    uid BLOB NOT NULL,
+    occurrence INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    identity BLOB,
+    delivered INTEGER NOT NULL,
+    destination BLOB NOT NULL,
+    octets INTEGER,
+    state INTEGER NOT NULL DEFAULT 0,
+    since INTEGER NOT NULL DEFAULT 0,
+    misses INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (uid, occurrence)
+) WITHOUT ROWID;
+CREATE INDEX unsettled ON message (state) WHERE state <> 0;
+CREATE TABLE intent (
+    uid BLOB NOT NULL,
+    occurrence INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    identity BLOB,
+    destination BLOB NOT NULL,
+    name BLOB NOT NULL,
+    offset INTEGER NOT NULL,
+    length INTEGER NOT NULL,
+    octets INTEGER,
+    folder TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (uid, occurrence)
+) WITHOUT ROWID;
+CREATE TABLE destination (name BLOB PRIMARY KEY, folder TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE oversize (
+    uid BLOB NOT NULL, occurrence INTEGER NOT NULL, PRIMARY KEY (uid, occurrence)
+) WITHOUT ROWID;
+CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+# What the disk says, not the database: the next run may fare better.
+_DISK_TROUBLE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
+
+# Each version's way to the next one; a record is brought up step by step under its lock.
+_MIGRATIONS: Mapping[int, str] = {
+    1: "",  # nothing new is in it, but from 2 on each change of a record drops the listing that it knows
+    # Up to 2 the complement of a size said that a message was in doubt.
+    2: """
+ALTER TABLE message ADD COLUMN octets INTEGER;
+ALTER TABLE message ADD COLUMN state INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE message ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE message ADD COLUMN misses INTEGER NOT NULL DEFAULT 0;
+UPDATE message SET size = ~size, state = 2 WHERE size < 0;  -- DOUBTED
+CREATE INDEX unsettled ON message (state) WHERE state <> 0;
+ALTER TABLE intent ADD COLUMN octets INTEGER;
+ALTER TABLE intent ADD COLUMN folder TEXT NOT NULL DEFAULT '';
+CREATE TABLE destination (name BLOB PRIMARY KEY, folder TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO destination SELECT DISTINCT destination, '' FROM message
+    WHERE substr(destination, 1, 8) = CAST('maildir:' AS BLOB)
+    OR substr(destination, 1, 5) = CAST('mbox:' AS BLOB);
+CREATE TABLE oversize (
+    uid BLOB NOT NULL, occurrence INTEGER NOT NULL, PRIMARY KEY (uid, occurrence)
+) WITHOUT ROWID
+""",
+}
+
+
+def create(path: Path) -> None:
+    """Make an empty record aside, and put it into place when it is whole and safe."""
+    aside = path.with_suffix(".aside")
+    aside.unlink(missing_ok=True)
+    try:
+        _write_empty(aside)
+        for ending in _COMPANIONS:
+            # Of a record that somebody removed: SQLite would put what is in them into the new one.
+            Path(f"{path}{ending}").unlink(missing_ok=True)
+        _put_in_place(aside, path)
+    except BaseException:
+        with suppress(OSError):
+            aside.unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def _put_in_place(aside: Path, path: Path) -> None:
+    """Give the new record its name, but never in the place of something else."""
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links; nothing else makes records, for the lock is held
+        if not is_absent(path):
+            raise
+        os.rename(aside, path)
+    else:
+        aside.unlink()
+
+
+def _write_empty(aside: Path) -> None:
+    os.close(open_private(aside, os.O_RDWR | os.O_EXCL))
+    database = sqlite3.connect(aside, isolation_level=None)
+    try:
+        # Not synced step by step: nobody sees it before it is whole, and then it is synced once.
+        database.executescript("PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY;" + SCHEMA)
+        database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        database.execute(f"PRAGMA user_version = {VERSION}")
+        database.execute("INSERT INTO fact VALUES ('tag', ?)", (os.urandom(8).hex(),))
+        database.execute("PRAGMA journal_mode = WAL")  # which stays, so that no run has to change it
+    finally:
+        database.close()
+    file = os.open(aside, os.O_RDONLY)
+    try:
+        sync_file(file)
+    finally:
+        os.close(file)
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    database = _connect(path, "rw")
+    try:
+        _bring_up(database, path)
+        # One sync a commit, and readers beside it; FULL, for a commit must outlive the power.
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        database.execute("PRAGMA fullfsync = ON")  # macOS: as in folders.sync_file
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def open_to_read(path: Path) -> sqlite3.Connection:
+    database = _connect(path, "ro")
+    try:
+        if _check(database, path) == VERSION:
+            return database
+        copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        database.backup(copy)  # what is only read is not brought up on the disk
+        _bring_up(copy, path)
+    except BaseException:
+        database.close()
+        raise
+    return copy
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    # Autocommit: transactions are begun and ended by name. One thread at a time uses it.
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
+    )
+
+
+def _check(database: sqlite3.Connection, path: Path) -> int:
+    """Return the record's version; raises RecordError where it is none of ours, or too new."""
+    (application,) = database.execute("PRAGMA application_id").fetchone()
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION_ID:
+        raise RecordError(str(path), "it is damaged, or no record of pop3fetch")
+    if version > VERSION:
+        raise RecordError(str(path), f"it is of version {version}; this pop3fetch knows {VERSION}")
+    return int(version)
+
+
+def _bring_up(database: sqlite3.Connection, path: Path) -> None:
+    for version in range(_check(database, path), VERSION):
+        database.executescript(
+            f"BEGIN IMMEDIATE; {_MIGRATIONS[version]}; PRAGMA user_version = {version + 1}; COMMIT;"
+        )
+
+
+@contextmanager
+def record_errors(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the kernel say into our errors: damage is one thing, a full disk another."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in _DISK_TROUBLE:
+            raise DeliveryError(f"the record {path}", str(error)) from error
+        if code == sqlite3.SQLITE_CANTOPEN and not _has_room(path.parent):
+            raise DeliveryError(f"the record {path}", "the disk has no room for another file") from error
+        raise RecordError(str(path), str(error)) from error
+    except OSError as error:
+        raise record_error(path, error) from error
+
+
+def _has_room(folder: Path) -> bool:
+    """Whether a file could be made in the folder; SQLite tells no error of the kernel."""
+    try:
+        free = os.statvfs(folder)
+    except OSError:
+        return True
+    return free.f_bavail > 0 and (free.f_favail > 0 or free.f_files == 0)
