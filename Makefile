@@ -18,10 +18,10 @@ demo: .venv/ready-for-demo
 	.venv/bin/pop3fetch demo
 
 test: .venv/ready-for-test
-	@.ci/need '.venv/bin/python -c "from tests.dovecot import *; assert available()"' dovecot-pop3d \
+	@.ci/need '.venv/bin/python -c "from tests.dovecot import *; exit(missing())"' dovecot-pop3d \
 		'no test against a real server'
-	@.ci/unpack .venv/cyrus '.venv/bin/python -c "from tests.cyrus import *; assert available()"' \
-		'no login is bound to a real channel' cyrus-pop3d cyrus-common libical3 libxapian30 sasl2-bin
+	@.ci/unpack .venv/cyrus '.venv/bin/python -c "from tests.cyrus import *; exit(missing())"' \
+		'no login is bound to a real channel' cyrus-pop3d cyrus-common sasl2-bin libsasl2-modules
 	@.ci/need 'command -v strace' strace 'no test of what is written in which order'
 	@.ci/need 'command -v mandoc' mandoc 'the manual page is not linted'
 	@.ci/need 'command -v microsocks' microsocks 'no test through a real SOCKS proxy'
@@ -30,6 +30,8 @@ test: .venv/ready-for-test
 	@.ci/need 'command -v maildrop' maildrop 'no test of --exec with maildrop'
 	@.ci/need 'command -v procmail' procmail 'no test of --exec with procmail, nor of its locks'
 	@.ci/need 'command -v mutt' mutt 'no mbox is read by mutt'
+	@.ci/need 'command -v dotlockfile' liblockfile-bin 'no lock is tried by liblockfile'
+	@.ci/need 'command -v less' less 'the first minute of the README is not followed'
 	@.ci/need 'command -v jq' jq 'no recipe with jq is followed'
 	@.ci/need 'command -v parallel' parallel 'the recipe with GNU parallel is not followed'
 	@.ci/need 'command -v zsh' zsh 'no completion in zsh'
@@ -67,7 +69,7 @@ clean:
 #   make bench   against mpop, fetchmail, getmail6, poplib and curl; ARGS="--quick --only keep"
 .PHONY: bench
 bench: .venv/ready-for-test .venv/bench/bin/pop3fetch
-	@.ci/need '.venv/bin/python -c "from tests.dovecot import *; assert available()"' dovecot-pop3d 'no benchmark'
+	@.ci/need '.venv/bin/python -c "from tests.dovecot import *; exit(missing())"' dovecot-pop3d 'no benchmark'
 	@.ci/need 'command -v mpop' mpop 'mpop does not take part'
 	@.ci/need 'command -v fetchmail' fetchmail 'fetchmail does not take part'
 	@.ci/need 'command -v getmail' getmail6 'getmail6 does not take part'
@@ -101,6 +103,11 @@ fuzz: .venv/ready-for-fuzz
 mutants: .venv/ready-for-mutants
 	.venv/bin/mutmut run
 	.venv/bin/mutmut results
+
+#   make test-debian13   demo, check and test on a bare Debian 13, in a folder; needs root and debootstrap
+.PHONY: test-debian13
+test-debian13:
+	.ci/debian13
 
 #   make dist    source distribution and wheel, the same octets whenever and wherever they are built
 .PHONY: dist

@@ -20,7 +20,7 @@ from tests.command import Run, homely
 from tests.dovecot import Dovecot, missing
 from tests.server import ScriptedServer, StartServer
 
-DOVECOT_IS_REQUIRED = bool(os.environ.get("CI") or os.environ.get("POP3FETCH_REQUIRE_DOVECOT"))
+DOVECOT_IS_REQUIRED = bool(os.environ.get("CI") or os.environ.get("POP3FETCH_REQUIRE_ALL"))
 OF_THE_TERMINAL = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
 
 

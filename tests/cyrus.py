@@ -1,4 +1,4 @@
-"""A private Cyrus 3.6 on loopback: a real POP3 server that binds logins to their TLS channel.
+"""A private Cyrus 3 on loopback: a real POP3 server that binds logins to their TLS channel.
 
 Owns one instance: its folder, ports, certificate and user. It runs as whoever starts it, and knows
 nothing of pytest. Debian's package conflicts with Dovecot's: ``.ci/unpack`` has put it where
@@ -11,7 +11,9 @@ import os
 import pwd
 import socket
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 
@@ -71,14 +73,11 @@ def missing() -> str | None:
     """Say why Cyrus cannot be run here, or None where it can."""
     if not all((_root() / needed).exists() for needed in (f"{BINARIES}/pop3d", SASLPASSWD)):
         return "Cyrus is neither unpacked nor installed (Debian: cyrus-pop3d, sasl2-bin)"
-    if subprocess.run([*_as_nobody(), "true"], capture_output=True).returncode:
+    if not any(any(folder.glob("libscram.so*")) for folder in _plugin_folders()):
+        return "Cyrus has no SCRAM (Debian: libsasl2-modules)"
+    if _as_nobody() is None:
         return "Cyrus does not serve as root, which here cannot be somebody else"
     return None
-
-
-def available() -> bool:
-    """Tell whether :meth:`Cyrus.start` can work here."""
-    return missing() is None
 
 
 def _root() -> Path:
@@ -152,7 +151,7 @@ class Cyrus:
         master = _root() / BINARIES / "master"
         files = {"-C": "tls-1.3.conf", "-M": "cyrus.conf", "-p": "pid"}
         options = [word for option, name in files.items() for word in (option, self.folder / name)]
-        self._daemon = Daemon([*_as_nobody(), master, *options], self.folder / "log", _environment())
+        self._daemon = Daemon([*(_as_nobody() or []), master, *options], self.folder / "log", _environment())
         if not self._daemon.serves(self._answers):
             raise CyrusFailed(f"Cyrus does not listen:\n{(self.folder / 'log').read_text()}")
 
@@ -161,11 +160,30 @@ class Cyrus:
             return True
 
 
-def _as_nobody() -> list[str]:
-    """Return what makes root nobody, which still owns its files: Cyrus refuses to serve as root."""
-    return ["unshare", "--user", f"--map-user={NOBODY}"] if os.geteuid() == 0 else []
+@cache
+def _as_nobody() -> list[str] | None:
+    """Return what makes root somebody else who may still use its files, for Cyrus refuses to serve as root.
+
+    None if nothing does here: a chroot has no namespaces for users, and a container may have no capabilities.
+    """
+    if os.geteuid() != 0:
+        return []
+    namespace = ["unshare", "--user", f"--map-user={NOBODY}"]
+    keeping = ["--inh-caps=+dac_override,+fowner", "--ambient-caps=+dac_override,+fowner"]
+    capable = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *keeping]
+    for way in (namespace, capable):
+        with suppress(FileNotFoundError):
+            if subprocess.run([*way, "true"], capture_output=True).returncode == 0:
+                return way
+    return None
 
 
 def _environment() -> dict[str, str]:
-    libraries = [str(folder) for folder in (_root() / "usr/lib").glob("*-linux-gnu*")]
-    return {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries)}
+    libraries = map(str, (_root() / "usr/lib").glob("*-linux-gnu*"))
+    plugins = map(str, _plugin_folders())
+    return {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries), "SASL_PATH": ":".join(plugins)}
+
+
+def _plugin_folders() -> list[Path]:
+    """Return where mechanisms are: unpacked, and the system's own, which has the one for passwords."""
+    return [folder for root in (_root(), Path("/")) for folder in root.glob("usr/lib/*-linux-gnu*/sasl2")]

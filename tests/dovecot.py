@@ -1,4 +1,4 @@
-"""A private Dovecot 2.3 on loopback: a real server for tests and measurements.
+"""A private Dovecot 2.3 or 2.4 on loopback: a real server for tests and measurements.
 
 Owns one instance: its folder, ports, certificate and users. It runs as whoever starts it,
 root or not, touches nothing of the system's own Dovecot, and knows nothing of pytest.
@@ -19,8 +19,10 @@ import socket
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import count
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from types import TracebackType
 from urllib.parse import quote
 
@@ -43,7 +45,7 @@ service pop3-login {{
 service anvil {{
   chroot =
 }}
-mail_location = maildir:{folder}/mail/%u
+{mail}
 """
 
 # Dovecot lets no root process face the network or open mail. The mail processes change their root
@@ -54,12 +56,13 @@ default_internal_group = root
 default_login_user = nobody
 valid_chroot_dirs = {folder}
 mail_chroot = {folder}/mail
-mail_location = maildir:/%u
+{mail}
 """
 
 # A wrong password is answered after half a second, whatever the delay is set to; anvil's penalty
 # would slow every login after it.
 CONFIGURATION = """\
+{version}
 {accounts}
 mail_uid = {uid}
 mail_gid = {gid}
@@ -90,11 +93,17 @@ service pop3-login {{
 mail_max_userip_connections = 1000
 
 ssl = yes
+auth_failure_delay = 0
+mail_fsync = never
+{own}
+{settings}
+"""
+
+# What the two versions have other names for.
+OWN_2_3 = """\
 ssl_cert = <{folder}/certificate.pem
 ssl_key = <{folder}/key.pem
-
 auth_mechanisms = plain login cram-md5 scram-sha-1 scram-sha-256 apop
-auth_failure_delay = 0
 disable_plaintext_auth = no
 passdb {{
   driver = passwd-file
@@ -103,9 +112,73 @@ passdb {{
 userdb {{
   driver = static
 }}
-mail_fsync = never
+"""
+OWN_2_4 = """\
+ssl_server_cert_file = {folder}/certificate.pem
+ssl_server_key_file = {folder}/key.pem
+auth_mechanisms = plain login cram-md5 scram-sha-1 scram-sha-256 scram-sha-1-plus scram-sha-256-plus
+auth_allow_cleartext = yes
+passdb passwd-file {{
+  passwd_file_path = {folder}/users
+}}
+userdb static {{
+}}
+"""
 
-{settings}
+OAUTH_2_3 = """
+auth_mechanisms = $auth_mechanisms xoauth2 oauthbearer
+passdb {{
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = {file}
+}}
+"""
+INTROSPECTION = """
+introspection_url = {url}
+introspection_mode = post
+username_attribute = username
+active_attribute = active
+active_value = true
+"""
+OAUTH_2_4 = """
+auth_mechanisms {{
+  xoauth2 = yes
+  oauthbearer = yes
+}}
+passdb oauth2 {{
+  mechanisms_filter = xoauth2 oauthbearer
+}}
+oauth2 {{
+{introspection}
+}}
+"""
+
+BY_CERTIFICATE_2_3 = """
+auth_mechanisms = plain external
+ssl_ca = <{ca}
+ssl_verify_client_cert = yes
+ssl_require_crl = no
+auth_ssl_require_client_cert = yes
+auth_ssl_username_from_cert = yes
+passdb {{
+  driver = static
+  mechanisms = external
+  args = nopassword=y
+}}
+"""
+BY_CERTIFICATE_2_4 = """
+auth_mechanisms = plain external
+ssl_server_ca_file = {ca}
+ssl_server_request_client_cert = yes
+ssl_server_require_crl = no
+auth_ssl_require_client_cert = yes
+auth_ssl_username_from_cert = yes
+passdb static {{
+  mechanisms_filter = external
+  fields {{
+    nopassword = yes
+  }}
+}}
 """
 
 
@@ -117,18 +190,57 @@ def missing() -> str | None:
     """Say why Dovecot cannot be run here, or None where it can."""
     if not (_program("dovecot") and _program("doveconf")):
         return "Dovecot is not installed (Debian: dovecot-pop3d)"
-    version = _output("dovecot", "--version").split()[0]
-    if not version.startswith("2.3."):
-        return f"Dovecot {version} is not 2.3, whose configuration the tests know"
-    libexec = Path(_output("doveconf", "-c", os.devnull, "-h", "libexec_dir").strip())
-    if not (libexec / "pop3-login").exists():
+    if version() not in ((2, 3), (2, 4)):
+        return f"Dovecot {_full_version()} is neither 2.3 nor 2.4, whose configurations the tests know"
+    if not (_libexec() / "pop3-login").exists():
         return "Dovecot is installed without POP3 (Debian: dovecot-pop3d)"
     return None
 
 
-def available() -> bool:
-    """Tell whether :meth:`Dovecot.start` can work here."""
-    return missing() is None
+@cache
+def version() -> tuple[int, ...]:
+    """Return the first two numbers of Dovecot's version."""
+    return tuple(map(int, _full_version().split(".")[:2]))
+
+
+def _full_version() -> str:
+    return _output("dovecot", "--version").split("-")[0].split()[0]
+
+
+def _libexec() -> Path:
+    with NamedTemporaryFile("w", suffix=".conf") as configuration:
+        configuration.write(_version_settings())
+        configuration.flush()
+        line = _output("doveconf", "-c", configuration.name, "libexec_dir")
+    return Path(line.partition("=")[2].strip())
+
+
+def _version_settings() -> str:
+    """Return how a configuration of 2.4 begins."""
+    if version() < (2, 4):
+        return ""
+    number = _full_version()
+    return f"dovecot_config_version = {number}\ndovecot_storage_version = {number}\n"
+
+
+def has_apop() -> bool:
+    """Tell whether it knows APOP, which 2.4 has dropped."""
+    return version() < (2, 4)
+
+
+def oauth_settings(folder: Path, url: str) -> str:
+    """Return the settings of a Dovecot that asks the OAuth 2 server at ``url`` about access tokens."""
+    introspection = INTROSPECTION.format(url=url)
+    if version() >= (2, 4):
+        return OAUTH_2_4.format(introspection=introspection)
+    file = folder / "oauth2.conf"
+    file.write_text(introspection)
+    return OAUTH_2_3.format(file=file)
+
+
+def certificate_settings(ca: Path) -> str:
+    """Return the settings of a Dovecot that knows its users by certificates of ``ca``."""
+    return (BY_CERTIFICATE_2_4 if version() >= (2, 4) else BY_CERTIFICATE_2_3).format(ca=ca)
 
 
 @dataclass
@@ -252,9 +364,18 @@ class Dovecot:
     def _configuration(self, settings: str) -> str:
         uid, gid = _mail_owner()
         user, group = pwd.getpwuid(uid).pw_name, grp.getgrgid(gid).gr_name
-        accounts = AS_ROOT if os.geteuid() == 0 else ONE_USER
+        is_root, is_new = os.geteuid() == 0, version() >= (2, 4)
+        mails = "" if is_root else f"{self.folder}/mail"
+        mail = (
+            f"mail_driver = maildir\nmail_path = {mails}/%{{user}}"
+            if is_new
+            else f"mail_location = maildir:{mails}/%u"
+        )
+        accounts = AS_ROOT if is_root else ONE_USER
         return CONFIGURATION.format(
-            accounts=accounts.format(folder=self.folder, user=user, group=group),
+            version=_version_settings(),
+            own=(OWN_2_4 if is_new else OWN_2_3).format(folder=self.folder),
+            accounts=accounts.format(folder=self.folder, user=user, group=group, mail=mail),
             uid=uid,
             gid=gid,
             folder=self.folder,

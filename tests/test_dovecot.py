@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.bare import BareClient
-from tests.dovecot import USERS, Dovecot
+from tests.dovecot import USERS, Dovecot, has_apop
 
 MESSAGES = [
     b"Subject: %d\n\n.a line with a dot\n8-bit \xe9, NUL \0, bare \r\n%s" % (number, end)
@@ -44,10 +44,12 @@ def test_stls_is_offered_and_works(dovecot: Dovecot, context: ssl.SSLContext) ->
 
 def test_all_mechanisms_are_offered(dovecot: Dovecot) -> None:
     with BareClient(dovecot.host, dovecot.pop3_port) as client:
-        assert b"SASL PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256\r\n" in client.ask_long("CAPA")
+        assert b"SASL PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256" in client.ask_long("CAPA")
 
 
 def test_apop_works(dovecot: Dovecot) -> None:
+    if not has_apop():
+        pytest.skip("this Dovecot has no APOP (2.4 has dropped it)")
     with BareClient(dovecot.host, dovecot.pop3_port) as client:
         challenge = client.greeting[client.greeting.index(b"<") : client.greeting.index(b">") + 1]
         digest = hashlib.md5(challenge + USERS["alice"].encode()).hexdigest()

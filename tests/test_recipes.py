@@ -479,7 +479,9 @@ def test_the_python_example_works(place: Place) -> None:
     here = f'"127.0.0.1", {place.server.port}, ca_file="{place.ca_file}"'
     assert f'"{SERVER}"' in text
     ended = subprocess.run(
-        [sys.executable, "-c", text.replace(f'"{SERVER}"', here)], capture_output=True, text=True
+        [sys.executable, "-W", "error", "-c", text.replace(f'"{SERVER}"', here)],
+        capture_output=True,
+        text=True,
     )
     first_lines = (message.partition(b"\r\n")[0] for message in WORK)
     shown = [f"{index} {len(WORK[index])} {line!r}" for index, line in enumerate(first_lines)]

@@ -15,6 +15,7 @@ from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandl
 from pop3fetch.account.oauth_messages import Answer
 from pop3fetch.ahead import Ahead
 from pop3fetch.errors import ConnectionFailed, POP3Error, ProtocolViolation, TLSError
+from pop3fetch.verification import verifying_context
 
 LIMIT = 30.0  # seconds for everything from the name's look-up to the last octet
 LARGEST = 1 << 16  # octets of an answer; one with three tokens has a few thousand
@@ -49,7 +50,7 @@ def _opener(scheme: str) -> OpenerDirector:
     opener.addheaders = [("User-Agent", "pop3fetch")]
     if scheme == "https":
         opener.add_handler(ProxyHandler())
-        opener.add_handler(HTTPSHandler(context=ssl.create_default_context()))
+        opener.add_handler(HTTPSHandler(context=verifying_context()))
     else:  # on loopback, where a proxy could only be an eavesdropper
         opener.add_handler(HTTPHandler())
     return opener

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from pop3fetch.errors import CertificateError, ConfigurationError, TLSError
 from pop3fetch.pop3.names import certificate_name
+from pop3fetch.verification import verifying_context
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -72,7 +73,7 @@ def _made_once(options: TLSOptions) -> ssl.SSLContext:
         context = unverified_context()
     else:
         with _usable(options.ca_file or "the certificates"):
-            context = ssl.create_default_context(cafile=options.ca_file)
+            context = verifying_context(options.ca_file)
         context.hostname_checks_common_name = False  # RFC 6125 section 6.4.4
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if options.client_cert:

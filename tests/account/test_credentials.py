@@ -300,7 +300,9 @@ Password(account, sources)()
 
 
 def test_a_keyring_that_hangs_does_not_keep_the_process_from_its_end() -> None:
-    done = subprocess.run([sys.executable, "-c", HANGING_PROGRAM], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", HANGING_PROGRAM], capture_output=True, text=True, timeout=60
+    )
     assert done.stdout == "the keyring was passed over: it did not answer within 0.05 s\n"
     assert "NoPassword: there is no password for alice@h (the keyring was passed over" in done.stderr
     assert done.returncode == 1
@@ -308,7 +310,9 @@ def test_a_keyring_that_hangs_does_not_keep_the_process_from_its_end() -> None:
 
 def test_importing_the_credentials_imports_no_keyring() -> None:
     program = "import sys, pop3fetch.account.credentials; print('keyring' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=60
+    )
     assert done.stdout == "False\n"
 
 

@@ -531,5 +531,7 @@ def test_nothing_of_oauth_is_imported_before_it_is_needed() -> None:
         "import sys, pop3fetch.account.credentials, pop3fetch.cli.main;"
         "print([name for name in sys.modules if 'oauthlib' in name or name.startswith('http')])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=60
+    )
     assert done.stdout == "[]\n"

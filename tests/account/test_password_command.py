@@ -39,7 +39,7 @@ def test_the_first_line_is_the_password(script: str, line: str) -> None:
 
 
 def test_words_go_to_the_program_without_a_shell() -> None:
-    command = [sys.executable, "-c", "import sys; print(sys.argv[1:])", "$HOME", "a b", "*"]
+    command = [sys.executable, "-W", "error", "-c", "import sys; print(sys.argv[1:])", "$HOME", "a b", "*"]
     assert first_line(command, dict(os.environ), LIMIT) == "['$HOME', 'a b', '*']"
 
 

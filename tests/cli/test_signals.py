@@ -135,7 +135,7 @@ heed(Terminated)
 
 
 def test_the_beat_ends_before_python_gives_its_handlers_up() -> None:
-    ended = subprocess.run([sys.executable, "-c", AT_EXIT], capture_output=True)
+    ended = subprocess.run([sys.executable, "-W", "error", "-c", AT_EXIT], capture_output=True)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"(0.0, 0.0)\n", b"")
 
 
@@ -194,7 +194,19 @@ def test_a_command_that_waits_for_its_server_ends(
 ) -> None:
     url = server(Talk.stall).url()
     ended = subprocess.run(
-        [sys.executable, "-c", program, str(number.value), command, "-a", url, "--state-dir", str(tmp_path)],
+        [
+            sys.executable,
+            "-W",
+            "error",
+            "-c",
+            program,
+            str(number.value),
+            command,
+            "-a",
+            url,
+            "--state-dir",
+            str(tmp_path),
+        ],
         env=run.environment,
         capture_output=True,
         timeout=PATIENCE / 2,  # the command itself would wait that long twice

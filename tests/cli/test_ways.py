@@ -153,14 +153,16 @@ def test_a_session_runs_through_a_command(
     here: Here, server: StartServer, mailbox: Mailbox, ca_file: Path, tmp_path: Path
 ) -> None:
     running = server(mailbox, tls="implicit")
-    words = [sys.executable, "-c", RELAY, running.host, str(running.port)]
+    words = [sys.executable, "-W", "error", "-c", RELAY, running.host, str(running.port)]
     ended = here("stat", "-c", with_tunnel(tmp_path, words), "--ca-file", ca_file, env=PASSWORD)
     assert (ended.status, ended.out, ended.err) == (0, STAT, b"")
 
 
 def test_a_tunnel_does_not_get_the_password(here: Here, tmp_path: Path) -> None:
     program = "import os; raise SystemExit(7 if 'POP3FETCH_PASSWORD' in os.environ else 3)"
-    ended = here("stat", "-c", with_tunnel(tmp_path, [sys.executable, "-c", program]), env=PASSWORD)
+    ended = here(
+        "stat", "-c", with_tunnel(tmp_path, [sys.executable, "-W", "error", "-c", program]), env=PASSWORD
+    )
     assert ended.status == 75
     assert "the tunnel command ended with status 3" in error(ended)
 

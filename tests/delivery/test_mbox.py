@@ -9,6 +9,7 @@ import re
 import select
 import shutil
 import subprocess
+import termios
 from collections.abc import Callable
 from pathlib import Path
 
@@ -174,6 +175,7 @@ def mutt(inbox: Path, keys: str) -> None:
     """Let mutt open ``inbox`` and press ``keys``, on a terminal as it must be."""
     options = f"set {MUTT_ASKS_NOTHING} mbox_type=mbox folder={inbox.parent}"
     terminal, its_end = pty.openpty()
+    termios.tcsetwinsize(its_end, (24, 80))  # ncurses 6.5 refuses the 0 by 0 that a new one has
     words = ["mutt", "-n", "-F", "/dev/null", "-f", str(inbox), "-e", options, "-e", f"push '{keys}'"]
     with subprocess.Popen(
         words, stdin=its_end, stdout=its_end, stderr=its_end, start_new_session=True

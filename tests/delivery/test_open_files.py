@@ -32,5 +32,7 @@ def test_drafts_are_as_many_as_files_may_be_open(
     soft: int, hard: int, runs: int, expected: tuple[int, int]
 ) -> None:
     arguments = map(str, (soft, hard, runs, 400))
-    ended = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], capture_output=True, check=True)
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROGRAM, *arguments], capture_output=True, check=True
+    )
     assert tuple(map(int, ended.stdout.split())) == (*expected, hard)

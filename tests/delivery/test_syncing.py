@@ -275,7 +275,7 @@ def test_the_process_ends_with_us() -> None:
         "import os\nfrom pop3fetch.delivery.syncing import SyncProcess\n"
         "process = SyncProcess()\nprint(process._process.pid, flush=True)\nos.kill(os.getpid(), 9)"
     )
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    ended = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True)
     assert ended.returncode == -signal.SIGKILL
     wait_for_the_end_of(int(ended.stdout))
 

@@ -185,11 +185,11 @@ def test_no_header_costs_time(attack: Attack, header: bytes) -> None:
 
 
 # The kernel's figure for a child counts its parent's memory in (see exec(2) and getrusage(2)).
-PROGRAM = """
+PROGRAM = r"""
 import pathlib, re, sys
 from pop3fetch.cli.main import run
 status = run(sys.argv[2:])
-kib = re.search("VmHWM:\\s*(\\d+) kB", pathlib.Path("/proc/self/status").read_text())[1]
+kib = re.search(r"VmHWM:\s*(\d+) kB", pathlib.Path("/proc/self/status").read_text())[1]
 pathlib.Path(sys.argv[1]).write_text(kib)
 sys.exit(status)
 """
@@ -201,7 +201,7 @@ def measured(run: Run, script: Script, server: StartServer, *command: str | Path
     environment = {"POP3FETCH_ACCOUNT": served.url(), "POP3FETCH_PASSWORD": PASSWORD}
     peak = run.folder / "peak"
     ended = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(peak), *map(str, command), "--timeout", "5"],
+        [sys.executable, "-W", "error", "-c", PROGRAM, str(peak), *map(str, command), "--timeout", "5"],
         capture_output=True,
         cwd=run.folder,
         env={**run.environment, **environment},

@@ -8,24 +8,8 @@ import pytest
 import trustme
 
 from tests.conftest import DOVECOT_IS_REQUIRED
-from tests.dovecot import Dovecot, missing
+from tests.dovecot import Dovecot, missing, oauth_settings
 from tests.oauth_server import OAuthServer
-
-SETTINGS = """
-auth_mechanisms = $auth_mechanisms xoauth2 oauthbearer
-passdb {{
-  driver = oauth2
-  mechanisms = xoauth2 oauthbearer
-  args = {introspection}
-}}
-"""
-INTROSPECTION = """
-introspection_url = {url}
-introspection_mode = post
-username_attribute = username
-active_attribute = active
-active_value = true
-"""
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +30,6 @@ def asking_dovecot(
     if reason:
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("dovecot-oauth")
-    introspection = folder / "oauth2.conf"
-    introspection.write_text(INTROSPECTION.format(url=issuer.endpoint("introspect")))
-    with Dovecot.start(
-        folder, settings=SETTINGS.format(introspection=introspection), ca=authority
-    ) as dovecot:
+    settings = oauth_settings(folder, issuer.endpoint("introspect"))
+    with Dovecot.start(folder, settings=settings, ca=authority) as dovecot:
         yield dovecot

@@ -209,7 +209,7 @@ def test_a_large_message_needs_little_memory(run: Run, dovecot: Dovecot, maildir
     dovecot.deliver("bob", [message])
     arguments = Way("bob", "implicit").arguments(dovecot)
     ended = subprocess.run(
-        [sys.executable, "-c", MEASURED, *run.command("get", "-o", maildir, *arguments)],
+        [sys.executable, "-W", "error", "-c", MEASURED, *run.command("get", "-o", maildir, *arguments)],
         env={**run.environment, **BOB.env},
         capture_output=True,
         check=True,

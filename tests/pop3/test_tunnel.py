@@ -45,7 +45,7 @@ signal.pause()
 
 
 def python(program: str, *arguments: object, **environment: str) -> Tunnel:
-    words = (sys.executable, "-c", program, *map(str, arguments))
+    words = (sys.executable, "-W", "error", "-c", program, *map(str, arguments))
     return Tunnel(words, {"PATH": os.environ["PATH"], **environment})
 
 

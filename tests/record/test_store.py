@@ -373,7 +373,9 @@ os._exit(9)
 def another_process(place: RecordPlace, how: str) -> subprocess.Popen[bytes]:
     """Return a process that holds the record; it dies without closing it."""
     process = subprocess.Popen(
-        [sys.executable, "-c", DYING, place.folder, how], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-W", "error", "-c", DYING, place.folder, how],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     assert process.stdout and process.stdout.readline() == b"ready\n"
     return process
@@ -662,5 +664,5 @@ sys.exit(set(read) != {2000})
 
 
 def test_a_record_is_opened_anew_while_another_thread_reads_it(place: RecordPlace) -> None:
-    ended = subprocess.run([sys.executable, "-c", READING, place.folder], capture_output=True)
+    ended = subprocess.run([sys.executable, "-W", "error", "-c", READING, place.folder], capture_output=True)
     assert (ended.returncode, ended.stderr) == (0, b"")
