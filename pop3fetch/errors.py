@@ -12,7 +12,8 @@
     ├── ConnectionFailed                 cannot connect; also ConnectionError
     ├── ConnectionLost                   the stream ended too early; also ConnectionError
     ├── TimedOut                         no progress in time; also TimeoutError
-    ├── UnknownHost                      the name does not resolve; also OSError
+    ├── UnknownHost                      the host name does not exist; also OSError
+    ├── ResolverFailed                   the resolver cannot answer now; also OSError
     ├── ServerNotFound                   no server was found for the mail of a domain
     ├── TLSError                         the handshake or a record failed; also OSError
     │   ├── TLSNotSupportedError         STLS is not offered, or was refused
@@ -49,6 +50,7 @@ from __future__ import annotations
 from typing import ClassVar, dataclass_transform
 
 from pop3fetch.printable import printable
+from pop3fetch.refusal import means_later, status_of_code
 from pop3fetch.status import Status
 
 _LATER = ("temporarily_unavailable", "server_error")  # of OAuth 2: trouble that is not the user's
@@ -88,30 +90,6 @@ class POP3Error(Exception):
         return self.status
 
 
-# RFC 2449 section 8, RFC 3206: what a response code says about trying again.
-CODE_STATUS = {
-    b"IN-USE": Status.TRY_LATER,
-    b"LOGIN-DELAY": Status.TRY_LATER,
-    b"SYS/TEMP": Status.TRY_LATER,
-    b"SYS/PERM": Status.NO_LOGIN,
-    b"AUTH": Status.NO_LOGIN,
-}
-
-
-def status_of_code(code: bytes | None) -> Status | None:
-    """Return the exit status that a response code stands for, or None.
-
-    Codes are hierarchical and case does not count: ``SYS/TEMP/x`` is read as ``SYS/TEMP``
-    (RFC 3206 section 3).
-    """
-    levels = (code or b"").upper().split(b"/")
-    for depth in range(len(levels), 0, -1):
-        status = CODE_STATUS.get(b"/".join(levels[:depth]))
-        if status is not None:
-            return status
-    return None
-
-
 class ServerErrorResponse(POP3Error):
     """The server answered -ERR; the session goes on.
 
@@ -126,7 +104,14 @@ class ServerErrorResponse(POP3Error):
 
     @property
     def exit_status(self) -> Status:
-        return status_of_code(self.code) or self.status
+        if status := status_of_code(self.code):
+            return status
+        return Status.TRY_LATER if means_later(self.text) else self.status
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether the server may answer otherwise another time: by its code, or by its words."""
+        return self.exit_status is Status.TRY_LATER
 
     def __str__(self) -> str:
         return f"the server refused {self.command}: {self._words()}"
@@ -139,7 +124,7 @@ class GreetingRefused(ServerErrorResponse):
     """The server's greeting was -ERR."""
 
     def __str__(self) -> str:
-        return f"the server does not serve us now: {self._words()}"
+        return f"the server refused the connection: {self._words()}"
 
 
 class LoginRefused(ServerErrorResponse):
@@ -231,7 +216,7 @@ class TimedOut(POP3Error, TimeoutError):
 
 
 class UnknownHost(POP3Error, OSError):
-    """The host name cannot be resolved."""
+    """The host name does not exist."""
 
     status = Status.NO_HOST
     host: str
@@ -240,6 +225,17 @@ class UnknownHost(POP3Error, OSError):
     def __str__(self) -> str:
         reason = f": {printable(self.reason)}" if self.reason else ""
         return f"cannot resolve the host name {printable(self.host)}{reason}"
+
+
+class ResolverFailed(POP3Error, OSError):
+    """The resolver cannot say now whether the host name exists; ``reason`` says why."""
+
+    status = Status.TRY_LATER
+    host: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"cannot resolve the host name {printable(self.host)} now: {printable(self.reason)}"
 
 
 class ServerNotFound(POP3Error):
@@ -275,22 +271,35 @@ class TLSNotSupportedError(TLSError):
         )
 
 
+# What helps, by what is wrong with a certificate; each is true of this cause, and of no other.
+_PIN = "trust exactly this certificate with --tls-fingerprint {fingerprint}"
+_CERTIFICATE_ADVICE = {
+    "authority": f"if this is the right server, {_PIN}, or its authority with --ca-file FILE",
+    "expired": f"only the server's operator can renew it; until then, {_PIN} if this is the right server",
+    "not yet valid": "check this computer's clock; if it is right, tell the server's operator",
+    "name": f"use a host name that the certificate has; if this is the right server, {_PIN}",
+    "fingerprint": "if the server has a new certificate, use --tls-fingerprint {fingerprint}",
+    "": f"if this is the right server, {_PIN}",
+}
+
+
 class CertificateError(TLSError):
-    """The server's certificate does not verify; ``certificate`` describes it in one line."""
+    """The server's certificate does not verify.
+
+    ``certificate`` describes it in one line; ``cause``: ``authority``, ``expired``, ``not yet valid``,
+    ``name``, ``fingerprint``, or empty if it is another.
+    """
 
     certificate: str = ""
     fingerprint: str = ""
+    cause: str = ""
 
     def __str__(self) -> str:
         what = f" [{printable(self.certificate)}]" if self.certificate else ""
-        way = (
-            f"; if this is the right server, trust it with --tls-fingerprint {self.fingerprint} "
-            "or its authority with --ca-file FILE"
-            if self.fingerprint
-            else ""
-        )
+        advice = _CERTIFICATE_ADVICE.get(self.cause) or _CERTIFICATE_ADVICE[""]
         return (
-            f"the certificate of {printable(self.host)} does not verify: {printable(self.reason)}{what}{way}"
+            f"the certificate of {printable(self.host)} does not verify: {printable(self.reason)}{what}"
+            + (f"; {advice.format(fingerprint=printable(self.fingerprint))}" if self.fingerprint else "")
         )
 
 

@@ -7,8 +7,6 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 
-SALT = bytes(range(16))
-
 
 @dataclass
 class ScramServer:
@@ -18,17 +16,18 @@ class ScramServer:
     password: bytes
     iterations: int = 4096
     nonce: str = "server"
+    salt: bytes = bytes(range(16))
 
     def first(self, client_first: bytes) -> bytes:
         self.client_first_bare = client_first.split(b",", 2)[2]
         nonce = self.client_first_bare.split(b"r=")[1].decode() + self.nonce
-        self.server_first = f"r={nonce},s={base64.b64encode(SALT).decode()},i={self.iterations}".encode()
+        self.server_first = f"r={nonce},s={base64.b64encode(self.salt).decode()},i={self.iterations}".encode()
         return self.server_first
 
     def final(self, client_final: bytes) -> bytes:
         """Assert the client's proof, and return the server's."""
         without_proof, proof = client_final.split(b",p=")
-        salted = hashlib.pbkdf2_hmac(self.hash_name, self.password, SALT, self.iterations)
+        salted = hashlib.pbkdf2_hmac(self.hash_name, self.password, self.salt, self.iterations)
         auth_message = b",".join([self.client_first_bare, self.server_first, without_proof])
         client_key = self.mac(salted, b"Client Key")
         stored_key = hashlib.new(self.hash_name, client_key).digest()

@@ -27,7 +27,8 @@ ROOMS: dict[str, set[str]] = {
     "veil": set(),
     "verification": set(),
     "status": set(),
-    "errors": {"printable", "status"},
+    "refusal": {"status"},
+    "errors": {"printable", "refusal", "status"},
     "ahead": {"errors"},
     "folders": set(),
     "headers": {"errors", "printable"},
@@ -87,7 +88,7 @@ HOMES: dict[str, tuple[str, ...]] = {
 # What is testable without network, clock or disk, and is to stay so.
 PURE = {
     "account/oauth_messages.py", "account/oauth_settings.py",
-    "errors.py", "headers.py", "messages.py", "printable.py", "veil.py",
+    "errors.py", "headers.py", "messages.py", "printable.py", "refusal.py", "veil.py",
     "fetch/plan.py",
     "pop3/login.py", "pop3/machine.py", "pop3/names.py", "pop3/overview.py", "pop3/replies.py",
     "pop3/sasl.py", "pop3/trace.py", "pop3/wire.py",

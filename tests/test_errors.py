@@ -40,6 +40,7 @@ from pop3fetch.errors import (
     ProtocolViolation,
     RecordError,
     RecordLocked,
+    ResolverFailed,
     ServerErrorResponse,
     ServerNotFound,
     SessionEnded,
@@ -49,8 +50,8 @@ from pop3fetch.errors import (
     UniqueIdsRefused,
     UnknownHost,
     UsageError,
-    status_of_code,
 )
+from pop3fetch.refusal import status_of_code
 from pop3fetch.status import Status
 
 # The contract's table of exit statuses, by error.
@@ -67,6 +68,7 @@ STATUSES: dict[int, set[type[POP3Error]]] = {
         DestinationLocked,
         LoginTooSoon,
         RecordLocked,
+        ResolverFailed,
         TimedOut,
         UniqueIdsRefused,
     },
@@ -217,6 +219,69 @@ def test_a_response_code_decides_the_exit_status_of_a_refusal(
     assert LoginRefused("APOP", b"no", code, "alice").exit_status == (status or 77)
 
 
+LATER = """\
+maildrop already locked
+Mailbox is locked by another POP3 session
+Mailbox of alice@example.org is locked
+Unable to lock maildrop
+can't lock your maildrop
+POP lock busy!  Is another session active?
+Mailbox in use
+Account is in use by another client
+locked
+Please try again later.
+Try again in a few minutes
+please retry later
+Server is too busy
+too many connections
+Too many concurrent POP3 sessions
+Too many connections from your IP address
+Maximum number of connections from user+IP exceeded (mail_max_userip_connections=10)
+Temporary authentication failure. [mail:2026-01-01 00:00:00]
+Service temporarily unavailable
+"""
+NOT_LATER = """\
+no such message
+unknown command
+wrong password
+login failed
+Invalid login, try again
+Authentication failed, please try again later
+Too many failed login attempts
+Too many login failures, try again later
+Account locked
+User locked
+Your account is temporarily locked due to too many failed logins
+Password expired, try again later
+mailbox locked: access denied
+Mailbox disabled
+"""
+
+
+@pytest.mark.parametrize("words", LATER.splitlines())
+def test_words_that_mean_only_later_are_a_temporary_failure(words: str) -> None:
+    for error in (
+        ServerErrorResponse("RETR", words.encode()),
+        GreetingRefused("the connection", words.upper().encode()),
+        LoginRefused("USER", b"  " + words.encode(), None, "alice"),
+        LoginRefused("USER", b"[X-OWN] " + words.encode(), b"X-OWN", "alice"),
+    ):
+        assert error.exit_status is Status.TRY_LATER
+        assert error.is_temporary
+
+
+@pytest.mark.parametrize("words", NOT_LATER.splitlines())
+def test_other_words_are_a_refusal(words: str) -> None:
+    assert LoginRefused("USER", words.encode(), None, "alice").exit_status is Status.NO_LOGIN
+    assert ServerErrorResponse("RETR", words.encode()).exit_status is Status.REFUSED
+
+
+def test_a_response_code_decides_before_the_words() -> None:
+    refusal = LoginRefused("USER", b"[AUTH] try again later", b"AUTH", "alice")
+    assert refusal.exit_status is Status.NO_LOGIN
+    assert LoginRefused("USER", b"[SYS/TEMP] wrong password", b"SYS/TEMP", "alice").is_temporary
+
+
 # -- sentences ---------------------------------------------------------------------------------------
 
 
@@ -235,7 +300,7 @@ def test_a_sentence_is_one_bounded_line_whatever_the_facts_are(error: type[POP3E
         (ServerErrorResponse("RETR", b""), "the server refused RETR: it gave no reason"),
         (
             GreetingRefused("the connection", b"[SYS/TEMP] disk full", b"SYS/TEMP"),
-            "the server does not serve us now: [SYS/TEMP] disk full",
+            "the server refused the connection: [SYS/TEMP] disk full",
         ),
         (
             LoginRefused("APOP", b"[AUTH] no", b"AUTH", "alice"),
@@ -256,6 +321,7 @@ def test_a_sentence_is_one_bounded_line_whatever_the_facts_are(error: type[POP3E
         ),
         (TimedOut("h", "in RETR", 60.0), "h made no progress in 60 s in RETR"),
         (TimedOut("h", "in RETR", 0.5, "try TLS"), "h made no progress in 0.5 s in RETR (try TLS)"),
+        (ResolverFailed("h", "no answer"), "cannot resolve the host name h now: no answer"),
         (UnknownHost("h"), "cannot resolve the host name h"),
         (UnknownHost("h", "no such name"), "cannot resolve the host name h: no such name"),
         (ServerNotFound("d", "gone"), "no POP3 server was found for d: gone; name it with --host"),
@@ -268,7 +334,12 @@ def test_a_sentence_is_one_bounded_line_whatever_the_facts_are(error: type[POP3E
         (
             CertificateError("h", "it is expired", "CN=h", "0f"),
             "the certificate of h does not verify: it is expired [CN=h]; if this is the right server, "
-            "trust it with --tls-fingerprint 0f or its authority with --ca-file FILE",
+            "trust exactly this certificate with --tls-fingerprint 0f",
+        ),
+        (
+            CertificateError("h", "unknown issuer", "CN=h", "0f", "authority"),
+            "the certificate of h does not verify: unknown issuer [CN=h]; if this is the right server, "
+            "trust exactly this certificate with --tls-fingerprint 0f, or its authority with --ca-file FILE",
         ),
         (NoPassword("no password: set one"), "no password: set one"),
         (LoginTooSoon("work", 30), "work allows the next login in 30 s (LOGIN-DELAY)"),
@@ -301,6 +372,7 @@ def test_an_error_says_what_happened_and_to_whom(error: POP3Error, sentence: str
         (ConnectionLost, ConnectionError),
         (TimedOut, TimeoutError),
         (UnknownHost, OSError),
+        (ResolverFailed, OSError),
         (CertificateError, OSError),
         (InvalidArgument, ValueError),
         (MessageNotFound, LookupError),

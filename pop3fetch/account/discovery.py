@@ -55,10 +55,14 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The servers that may be, the best first; ``by_dns``: the domain itself names them."""
+    """The servers that may be, the best first; ``by_dns``: the domain itself names them.
+
+    ``unanswered``: why DNS could not say now whether it names any; empty if it could.
+    """
 
     servers: tuple[Candidate, ...]
     by_dns: bool
+    unanswered: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,10 @@ class NotOffered(Exception):
     """The domain says that it has no such service: the target is the root (RFC 2782)."""
 
 
+class Unanswered(Exception):
+    """DNS cannot answer now; the argument says why."""
+
+
 def candidates(domain: str, search: Search) -> Candidates:
     """Return the servers that may have the mail of ``domain``, which is lower-case ASCII.
 
@@ -89,6 +97,7 @@ def candidates(domain: str, search: Search) -> Candidates:
     deadline = time.monotonic() + search.limit
     named: list[Candidate] = []
     open_services = []
+    unanswered = ""
     for service in SERVICES:
         if service.tls not in search.tls_modes:
             continue
@@ -96,12 +105,14 @@ def candidates(domain: str, search: Search) -> Candidates:
             named += _named(domain, service, search, deadline)
         except NotOffered:
             continue
+        except Unanswered as error:
+            unanswered = str(error)
         open_services.append(service)
     if named:
         return Candidates(tuple(named[:MOST_TARGETS]), by_dns=True)
     if not open_services:
         raise ServerNotFound(domain, "its DNS says that it offers no POP3")
-    return Candidates(tuple(_usual(domain, open_services)), by_dns=False)
+    return Candidates(tuple(_usual(domain, open_services)), by_dns=False, unanswered=unanswered)
 
 
 def _usual(domain: str, services: Iterable[Service]) -> Iterable[Candidate]:
@@ -126,10 +137,10 @@ def _named(domain: str, service: Service, search: Search, deadline: float) -> li
 
 
 def _records(name: str, search: Search, seconds: float) -> list[SRV]:
-    """Return the SRV records of ``name`` in the order of RFC 2782; raises NotOffered."""
-    from dns.exception import DNSException
+    """Return the SRV records of ``name`` in the order of RFC 2782; raises NotOffered, Unanswered."""
+    from dns.exception import DNSException, Timeout
     from dns.name import root
-    from dns.resolver import NXDOMAIN, NoAnswer, get_default_resolver
+    from dns.resolver import NXDOMAIN, NoAnswer, NoNameservers, get_default_resolver
 
     try:
         resolver = search.resolver or get_default_resolver()
@@ -138,6 +149,8 @@ def _records(name: str, search: Search, seconds: float) -> list[SRV]:
         return []
     except (DNSException, OSError) as error:
         search.report(f"DNS did not say what {name} is: {error}")
+        if isinstance(error, Timeout | NoNameservers | OSError):
+            raise Unanswered(str(error)) from error
         return []
     assert answer.rrset is not None
     records = cast("list[SRV]", answer.rrset.processing_order())

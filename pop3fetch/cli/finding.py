@@ -17,6 +17,7 @@ from pop3fetch.errors import (
     CertificateError,
     ConnectionFailed,
     POP3Error,
+    ResolverFailed,
     ServerNotFound,
     TimedOut,
     UnknownHost,
@@ -25,7 +26,7 @@ from pop3fetch.pop3.client import POP3Client
 from pop3fetch.pop3.opening import Server
 
 LIMIT = 5.0  # seconds for all together
-ABSENT = (UnknownHost, ConnectionFailed, TimedOut)  # nobody is there who could be asked
+ABSENT = (UnknownHost, ResolverFailed, ConnectionFailed, TimedOut)  # nobody is there who could be asked
 
 
 @dataclass(slots=True)
@@ -120,6 +121,12 @@ def _is_absent(error: POP3Error) -> bool:
 
 
 def _not_found(domain: str, found: Candidates, errors: Sequence[POP3Error]) -> POP3Error:
+    if not errors or _is_absent(errors[0]):
+        unresolved = next((error for error in errors if isinstance(error, ResolverFailed)), None)
+        if unresolved:
+            return unresolved
+        if found.unanswered:
+            return ResolverFailed(domain, found.unanswered)
     # A server that the domain names is there at other times; one that was guessed need not be.
     if errors and (found.by_dns or not _is_absent(errors[0])):
         return errors[0]

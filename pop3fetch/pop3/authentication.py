@@ -16,7 +16,6 @@ from pop3fetch.errors import (
     MechanismFailed,
     POP3Error,
     ServerErrorResponse,
-    status_of_code,
 )
 from pop3fetch.pop3 import sasl
 from pop3fetch.pop3.conversation import Conversation
@@ -24,7 +23,6 @@ from pop3fetch.pop3.login import APOP, USER, Login, Situation, StartTLS, next_st
 from pop3fetch.pop3.machine import Challenge, Reply
 from pop3fetch.pop3.replies import Capabilities
 from pop3fetch.pop3.wire import COMMAND_LIMIT, StatusLine
-from pop3fetch.status import Status
 
 Secret = Callable[[], str]
 
@@ -122,7 +120,7 @@ class Authentication:
         """Remember the refusal where another method may still be tried; else raise it."""
         self._refusal = refusal
         self._refused |= {attempt.method}
-        if self._wish.method is not None or status_of_code(refusal.code) is Status.TRY_LATER:
+        if self._wish.method is not None or refusal.is_temporary:
             raise refusal
         if attempt.method == APOP and self._stls_is_left():
             # Servers show a challenge to users who have no APOP secret, too (Mailutils, Cyrus).

@@ -91,7 +91,7 @@ class POP3Client:
         """Return a client that has read the greeting.
 
         ``tls`` is ``implicit``, ``auto``, ``starttls`` or ``off``; ``timeout`` in seconds, 0 waits
-        for ever. Raises UnknownHost, ConnectionFailed, TimedOut, TLSError, CertificateError,
+        for ever. Raises UnknownHost, ResolverFailed, ConnectionFailed, TimedOut, TLSError, CertificateError,
         GreetingRefused, NotPOP3Server; UsageError where ``tls`` is none of these.
         """
         if tls not in MODES:  # what is not known would be taken for "off"

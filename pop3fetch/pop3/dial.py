@@ -12,13 +12,19 @@ from contextlib import suppress
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pop3fetch.errors import ConnectionFailed, TimedOut, UnknownHost
+from pop3fetch.errors import ConnectionFailed, POP3Error, ResolverFailed, TimedOut, UnknownHost
 from pop3fetch.pop3.names import UNIX_PREFIX, certificate_name, wire_name
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.tunnel import Tunnel
 
 ATTEMPT_DELAY = 0.25  # seconds until the next address is tried beside (RFC 8305 section 5)
+# What the resolver says of a name; anything else is its own trouble, and passes.
+NO_SUCH_NAME = frozenset(
+    getattr(socket, name)
+    for name in ("EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY", "EAI_FAMILY", "EAI_SERVICE")
+    if hasattr(socket, name)
+)
 FAMILIES = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 
 
@@ -45,7 +51,7 @@ class Address(NamedTuple):
 def dial(endpoint: Endpoint, timeout: float | None) -> socket.socket:
     """Return a connected socket; ``timeout`` in seconds covers all addresses together.
 
-    Raises UnknownHost, ConnectionFailed or TimedOut.
+    Raises UnknownHost, ResolverFailed, ConnectionFailed or TimedOut.
     """
     connected = _connect(endpoint, timeout)
     connected.setblocking(True)
@@ -72,11 +78,12 @@ def _connect_through(proxy: str, endpoint: Endpoint, timeout: float | None) -> s
     from pop3fetch.pop3.proxy import ask_for, called, location
 
     deadline = None if timeout is None else time.monotonic() + timeout
+    server = (wire_name(endpoint.host), endpoint.port)
     way = Endpoint(*location(proxy), endpoint.family)
     try:
         connected = _Race(way, timeout).run(_resolve(way))
         connected.setblocking(True)
-        ask_for((endpoint.host, endpoint.port), proxy, connected, deadline)
+        ask_for(server, proxy, connected, deadline)
     except TimeoutError as error:
         raise TimedOut(endpoint.host, f"connecting through {called(proxy)}", timeout or 0) from error
     except ConnectionFailed as error:
@@ -90,9 +97,16 @@ def _resolve(endpoint: Endpoint) -> list[Address]:
     try:
         found = socket.getaddrinfo(host, endpoint.port, FAMILIES[endpoint.family], socket.SOCK_STREAM)
     except OSError as error:
-        raise UnknownHost(endpoint.host, error.strerror or "") from error
+        raise _unresolved(endpoint.host, error) from error
     addresses = [Address(family, target) for family, _, _, _, target in found]
     return list(_alternating(addresses))
+
+
+def _unresolved(host: str, error: OSError) -> POP3Error:
+    reason = error.strerror or str(error)
+    if isinstance(error, socket.gaierror) and error.errno in NO_SUCH_NAME:
+        return UnknownHost(host, reason)
+    return ResolverFailed(host, reason)
 
 
 def _alternating(addresses: list[Address]) -> Iterator[Address]:

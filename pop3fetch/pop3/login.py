@@ -36,10 +36,6 @@ METHODS = {
 }
 # EXTERNAL sends no secret, but without TLS there is no certificate that could stand for one.
 _NEEDS_TLS = CLEAR_TEXT | {USER, "EXTERNAL"}
-_WAYS_OUT = (
-    "the server offers no STLS and the password would cross the network in clear text; "
-    "use --tls implicit, or --allow-insecure-login if you must"
-)
 
 
 class Situation(NamedTuple):
@@ -112,10 +108,21 @@ def _forced(situation: Situation, method: str) -> str:
     if method == APOP and not situation.challenge:
         raise MechanismNotOffered(_why_no_apop(situation))
     if method in _NEEDS_TLS and not situation.tls_active and not situation.allow_insecure:
-        raise InsecureAuthenticationDisallowed(f"not logging in by {method} without TLS: {_WAYS_OUT}")
+        raise InsecureAuthenticationDisallowed(
+            f"not logging in by {method} without TLS: {_ways_out(situation)}"
+        )
     if method in (APOP, USER):
         return method
     return _forced_mechanism(situation, method)
+
+
+def _ways_out(situation: Situation) -> str:
+    """Return why a login in clear text is refused, and what would help at this server."""
+    offers_stls = "STLS" in (situation.capabilities or {})
+    why = "" if offers_stls else "the server offers no STLS and "
+    tls = "--tls starttls" if offers_stls else "--tls implicit (port 995)"
+    consent = "" if situation.allow_insecure else ", or --allow-insecure-login if you must"
+    return f"{why}the password would cross the network in clear text; use {tls}{consent}"
 
 
 def _why_no_apop(situation: Situation) -> str:
@@ -153,7 +160,7 @@ def _without_tls(situation: Situation) -> str:
     if safe and APOP not in situation.refused and (situation.mode == "off" or situation.allow_insecure):
         return safe
     if not situation.allow_insecure or situation.refused:
-        raise InsecureAuthenticationDisallowed(f"not logging in: {_WAYS_OUT}")
+        raise InsecureAuthenticationDisallowed(f"not logging in: {_ways_out(situation)}")
     return _strongest_inside_tls(situation)
 
 

@@ -53,7 +53,8 @@ def open_conversation(
     """Connect and read the greeting; ``dialling`` is a connection that is being made already.
 
     Returns what CAPA says, too, where that could be asked without a round trip of its own. Raises
-    UnknownHost, ConnectionFailed, TimedOut, TLSError, GreetingRefused, NotPOP3Server, ConfigurationError.
+    UnknownHost, ResolverFailed, ConnectionFailed, TimedOut, TLSError, GreetingRefused, NotPOP3Server,
+    ConfigurationError.
     """
     conversation = _connected(server, dialling)
     if has_capa and server.wish.mode == "implicit" and server.pipelining:
@@ -154,7 +155,7 @@ def _described(error: CertificateError, server: Server) -> CertificateError:
             plain.greeting()
             plain.ask("STLS")
         transport.start_tls(unverified_context())
-        return transport.certificate_error(error.reason)
+        return transport.described(error)
     except POP3Error:
         return error  # less to show, and still the same refusal
     finally:

@@ -11,7 +11,6 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from pop3fetch.errors import ConnectionFailed
-from pop3fetch.pop3.names import wire_name
 
 HEADER_LIMIT = 16 * 1024  # octets of an HTTP proxy's reply
 HEADER_END = b"\r\n\r\n"
@@ -31,11 +30,12 @@ def called(proxy: str) -> str:
 
 
 def ask_for(server: tuple[str, int], proxy: str, connected: socket.socket, deadline: float | None) -> None:
-    """Make a proxy, to which ``connected`` leads, connect us to ``server``, host and port.
+    """Make a proxy, to which ``connected`` leads, connect us to ``server``: host in ASCII, and port.
 
     ``proxy``: ``socks5://[user:password@]host:port`` or ``http://…``; ``deadline``, a time of
     :func:`time.monotonic`, covers all of it. Raises ConnectionFailed, without the password of the
-    proxy, or TimeoutError; the connection is closed then.
+    proxy, or TimeoutError; the connection is closed then. A name that the proxy cannot resolve is one as
+    well, for no proxy tells whether it exists.
     """
     from python_socks import ProxyError, ProxyTimeoutError  # slow to import, and rarely wanted
     from python_socks.sync import Proxy
@@ -43,7 +43,7 @@ def ask_for(server: tuple[str, int], proxy: str, connected: socket.socket, deadl
     host, port = server
     line = _Line(connected, deadline, whole_header=proxy.startswith("http:"))
     try:
-        Proxy.from_url(proxy, rdns=True, forward=cast(Proxy, line)).connect(wire_name(host), port)
+        Proxy.from_url(proxy, rdns=True, forward=cast(Proxy, line)).connect(host, port)
     except ProxyTimeoutError:
         raise TimeoutError from None
     except (ProxyError, OSError, ValueError) as error:

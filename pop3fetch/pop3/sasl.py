@@ -39,7 +39,8 @@ MAX_ITERATIONS = 1_000_000
 
 # RFC 5802 section 7, server-first-message. A mandatory extension, m=, would stand in front: it does not
 # match, and section 5.1 wants it refused.
-SERVER_FIRST = re.compile(r"r=([!-+\--~]+),s=[A-Za-z0-9+/]+={0,2},i=([1-9][0-9]*)(?:,.*)?", re.DOTALL)
+SERVER_FIRST = re.compile(r"r=([!-+\--~]+),s=([A-Za-z0-9+/]+={0,2}),i=([1-9][0-9]*)(?:,.*)?", re.DOTALL)
+SCRAMP_SALT = "A" * 16  # scramp refuses salts under 12 octets, and RFC 5802 allows any; so it sees this one
 
 NO_NUL = re.compile(r"[\x00\ud800-\udfff]")  # a lone surrogate stands for an octet that is no UTF-8
 NO_CONTROLS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -215,9 +216,10 @@ class Scram(Mechanism):
 
     def _client_final(self, challenge: bytes) -> bytes:
         server_first = self._message(challenge)
-        self._check(server_first)
+        salt = self._check(server_first)
         with self._trouble("the server's first message is wrong"):
-            self._client.set_server_first(server_first)
+            self._client.set_server_first(server_first.replace(f",s={salt},", f",s={SCRAMP_SALT},", 1))
+            self._client.salt, self._client.server_first = decode(salt.encode()), server_first
             client_final: str = self._client.get_client_final()
         return client_final.encode()
 
@@ -238,12 +240,12 @@ class Scram(Mechanism):
             raise self._failure(f"the server says {printable(message[2:])}")
         return message
 
-    def _check(self, server_first: str) -> None:
-        """Refuse a foreign nonce and a hostile iteration count while nothing is computed yet."""
+    def _check(self, server_first: str) -> str:
+        """Refuse a foreign nonce and a hostile iteration count while nothing is computed; return the salt."""
         match = SERVER_FIRST.fullmatch(server_first)
         if match is None:
             raise self._failure("the server's first message is malformed")
-        nonce, count = match.groups()
+        nonce, salt, count = match.groups()
         if not nonce.startswith(self._nonce) or nonce == self._nonce:
             raise self._failure("the server's nonce does not continue ours")
         # Seven digits hold the maximum; int() takes no more than 4300.
@@ -252,6 +254,7 @@ class Scram(Mechanism):
                 f"the server asks for {printable(count, 20)} iterations, "
                 f"outside of {MIN_ITERATIONS} to {MAX_ITERATIONS}"
             )
+        return salt
 
     @contextmanager
     def _trouble(self, what: str) -> Iterator[None]:

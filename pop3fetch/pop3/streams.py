@@ -7,6 +7,7 @@ that has arrived, and hands on the records in it together.
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from contextlib import suppress
 
 CIPHERTEXT_SIZE = 128 * 1024  # octets read from the socket at once
 RECORD_SIZE = 16 * 1024  # octets of content in a TLS record at most (RFC 8446 section 5.1)
+AHEAD_LIMIT = 1024 * 1024  # octets that may come while a new handshake holds up a write
 
 
 class PlainStream:
@@ -32,8 +34,9 @@ class PlainStream:
         self.arrived = self.socket.recv_into(view)
         return self.arrived
 
-    def write(self, octets: bytes) -> None:
-        """Write all octets."""
+    def write(self, octets: bytes, bound: Callable[[], None]) -> None:
+        """Write all octets; ``bound`` is as for :meth:`read_into`."""
+        bound()
         self.socket.sendall(octets)
 
 
@@ -51,6 +54,10 @@ class TLSStream:
         # As octets, the name spares the import of a codec: it is in ASCII already.
         expected = name.encode("ascii") if name is not None else None
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=expected)
+        # Of a new handshake, which a server may ask for in TLS 1.2 (RFC 5246 section 7.4.1.1):
+        self._certificate: bytes | None = None  # the one of the first
+        self._is_renewing = False
+        self._ahead = bytearray()  # content that came in the middle of it
 
     def shake_hands(self, bound: Callable[[], None]) -> None:
         """Make the handshake; an alert that is due is sent also where it fails.
@@ -64,6 +71,7 @@ class TLSStream:
         finally:
             with suppress(OSError):
                 self._drain()
+        self._certificate = self.tls.getpeercert(binary_form=True)
 
     def _try_handshake(self) -> bool:
         try:
@@ -86,6 +94,8 @@ class TLSStream:
         return size
 
     def _decrypt(self, view: memoryview) -> int:
+        if self._ahead:
+            return self._take_ahead(view)
         size = 0
         # Neither end of the stream says more than the other here: a reply's own end does.
         with suppress(ssl.SSLWantReadError, ssl.SSLZeroReturnError, ssl.SSLEOFError):
@@ -94,12 +104,49 @@ class TLSStream:
                 if not read:
                     break
                 size += read
+        if self._outgoing.pending:  # our part of a new handshake, or of new keys in TLS 1.3
+            self._is_renewing = True
+            self._drain()
         return size
 
-    def write(self, octets: bytes) -> None:
-        """Write all octets."""
-        self.tls.write(octets)
+    def _take_ahead(self, view: memoryview) -> int:
+        size = min(len(self._ahead), len(view))
+        view[:size] = self._ahead[:size]
+        del self._ahead[:size]
+        return size
+
+    def write(self, octets: bytes, bound: Callable[[], None]) -> None:
+        """Write all octets, after a new handshake if one is under way; ``bound`` as for `shake_hands`."""
+        bound()
+        while not self._try_write(octets):
+            self._drain()
+            bound()
+            if not self._fill():
+                raise ConnectionResetError(errno.ECONNRESET, "the server hung up in a new handshake")
         self._drain()
+
+    def _try_write(self, octets: bytes) -> bool:
+        if self._is_renewing:
+            self._read_ahead()  # or OpenSSL would find content where it looks for a handshake
+        try:
+            self.tls.write(octets)
+        except ssl.SSLWantReadError:
+            self._is_renewing = True
+            return False
+        if self._is_renewing and self.tls.getpeercert(binary_form=True) != self._certificate:
+            raise ssl.SSLError(ssl.SSL_ERROR_SSL, "the server has changed its certificate in the session")
+        self._is_renewing = False
+        return True
+
+    def _read_ahead(self) -> None:
+        """Keep the content that has come for the next reads."""
+        kept, self._ahead = self._ahead, bytearray()
+        view = memoryview(bytearray(2 * RECORD_SIZE))
+        while len(kept) < AHEAD_LIMIT and (size := self._decrypt(view)):
+            kept += view[:size]
+        if len(kept) >= AHEAD_LIMIT:
+            raise ssl.SSLError(ssl.SSL_ERROR_SSL, "the server begins a handshake and does not end it")
+        self._ahead = kept
 
     def _fill(self) -> bool:
         """Take what has arrived; return whether the stream goes on."""
@@ -111,6 +158,5 @@ class TLSStream:
         return size > 0
 
     def _drain(self) -> None:
-        octets = self._outgoing.read()
-        if octets:
-            self.socket.sendall(octets)
+        if self._outgoing.pending:
+            self.socket.sendall(self._outgoing.read())

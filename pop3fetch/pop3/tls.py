@@ -8,11 +8,11 @@ verification off; a fingerprint takes the chain's place and is compared before a
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeVar
 
 from pop3fetch.errors import CertificateError, ConfigurationError, TLSError
 from pop3fetch.pop3.names import certificate_name
@@ -54,6 +54,9 @@ class TLSSession(NamedTuple):
     certificate: Certificate
 
 
+T = TypeVar("T")
+
+_describing = Lock()  # filters of warnings are the process's
 _making = Lock()  # or each of twenty accounts would make one at the same time
 
 
@@ -108,7 +111,7 @@ def context_for(host: str, options: TLSOptions, given: ssl.SSLContext | None = N
         raise ConfigurationError(
             host,
             "a UNIX socket has no host name that a certificate could be checked for: "
-            "give its fingerprint with --tls-fingerprint, or use --tls off",
+            "give its fingerprint with --tls-fingerprint, or use --tls off with --allow-insecure-login",
         )
     return context
 
@@ -126,7 +129,8 @@ def check_fingerprint(tls: ssl.SSLObject, expected: str, host: str) -> None:
     """Compare the certificate with the pinned one; a mismatch fails whoever vouches for it."""
     actual = fingerprint_of(peer_der(tls))
     if actual != expected.lower():  # both are public
-        raise CertificateError(host, "its fingerprint is another", str(describe(tls)), actual)
+        described = str(describe(tls))
+        raise CertificateError(host, "its fingerprint does not match", described, actual, "fingerprint")
 
 
 def fingerprint_of(der: bytes) -> str:
@@ -147,31 +151,83 @@ def describe(tls: ssl.SSLObject) -> Certificate:
     Read from its octets, as the ssl module decodes none that it did not verify.
     """
     der = peer_der(tls)
-    try:
-        from cryptography import x509  # slow to import
+    with _describing:
+        return _described(der)
 
-        certificate = x509.load_der_x509_certificate(der)
+
+def _described(der: bytes) -> Certificate:
+    from warnings import catch_warnings, simplefilter
+
+    unreadable = Certificate("an unreadable certificate", (), "unknown", None, fingerprint_of(der))
+    with catch_warnings():  # about a serial number that is not positive, say
+        simplefilter("ignore")
+        load = _attempt(_loader)
+        if load is None:  # the single-file program has no compiled library
+            return unreadable._replace(subject="not shown without cryptography")
+        certificate = _attempt(lambda: load(der))
+        if certificate is None:
+            return unreadable
         return Certificate(
-            certificate.subject.rfc4514_string() or "nobody",
-            _names(certificate),
-            certificate.issuer.rfc4514_string() or "nobody",
-            certificate.not_valid_after_utc.timestamp(),
-            fingerprint_of(der),
+            _attempt(lambda: _name(certificate.subject)) or unreadable.subject,
+            _attempt(lambda: _names(certificate)) or (),
+            _attempt(lambda: _name(certificate.issuer)) or unreadable.issuer,
+            _attempt(lambda: _expiry(certificate)),
+            unreadable.fingerprint,
         )
-    except ImportError:  # the single-file program brings no compiled library
-        return Certificate("not shown without cryptography", (), "unknown", None, fingerprint_of(der))
-    except ValueError:  # not decodable: a fingerprint is all there is to say
-        return Certificate("an unreadable certificate", (), "nobody", None, fingerprint_of(der))
+
+
+def _loader() -> Callable[[bytes], x509.Certificate]:
+    from cryptography import x509  # slow to import
+
+    return x509.load_der_x509_certificate
+
+
+def _attempt(read: Callable[[], T]) -> T | None:
+    """Return what is read of a certificate, None if it cannot be.
+
+    The certificate may be an attacker's, and cryptography of any age: it raises what it likes, even
+    errors of Rust that are not an Exception.
+    """
+    try:
+        return read()
+    except Exception:
+        return None
+    except BaseException as error:
+        if type(error).__name__ == "PanicException":
+            return None
+        raise
+
+
+def _name(name: x509.Name) -> str:
+    return name.rfc4514_string() or "nobody"
+
+
+def _expiry(certificate: x509.Certificate) -> float:
+    if hasattr(certificate, "not_valid_after_utc"):
+        return certificate.not_valid_after_utc.timestamp()
+    from datetime import UTC  # before cryptography 42
+
+    return certificate.not_valid_after.replace(tzinfo=UTC).timestamp()
 
 
 def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+    """Return the names of the subject; one of another kind than a name or an address says its kind."""
     from cryptography import x509
 
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
         return ()
-    return tuple(str(name.value) for name in extension.value)
+    return tuple(_general_name(name) for name in extension.value)
+
+
+def _general_name(name: x509.GeneralName) -> str:
+    value = name.value
+    for readable in ("rfc4514_string", "dotted_string"):  # a DirectoryName, a RegisteredID
+        if hasattr(value, readable):
+            shown = getattr(value, readable)
+            return str(shown() if callable(shown) else shown)
+    return f"({type(name).__name__})" if isinstance(value, bytes) else str(value)
 
 
 def session_of(tls: ssl.SSLObject) -> TLSSession:
@@ -180,19 +236,35 @@ def session_of(tls: ssl.SSLObject) -> TLSSession:
     return TLSSession(tls.version() or "", cipher[0] if cipher else "", describe(tls))
 
 
-def handshake_error(host: str, error: ssl.SSLError, *, first: bool) -> TLSError:
-    """Return our error for a failed handshake, with a hint where the cause is a common one.
+# By OpenSSL's numbers (X509_V_ERR_…): what is wrong, where that decides what to do about it.
+_CAUSES = {
+    **dict.fromkeys((2, 18, 19, 20, 21, 27, 33), "authority"),
+    9: "not yet valid",
+    10: "expired",
+    **dict.fromkeys((62, 64), "name"),
+}
+_TOO_OLD = ("TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "WRONG_SSL_VERSION")
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
 
-    ``first``: nothing was said in clear text before it.
+
+def handshake_error(host: str, error: ssl.SSLError, *, first: bool) -> TLSError:
+    """Return our error for a failed handshake, with a hint if the cause is a common one.
+
+    ``first``: nothing was sent in clear text before it.
     """
     if isinstance(error, ssl.SSLCertVerificationError):
-        return CertificateError(host, error.verify_message.rstrip("."))
+        cause = _CAUSES.get(error.verify_code, "")
+        return CertificateError(host, error.verify_message.rstrip("."), cause=cause)
     if isinstance(error, ssl.SSLEOFError):
         return TLSError(host, "the server hung up in the handshake")
     name = _reason(error)
     reason = name.replace("_", " ").lower()
-    if first and name in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"):
-        reason += ": this port seems not to speak TLS; try --tls starttls (port 110)"
+    if name in _TOO_OLD:
+        reason = (
+            f"TLS 1.2 or newer is needed, and the server offers less ({reason}); only its operator can help"
+        )
+    elif first and name in _NO_TLS:
+        reason += ": this port does not seem to speak TLS; try --tls starttls (port 110)"
     return TLSError(host, reason)
 
 

@@ -64,7 +64,7 @@ class Transport:
     ) -> Transport:
         """Connect, or take the connection that is being made already.
 
-        Raises UnknownHost, ConnectionFailed or TimedOut.
+        Raises UnknownHost, ResolverFailed, ConnectionFailed or TimedOut.
         """
         connected = dialling.result() if dialling else dial(endpoint, timeout)
         return cls(connected, endpoint, timeout)
@@ -102,8 +102,7 @@ class Transport:
         """Write all octets; raises TimedOut, ConnectionLost or TLSError."""
         self._has_spoken = True
         try:
-            self._wait_at_most(self.timeout)
-            self._stream.write(octets)
+            self._stream.write(octets, self._until(self._deadline()))
         except OSError as error:
             raise self._translated(error) from error
 
@@ -146,11 +145,12 @@ class Transport:
         """Return version, cipher and certificate, or None outside TLS."""
         return session_of(self.tls) if self.tls else None
 
-    def certificate_error(self, reason: str) -> CertificateError:
-        """Return the error that describes the server's certificate, which ``reason`` refused."""
+    def described(self, error: CertificateError) -> CertificateError:
+        """Return ``error`` with the server's certificate, which it refuses."""
         assert self.tls is not None
         certificate = describe(self.tls)
-        return CertificateError(self.host, reason, str(certificate), certificate.fingerprint)
+        facts = (error.reason, str(certificate), certificate.fingerprint, error.cause)
+        return CertificateError(self.host, *facts)
 
     def channel_binding(self) -> tuple[str, bytes] | None:
         """Return type and data of the channel binding, or None outside TLS."""

@@ -112,6 +112,11 @@ def test_dns_that_fails_is_reported(names: StartNames) -> None:
     server = names(rcode=dns.rcode.SERVFAIL)
     assert found(server, report=reports.append) == USUAL_TLS + USUAL_STLS
     assert len(reports) == 2
+    assert candidates("example.org", Search(resolver=server.resolver())).unanswered
+
+
+def test_dns_that_names_nothing_has_answered(names: StartNames) -> None:
+    assert candidates("example.org", Search(resolver=names().resolver())).unanswered == ""
 
 
 @pytest.mark.parametrize(

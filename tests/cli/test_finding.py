@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -13,6 +15,7 @@ from pop3fetch.errors import (
     CertificateError,
     ConnectionFailed,
     GreetingRefused,
+    ResolverFailed,
     ServerNotFound,
     TimedOut,
     TLSNotSupportedError,
@@ -21,6 +24,7 @@ from pop3fetch.pop3.authentication import Wish
 from pop3fetch.pop3.dial import Endpoint
 from pop3fetch.pop3.opening import Server
 from pop3fetch.pop3.tls import TLSOptions
+from pop3fetch.status import Status
 from tests.certificates import server_context as context_of
 from tests.mailbox import Mailbox
 from tests.server import ScriptedServer, StartServer, Talk
@@ -128,6 +132,43 @@ def test_usual_names_where_nobody_is_are_listed(finder: Finder) -> None:
 def test_a_server_that_the_domain_names_may_be_there_later(finder: Finder) -> None:
     with pytest.raises(ConnectionFailed):
         finder(NOBODY, by_dns=True)
+
+
+@pytest.fixture
+def failing_resolver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Know no name, and say of ``later.example`` that it cannot be told now."""
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, *arguments: Any, **options: Any) -> Any:
+        if host == b"127.0.0.1":
+            return real(host, *arguments, **options)
+        code = socket.EAI_AGAIN if host == b"later.example" else socket.EAI_NONAME
+        raise socket.gaierror(code, "it failed")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+LATER, NEVER = (Candidate(f"{name}.example", 995, "implicit") for name in ("later", "never"))
+
+
+@pytest.mark.usefixtures("failing_resolver")
+@pytest.mark.parametrize("by_dns", [True, False])
+def test_a_name_that_cannot_be_resolved_now_may_be_there_later(finder: Finder, by_dns: bool) -> None:
+    with pytest.raises(ResolverFailed) as caught:
+        finder(NEVER, LATER, NOBODY, by_dns=by_dns)
+    assert caught.value.exit_status is Status.TRY_LATER
+
+
+@pytest.mark.usefixtures("failing_resolver")
+def test_a_name_that_does_not_exist_is_not_there_later(finder: Finder) -> None:
+    with pytest.raises(ServerNotFound):
+        finder(NEVER, NOBODY)
+
+
+def test_a_domain_whose_dns_did_not_answer_may_have_a_server(finder: Finder) -> None:
+    found = Candidates((NOBODY,), by_dns=False, unanswered="SERVFAIL")
+    with pytest.raises(ResolverFailed, match=r"example\.org now: SERVFAIL"):
+        find("example.org", found, finder._server, finder.reports.append)
 
 
 def test_a_bug_is_no_absent_server(finder: Finder) -> None:

@@ -238,7 +238,7 @@ def test_tls_on_a_unix_socket_needs_a_fingerprint(
     assert ended.status == 78
     assert error(ended) == (
         f"{host}: a UNIX socket has no host name that a certificate could be checked for: "
-        "give its fingerprint with --tls-fingerprint, or use --tls off"
+        "give its fingerprint with --tls-fingerprint, or use --tls off with --allow-insecure-login"
     )
     assert {line.split()[0] for line in running.commands} <= {b"CAPA"}
 

@@ -81,7 +81,7 @@ SENTENCES: list[tuple[Callable[[], object], str]] = [
         "this is not a POP3 server: its greeting is not +OK: hello world",
     ),
     (lambda: greeted_by(b"+OK\r\nx"), BROKEN + "octets that nobody asked for: x"),
-    (lambda: greeted_by(b"-ERR\r\n"), "the server does not serve us now: it gave no reason"),
+    (lambda: greeted_by(b"-ERR\r\n"), "the server refused the connection: it gave no reason"),
     (lambda: parse_drop_listing(b"5"), BROKEN + "the reply to STAT names no two numbers: 5"),
     (lambda: parse_unique_id_line(b"x y"), BROKEN + "a line of UIDL is no number and unique-id: x y"),
     (

@@ -488,6 +488,8 @@ def test_a_wrong_password_is_tried_once(
         (b"[AUTH] wrong", Status.NO_LOGIN),
         (b"[NEWS] what is this", Status.NO_LOGIN),
         (b"", Status.NO_LOGIN),
+        (b"maildrop already locked", Status.TRY_LATER),
+        (b"account locked", Status.NO_LOGIN),
     ],
 )
 @pytest.mark.parametrize("at", [b"USER alice\r\n", b"PASS s3cret pass-word\r\n"])
@@ -720,10 +722,11 @@ def test_apop_that_is_refused_is_the_end_where_tls_is_off_or_apop_was_asked_for(
     assert everything_sent(running) == [b"CAPA\r\n" + APOP]
 
 
-def test_apop_that_is_refused_for_now_is_not_tried_elsewhere(server: StartServer) -> None:
+@pytest.mark.parametrize("refusal", [b"[IN-USE] locked", b"maildrop already locked", b"try again later"])
+def test_apop_that_is_refused_for_now_is_not_tried_elsewhere(server: StartServer, refusal: bytes) -> None:
     def script(talk: Talk) -> None:
         talk.say(WITH_CHALLENGE)
-        play(talk, (b"CAPA\r\n", capa(b"STLS")), (APOP, b"-ERR [IN-USE] locked\r\n"))
+        play(talk, (b"CAPA\r\n", capa(b"STLS")), (APOP, b"-ERR %s\r\n" % refusal))
 
     running = server(script)
     with connect(running, Wish("auto")) as client, pytest.raises(LoginRefused) as raised:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pop3fetch.errors import ConnectionFailed, TimedOut, UnknownHost
+from pop3fetch.errors import ConnectionFailed, ResolverFailed, TimedOut, UnknownHost
 from pop3fetch.pop3.dial import ATTEMPT_DELAY, Endpoint, dial
 from pop3fetch.status import Status
 from tests.session import NEVER, SOON
@@ -156,16 +156,47 @@ def test_addresses_that_all_refuse_are_a_connection_error_that_says_where_and_wh
     assert str(raised.value) == f"cannot connect to {NAME} port 110: Connection refused"
 
 
-def test_an_unknown_host_has_its_own_status(monkeypatch: pytest.MonkeyPatch) -> None:
+def refuse_to_resolve(monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
     def getaddrinfo(*_: Any) -> Any:
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        raise error
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+def test_an_unknown_host_has_its_own_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_to_resolve(monkeypatch, socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
     with pytest.raises(UnknownHost) as raised:
         dial(Endpoint(NAME, 110), NEVER)
     assert raised.value.status is Status.NO_HOST
     assert isinstance(raised.value, OSError)
     assert str(raised.value) == f"cannot resolve the host name {NAME}: Name or service not known"
+
+
+@pytest.mark.parametrize("name", ["EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY"])
+def test_a_name_without_an_address_is_an_unknown_host(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_to_resolve(monkeypatch, socket.gaierror(getattr(socket, name), "nothing there"))
+    with pytest.raises(UnknownHost):
+        dial(Endpoint(NAME, 110), NEVER)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"),
+        socket.gaierror(socket.EAI_FAIL, "Non-recoverable failure in name resolution"),
+        socket.gaierror(socket.EAI_SYSTEM, "System error"),
+        socket.gaierror(socket.EAI_MEMORY, "Memory allocation failure"),
+        OSError(24, "Too many open files"),
+    ],
+)
+def test_a_resolver_that_cannot_answer_is_tried_again_later(
+    error: OSError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_to_resolve(monkeypatch, error)
+    with pytest.raises(ResolverFailed) as raised:
+        dial(Endpoint(NAME, 110), NEVER)
+    assert raised.value.status is Status.TRY_LATER
+    assert str(raised.value) == f"cannot resolve the host name {NAME} now: {error.strerror}"
 
 
 @pytest.mark.parametrize("host", ["mail..example.org", "x" * 64 + ".example.org", "\udcff", ""])

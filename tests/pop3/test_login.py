@@ -192,8 +192,10 @@ def test_clear_text_without_consent_is_its_own_error_that_names_the_ways_out() -
     for situation, answered in rows(lambda s: s.method is None and not s.tls_active and s.mode != "starttls"):
         if not isinstance(answered, Login | StartTLS):
             assert isinstance(answered, InsecureAuthenticationDisallowed), situation
-            assert "--tls implicit" in str(answered)
-            assert "--allow-insecure-login" in str(answered)
+            offers_stls = "STLS" in (situation.capabilities or {})
+            assert ("the server offers no STLS" in str(answered)) != offers_stls
+            assert ("--tls starttls" if offers_stls else "--tls implicit") in str(answered)
+            assert ("--allow-insecure-login" in str(answered)) != situation.allow_insecure
 
 
 @pytest.mark.parametrize("method", ["user", "plain", "login", "xoauth2", "oauthbearer", "external"])

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pop3fetch.errors import ConnectionFailed, TimedOut, UnknownHost
+from pop3fetch.errors import ConnectionFailed, ResolverFailed, TimedOut, UnknownHost
 from pop3fetch.pop3.dial import Endpoint, dial
 from pop3fetch.pop3.proxy import HEADER_LIMIT
 from tests import microsocks
@@ -333,6 +333,25 @@ def test_a_proxy_without_an_address_is_an_unknown_host(monkeypatch: pytest.Monke
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     with pytest.raises(UnknownHost, match=r"proxy\.example: no such name"):
         dial(Endpoint("mail.example.org", 995, proxy="socks5://proxy.example:1080"), NEVER)
+
+
+def test_a_proxy_whose_name_cannot_be_resolved_now_is_tried_again_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def getaddrinfo(*_: object) -> object:
+        raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with pytest.raises(ResolverFailed, match=r"proxy\.example now: no answer"):
+        dial(Endpoint("mail.example.org", 995, proxy="http://proxy.example:3128"), NEVER)
+
+
+@pytest.mark.parametrize("scheme", ["socks5", "http"])
+def test_what_is_not_a_host_name_is_unknown_behind_a_proxy_too(server: StartServer, scheme: str) -> None:
+    proxy = server(Talk.stall)
+    with pytest.raises(UnknownHost):
+        dial(Endpoint("büch\udcffer.example", 995, proxy=f"{scheme}://{proxy.host}:{proxy.port}"), NEVER)
+    assert proxy.received == []
 
 
 def test_the_address_family_is_the_proxys(server: StartServer) -> None:

@@ -442,11 +442,28 @@ def test_a_malformed_first_message_is_refused(server_first: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "tail", [b"s=W22Z,i=4096", b"s=W22ZaJ0SNY7soEsUEjb6gQ,i=4096", b"s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,x"]
+    "tail",
+    [
+        b"s=A,i=4096",
+        b"s=W22ZaJ0SNY7soEsUEjb6gQ,i=4096",
+        b"s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,x",
+    ],
 )
-def test_a_first_message_that_scramp_does_not_take_is_refused(tail: bytes) -> None:
-    with pytest.raises(MechanismFailed, match=r"the server's first message is wrong \("):
+def test_a_first_message_that_cannot_be_is_refused(tail: bytes) -> None:
+    with pytest.raises(MechanismFailed, match=r"the server's (first message is wrong|challenge is not)"):
         scram().respond(b"r=" + NONCE.encode() + b"x," + tail)
+
+
+@pytest.mark.parametrize("hash_name", ["sha1", "sha256"])
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 8, 9, 11, 12, 13, 64])
+def test_a_salt_of_any_length_logs_in(length: int, hash_name: str) -> None:
+    exchange = scram(f"SCRAM-SHA-{hash_name.removeprefix('sha')}")
+    assert_logs_in(exchange, ScramServer(hash_name, b"pencil", salt=bytes(range(length))))
+
+
+def test_an_empty_salt_is_refused() -> None:
+    with pytest.raises(MechanismFailed, match="malformed"):
+        scram().respond(f"r={NONCE}x,s=,i=4096".encode())
 
 
 def test_an_optional_extension_is_let_pass() -> None:

@@ -195,7 +195,14 @@ def test_old_versions_of_tls_are_refused(
         error = refusal(client, server)
         assert not isinstance(error, CertificateError)
         assert error.status is Status.PROTOCOL
-        assert "version" in error.reason
+        assert "TLS 1.2 or newer is needed, and the server offers less" in error.reason
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_old_server_that_answers_in_its_own_version_is_named_as_such(first: bool) -> None:
+    shown = str(handshake_error(HOST, failed("UNSUPPORTED_PROTOCOL"), first=first))
+    assert "TLS 1.2 or newer is needed" in shown
+    assert "--tls" not in shown
 
 
 # Fingerprints
@@ -254,14 +261,16 @@ def test_a_session_is_described(trusting: ssl.SSLContext, authority: trustme.CA)
 
 
 def self_signed(
-    folder: Path, algorithm: hashes.HashAlgorithm | None, subject: str = "self"
+    folder: Path,
+    algorithm: hashes.HashAlgorithm | None,
+    subject: str = "self",
+    *,
+    san: x509.ExtensionType | None = None,
+    expires: datetime = TOMORROW,
 ) -> ssl.SSLContext:
-    """Return a server's context whose certificate names no host and is signed with ``algorithm``."""
+    """Return a server's context whose certificate is signed with ``algorithm``; ``san``: its names."""
     key = ec.generate_private_key(ec.SECP256R1()) if algorithm else ed25519.Ed25519PrivateKey.generate()
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), 1, YESTERDAY, TOMORROW).sign(key, algorithm)  # type: ignore[arg-type]
-    )
+    certificate = signed(key, algorithm, subject, san, expires)
     pem = serialization.Encoding.PEM
     path = folder / "both.pem"
     path.write_bytes(
@@ -272,6 +281,20 @@ def self_signed(
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.load_cert_chain(path)
     return context
+
+
+def signed(
+    key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey,
+    algorithm: hashes.HashAlgorithm | None,
+    subject: str = "self",
+    san: x509.ExtensionType | None = None,
+    expires: datetime = TOMORROW,
+) -> x509.Certificate:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, YESTERDAY, expires)
+    if san is not None:
+        builder = builder.add_extension(san, critical=False)
+    return builder.sign(key, algorithm)  # type: ignore[arg-type]
 
 
 def lax() -> ssl.SSLContext:
@@ -304,6 +327,102 @@ def test_what_cannot_be_read_has_a_fingerprint_all_the_same() -> None:
     certificate = describe(Peer(b"rubbish"))  # type: ignore[arg-type]
     assert certificate.fingerprint == fingerprint_of(b"rubbish") == hashlib.sha256(b"rubbish").hexdigest()
     assert "unreadable" in str(certificate)
+
+
+ODD_NAMES = {
+    "ediPartyName": bytes.fromhex("3009a507a1050c0378797a"),
+    "x400Address": bytes.fromhex("3004a3023000"),
+    "no sequence": b"\x05\x00",
+    "broken": b"\x30\x84\xff\xff\xff\xff",
+    "an address of three octets": bytes.fromhex("30058703010203"),
+    "a name in Latin-1": b"\x30\x04\x82\x02\xe9\xe9",
+}
+
+
+@pytest.mark.parametrize("san", ODD_NAMES.values(), ids=ODD_NAMES)
+def test_names_that_cannot_be_read_are_left_out(san: bytes) -> None:
+    names = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.17"), san)
+    made = signed(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256(), san=names)
+    der = made.public_bytes(serialization.Encoding.DER)
+    certificate = describe(Peer(der))  # type: ignore[arg-type]
+    assert certificate.fingerprint == fingerprint_of(der)
+    assert certificate.names == ()
+    assert (certificate.subject, certificate.expires) == ("CN=self", int(TOMORROW.timestamp()))
+
+
+def test_names_of_every_kind_are_shown(tmp_path: Path) -> None:
+    names: list[x509.GeneralName] = [
+        x509.DNSName("mail.example.org"),
+        x509.RFC822Name("post@example.org"),
+        x509.UniformResourceIdentifier("pop://mail.example.org"),
+        x509.DirectoryName(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mail")])),
+        x509.RegisteredID(x509.ObjectIdentifier("1.2.3")),
+        x509.OtherName(x509.ObjectIdentifier("1.2.3"), b"\x05\x00"),
+    ]
+    context = self_signed(tmp_path, hashes.SHA256(), san=x509.SubjectAlternativeName(names))
+    shown = (
+        "mail.example.org",
+        "post@example.org",
+        "pop://mail.example.org",
+        "CN=mail",
+        "1.2.3",
+        "(OtherName)",
+    )
+    assert describe(shake_hands(lax(), context)).names == shown
+
+
+def test_the_last_day_of_all_is_shown(tmp_path: Path) -> None:
+    context = self_signed(tmp_path, hashes.SHA256(), expires=datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC))
+    assert "expires 9999-12-31" in str(describe(shake_hands(lax(), context)))
+
+
+class OldName:
+    def rfc4514_string(self) -> str:
+        return "CN=old"
+
+
+class OldCertificate:
+    """What cryptography 38 makes of a certificate, as far as it is asked."""
+
+    subject = issuer = OldName()
+    not_valid_after = datetime(2030, 1, 1)
+
+
+class PanicException(BaseException):
+    """How an error of Rust comes to Python."""
+
+
+def loading(monkeypatch: pytest.MonkeyPatch, load: Callable[[bytes], object]) -> None:
+    monkeypatch.setattr(x509, "load_der_x509_certificate", load)
+
+
+def test_an_old_library_shows_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    loading(monkeypatch, lambda der: OldCertificate())
+    certificate = describe(Peer(b"octets"))  # type: ignore[arg-type]
+    assert (certificate.subject, certificate.names, certificate.issuer) == ("CN=old", (), "CN=old")
+    assert "expires 2030-01-01" in str(certificate)
+
+
+@pytest.mark.parametrize("error", [TypeError, AttributeError, RecursionError, PanicException])
+def test_whatever_the_library_raises_the_fingerprint_is_shown(
+    error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(der: bytes) -> object:
+        raise error
+
+    loading(monkeypatch, fail)
+    certificate = describe(Peer(b"octets"))  # type: ignore[arg-type]
+    assert certificate.fingerprint == fingerprint_of(b"octets")
+    assert "unreadable" in str(certificate)
+
+
+def test_an_interrupt_is_no_unreadable_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(der: bytes) -> object:
+        raise KeyboardInterrupt
+
+    loading(monkeypatch, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        describe(Peer(b"octets"))  # type: ignore[arg-type]
 
 
 def test_where_no_library_reads_certificates_a_fingerprint_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -312,7 +312,7 @@ def test_a_server_in_clear_text_is_recognised(
         talk.stall()
 
     with a_failed_handshake(opened(script), trusting, TLSError) as said:
-        assert "seems not to speak TLS" in said[0]
+        assert "does not seem to speak TLS" in said[0]
         assert "--tls starttls" in said[0]
 
 
