@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pop3fetch.errors import POP3Error
 
@@ -51,12 +51,43 @@ class Answer(Generic[T]):
         return result  # type: ignore[return-value]  # None only where T is
 
 
-class Ahead(Answer[T]):
-    """An answer that is begun at once, in a thread ``name`` that holds up no exit."""
+_left_at_interrupts: set[Answer[Any]] = set()
 
-    def __init__(self, work: Callable[[], T], name: str | None = None) -> None:
+
+def leave_all(error: BaseException) -> None:
+    """Raise ``error`` in every thread that awaits what need not be waited for, such as a connection."""
+    for answer in list(_left_at_interrupts):
+        answer.refuse(error)
+
+
+class Ahead(Answer[T]):
+    """An answer that is begun at once, in a thread ``name`` that holds up no exit.
+
+    ``may_be_left``: an interrupt need not wait for it, see :func:`leave_all`.
+    """
+
+    def __init__(self, work: Callable[[], T], name: str | None = None, *, may_be_left: bool = False) -> None:
         super().__init__(work)
-        Thread(target=self._work_out_quietly, name=name, daemon=True).start()
+        self._may_be_left = may_be_left
+        self._is_late = False  # whether there was no thread for it, so that it begins when it is wanted
+        try:
+            Thread(target=self._work_out_quietly, name=name, daemon=True).start()
+        except RuntimeError:  # the limit of threads
+            self._is_late = True
+
+    def result(self, limit: float | None = None) -> T:
+        """As :meth:`Answer.result`; what has a limit must not begin so late that none is kept."""
+        if self._is_late:
+            if limit is not None:
+                raise TimeoutError("the system allows no thread in which it could be waited for")
+            self.work_out()
+        if not self._may_be_left:
+            return super().result(limit)
+        _left_at_interrupts.add(self)
+        try:
+            return super().result(limit)
+        finally:
+            _left_at_interrupts.discard(self)
 
     def _work_out_quietly(self) -> None:
         with suppress(BaseException):
@@ -64,7 +95,9 @@ class Ahead(Answer[T]):
 
     def abandon(self, dispose: Callable[[T], object]) -> None:
         """Give the result, which nobody wants any more, to ``dispose`` once it has come about."""
-        Thread(target=self._dispose, args=(dispose,), daemon=True).start()
+        if not self._is_late:
+            with suppress(RuntimeError):  # the limit of threads
+                Thread(target=self._dispose, args=(dispose,), daemon=True).start()
 
     def _dispose(self, dispose: Callable[[T], object]) -> None:
         with suppress(POP3Error):

@@ -31,6 +31,7 @@
     ├── EmptyMessage                     a message came without an octet
     ├── BlankMessage                     a message came without content
     ├── UniqueIdsRefused                 UIDL is refused, although the record has unique-ids
+    ├── ThreadLimit                      the system allows no more threads
     ├── DeletionUnsafe                   more would be deleted than is meant
     ├── MessageNotFound                  a selected message is not there; also LookupError
     ├── DeliveryError                    the destination cannot take it; also OSError
@@ -408,10 +409,16 @@ class UniqueIdsRefused(POP3Error):
     account: str
 
     def __str__(self) -> str:
-        return (
-            f"{printable(self.account)}: the server refuses UIDL, which it has answered before;"
-            " nothing is fetched or deleted until it answers again"
-        )
+        return f"{printable(self.account)}: the server refuses UIDL, which it has answered before"
+
+
+class ThreadLimit(POP3Error):
+    """The system allows this user or process no more threads."""
+
+    status = Status.TRY_LATER
+
+    def __str__(self) -> str:
+        return "the system allows no more threads; try again later, or raise the limit (ulimit -u, TasksMax)"
 
 
 class DeletionUnsafe(POP3Error):
@@ -420,10 +427,8 @@ class DeletionUnsafe(POP3Error):
     status = Status.REFUSED
 
     def __str__(self) -> str:
-        return (
-            "nothing is deleted: the server shows headers with all of a message only, and may then delete"
-            " every message that it has shown; fetch them all before, with `pop3fetch get`"
-        )
+        way = "fetch them all before, with `pop3fetch get`"
+        return f"nothing is deleted: the server may delete every message that was looked at, too; {way}"
 
 
 class MessageNotFound(POP3Error, LookupError):

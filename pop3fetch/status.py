@@ -14,6 +14,7 @@ class Status(IntEnum):
     NO_MESSAGE = 66
     NO_HOST = 68
     REFUSED = 69
+    BUG = 70
     CANNOT_DELIVER = 73
     TRY_LATER = 75
     PROTOCOL = 76

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import socket
 import subprocess
+import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -24,6 +26,7 @@ from tests.daemon import Daemon, reserve
 HOST = "127.0.0.1"
 USER, PASSWORD = "alice", "secret pass-wörd"
 NOBODY = pwd.getpwnam("nobody").pw_uid
+ANOTHER_USER = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
 UNPACKED = Path(__file__).parent.parent / ".venv" / "cyrus"
 BINARIES = "usr/lib/cyrus/bin"
 SASLPASSWD = "usr/sbin/saslpasswd2"
@@ -97,6 +100,8 @@ class Cyrus:
     @classmethod
     def start(cls, folder: Path, ca: trustme.CA) -> Cyrus:
         """Start an instance in ``folder`` and return it once it greets."""
+        if _is_another_user():
+            folder = _open_folder()
         with socket.socket() as first, socket.socket() as second:
             # Kept until Cyrus listens: with SO_REUSEADDR both may bind, and nobody else gets the port.
             instance = cls(folder.absolute(), reserve(first, HOST), reserve(second, HOST))
@@ -117,6 +122,8 @@ class Cyrus:
         if self._daemon:
             self._daemon.end()
             self._daemon = None
+        if _is_another_user():
+            shutil.rmtree(self.folder)
 
     def _set_up(self, ca: trustme.CA) -> None:
         for name in ("state", "mail", "proc"):
@@ -137,6 +144,9 @@ class Cyrus:
         )
         (self.folder / "cyrus.conf").write_text(services)
         self._set_password()
+        if _is_another_user():
+            for path in (self.folder, *self.folder.iterdir()):
+                os.chown(path, NOBODY, NOBODY)
 
     def _set_password(self) -> None:
         passwords = self.folder / "passwords"
@@ -162,20 +172,29 @@ class Cyrus:
 
 @cache
 def _as_nobody() -> list[str] | None:
-    """Return what makes root somebody else who may still use its files, for Cyrus refuses to serve as root.
+    """Return what makes root somebody else, for Cyrus refuses to serve as root; None if nothing does here.
 
-    None if nothing does here: a chroot has no namespaces for users, and a container may have no capabilities.
+    In a namespace of its own it still owns root's files; a chroot has none.
     """
     if os.geteuid() != 0:
         return []
     namespace = ["unshare", "--user", f"--map-user={NOBODY}"]
-    keeping = ["--inh-caps=+dac_override,+fowner", "--ambient-caps=+dac_override,+fowner"]
-    capable = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *keeping]
-    for way in (namespace, capable):
+    for way in (namespace, ANOTHER_USER):
         with suppress(FileNotFoundError):
             if subprocess.run([*way, "true"], capture_output=True).returncode == 0:
                 return way
     return None
+
+
+def _is_another_user() -> bool:
+    return _as_nobody() == ANOTHER_USER
+
+
+def _open_folder() -> Path:
+    """Return a new folder that another user gets to: below pytest's own one only root does."""
+    folder = Path(tempfile.mkdtemp(prefix="cyrus-"))
+    folder.chmod(0o755)
+    return folder
 
 
 def _environment() -> dict[str, str]:

@@ -70,7 +70,7 @@ class Mailbox:
         self.capabilities = capabilities
         self.greeting = greeting
         self.user = user.encode()
-        self.password = password.encode()
+        self.password = password.encode("utf-8", "surrogateescape")
         self.replies = dict(replies or {})
         self.after = dict(after or {})
         self.maildrop = [Message(*facts) for facts in zip(all_octets, all_uids, all_sizes, strict=True)]

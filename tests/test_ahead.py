@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from queue import SimpleQueue
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 
-from pop3fetch.ahead import Ahead
+from pop3fetch.ahead import Ahead, leave_all
 from pop3fetch.errors import UnknownHost
 
 
@@ -37,3 +37,57 @@ def test_a_result_that_nobody_wants_any_more_is_disposed_of() -> None:
     disposed: SimpleQueue[str] = SimpleQueue()
     Ahead(lambda: "a connection").abandon(disposed.put)
     assert disposed.get(timeout=10) == "a connection"
+
+
+def test_what_need_not_be_waited_for_is_left() -> None:
+    begun, never = Event(), Event()
+
+    def wait() -> None:
+        begun.set()
+        never.wait()
+
+    waiting = Ahead(lambda: Ahead(wait, may_be_left=True).result())
+    begun.wait(10)
+    with pytest.raises(UnknownHost):
+        # The thread may be about to wait: an interrupt is repeated as well.
+        while True:
+            leave_all(UnknownHost("mail.example.org", ""))
+            try:
+                waiting.result(0.01)
+            except TimeoutError:
+                continue
+    never.set()
+
+
+def test_what_must_be_waited_for_is_not_left() -> None:
+    wanted = Event()
+    waiting = Ahead(lambda: Ahead(lambda: wanted.wait(10) and "written").result())
+    leave_all(UnknownHost("mail.example.org", ""))
+    wanted.set()
+    assert waiting.result() == "written"
+
+
+@pytest.fixture
+def threadless(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(thread: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Thread, "start", start)
+
+
+@pytest.mark.usefixtures("threadless")
+def test_without_a_thread_the_work_is_done_when_it_is_wanted() -> None:
+    done: list[str] = []
+    ahead = Ahead(lambda: done.append("work"))
+    assert done == []
+    ahead.result()
+    assert done == ["work"]
+    ahead = Ahead(lambda: done.append("work"))
+    ahead.abandon(lambda result: done.append("disposed"))
+    assert done == ["work"]
+
+
+@pytest.mark.usefixtures("threadless")
+def test_without_a_thread_no_limit_is_kept_and_so_the_work_is_not_done() -> None:
+    with pytest.raises(TimeoutError, match="no thread"):
+        Ahead(lambda: "a secret").result(1)

@@ -60,6 +60,7 @@ OPTIONS = {
     ("--tls-fingerprint",): "POP3FETCH_TLS_FINGERPRINT",
     ("--client-cert",): "POP3FETCH_CLIENT_CERT",
     ("--client-key",): "POP3FETCH_CLIENT_KEY",
+    ("--password-file",): "POP3FETCH_PASSWORD_FILE",
     ("--password-command",): "POP3FETCH_PASSWORD_COMMAND",
     ("--timeout",): "POP3FETCH_TIMEOUT",
     ("-4",): None,
@@ -74,7 +75,7 @@ OWN_OPTIONS = {
     "list": {"-l", "--long", "--new", "--stdin", "--json"},
     "get": {
         "-o", "--output", "--exec", "--exec-timeout", "--crlf", "--lines", "--all", "--mark", "--delete",
-        "--keep", "--delete-after", "--limit", "--max-size", "--dry-run", "--stdin", "--json",
+        "--keep", "--delete-after", "--limit", "--max-size", "--create", "--dry-run", "--stdin", "--json",
     },
     "rm": {"--all", "--yes", "--dry-run", "--stdin", "--json"},
     "caps": {"--json"},
@@ -116,7 +117,7 @@ def test_there_are_no_other_options(command: str) -> None:
 
 
 def test_no_option_takes_a_password() -> None:
-    assert {name for name in options_of("get") if "pass" in name} == {"--password-command"}
+    assert {name for name in options_of("get") if "pass" in name} == {"--password-file", "--password-command"}
 
 
 # -- option > environment > file -------------------------------------------------------------
@@ -405,8 +406,8 @@ def test_a_process_ends_with_the_status_of_the_contract(run: Run, tried: Tried) 
 
 
 def test_every_status_is_tried() -> None:
-    signals = {Status.INTERRUPTED, Status.TERMINATED}
-    assert {way.status for way in WAYS.values()} | signals == set(Status)
+    signals_and_bugs = {Status.INTERRUPTED, Status.TERMINATED, Status.BUG}
+    assert {way.status for way in WAYS.values()} | signals_and_bugs == set(Status)
 
 
 INTERRUPT = (signal.SIGINT, Status.INTERRUPTED, b"pop3fetch: interrupted\n")

@@ -19,13 +19,13 @@ import pytest
 from pop3fetch import __version__
 from pop3fetch.account.config import TOP_LEVEL
 from pop3fetch.account.keys import KEYS, OAUTH_KEYS
-from pop3fetch.cli.main import COMMANDS, INTERNAL_ERROR, commands
+from pop3fetch.cli.main import COMMANDS, commands
 from pop3fetch.status import Status
 from tests import manual
 
 PROJECT = Path(__file__).parent.parent
 WITHOUT_SERVER = {"accounts", "demo"}
-STATUSES = {str(status.value) for status in Status} | {str(INTERNAL_ERROR)}
+STATUSES = {str(status.value) for status in Status}
 
 VARIABLE = re.compile(r"(?<![A-Z])_?POP3FETCH_[A-Z][A-Z_]*")
 OPTION_IN_MARKDOWN = re.compile(r"(?<![\w-])--[a-z][a-z-]+")

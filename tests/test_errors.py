@@ -44,6 +44,7 @@ from pop3fetch.errors import (
     ServerErrorResponse,
     ServerNotFound,
     SessionEnded,
+    ThreadLimit,
     TimedOut,
     TLSError,
     TLSNotSupportedError,
@@ -69,6 +70,7 @@ STATUSES: dict[int, set[type[POP3Error]]] = {
         LoginTooSoon,
         RecordLocked,
         ResolverFailed,
+        ThreadLimit,
         TimedOut,
         UniqueIdsRefused,
     },
@@ -350,8 +352,7 @@ def test_a_sentence_is_one_bounded_line_whatever_the_facts_are(error: type[POP3E
         (BlankMessage(3, 500), "it came blank, although the server lists 500 octets"),
         (
             UniqueIdsRefused("alice@example.org"),
-            "alice@example.org: the server refuses UIDL, which it has answered before;"
-            " nothing is fetched or deleted until it answers again",
+            "alice@example.org: the server refuses UIDL, which it has answered before",
         ),
         (EmptyMessage(3), "message 3 came empty; it stays on the server"),
         (DeliveryError("maildir:m", "No space left"), "cannot deliver to maildir:m: No space left"),

@@ -34,6 +34,7 @@ DEFAULT_TIMEOUT = 60.0  # seconds
 DEFAULT_EXEC_TIMEOUT = 600.0  # seconds
 TOP_LEVEL = ("default", "accounts")
 COMMAND_KEYS = ("password_command", "tunnel_command", "exec")
+PASSWORD_KEYS = ("password_file", "password_command", "password")
 SECRET_KEYS = ("password", "proxy", *COMMAND_KEYS)  # what may be one, or have one in it
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 OTHERS_READ = stat.S_IRGRP | stat.S_IROTH
@@ -49,7 +50,9 @@ class Account(NamedTuple):
 
     ``port`` is 0 for a UNIX socket; ``tls_fingerprint`` has 64 lower-case digits; ``timeout`` and
     ``exec_timeout`` are seconds, 0 for ever; ``delete_after`` is days; ``max_size`` octets;
-    ``source`` is the file it came from. Its ``repr`` leaves out whatever may hold a secret.
+    ``source`` is the file it came from; ``password_by_option``: its ``password_file`` or
+    ``password_command`` is an option, which goes before POP3FETCH_PASSWORD. Its ``repr`` leaves out
+    whatever may hold a secret.
     """
 
     name: str
@@ -64,7 +67,9 @@ class Account(NamedTuple):
     client_cert: str | None = None
     client_key: str | None = None
     password: str | None = None
+    password_file: str | None = None
     password_command: tuple[str, ...] | None = None
+    password_by_option: bool = False
     timeout: float = DEFAULT_TIMEOUT
     utf8: bool = False
     pipelining: bool = True
@@ -102,6 +107,11 @@ class Account(NamedTuple):
         """Whether it logs in with tokens of an OAuth 2 server that it is set up for."""
         return self.oauth is not None and self.auth in TOKEN_METHODS
 
+    @property
+    def has_password_source(self) -> bool:
+        """Whether a file or a program gives its password."""
+        return self.password_file is not None or self.password_command is not None
+
     def login_name(self) -> str:
         """Return the user; raises ConfigurationError where there is none."""
         if self.user is None:
@@ -127,6 +137,7 @@ class Overrides(NamedTuple):
     tls_fingerprint: str | None = None
     client_cert: str | None = None
     client_key: str | None = None
+    password_file: str | None = None
     password_command: str | None = None
     timeout: float | None = None
     utf8: bool | None = None
@@ -143,6 +154,10 @@ class Overrides(NamedTuple):
             key: value for key, value in self._asdict().items() if key != "account" and value is not None
         }
         return _checked(given, wrong)
+
+    def gives_password(self) -> bool:
+        """Return whether a source of the password is among them."""
+        return self.password_file is not None or self.password_command is not None
 
 
 NOTHING = Overrides()
@@ -198,7 +213,11 @@ class Configuration(NamedTuple):
         for layer, wrong in ((environment, _wrong_variable), (options, _wrong_option)):
             if location and layer.account == selector:
                 settings |= _checked(location.settings(), _wrong_url)
-            settings |= layer.settings(wrong)
+            given = layer.settings(wrong)
+            if not given.keys().isdisjoint(PASSWORD_KEYS):  # no lower layer has a say then
+                settings = {key: value for key, value in settings.items() if key not in PASSWORD_KEYS}
+            settings |= given
+        settings["password_by_option"] = options.gives_password()
         return self._assembled(selector if table else None, table, settings)
 
     def _selector(self, options: Overrides, environment: Overrides) -> str | None:
@@ -301,23 +320,23 @@ def default_config_file() -> Path:
     """Return where the configuration file is, unless --config says otherwise."""
     from platformdirs import user_config_path
 
-    return _own_place(user_config_path) / "config.toml"
+    return _own_place(user_config_path, "--config") / "config.toml"
 
 
 def default_state_dir() -> Path:
     """Return where the records are kept, unless --state-dir says otherwise."""
     from platformdirs import user_state_path
 
-    return _own_place(user_state_path)
+    return _own_place(user_state_path, "--state-dir")
 
 
-def _own_place(place: Callable[[str], Path]) -> Path:
+def _own_place(place: Callable[[str], Path], option: str) -> Path:
     try:
         path = place("pop3fetch")
     except RuntimeError:  # a user whom the system does not know, as containers have them
         path = Path()
     if not path.is_absolute():
-        raise ConfigurationError("the home folder is not known", "set HOME, or use --config and --state-dir")
+        raise ConfigurationError("the home folder is not known", f"set HOME, or use {option}")
     return path
 
 

@@ -1,15 +1,18 @@
 """Where an account's password comes from: an ordered list of sources, asked only when needed.
 
+    --password-file, --password-command   on the command line
     POP3FETCH_PASSWORD          the environment, handed in
-    password_command            a program; once given it decides: where it fails there is no password
+    password_file               a file, by its variable or key; once given it decides: if it fails there
+                                is no password
+    password_command            a program, likewise
     password                    the configuration file, which ``config`` refuses where others can read it
     OAuth 2                     where the account is set up for it, it decides: see ``oauth``
     the system's keyring        service ``pop3fetch``, user ``user@host``; may be broken, or hang
     ~/.netrc                    where it is ours alone
     the terminal                where there is one
 
-A source that is broken is passed over, and reported. A secret is never in a ``repr``, an error,
-an argument of a program or a file.
+A source that is broken is passed over, and reported; one that gives what no password can be is an
+error. A secret is never in a ``repr``, an error, an argument of a program or a file.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from pop3fetch.account import system_keyring
+from pop3fetch.account import secret, system_keyring
 from pop3fetch.account.config import Account
 from pop3fetch.account.system_keyring import STORE_LIMIT, Entry
 from pop3fetch.errors import ConfigurationError, NoPassword
@@ -74,16 +77,17 @@ class Password:
         return self._found() if self._secret is None else self._secret
 
     def _found(self) -> str:
-        for source in ORDER:
-            secret = source(self._account, self._sources)
-            if secret:
-                self._secret = None if source is _from_oauth else secret
-                return secret
+        for name, source in ORDER.items():
+            found = source(self._account, self._sources)
+            if found:
+                found = secret.checked(found, _named(name, self._account))
+                self._secret = None if source is _from_oauth else found
+                return found
         passed_over = f" ({'; '.join(self._passed_over)})" if self._passed_over else ""
         raise NoPassword(
             f"there is no password for {printable(self._account.address)}{passed_over}: set {VARIABLE}, "
-            "use --password-command or password_command, store it with `pop3fetch login`, write it into "
-            "~/.netrc, or run this on a terminal"
+            "use --password-file or --password-command (or the keys password_file and password_command), "
+            "store it with `pop3fetch login`, write it into ~/.netrc, or run this on a terminal"
         )
 
     def _pass_over(self, report: Callable[[str], None]) -> Callable[[str], None]:
@@ -117,7 +121,17 @@ def _entry(account: Account) -> Entry:
 
 
 def _from_environment(account: Account, sources: Sources) -> str | None:
-    return sources.environment
+    if account.password_by_option or sources.environment is None:
+        return None
+    return secret.without_line_end(sources.environment)
+
+
+def _from_file(account: Account, sources: Sources) -> str | None:
+    if account.password_file is None:
+        return None
+    from pop3fetch.account import password_file
+
+    return password_file.password(account.password_file, sources.command_limit)
 
 
 def _from_command(account: Account, sources: Sources) -> str | None:
@@ -164,15 +178,33 @@ def _from_netrc(account: Account, sources: Sources) -> str | None:
 
 
 def _from_terminal(account: Account, sources: Sources) -> str | None:
-    return sources.ask(f"Password of {printable(account.title)}: ") if sources.ask else None
+    if sources.ask is None:
+        return None
+    try:
+        return sources.ask(f"Password of {printable(account.title)}: ")
+    except EOFError:  # Ctrl-D
+        return None
+    except UnicodeDecodeError:  # not even as a cause: it carries the octets
+        raise NoPassword("the password from the terminal is not in the encoding of its locale") from None
 
 
-ORDER: tuple[Callable[[Account, Sources], str | None], ...] = (
-    _from_environment,
-    _from_command,
-    _from_configuration,
-    _from_oauth,
-    _from_keyring,
-    _from_netrc,
-    _from_terminal,
-)
+# Each with the name that an error gives it.
+ORDER: Mapping[str, Callable[[Account, Sources], str | None]] = {
+    VARIABLE: _from_environment,
+    "the password file": _from_file,
+    "the password command": _from_command,
+    "the configuration file": _from_configuration,
+    "the OAuth 2 server": _from_oauth,
+    "the keyring": _from_keyring,
+    "~/.netrc": _from_netrc,
+    "the terminal": _from_terminal,
+}
+
+
+def _named(source: str, account: Account) -> str:
+    if source == "the password file":
+        return f"{source} {account.password_file}"
+    if source == "the password command" and account.password_command:
+        # Its other words may be secrets.
+        return f"{source} ({account.password_command[0]})"
+    return source

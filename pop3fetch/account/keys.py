@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os.path
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 Check = Callable[[object], object]
@@ -42,6 +42,13 @@ SHA256_DIGITS = re.compile(r"[0-9a-f]{64}")
 SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 3.3
 SIZE = re.compile(r"([0-9]{1,18})([KMG]?)", re.IGNORECASE)
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+OPERATORS = ("|", "||", "|&", "&&", ";", ";;", "&")
+SHELLS = ("sh", "bash", "dash", "ash", "ksh", "mksh", "zsh", "fish")
+SHELL_LINE = "sh -c '…'"
+_RAW_WORD = re.compile(r"""(?:[^\s'"\\]|\\.|'[^']*'|"(?:[^"\\]|\\.)*")+""", re.DOTALL)
+_REDIRECTION = re.compile(r"(?:[0-9]*|&)(?:<|>)[<>&|]*")
+_RUNS_SCRIPT = re.compile(r"-[A-Za-z]*c[A-Za-z]*")
 
 TOML_TYPES = {bool: "boolean", int: "integer", float: "float", str: "string", list: "array", dict: "table"}
 
@@ -201,13 +208,68 @@ def _has_host_and_port(url: str) -> bool:
         return False
 
 
-def _command(value: object) -> tuple[str, ...]:
-    words = _shell_words(value) if isinstance(value, str) else _listed(value)
-    if not words or not words[0]:
-        raise ValueError("must name a program")
-    if any("\0" in word for word in words):
-        raise ValueError("must not contain NULs")
-    return words
+def _command(key: str) -> Callable[[object], tuple[str, ...]]:
+    """Return the check of a command, which is ``key`` in the file and ``--key`` on the command line."""
+
+    def check(value: object) -> tuple[str, ...]:
+        words = _shell_words(value) if isinstance(value, str) else _listed(value)
+        if not words or not words[0]:
+            raise ValueError("must name a program")
+        if any("\0" in word for word in words):
+            raise ValueError("must not contain NULs")
+        found = _shell_syntax(_RAW_WORD.findall(value) if isinstance(value, str) else words, words)
+        if found is not None:
+            form = f'{key} = "{SHELL_LINE}"' if key == "tunnel_command" else f'{_option(key)} "{SHELL_LINE}"'
+            raise ValueError(f"contains {found}, which only a shell understands; use {form}")
+        return words
+
+    return check
+
+
+def _option(key: str) -> str:
+    return f"--{key.replace('_', '-')}"
+
+
+def _password_command(value: object) -> tuple[str, ...]:
+    words = _command("password_command")(value)
+    return tuple(os.path.expanduser(word) if word.startswith("~/") else word for word in words)
+
+
+def _shell_syntax(raw: Sequence[str], words: Sequence[str]) -> str | None:
+    """Return what of a command only a shell understands, or None.
+
+    ``raw``: the words with their quotes, which make an operator a word like others; an array has none.
+    What a shell is given after -c is its own.
+    """
+    scripts = _scripts(words)
+    for place, word in enumerate(words):
+        unquoted = raw[place] if len(raw) == len(words) else word
+        if place in scripts:
+            continue
+        if unquoted in OPERATORS:
+            return unquoted
+        if redirection := _REDIRECTION.match(unquoted):
+            return redirection[0]
+        if unquoted.endswith(";") and not unquoted.endswith("\\;"):
+            return ";"
+        if "$(" in word or "`" in word:
+            return "$(" if "$(" in word else "`"
+    return None
+
+
+def _scripts(words: Sequence[str]) -> set[int]:
+    """Return the places of the scripts in ``sh -c SCRIPT``, also behind ``env`` and the like."""
+    found = set()
+    for place, word in enumerate(words):
+        if os.path.basename(word) not in SHELLS:
+            continue
+        option = place + 1
+        while option < len(words) and words[option].startswith("-"):
+            if _RUNS_SCRIPT.fullmatch(words[option]):
+                found.add(option + 1)
+                break
+            option += 1
+    return found
 
 
 def _shell_words(text: str) -> tuple[str, ...]:
@@ -251,15 +313,16 @@ KEYS: Mapping[str, Check] = {
     "client_cert": _path,
     "client_key": _path,
     "password": _text,
-    "password_command": _command,
+    "password_file": _path,
+    "password_command": _password_command,
     "timeout": _seconds,
     "utf8": _flag,
     "pipelining": _flag,
     "family": _choice(*FAMILIES),
     "proxy": _proxy,
-    "tunnel_command": _command,
+    "tunnel_command": _command("tunnel_command"),
     "output": _text,
-    "exec": _command,
+    "exec": _command("exec"),
     "exec_timeout": _seconds,
     "delete": _flag,
     "delete_after": _number(0, LONGEST_STAY),

@@ -1,4 +1,7 @@
-"""Passwords in a ``.netrc`` file: machine, login and password, as ftp(1) and curl know it.
+"""Passwords in a ``.netrc`` file: machine, login and password, as curl reads them.
+
+A word in double quotes may hold blanks, and the escapes ``\\n``, ``\\r``, ``\\t``, ``\\"`` and ``\\\\``; in
+any other word a backslash is a character like others. Octets that are not UTF-8 stay as they are.
 
 Not the standard library's module: of several entries for one machine that keeps the last only,
 while two mailboxes on one server are usual, and its errors quote the word that they stumble over,
@@ -14,14 +17,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pop3fetch.account.secret import text_of
 from pop3fetch.errors import ConfigurationError
 
 LARGEST = 1 << 20  # octets; more is no .netrc
 VALUED = ("machine", "login", "user", "account", "password")
-WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|((?:[^\s\\]|\\.)+)', re.DOTALL)
-ESCAPE = re.compile(r"\\(.)", re.DOTALL)
-# A macro goes on to an empty line (ftp(1)); it has nothing for us.
-MACRO = re.compile(r"^[ \t]*macdef\b.*?(?:\n[ \t]*\n|\Z)", re.DOTALL | re.MULTILINE)
+BLANKS = " \t\r\f\v"  # not those of Unicode, which a password may hold
+WORD = re.compile(rf'"((?:[^"\\]|\\.)*)(")?|([^{BLANKS}]+)')
+ESCAPE = re.compile(r"\\(.)")
+CONTROL = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +50,6 @@ def password(file: Path, host: str, user: str) -> str | None:
         return None
     except OSError as error:
         raise ConfigurationError(str(file), f"cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError:
-        raise ConfigurationError(str(file), "is no UTF-8 text") from None
     try:
         found = _matching(list(entries(text)), host, user)
     except ValueError as error:
@@ -61,14 +63,15 @@ def entries(text: str) -> Iterator[Entry]:
     """Yield the entries of a .netrc file; raises ValueError, which never quotes the file."""
     machine: str | None = None
     values: dict[str, str] | None = None
-    words = _words(MACRO.sub("\n", text))
+    words = _words(text)
     for word in words:
-        if word in ("machine", "default"):
+        keyword = word.lower()
+        if keyword in ("machine", "default"):
             if values is not None:
                 yield _entry(machine, values)
-            machine, values = (next(words, "") if word == "machine" else None), {}
-        elif word in VALUED and values is not None:
-            values["login" if word == "user" else word] = next(words, "")
+            machine, values = (next(words, "") if keyword == "machine" else None), {}
+        elif keyword in VALUED and values is not None:
+            values["login" if keyword == "user" else keyword] = next(words, "")
         else:
             raise ValueError("has a word where a keyword such as machine, login or password must be")
     if values is not None:
@@ -80,15 +83,34 @@ def _entry(machine: str | None, values: dict[str, str]) -> Entry:
 
 
 def _words(text: str) -> Iterator[str]:
-    """Yield the words, unquoted; a # in a keyword's place begins a comment, elsewhere it is a value's."""
-    value_follows = False
+    """Yield the words, unquoted, without comments and macros.
+
+    A # in a keyword's place begins a comment; elsewhere it belongs to a value. A macro goes on to an
+    empty line (ftp(1)), and has nothing for us.
+    """
+    value_follows = in_macro = False
     for line in text.split("\n"):
+        if in_macro:
+            in_macro = bool(line.strip(BLANKS))
+            continue
         for match in WORD.finditer(line):
-            word = ESCAPE.sub(r"\1", match[1] if match[1] is not None else match[2])
-            if not value_follows and word.startswith("#"):
+            word = _unquoted(match)
+            if not value_follows and match[0].startswith("#"):
                 break
-            value_follows = not value_follows and word in VALUED
+            if not value_follows and word.lower() == "macdef":
+                in_macro = True
+                break
+            value_follows = not value_follows and word.lower() in VALUED
             yield word
+
+
+def _unquoted(match: re.Match[str]) -> str:
+    quoted, end, bare = match.groups()
+    if quoted is None:
+        return bare
+    if end is None:
+        raise ValueError("has a quoted word without its end")
+    return ESCAPE.sub(lambda escape: CONTROL.get(escape[1], escape[1]), quoted)
 
 
 def _matching(found: list[Entry], host: str, user: str) -> str | None:
@@ -108,4 +130,4 @@ def _read(file: Path) -> tuple[str, bool]:
     with file.open("rb") as stream:
         status = os.fstat(stream.fileno())
         others = status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
-        return stream.read(LARGEST).decode(), status.st_uid == os.geteuid() and not others
+        return text_of(stream.read(LARGEST)), status.st_uid == os.geteuid() and not others

@@ -2,6 +2,9 @@
 
 No shell runs it, and it reads nothing. What it prints is in no error, what it writes on standard
 error is. It has a session of its own, so that it can be ended with all that it has started.
+
+It is over once the program itself has ended. What it leaves in the background, such as an agent,
+may keep its output open for days.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from pop3fetch.account import secret
 from pop3fetch.errors import NoPassword
 from pop3fetch.printable import printable
 
@@ -23,6 +27,15 @@ COMPLAINT = 1 << 12  # octets of standard error that are kept, its last ones
 COMPLAINT_LINES = 3  # lines of it that an error shows
 COMPLAINT_WIDTH = 100  # characters of each
 BLOCK = 1 << 14  # octets
+TICK = 0.02  # seconds between two looks at whether a program has ended that leaves its output open
+
+_running: set[subprocess.Popen[bytes]] = set()
+
+
+def interrupt_all() -> None:
+    """Kill every password command with all that it has started; from any thread."""
+    for process in list(_running):
+        _kill(process)
 
 
 @dataclass(slots=True)
@@ -48,11 +61,7 @@ def first_line(command: Sequence[str], environment: Mapping[str, str], limit: fl
         raise _error(command, f"cannot be run: {error.strerror}") from None
     if run.status:
         raise _error(command, _failure(run))
-    try:
-        line = run.printed.partition(b"\n")[0].removesuffix(b"\r").decode()
-    except UnicodeDecodeError:
-        # Not even as a cause: the exception carries the octets.
-        raise _error(command, "printed a first line that is not UTF-8") from None
+    line = secret.first_line(bytes(run.printed))
     if not line:
         raise _error(command, "printed no password: its first line is empty")
     return line
@@ -70,30 +79,40 @@ def _run(command: Sequence[str], environment: Mapping[str, str], deadline: float
         stderr=subprocess.PIPE,
         start_new_session=True,
     ) as process:
+        _running.add(process)
         try:
             _listen(process, run, deadline)
             run.status = process.wait(max(0.0, deadline - time.monotonic()))
         except BaseException:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _kill(process)
             raise
+        finally:
+            _running.discard(process)
         _catch_up(process, run)
     return run
 
 
-def _listen(process: subprocess.Popen[bytes], run: _Run, deadline: float) -> None:
-    """Read until standard output ends; raises TimeoutError, and NoPassword where it is too much.
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
 
-    The end of standard error is not awaited: what a command leaves in the background, such as an
-    agent or a shared ssh connection, often keeps that open.
+
+def _listen(process: subprocess.Popen[bytes], run: _Run, deadline: float) -> None:
+    """Read until standard output ends, or the program does and has printed something, or failed.
+
+    Raises TimeoutError, and NoPassword if it prints too much.
     """
     assert process.stdout is not None and process.stderr is not None
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ, run.printed)
         selector.register(process.stderr, selectors.EVENT_READ, run.complaint)
         while process.stdout in selector.get_map():
-            ready = selector.select(max(0.0, deadline - time.monotonic()))
-            if not ready or time.monotonic() > deadline:
+            # Asked before the look at the pipes: what it printed is in there by then.
+            is_over = process.poll() is not None and bool(run.printed or process.returncode)
+            ready = selector.select(0 if is_over else TICK)
+            if is_over and not any(key.fileobj is process.stdout for key, _ in ready):
+                return
+            if time.monotonic() > deadline:
                 raise TimeoutError
             for key, _ in ready:
                 block = os.read(key.fd, BLOCK)

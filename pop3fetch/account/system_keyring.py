@@ -98,7 +98,7 @@ def remove(entry: Entry, limit: float = STORE_LIMIT) -> bool:
 
 
 def _asked(work: Callable[[], Answer], limit: float) -> Answer:
-    return Ahead(work, "keyring").result(limit)
+    return Ahead(work, "keyring", may_be_left=True).result(limit)
 
 
 def _told(error: Exception) -> str:

@@ -13,6 +13,8 @@ def main() -> NoReturn:
     import os
     import sys
 
+    if sys.getfilesystemencoding() != "utf-8":
+        _begin_in_utf8()
     gc.set_threshold(GARBAGE)
     try:
         from pop3fetch.cli.main import run
@@ -22,3 +24,18 @@ def main() -> NoReturn:
         os._exit(run(sys.argv[1:]))
     except KeyboardInterrupt:  # before the first line of ours, or once more at the last one
         os._exit(130)
+
+
+def _begin_in_utf8() -> None:
+    """Begin again in Python's UTF-8 mode: names are UTF-8, whatever the locale.
+
+    A terminal is still shown what its locale can, see ``console``.
+    """
+    import os
+    import sys
+
+    if not sys.executable or sys.flags.utf8_mode:
+        return
+    encoding = getattr(sys.stderr, "encoding", None) or "ascii"
+    options = ["-X", "utf8", "-X", f"pop3fetch_terminal={encoding}"]
+    os.execv(sys.executable, [sys.executable, *options, *sys.orig_argv[1:]])  # noqa: S606  # ourselves

@@ -29,7 +29,7 @@ def command(invocation: Invocation, as_json: bool) -> int:
     from pop3fetch.cli.work import for_each_account
 
     def caps(account: Account, console: Console) -> int:
-        sessions = Sessions(account, console, invocation.state_folder())
+        sessions = Sessions(account, console, invocation.state_folder_to_read())
         with sessions.connect() as client:
             capabilities = _before_login(client, account)
             try:

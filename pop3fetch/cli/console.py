@@ -222,7 +222,7 @@ class Console:
         try:
             self.err.write(f"{self._label}{printable(question, None)} [y/N] ")
             self.err.flush()
-            with self._keyboard() as keyboard:
+            with suppress(OSError, ValueError), self._keyboard() as keyboard:  # what cannot be read is no yes
                 answer = keyboard.readline()
         finally:
             if not answer.endswith("\n"):  # Ctrl-D, Ctrl-C: the cursor still stands behind the question
@@ -283,8 +283,9 @@ def _forgiving(stream: TextIO | None, descriptor: int) -> TextIO:
     """Return the stream, made to show escapes for characters that its encoding lacks."""
     if stream is None:
         return open(descriptor, "w", encoding="utf-8")
-    with suppress(AttributeError, ValueError):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
+    with suppress(AttributeError, LookupError, ValueError):
+        encoding = sys._xoptions.get("pop3fetch_terminal") if stream.isatty() else None
+        stream.reconfigure(encoding=encoding, errors="backslashreplace")  # type: ignore[attr-defined]
     return stream
 
 

@@ -7,12 +7,16 @@ import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pop3fetch.cli.console import Console
 from pop3fetch.cli.options import Command
 from pop3fetch.status import Status
+
+if TYPE_CHECKING:
+    from tempfile import TemporaryDirectory
 
 STEPS = (
     ("list", "-l"),
@@ -30,11 +34,9 @@ def command(console: Console) -> int:
 
     Nothing leaves the machine, and nothing is kept: the maildir is a temporary one.
     """
-    import tempfile
-
     from pop3fetch.demo import DemoServer
 
-    with tempfile.TemporaryDirectory(prefix="pop3fetch-demo-") as folder, DemoServer() as server:
+    with _temporary_folder() as folder, DemoServer() as server:
         variables = {
             "POP3FETCH_ACCOUNT": f"pop3://{server.user}@{server.host}:{server.port}",
             "POP3FETCH_PASSWORD": server.password,
@@ -44,6 +46,19 @@ def command(console: Console) -> int:
             console.text(f"$ export {name}={shlex.quote(value)}")
         with _environment(variables):
             return _run_steps(console, Path(folder) / "Maildir")
+
+
+def _temporary_folder() -> TemporaryDirectory[str]:
+    """Make a folder for the maildir and the record; raises DeliveryError."""
+    import tempfile
+
+    from pop3fetch.errors import DeliveryError
+
+    try:
+        return tempfile.TemporaryDirectory(prefix="pop3fetch-demo-", ignore_cleanup_errors=True)
+    except OSError as error:
+        reason = "none can be written to; set TMPDIR to one that can"
+        raise DeliveryError("a temporary folder", reason) from error
 
 
 def _run_steps(console: Console, maildir: Path) -> int:

@@ -29,7 +29,7 @@ class Getting:
     """`get`, account by account."""
 
     def __init__(self, invocation: Invocation, wishes: Wishes, selectors: tuple[Selector, ...]) -> None:
-        self._state_folder = invocation.state_folder()
+        self._invocation = invocation
         self._side_by_side = invocation.many.jobs if invocation.many else 1
         self._wishes = wishes
         self._selectors = selectors
@@ -41,8 +41,11 @@ class Getting:
         choice = self._choice(account)
         is_stream = choice is not None and choice.is_stream
         turn: AbstractContextManager[object] = self._standard_output if is_stream else nullcontext()
-        place = RecordPlace(self._state_folder, account.address)
-        with turn, Sessions(account, console, self._state_folder) as sessions:
+        order = self._order(account)
+        keeps_nothing = is_stream and order.is_look
+        folder = self._invocation.state_folder_to_read() if keeps_nothing else self._invocation.state_folder()
+        place = RecordPlace(folder, account.address)
+        with turn, Sessions(account, console, folder) as sessions:
             sessions.check()
             # Before the server hears of it: a second run shall not touch it. A look needs no lock.
             lock = None if is_stream else place.take()
@@ -54,7 +57,7 @@ class Getting:
 
             room = room_for_drafts(self._side_by_side, BATCH_MESSAGES)
             run = Run(sessions, console, place, room=room, as_json=self._wishes.as_json)
-            return run.run(choice, self._order(account), lock)
+            return run.run(choice, order, lock)
 
     def _choice(self, account: Account) -> Choice | None:
         """Return the destination in files or standard output, or None for a program."""
@@ -65,6 +68,9 @@ class Getting:
         except UsageError as error:
             if self._wishes.output is not None:
                 raise
+            if account.output is None:
+                advice = "set HOME, or use --output and --state-dir"
+                raise ConfigurationError("the home folder is not known", advice) from error
             where = f"{account.source}: accounts.{account.name}.output"
             raise ConfigurationError(where, error.reason) from error
 

@@ -39,7 +39,7 @@ def command(
     from pop3fetch.cli.work import for_each_account
 
     selectors = selectors_of(messages, from_stdin=from_stdin)
-    state_folder = invocation.state_folder()
+    state_folder = invocation.state_folder_to_read()
 
     def list_account(account: Account, console: Console) -> int:
         with Sessions(account, console, state_folder).begin() as sessions:

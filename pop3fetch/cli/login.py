@@ -48,7 +48,7 @@ def log_in(invocation: Invocation, account: Account, console: Console) -> int:
     from pop3fetch.account.credentials import store
     from pop3fetch.cli.session import Sessions, leave
 
-    sessions = Sessions(account, console, invocation.state_folder(), keyring=False)
+    sessions = Sessions(account, console, invocation.state_folder_to_read(), keyring=False)
     if account.uses_oauth:
         return _log_in_by_oauth(account, console, sessions)
     with sessions.log_in() as client:

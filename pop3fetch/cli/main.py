@@ -28,7 +28,6 @@ COMMANDS = {
     "accounts": "Name the configured accounts.",
     "demo": "Show it all with a server that comes along.",
 }
-INTERNAL_ERROR = 70  # EX_SOFTWARE: a bug, and no status of the contract
 
 
 class Terminated(BaseException):
@@ -119,13 +118,21 @@ def _say_end(end: BaseException, console: Console) -> int:
 def _explain(error: Exception, console: Console) -> int:
     from pop3fetch.errors import POP3Error
 
+    end = None if isinstance(error, POP3Error) else _interrupt_behind(error)
+    return _say_end(end, console) if end else explain(error, console)
+
+
+def explain(error: Exception, console: Console) -> int:
+    """Print the line of an error; return its status."""
+    from pop3fetch.errors import POP3Error, ThreadLimit
+
+    if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
+        error = ThreadLimit()
     if isinstance(error, POP3Error):
         console.fail(error)
         return error.exit_status
-    if end := _interrupt_behind(error):
-        return _say_end(end, console)
     console.bug(error)
-    return INTERNAL_ERROR
+    return Status.BUG
 
 
 def _interrupt_behind(error: BaseException | None) -> BaseException | None:

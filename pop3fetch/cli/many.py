@@ -3,12 +3,16 @@
 Threads take accounts from a queue: the next whose server has room for one session more, and
 whose mailbox nobody is at, for two accounts may be two ways to use one (their record is one). What
 must be asked at the terminal is asked in the main thread, which Ctrl-C reaches. An interrupt
-cuts the lines of all sessions, ends the programs they wait for, and awaits their orderly ends.
+cuts the lines of all sessions, ends the programs that they wait for, and awaits the orderly ends of
+those that deliver. The others have nothing to tidy up: they get a moment.
+
+If the system allows fewer threads than there are jobs, there are fewer jobs.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Any
@@ -16,6 +20,7 @@ from typing import Any
 from pop3fetch.account.config import Account
 from pop3fetch.ahead import Answer
 from pop3fetch.cli.console import Console
+from pop3fetch.cli.main import explain
 from pop3fetch.cli.options import Many
 from pop3fetch.cli.work import Job
 from pop3fetch.errors import POP3Error
@@ -24,6 +29,7 @@ from pop3fetch.status import Status
 Talk = Callable[[], Any]
 
 CUT_AGAIN = 0.1  # seconds; a session may have been about to connect when the lines were cut
+MOMENT = 0.5  # seconds that an interrupted session has which delivers nothing
 
 
 class ManyAccounts:
@@ -39,6 +45,7 @@ class ManyAccounts:
         self._stopping = threading.Event()
         self._statuses: list[int] = []
         self._failures: list[BaseException] = []
+        self._is_alone = False  # whether the main thread does the work
         self._errands: SimpleQueue[Answer[Any] | None] = SimpleQueue()  # None: a thread has ended
 
     def fail(self, name: str, error: POP3Error) -> None:
@@ -49,17 +56,29 @@ class ManyAccounts:
     def run(self, accounts: Sequence[Account]) -> int:
         """Work on all; returns the worst status, raises what no account alone is to blame for."""
         self._waiting = list(accounts)
-        count = min(self._many.jobs, len(accounts))
-        threads = [threading.Thread(target=self._work, daemon=True) for _ in range(count)]
-        for thread in threads:
-            thread.start()
+        threads: list[threading.Thread] = []
         try:
-            for _ in threads:
+            self._start(threads, min(self._many.jobs, len(accounts)))
+            for _ in range(max(len(threads), 1)):
                 self._run_errands()
             return max(self._statuses, default=Status.OK)
         except BaseException:
             self._stop(threads)
             raise
+
+    def _start(self, threads: list[threading.Thread], count: int) -> None:
+        """Start so many threads, or fewer; without any this one does the work."""
+        while len(threads) < count:
+            thread = threading.Thread(target=self._work, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                self._console.notice(f"the system allows no more threads: {len(threads)} instead of {count}")
+                break
+            threads.append(thread)
+        if not threads:
+            self._is_alone = True
+            self._work()
 
     # -- the main thread ---------------------------------------------------------------------
 
@@ -71,19 +90,30 @@ class ManyAccounts:
             raise self._failures[0]
 
     def _stop(self, threads: Sequence[threading.Thread]) -> None:
-        from pop3fetch.delivery.destination import interrupt_all
-        from pop3fetch.pop3.transport import abort_all
+        from pop3fetch.delivery.destination import some_are_open
 
         self._stopping.set()
         with self._changed:
             self._waiting.clear()
             self._changed.notify_all()
+        end = time.monotonic() + MOMENT
         for thread in threads:
-            while thread.is_alive():
-                abort_all()
-                interrupt_all()
-                self._refuse_errands()
+            while thread.is_alive() and (time.monotonic() < end or some_are_open()):
+                self._cut()
                 thread.join(CUT_AGAIN)
+
+    def _cut(self) -> None:
+        """End all that a session may be waiting for."""
+        from pop3fetch import ahead
+        from pop3fetch.account import password_command
+        from pop3fetch.delivery import destination
+        from pop3fetch.pop3.transport import abort_all
+
+        abort_all()
+        password_command.interrupt_all()
+        destination.interrupt_all()
+        ahead.leave_all(KeyboardInterrupt())
+        self._refuse_errands()
 
     def _refuse_errands(self) -> None:
         while not self._errands.empty():
@@ -125,14 +155,18 @@ class ManyAccounts:
     def _work_on(self, account: Account) -> None:
         try:
             self._statuses.append(self._job(account, self._console_of(account.name)))
-        except POP3Error as error:
+        except BrokenPipeError:  # which is no account's own
+            raise
+        except Exception as error:
             if not self._stopping.is_set():  # else it is we who have cut the line
-                self.fail(account.name, error)
+                self._statuses.append(explain(error, self._console_of(account.name)))
 
     def _console_of(self, name: str) -> Console:
         return self._console.for_account(name, self._in_main_thread)
 
     def _in_main_thread(self, talk: Talk) -> Any:
+        if self._is_alone:
+            return talk()
         errand = Answer(talk)
         self._errands.put(errand)
         return errand.result()

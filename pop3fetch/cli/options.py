@@ -98,6 +98,8 @@ SERVER_OPTIONS = _section(
     _option("-p", "--port", type=int, metavar="PORT", variable="PORT",
             help="Its port: 995 with --tls implicit, else 110."),
     _option("-u", "--user", metavar="USER", variable="USER", help="The user name."),
+    _option("--password-file", type=click.Path(), metavar="FILE", variable="PASSWORD_FILE",
+            help="The first line of FILE is the password; others must not be able to read it."),
     _option("--password-command", metavar="CMD", variable="PASSWORD_COMMAND",
             help="The first line that CMD prints is the password, or the access token."),
     _option("--timeout", type=float, metavar="SECONDS", variable="TIMEOUT",
@@ -149,8 +151,11 @@ STDIN_OPTION = click.option(
 )
 OVERRIDES = (
     "account", "host", "port", "user", "tls", "auth", "allow_insecure_login", "ca_file", "tls_fingerprint",
-    "client_cert", "client_key", "password_command", "timeout", "utf8", "proxy",
+    "client_cert", "client_key", "password_file", "password_command", "timeout", "utf8", "proxy",
 )  # fmt: skip
+
+
+NO_FOLDER = Path("/proc/no-home/pop3fetch")  # which neither exists nor can be made
 
 
 class Many(NamedTuple):
@@ -214,20 +219,31 @@ class Invocation(NamedTuple):
 
         sources = {
             VARIABLE: os.environ.get(VARIABLE),
+            "POP3FETCH_PASSWORD_FILE": self.environment.password_file,
             "POP3FETCH_PASSWORD_COMMAND": self.environment.password_command,
+            "--password-file": self.options.password_file,
             "--password-command": self.options.password_command,
         }
         for source in (name for name, given in sources.items() if given and len(servers) > 1):
             raise UsageError(
                 f"{source} would give one password to {len(servers)} servers: let each account have its "
-                "own, by password_command, `pop3fetch login` or ~/.netrc"
+                "own, by password_file, password_command, `pop3fetch login` or ~/.netrc"
             )
 
     def state_folder(self) -> Path:
-        """Return the folder of the records."""
+        """Return the folder of the records; raises ConfigurationError if there is none."""
         from pop3fetch.account.config import default_state_dir
 
         return self.state_dir or default_state_dir()
+
+    def state_folder_to_read(self) -> Path:
+        """Return the folder of the records for what needs none: a user without a home has no record."""
+        from pop3fetch.errors import ConfigurationError
+
+        try:
+            return self.state_folder()
+        except ConfigurationError:
+            return NO_FOLDER
 
 
 def server_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -281,6 +297,8 @@ def _overrides(context: click.Context, given: dict[str, Any], source: ParameterS
         return name in given and context.get_parameter_source(name) is source
 
     values = {name: given[name] for name in OVERRIDES if was_given(name)}
+    if source is ParameterSource.COMMANDLINE and {"password_file", "password_command"} <= values.keys():
+        raise click.UsageError("--password-file and --password-command are mutually exclusive", context)
     if was_given("ipv4") or was_given("ipv6"):
         if given["ipv4"] and given["ipv6"]:
             raise click.UsageError("-4 and -6 exclude each other", context)

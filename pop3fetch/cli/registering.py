@@ -34,7 +34,7 @@ from pop3fetch.pop3.names import wire_name
 from pop3fetch.status import Status
 
 NOWHERE = Configuration(Path())  # which has no accounts
-PATHS = ("ca_file", "client_cert", "client_key")
+PATHS = ("ca_file", "client_cert", "client_key", "password_file")
 # What stands on the command line beside server and user, and belongs to the account for good.
 LASTING = (
     "auth", "allow_insecure_login", *PATHS, "tls_fingerprint", "password_command", "timeout", "utf8",
@@ -83,7 +83,7 @@ def log_in_first(invocation: Invocation, text: str) -> int:
     if wish.name in known.tables:
         return log_in(invocation, _known_account(known, wish), console)
     account = _account(wish, console)
-    sessions = Sessions(account, console, invocation.state_folder(), keyring=False)
+    sessions = Sessions(account, console, invocation.state_folder_to_read(), keyring=False)
     _try(wish, sessions, console)
     known = register(known.path, wish.name, _settings(account, wish.options))
     console.remark(f"the login works; the account is in {_short(known.path)}")
@@ -235,7 +235,7 @@ def _keep_password(sessions: Sessions, console: Console) -> None:
     from pop3fetch.account.credentials import store
 
     account = sessions.account
-    if account.password_command is None and _has_password(account):
+    if not account.has_password_source and _has_password(account):
         store(account, sessions.password())
         console.remark("the password is kept in the keyring")
 

@@ -42,4 +42,4 @@ def command(
     if everything and not (yes or dry_run or asks):
         raise UsageError("rm --all needs --yes where there is no terminal to ask on")
     wish = Wish(selectors, asks=asks, dry_run=dry_run, as_json=as_json)
-    return for_each_account(invocation, Removal(invocation.state_folder(), wish).run)
+    return for_each_account(invocation, Removal(invocation.state_folder_to_read(), wish).run)

@@ -101,7 +101,7 @@ class Sessions:
         Raises what forbids a login, before anything is connected.
         """
         self.check()
-        self._begun = Ahead(self._opening())
+        self._begun = Ahead(self._opening(), may_be_left=True)
         return self
 
     def __enter__(self) -> Sessions:
@@ -127,7 +127,7 @@ class Sessions:
     def _opening(self) -> Callable[[], POP3Client]:
         """Start to connect, load what will speak on the line, and return what opens it."""
         endpoint = endpoint_of(self.account)
-        dialling = Ahead(lambda: dial(endpoint, self.account.timeout or None))
+        dialling = Ahead(lambda: dial(endpoint, self.account.timeout or None), may_be_left=True)
         from pop3fetch.pop3.client import POP3Client
 
         server = server_of(self.account, self._console)

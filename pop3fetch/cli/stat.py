@@ -24,7 +24,7 @@ def command(invocation: Invocation, as_json: bool) -> int:
     from pop3fetch.cli.work import for_each_account
 
     def stat(account: Account, console: Console) -> int:
-        with Sessions(account, console, invocation.state_folder()).log_in() as client:
+        with Sessions(account, console, invocation.state_folder_to_read()).log_in() as client:
             messages, octets = client.stat(then_quit=True)
             leave(client, console)
         if as_json:

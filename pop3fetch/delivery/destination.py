@@ -96,6 +96,11 @@ def interrupt_all() -> None:
         destination.interrupt()
 
 
+def some_are_open() -> bool:
+    """Return whether there are destinations that may have something to tidy up."""
+    return bool(_destinations)
+
+
 class Destination(ABC):
     """Where messages go."""
 

@@ -18,6 +18,7 @@ import stat
 import termios
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
@@ -71,6 +72,7 @@ class StreamDraft(Draft):
         self._coders = coders
         self._begun = False
         self._finished = False
+        self.end = 0  # octets that were written to standard output when it was
 
     def write(self, block: bytes) -> None:
         """Write a block through; raises BrokenPipeError where nobody reads any more."""
@@ -89,6 +91,7 @@ class StreamDraft(Draft):
             octets = coder.encode(octets) + coder.finish()
         self._put(octets)
         self._finished = True
+        self.end = self._stream.position
 
     def _put(self, octets: bytes) -> None:
         self._begun = self._begun or bool(octets)
@@ -118,6 +121,7 @@ class Stream(Destination):
         self._last: StreamDraft | None = None
         self._finishing = threading.Lock()
         self._failure: OSError | None = None
+        self.position = 0  # octets written so far
 
     def prepare(self, known: str | None = None, *, create: bool = False) -> None:
         with delivery_errors(self.name):
@@ -139,32 +143,36 @@ class Stream(Destination):
         return coders
 
     def deliver(self, drafts: Sequence[Draft], journal: Journal) -> list[tuple[Draft, DeliveryError]]:
+        ends: list[int] = []
         for draft in drafts:
             assert isinstance(draft, StreamDraft)
             self._finish(draft)
-        self._make_safe()
-        journal.done(drafts)
+            ends.append(draft.end)
+        count = bisect_right(ends, self._safe_up_to(ends[-1]))
+        journal.done(drafts[:count])
+        if count < len(drafts):
+            raise BrokenPipeError
         return []
 
-    def _make_safe(self) -> None:
-        """Sync a file, or wait until a pipe was read; raises BrokenPipeError and DeliveryError."""
+    def _safe_up_to(self, end: int) -> int:
+        """Return how many octets are safe: up to ``end``, or fewer if the reader of a pipe has left.
+
+        A file is synced. A pipe must be read, as far as the system can tell. Raises DeliveryError.
+        """
         with delivery_errors(self.name):
             kind = os.fstat(self._out).st_mode
             if stat.S_ISREG(kind):
                 sync_file(self._out)
-        if stat.S_ISFIFO(kind) and self._awaits_reader:
-            self._await_reader()
-
-    def _await_reader(self) -> None:
+        if not (stat.S_ISFIFO(kind) and self._awaits_reader):
+            return end
         pause = 0.001
-        while _octets_unread(self._out):
-            if has_no_reader(self._out):
-                raise BrokenPipeError
+        while (read := self.position - _octets_unread(self._out)) < end:
+            if _has_no_reader(self._out):
+                break
             if self._interrupted.wait(pause):
                 raise DeliveryError(self.name, "it was interrupted")
             pause = min(2 * pause, LONGEST_LOOK)
-        if has_no_reader(self._out):  # what it has read it may never have used
-            raise BrokenPipeError
+        return read
 
     def interrupt(self) -> None:
         """End a wait for the reader of a pipe; from any thread."""
@@ -188,6 +196,7 @@ class Stream(Destination):
     def _write(self, octets: bytes) -> None:
         try:
             write_all(self._out, octets)
+            self.position += len(octets)
         except BrokenPipeError:
             raise
         except OSError:
@@ -205,7 +214,7 @@ def _octets_unread(pipe: int) -> int:
     return count[0]
 
 
-def has_no_reader(pipe: int) -> bool:
+def _has_no_reader(pipe: int) -> bool:
     """Return whether nothing can read from a pipe any more."""
     poll = select.poll()
     poll.register(pipe, 0)  # an error is reported whatever is asked for

@@ -350,9 +350,7 @@ def _error_words(challenge: bytes) -> str:
         return text
     if not isinstance(fields, dict):
         return text
-    return (
-        ", ".join(f"{key}: {value}" for key, value in fields.items() if isinstance(value, str | int)) or text
-    )
+    return ", ".join(f"{key}: {value}" for key, value in fields.items() if _is_shown(value)) or text
 
 
 def _random_nonce() -> str:
@@ -373,3 +371,7 @@ def _scram_client(name: str, credentials: Credentials, nonce: str) -> ScramClien
     client = ScramClient([name], credentials.user, credentials.secret, stand_in, nonce)
     client.cb.name.cb_name = "tls-exporter"
     return client
+
+
+def _is_shown(value: object) -> bool:
+    return isinstance(value, str | int) and value != ""

@@ -157,6 +157,7 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     except BaseException:
         database.close()
         raise
+    database.close()
     return copy
 
 

@@ -128,7 +128,7 @@ def test_a_short_table_is_filled_with_the_defaults_of_the_contract(write: Write)
 
 
 def test_keys_fields_and_options_have_the_same_names() -> None:
-    own = {"name", "source"}
+    own = {"name", "source", "password_by_option"}
     assert set(Account._fields) - own == set(KEYS)
     assert set(Overrides._fields) - {"account"} <= set(KEYS)
 

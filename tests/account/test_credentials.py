@@ -375,3 +375,26 @@ def test_without_a_user_netrc_is_not_read(sources: Sources) -> None:
     write_netrc(sources.home, "s3cret")
     with pytest.raises(NoPassword):
         Password(ACCOUNT._replace(user=None), sources)()
+
+
+def test_no_answer_at_the_terminal_is_no_password(sources: Sources) -> None:
+    def ask(question: str) -> str:
+        raise EOFError
+
+    with pytest.raises(NoPassword, match="there is no password"):
+        Password(ACCOUNT, sources._replace(ask=ask))()
+
+
+def test_octets_at_the_terminal_that_are_not_text_are_an_error_without_them(sources: Sources) -> None:
+    def ask(question: str) -> str:
+        return b"s3cret\xe9".decode()
+
+    with pytest.raises(NoPassword, match="from the terminal") as caught:
+        Password(ACCOUNT, sources._replace(ask=ask))()
+    assert caught.value.__cause__ is None
+
+
+def test_a_secret_of_the_keyring_is_checked(sources: Sources, backend: Backend) -> None:
+    backend.kept["pop3fetch", "alice@mail.example.org"] = "s3cret\ud83d"
+    with pytest.raises(NoPassword, match="from the keyring contains half a surrogate pair"):
+        Password(ACCOUNT, sources)()

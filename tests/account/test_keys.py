@@ -180,3 +180,69 @@ def test_whatever_is_given_is_taken_or_refused(key: str, value: object) -> None:
     except ValueError:
         return
     assert KEYS[key](checked) == checked
+
+
+# ---- commands, which no shell runs
+
+
+@pytest.mark.parametrize("key", ["exec", "password_command", "tunnel_command"])
+@pytest.mark.parametrize(
+    ("command", "found"),
+    [
+        ("tee log | maildrop", "|"),
+        ("true && maildrop", "&&"),
+        ("maildrop || true", "||"),
+        ("true ; maildrop", ";"),
+        ("true; maildrop", ";"),
+        ("maildrop &", "&"),
+        ("cat > file", ">"),
+        ("cat >> file", ">>"),
+        ("cat >>file", ">>"),
+        ("maildrop < file", "<"),
+        ("maildrop 2>log", "2>"),
+        ("maildrop 2>&1", "2>&"),
+        ("maildrop &>log", "&>"),
+        ("tee $(hostname)", "$("),
+        ('tee "$(hostname)"', "$("),
+        ("tee x`hostname`", "`"),
+        ("sh -c 'true' | maildrop", "|"),
+        ("sh -c 'true' x$(hostname)", "$("),
+        (["tee", "log", "|", "maildrop"], "|"),
+        (["sh", "script", "$(hostname)"], "$("),
+    ],
+)
+def test_what_only_a_shell_understands_is_refused_with_what_works(
+    key: str, command: object, found: str
+) -> None:
+    with pytest.raises(ValueError, match="which only a shell understands") as caught:
+        KEYS[key](command)
+    assert str(caught.value).startswith(f"contains {found}, ")
+    assert "\"sh -c '…'\"" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("sh -c 'tee log | maildrop > x; echo $(date) `date`'", 3),
+        ("/bin/bash -ec 'a && b'", 3),
+        ("env LANG=C sh -e -c 'echo $(date)'", 6),
+        ("awk -F '|' x", 4),
+        ("sendmail -f '<>' alice", 4),
+        ("find . -exec x {} \\;", 6),
+        ("curl https://mail.example.org/?a=1&b=2", 2),
+        ("grep a|b", 2),
+        ("maildrop -d $HOME", 3),
+        (["sh", "-c", "a | b; c"], 3),
+    ],
+)
+def test_words_that_a_program_may_be_given_are_not_refused(command: object, words: int) -> None:
+    given = KEYS["exec"](command)
+    assert isinstance(given, tuple) and len(given) == words
+
+
+def test_a_leading_tilde_in_a_word_of_a_password_command_is_the_home_folder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", "/home/alice")
+    words = KEYS["password_command"]("~/bin/show ~/secret x~/y '~'")
+    assert words == ("/home/alice/bin/show", "/home/alice/secret", "x~/y", "~")

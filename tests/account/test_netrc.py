@@ -40,13 +40,22 @@ FOUND = [
     ("default login alice password s3cret", "s3cret"),
     ('machine mail.example.org login alice password "two words"', "two words"),
     (r'machine mail.example.org login alice password "a\"b\\c"', 'a"b\\c'),
-    (r"machine mail.example.org login alice password a\ b", "a b"),
+    (r'machine mail.example.org login alice password "a\n\r\tb"', "a\n\r\tb"),
+    (r'machine mail.example.org login alice password "a\xb"', "axb"),
+    (r"machine mail.example.org login alice password a\b\n\\", r"a\b\n\\"),
+    ('machine mail.example.org login alice password a"b', 'a"b'),
+    ("machine mail.example.org login alice password a\N{NO-BREAK SPACE}b\x85c", "a\N{NO-BREAK SPACE}b\x85c"),
+    ("MACHINE mail.example.org Login alice PassWord s3cret", "s3cret"),
+    ("machine mail.example.org login alice password macdef", "macdef"),
     ("machine mail.example.org login alice password #s3cret", "#s3cret"),
     ("machine mail.example.org login alice password machine", "machine"),
     ("# password of alice\n" + ALICE + "# the end", "s3cret"),
     ("machine mail.example.org # password no\nlogin alice password s3cret # so", "s3cret"),
     ("macdef init\nmachine mail.example.org\npassword no\n\n" + ALICE, "s3cret"),
+    ("macdef init\r\nmachine mail.example.org\r\npassword no\r\n\r\n" + ALICE, "s3cret"),
+    ("machine x login y password z macdef init\nmachine mail.example.org\npassword no\n\n" + ALICE, "s3cret"),
     (ALICE + "macdef init\npassword no", "s3cret"),
+    (ALICE.replace("\n", "\r\n"), "s3cret"),
     ("machine mail.example.org login alice password zoë", "zoë"),
     ("", None),
     ("machine mail.example.org login bob password no", None),
@@ -96,12 +105,17 @@ def test_what_is_no_netrc_file_is_refused_and_not_quoted(file: Path, text: str) 
     assert "keyword" in caught.value.reason and "s3cret" not in str(caught.value)
 
 
-def test_octets_that_are_no_utf8_are_refused(file: Path) -> None:
-    file.write_bytes(b"machine mail.example.org login alice password s3cret\xff")
+def test_octets_that_are_not_utf8_stay_as_they_are(file: Path) -> None:
+    file.write_bytes(b"# caf\xe9\nmachine mail.example.org login alice password p\xa7ss\n")
+    secret = password(file, "mail.example.org", "alice")
+    assert secret is not None and secret.encode("utf-8", "surrogateescape") == b"p\xa7ss"
+
+
+def test_a_quoted_word_without_its_end_is_refused_and_not_quoted(file: Path) -> None:
+    file.write_text('machine mail.example.org login alice password "s3cret\n')
     with pytest.raises(ConfigurationError) as caught:
         password(file, "mail.example.org", "alice")
-    assert caught.value.reason == "is no UTF-8 text"
-    assert caught.value.__cause__ is None
+    assert caught.value.reason == "has a quoted word without its end"
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pop3fetch.account.password_command import LARGEST, first_line
+from pop3fetch.account.password_command import LARGEST, first_line, interrupt_all
+from pop3fetch.ahead import Ahead
 from pop3fetch.errors import NoPassword
 from pop3fetch.status import Status
 
@@ -29,6 +30,8 @@ def shell(script: str, limit: float = LIMIT) -> str:
         ("printf 's3cret\\nuser: alice\\n'", "s3cret"),
         ("printf ' two words \\n'", " two words "),
         ("printf 'zo\\303\\253\\n\\377'", "zoë"),
+        ("printf 'p\\247ss\\n'", "p\udca7ss"),
+        ("printf 's3cret\\r'", "s3cret\r"),
         ("echo noise >&2; echo s3cret", "s3cret"),
         ("cat; echo s3cret", "s3cret"),
         ("head -c 65535 /dev/zero | tr '\\0' x", "x" * 65535),
@@ -57,7 +60,6 @@ def test_the_environment_is_the_one_that_is_handed_in() -> None:
         ("kill -9 $$", "was ended by signal 9"),
         ("true", "printed no password: its first line is empty"),
         ("echo; echo s3cret", "printed no password: its first line is empty"),
-        ("printf 's3cret\\377\\n'", "printed a first line that is not UTF-8"),
         (f"echo s3cret; head -c {LARGEST} /dev/zero", f"printed more than {LARGEST} octets"),
         ("echo s3cret; exec cat /dev/zero", f"printed more than {LARGEST} octets"),
     ],
@@ -130,3 +132,52 @@ def test_what_is_left_in_the_background_is_not_waited_for(tmp_path: Path) -> Non
     # Like a shared ssh connection: it lets go of standard output, and keeps standard error.
     assert shell(f"(exec cat {fifo}) >/dev/null & echo s3cret") == "s3cret"
     os.close(os.open(fifo, os.O_WRONLY))
+
+
+@pytest.mark.parametrize(
+    ("script", "line"),
+    [
+        ("echo s3cret", "s3cret"),
+        ("printf s3cret", "s3cret"),
+        ("echo s3cret; echo more", "s3cret"),
+    ],
+)
+def test_a_background_program_that_keeps_the_output_open_is_not_waited_for(
+    tmp_path: Path, script: str, line: str
+) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    assert shell(f"(exec cat {fifo}) & {script}") == line
+    os.close(os.open(fifo, os.O_WRONLY))  # hangs if the program was killed
+
+
+def test_a_failure_is_not_kept_waiting_by_a_background_program(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with pytest.raises(NoPassword, match="failed with status 3"):
+        shell(f"(exec cat {fifo}) & exit 3")
+    os.close(os.open(fifo, os.O_WRONLY))
+
+
+def test_what_a_background_program_prints_after_the_end_counts(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    # The command itself has ended when the first line comes.
+    script = f'(sh -c "while kill -0 $$ 2>/dev/null; do :; done; exec cat {fifo}") & echo s3cret >{fifo} &'
+    assert shell(script) == "s3cret"
+
+
+def test_a_background_program_that_prints_nothing_is_ended_in_time() -> None:
+    with pytest.raises(NoPassword, match=r"did not end within 0\.2 s"):
+        shell("sleep 600 &", SOON)
+
+
+def test_all_commands_can_be_interrupted_from_another_thread(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    waiting = Ahead(lambda: shell(f"echo started >{fifo}; sleep 600"))
+    with open(fifo) as started:
+        assert started.read() == "started\n"
+    interrupt_all()
+    with pytest.raises(NoPassword, match="was ended by signal 9"):
+        waiting.result(LIMIT)

@@ -146,3 +146,10 @@ def test_what_makes_a_browser_login_useless_is_said_before_it(
     assert ended.status == Status.CONFIGURATION
     assert ended.err.startswith(said)
     assert ended.err.count(b"\n") == 1  # no page was shown
+
+
+def test_ctrl_d_at_the_question_for_the_password_is_no_password(terminal: Terminal, post: StartPost) -> None:
+    env = {"POP3FETCH_ACCOUNT": post().server.url()}
+    seen = terminal("stat", env=env, answers=[(b"Password of", b"\x04")])
+    assert seen.status == 77
+    assert b"there is no password" in seen.raw and b"internal error" not in seen.raw

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pytest
 
 import pop3fetch
 from pop3fetch.cli.console import Console
-from pop3fetch.cli.main import COMMANDS, INTERNAL_ERROR, run
+from pop3fetch.cli.main import COMMANDS, run
 from pop3fetch.status import Status
 from tests.cli.here import Here
 from tests.cli.post import LETTERS, StartPost
@@ -110,23 +111,65 @@ def test_without_any_account_the_ways_to_give_one_are_named(here: Here) -> None:
     assert ended.err.count(b"\n") == 1
 
 
-def test_a_user_without_a_home_is_told_what_to_do(
-    here: Here, post: StartPost, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+@pytest.fixture
+def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be a user without HOME whom the system does not know, as in a container."""
+
     def nobody(uid: int) -> None:
         raise KeyError(uid)
 
     for name in ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
         monkeypatch.delenv(name)
     monkeypatch.setattr(pwd, "getpwuid", nobody)
-    (tmp_path / "config.toml").touch()
-    env = post().environment
-    ended = here("stat", env=env)
+
+
+@pytest.mark.usefixtures("homeless")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["stat"],
+        ["caps"],
+        ["list"],
+        ["list", "--new", "-l"],
+        ["get", "-o", "-", "1"],
+        ["get", "-o", "-", "--lines", "0"],
+        ["rm", "--yes", "1"],
+    ],
+)
+def test_what_needs_no_record_needs_no_home(here: Here, post: StartPost, arguments: list[str]) -> None:
+    served = post(greeting=b"+OK ready\r\n", capabilities=[b"TOP", b"UIDL", b"LOGIN-DELAY 0"])
+    env = {**served.environment, "POP3FETCH_ALLOW_INSECURE_LOGIN": "1"}
+    ended = here(*arguments, env=env)
+    assert (ended.status, ended.err) == (Status.OK, b"")
+
+
+@pytest.mark.usefixtures("homeless")
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (["get"], "--output and --state-dir"),
+        (["get", "-o", "-"], "--state-dir"),
+        (["get", "-o", "x"], "--state-dir"),
+        (["accounts"], "--config"),
+        (["stat"], "--config"),
+    ],
+)
+def test_without_a_home_what_is_missing_is_named(
+    here: Here, post: StartPost, arguments: list[str], advice: str
+) -> None:
+    served = post()
+    ended = here(*arguments, env=served.environment if arguments[0] == "get" else {})
     assert ended.status == Status.CONFIGURATION
-    assert ended.err == (
-        b"pop3fetch: the home folder is not known: set HOME, or use --config and --state-dir\n"
-    )
-    assert here("stat", "-c", tmp_path / "config.toml", "--state-dir", tmp_path, env=env).status == 0
+    assert ended.err.decode() == f"pop3fetch: the home folder is not known: set HOME, or use {advice}\n"
+    assert served.server.talks == []
+
+
+@pytest.mark.usefixtures("homeless")
+def test_without_a_home_all_places_can_be_given(here: Here, post: StartPost, tmp_path: Path) -> None:
+    env = post().environment
+    ended = here("get", "-o", tmp_path / "mail", "--state-dir", tmp_path / "state", env=env)
+    assert (ended.status, ended.err) == (Status.OK, b"")
+    assert len(list((tmp_path / "mail/new").iterdir())) == 3
 
 
 def test_foreign_words_in_a_mistake_are_harmless(here: Here) -> None:
@@ -152,7 +195,7 @@ def test_a_bug_is_one_line_as_well(post: StartPost, monkeypatch: pytest.MonkeyPa
         monkeypatch.setenv(name, value)
     err = io.StringIO()
     console = Console(Broken(), err, {"POP3FETCH_DEBUG": "1"} if debug else {})
-    assert run(["stat"], console) == INTERNAL_ERROR
+    assert run(["stat"], console) == Status.BUG
     first, *traceback = err.getvalue().splitlines()
     assert first == r"pop3fetch: internal error: RuntimeError: \x1b[31mbroken\nstream; please report it"
     assert bool(traceback) == debug
@@ -293,3 +336,41 @@ def test_the_command_of_a_module_has_its_name(command: str) -> None:
     found = commands.get_command(click.Context(commands), command)
     assert found is not None
     assert found.name == command
+
+
+# -- names are UTF-8, whatever the locale ----------------------------------------------------------
+
+ASCII_ALONE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}  # as Python reads names then
+
+
+def test_names_are_utf8_whatever_the_locale(run: Run, post: StartPost, tmp_path: Path) -> None:
+    served = post()
+    mail, config = tmp_path / "Entwürfe", tmp_path / "konten.toml"
+    config.write_text(
+        f"[accounts.'büro']\nhost = '127.0.0.1'\nport = {served.server.port}\ntls = 'auto'\n"
+        f"user = 'alice'\noutput = 'maildir:{mail}'\n",
+        encoding="utf-8",
+    )
+    env = {**ASCII_ALONE, "POP3FETCH_PASSWORD": "secret"}
+    ended = run("get", "-c", config, "-a", "büro", "-v", env=env)
+    assert ended.status == Status.OK, ended.err
+    assert len(list((mail / "new").iterdir())) == 3
+    assert run("accounts", "-c", config, env=env).out == "büro\n".encode()
+
+
+def test_what_is_printed_needs_no_locale_for_it(run: Run, post: StartPost) -> None:
+    ended = run("list", "-l", "1", env={**ASCII_ALONE, **post().environment})
+    assert ended.status == Status.OK
+    assert "\tGrüße\n".encode() in ended.out
+
+
+# -- no temporary folder ---------------------------------------------------------------------------
+
+
+def test_the_demo_says_that_there_is_no_temporary_folder(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/dev/null"])
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    ended = here("demo")
+    assert ended.status == Status.CANNOT_DELIVER
+    said = "cannot deliver to a temporary folder: none can be written to; set TMPDIR to one that can"
+    assert ended.err.decode() == f"pop3fetch: {said}\n"

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +23,8 @@ from tests.cli.terminal import Terminal
 from tests.command import PATIENCE, Run
 from tests.mailbox import Mailbox
 from tests.server import Script, ScriptedServer, StartServer, Talk
+
+SOON = 10.0  # seconds; a fraction of what a connection or a password command may take
 
 TABLE = """\
 [accounts.{name}]
@@ -245,13 +252,16 @@ def test_a_slow_server_does_not_hold_up_another(here: Here, server: StartServer,
 # -- early ends ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+ENDS = pytest.mark.parametrize(
     ("number", "status", "said"),
     [
         (signal.SIGINT, Status.INTERRUPTED, b"pop3fetch: interrupted\n"),
         (signal.SIGTERM, Status.TERMINATED, b"pop3fetch: terminated\n"),
     ],
 )
+
+
+@ENDS
 def test_a_signal_ends_all_sessions_and_begins_no_more(
     run: Run, server: StartServer, tmp_path: Path, number: signal.Signals, status: Status, said: bytes
 ) -> None:
@@ -278,6 +288,125 @@ def test_a_reader_that_leaves_early_ends_all(run: Run, post: StartPost, tmp_path
     with begun(run, "list", "-A", "-c", config, env={}) as process:
         assert read_and_leave(process, 10)
         assert (last_words(process), process.wait(PATIENCE)) == (b"", 0)
+
+
+@ENDS
+def test_a_signal_waits_for_no_password_command(
+    run: Run, post: StartPost, tmp_path: Path, number: signal.Signals, status: int, said: bytes
+) -> None:
+    fifo, held = tmp_path / "fifo", tmp_path / "held"
+    os.mkfifo(fifo)
+    os.mkfifo(held)
+    reader = os.open(held, os.O_RDONLY | os.O_NONBLOCK)
+    served = post()
+    config = config_for(tmp_path, [(name, served.server) for name in ("one", "two")], user=None)
+    script = f"exec 3>{held}; echo started >{fifo}; sleep 600"
+    command = f"""password_command = "sh -c '{script}'"\n"""
+    config.write_text(config.read_text().replace('password = "secret"\n', command))
+    try:
+        with begun(run, "get", "-A", "-c", config, env={}) as process, open(fifo) as started:
+            assert [started.readline(), started.readline()] == ["started\n"] * 2
+            process.send_signal(number)
+            out, err = process.communicate(timeout=PATIENCE)
+        assert (process.returncode, out, err) == (status, b"", said)
+        os.set_blocking(reader, True)
+        assert os.read(reader, 1) == b"", "the end of the file: the commands have ended"
+    finally:
+        os.close(reader)
+
+
+def connecting_to(port: int) -> int:
+    """Return how many connections to a port of 127.0.0.1 are being made, and not answered."""
+    lines = Path("/proc/net/tcp").read_text("ascii").splitlines()
+    return sum(f" 0100007F:{port:04X} 02 " in line for line in lines)
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="this system has no /proc/net/tcp")
+@pytest.mark.parametrize("command", ["stat", "get"])
+@ENDS
+def test_a_signal_waits_for_no_connection(
+    run: Run, tmp_path: Path, number: signal.Signals, status: int, said: bytes, command: str
+) -> None:
+    full = socket.create_server(("127.0.0.1", 0), backlog=0)
+    port = full.getsockname()[1]
+    config = tmp_path / "config.toml"
+    config.touch(0o600)
+    tables = [
+        f"[accounts.{name}]\nhost='127.0.0.1'\nport={port}\nuser='{name}'\npassword='x'\n" for name in "ab"
+    ]
+    config.write_text("".join(tables))
+    # One connection fills the queue; whoever connects next gets no answer.
+    with (
+        full,
+        socket.create_connection(full.getsockname()),
+        begun(run, command, "-A", "-c", config, env={}) as process,
+    ):
+        deadline = time.monotonic() + PATIENCE
+        while connecting_to(port) < 2:
+            assert time.monotonic() < deadline
+        process.send_signal(number)
+        out, err = process.communicate(timeout=SOON)
+    assert (process.returncode, out, err) == (status, b"", said)
+
+
+# -- limits and bugs -------------------------------------------------------------------------------
+
+LIMITED = """
+import sys, threading
+begin, left = threading.Thread.start, [int(sys.argv.pop(1))]
+
+def start(thread):
+    left[0] -= 1
+    if left[0] < 0:
+        raise RuntimeError("can't start new thread")
+    begin(thread)
+
+threading.Thread.start = start
+from pop3fetch.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("threads", range(8))
+@pytest.mark.parametrize("command", ["stat", "list"])
+def test_a_limit_of_threads_leaves_fewer_jobs(
+    run: Run, posts: tuple[Path, list[Post]], threads: int, command: str
+) -> None:
+    words = [sys.executable, "-c", LIMITED, str(threads), command, "-A", "-c", str(posts[0])]
+    ended = subprocess.run(words, env=run.environment, capture_output=True, timeout=PATIENCE)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert len(ended.stdout.splitlines()) == (3 if command == "stat" else 6)
+
+
+@pytest.mark.parametrize("threads", range(5))
+def test_a_limit_of_threads_is_no_bug_when_messages_are_fetched(
+    run: Run, post: StartPost, tmp_path: Path, threads: int
+) -> None:
+    env = {**run.environment, **post().environment}
+    words = [sys.executable, "-c", LIMITED, str(threads), "get", "-o", str(tmp_path / "mail")]
+    ended = subprocess.run(words, env=env, capture_output=True, timeout=PATIENCE)
+    assert ended.returncode in (0, Status.TRY_LATER)
+    fetched = len(list((tmp_path / "mail/new").glob("*")))
+    if ended.returncode:
+        assert ended.stderr.startswith(b"pop3fetch: the system allows no more threads; ")
+        assert len(ended.stderr.splitlines()) == 1
+    assert fetched == (0 if ended.returncode else 3)
+
+
+def test_a_bug_in_one_account_is_its_own(
+    here: Here, posts: tuple[Path, list[Post]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(file: object, host: str, user: str) -> str:
+        raise LookupError("x")
+
+    config = posts[0]
+    text = config.read_text()
+    config.write_text(text.replace('password = "secret"', "", 1))
+    monkeypatch.setattr("pop3fetch.account.netrc.password", broken)
+    ended = here("stat", "-A", "-c", config)
+    assert ended.status == Status.BUG
+    assert ended.err == b"pop3fetch: one: internal error: LookupError: x; please report it\n"
+    assert sorted(ended.out.splitlines()) == [b"three\t3\t312", b"two\t2\t208"]
 
 
 # -- on a terminal ---------------------------------------------------------------------------

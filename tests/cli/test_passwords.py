@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.cli.here import Here
 from tests.cli.post import Post, StartPost
-from tests.command import Ended
+from tests.command import Ended, Run
 
 RIGHT, WRONG = "secret", "wr0ng-w0rd"
 PRIVATE = 0o600
@@ -33,6 +34,14 @@ def netrc(home: Path, text: str, mode: int = PRIVATE) -> None:
     file = home / ".netrc"
     file.write_text(text)
     file.chmod(mode)
+
+
+def secret_file(folder: Path, text: str) -> Path:
+    """Write a private file with a password in it."""
+    file = folder / f"file-{len(list(folder.iterdir()))}"
+    file.write_text(text)
+    file.chmod(PRIVATE)
+    return file
 
 
 def given_by(word: str) -> str:
@@ -152,6 +161,134 @@ def test_the_first_source_that_has_one_counts(
     assert here("stat", *wrong, env={"POP3FETCH_PASSWORD": RIGHT}).status == 0
 
 
+def test_an_option_goes_before_the_environment_and_the_environment_before_the_file(
+    here: Here, post: StartPost, tmp_path: Path
+) -> None:
+    served = post()
+    right, wrong = secret_file(tmp_path, RIGHT), secret_file(tmp_path, WRONG)
+    variable = {"POP3FETCH_PASSWORD": WRONG}
+    plain = configured(tmp_path, served)
+    for option in (["--password-file", right], ["--password-command", given_by(RIGHT)]):
+        assert here("stat", *plain, *option, env=variable).status == 0
+    variables = {"POP3FETCH_PASSWORD_FILE": str(wrong), "POP3FETCH_PASSWORD_COMMAND": given_by(WRONG)}
+    assert here("stat", *plain, env={**variables, "POP3FETCH_PASSWORD": RIGHT}).status == 0
+    written = configured(
+        tmp_path, served, f"password_file = '{wrong}'", f'password_command = """{given_by(WRONG)}"""'
+    )
+    assert here("stat", *written, env={"POP3FETCH_PASSWORD_FILE": str(right)}).status == 0
+    assert here("stat", *written, env={"POP3FETCH_PASSWORD_COMMAND": given_by(RIGHT)}).status == 0
+    assert here("stat", *written, "--password-file", right).status == 0
+    both = configured(
+        tmp_path, served, f"password_file = '{right}'", f'password_command = """{given_by(WRONG)}"""'
+    )
+    assert here("stat", *both).status == 0
+
+
+def test_two_options_that_give_a_password_are_mutually_exclusive(here: Here, tmp_path: Path) -> None:
+    ended = here("stat", "--password-file", "x", "--password-command", "y")
+    assert ended.status == 2
+    assert "--password-file and --password-command are mutually exclusive" in error(ended)
+
+
+def test_a_password_file_that_others_can_read_ends_the_run(
+    here: Here, post: StartPost, tmp_path: Path
+) -> None:
+    served = post()
+    file = secret_file(tmp_path, RIGHT)
+    file.chmod(0o644)
+    ended = here("stat", *configured(tmp_path, served, f"password_file = '{file}'"))
+    assert ended.status == 77
+    assert error(ended).startswith(f"the password file {file} can be read or changed by others; chmod 600 it")
+    assert set(served.verbs) <= {b"CAPA"}
+
+
+# -- what a password may be ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", ["variable", "file", "command", "netrc"])
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+def test_any_octets_reach_the_server_without_the_line_end(
+    run: Run, post: StartPost, home: Path, tmp_path: Path, source: str, end: bytes
+) -> None:
+    served = post(password="p\udca7ss", greeting=b"+OK ready\r\n", capabilities=(b"USER", b"UIDL"))
+    env = {
+        "POP3FETCH_ACCOUNT": served.server.url(),
+        "POP3FETCH_ALLOW_INSECURE_LOGIN": "1",
+        "POP3FETCH_TLS": "off",
+    }
+    options: list[str | Path] = []
+    secret = tmp_path / "file"
+    secret.write_bytes(b"p\xa7ss" + end)
+    secret.chmod(PRIVATE)
+    match source:
+        case "variable":
+            env["POP3FETCH_PASSWORD"] = os.fsdecode(secret.read_bytes())
+        case "file":
+            options = ["--password-file", secret]
+        case "command":
+            options = ["--password-command", f"cat {secret}"]
+        case _:
+            (home / ".netrc").write_bytes(b"machine 127.0.0.1 login alice password p\xa7ss" + end)
+            (home / ".netrc").chmod(PRIVATE)
+    ended = run("stat", *options, env=env)
+    assert (ended.status, ended.err) == (0, b"")
+    assert b"PASS p\xa7ss" in [line.rstrip(b"\r\n") for line in served.server.commands]
+
+
+@pytest.mark.parametrize("source", ["variable", "file", "command", "netrc"])
+def test_a_control_character_is_an_error_that_names_the_source(
+    here: Here, post: StartPost, home: Path, tmp_path: Path, source: str
+) -> None:
+    served = post()
+    env = {"POP3FETCH_ACCOUNT": served.server.url()}
+    options: list[str | Path] = []
+    secret = secret_file(tmp_path, f"{RIGHT}\t")
+    name = f"the password file {secret}"
+    match source:
+        case "variable":
+            env["POP3FETCH_PASSWORD"] = f"{RIGHT}\n\n"
+            name = "POP3FETCH_PASSWORD"
+        case "file":
+            options = ["--password-file", secret]
+        case "command":
+            options = ["--password-command", f"cat {secret}"]
+            name = "the password command (cat)"
+        case _:
+            netrc(home, f'machine 127.0.0.1 login alice password "{RIGHT}\\t"')
+            name = "~/.netrc"
+    ended = here("stat", *options, env=env)
+    assert ended.status == 77
+    assert error(ended).startswith(f"the password from {name} contains a control character")
+    assert RIGHT not in error(ended)
+    assert set(served.verbs) <= {b"CAPA"}
+
+
+def test_a_password_command_that_leaves_a_program_behind_is_not_waited_for(
+    here: Here, post: StartPost, tmp_path: Path
+) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    command = f"sh -c 'echo {RIGHT}; exec 3>&1; cat {fifo} &'"
+    ended = here("stat", "--password-command", command, env={"POP3FETCH_ACCOUNT": post().server.url()})
+    assert (ended.status, ended.err) == (0, b"")
+    os.close(os.open(fifo, os.O_WRONLY))  # hangs if the program was killed
+
+
+def test_a_password_command_for_a_shell_is_refused_before_anything_is_run(
+    here: Here, post: StartPost, tmp_path: Path
+) -> None:
+    served = post()
+    ended = here("stat", *configured(tmp_path, served), "--password-command", f"touch {tmp_path}/x | head")
+    assert ended.status == 2
+    assert error(ended) == (
+        "--password-command contains |, which only a shell understands; use --password-command \"sh -c '…'\""
+    )
+    ended = here("stat", *configured(tmp_path, served, f'password_command = "touch {tmp_path}/x | head"'))
+    assert ended.status == 78
+    assert not (tmp_path / "x").exists()
+    assert served.server.talks == []
+
+
 def test_a_password_command_that_fails_decides_and_is_quoted_by_what_it_complained_of(
     here: Here, post: StartPost, tmp_path: Path
 ) -> None:
@@ -174,6 +311,7 @@ def test_without_a_password_and_a_terminal_the_ways_to_give_one_are_named(
     assert ended.status == 77
     for way in (
         "POP3FETCH_PASSWORD",
+        "--password-file",
         "--password-command",
         "password_command",
         "`pop3fetch login`",

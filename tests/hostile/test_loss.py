@@ -163,8 +163,12 @@ def test_a_maildir_that_disappears_costs_no_message(attack: Attack) -> None:
     assert served.messages == [ONE]
 
 
-def test_an_mbox_in_a_folder_that_is_not_there_costs_no_message(attack: Attack, tmp_path: Path) -> None:
+def test_an_mbox_whose_folder_is_gone_costs_no_message(attack: Attack, tmp_path: Path) -> None:
     served = mailbox()
-    after = attack(served, "-o", f"mbox:{tmp_path}/not/mounted", command=("get", "--delete"))
+    mbox = ("-o", f"mbox:{tmp_path}/point/box")
+    first = attack(served, *mbox, command=("get",)).succeeds()
+    (tmp_path / "point").rename(tmp_path / "disk")
+    after = attack(first.server, *mbox, command=("get", "--delete"))
     after.fails(Status.CANNOT_DELIVER)
     assert served.messages == [ONE, TWO, THREE]
+    assert not (tmp_path / "point").exists()

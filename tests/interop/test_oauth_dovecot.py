@@ -21,17 +21,18 @@ from pop3fetch.pop3.dial import Endpoint
 from pop3fetch.pop3.opening import Server
 from pop3fetch.pop3.tls import TLSOptions
 from pop3fetch.status import Status
-from tests.dovecot import Dovecot
+from tests.dovecot import Dovecot, version
 from tests.keyrings import Backend, in_use
 from tests.oauth_server import CLIENT_ID, SCOPES, OAuthServer
 
 METHODS = ("xoauth2", "oauthbearer")
 NEVER = 10.0  # seconds: a time-out that no test reaches
 
-# What Dovecot says in its error challenge (RFC 7628 section 3.2.2), as it stands in our message.
+# What Dovecot says in its error challenge (RFC 7628 section 3.2.2), as it stands in our message. Its
+# versions differ in the order, and 2.4 tells the same by both methods.
 JSON_SHOWN = {
-    "xoauth2": "(status: 401, schemes: bearer, scope: mail)",
-    "oauthbearer": "(status: invalid_token)",
+    "xoauth2": {"status: 401", "schemes: bearer", "scope: mail"},
+    "oauthbearer": {"status: invalid_token"},
 }
 
 
@@ -105,10 +106,12 @@ def test_a_wrong_token_is_refused_with_the_servers_json_in_the_message(
     with pop3(dovecot, method) as client, pytest.raises(LoginRefused) as caught:
         client.login("alice", lambda: wrong)
     assert caught.value.exit_status == Status.NO_LOGIN
-    assert str(caught.value) == (
-        f"the server refused the login of alice ({method.upper()}): [AUTH] Authentication failed. "
-        + JSON_SHOWN[method]
+    words, _, shown = str(caught.value).removesuffix(")").rpartition(" (")
+    assert words == (
+        f"the server refused the login of alice ({method.upper()}): [AUTH] Authentication failed."
     )
+    expected = JSON_SHOWN[method if version() < (2, 4) else "xoauth2"]
+    assert set(shown.split(", ")) == expected
 
 
 @pytest.mark.parametrize("method", METHODS)
