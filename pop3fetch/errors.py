@@ -34,6 +34,7 @@
     ├── ThreadLimit                      the system allows no more threads
     ├── DeletionUnsafe                   more would be deleted than is meant
     ├── MessageNotFound                  a selected message is not there; also LookupError
+    ├── UidShared                        a UID that was to name one message names several
     ├── DeliveryError                    the destination cannot take it; also OSError
     │   └── DestinationLocked            another program holds it
     ├── RecordError                      the record cannot be used
@@ -439,6 +440,17 @@ class MessageNotFound(POP3Error, LookupError):
 
     def __str__(self) -> str:
         return f"there is no message {printable(self.selector)} on the server"
+
+
+class UidShared(POP3Error):
+    """A UID was to name one message, and several have it; ``numbers`` as text."""
+
+    status = Status.NO_MESSAGE
+    selector: str
+    numbers: str
+
+    def __str__(self) -> str:
+        return f"{printable(self.selector)} is shared by the messages {self.numbers}: use a number"
 
 
 class DeliveryError(POP3Error, OSError):

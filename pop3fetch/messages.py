@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple, cast
 
-from pop3fetch.errors import MessageNotFound, POP3Error, UsageError
+from pop3fetch.errors import MessageNotFound, POP3Error, UidShared, UsageError
+from pop3fetch.printable import printable
 
 
 class Message(NamedTuple):
@@ -187,14 +188,16 @@ class Numbers(NamedTuple):
 
 
 class Last(NamedTuple):
-    """The message with the highest number."""
+    """The ``many`` messages with the highest numbers."""
+
+    many: int = 1
 
     def __str__(self) -> str:
-        return "last"
+        return "last" if self.many == 1 else f"last:{self.many}"
 
     def indexes(self, listing: Listing) -> list[int]:
-        """Return the last index, or nothing where the maildrop is empty."""
-        return list(listing.indexes(listing.last_number - 1)) if listing else []
+        """Return their indexes in order, fewer if there are fewer messages."""
+        return list(listing.indexes())[-self.many :]
 
 
 class Uid(NamedTuple):
@@ -206,29 +209,49 @@ class Uid(NamedTuple):
         return "uid:" + self.octets.decode("utf-8", "backslashreplace")
 
     def indexes(self, listing: Listing) -> list[int]:
-        """Return the indexes of all copies that share the UID."""
-        return listing.with_uid(self.octets)
+        """Return the indexes of all copies that share the UID, in any form in which a UID is shown."""
+        found = listing.with_uid(self.octets)
+        if found or b"\\" not in self.octets:
+            return found
+        shown = self.octets.decode("utf-8", "surrogateescape")
+        forms = (
+            index for index, uid in zip(listing.indexes(), listing.uids, strict=True) if shown in _shown(uid)
+        )
+        return list(forms)
+
+
+def _shown(uid: bytes) -> tuple[str, str]:
+    """Return how a UID is shown: as JSON, and as text."""
+    return uid.decode("utf-8", "backslashreplace"), printable(uid, None)
 
 
 Selector = Numbers | Last | Uid
 
 # ASCII alone, and no more digits than a listing may have: int() would take `1_0`, `+2` and Arabic digits.
+_LAST = re.compile(r"last(?::([1-9][0-9]{0,18}))?")
 _NUMBERS = re.compile(r"([0-9]{1,19})(?:(-)([0-9]{1,19})?)?")
 
 
 def parse(words: Iterable[str]) -> tuple[Selector, ...]:
-    """Read ``3``, ``2-5``, ``7-``, ``last`` and ``uid:XYZ``, or raise :exc:`UsageError`."""
-    return tuple(map(_parse_word, words))
+    """Read ``3``, ``1,3,8``, ``2-5``, ``7-``, ``last``, ``last:10`` and ``uid:XYZ``, or raise UsageError."""
+    return tuple(selector for word in words for selector in _parse_list(word))
+
+
+def _parse_list(word: str) -> Iterator[Selector]:
+    # A UID may hold commas itself.
+    parts = [word] if word.startswith("uid:") else word.split(",")
+    return map(_parse_word, parts)
 
 
 def _parse_word(word: str) -> Selector:
-    if word == "last":
-        return Last()
+    last_ones = _LAST.fullmatch(word)
+    if last_ones:
+        return Last(int(last_ones[1] or 1))
     if word.startswith("uid:"):
         return _parse_uid(word)
     match = _NUMBERS.fullmatch(word)
     if match is None:
-        hint = _account_hint(word) if "@" in word else "write 3, 2-5, 7-, last or uid:XYZ"
+        hint = _account_hint(word) if "@" in word else "write 3, 1,3,8, 2-5, 7-, last, last:10 or uid:XYZ"
         raise UsageError(f"'{word}' names no message: {hint}")
     first = int(match[1])
     last = int(match[3]) if match[3] else None if match[2] else first
@@ -254,16 +277,24 @@ def _parse_uid(word: str) -> Uid:
     return Uid(octets)
 
 
-def select(listing: Listing, selectors: Iterable[Selector]) -> list[int]:
+def needs_uids(selectors: Iterable[Selector]) -> bool:
+    """Return whether some of ``selectors`` are UIDs, and not numbers alone."""
+    return any(isinstance(selector, Uid) for selector in selectors)
+
+
+def select(listing: Listing, selectors: Iterable[Selector], *, one_each: bool = False) -> list[int]:
     """Return the indexes that ``selectors`` name, in the order given, each once.
 
-    Raises :exc:`MessageNotFound` for the first selector that matches no message.
+    ``one_each``: a UID must name one message. Raises :exc:`MessageNotFound` for the first selector that
+    matches no message, and UidShared for a UID that names several.
     """
     selected: dict[int, None] = {}
     for selector in selectors:
         indexes = selector.indexes(listing)
         if not indexes:
             raise MessageNotFound(str(selector))
+        if one_each and isinstance(selector, Uid) and len(indexes) > 1:
+            raise UidShared(str(selector), ", ".join(str(index + 1) for index in indexes[:20]))
         selected.update(dict.fromkeys(indexes))
     return list(selected)
 

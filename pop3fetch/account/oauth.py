@@ -73,6 +73,7 @@ class Authorization:
 
         with Redirect() as redirect:
             grant = CodeGrant(self._settings, redirect.uri)
+            redirect.expect(grant.has_state)
             self._show("Open this page in a browser on this machine, and log in there:")
             self._visit(grant.url())
             target = redirect.target(self._limit)

@@ -11,9 +11,10 @@ import json
 import math
 import re
 from dataclasses import dataclass, field
+from hmac import compare_digest
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 from pop3fetch.account.keys import endpoint
 from pop3fetch.account.oauth_settings import OAuthSettings
@@ -83,6 +84,11 @@ class CodeGrant:
             code_challenge_method="S256",
         )
         return url.replace("https", scheme, 1)
+
+    def has_state(self, target: str) -> bool:
+        """Return whether ``target``, path and query of a request, carries the state of this login."""
+        states = parse_qs(urlsplit(target).query).get("state", [])
+        return len(states) == 1 and compare_digest(states[0].encode(), self._state.encode())
 
     def form(self, target: str) -> str:
         """Return the token request for what the redirect brought; raises AuthorizationFailed."""

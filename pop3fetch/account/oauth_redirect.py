@@ -1,12 +1,13 @@
 """The loopback redirect of a browser's login (RFC 8252 section 7.3): one request, taken on 127.0.0.1.
 
-It hears what the browser was sent back with, and judges nothing: any program of the machine, and any
-page in the browser, can knock here.
+Any program of the machine, and any page in the browser, can send a request here: only one that carries
+the state of this login decides, and all others are passed over.
 """
 
 from __future__ import annotations
 
 import queue
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
 from threading import Thread
@@ -29,6 +30,7 @@ class Redirect:
     """A listener on a free port, open from ``with`` to its end."""
 
     def __init__(self) -> None:
+        self._is_ours: Callable[[str], bool] = lambda target: True
         self._targets: queue.Queue[str] = queue.Queue(maxsize=1)
         self._server = _Server((HOST, 0), self._handler)
 
@@ -45,15 +47,19 @@ class Redirect:
         """The redirection URI to register with the request."""
         return f"http://{HOST}:{self._server.server_address[1]}{PATH}"
 
+    def expect(self, is_ours: Callable[[str], bool]) -> None:
+        """Pass over what is not ours from now on; ``is_ours`` is given path and query."""
+        self._is_ours = is_ours
+
     def target(self, limit: float) -> str | None:
-        """Return path and query of the one request, None where there was none in ``limit`` seconds."""
+        """Return path and query of the request that is ours, None if there was none in ``limit`` seconds."""
         try:
             return self._targets.get(timeout=limit)
         except queue.Empty:
             return None
 
     def _handler(self, *arguments: Any) -> _Handler:
-        return _Handler(self._targets, *arguments)
+        return _Handler(self._targets, self._is_ours, *arguments)
 
 
 class _Server(ThreadingTCPServer):
@@ -67,13 +73,14 @@ class _Server(ThreadingTCPServer):
 class _Handler(BaseHTTPRequestHandler):
     timeout = KNOCK_LIMIT
 
-    def __init__(self, targets: queue.Queue[str], *arguments: Any) -> None:
+    def __init__(self, targets: queue.Queue[str], is_ours: Callable[[str], bool], *arguments: Any) -> None:
         self._targets = targets
+        self._is_ours = is_ours
         super().__init__(*arguments)
 
     def do_GET(self) -> None:
         # Browsers ask for an icon, too.
-        if self.path.partition("?")[0] != PATH:
+        if self.path.partition("?")[0] != PATH or not self._is_ours(self.path):
             self._reply(404, b"")
             return
         try:

@@ -20,6 +20,8 @@ from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.store import ReadOnlyStore
 from pop3fetch.status import Status
 
+CELL = 400  # characters of a text that a table can show, however wide
+
 
 class Row(NamedTuple):
     """One listed message; ``summary`` is None without --long."""
@@ -76,7 +78,7 @@ class List:
             for row in rows:
                 console.json(_as_json(row))
         elif console.shows_tables:
-            self._print_table(list(rows), console)
+            self._print_table([_cut(row) for row in rows], console)
         else:
             for row in rows:
                 console.row(*_cells(row))
@@ -88,6 +90,14 @@ class List:
             show(console, console.out, [(row.message, row.new, row.summary) for row in rows])
         else:
             console.remark("no new messages" if self._wanted.only_new else "no messages")
+
+
+def _cut(row: Row) -> Row:
+    """Return what a table can show of a row: all of them are kept until it is laid out."""
+    if row.summary is None:
+        return row
+    sender, subject = (text and text[:CELL] for text in (row.summary.sender, row.summary.subject))
+    return row._replace(summary=Summary(row.summary.date, sender, None, subject, None))
 
 
 def _summaries(

@@ -9,7 +9,7 @@ from pop3fetch.fetch.plan import Order, compare
 from pop3fetch.fetch.recall import known_of
 from pop3fetch.fetch.reporter import Reporter
 from pop3fetch.fetch.survey import survey
-from pop3fetch.messages import Listing, select
+from pop3fetch.messages import Listing, needs_uids, select
 from pop3fetch.pop3.client import POP3Client
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.store import ReadOnlyStore
@@ -20,7 +20,8 @@ def look_at(
     client: POP3Client, place: RecordPlace, order: Order, stream: Destination, reporter: Reporter
 ) -> int:
     """Write the chosen messages to standard output; returns the exit status."""
-    listing = survey(client, reporter)
+    by_number = bool(order.selectors or order.everything) and not needs_uids(order.selectors)
+    listing = survey(client, reporter, by_number=by_number)
     indexes = _chosen(listing, place, order)[: order.limit]
     if not order.dry_run:
         return Look(client, stream, reporter, crlf=order.crlf).at(listing, indexes, order.lines)

@@ -17,7 +17,7 @@ from pop3fetch.errors import DeletionUnsafe, POP3Error
 from pop3fetch.fetch.leaving import quit_may_cost
 from pop3fetch.fetch.survey import headers_of, survey
 from pop3fetch.headers import summarize
-from pop3fetch.messages import Message, Selector, select
+from pop3fetch.messages import Message, Selector, needs_uids, select
 from pop3fetch.pop3.client import POP3Client
 from pop3fetch.record.journal import key_of
 from pop3fetch.record.place import RecordPlace
@@ -69,10 +69,10 @@ class Removal:
         return Status.OK
 
     def _chosen(self, client: POP3Client, reporter: RunReporter) -> list[Message]:
-        listing = survey(client, reporter)
+        listing = survey(client, reporter, by_number=not needs_uids(self._wish.selectors))
         if not self._wish.selectors:
             return list(listing)
-        return [listing.message(index) for index in select(listing, self._wish.selectors)]
+        return [listing.message(index) for index in select(listing, self._wish.selectors, one_each=True)]
 
     def _delete(
         self, client: POP3Client, messages: Sequence[Message], account: Account, reporter: RunReporter

@@ -14,6 +14,7 @@ from pop3fetch.account.credentials import VARIABLE, Password, Sources, without_p
 from pop3fetch.ahead import Ahead
 from pop3fetch.cli.console import Console
 from pop3fetch.pop3.dial import Endpoint, dial
+from pop3fetch.record.known_server import LOSES_EARLY_INPUT, KnownServer
 from pop3fetch.record.login_delay import LoginDelay
 from pop3fetch.record.place import RecordPlace
 
@@ -27,10 +28,22 @@ if TYPE_CHECKING:
     from pop3fetch.pop3.tunnel import Tunnel
 
 
-def server_of(account: Account, console: Console, context: SSLContext | None = None) -> Server:
-    """Return where the account's server is, and how to talk to it."""
+def server_of(
+    account: Account,
+    console: Console,
+    context: SSLContext | None = None,
+    known: KnownServer | None = None,
+) -> Server:
+    """Return where the account's server is, and how to talk to it; ``known``: from earlier sessions."""
     from pop3fetch.pop3.authentication import Wish
-    from pop3fetch.pop3.opening import Server
+    from pop3fetch.pop3.opening import Early, Server
+
+    early = Early()
+    if known is not None:
+        early = Early(
+            not known.knows(LOSES_EARLY_INPUT, time.time()),
+            lambda: known.remember(LOSES_EARLY_INPUT, time.time()),
+        )
 
     return Server(
         endpoint=endpoint_of(account),
@@ -44,6 +57,7 @@ def server_of(account: Account, console: Console, context: SSLContext | None = N
         tls=tls_options(account),
         context=context,
         pipelining=account.pipelining,
+        early=early,
         trace=console.trace if console.verbosity >= 2 else None,
         notice=console.notice,
     )
@@ -80,7 +94,9 @@ class Sessions:
     ) -> None:
         self.account = account
         self._console = console
-        self._delay = LoginDelay(RecordPlace(state_folder, account.address), account.address)
+        place = RecordPlace(state_folder, account.address)
+        self._delay = LoginDelay(place, account.address)
+        self._known = KnownServer(place)
         self._begun: Ahead[POP3Client] | None = None
         self._delay_is_over = account.user is None  # without a login there is none to wait for
         self.password = Password(account, sources(console, keyring=keyring))
@@ -130,7 +146,7 @@ class Sessions:
         dialling = Ahead(lambda: dial(endpoint, self.account.timeout or None), may_be_left=True)
         from pop3fetch.pop3.client import POP3Client
 
-        server = server_of(self.account, self._console)
+        server = server_of(self.account, self._console, known=self._known)
         return lambda: POP3Client(server, dialling)
 
     def log_in(self, pipelining: bool = True) -> POP3Client:

@@ -1,8 +1,8 @@
 """How a session ends in which nothing was marked as deleted.
 
-QUIT may make a server drop what was retrieved (RFC 1939 section 8), and one that announces
-``EXPIRE 0`` says that it does (RFC 2449 section 6.7). So after a look it is not said there. Apart
-from that nothing hangs on QUIT: whatever becomes of it is a remark, and no error.
+QUIT may make a server drop what was retrieved (RFC 1939 section 8), and EXPIRE tells whether it does
+(RFC 2449 section 6.7). So after a look QUIT is sent only if that costs nothing; otherwise the connection
+is closed. Apart from that, whatever becomes of QUIT is a remark, and not an error.
 """
 
 from __future__ import annotations
@@ -35,11 +35,19 @@ def end_look(client: POP3Client, notice: Callable[[str], None]) -> None:
 
 
 def quit_may_cost(client: POP3Client, dispensable: Set[int] = NOTHING) -> bool:
-    """Whether QUIT would delete messages that were retrieved, by index, beside the ``dispensable`` ones."""
-    return not client.retrieved <= dispensable and _expires_at_once(client)
+    """Whether QUIT might delete messages that were looked at, beside the ``dispensable`` ones, by index."""
+    retrieved, topped = client.retrieved - dispensable, client.topped - dispensable
+    return bool(retrieved or topped) and not may_quit(expire_of(client), retrieved=bool(retrieved))
 
 
-def _expires_at_once(client: POP3Client) -> bool:
-    # What is said after the login is more exact, but some servers say nothing then.
+def expire_of(client: POP3Client) -> str | None:
+    """Return what the server announces as EXPIRE: ``NEVER``, days, or None if it announces nothing."""
+    # What is announced after the login is more exact, but some servers announce nothing then.
     capabilities = {**client.capabilities_before_login, **client.capabilities()}
-    return "0" in (capabilities.get("EXPIRE") or [])
+    return next(iter(capabilities.get("EXPIRE") or []), None)
+
+
+def may_quit(expire: str | None, *, retrieved: bool) -> bool:
+    """Whether QUIT leaves what was looked at on the server; ``retrieved``: by RETR, and not by TOP alone."""
+    keeps = expire is not None and (expire.upper() == "NEVER" or (expire.isdecimal() and int(expire) > 0))
+    return keeps if retrieved else expire != "0"

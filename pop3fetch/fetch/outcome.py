@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pop3fetch.delivery.destination import Draft
 from pop3fetch.errors import POP3Error
+from pop3fetch.fetch.leaving import quit_may_cost
 from pop3fetch.fetch.reporter import Reporter
 from pop3fetch.messages import Message
 from pop3fetch.record.states import is_short
@@ -73,4 +74,4 @@ class Tally:
 
     def may_quit(self, client: POP3Client) -> bool:
         """Whether QUIT deletes nothing that is not safe, even where the server deletes what was retrieved."""
-        return client.retrieved <= self.safe
+        return client.retrieved <= self.safe and not quit_may_cost(client, self.safe)

@@ -207,9 +207,8 @@ class Fetch:
         new.update(others)
         self._skip_undecided(listing, recall.undecided)
         self._tally.unrecorded = len(new) + len(recall.undecided) + len(listing.unreadable)
-        self._tally.safe = self._recorded_as_delivered(
-            client.retrieved - new - recall.undecided.keys(), listing
-        )
+        looked_at = client.retrieved | client.topped
+        self._tally.safe = self._recorded_as_delivered(looked_at - new - recall.undecided.keys(), listing)
         return make_plan(listing, new, self._order, old, self._tally.delivered | self._given_up)
 
     def _skip_undecided(self, listing: Listing, undecided: Mapping[int, POP3Error]) -> None:

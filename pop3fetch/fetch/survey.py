@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MOST_UNPAIRED = 1000  # messages in one list only that are believed to exist
 NAMED = 10  # of them that a warning names
+TOGETHER = 100  # messages whose headers are asked for at once, and kept if TOP is refused for one of them
 
 
 class Looked(NamedTuple):
@@ -35,9 +36,15 @@ class Looked(NamedTuple):
     octets: int | None = None
 
 
-def survey(client: POP3Client, reporter: Reporter) -> Listing:
-    """Return what the server lists; raises MalformedListing."""
-    return listing_of(client, client.overview(), reporter)
+def survey(client: POP3Client, reporter: Reporter, *, by_number: bool = False) -> Listing:
+    """Return what the server lists; raises MalformedListing.
+
+    ``by_number``: UIDs are not needed, so that nothing stands in for missing ones.
+    """
+    overview = client.overview()
+    if by_number and (overview.unique_ids is None or b"" in overview.unique_ids):
+        return Listing(overview.sizes, [None if size is None else b"" for size in overview.sizes])
+    return listing_of(client, overview, reporter)
 
 
 def listing_of(client: POP3Client, overview: Overview, reporter: Reporter) -> Listing:
@@ -116,17 +123,31 @@ def _completed(
 
 
 def headers_of(client: POP3Client, indexes: Iterable[int]) -> Iterator[tuple[int, Looked]]:
-    """Yield (index, headers) by pipelined TOPs, or RETRs if there is no TOP."""
+    """Yield (index, headers) in order, by pipelined TOPs, or RETRs if TOP is not offered or refused."""
     wanted = list(indexes)
-    offers_top = client.offers("TOP")
-    refused = []
-    for retrieval in client.top_many(wanted) if offers_top else client.retrieve_many(wanted):
-        if retrieval.refusal and offers_top:
-            refused.append(retrieval.index)  # perhaps TOP alone is refused
+    if not client.offers("TOP"):
+        yield from _looks(client.retrieve_many(wanted))
+        return
+    for first in range(0, len(wanted), TOGETHER):
+        yield from _headers_by_top(client, wanted[first : first + TOGETHER])
+
+
+def _headers_by_top(client: POP3Client, indexes: Sequence[int]) -> Iterator[tuple[int, Looked]]:
+    """Yield what TOP gives at once, up to the first refusal; behind it all replies are awaited."""
+    looks = _looks(client.top_many(indexes))
+    waiting: dict[int, Looked] = {}
+    for index, looked in looks:
+        if waiting or looked.refusal is not None:
+            waiting[index] = looked
         else:
-            yield retrieval.index, _looked(retrieval)
-    for retrieval in client.retrieve_many(refused):
-        yield retrieval.index, _looked(retrieval)
+            yield index, looked
+    refused = [index for index, looked in waiting.items() if looked.refusal is not None]
+    waiting |= dict(_looks(client.retrieve_many(refused)))  # perhaps TOP alone is refused
+    yield from waiting.items()
+
+
+def _looks(retrievals: Iterable[Retrieval]) -> Iterator[tuple[int, Looked]]:
+    return ((retrieval.index, _looked(retrieval)) for retrieval in retrievals)
 
 
 def whole_of(client: POP3Client, indexes: Iterable[int]) -> Iterator[tuple[int, Looked]]:

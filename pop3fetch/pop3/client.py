@@ -72,6 +72,7 @@ class POP3Client:
         self.when_told: Callable[[Capabilities], object] | None = None  # is called with what CAPA says
         # The indexes that RETR gave: a server may delete those at QUIT (RFC 1939 section 8).
         self.retrieved: set[int] = set()
+        self.topped: set[int] = set()  # the indexes that TOP gave
         self.allow_insecure_login = server.wish.allow_insecure
         self.may_pipeline = server.pipelining
         self.conversation = self._open(dialling)
@@ -389,6 +390,7 @@ class POP3Client:
         if lines is None:
             self.retrieved.add(index)
             return self.send_long("RETR", index + 1, consumer=consumer)
+        self.topped.add(index)
         return self.send_long("TOP", index + 1, lines, consumer=consumer)
 
     def iter_message(self, index: int, lines: int | None = None) -> Iterator[bytes]:
@@ -397,8 +399,7 @@ class POP3Client:
         Whoever leaves it before its end ends the session.
         """
         arguments = (index + 1,) if lines is None else (index + 1, lines)
-        if lines is None:
-            self.retrieved.add(index)
+        (self.retrieved if lines is None else self.topped).add(index)
         self.conversation.ask("RETR" if lines is None else "TOP", *arguments)
         return self.conversation.blocks()
 
@@ -420,6 +421,7 @@ class POP3Client:
     def top_many(self, indexes: Iterable[int], lines: int = 0) -> Iterator[Retrieval]:
         """Yield the headers and ``lines`` lines of messages, like :meth:`retrieve_many`."""
         asked = list(indexes)
+        self.topped.update(asked)
         return self._retrievals(
             asked, (Request("TOP", (index + 1, lines), HEADERS_ESTIMATE) for index in asked)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     import ssl
 
 LOOK_TIMEOUT = 10.0  # seconds at most for a second look at a refused certificate
-OVERDUE = 5.0  # seconds behind a greeting for the answer to what was asked before it
+OVERDUE = 5.0  # seconds behind a greeting, at most, for the reply to what was sent before it
+LEAST_WAIT = 0.5  # seconds of it, however near the server is: it may be busy
 
 
 class CapabilitiesOverdue(Exception):
@@ -29,6 +31,13 @@ class CapabilitiesOverdue(Exception):
 
 def _nowhere(text: str) -> None:
     """Drop a notice."""
+
+
+class Early(NamedTuple):
+    """Whether a command may be sent before the greeting, and who is told that it was lost."""
+
+    is_allowed: bool = True
+    was_lost: Callable[[], object] = lambda: None
 
 
 class Server(NamedTuple):
@@ -43,6 +52,7 @@ class Server(NamedTuple):
     tls: TLSOptions = TLSOptions()
     context: ssl.SSLContext | None = None
     pipelining: bool = True
+    early: Early = Early()
     trace: Callable[[str, bytes], None] | None = None
     notice: Callable[[str], None] = _nowhere
 
@@ -56,20 +66,24 @@ def open_conversation(
     UnknownHost, ResolverFailed, ConnectionFailed, TimedOut, TLSError, GreetingRefused, NotPOP3Server,
     ConfigurationError.
     """
+    begun = time.monotonic()
     conversation = _connected(server, dialling)
-    if has_capa and server.wish.mode == "implicit" and server.pipelining:
+    if has_capa and server.wish.mode == "implicit" and server.pipelining and server.early.is_allowed:
         try:
-            return conversation, _capabilities_with_greeting(conversation)
+            return conversation, _capabilities_with_greeting(conversation, time.monotonic() - begun)
         except (ConnectionLost, CapabilitiesOverdue) as error:
-            # Whoever cannot bear to be spoken to before he has spoken is met again, with patience.
+            # A server that fails on input before its greeting gets a second connection, without it.
+            server.early.was_lost()
             conversation.close(str(error))
             conversation = _connected(server)
     _greet(conversation)
     return conversation, None
 
 
-def _capabilities_with_greeting(conversation: Conversation) -> Capabilities | None:
-    """Say CAPA before the greeting has come, and read both: they take one round trip together.
+def _capabilities_with_greeting(conversation: Conversation, seen: float) -> Capabilities | None:
+    """Send CAPA before the greeting has come, and read both: they take one round trip together.
+
+    ``seen``: seconds that connecting took, by which the wait behind the greeting is bounded.
 
     Only inside TLS that was there from the first octet, where nobody can put words before the
     server's. Returns None where it says -ERR: that may be no word on CAPA, so it is asked again.
@@ -78,7 +92,8 @@ def _capabilities_with_greeting(conversation: Conversation) -> Capabilities | No
     conversation.flush()
     _greet(conversation)
     transport = conversation.transport
-    timeout, transport.timeout = transport.timeout, min(transport.timeout or OVERDUE, OVERDUE)
+    timeout, bound = transport.timeout, min(OVERDUE, max(LEAST_WAIT, 4 * seen))
+    transport.timeout = min(timeout or bound, bound)
     try:
         conversation.reply()
         reader = CapabilityReader(conversation.session.line_end)
