@@ -66,7 +66,7 @@ clean:
 	@.ci/need '$(PYTHON) -c "import ensurepip"' python3-venv 'no virtual environment can be made'
 	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
-#   make bench   against mpop, fetchmail, getmail6, poplib and curl; ARGS="--quick --only keep"
+#   make bench   against mpop, fetchmail, getmail6, poplib and curl; ARGS="--quick --only keep --against REVISION"
 .PHONY: bench
 bench: .venv/ready-for-test .venv/bench/bin/pop3fetch
 	@.ci/need '.venv/bin/python -c "from tests.dovecot import *; exit(missing())"' dovecot-pop3d 'no benchmark'

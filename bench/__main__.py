@@ -9,7 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bench import disk, report
-from bench.peers import OURS, PEERS
+from bench.peers import OURS, PEERS, PROGRAMS
+from bench.revision import program_of
 from bench.rounds import Track
 from bench.scenarios import SCENARIOS, USERS, Stage
 from bench.server import Server
@@ -23,6 +24,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--only", choices=SCENARIOS, action="append", metavar="NAME", help=", ".join(SCENARIOS)
     )
+    parser.add_argument(
+        "--against", metavar="REVISION", help="let pop3fetch of another revision take part as well"
+    )
     parser.add_argument("--output", type=Path, default=Path("bench/results.md"), metavar="FILE.md")
     return parser.parse_args()
 
@@ -33,6 +37,8 @@ def main() -> int:
     if reason := missing():
         print(f"bench: {reason}", file=sys.stderr)
         return 1
+    if options.against:
+        PROGRAMS.append(program_of(options.against))
     for program in (OURS, *PEERS):
         if reason := program.missing():
             print(f"bench: {program.name} does not take part: {reason}", file=sys.stderr)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.mail import Post
 from bench.measure import Command
-from bench.peers import OURS, PROGRAMS, PYTHON, Commands, Errand, Program, mpop_get, pop3fetch_all
+from bench.peers import OURS, PEERS, PROGRAMS, PYTHON, Commands, Errand, Program, mpop_get, pop3fetch_all
 
 LIMITS = str(Path(__file__).with_name("limits.py"))
 DRAIN, CLICK = "limit: drain", "import click"  # named by bounds
@@ -21,6 +21,7 @@ class Role(Enum):
 
     OURS = "ours"
     RIVAL = "rival"  # the fastest of these is P
+    EARLIER = "earlier"  # ourselves, of another revision
     SHOWN = "shown"  # no measure: a peer that does not sync what it writes, or ourselves in another way
     LIMIT = "limit"
 
@@ -116,6 +117,8 @@ def _named(name: str) -> Program:
 def _role(program: Program, *, writes: bool) -> Role:
     if program is OURS:
         return Role.OURS
+    if program not in (OURS, *PEERS):
+        return Role.EARLIER
     return Role.RIVAL if program.syncs or not writes else Role.SHOWN
 
 

@@ -103,28 +103,28 @@ def _first_line(*argv: str) -> Callable[[], str]:
 # pop3fetch
 
 
-def _pop3fetch(errand: Errand, *words: str) -> Command:
-    mailbox = errand.mailbox
-    server = ("-H", mailbox.host, "-p", str(mailbox.port), "-u", mailbox.user)
-    places = ("--ca-file", str(mailbox.ca_file), "--state-dir", f"{errand.folder}/state")
-    return Command((POP3FETCH, *words, *server, *places), {"POP3FETCH_PASSWORD": mailbox.password})
+def pop3fetch_at(executable: str, name: str) -> Program:
+    """Return the pop3fetch of an environment, under ``name``: today's, or one of an earlier revision."""
 
+    def run(errand: Errand, *words: str) -> list[Command]:
+        mailbox = errand.mailbox
+        server = ("-H", mailbox.host, "-p", str(mailbox.port), "-u", mailbox.user)
+        places = ("--ca-file", str(mailbox.ca_file), "--state-dir", f"{errand.folder}/state")
+        return [Command((executable, *words, *server, *places), {"POP3FETCH_PASSWORD": mailbox.password})]
 
-def _pop3fetch_get(errand: Errand) -> list[Command]:
-    destination = ("-o", f"maildir:{errand.maildir(errand.mailbox)}")
-    return [_pop3fetch(errand, "get", *destination, *(["--delete"] if errand.delete else []))]
+    def get(errand: Errand) -> list[Command]:
+        destination = ("-o", f"maildir:{errand.maildir(errand.mailbox)}")
+        return run(errand, "get", *destination, *(["--delete"] if errand.delete else []))
 
-
-def _pop3fetch_remember(errand: Errand, uids: Sequence[str]) -> list[Command]:
-    return [_pop3fetch(errand, "get", "--mark")]
-
-
-def _pop3fetch_stat(errand: Errand) -> list[Command]:
-    return [_pop3fetch(errand, "stat")]
-
-
-def _pop3fetch_list(errand: Errand) -> list[Command]:
-    return [_pop3fetch(errand, "list", "-l")]
+    return Program(
+        name=name,
+        executable=executable,
+        version=_first_line(executable, "--version"),
+        get=get,
+        remember=lambda errand, uids: run(errand, "get", "--mark"),
+        stat=lambda errand: run(errand, "stat"),
+        list_long=lambda errand: run(errand, "list", "-l"),
+    )
 
 
 def pop3fetch_all(*words: str) -> Commands:
@@ -319,15 +319,8 @@ def _curl_list(errand: Errand) -> list[Command]:
     return _curl(errand, ['request = "LIST"', 'request = "UIDL"', *tops])
 
 
-OURS = Program(
-    name="pop3fetch",
-    executable=POP3FETCH,
-    version=_first_line(POP3FETCH, "--version"),
-    get=_pop3fetch_get,
-    remember=_pop3fetch_remember,
-    stat=_pop3fetch_stat,
-    list_long=_pop3fetch_list,
-)
+OURS = pop3fetch_at(POP3FETCH, "pop3fetch")
+
 PEERS = (
     Program(
         name="mpop",
@@ -372,4 +365,4 @@ PEERS = (
         list_long=_curl_list,
     ),
 )
-PROGRAMS = (OURS, *PEERS)
+PROGRAMS = [OURS, *PEERS]

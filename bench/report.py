@@ -44,6 +44,11 @@ class Result:
         """Our own row, where we could run."""
         return next((row for row in self.rows if row.contender.role is Role.OURS and row.complete), None)
 
+    @property
+    def earlier(self) -> Row | None:
+        """Our own row of another revision, if it took part."""
+        return next((row for row in self.rows if row.contender.role is Role.EARLIER and row.complete), None)
+
     def row(self, name: str) -> Row | None:
         """Return the row of a contender, or of the fastest rival."""
         if name == RIVAL:
@@ -55,7 +60,7 @@ def section(result: Result) -> str:
     """Return heading, table and verdicts of one scenario."""
     columns = ("program", "wall s:", "CPU s:", "peak MiB:", "wall / P:", "")
     table = markdown.table(columns, [_cells(row, result.rival) for row in result.rows])
-    verdicts = markdown.bullets(_verdict(bound, result) for bound in result.scenario.bounds)
+    verdicts = markdown.bullets([*_progress(result), *(_verdict(b, result) for b in result.scenario.bounds)])
     return f"### {result.name}: {result.scenario.title}\n\n{table}\n\n{verdicts}\n"
 
 
@@ -111,6 +116,14 @@ def _summary(result: Result) -> list[list[str]]:
 def _verdict(bound: Bound, result: Result) -> str:
     figure, judgement = _outcome(bound, result)
     return f"{_demand(bound)}: {', '.join(filter(None, [figure, judgement]))}"
+
+
+def _progress(result: Result) -> list[str]:
+    ours, earlier = result.ours, result.earlier
+    if ours is None or earlier is None:
+        return []
+    cpu = f", CPU {ours.cpu / earlier.cpu:.2f} x" if earlier.cpu else ""
+    return [f"against {earlier.contender.name}: wall {ours.wall / earlier.wall:.2f} x{cpu}"]
 
 
 def _demand(bound: Bound) -> str:

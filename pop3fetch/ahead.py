@@ -51,6 +51,11 @@ class Answer(Generic[T]):
         return result  # type: ignore[return-value]  # None only where T is
 
 
+def is_thread_limit(error: RuntimeError) -> bool:
+    """Return whether no thread could be started; an interrupt in a lock comes as a RuntimeError, too."""
+    return str(error) == "can't start new thread"
+
+
 _left_at_interrupts: set[Answer[Any]] = set()
 
 
@@ -72,7 +77,9 @@ class Ahead(Answer[T]):
         self._is_late = False  # whether there was no thread for it, so that it begins when it is wanted
         try:
             Thread(target=self._work_out_quietly, name=name, daemon=True).start()
-        except RuntimeError:  # the limit of threads
+        except RuntimeError as error:
+            if not is_thread_limit(error):
+                raise
             self._is_late = True
 
     def result(self, limit: float | None = None) -> T:
@@ -96,8 +103,11 @@ class Ahead(Answer[T]):
     def abandon(self, dispose: Callable[[T], object]) -> None:
         """Give the result, which nobody wants any more, to ``dispose`` once it has come about."""
         if not self._is_late:
-            with suppress(RuntimeError):  # the limit of threads
+            try:
                 Thread(target=self._dispose, args=(dispose,), daemon=True).start()
+            except RuntimeError as error:
+                if not is_thread_limit(error):
+                    raise
 
     def _dispose(self, dispose: Callable[[T], object]) -> None:
         with suppress(POP3Error):

@@ -450,7 +450,7 @@ class UidShared(POP3Error):
     numbers: str
 
     def __str__(self) -> str:
-        return f"{printable(self.selector)} is shared by the messages {self.numbers}: use a number"
+        return f"{printable(self.selector)} is shared by the messages {printable(self.numbers)}: use a number"
 
 
 class DeliveryError(POP3Error, OSError):

@@ -183,7 +183,6 @@ def test_words_are_read_in_any_mix() -> None:
             "--",
             "3--",
             "3-5-7",
-            "3,5",
             "+3",
             "1_0",
             "1.0",
@@ -192,7 +191,26 @@ def test_words_are_read_in_any_mix() -> None:
             "3\n",
             "3-\n",
         ),
-        *("٣", "³", "0x3", "Last", "LAST", "UID:x", "uid", "uid:", "uid:\ud800", "all"),
+        *(
+            "٣",
+            "³",
+            "0x3",
+            "Last",
+            "LAST",
+            "UID:x",
+            "uid",
+            "uid:",
+            "uid:\ud800",
+            "all",
+            ",",
+            "1,",
+            ",1",
+            "1,,2",
+            "last:",
+            "last:0",
+            "last:-1",
+            "last:x",
+        ),
         *("0", "00", "0-", "0-3", "5-2", "3-0", "10000000000000000000", "1-10000000000000000000"),
     ],
 )
@@ -206,7 +224,10 @@ def test_a_word_that_names_no_message_is_a_usage_error(word: str) -> None:
 def test_a_usage_error_says_what_to_write() -> None:
     with pytest.raises(UsageError) as caught:
         parse(["\x1b[31mx"])
-    assert str(caught.value) == r"'\x1b[31mx' names no message: write 3, 2-5, 7-, last or uid:XYZ"
+    assert (
+        str(caught.value)
+        == r"'\x1b[31mx' names no message: write 3, 1,3,8, 2-5, 7-, last, last:10 or uid:XYZ"
+    )
 
 
 def test_a_range_that_runs_backwards_is_called_so() -> None:

@@ -124,9 +124,10 @@ def _explain(error: Exception, console: Console) -> int:
 
 def explain(error: Exception, console: Console) -> int:
     """Print the line of an error; return its status."""
+    from pop3fetch.ahead import is_thread_limit
     from pop3fetch.errors import POP3Error, ThreadLimit
 
-    if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
+    if isinstance(error, RuntimeError) and is_thread_limit(error):
         error = ThreadLimit()
     if isinstance(error, POP3Error):
         console.fail(error)

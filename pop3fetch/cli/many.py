@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from pop3fetch.account.config import Account
-from pop3fetch.ahead import Answer
+from pop3fetch.ahead import Answer, is_thread_limit
 from pop3fetch.cli.console import Console
 from pop3fetch.cli.main import explain
 from pop3fetch.cli.options import Many
@@ -72,7 +72,9 @@ class ManyAccounts:
             thread = threading.Thread(target=self._work, daemon=True)
             try:
                 thread.start()
-            except RuntimeError:
+            except RuntimeError as error:
+                if not is_thread_limit(error):
+                    raise
                 self._console.notice(f"the system allows no more threads: {len(threads)} instead of {count}")
                 break
             threads.append(thread)

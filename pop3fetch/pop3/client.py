@@ -323,7 +323,7 @@ class POP3Client:
         return None if reader.is_familiar else (reader.overview(), reader.digests)
 
     def _read(self, reader: OverviewReader, *, then_quit: bool = False) -> OverviewReader:
-        self._batch(
+        refused = self._batch(
             {
                 "CAPA": lambda status: self._feed(reader.capabilities),
                 "LIST": lambda status: self._feed(reader.sizes, then=reader.sizes_end),
@@ -332,6 +332,10 @@ class POP3Client:
             then_quit=then_quit,
         )
         self._learn(reader.capabilities.capabilities)
+        no_uidl = refused.get("UIDL")
+        # A server that announces it has it; and one that cannot answer now may have it.
+        if no_uidl and (no_uidl.is_temporary or "UIDL" in reader.capabilities.capabilities):
+            raise no_uidl
         return reader
 
     def _batch(

@@ -99,6 +99,12 @@ def create(path: Path) -> None:
     sync_folder(path.parent)
 
 
+def remove_aside(path: Path) -> None:
+    """Remove what a run has left that died as its new record had got its name."""
+    with suppress(OSError):
+        path.with_suffix(".aside").unlink()
+
+
 def _put_in_place(aside: Path, path: Path) -> None:
     """Give the new record its name, but never in the place of something else."""
     try:

@@ -16,7 +16,14 @@ from typing import NamedTuple
 
 from pop3fetch.delivery.destination import Place
 from pop3fetch.folders import is_absent
-from pop3fetch.record.database import SCHEMA, create, open_database, open_to_read, record_errors
+from pop3fetch.record.database import (
+    SCHEMA,
+    create,
+    open_database,
+    open_to_read,
+    record_errors,
+    remove_aside,
+)
 from pop3fetch.record.place import Lock, RecordPlace
 from pop3fetch.record.states import Event, State, Unsettled, is_short, next_states
 
@@ -79,6 +86,8 @@ class Store:
             with record_errors(self.path):
                 if is_absent(self.path):
                     create(self.path)
+                else:
+                    remove_aside(self.path)
                 self._database = open_database(self.path)
         except BaseException:
             self._lock.release()

@@ -84,7 +84,7 @@ def test_no_line_on_standard_input_selects_nothing_and_not_everything(here: Here
     assert served.verbs == []
 
 
-@pytest.mark.parametrize("words", [["0"], ["3-2"], ["first"], ["uid:"], ["1", "2,3"], ["+1"], ["-l", "1.5"]])
+@pytest.mark.parametrize("words", [["0"], ["3-2"], ["first"], ["uid:"], ["1", "2,,3"], ["+1"], ["-l", "1.5"]])
 def test_what_can_select_nothing_is_a_mistake(here: Here, post: StartPost, words: list[str]) -> None:
     served = post()
     ended = here("list", *words, env=served.environment)

@@ -88,7 +88,7 @@ def test_a_refused_message_is_named_and_the_others_go(here: Here, post: StartPos
     served = post(replies={b"DELE 2\r\n": b"-ERR not this one\r\n"})
     ended = here("rm", "--json", "1-3", env=served.environment)
     assert ended.status == Status.REFUSED
-    assert ended.err == b"pop3fetch: message 2 stays on the server: the server refused DELE: locked\n"
+    assert ended.err == b"pop3fetch: message 2 stays on the server: the server refused DELE: not this one\n"
     assert [json.loads(line)["number"] for line in ended.out.splitlines()] == [1, 3]
     assert served.mailbox.uids == [b"uid-2"]
 
@@ -135,12 +135,37 @@ def test_a_message_that_is_back_after_its_deletion_is_not_new(
 POPS = {"capabilities": (b"USER", b"EXPIRE 0"), "replies": {b"UIDL\r\n": b"-ERR no\r\n"}}
 
 
-def test_nothing_is_deleted_where_more_would_be(here: Here, post: StartPost) -> None:
+def test_a_number_is_deleted_without_a_look_at_other_messages(here: Here, post: StartPost) -> None:
     served = post(letters(3), **POPS)  # which has neither UIDL nor TOP
-    ended = here("rm", "1", env=served.environment)
+    assert here("rm", "2", env=served.environment).status == 0
+    assert served.mailbox.messages == [letters(3)[0], letters(3)[2]]
+    assert b"RETR" not in served.verbs
+
+
+@pytest.mark.parametrize("expire", [(), (b"EXPIRE 0",), (b"EXPIRE 30",)])
+def test_a_stand_in_is_deleted_only_if_no_other_message_is(
+    here: Here, post: StartPost, expire: tuple[bytes, ...]
+) -> None:
+    served = post(letters(3), capabilities=(b"USER", *expire), replies={b"UIDL\r\n": b"-ERR no\r\n"})
+    uid = json.loads(here("list", "2", "--json", env=served.environment).out)["uid"]
+    assert b"QUIT" not in served.verbs or expire == (b"EXPIRE 30",)
+    ended = here("rm", f"uid:{uid}", env=served.environment)
+    if expire == (b"EXPIRE 30",):
+        assert (ended.status, len(served.mailbox.messages)) == (0, 2)
+        return
     assert (ended.status, ended.out) == (Status.REFUSED, b"")
     assert ended.err.startswith(b"pop3fetch: nothing is deleted: ")
-    assert not {b"DELE", b"QUIT"} & set(served.verbs)
+    assert b"DELE" not in served.verbs
+
+
+def test_a_uid_that_messages_share_deletes_none_of_them(here: Here, post: StartPost) -> None:
+    served = post(letters(3), uids=[b"same", b"other", b"same"])
+    ended = here("rm", "2", "uid:same", env=served.environment)
+    assert ended.status == Status.NO_MESSAGE
+    assert ended.err == b"pop3fetch: uid:same is shared by the messages 1, 3: use a number\n"
+    assert len(served.mailbox.messages) == 3
+    assert here("rm", "1,3", env=served.environment).status == 0
+    assert served.mailbox.messages == [letters(3)[1]]
 
 
 def test_what_is_shown_and_deleted_as_well_is_no_hindrance(here: Here, post: StartPost) -> None:
@@ -152,7 +177,7 @@ def test_what_is_shown_and_deleted_as_well_is_no_hindrance(here: Here, post: Sta
 def test_a_dry_run_deletes_nothing_there_either(here: Here, post: StartPost) -> None:
     served = post(letters(3), **POPS)
     assert here("rm", "1", "--dry-run", env=served.environment).status == 0
-    assert b"QUIT" not in served.verbs
+    assert not {b"DELE", b"RETR"} & set(served.verbs)
 
 
 # -- on a terminal ---------------------------------------------------------------------------

@@ -196,8 +196,6 @@ def test_a_command_that_waits_for_its_server_ends(
     ended = subprocess.run(
         [
             sys.executable,
-            "-W",
-            "error",
             "-c",
             program,
             str(number.value),

@@ -13,6 +13,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from tempfile import TemporaryDirectory
 
+from tests.crash.contradictions import contradicted
 from tests.crash.misfortunes import Misfortune, at_calls, at_moments, at_octets, at_steps, with_rivals
 from tests.crash.strace import missing
 from tests.crash.trial import SCENARIOS, SHORT_SESSIONS, Scenario, Verdict
@@ -20,6 +21,7 @@ from tests.launcher import Launcher
 
 MOMENTS = 100  # interrupts of each scenario
 RIVALS = 50  # second runs of each scenario
+DOUBT_STRIDE = 3  # steps from one death to the next before something contradicts the record
 SILENCE_STRIDE = 10  # octets from one silence to the next: each takes as long as its time-out
 SHOWN = 20  # verdicts that are not as they should be
 
@@ -49,7 +51,8 @@ class Campaign:
 
     def _all_of_a(self, scenario: Scenario) -> list[Misfortune]:
         calls = [] if missing() else at_calls(self._rival, scenario)
-        return [*calls, *at_steps(self._rival, scenario), *at_moments(scenario, MOMENTS)]
+        doubts = contradicted(self._rival, scenario, DOUBT_STRIDE)
+        return [*calls, *at_steps(self._rival, scenario), *at_moments(scenario, MOMENTS), *doubts]
 
     def _all_of_a_short(self, session: Scenario) -> list[Misfortune]:
         silences = at_octets(self._rival, session, silent=True)

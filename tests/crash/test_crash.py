@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from tests.crash.contradictions import CONTRADICTIONS, contradicted
 from tests.crash.misfortunes import Misfortune, at_calls, at_moments, at_octets, at_steps, with_rivals
 from tests.crash.strace import missing
 from tests.crash.trial import SCENARIOS, SHORT_SESSIONS, Scenario
@@ -20,6 +21,7 @@ STEPS = 12  # one of so many steps
 OCTETS = 24  # one of so many octets
 SILENCES = 4
 MOMENTS = 4
+DOUBTS = 11  # and each contradiction after a whole run
 RIVALS = 10
 
 needs_strace = pytest.mark.skipif(missing() is not None, reason=missing() or "")
@@ -57,6 +59,14 @@ def test_whatever_call_of_the_system_fails_or_is_the_last_each_message_comes_onc
 @each_scenario
 def test_whatever_step_is_the_last_each_message_comes_once(launcher: Launcher, scenario: Scenario) -> None:
     try_out(launcher, at_steps(launcher, scenario)[random.randrange(STEPS) :: STEPS])
+
+
+@each_scenario
+def test_whatever_contradicts_the_record_after_a_crash_each_message_comes_once(
+    launcher: Launcher, scenario: Scenario
+) -> None:
+    everything = contradicted(launcher, scenario)
+    try_out(launcher, [*everything[-len(CONTRADICTIONS) :], *random.sample(everything, DOUBTS)])
 
 
 @each_short_session

@@ -125,6 +125,15 @@ class Trial:
         """The options of the scenario's own."""
         return ["--delete" if self._scenario.delete else "--keep"]
 
+    @property
+    def deletes(self) -> bool:
+        """Whether the scenario deletes what is delivered."""
+        return self._scenario.delete
+
+    def expect(self, octets: bytes) -> None:
+        """Expect one more message, which is on the server now."""
+        self._expected = sorted([*self._expected, *on_disk([octets])])
+
     def sessions(self) -> list[Talk]:
         """Return the connections that there were."""
         return self._server.talks

@@ -89,15 +89,17 @@ class ExpiringLater(Mailbox):
         super().__call__(talk)
 
 
+KEEPS = (*CAPABILITIES, b"EXPIRE NEVER")
 EXPIRES = (*CAPABILITIES, b"EXPIRE 0")
 
 
 @pytest.mark.parametrize(
     ("mailbox", "lines", "quits"),
     [
-        pytest.param(Mailbox(THREE), None, True, id="nothing said"),
+        pytest.param(Mailbox(THREE), None, False, id="nothing announced"),
+        pytest.param(Mailbox(THREE), 3, True, id="nothing announced, and only lines"),
         pytest.param(Mailbox(THREE, capabilities=EXPIRES), None, False, id="EXPIRE 0"),
-        pytest.param(Mailbox(THREE, capabilities=EXPIRES), 3, True, id="EXPIRE 0, and only lines"),
+        pytest.param(Mailbox(THREE, capabilities=EXPIRES), 3, False, id="EXPIRE 0, and only lines"),
         pytest.param(Mailbox(THREE, capabilities=(*CAPABILITIES, b"expire 0 USER")), None, False, id="USER"),
         pytest.param(Mailbox(THREE, capabilities=(*CAPABILITIES, b"EXPIRE 10")), None, True, id="10 days"),
         pytest.param(Mailbox(THREE, capabilities=(*CAPABILITIES, b"EXPIRE NEVER")), None, True, id="never"),
@@ -112,7 +114,10 @@ def test_quit_is_not_said_where_the_server_would_then_delete(
     assert (b"QUIT\r\n" in scripted.commands) is quits
 
 
-@pytest.mark.parametrize(("capabilities", "quits"), [(NO_TOP, True), ((*NO_TOP, b"EXPIRE 0"), False)])
+@pytest.mark.parametrize(
+    ("capabilities", "quits"),
+    [(NO_TOP, False), ((*NO_TOP, b"EXPIRE 0"), False), ((*NO_TOP, b"EXPIRE 7"), True)],
+)
 def test_headers_that_were_had_by_retr_count_as_retrieved(
     server: StartServer, tmp_path: Path, capabilities: Sequence[bytes], quits: bool
 ) -> None:
@@ -124,14 +129,14 @@ def test_headers_that_were_had_by_retr_count_as_retrieved(
 
 def test_a_refused_quit_is_only_a_remark(server: StartServer, tmp_path: Path) -> None:
     told = Told()
-    mailbox = Mailbox(THREE, replies={b"QUIT\r\n": b"-ERR no\r\n"})
+    mailbox = Mailbox(THREE, capabilities=KEEPS, replies={b"QUIT\r\n": b"-ERR no\r\n"})
     assert look(server(mailbox), [0], tmp_path, told=told) == (0, lf(THREE[0]))
     assert told.notices == ["the server refused QUIT: no"]
 
 
 def test_a_quit_without_an_answer_is_only_a_remark(server: StartServer, tmp_path: Path) -> None:
     told = Told()
-    mailbox = Mailbox(THREE, replies={b"QUIT\r\n": b""}, after={b"QUIT\r\n": Talk.cut})
+    mailbox = Mailbox(THREE, capabilities=KEEPS, replies={b"QUIT\r\n": b""}, after={b"QUIT\r\n": Talk.cut})
     assert look(server(mailbox), [0], tmp_path, told=told) == (0, lf(THREE[0]))
     assert len(told.notices) == 1
 
