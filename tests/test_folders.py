@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from pop3fetch.folders import make_folder, open_private
+from pop3fetch import folders
+from pop3fetch.folders import (
+    folder_id,
+    is_absent,
+    make_folder,
+    open_private,
+    require_own_links,
+    sync_file,
+    sync_folder,
+)
 from tests.modes import mode, umask
 
 
@@ -36,3 +46,67 @@ def test_a_file_in_the_way_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError, match="file"):
         make_folder(tmp_path / "file")
+
+
+# -- on the medium ---------------------------------------------------------------------------------
+
+
+def test_a_file_is_synced_to_the_medium_itself_if_the_system_has_a_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str, int]] = []
+    monkeypatch.setattr(folders, "FULL_SYNC", 51)  # as on macOS
+    monkeypatch.setattr("fcntl.fcntl", lambda file, command: calls.append(("full", command)))
+    monkeypatch.setattr("os.fsync", lambda file: calls.append(("fsync", 0)))
+    with (tmp_path / "file").open("wb") as file:
+        sync_file(file.fileno())
+    sync_folder(tmp_path)
+    assert calls == [("full", 51)] * 2
+
+
+def test_a_file_system_without_that_way_is_synced_as_usual(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(file: int, command: int) -> None:
+        raise OSError(errno.ENOTSUP, "not supported")
+
+    synced: list[int] = []
+    monkeypatch.setattr(folders, "FULL_SYNC", 51)
+    monkeypatch.setattr("fcntl.fcntl", refuse)
+    monkeypatch.setattr("os.fsync", synced.append)
+    sync_folder(tmp_path)
+    assert len(synced) == 1
+
+
+# -- what is there ---------------------------------------------------------------------------------
+
+
+def test_a_folder_is_known_under_any_name(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    known = folder_id(tmp_path / "one")
+    (tmp_path / "link").symlink_to("one")
+    assert known == folder_id(tmp_path / "link") != folder_id(tmp_path)
+    (tmp_path / "one").rename(tmp_path / "two")
+    assert (folder_id(tmp_path / "two"), folder_id(tmp_path / "one")) == (known, "")
+    (tmp_path / "file").touch()
+    assert folder_id(tmp_path / "file" / "below") == ""
+
+
+def test_only_what_has_no_name_is_absent(tmp_path: Path) -> None:
+    assert is_absent(tmp_path / "nothing")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    assert not is_absent(tmp_path / "dangling")
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        is_absent(tmp_path / "file" / "below")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives links away")
+@pytest.mark.parametrize("part", ["link", "link/below"])
+def test_the_link_of_another_user_is_not_followed(tmp_path: Path, part: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    require_own_links(tmp_path / part)
+    os.chown(tmp_path / "link", 54321, 54321, follow_symlinks=False)
+    with pytest.raises(PermissionError, match="link of another user"):
+        require_own_links(tmp_path / part)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pop3fetch.errors import MessageNotFound, UsageError
+from pop3fetch.errors import MessageNotFound, UidShared, UsageError
 from pop3fetch.messages import (
     LARGEST_SIZE,
     Last,
@@ -344,3 +344,46 @@ def test_a_stand_in_depends_on_headers_and_size(headers: bytes, size: int) -> No
 
 def test_a_message_without_a_header_has_a_stand_in_of_its_size() -> None:
     assert stand_in_uid(b"\r\nbody\r\n", 9) == stand_in_uid(b"", 9)
+
+
+@pytest.mark.parametrize(
+    ("uid", "words"),
+    [
+        (b"caf\xe9-1", ["uid:caf\\xe9-1", "uid:caf\udce9-1"]),
+        (b"a\\xe9b", ["uid:a\\xe9b"]),
+        ("caf\N{LATIN SMALL LETTER E WITH ACUTE}".encode(), ["uid:caf\N{LATIN SMALL LETTER E WITH ACUTE}"]),
+        ("a\u202eb".encode(), ["uid:a\\u202eb", "uid:a\u202eb"]),
+        (b"a,b", ["uid:a,b"]),
+    ],
+)
+def test_a_uid_is_selected_in_every_form_in_which_it_is_shown(uid: bytes, words: list[str]) -> None:
+    listing = Listing([1, 1, 1], [b"other", uid, b"\\"])
+    for word in words:
+        assert select(listing, parse([word])) == [1]
+
+
+def test_the_form_that_a_server_sends_comes_before_what_is_only_shown_like_it() -> None:
+    listing = Listing([1, 1], [b"caf\xe9", b"caf\\xe9"])
+    assert select(listing, parse(["uid:caf\\xe9"])) == [1]
+
+
+@pytest.mark.parametrize(
+    ("word", "selected"),
+    [
+        ("1,3", [0, 2]),
+        ("3,1-2,last", [2, 0, 1, 4]),
+        ("last:2", [3, 4]),
+        ("last:9", [0, 1, 2, 3, 4]),
+        ("5-,1", [4, 0]),
+    ],
+)
+def test_lists_and_the_last_ones(word: str, selected: list[int]) -> None:
+    listing = Listing([1] * 5, [b"%d" % number for number in range(5)])
+    assert select(listing, parse([word])) == selected
+
+
+def test_a_uid_that_must_name_one_message_names_several() -> None:
+    listing = Listing([1] * 3, [b"same", b"other", b"same"])
+    assert select(listing, parse(["uid:same"])) == [0, 2]
+    with pytest.raises(UidShared, match="1, 3"):
+        select(listing, parse(["2", "uid:same"]), one_each=True)

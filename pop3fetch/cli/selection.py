@@ -14,7 +14,7 @@ from pop3fetch.messages import Selector, parse
 from pop3fetch.status import Status
 
 # Of standard input: as many messages as a listing may have, with unique-ids longer than they should be.
-LINES_LIMIT, OCTETS_LIMIT = 200_000, 32 * 1024 * 1024
+LINES_LIMIT, OCTETS_LIMIT = 1_000_000, 64 * 1024 * 1024
 
 
 def messages_argument(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -13,6 +13,7 @@ from pop3fetch.account.config import Account
 from pop3fetch.account.credentials import VARIABLE, Password, Sources, without_password
 from pop3fetch.ahead import Ahead
 from pop3fetch.cli.console import Console
+from pop3fetch.errors import LoginTooSoon
 from pop3fetch.pop3.dial import Endpoint, dial
 from pop3fetch.record.known_server import LOSES_EARLY_INPUT, KnownServer
 from pop3fetch.record.login_delay import LoginDelay
@@ -98,7 +99,7 @@ class Sessions:
         self._delay = LoginDelay(place, account.address)
         self._known = KnownServer(place)
         self._begun: Ahead[POP3Client] | None = None
-        self._delay_is_over = account.user is None  # without a login there is none to wait for
+        self._was_checked = False
         self.password = Password(account, sources(console, keyring=keyring))
 
     def check(self) -> None:
@@ -107,9 +108,15 @@ class Sessions:
         self._check_delay()
 
     def _check_delay(self) -> None:
-        if not self._delay_is_over:
-            self._delay.check(time.time())
-            self._delay_is_over = True
+        """Wait for a LOGIN-DELAY that ends in time; else raise LoginTooSoon, before the first login."""
+        if self.account.user is None:  # without a login there is none to wait for
+            return
+        try:
+            self._delay.await_end(self.account.timeout or None)
+        except LoginTooSoon:
+            if not self._was_checked:
+                raise
+        self._was_checked = True
 
     def begin(self) -> Sessions:
         """Open the connection that :meth:`connect` will return, in the background.
@@ -132,7 +139,8 @@ class Sessions:
     def connect(self, pipelining: bool = True) -> POP3Client:
         """Return a client that has read the greeting; raises LoginTooSoon instead of connecting.
 
-        A further connection of the same run is not held up: then it is for the server to refuse.
+        A further connection of the same run is held up at most as long as the time-out: then it is for
+        the server to refuse.
         """
         self._check_delay()
         begun, self._begun = self._begun, None

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from pop3fetch.errors import (
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from pop3fetch.pop3.client import POP3Client
 
 NO_PIPELINING = "no pipelining"  # the fact that this server mixes up pipelined replies
+PORTION = 100_000  # messages that are retrieved in one go: what is known of each takes some 100 octets
 MOST_GIVEN_UP = 10  # messages over which a server may break a session each
 
 
@@ -189,7 +191,8 @@ class Fetch:
         What fails does not count, so that messages which always fail do not keep all others away.
         """
         if self._order.limit is None:
-            yield messages.part(0, None)
+            for first in range(0, len(messages), PORTION):
+                yield messages.part(first, first + PORTION)
             return
         tried = 0
         while tried < len(messages) and (room := self._order.limit - self._tally.outcome.messages) > 0:
@@ -225,10 +228,9 @@ class Fetch:
 
     def _name(self, plan: Plan) -> None:
         what = "mark" if self._order.mark else "fetch"
-        fetch = plan.fetch.part(0, self._order.limit)
-        for message in fetch:
+        for message in islice(plan.fetch, self._order.limit):
             self._reporter.would(what, message)
-        for message in self._deletion.doomed(plan, fetch):
+        for message in self._deletion.doomed(plan, islice(plan.fetch, self._order.limit)):
             self._reporter.would("delete", message)
 
     def _mark(self, client: POP3Client, messages: list[Message]) -> None:

@@ -14,11 +14,10 @@ from typing import Generic, NamedTuple, TypeVar
 from pop3fetch.errors import LineTooLong, MalformedListing
 from pop3fetch.pop3.wire import LINE_LIMIT
 
-# A maildrop of more messages is a broken or hostile server's: the largest seen in bug reports has
-# 100 000. With LISTING_LIMIT, which leaves room for as many unique-ids of 70 octets, this keeps
-# LIST and UIDL together, each as long as it may be, below 100 MiB of memory.
-MESSAGES_LIMIT = 200_000
-LISTING_LIMIT = 16 * 1024 * 1024  # octets of one LIST or UIDL reply
+# A maildrop of more messages is a broken or hostile server's. With LISTING_LIMIT, which leaves room for as
+# many unique-ids of 50 octets, this keeps LIST and UIDL together below 300 MiB of memory.
+MESSAGES_LIMIT = 1_000_000
+LISTING_LIMIT = 64 * 1024 * 1024  # octets of one LIST or UIDL reply
 CAPABILITIES_LIMIT = 64 * 1024  # octets of one CAPA reply; real ones have some 300
 
 # Only ASCII digits, and few: int() also takes signs, underscores and other scripts' digits.

@@ -6,7 +6,8 @@ Kept beside the record and not in it: every command logs in, but only `get` hold
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from pop3fetch.errors import LoginTooSoon, RecordError
@@ -34,6 +35,23 @@ class LoginDelay:
         wait = last + delay - int(now)
         if 0 < wait <= delay:  # else it is over, or the clock was set back
             raise LoginTooSoon(self._account, wait)
+
+    def await_end(
+        self,
+        patience: float | None,
+        clock: Callable[[], float] = time.time,
+        wait: Callable[[float], object] = time.sleep,
+    ) -> None:
+        """Wait for the end of the delay; raise LoginTooSoon if that takes longer than ``patience``.
+
+        ``patience`` in seconds, None for ever.
+        """
+        try:
+            self.check(clock())
+        except LoginTooSoon as error:
+            if patience is not None and error.wait > patience:
+                raise
+            wait(error.wait)
 
     def remember(self, now: float, arguments: Sequence[str] | None) -> None:
         """Keep the time of a login to a server that announces a delay; ``arguments`` of LOGIN-DELAY.

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from pop3fetch.cli.listing import CELL, Row, _cut
 from pop3fetch.cli.selection import LINES_LIMIT, OCTETS_LIMIT
+from pop3fetch.headers import Summary
+from pop3fetch.messages import Message
 from pop3fetch.pop3.replies import MESSAGES_LIMIT
 from pop3fetch.status import Status
 from tests.cli.here import Here
@@ -297,3 +300,21 @@ def test_a_server_that_repeats_the_password_does_not_betray_it(
     assert b"no such password: (secret)" in ended.err
     for secret in ECHOES.values():
         assert secret not in ended.err
+
+
+# -- headers that TOP does not give ----------------------------------------------------------
+
+
+def test_messages_are_listed_in_order_if_top_is_refused_for_some(here: Here, post: StartPost) -> None:
+    refused = {b"TOP %d 0\r\n" % number: b"-ERR no\r\n" for number in (2, 5)}
+    served = post(letters(6), replies=refused)
+    lines = here("list", "-l", env=served.environment).out.splitlines()
+    assert [line.split(b"\t")[0] for line in lines] == [b"1", b"2", b"3", b"4", b"5", b"6"]
+    assert all(line.split(b"\t")[5] for line in lines), "all have their subjects"
+
+
+def test_a_table_keeps_what_it_can_show() -> None:
+    summary = Summary(None, "s" * 5000, "t" * 5000, "u" * 5000, "m" * 5000)
+    cut = _cut(Row(Message(0, 1, b"uid"), True, summary)).summary
+    assert cut == Summary(None, "s" * CELL, None, "u" * CELL, None)
+    assert _cut(Row(Message(0, 1, b"uid"), True, None)).summary is None

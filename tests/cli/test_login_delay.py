@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from pop3fetch.record.login_delay import LoginDelay
 from tests.cli.here import Here
 from tests.cli.post import GREETING, Post, StartPost
 from tests.command import Ended
@@ -39,6 +41,18 @@ def test_no_command_connects_inside_the_delay(here: Here, post: StartPost, argum
     assert error(ended).endswith(" s (LOGIN-DELAY)")
     assert len(started.server.talks) == 1
     assert ended.out == b""
+
+
+def test_a_short_delay_is_waited_for(here: Here, post: StartPost, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(
+        LoginDelay.await_end, "__defaults__", (lambda: time.time() + sum(waited), waited.append)
+    )
+    started = post(capabilities=(*CAPABILITIES, b"LOGIN-DELAY 30"))
+    listed = here("list", env=started.environment).out
+    ended = here("get", "-o", "-", "--stdin", env=started.environment, stdin=listed.split(b"\t")[0] + b"\n")
+    assert (ended.status, ended.err) == (0, b"")
+    assert len(waited) == 1 and 0 < waited[0] <= 30
 
 
 @pytest.mark.parametrize("arguments", COMMANDS[:-1], ids=" ".join)

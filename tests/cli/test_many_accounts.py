@@ -304,8 +304,13 @@ def test_a_signal_waits_for_no_password_command(
     command = f"""password_command = "sh -c '{script}'"\n"""
     config.write_text(config.read_text().replace('password = "secret"\n', command))
     try:
-        with begun(run, "get", "-A", "-c", config, env={}) as process, open(fifo) as started:
-            assert [started.readline(), started.readline()] == ["started\n"] * 2
+        # Open for writing, too, it has no end between the first command and the second.
+        both_ends = os.open(fifo, os.O_RDWR)
+        with (
+            begun(run, "get", "-A", "-c", config, env={}) as process,
+            open(both_ends, "rb", buffering=0) as started,
+        ):
+            assert [started.readline(), started.readline()] == [b"started\n"] * 2
             process.send_signal(number)
             out, err = process.communicate(timeout=PATIENCE)
         assert (process.returncode, out, err) == (status, b"", said)

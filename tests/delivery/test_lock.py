@@ -452,3 +452,57 @@ def test_accounts_of_one_process_deliver_to_one_mbox_in_turn(
     assert messages == [
         b"Subject: %c%d\n\n" % (name, n) + b"x\n" * 2000 for name in b"abcd" for n in range(5)
     ]
+
+
+# -- names and owners ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("of_the_file", [True, False])
+def test_a_file_with_two_names_is_locked_once(
+    inbox: Path, tmp_path: Path, of_the_file: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not of_the_file:
+        monkeypatch.setattr(lock, "OFD_SETLK", None)  # as on macOS and the BSDs
+    elif lock.OFD_SETLK is None:
+        pytest.skip("the system has no locks of open files")
+    other = tmp_path / "other"
+    os.link(inbox, other)
+    held = take(inbox)
+    with pytest.raises(BlockingIOError):
+        MboxLock(other, TAG)
+    held.release()
+    take(other).release()
+    assert is_free(inbox)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize(
+    ("mode_of_folder", "owner", "is_refused"),
+    [(0o1777, 54321, False), (0o1777, 54322, True), (0o777, 54322, True), (0o755, 54322, False)],
+)
+def test_in_a_shared_folder_an_mbox_must_be_ones_own(
+    tmp_path: Path, mode_of_folder: int, owner: int, is_refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    (folder / "box").touch()
+    os.chown(folder / "box", owner, owner)
+    os.chmod(folder / "box", 0o666)
+    os.chmod(folder, mode_of_folder)
+    monkeypatch.setattr("os.geteuid", lambda: 54321)
+    if is_refused:
+        with pytest.raises(PermissionError, match="belongs to another user"):
+            MboxLock(folder / "box", TAG)
+    else:
+        MboxLock(folder / "box", TAG).release()
+
+
+def test_in_a_shared_folder_an_mbox_must_have_one_name(tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    (tmp_path / "precious").touch()
+    os.link(tmp_path / "precious", folder / "box")
+    take(folder / "box").release()
+    folder.chmod(0o1777)
+    with pytest.raises(PermissionError, match="second name"):
+        MboxLock(folder / "box", TAG)

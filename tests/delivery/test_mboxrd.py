@@ -117,3 +117,35 @@ def test_a_header_without_end_is_not_kept_in_memory() -> None:
     assert written[:-3] == [b""] * (len(written) - 3)
     assert b"".join(written) + encoder.finish() == FROM + block * len(written) + b"\n"
     assert all(len(late) >= len(block) - 1 for late in written[-2:])
+
+
+# -- fields that readers obey ----------------------------------------------------------------------
+
+FORGED = [
+    (b"Content-Length: 5\n\nx\n", b"X-Original-Content-Length: 5\n\nx\n"),
+    (b"a: b\ncontent-LENGTH : 5\n\n", b"a: b\nX-Original-content-LENGTH : 5\n\n"),
+    (b"Status: RO\nX-Status: D\n\n", b"X-Original-Status: RO\nX-Original-X-Status: D\n\n"),
+    (b"a: b\r\nStatus: RO\r\n\r\nx\r\n", b"a: b\r\nX-Original-Status: RO\r\n\r\nx\r\n"),
+    (b"Status:\n RO\n\n", b"X-Original-Status:\n RO\n\n"),
+    (b"a: b\n Status: RO\n\n", b"a: b\n Status: RO\n\n"),
+    (b"My-Status: RO\nStatus-Of: x\n\n", b"My-Status: RO\nStatus-Of: x\n\n"),
+    (b"a: b\n\nStatus: RO\n", b"a: b\n\nStatus: RO\n"),
+    (b"\nStatus: RO\n", b"\nStatus: RO\n"),
+    (b"\r\nStatus: RO\n", b"\r\nStatus: RO\n"),
+    (b"Status: RO", b"X-Original-Status: RO\n"),
+    (b"Status", b"Status\n"),
+    (b"Status: RO\nFrom x\n\n", b"X-Original-Status: RO\n>From x\n\n"),
+]
+
+
+@pytest.mark.parametrize(("message", "written"), FORGED)
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+def test_what_the_sender_says_of_the_mbox_gets_a_prefix(message: bytes, written: bytes, size: int) -> None:
+    assert encoded(in_pieces(message, [size])) == FROM + written + b"\n"
+
+
+@pytest.mark.parametrize("size", [1000, HEADER_LIMIT - 3, HEADER_LIMIT, HEADER_LIMIT + 1])
+def test_a_field_far_down_in_a_long_header_gets_it_too(size: int) -> None:
+    start = (b"X: " + b"x" * 60 + b"\n") * (2 * HEADER_LIMIT // 64)
+    octets = encoded(in_pieces(start + b"Content-Length: 5\n\nStatus: x\n", [size]))
+    assert octets == FROM + start + b"X-Original-Content-Length: 5\n\nStatus: x\n\n"

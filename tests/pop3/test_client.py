@@ -952,3 +952,25 @@ def test_a_quit_that_is_refused_behind_deletions_is_an_error(server: StartServer
             told.extend(index for index, _ in client.delete_many([0], then_quit=True))
         assert told == [0]
         assert client.state is TRANSACTION
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "refusal", "is_error"),
+    [
+        ((b"TOP",), b"-ERR no\r\n", False),
+        ((b"TOP", b"UIDL"), b"-ERR no\r\n", True),
+        ((b"TOP",), b"-ERR [SYS/TEMP] no\r\n", True),
+        ((b"TOP",), b"-ERR try again later\r\n", True),
+        (None, b"-ERR unknown command\r\n", False),
+    ],
+)
+def test_a_refused_uidl_means_that_there_is_none_only_if_nothing_speaks_against_it(
+    server: StartServer, capabilities: tuple[bytes, ...] | None, refusal: bytes, is_error: bool
+) -> None:
+    mailbox = Mailbox([b"x\r\n"], capabilities=capabilities, replies={b"UIDL\r\n": refusal})
+    with log_in(server(mailbox)) as client:
+        if not is_error:
+            assert client.overview().unique_ids is None
+            return
+        with pytest.raises(ServerErrorResponse):
+            client.overview()

@@ -29,7 +29,7 @@ from pop3fetch.errors import (
 from pop3fetch.pop3.authentication import Wish
 from pop3fetch.pop3.client import POP3Client
 from pop3fetch.pop3.dial import Endpoint, dial
-from pop3fetch.pop3.opening import Server
+from pop3fetch.pop3.opening import Early, Server
 from pop3fetch.pop3.tls import TLSOptions, fingerprint_of
 from pop3fetch.status import Status
 from tests.certificates import server_context as context_for
@@ -119,6 +119,23 @@ def test_a_server_that_cannot_bear_it_is_met_again_with_patience(
         assert client.capabilities() == {"UIDL": None}
         assert client.timeout == SOON
     assert everything_sent(running) == [b"CAPA\r\n", b"CAPA\r\n"]
+
+
+def test_that_it_cannot_is_reported_and_need_not_be_found_out_again(
+    server: StartServer, ca_file: Path
+) -> None:
+    def patient(talk: Talk) -> None:
+        talk.say(b"+OK ready\r\n")
+        talk.stall()
+
+    lost: list[bool] = []
+    running = serve(server, [lose, patient, patient], "implicit")
+    for is_allowed in (True, False):
+        early = Early(is_allowed, lambda: lost.append(True))
+        with connect(running, Wish("implicit"), ca_file, early=early, timeout=SOON):
+            pass
+    assert lost == [True]
+    assert everything_sent(running) == [b"CAPA\r\n", b"", b""]
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ def test_what_no_server_may_say_is_an_error_at_its_end(
 def test_what_is_kept_has_the_same_limit(familiar: str, feed_forever: Callable[[], bytes]) -> None:
     reader = sizes_reader(familiar)
     fed = 0
-    with pytest.raises(MalformedListing, match="longer than 16777216 octets"):
+    with pytest.raises(MalformedListing, match="longer than 67108864 octets"):
         while True:
             reader.feed(block := feed_forever())
             fed += len(block)

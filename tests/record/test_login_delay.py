@@ -167,3 +167,20 @@ def test_a_state_folder_that_cannot_be_made_is_no_reason_to_fail(tmp_path: Path)
     delay = LoginDelay(RecordPlace(tmp_path / "file" / "state", ADDRESS), ADDRESS)
     delay.remember(NOW, MINUTE)
     assert wait(delay, NOW) == 0
+
+
+@pytest.mark.parametrize(
+    ("patience", "waits"), [(60.0, True), (10.0, True), (9.0, False), (None, True), (0.5, False)]
+)
+def test_a_delay_that_ends_in_time_is_waited_for(tmp_path: Path, patience: float | None, waits: bool) -> None:
+    delay = LoginDelay(RecordPlace(tmp_path, "alice@example.org"), "alice@example.org")
+    delay.remember(1000.0, ["10"])
+    waited: list[float] = []
+    try:
+        delay.await_end(patience, lambda: 1000.0, waited.append)
+    except LoginTooSoon as error:
+        assert (waits, error.wait, waited) == (False, 10, [])
+    else:
+        assert (waits, waited) == (True, [10])
+    delay.await_end(patience, lambda: 1010.0, waited.append)
+    assert len(waited) == waits

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import shutil
 from collections.abc import Sequence
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from pop3fetch.delivery.destination import Destination, Draft, Place
 from pop3fetch.delivery.maildir import Maildir
 from pop3fetch.delivery.mbox import Mbox
-from pop3fetch.errors import DeliveryError
+from pop3fetch.errors import DeliveryError, RecordError, RecordLocked
 from pop3fetch.messages import Message
 from pop3fetch.record.journal import NoJournal, RecordJournal, entry_of, key_of
 from pop3fetch.record.place import RecordPlace, file_name
@@ -325,3 +327,38 @@ def test_only_leftovers_of_this_record_are_removed(account: Account) -> None:
         maildir.remove_leftovers()
         maildir.close()
     assert sorted(os.listdir(account.maildir / "tmp")) == sorted(others)
+
+
+# -- the lock --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_without_flock_the_record_is_locked_by_fcntl(
+    account: Account, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(file: int, how: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    locked: list[int] = []
+    monkeypatch.setattr("fcntl.lockf", lambda file, how: locked.append(how))
+    account.place.take().release()
+    assert locked == [fcntl.LOCK_EX | fcntl.LOCK_NB]
+
+    monkeypatch.setattr("fcntl.lockf", refuse)
+    with pytest.raises(RecordError, match="has no locks") as caught:
+        account.place.take()
+    assert not isinstance(caught.value, RecordLocked)
+
+
+def test_a_record_locked_by_fcntl_is_another_runs(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_flock(file: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    def taken(file: int, how: int) -> None:
+        raise PermissionError(errno.EACCES, "it is locked")
+
+    monkeypatch.setattr("fcntl.flock", no_flock)
+    monkeypatch.setattr("fcntl.lockf", taken)
+    with pytest.raises(RecordLocked):
+        account.place.take()

@@ -666,3 +666,57 @@ sys.exit(set(read) != {2000})
 def test_a_record_is_opened_anew_while_another_thread_reads_it(place: RecordPlace) -> None:
     ended = subprocess.run([sys.executable, "-W", "error", "-c", READING, place.folder], capture_output=True)
     assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+# -- the place of a new record ---------------------------------------------------------------------
+
+
+def test_a_dangling_link_is_not_replaced_by_an_empty_record(place: RecordPlace, tmp_path: Path) -> None:
+    place.make()
+    place.database.symlink_to(tmp_path / "not mounted" / "record")
+    for kind in (Store, ReadOnlyStore):
+        assert isinstance(refuses_to_open(place, kind), RecordError)
+    assert place.database.is_symlink()
+
+
+def test_a_new_record_takes_the_place_of_nothing(place: RecordPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.make()
+    monkeypatch.setattr("pop3fetch.record.store.is_absent", lambda path: True)
+    place.database.write_bytes(b"what came in between")
+    refuses_to_open(place)
+    assert place.database.read_bytes() == b"what came in between"
+    assert not place.database.with_suffix(".aside").exists()
+
+
+def test_a_file_system_without_hard_links_can_keep_a_record(
+    place: RecordPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, "no hard links")
+
+    monkeypatch.setattr("os.link", refuse)
+    done(place, ONE)
+    assert sizes(place) == {b"one": 100}
+
+
+def test_what_a_run_left_aside_that_died_is_removed(place: RecordPlace) -> None:
+    done(place, ONE)
+    aside = place.database.with_suffix(".aside")
+    os.link(place.database, aside)
+    assert sizes(place) == {b"one": 100}
+    assert not aside.exists()
+
+
+@pytest.mark.parametrize(
+    ("blocks", "inodes", "kind"), [(0, 9, DeliveryError), (9, 0, DeliveryError), (9, 9, RecordError)]
+)
+def test_a_disk_without_room_for_another_file_is_full(
+    place: RecordPlace, monkeypatch: pytest.MonkeyPatch, blocks: int, inodes: int, kind: type[POP3Error]
+) -> None:
+    free = os.statvfs(place.folder.parent)
+    room = os.statvfs_result((*free[:4], blocks, 100, inodes, inodes, *free[8:]))
+    monkeypatch.setattr("os.statvfs", lambda folder: room)
+    error = sqlite3.OperationalError("unable to open database file")
+    error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+    with pytest.raises(kind), database_module.record_errors(place.database):
+        raise error
