@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pop3fetch.pop3.client import POP3Client
     from pop3fetch.pop3.opening import Server
     from pop3fetch.pop3.tls import TLSOptions
+    from pop3fetch.pop3.trace import Secrets
     from pop3fetch.pop3.tunnel import Tunnel
 
 
@@ -99,6 +100,7 @@ class Sessions:
         self._delay = LoginDelay(place, account.address)
         self._known = KnownServer(place)
         self._begun: Ahead[POP3Client] | None = None
+        self._secrets: Secrets | None = None  # of all connections of the run
         self._was_checked = False
         self.password = Password(account, sources(console, keyring=keyring))
 
@@ -153,8 +155,10 @@ class Sessions:
         endpoint = endpoint_of(self.account)
         dialling = Ahead(lambda: dial(endpoint, self.account.timeout or None), may_be_left=True)
         from pop3fetch.pop3.client import POP3Client
+        from pop3fetch.pop3.trace import Secrets
 
-        server = server_of(self.account, self._console, known=self._known)
+        self._secrets = self._secrets or Secrets()
+        server = server_of(self.account, self._console, known=self._known)._replace(secrets=self._secrets)
         return lambda: POP3Client(server, dialling)
 
     def log_in(self, pipelining: bool = True) -> POP3Client:

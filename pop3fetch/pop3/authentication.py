@@ -265,7 +265,8 @@ class Exchange:
     def _answer(self, challenge: bytes) -> None:
         try:
             response = self._response(challenge)
-        except MechanismFailed:
+        except MechanismFailed as failure:
+            failure.reason = self._conversation.trace.blot(failure.reason.encode()).decode()
             self._cancel()
             raise
         encoded = sasl.encode(response)

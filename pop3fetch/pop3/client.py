@@ -44,6 +44,7 @@ from pop3fetch.pop3.replies import (
     parse_drop_listing,
 )
 from pop3fetch.pop3.tls import TLSOptions, TLSSession
+from pop3fetch.pop3.trace import Secrets
 from pop3fetch.pop3.wire import CRLF, LINE_LIMIT, StatusLine
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class POP3Client:
 
     def __init__(self, server: Server, dialling: Ahead[socket.socket] | None = None) -> None:
         """Connect and read the greeting."""
-        self._server = server
+        self._server = server._replace(secrets=server.secrets or Secrets())
         self._capabilities: Capabilities | None = None
         self._has_capa = True
         self._capa_was_answered = False

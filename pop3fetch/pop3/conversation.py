@@ -187,6 +187,8 @@ class Conversation:
     def _fail(self, error: POP3Error) -> NoReturn:
         if isinstance(error, ProtocolViolation):
             error.octets = self.trace.blot(error.octets)
+        if isinstance(error, ServerErrorResponse):  # a refused greeting
+            error.text = self.trace.blot(error.text)
         if isinstance(error, ConnectionLost | TimedOut) and not error.during:
             error.during = self._activity()
         if isinstance(error, TimedOut):

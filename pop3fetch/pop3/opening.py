@@ -13,7 +13,7 @@ from pop3fetch.pop3.conversation import Conversation
 from pop3fetch.pop3.dial import Endpoint
 from pop3fetch.pop3.replies import Capabilities, CapabilityReader
 from pop3fetch.pop3.tls import TLSOptions, context_for, unverified_context
-from pop3fetch.pop3.trace import Trace
+from pop3fetch.pop3.trace import Secrets, Trace
 from pop3fetch.pop3.transport import Transport
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ class Early(NamedTuple):
 class Server(NamedTuple):
     """Where a server is and how to talk to it; ``timeout`` in seconds, None to wait for ever.
 
-    ``notice`` is told, in a sentence, what a careful user would like to know.
+    ``notice`` is told, in a sentence, what a careful user would like to know; ``secrets`` are those of
+    the run, if it has several clients.
     """
 
     endpoint: Endpoint
@@ -55,6 +56,7 @@ class Server(NamedTuple):
     early: Early = Early()
     trace: Callable[[str, bytes], None] | None = None
     notice: Callable[[str], None] = _nowhere
+    secrets: Secrets | None = None
 
 
 def open_conversation(
@@ -126,7 +128,7 @@ def _connected(server: Server, dialling: Ahead[socket.socket] | None = None) -> 
             dialling.abandon(lambda connected: connected.close())
         raise
     transport = Transport.connect(server.endpoint, server.timeout, dialling)
-    conversation = Conversation(transport, Trace(server.trace))
+    conversation = Conversation(transport, Trace(server.trace, server.secrets))
     try:
         if context:
             secure(conversation, server, context)

@@ -19,13 +19,48 @@ BASE64_WORD = re.compile(rb"[A-Za-z0-9+/]+=*")
 SHORTEST = 4  # characters of base64; fewer are in every other word
 
 
-class Trace:
-    """Tell ``sink`` each line said, with a mark: ``>`` ours, ``<`` the server's, ``=`` our own notes."""
+class Secrets:
+    """What no trace and no error may show, over all connections of a run: a server knows it on each."""
 
-    def __init__(self, sink: Callable[[str, bytes], None] | None = None) -> None:
-        self._sink = sink
+    def __init__(self) -> None:
         self._secrets: list[bytes] = []
         self._traits: set[bytes] = set()  # of base64 in which a secret is
+
+    def keep(self, *secrets: str | bytes) -> None:
+        """Blot ``secrets`` out of whatever is shown from now on, also in base64 and hexadecimal."""
+        for secret in secrets:
+            octets = secret if isinstance(secret, bytes) else secret.encode("utf-8", "surrogateescape")
+            if octets and octets not in self._secrets:
+                digits = octets.hex().encode()
+                # With the blots themselves: what is blotted out already stays as it is.
+                self._secrets += [octets, base64.b64encode(octets), digits, digits.upper(), BLOT]
+                self._traits |= {_inside_base64(octets, ahead) for ahead in range(3)}
+        self._secrets.sort(key=len, reverse=True)
+        self._traits = {trait for trait in self._traits if len(trait) >= SHORTEST}
+
+    def blot(self, octets: bytes) -> bytes:
+        """Return ``octets`` without the secrets that were made known."""
+        if not self._secrets:
+            return octets
+        # Only between the blots: a secret may be the very word "secret".
+        between = re.split(b"|".join(map(re.escape, self._secrets)), octets)
+        return BLOT.join(BASE64_WORD.sub(self._blot_word, part) for part in between)
+
+    def _blot_word(self, word: re.Match[bytes]) -> bytes:
+        return BLOT if any(trait in word[0] for trait in self._traits) else word[0]
+
+
+class Trace:
+    """Tell ``sink`` each line said, with a mark: ``>`` ours, ``<`` the server's, ``=`` our own notes.
+
+    ``secrets``: those of the run, if there are other connections.
+    """
+
+    def __init__(
+        self, sink: Callable[[str, bytes], None] | None = None, secrets: Secrets | None = None
+    ) -> None:
+        self._sink = sink
+        self._secrets = secrets or Secrets()
         self._content = 0
 
     @property
@@ -33,16 +68,12 @@ class Trace:
         return self._sink is not None
 
     def keep_secret(self, *secrets: str | bytes) -> None:
-        """Blot ``secrets`` out of whatever is shown from now on, also in base64 and hexadecimal."""
-        for secret in secrets:
-            octets = secret if isinstance(secret, bytes) else secret.encode("utf-8", "surrogateescape")
-            if octets:
-                digits = octets.hex().encode()
-                # With the blots themselves: what is blotted out already stays as it is.
-                self._secrets += [octets, base64.b64encode(octets), digits, digits.upper(), BLOT]
-                self._traits |= {_inside_base64(octets, ahead) for ahead in range(3)}
-        self._secrets.sort(key=len, reverse=True)
-        self._traits = {trait for trait in self._traits if len(trait) >= SHORTEST}
+        """Blot ``secrets`` out of whatever is shown from now on."""
+        self._secrets.keep(*secrets)
+
+    def blot(self, octets: bytes) -> bytes:
+        """Return ``octets`` without the secrets that were made known."""
+        return self._secrets.blot(octets)
 
     def sent(self, line: bytes, command: Command | None) -> None:
         words = line.rstrip(b"\r\n").split(b" ")
@@ -70,17 +101,6 @@ class Trace:
             case End():
                 self._show("<", b"(%d octets)" % self._content)
                 self._content = 0
-
-    def blot(self, octets: bytes) -> bytes:
-        """Return ``octets`` without the secrets that were made known."""
-        if not self._secrets:
-            return octets
-        # Only between the blots: a secret may be the very word "secret".
-        between = re.split(b"|".join(map(re.escape, self._secrets)), octets)
-        return BLOT.join(BASE64_WORD.sub(self._blot_word, part) for part in between)
-
-    def _blot_word(self, word: re.Match[bytes]) -> bytes:
-        return BLOT if any(trait in word[0] for trait in self._traits) else word[0]
 
     def _show(self, mark: str, octets: bytes) -> None:
         if self._sink is not None:

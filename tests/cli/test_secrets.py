@@ -7,6 +7,7 @@ import binascii
 import re
 import ssl
 from collections.abc import Callable
+from itertools import chain, cycle
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,55 @@ def test_a_server_that_repeats_what_it_was_sent_does_not_get_it_shown(
     assert f"AUTH {method.upper()}".encode() in ended.err or method in ("user", "apop")
     assert b"(secret)" in ended.err
     assert not leaks(ended.out + ended.err, secret)
+
+
+# -- a further connection of the run, on which nothing secret was sent yet -----------------------
+
+
+def breaking_after_the_login(talk: Talk) -> None:
+    talk.say(GREETING)
+    talk.line()
+    talk.say(b"+OK\r\nUSER\r\nUIDL\r\nPIPELINING\r\n.\r\n")
+    for _ in "UP":
+        talk.line()
+        talk.say(b"+OK\r\n")
+    talk.line()
+    talk.cut()
+
+
+def greeting_with(octets: bytes) -> Script:
+    return lambda talk: talk.say(octets + b"\r\n")
+
+
+def answering_capa_with(octets: bytes) -> Script:
+    def script(talk: Talk) -> None:
+        talk.say(GREETING)
+        talk.line()
+        talk.say(octets + b"\r\n")
+
+    return script
+
+
+@pytest.mark.parametrize("repeat", REPEATED, ids=lambda repeat: repeat.__name__)
+@pytest.mark.parametrize("begin", [greeting_with, answering_capa_with])
+@pytest.mark.parametrize("status", [b"+OK", b"-ERR", b"* OK"])
+def test_a_secret_is_known_on_each_connection_of_a_run(
+    here: Here,
+    server: StartServer,
+    begin: Callable[[bytes], Script],
+    status: bytes,
+    repeat: Repeat,
+) -> None:
+    known = repeat([f"PASS {SECRET}\r\n".encode()])
+    scripts = chain([breaking_after_the_login], cycle([begin(status + b" " + known)]))
+    running = server(lambda talk: next(scripts)(talk))
+    account = ["-H", running.host, "-p", str(running.port), "-u", "alice", "--auth", "user"]
+    ended = here(
+        "get", "-vv", *account, "--tls", "off", "--allow-insecure-login", env={"POP3FETCH_PASSWORD": SECRET}
+    )
+    assert ended.status in (69, 75, 76)
+    assert b"(secret)" in ended.err.rpartition(b"one command at a time")[2]
+    assert not leaks(ended.out + ended.err, SECRET)
 
 
 # -- SCRAM, whose server proves itself as well -----------------------------------------------------

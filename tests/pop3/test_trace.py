@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pop3fetch.pop3.machine import COMMANDS, Challenge, Content, End, Greeting, Reply
-from pop3fetch.pop3.trace import BLOT, Trace
+from pop3fetch.pop3.trace import BLOT, Secrets, Trace
 from pop3fetch.pop3.wire import StatusLine
 
 SECRET = "secret pass-wörd"
@@ -88,6 +88,15 @@ def test_a_secret_that_the_server_repeats_is_blotted_out(form: bytes) -> None:
     trace.keep_secret(SECRET)
     trace.event(refused(b"not <" + form + b"> again"))
     assert told == [("<", b"-ERR not <(secret)> again")]
+
+
+def test_secrets_are_those_of_all_connections_that_share_them() -> None:
+    shared = Secrets()
+    Trace(None, shared).keep_secret("hunter2")
+    trace = Trace(told := Shown(), shared)
+    trace.event(Greeting(b"you are hunter2", None))
+    assert told == [("<", b"+OK you are (secret)")]
+    assert "hunter2" not in repr(shared)
 
 
 def test_of_two_secrets_the_longer_is_blotted_out_first() -> None:
