@@ -1,8 +1,9 @@
 """A model of a mailbox and its owner, against the real command: any step may fail or be the last one.
 
-Mail arrives, is read, is removed by others, and comes again under used UIDs; runs are killed, cut
-off, refused and hindered by the disk. At no time may a message be missing both on the server and
-at its destination, or be there twice; and one run that nothing disturbs puts everything right.
+Mail arrives, is read, is removed by others, is not listed for once, and comes again under used UIDs;
+runs are killed, cut off, refused and hindered by the disk. At no time may a message be missing both
+on the server and at its destination, or be there twice; and one run that nothing disturbs puts
+everything right.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ failures = st.builds(Fault, st.integers(1, STEPS), st.sampled_from([errno.ENOSPC
 refusals = st.sampled_from(
     [(b"RETR", b"-ERR not now\r\n"), (b"DELE", b"-ERR not now\r\n"), (b"RETR", b"+OK\r\n.\r\n")]
 )
-HAPPENINGS = ("_arrive", "_arrive", "_arrive_again", "_reuse_a_uid", "_expunge", "_resize", "_read")
+HAPPENINGS = (
+    "_arrive", "_arrive", "_arrive_again", "_reuse_a_uid", "_expunge", "_resize", "_read", "_clear_tmp",
+)  # fmt: skip
 options = st.sampled_from(
     [["--keep"], ["--delete"], ["--delete-after", "0"], ["--delete-after", "1"], ["--limit", "2", "--delete"]]
 )
@@ -168,6 +171,11 @@ class Machine(RuleBasedStateMachine):
             with self._target.open("ab") as mbox:
                 mbox.write(FOREIGN % self._foreign)
 
+    def _clear_tmp(self, _: int) -> None:
+        """Another program removes what is old in ``tmp``, as Dovecot does."""
+        for path in self._target.glob("tmp/*"):
+            path.unlink()
+
     # -- runs --------------------------------------------------------------------------------
 
     _whole = True  # whether the last run came to its end, so that an mbox may be read
@@ -217,6 +225,19 @@ class Machine(RuleBasedStateMachine):
         maildrop, self._mailbox.maildrop = self._mailbox.maildrop, []
         self._check(self._run("--delete"), disturbed=False)
         self._mailbox.maildrop = maildrop
+
+    @rule(options=options, start=picks, count=st.integers(1, 3), fault=st.none() | deaths)
+    def get_while_some_seem_gone(
+        self, options: list[str], start: int, count: int, fault: Fault | None
+    ) -> None:
+        """One session lists the maildrop without some of its messages."""
+        maildrop = self._mailbox.maildrop
+        start %= len(maildrop) + 1
+        hidden = maildrop[start : start + count]
+        self._mailbox.maildrop = maildrop[:start] + maildrop[start + count :]
+        ended = self._run(*options, fault=fault)
+        self._mailbox.maildrop += hidden
+        self._check(ended, disturbed=fault is not None)
 
     @rule(fault=st.none() | deaths)
     def mark(self, fault: Fault | None) -> None:
