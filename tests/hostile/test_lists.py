@@ -65,7 +65,7 @@ def test_a_drop_listing_that_is_none_is_bad_data(attack: Attack, text: bytes) ->
         [b"1 30", b"2 30", b"1 30"],
         [b"1 30", b"9999999999999999999 30"],
         [b"9999999999999999999 30"],
-        [b"200001 30"],
+        [b"1000001 30"],
     ],
 )
 @pytest.mark.parametrize("command", [b"LIST\r\n", b"UIDL\r\n"])
