@@ -112,6 +112,7 @@ class Authentication:
         return known._replace(
             tls_active=self._tls_active,
             challenge=conversation.session.challenge is not None,
+            challenge_forgotten=conversation.session.challenge_forgotten,
             capabilities=capabilities or None,
             bindable=bindable and conversation.transport.channel_binding() is not None,
         )

@@ -43,7 +43,8 @@ class Situation(NamedTuple):
 
     ``mode`` and ``method`` as in the contract (``auto`` is no method); ``challenge``: the
     greeting had a valid one; ``capabilities``: None where the server has no CAPA; ``bindable``:
-    the TLS session has channel binding data; ``refused``: methods that the server turned down.
+    the TLS session has channel binding data; ``refused``: methods that the server turned down;
+    ``challenge_forgotten``: the greeting had a valid one, before STLS.
     """
 
     mode: str
@@ -54,6 +55,7 @@ class Situation(NamedTuple):
     allow_insecure: bool = False
     bindable: bool = False
     refused: frozenset[str] = frozenset()
+    challenge_forgotten: bool = False
 
     @property
     def offered(self) -> list[str]:
@@ -126,7 +128,7 @@ def _ways_out(situation: Situation) -> str:
 
 
 def _why_no_apop(situation: Situation) -> str:
-    if situation.tls_active and situation.mode != "implicit":
+    if situation.challenge_forgotten:
         return "no APOP after STLS: a challenge that came in clear text may be forged; use --tls implicit"
     return f"the greeting of the server has no valid challenge for APOP; {_what_is_offered(situation)}"
 

@@ -176,6 +176,7 @@ class Session:
     def __init__(self) -> None:
         self.state = AUTHORIZATION
         self.challenge: bytes | None = None
+        self.challenge_forgotten = False
         self.line_end = CRLF
         self._awaited: deque[Awaited] = deque()
         self._buffer = b""
@@ -263,7 +264,8 @@ class Session:
         self._over = self._over or why
 
     def tls_started(self) -> None:
-        """Forget what was learnt in clear text (RFC 2595 section 4)."""
+        """Forget what was received in clear text (RFC 2595 section 4); an error may say that it was."""
+        self.challenge_forgotten = self.challenge is not None
         self.challenge = None
 
     # -- what the server says ---------------------------------------------------------------

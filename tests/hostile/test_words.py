@@ -94,7 +94,7 @@ SENTENCES: list[tuple[Callable[[], object], str]] = [
         "the greeting of the server has no valid challenge for APOP; it offers no SASL mechanism",
     ),
     (
-        lambda: next_step(Situation("auto", "apop", tls_active=True)),
+        lambda: next_step(Situation("auto", "apop", tls_active=True, challenge_forgotten=True)),
         "no APOP after STLS: a challenge that came in clear text may be forged; use --tls implicit",
     ),
 ]

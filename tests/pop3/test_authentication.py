@@ -175,15 +175,24 @@ def test_apop_logs_in_where_the_greeting_has_a_challenge(
     assert len(warned) == (0 if mode == "implicit" else 1)
 
 
-def test_a_challenge_from_before_starttls_is_forgotten(server: StartServer, ca_file: Path) -> None:
+@pytest.mark.parametrize(
+    ("greeting", "reason"),
+    [
+        (WITH_CHALLENGE, "may be forged; use --tls implicit"),
+        (b"+OK ready\r\n", "has no valid challenge for APOP"),
+    ],
+)
+def test_a_challenge_from_before_starttls_is_forgotten(
+    greeting: bytes, reason: str, server: StartServer, ca_file: Path
+) -> None:
     def script(talk: Talk) -> None:
-        talk.say(WITH_CHALLENGE)
+        talk.say(greeting)
         play(talk, BEGIN)
         talk.start_tls()
         play(talk, (b"CAPA\r\n", capa(OFFER)))
 
     with connect(server(script), Wish("starttls", "apop"), ca_file) as client:
-        with pytest.raises(MechanismNotOffered):
+        with pytest.raises(MechanismNotOffered, match=reason):
             client.login("alice", SECRET)
         assert client.server_challenge is None
 
@@ -907,17 +916,26 @@ def test_a_scram_server_that_cannot_prove_itself_is_left(
     assert everything_sent(running)[0].count(b"AUTH ") == 1
 
 
+@pytest.mark.parametrize(
+    ("json", "shown"),
+    [
+        (b'{"status":"401","scope":"mail"}', r"\(status: 401, scope: mail\)"),
+        (b'{"status":"401","scope":"","openid-configuration":""}', r"\(status: 401\)"),
+        (b'{"status":0,"scope":null,"schemes":[]}', r"\(status: 0\)"),
+        (b'{"scope":""}', r'\(\{"scope":""\}\)'),
+    ],
+)
 @pytest.mark.parametrize(("method", "acknowledged"), [("xoauth2", b"\r\n"), ("oauthbearer", b"AQ==\r\n")])
 def test_the_json_of_a_refused_token_is_in_the_error(
-    method: str, acknowledged: bytes, server: StartServer, ca_file: Path
+    method: str, acknowledged: bytes, json: bytes, shown: str, server: StartServer, ca_file: Path
 ) -> None:
     def script(talk: Talk) -> None:
         greet(talk, "implicit", OFFER)
         DIALOGUES[method](talk)
-        challenge(talk, b'{"status":"401","scope":"mail"}')
+        challenge(talk, json)
         play(talk, (acknowledged, b"-ERR no\r\n"))
 
-    running, why = serve(server, script, "implicit"), r"no \(status: 401, scope: mail\)"
+    running, why = serve(server, script, "implicit"), "no " + shown
     with connect(running, Wish("implicit", method), ca_file) as client:
         with pytest.raises(LoginRefused, match=why) as raised:
             client.login("alice", SECRET)

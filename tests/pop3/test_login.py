@@ -213,10 +213,15 @@ def test_a_forced_apop_without_a_challenge_says_so() -> None:
     )
 
 
-@pytest.mark.parametrize("mode", ["starttls", "auto"])
-def test_a_forced_apop_after_stls_says_why_not(mode: str) -> None:
-    refusal = answer(Situation(mode, "apop", tls_active=True, capabilities={}))
+@pytest.mark.parametrize("mode", ["starttls", "auto", "off"])
+def test_apop_after_stls_is_refused_for_the_reason_that_applies(mode: str) -> None:
+    situation = Situation(mode, "apop", tls_active=True, capabilities={})
+    refusal = answer(situation._replace(challenge_forgotten=True))
+    assert isinstance(refusal, MechanismNotOffered)
     assert "may be forged; use --tls implicit" in str(refusal)
+    refusal = answer(situation)
+    assert isinstance(refusal, MechanismNotOffered)
+    assert "the greeting of the server has no valid challenge for APOP" in str(refusal)
 
 
 @pytest.mark.parametrize(

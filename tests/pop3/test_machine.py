@@ -97,11 +97,14 @@ def test_the_greeting_is_heard(line: bytes, text: bytes, challenge: bytes | None
     assert (session.challenge, session.line_end) == (challenge, line_end)
 
 
-def test_tls_makes_the_challenge_forgotten() -> None:
+@pytest.mark.parametrize(("greeting", "had_one"), [(b"+OK <1@example.org>\r\n", True), (b"+OK\r\n", False)])
+def test_tls_makes_the_challenge_forgotten(greeting: bytes, had_one: bool) -> None:
     session = Session()
-    feed(session, [b"+OK <1@example.org>\r\n"])
+    feed(session, [greeting])
+    assert not session.challenge_forgotten
     session.tls_started()
     assert session.challenge is None
+    assert session.challenge_forgotten is had_one
 
 
 @pytest.mark.parametrize(
