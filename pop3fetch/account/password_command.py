@@ -27,6 +27,7 @@ COMPLAINT = 1 << 12  # octets of standard error that are kept, its last ones
 COMPLAINT_LINES = 3  # lines of it that an error shows
 COMPLAINT_WIDTH = 100  # characters of each
 BLOCK = 1 << 14  # octets
+BLOCKS_OF_A_PIPE = 64  # 1 MiB is the most that a pipe holds on Linux without privileges (pipe(7))
 TICK = 0.02  # seconds between two looks at whether a program has ended that leaves its output open
 
 _running: set[subprocess.Popen[bytes]] = set()
@@ -129,7 +130,11 @@ def _catch_up(process: subprocess.Popen[bytes], run: _Run) -> None:
     assert process.stderr is not None
     os.set_blocking(process.stderr.fileno(), False)
     with suppress(BlockingIOError):
-        run.complaint += os.read(process.stderr.fileno(), COMPLAINT)
+        for _ in range(BLOCKS_OF_A_PIPE):  # and no more: what goes on in the background may write for ever
+            if not (block := os.read(process.stderr.fileno(), BLOCK)):
+                break
+            run.complaint += block
+    del run.complaint[:-COMPLAINT]
 
 
 def _failure(run: _Run) -> str:
