@@ -261,8 +261,8 @@ class ScriptedServer:
             talk = Talk(connection, self._context, self._stopping)
             self.talks.append(talk)
             player = threading.Thread(target=self._play, args=(talk, len(self.talks)), daemon=True)
-            self._players.append(player)
             player.start()
+            self._players.append(player)  # only now: who waits joins what is here
 
     def _play(self, talk: Talk, number: int) -> None:
         try:
