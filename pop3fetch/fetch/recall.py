@@ -74,10 +74,12 @@ class Recall:
         if self._rename_stand_ins(listing, known):
             known = known_of(self._store)
         comparison = compare(listing, known)
-        if comparison.new and self._match_by_headers(listing, known, comparison):
+        missing = unlisted(listing, known, comparison)
+        if comparison.new and missing and self._match_by_headers(listing, known, comparison, missing):
             known = known_of(self._store)
             comparison = compare(listing, known)
-        self._miss(listing, known, comparison)
+            missing = unlisted(listing, known, comparison)
+        self._miss(listing, known, missing)
         new = set(comparison.new)
         new.update(self._look_at(listing, known, comparison))
         new.difference_update(self.undecided)
@@ -99,12 +101,12 @@ class Recall:
 
     # -- what is not listed ------------------------------------------------------------------
 
-    def _miss(self, listing: Listing, known: Known, comparison: Comparison) -> None:
+    def _miss(self, listing: Listing, known: Known, missing: Iterable[tuple[bytes, int]]) -> None:
         """Keep what a complete listing lacks: it is missing at first, and forgotten in the end."""
         if listing.unpaired or listing.unreadable:
             return  # it is not complete: what it lacks may be there
         missed, expired = [], []
-        for key in unlisted(listing, known, comparison):
+        for key in missing:
             row = known.unsettled.get(key)
             if row is None or row.counts_misses:
                 missed.append(Key(*key))
@@ -126,19 +128,17 @@ class Recall:
         return [*self._look_at_headers(listing, headers), *self._look_at_whole(listing, whole)]
 
     def _look_at_headers(self, listing: Listing, indexes: Iterable[int]) -> list[int]:
-        looks = ((index, look, _is_same) for index, look in headers_of(self._client, indexes))
-        return self._decide(listing, looks)
+        return self._decide(listing, headers_of(self._client, indexes), _is_same)
 
     def _look_at_whole(self, listing: Listing, indexes: Iterable[int]) -> list[int]:
         """Retrieve messages once more that came far shorter than listed."""
-        looks = ((index, look, _is_same_in_whole) for index, look in whole_of(self._client, indexes))
-        return self._decide(listing, looks)
+        return self._decide(listing, whole_of(self._client, indexes), _is_same_in_whole)
 
-    def _decide(self, listing: Listing, looks: Iterable[tuple[int, Looked, _Compare]]) -> list[int]:
+    def _decide(self, listing: Listing, looks: Iterable[tuple[int, Looked]], is_same: _Compare) -> list[int]:
         """Keep what looks show; return the indexes of what is not the recorded message."""
         same: list[Entry] = []
         others: dict[int, bytes | None] = {}
-        for index, looked, is_same in looks:
+        for index, looked in looks:
             message = listing.message(index)
             recorded = self._store.entry(key_of(message))
             if looked.refusal is not None:
@@ -149,8 +149,9 @@ class Recall:
             else:
                 others[index] = identity(looked.headers)
         moved = self._moved(listing, others, {entry.key for entry in same})
-        self._keep(listing, same, moved, set(others) - self._confirmed)
-        return sorted(set(others) - self._confirmed)
+        left = others.keys() - self._confirmed
+        self._keep(listing, same, moved, left)
+        return sorted(left)
 
     def _moved(self, listing: Listing, others: Mapping[int, bytes | None], used: set[Key]) -> dict[Key, Key]:
         """Return old to new keys of messages that have another place among those that share their UID."""
@@ -206,18 +207,22 @@ class Recall:
             self._store.rename(renamed)
         return bool(renamed)
 
-    def _match_by_headers(self, listing: Listing, known: Known, comparison: Comparison) -> bool:
+    def _match_by_headers(
+        self, listing: Listing, known: Known, comparison: Comparison, missing: Iterable[tuple[bytes, int]]
+    ) -> bool:
         """Find new messages among the recorded ones that are not listed; return whether there were any.
 
         They have another UID: the server gives none now, or did not then, or has changed it. If it has
         changed all of them, sizes may differ as well, as servers count in ways of their own; of a few
         messages only if all of them are found: other messages may have taken the place of some.
         """
+        recorded = _Recorded(self._still_expected(known, missing))
+        if not recorded.sizes:
+            return False
         is_move = all_renumbered(known, comparison)
-        recorded = _Recorded(self._unlisted(listing, known, comparison))
         sizes_of = {index: listing.message(index).size for index in comparison.new}
         candidates = [index for index, size in sizes_of.items() if is_move or size in recorded.sizes]
-        if not recorded.sizes or not candidates:
+        if not candidates:
             return False
         seen: dict[int, _Traits] = {}
         for index, looked in headers_of(self._client, candidates):
@@ -234,8 +239,9 @@ class Recall:
             )
         return bool(found)
 
-    def _unlisted(self, listing: Listing, known: Known, comparison: Comparison) -> Iterator[Entry]:
-        for key in unlisted(listing, known, comparison):
+    def _still_expected(self, known: Known, missing: Iterable[tuple[bytes, int]]) -> Iterator[Entry]:
+        """Yield what is recorded of the missing messages, without those that were deleted."""
+        for key in missing:
             row = known.unsettled.get(key)
             if row is None or row.state is not State.DELETED:
                 entry = self._store.entry(Key(*key))
