@@ -2,8 +2,8 @@
 
     --password-file, --password-command   on the command line
     POP3FETCH_PASSWORD          the environment, handed in
-    password_file               a file, by its variable or key; once given it decides: if it fails there
-                                is no password
+    password_file               a file, by its variable or key; if one is given, no later source
+                                is asked
     password_command            a program, likewise
     password                    the configuration file, which ``config`` refuses where others can read it
     OAuth 2                     where the account is set up for it, it decides: see ``oauth``

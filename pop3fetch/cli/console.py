@@ -222,7 +222,7 @@ class Console:
         try:
             self.err.write(f"{self._label}{printable(question, None)} [y/N] ")
             self.err.flush()
-            with suppress(OSError, ValueError), self._keyboard() as keyboard:  # what cannot be read is no yes
+            with suppress(OSError, ValueError), self._keyboard() as keyboard:  # if unreadable, no
                 answer = keyboard.readline()
         finally:
             if not answer.endswith("\n"):  # Ctrl-D, Ctrl-C: the cursor still stands behind the question

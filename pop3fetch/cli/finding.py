@@ -26,7 +26,7 @@ from pop3fetch.pop3.client import POP3Client
 from pop3fetch.pop3.opening import Server
 
 LIMIT = 5.0  # seconds for all together
-ABSENT = (UnknownHost, ResolverFailed, ConnectionFailed, TimedOut)  # nobody is there who could be asked
+ABSENT = (UnknownHost, ResolverFailed, ConnectionFailed, TimedOut)  # no server answers there
 
 
 @dataclass(slots=True)

@@ -236,7 +236,7 @@ def session_of(tls: ssl.SSLObject) -> TLSSession:
     return TLSSession(tls.version() or "", cipher[0] if cipher else "", describe(tls))
 
 
-# By OpenSSL's numbers (X509_V_ERR_…): what is wrong, where that decides what to do about it.
+# Error numbers of OpenSSL (X509_V_ERR_…), as far as they decide what the user can do.
 _CAUSES = {
     **dict.fromkeys((2, 18, 19, 20, 21, 27, 33), "authority"),
     9: "not yet valid",

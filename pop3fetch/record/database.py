@@ -89,7 +89,7 @@ def create(path: Path) -> None:
     try:
         _write_empty(aside)
         for ending in _COMPANIONS:
-            # Of a record that somebody removed: SQLite would put what is in them into the new one.
+            # They may be left of a removed record, and SQLite would apply them to the new one.
             Path(f"{path}{ending}").unlink(missing_ok=True)
         _put_in_place(aside, path)
     except BaseException:
@@ -123,7 +123,7 @@ def _write_empty(aside: Path) -> None:
     os.close(open_private(aside, os.O_RDWR | os.O_EXCL))
     database = sqlite3.connect(aside, isolation_level=None)
     try:
-        # Not synced step by step: nobody sees it before it is whole, and then it is synced once.
+        # No sync at each step: it has no name before it is whole, and then it is synced once.
         database.executescript("PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY;" + SCHEMA)
         database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         database.execute(f"PRAGMA user_version = {VERSION}")
