@@ -56,6 +56,17 @@ def is_thread_limit(error: RuntimeError) -> bool:
     return str(error) == "can't start new thread"
 
 
+def try_to_start(thread: Thread) -> bool:
+    """Start ``thread``; return False if the system allows no more."""
+    try:
+        thread.start()
+    except RuntimeError as error:
+        if is_thread_limit(error):
+            return False
+        raise
+    return True
+
+
 _left_at_interrupts: set[Answer[Any]] = set()
 
 
@@ -74,13 +85,8 @@ class Ahead(Answer[T]):
     def __init__(self, work: Callable[[], T], name: str | None = None, *, may_be_left: bool = False) -> None:
         super().__init__(work)
         self._may_be_left = may_be_left
-        self._is_late = False  # whether there was no thread for it, so that it begins when it is wanted
-        try:
-            Thread(target=self._work_out_quietly, name=name, daemon=True).start()
-        except RuntimeError as error:
-            if not is_thread_limit(error):
-                raise
-            self._is_late = True
+        # Whether there was no thread for it, so that it begins when it is wanted.
+        self._is_late = not try_to_start(Thread(target=self._work_out_quietly, name=name, daemon=True))
 
     def result(self, limit: float | None = None) -> T:
         """As :meth:`Answer.result`; what has a limit must not begin so late that none is kept."""
@@ -103,11 +109,7 @@ class Ahead(Answer[T]):
     def abandon(self, dispose: Callable[[T], object]) -> None:
         """Give the result, which nobody wants any more, to ``dispose`` once it has come about."""
         if not self._is_late:
-            try:
-                Thread(target=self._dispose, args=(dispose,), daemon=True).start()
-            except RuntimeError as error:
-                if not is_thread_limit(error):
-                    raise
+            try_to_start(Thread(target=self._dispose, args=(dispose,), daemon=True))
 
     def _dispose(self, dispose: Callable[[T], object]) -> None:
         with suppress(POP3Error):

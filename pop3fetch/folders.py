@@ -81,6 +81,18 @@ def folder_id(path: Path) -> str:
     return f"{status.st_dev}:{status.st_ino}"
 
 
+def owner_for(path: Path) -> tuple[int, int] | None:
+    """Return user and group that new files of ``path`` belong to if root delivers for another user, or None.
+
+    What is not there yet belongs to the owner of the folder that it will be in.
+    """
+    if os.geteuid() != 0:
+        return None
+    there = next(part for part in (path, *path.parents) if part.exists())
+    status = there.stat()
+    return (status.st_uid, status.st_gid) if status.st_uid != 0 else None
+
+
 def is_absent(path: Path) -> bool:
     """Return whether there is nothing of this name, not even a link; raises OSError if that is not known."""
     try:
@@ -93,7 +105,7 @@ def is_absent(path: Path) -> bool:
 def require_own_links(path: Path) -> None:
     """Raise PermissionError if a part of ``path`` is a symbolic link of another user.
 
-    Whoever may write to a folder on the way could lead us anywhere with one.
+    With one, anyone who can write to a folder on the way could redirect us.
     """
     for part in (path, *path.parents):
         try:

@@ -300,7 +300,7 @@ def select(listing: Listing, selectors: Iterable[Selector], *, one_each: bool = 
 
 
 _STAND_IN = b"digest-"
-_END_OF_HEADER = re.compile(rb"(?:\A|\n)\r?\n")
+_EMPTY_LINE = re.compile(rb"^\r?\n", re.MULTILINE)
 # Fields that servers on an mbox write themselves, into the message that they serve.
 _OF_THE_SERVER = re.compile(
     rb"^(?:status|x-status|x-keywords|x-uid|x-uidl|x-imap|x-imapbase|content-length|lines)"
@@ -327,8 +327,8 @@ def former_stand_in_uid(headers: bytes, size: int) -> bytes:
 
 
 def _header_of(headers: bytes) -> bytes:
-    end = _END_OF_HEADER.search(headers)
-    return headers[: end.start() + 1] if end and end.start() else headers[: end.start()] if end else headers
+    end = _EMPTY_LINE.search(headers)
+    return headers[: end.start()] if end else headers
 
 
 def _stand_in(header: bytes, size: int) -> bytes:

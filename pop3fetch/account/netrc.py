@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pop3fetch.account.config import OTHERS
 from pop3fetch.account.secret import text_of
 from pop3fetch.errors import ConfigurationError
 
@@ -129,5 +129,5 @@ def _read(file: Path) -> tuple[str, bool]:
     """Return the file's text, and whether it is ours alone."""
     with file.open("rb") as stream:
         status = os.fstat(stream.fileno())
-        others = status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+        others = status.st_mode & OTHERS
         return text_of(stream.read(LARGEST)), status.st_uid == os.geteuid() and not others

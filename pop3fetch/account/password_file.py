@@ -10,6 +10,7 @@ import select
 import stat
 import time
 
+from pop3fetch.account.config import OTHERS
 from pop3fetch.account.secret import first_line
 from pop3fetch.errors import NoPassword
 from pop3fetch.printable import printable
@@ -47,7 +48,7 @@ def password(file: str, limit: float) -> str:
 
 def _refuse_shared(file: str, status: os.stat_result) -> None:
     """Raise NoPassword if other users than root and we can read or change the file."""
-    others = stat.S_IRWXG | stat.S_IRWXO
+    others = OTHERS
     if status.st_gid == ROOT:
         # As systemd leaves a credential: the group's bits are the mask of an access list that names us.
         others = stat.S_IRWXO | stat.S_IWGRP

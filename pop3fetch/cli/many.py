@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from pop3fetch.account.config import Account
-from pop3fetch.ahead import Answer, is_thread_limit
+from pop3fetch.ahead import Answer, try_to_start
 from pop3fetch.cli.console import Console
 from pop3fetch.cli.main import explain
 from pop3fetch.cli.options import Many
@@ -70,11 +70,7 @@ class ManyAccounts:
         """Start so many threads, or fewer; without any this one does the work."""
         while len(threads) < count:
             thread = threading.Thread(target=self._work, daemon=True)
-            try:
-                thread.start()
-            except RuntimeError as error:
-                if not is_thread_limit(error):
-                    raise
+            if not try_to_start(thread):
                 self._console.notice(f"the system allows no more threads: {len(threads)} instead of {count}")
                 break
             threads.append(thread)
@@ -157,7 +153,7 @@ class ManyAccounts:
     def _work_on(self, account: Account) -> None:
         try:
             self._statuses.append(self._job(account, self._console_of(account.name)))
-        except BrokenPipeError:  # which is no account's own
+        except BrokenPipeError:  # it concerns all accounts: nobody reads the output any more
             raise
         except Exception as error:
             if not self._stopping.is_set():  # else it is we who have cut the line

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
-from pop3fetch.folders import SHARED, open_private, sync_folder
+from pop3fetch.folders import SHARED, open_private, owner_for, sync_folder
 
 PAUSE = 0.1  # seconds between two attempts
 STALE = 300.0  # seconds after which a dot-lock counts as forgotten, as in liblockfile
@@ -30,7 +30,7 @@ STALE = 300.0  # seconds after which a dot-lock counts as forgotten, as in liblo
 # by process; elsewhere a process has but one lock of a file, whatever the file is called, and loses it when
 # it closes any descriptor of it: so one thread at a time may have it open.
 OFD_SETLK: int | None = getattr(fcntl, "F_OFD_SETLK", None)
-_guards: WeakValueDictionary[tuple[int, int], _Guard] = WeakValueDictionary()
+_guards: WeakValueDictionary[tuple[int, int], threading.Lock] = WeakValueDictionary()
 _guards_lock = threading.Lock()
 
 # A folder that is not ours, or a file system without hard links.
@@ -47,13 +47,6 @@ class Inode(NamedTuple):
     written: int  # nanoseconds since the epoch
 
 
-class _Guard:
-    """What one thread at a time holds, as long as a file has no locks of its own."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-
-
 class MboxLock:
     """An open mbox that is locked; ``file`` is its descriptor."""
 
@@ -62,7 +55,7 @@ class MboxLock:
     _stream: FileIO | None = None
     _dot_lock: Path | None = None
     _signed: Inode | None = None  # what the dot-lock is where it is ours
-    _guard: _Guard | None = None
+    _guard: threading.Lock | None = None
 
     def __init__(self, path: Path, tag: str) -> None:
         """Open and lock the mbox, made where there is none.
@@ -118,7 +111,7 @@ class MboxLock:
         self.file = -1
         guard, self._guard = self._guard, None
         if guard:
-            guard.lock.release()
+            guard.release()
 
     def _is_ours(self, dot_lock: Path) -> bool:
         """Return whether nobody has broken it, and perhaps made one of his own."""
@@ -152,9 +145,8 @@ def _open(path: Path) -> int:
     except FileExistsError:
         file = os.open(path, flags)
     else:
-        owner = path.parent.stat()
-        if os.geteuid() == 0 and owner.st_uid != 0:  # root delivers for another user
-            os.fchown(file, owner.st_uid, owner.st_gid)
+        if owner := owner_for(path.parent):
+            os.fchown(file, *owner)
         sync_folder(path.parent)
     if stat.S_ISREG(os.fstat(file).st_mode):
         return file
@@ -162,15 +154,15 @@ def _open(path: Path) -> int:
     raise OSError(errno.EINVAL, "it is no regular file")
 
 
-def _take_guard(path: Path) -> _Guard | None:
+def _take_guard(path: Path) -> threading.Lock | None:
     """Return the guard of the file that is there, held; a file that is not there yet has no second name."""
     try:
         status = path.stat()
     except FileNotFoundError:
         return None
     with _guards_lock:
-        guard = _guards.setdefault((status.st_dev, status.st_ino), _Guard())
-    if not guard.lock.acquire(timeout=PAUSE):
+        guard = _guards.setdefault((status.st_dev, status.st_ino), threading.Lock())
+    if not guard.acquire(timeout=PAUSE):
         raise BlockingIOError(errno.EAGAIN, "another account delivers there")
     return guard
 

@@ -33,6 +33,7 @@ from pop3fetch.folders import (
     make_folder,
     make_private,
     open_or_make,
+    owner_for,
     sync_file,
     sync_folder,
 )
@@ -105,9 +106,7 @@ class Maildir(Destination):
         self._names = itertools.count(1)
         self._host = os.uname().nodename.replace("/", r"\057").replace(":", r"\072")
         self._umask_is_strict = True  # until a file was private by itself
-        self._owner: tuple[int, int] | None = (
-            None  # user and group of the files, if root delivers for another
-        )
+        self._owner: tuple[int, int] | None = None  # of the files, if root delivers for another user
         self._syncer = Syncer()
         self.tmp = self.new = -1
 
@@ -119,14 +118,14 @@ class Maildir(Destination):
         return bool(place.folder) and place.folder == self.folder_id
 
     def _is_missing(self) -> bool:
-        """Whether there is no maildir: an empty folder is a mount point without its disk."""
+        """Whether there is no maildir; an empty folder may be the mount point of a disk that is missing."""
         return not any((self.folder / subfolder).is_dir() for subfolder in DELIVERED)
 
     def prepare(self, known: str | None = None, *, create: bool = False) -> None:
         with delivery_errors(self.name):
             if known is not None and not create and self._is_missing():
                 raise DeliveryError(self.name, NOT_MOUNTED)
-            self._owner = _owner_for(self.folder)
+            self._owner = owner_for(self.folder)
             for subfolder in ("", *SUBFOLDERS):
                 self._make(self.folder / subfolder)
             self.tmp, self.new = map(self._open, ("tmp", "new"))
@@ -230,15 +229,3 @@ class Maildir(Destination):
             if folder >= 0:
                 os.close(folder)
         self.tmp = self.new = -1
-
-
-def _owner_for(folder: Path) -> tuple[int, int] | None:
-    """Return user and group of a maildir's owner if we are root and the owner is not; None otherwise.
-
-    A maildir that is to be made belongs to the owner of the folder that it will be in.
-    """
-    if os.geteuid() != 0:
-        return None
-    there = next(part for part in (folder, *folder.parents) if part.exists())
-    status = there.stat()
-    return (status.st_uid, status.st_gid) if status.st_uid != 0 else None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from pop3fetch.delivery.destination import Draft, Place
 from pop3fetch.messages import Message
-from pop3fetch.record.states import State, is_short
+from pop3fetch.record.states import state_of
 from pop3fetch.record.store import Entry, Intent, Key, Store
 
 
@@ -18,8 +18,7 @@ def key_of(message: Message) -> Key:
 
 def entry_of(message: Message, identity: bytes | None, octets: int | None = None) -> Entry:
     """Return what the record keeps of a message; ``octets``: how many of it were received."""
-    state = State.SHORT if is_short(message.size, octets) else State.FETCHED
-    return Entry(key_of(message), message.size, identity, octets, state)
+    return Entry(key_of(message), message.size, identity, octets, state_of(message.size, octets))
 
 
 class RecordJournal:

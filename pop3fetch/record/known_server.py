@@ -6,15 +6,14 @@ lines; it only makes connecting quicker, so that whatever is wrong with it count
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 
 from pop3fetch.errors import POP3Error
-from pop3fetch.folders import open_private
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import DAY
 
 LOSES_EARLY_INPUT = "loses-early-input"  # what is sent before the greeting gets no reply
+ENDING = "server"
 KEPT = 30 * DAY  # seconds; then it is tried again, as servers are mended
 
 
@@ -23,7 +22,6 @@ class KnownServer:
 
     def __init__(self, place: RecordPlace) -> None:
         self._place = place
-        self._file = place.folder / f"{place.name}.server"
 
     def knows(self, fact: str, now: float) -> bool:
         """Return whether ``fact`` was found out within the last 30 days."""
@@ -34,15 +32,12 @@ class KnownServer:
         """Keep ``fact``; a folder that cannot be written to is not an error."""
         facts = self._facts() | {fact: int(now)}
         with suppress(OSError, POP3Error):
-            self._place.make()
-            aside = self._file.with_suffix(f".server-{os.getpid()}")
-            with open(open_private(aside, os.O_WRONLY | os.O_TRUNC), "w", encoding="ascii") as out:
-                out.writelines(f"{name} {since}\n" for name, since in facts.items())
-            os.replace(aside, self._file)
+            lines = (f"{name} {since}\n" for name, since in facts.items())
+            self._place.keep_beside(ENDING, "".join(lines))
 
     def _facts(self) -> dict[str, int]:
         try:
-            lines = self._file.read_text("ascii").splitlines()
+            lines = self._place.beside(ENDING).read_text("ascii").splitlines()
             return {name: int(since) for name, since in (line.split() for line in lines)}
         except (OSError, ValueError):  # none, or torn
             return {}

@@ -5,15 +5,14 @@ Kept beside the record and not in it: every command logs in, but only `get` hold
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from pop3fetch.errors import LoginTooSoon, RecordError
-from pop3fetch.folders import open_private
 from pop3fetch.record.place import RecordPlace
 
+ENDING = "login"
 LONGEST = 24 * 60 * 60  # seconds: a server that asks for more is not believed
 
 
@@ -22,13 +21,12 @@ class LoginDelay:
 
     def __init__(self, place: RecordPlace, account: str) -> None:
         self._place = place
-        self._file = place.folder / f"{place.name}.login"
         self._account = account
 
     def check(self, now: float) -> None:
         """Raise LoginTooSoon inside the delay after the last login."""
         try:
-            last, delay = map(int, self._file.read_text("ascii").split())
+            last, delay = map(int, self._place.beside(ENDING).read_text("ascii").split())
         except (OSError, ValueError):  # none, or torn: then it is for the server to refuse
             return
         delay = min(delay, LONGEST)
@@ -61,16 +59,9 @@ class LoginDelay:
         delay = _announced(arguments or [])
         with suppress(OSError, RecordError):  # a courtesy, and no reason to fail
             if delay == 0:
-                self._file.unlink()
+                self._place.beside(ENDING).unlink()
             elif delay is not None:
-                self._write(now, delay)
-
-    def _write(self, now: float, delay: int) -> None:
-        self._place.make()
-        aside = self._file.with_suffix(f".login-{os.getpid()}")
-        with open(open_private(aside, os.O_WRONLY | os.O_TRUNC), "w", encoding="ascii") as out:
-            out.write(f"{int(now)} {delay}\n")
-        os.replace(aside, self._file)
+                self._place.keep_beside(ENDING, f"{int(now)} {delay}\n")
 
 
 def _announced(arguments: Sequence[str]) -> int | None:

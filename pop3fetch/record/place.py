@@ -36,6 +36,19 @@ class RecordPlace:
         except OSError as error:
             raise record_error(self.folder, error) from error
 
+    def beside(self, ending: str) -> Path:
+        """Return the file of what is kept beside the record, which every command may read and write."""
+        return self.folder / f"{self.name}.{ending}"
+
+    def keep_beside(self, ending: str, text: str) -> None:
+        """Replace a file beside the record, as a whole; raises OSError, and as :meth:`make` does."""
+        self.make()
+        file = self.beside(ending)
+        aside = file.with_suffix(f".{ending}-{os.getpid()}")
+        with open(open_private(aside, os.O_WRONLY | os.O_TRUNC), "w", encoding="ascii") as out:
+            out.write(text)
+        os.replace(aside, file)
+
     def take(self) -> Lock:
         """Make the state folder, and take the lock in it; raises as both do."""
         self.make()

@@ -89,6 +89,11 @@ def next_states(event: Event) -> Mapping[State, State]:
     return _NEXT[event]
 
 
+def state_of(size: int, octets: int | None) -> State:
+    """Return the state of a message that is delivered; ``size`` and ``octets`` as for :func:`is_short`."""
+    return State.SHORT if is_short(size, octets) else State.FETCHED
+
+
 def is_short(size: int, octets: int | None) -> bool:
     """Return whether a message of ``octets`` as received is far shorter than listed.
 

@@ -25,7 +25,7 @@ from pop3fetch.record.database import (
     remove_aside,
 )
 from pop3fetch.record.place import Lock, RecordPlace
-from pop3fetch.record.states import Event, State, Unsettled, is_short, next_states
+from pop3fetch.record.states import Event, State, Unsettled, next_states, state_of
 
 MARKED = "marked"  # the destination of what was recorded without being fetched
 LISTING = "listing"  # the fact that names a listing of which everything is recorded; any change drops it
@@ -176,7 +176,7 @@ class Store:
         )
         return [
             Intent(
-                _entry(Key(uid, occurrence), size, identity, octets),
+                Entry(Key(uid, occurrence), size, identity, octets, state_of(size, octets)),
                 Place(os.fsdecode(destination), os.fsdecode(name), offset, length, folder),
             )
             for uid, occurrence, size, identity, octets, destination, name, offset, length, folder in rows
@@ -343,11 +343,6 @@ def _columns(entry: Entry) -> tuple[bytes, int, int, bytes | None, int | None]:
 
 def _recorded(key: Key, size: int, identity: bytes | None, octets: int | None, state: int) -> Entry:
     return Entry(key, size, identity, octets, State(state))
-
-
-def _entry(key: Key, size: int, identity: bytes | None, octets: int | None) -> Entry:
-    state = State.SHORT if is_short(size, octets) else State.FETCHED
-    return Entry(key, size, identity, octets, state)
 
 
 def _place_columns(place: Place) -> tuple[bytes, bytes, int, int, str]:
