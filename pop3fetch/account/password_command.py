@@ -31,10 +31,13 @@ BLOCKS_OF_A_PIPE = 64  # 1 MiB is the most that a pipe holds on Linux without pr
 TICK = 0.02  # seconds between two looks at whether a program has ended that leaves its output open
 
 _running: set[subprocess.Popen[bytes]] = set()
+_interrupts = 0  # so many so far: a command that one of them finds only half started must end as well
 
 
 def interrupt_all() -> None:
     """Kill every password command with all that it has started; from any thread."""
+    global _interrupts
+    _interrupts += 1
     for process in list(_running):
         _kill(process)
 
@@ -70,6 +73,7 @@ def first_line(command: Sequence[str], environment: Mapping[str, str], limit: fl
 
 def _run(command: Sequence[str], environment: Mapping[str, str], deadline: float) -> _Run:
     run = _Run(command)
+    interrupts = _interrupts
     # The command is the user's own, split into words: nothing foreign is in it.
     with subprocess.Popen(  # noqa: S603
         command,
@@ -82,6 +86,8 @@ def _run(command: Sequence[str], environment: Mapping[str, str], deadline: float
     ) as process:
         _running.add(process)
         try:
+            if interrupts != _interrupts:
+                _kill(process)
             _listen(process, run, deadline)
             run.status = process.wait(max(0.0, deadline - time.monotonic()))
         except BaseException:

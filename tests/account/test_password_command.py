@@ -178,6 +178,6 @@ def test_all_commands_can_be_interrupted_from_another_thread(tmp_path: Path) -> 
     waiting = Ahead(lambda: shell(f"echo started >{fifo}; sleep 600"))
     with open(fifo) as started:
         assert started.read() == "started\n"
-    interrupt_all()
+    interrupt_all()  # maybe before the thread knows that the command has started
     with pytest.raises(NoPassword, match="was ended by signal 9"):
         waiting.result(LIMIT)
