@@ -110,6 +110,21 @@ def test_a_certificate_may_be_trusted_as_it_is(tmp_path: Path) -> None:
     assert is_taken(issued, issued, tmp_path)
 
 
+@pytest.mark.parametrize("is_strict", [True, False])
+@pytest.mark.parametrize("is_partial", [True, False])
+def test_the_flags_do_not_depend_on_the_defaults_of_python(
+    monkeypatch: pytest.MonkeyPatch, is_strict: bool, is_partial: bool
+) -> None:
+    expected = verifying_context().verify_flags
+    default = ssl.create_default_context()
+    for flag, is_set in ((ssl.VERIFY_X509_STRICT, is_strict), (ssl.VERIFY_X509_PARTIAL_CHAIN, is_partial)):
+        default.verify_flags = default.verify_flags | flag if is_set else default.verify_flags & ~flag
+    monkeypatch.setattr(ssl, "create_default_context", lambda **_: default)
+    assert verifying_context().verify_flags == expected
+    assert not expected & ssl.VERIFY_X509_STRICT
+    assert expected & ssl.VERIFY_X509_PARTIAL_CHAIN
+
+
 def test_another_authority_and_another_name_are_refused(tmp_path: Path) -> None:
     authority, other = (issue("CA", is_ca=True) for _ in range(2))
     assert not is_taken(issue(HOST, other, is_ca=False), authority, tmp_path)

@@ -111,6 +111,21 @@ def test_a_wrong_certificate_is_shown_and_nothing_is_sent(
 
 
 @ways
+def test_the_certificate_of_the_server_may_be_the_authority(
+    here: Here, serve: Serve, unknown_authority: trustme.CA, tmp_path: Path, mode: str
+) -> None:
+    leaf, other = (unknown_authority.issue_cert(*certificates.LOOPBACK) for _ in range(2))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    leaf.configure_cert(context)
+    server = serve(Identity(context, ""), mode)
+    for given, status in ((leaf, 0), (other, 76)):
+        trusted = tmp_path / f"{status}.pem"
+        given.cert_chain_pems[0].write_to_path(str(trusted))
+        ended = here("stat", *arguments(server, mode), "--ca-file", trusted, env=PASSWORD)
+        assert ended.status == status
+
+
+@ways
 def test_the_error_describes_the_certificate(
     here: Here, serve: Serve, authority: trustme.CA, unknown_authority: trustme.CA, ca_file: Path, mode: str
 ) -> None:
