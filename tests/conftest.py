@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import socket
 import ssl
 from collections.abc import Iterator
@@ -24,10 +25,16 @@ DOVECOT_IS_REQUIRED = bool(os.environ.get("CI") or os.environ.get("POP3FETCH_REQ
 OF_THE_TERMINAL = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
 
 
+def pytest_configure() -> None:
+    """Heed Ctrl-C: a shell makes what it starts in the background ignore it, and so would our commands."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark all tests that use a real Dovecot, so that ``-m 'not dovecot'`` leaves them out."""
     for item in items:
-        if "running_dovecot" in getattr(item, "fixturenames", ()):
+        if "needs_dovecot" in getattr(item, "fixturenames", ()):
             item.add_marker("dovecot")
 
 
@@ -138,13 +145,20 @@ def server(server_context: ssl.SSLContext) -> Iterator[StartServer]:
 
 
 @pytest.fixture(scope="session")
-def running_dovecot(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dovecot]:
-    """Run one Dovecot for all tests; where it is required, its absence is a failure."""
+def needs_dovecot() -> None:
+    """Skip the test if there is no Dovecot; if one is required, its absence is a failure."""
     reason = missing()
     if reason and DOVECOT_IS_REQUIRED:
         pytest.fail(reason)
     if reason:
         pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def running_dovecot(
+    needs_dovecot: None, authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Dovecot]:
+    """Run one Dovecot for all tests."""
     with Dovecot.start(tmp_path_factory.mktemp("dovecot"), ca=authority) as dovecot:
         yield dovecot
 

@@ -77,7 +77,7 @@ def test_a_deleted_message_is_gone_after_quit(dovecot: Dovecot) -> None:
     assert dovecot.count("bob") == 2
 
 
-def test_settings_override_and_users_may_have_any_password(tmp_path: Path) -> None:
+def test_settings_override_and_users_may_have_any_password(needs_dovecot: None, tmp_path: Path) -> None:
     password = "a:colon, {braces} and \N{SNOWMAN}"
     with (
         Dovecot.start(tmp_path, settings="auth_mechanisms = plain", users={"eve": password}) as dovecot,

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import pytest
 import trustme
 
-from tests.conftest import DOVECOT_IS_REQUIRED
-from tests.dovecot import Dovecot, missing, oauth_settings
+from tests.dovecot import Dovecot, oauth_settings
 from tests.oauth_server import OAuthServer
 
 
@@ -21,14 +20,9 @@ def issuer() -> Iterator[OAuthServer]:
 
 @pytest.fixture(scope="module")
 def asking_dovecot(
-    issuer: OAuthServer, authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory
+    needs_dovecot: None, issuer: OAuthServer, authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Dovecot]:
     """Run a Dovecot that takes the access tokens of ``issuer``."""
-    reason = missing()
-    if reason and DOVECOT_IS_REQUIRED:
-        pytest.fail(reason)
-    if reason:
-        pytest.skip(reason)
     folder = tmp_path_factory.mktemp("dovecot-oauth")
     settings = oauth_settings(folder, issuer.endpoint("introspect"))
     with Dovecot.start(folder, settings=settings, ca=authority) as dovecot:

@@ -12,8 +12,7 @@ import trustme
 from pop3fetch.pop3.client import POP3Client
 from tests.cli.here import Here
 from tests.command import Ended
-from tests.conftest import DOVECOT_IS_REQUIRED
-from tests.dovecot import USERS, Dovecot, certificate_settings, has_apop, missing
+from tests.dovecot import USERS, Dovecot, certificate_settings, has_apop
 from tests.leaks import leaks
 
 PASSWORD, WRONG = USERS["alice"], "another pass-wörd"
@@ -196,13 +195,10 @@ def test_a_method_that_is_not_offered_is_told_with_those_that_are(here: Here, do
 
 
 @pytest.fixture(scope="module")
-def strict_dovecot(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dovecot]:
+def strict_dovecot(
+    needs_dovecot: None, authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Dovecot]:
     """Run a Dovecot that knows its users by their certificates."""
-    reason = missing()
-    if reason and DOVECOT_IS_REQUIRED:
-        pytest.fail(reason)
-    if reason:
-        pytest.skip(reason)
     folder = tmp_path_factory.mktemp("dovecot-external")
     with Dovecot.start(folder, settings=certificate_settings(folder / "ca.pem"), ca=authority) as dovecot:
         yield dovecot
