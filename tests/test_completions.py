@@ -121,7 +121,7 @@ def shell(request: pytest.FixtureRequest, run: Run) -> Iterator[Shell]:
     _furnish(run, name)
     ours, its = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-I", "-c", LAUNCHER, *STARTS[name]],
+        [sys.executable, "-W", "error", "-I", "-c", LAUNCHER, *STARTS[name]],
         cwd=run.home,
         env={**run.environment, "PATH": f"{run.home}/bin:{os.environ['PATH']}", "TERM": "dumb"},
         stdin=its,

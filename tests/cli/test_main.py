@@ -298,7 +298,7 @@ def imported(run: Run) -> Callable[..., set[str]]:
 
     def imported(*arguments: str, env: dict[str, str]) -> set[str]:
         ended = subprocess.run(
-            [sys.executable, "-c", report, *arguments],
+            [sys.executable, "-W", "error", "-c", report, *arguments],
             capture_output=True,
             text=True,
             env={**run.environment, **env},

@@ -377,7 +377,7 @@ main()
 def test_a_limit_of_threads_leaves_fewer_jobs(
     run: Run, posts: tuple[Path, list[Post]], threads: int, command: str
 ) -> None:
-    words = [sys.executable, "-c", LIMITED, str(threads), command, "-A", "-c", str(posts[0])]
+    words = [sys.executable, "-W", "error", "-c", LIMITED, str(threads), command, "-A", "-c", str(posts[0])]
     ended = subprocess.run(words, env=run.environment, capture_output=True, timeout=PATIENCE)
     assert (ended.returncode, ended.stderr) == (0, b"")
     assert len(ended.stdout.splitlines()) == (3 if command == "stat" else 6)
@@ -388,7 +388,7 @@ def test_a_limit_of_threads_is_no_bug_when_messages_are_fetched(
     run: Run, post: StartPost, tmp_path: Path, threads: int
 ) -> None:
     env = {**run.environment, **post().environment}
-    words = [sys.executable, "-c", LIMITED, str(threads), "get", "-o", str(tmp_path / "mail")]
+    words = [sys.executable, "-W", "error", "-c", LIMITED, str(threads), "get", "-o", str(tmp_path / "mail")]
     ended = subprocess.run(words, env=env, capture_output=True, timeout=PATIENCE)
     assert ended.returncode in (0, Status.TRY_LATER)
     fetched = len(list((tmp_path / "mail/new").glob("*")))

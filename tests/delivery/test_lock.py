@@ -35,18 +35,19 @@ MESSAGE = b"Subject: hello\n\nworld\n"
 
 HOLDER = """
 import fcntl, sys
-file = open(sys.argv[1], "r+b")
-fcntl.lockf(file, fcntl.LOCK_EX)
-print(flush=True)
-sys.stdin.read()
+with open(sys.argv[1], "r+b") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX)
+    print(flush=True)
+    sys.stdin.read()
 """
 
 TRIER = """
 import fcntl, sys
-try:
-    fcntl.lockf(open(sys.argv[1], "r+b"), fcntl.LOCK_EX | fcntl.LOCK_NB)
-except BlockingIOError:
-    sys.exit(75)
+with open(sys.argv[1], "r+b") as file:
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit(75)
 """
 
 
@@ -85,7 +86,7 @@ def is_free(inbox: Path) -> bool:
 @contextmanager
 def locked_by_fcntl(inbox: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Hold the lock of fcntl in another process."""
-    words = [sys.executable, "-S", "-c", HOLDER, str(inbox)]
+    words = [sys.executable, "-W", "error", "-S", "-c", HOLDER, str(inbox)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin and process.stdout
         process.stdout.readline()
@@ -98,7 +99,7 @@ def locked_by_fcntl(inbox: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_others_see_both_locks_until_they_are_released(inbox: Path, dot_lock: Path) -> None:
-    trier = [sys.executable, "-S", "-c", TRIER, str(inbox)]
+    trier = [sys.executable, "-W", "error", "-S", "-c", TRIER, str(inbox)]
 
     held = take(inbox)
     assert dot_lock.exists()
@@ -126,7 +127,7 @@ def test_a_dot_lock_is_respected_and_the_lock_of_fcntl_let_go(inbox: Path, dot_l
     assert dot_lock.exists()
     with inbox.open("r+b") as file:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    assert subprocess.run([sys.executable, "-S", "-c", TRIER, str(inbox)]).returncode == 0
+    assert subprocess.run([sys.executable, "-W", "error", "-S", "-c", TRIER, str(inbox)]).returncode == 0
 
 
 @pytest.mark.skipif(not shutil.which("lockfile"), reason="procmail is not installed")
@@ -335,7 +336,7 @@ def test_where_no_dot_lock_can_be_made_fcntl_must_do(
     held = take(inbox)
 
     assert os.listdir(inbox.parent) == ["inbox"]
-    assert subprocess.run([sys.executable, "-S", "-c", TRIER, str(inbox)]).returncode == 75
+    assert subprocess.run([sys.executable, "-W", "error", "-S", "-c", TRIER, str(inbox)]).returncode == 75
     dot_lock.touch()
     held.release()
     assert dot_lock.exists()
