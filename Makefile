@@ -106,6 +106,7 @@ mutants: .venv/ready-for-mutants
 
 #   make test-debian13   demo, check and test on a bare Debian 13, in a folder; needs root and debootstrap
 .PHONY: test-debian13
+test-debian13: export ARGS := $(ARGS)
 test-debian13:
 	.ci/debian13
 
