@@ -104,11 +104,13 @@ mutants: .venv/ready-for-mutants
 	.venv/bin/mutmut run
 	.venv/bin/mutmut results
 
-#   make test-debian13   demo, check and test on a bare Debian 13, in a folder; needs root and debootstrap
-.PHONY: test-debian13
-test-debian13: export ARGS := $(ARGS)
+#   make test-debian12, make test-debian13   demo, check and test on a bare Debian; needs root and debootstrap
+.PHONY: test-debian12 test-debian13
+test-debian12 test-debian13: export ARGS := $(ARGS)
+test-debian12:
+	.ci/debian bookworm
 test-debian13:
-	.ci/debian13
+	.ci/debian trixie
 
 #   make dist    source distribution and wheel, the same octets whenever and wherever they are built
 .PHONY: dist
