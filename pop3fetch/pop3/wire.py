@@ -161,21 +161,23 @@ class ContentReader:
     ``line_end`` is CRLF, or LF for a server whose greeting ended with a bare LF.
     """
 
-    __slots__ = ("_dot", "_line_end", "_skip", "_terminator", "ended", "position")
+    __slots__ = ("_dot", "_is_first", "_line_end", "_skip", "_terminator", "ended", "position")
 
     def __init__(self, line_end: bytes, position: int) -> None:
         """Begin at ``position``, where the status line's own line end stands."""
         self._line_end = line_end
         self._dot = line_end + b"."
         self._terminator = self._dot + line_end
-        self._skip = len(line_end)
+        self._skip = len(line_end)  # of what stands at the position: it is scanned, but passed on already
+        self._is_first = True  # whether the first line of the content is still to come
         self.position = position
         self.ended = False
 
     def read(self, buffer: bytes) -> bytes:
         """Return what of ``buffer`` is content for certain, unstuffed, and move on behind it."""
         start = at = self.position
-        stop = len(buffer) - self._held_back(buffer, start)
+        held_back = self._held_back(buffer, start)
+        stop = len(buffer) - held_back
         pieces = []
         begin = start + self._skip
         while 0 <= (at := self._next_dot_line(buffer, at)) < stop:
@@ -187,7 +189,7 @@ class ContentReader:
                 return b"".join(pieces)
             has_two = buffer.startswith(b".", dot + 1)
             # Dovecot 2.3 adds no dot to a first line that begins with one; whoever does, sends two of them.
-            if has_two or at > start or not self._skip:
+            if has_two or at > start or not self._is_first:
                 pieces.append(buffer[begin:dot])
                 begin = dot + 1
             at = dot + 1 + has_two
@@ -195,15 +197,21 @@ class ContentReader:
                 pieces.append(self._read_dense(buffer, begin, stop))
                 return b"".join(pieces)
         self.position = stop
-        if stop <= start:
+        passed = stop
+        if held_back == len(self._line_end):
+            # A line is passed on when it is complete. Its end is scanned once more, with what follows.
+            passed = len(buffer)
+        if stop <= start and passed <= begin:
             return b""
-        self._skip = 0
-        pieces.append(buffer[begin:stop])
+        self._is_first = False
+        self._skip = passed - stop
+        pieces.append(buffer[begin:passed])
         return b"".join(pieces)
 
     def _read_dense(self, buffer: bytes, begin: int, stop: int) -> bytes:
         """Return the content from ``begin`` on as :meth:`read` does, with no step of Python for each dot."""
         self._skip = 0
+        self._is_first = False
         self.position = stop
         end = buffer.find(self._terminator, begin)
         if end >= 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -335,6 +336,30 @@ def test_a_consumer_gets_each_entry_by_index(server: StartServer) -> None:
         assert client.list_size(lambda index, size: entries.append((index, size))) == []
         assert client.list_uid(lambda index, uid: entries.append((index, uid))) == []
     assert entries == [(0, 12), (6, 9), (1, b"B"), (0, b"")]
+
+
+@pytest.mark.parametrize(
+    ("command", "lines"),
+    [(b"RETR 1\r\n", (b"a\r\n", b"..\r\n", b"\r\n")), (b"LIST\r\n", (b"1 12\r\n", b"2 9\r\n", b"3 9\r\n"))],
+)
+def test_a_consumer_gets_each_line_when_it_is_complete(
+    server: StartServer, command: bytes, lines: tuple[bytes, ...]
+) -> None:
+    taken = threading.Semaphore(0)
+
+    def script(talk: Talk) -> None:
+        talk.line()
+        talk.say(b"+OK\r\n")
+        for line in lines:
+            talk.say(line)
+            assert taken.acquire(timeout=NEVER), "a line was not passed on before the next one came"
+        talk.say(b".\r\n")
+
+    with log_in(server(after_login(script))) as client:
+        if command.startswith(b"RETR"):
+            client.retrieve(0, lambda line: taken.release())
+        else:
+            client.list_size(lambda index, size: taken.release())
 
 
 @pytest.mark.parametrize(
