@@ -227,5 +227,6 @@ class Maildir(Destination):
         self._syncer.close()
         for folder in (self.tmp, self.new):
             if folder >= 0:
-                os.close(folder)
+                with suppress(OSError):  # what was delivered is synced
+                    os.close(folder)
         self.tmp = self.new = -1

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -128,4 +129,5 @@ class Lock:
 
     def release(self) -> None:
         """Let go."""
-        os.close(self._file)
+        with suppress(OSError):  # nothing was written to it
+            os.close(self._file)
