@@ -25,4 +25,6 @@ def printable(foreign: bytes | str, limit: int | None = LIMIT) -> str:
 def _visible(character: str) -> str:
     if character.isprintable():
         return character
+    if "\udc80" <= character <= "\udcff":  # an octet that is not UTF-8, as Python hands it on (PEP 383)
+        return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")

@@ -29,6 +29,7 @@ from pop3fetch.printable import LIMIT, printable
         ("no\u00a0break", "no\\xa0break"),
         ("\U000e0001", "\\U000e0001"),
         ("half \ud83d a pair", "half \\ud83d a pair"),
+        ("gr\udcfc\udcdfe", "gr\\xfc\\xdfe"),
         ("back\\slash [/x] :smile:", "back\\slash [/x] :smile:"),
     ],
 )

@@ -48,7 +48,9 @@ class Console:
         """Return the console of this process."""
         if None in (sys.stdin, sys.stdout, sys.stderr):
             _occupy_closed_descriptors()
-        return cls(_forgiving(sys.stdout, 1), _forgiving(sys.stderr, 2), os.environ)
+        console = cls(_forgiving(sys.stdout, 1), _forgiving(sys.stderr, 2), os.environ)
+        sys.stdout = sys.stdout or console.out  # on which --help is printed
+        return console
 
     def for_account(self, name: str, host: Callable[[Callable[[], Any]], Any]) -> Console:
         """Return the same console with the name of an account in front of its lines.
@@ -104,7 +106,10 @@ class Console:
         """Print one JSON object as a line; escapes in it are JSON's own."""
         import json
 
-        self._print(json.dumps({**self.account_field, **value}))
+        line = json.dumps({**self.account_field, **value})
+        if "\\ud" in line:  # which may be half a surrogate pair: JSON cannot hold that
+            line = json.dumps(_whole({**self.account_field, **value}))
+        self._print(line)
 
     def _print(self, line: str) -> None:
         with self._turn, output_errors():
@@ -291,6 +296,15 @@ def _forgiving(stream: TextIO | None, descriptor: int) -> TextIO:
 
 def _at_once(talk: Callable[[], Answer]) -> Answer:
     return talk()
+
+
+def _whole(value: Any) -> Any:
+    """Return a value for JSON with escapes for lone surrogates, such as octets that are not UTF-8."""
+    if isinstance(value, str):
+        return "".join(printable(each) if "\ud800" <= each <= "\udfff" else each for each in value)
+    if isinstance(value, dict):
+        return {_whole(key): _whole(each) for key, each in value.items()}
+    return [_whole(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _cell(value: Foreign) -> str:

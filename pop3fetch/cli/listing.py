@@ -72,6 +72,8 @@ class List:
             indexes = [index for index in indexes if index in new]
         for index, summary in _summaries(client, indexes, long=wanted.long):
             yield Row(listing.message(index), index in new, summary)
+            if wanted.long:  # whoever reads a pipe gets each line as it comes
+                console.flush()
 
     def _print(self, rows: Iterator[Row], console: Console) -> None:
         if self._wanted.as_json:

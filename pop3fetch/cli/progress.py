@@ -101,6 +101,7 @@ class RunReporter:
             self._line.advance(messages=1)
         if self._as_json:
             self._console.json({**fields_of(message), "path": path})
+            self._console.flush()  # whoever reads a pipe gets each line as it comes
         if self._console.verbosity >= 1:
             where = f" to {path}" if path else ""
             self._console.notice(f"message {message.number}: {octets} octets{where}")

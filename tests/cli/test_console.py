@@ -212,3 +212,35 @@ def test_a_talk_is_had_by_the_host() -> None:
 
     assert on_terminal().for_account("work", host).talk(lambda: 7) == 7
     assert len(hosted) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("caf\udce9", "caf\\xe9"),
+        ("half \ud83d", "half \\ud83d"),
+        ("\ude00\ud83d", "\\ude00\\ud83d"),
+        ("\N{GRINNING FACE}", "\N{GRINNING FACE}"),
+        ("\\ud83d", "\\ud83d"),
+    ],
+)
+def test_an_object_holds_no_half_of_a_surrogate_pair(text: str, shown: str) -> None:
+    console = in_cron()
+    console.json({text: [text, {"path": text}, 1, None]})
+    read = json.loads(printed(console))
+    assert read == {shown: [shown, {"path": shown}, 1, None]}
+    assert json.dumps(read, ensure_ascii=False).encode("utf-8")
+
+
+def test_a_terminal_of_another_locale_is_shown_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.TextIOWrapper):
+        def isatty(self) -> bool:
+            return True
+
+    octets = io.BytesIO()
+    terminal = Terminal(octets, encoding="utf-8")
+    monkeypatch.setitem(sys._xoptions, "pop3fetch_terminal", "iso8859-1")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    Console.of_process().text("Grüße ☃")
+    terminal.flush()
+    assert octets.getvalue() == b"Gr\xfc\xdfe \\u2603\n"

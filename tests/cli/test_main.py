@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from tests.cli.here import Here
 from tests.cli.post import LETTERS, StartPost
 from tests.cli.process import begun, last_words, read_and_leave
 from tests.command import PATIENCE, Run
+from tests.server import Talk
 
 HEAVY = {
     "asyncio", "cryptography", "email", "hashlib", "keyring", "platformdirs", "rich", "socket", "sqlite3",
@@ -336,6 +338,50 @@ def test_the_command_of_a_module_has_its_name(command: str) -> None:
     found = commands.get_command(click.Context(commands), command)
     assert found is not None
     assert found.name == command
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["--version"], ["list", "--help"], ["accounts"], ["stat"], ["caps"], ["list", "-l"],
+     ["list", "--json"], ["get", "-o", "-", "1"], ["get", "--json", "-o", "mail"], ["rm", "--json", "1"]],
+)  # fmt: skip
+@pytest.mark.parametrize("how", ["full", "closed"])
+def test_standard_output_that_takes_nothing_is_an_error_for_every_command(
+    run: Run, post: StartPost, words: list[str], how: str, tmp_path: Path
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("[accounts.work]\nhost = 'localhost'\nuser = 'alice'\n")
+    env = {**run.environment, "POP3FETCH_CONFIG": str(config)}
+    if words[0] != "accounts":
+        env |= post().environment
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(
+            run.command(*words),
+            cwd=tmp_path,
+            env=env,
+            stdout=full if how == "full" else None,
+            stderr=subprocess.PIPE,
+            preexec_fn=None if how == "full" else lambda: os.close(1),
+            timeout=PATIENCE,
+        )
+    assert ended.returncode == Status.CANNOT_DELIVER
+    assert ended.stderr.startswith(b"pop3fetch: cannot deliver to standard output: ")
+    assert ended.stderr.count(b"\n") == 1
+
+
+def test_each_line_comes_as_soon_as_its_headers_do(run: Run, post: StartPost) -> None:
+    seen = threading.Event()
+
+    def hold(talk: Talk) -> None:
+        assert seen.wait(PATIENCE), "the first line was not printed before the second message came"
+
+    served = post(capabilities=[b"TOP", b"UIDL", b"SASL PLAIN"], after={b"TOP 1 0\r\n": hold})
+    with begun(run, "list", "-l", env=served.environment) as process:
+        assert process.stdout
+        assert process.stdout.readline().startswith(b"1\t")
+        seen.set()
+        assert len(process.stdout.readlines()) == 2
+        assert process.wait(PATIENCE) == 0
 
 
 # -- names are UTF-8, whatever the locale ----------------------------------------------------------
