@@ -15,7 +15,6 @@ from functools import cached_property
 from typing import NamedTuple, cast
 
 from pop3fetch.errors import MessageNotFound, POP3Error, UidShared, UsageError
-from pop3fetch.printable import printable
 
 
 class Message(NamedTuple):
@@ -209,20 +208,31 @@ class Uid(NamedTuple):
         return "uid:" + self.octets.decode("utf-8", "backslashreplace")
 
     def indexes(self, listing: Listing) -> list[int]:
-        """Return the indexes of all copies that share the UID, in any form in which a UID is shown."""
-        found = listing.with_uid(self.octets)
-        if found or b"\\" not in self.octets:
-            return found
-        shown = self.octets.decode("utf-8", "surrogateescape")
-        forms = (
-            index for index, uid in zip(listing.indexes(), listing.uids, strict=True) if shown in _shown(uid)
-        )
-        return list(forms)
+        """Return the indexes of all copies that share the UID, as it is shown, or as the server sent it."""
+        shown = _ESCAPED_OCTET.sub(lambda escape: bytes([int(escape[1], 16)]), self.octets)
+        return listing.with_uid(shown) or listing.with_uid(self.octets)
 
 
-def _shown(uid: bytes) -> tuple[str, str]:
-    """Return how a UID is shown: as JSON, and as text."""
-    return uid.decode("utf-8", "backslashreplace"), printable(uid, None)
+_ESCAPED_OCTET = re.compile(rb"\\x([0-9a-f]{2})")
+_SEEMS_ESCAPED = re.compile(r"\\(?=x[0-9a-f]{2})")
+
+
+def shown_uid(uid: bytes) -> str:
+    """Return a UID as harmless text that selects this UID and no other.
+
+    Octets that are not UTF-8, or not printable, are shown as ``\\xe9``; so is a backslash that would seem
+    to begin such an escape.
+    """
+    text = uid.decode("utf-8", "surrogateescape")
+    if "\\" in text:
+        text = _SEEMS_ESCAPED.sub(r"\\x5c", text)
+    return text if text.isprintable() else "".join(map(_shown_character, text))
+
+
+def _shown_character(character: str) -> str:
+    if character.isprintable():
+        return character
+    return "".join(f"\\x{octet:02x}" for octet in character.encode("utf-8", "surrogateescape"))
 
 
 Selector = Numbers | Last | Uid

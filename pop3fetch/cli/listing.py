@@ -14,7 +14,7 @@ from pop3fetch.fetch.plan import Known, compare
 from pop3fetch.fetch.recall import known_of
 from pop3fetch.fetch.survey import headers_of, survey
 from pop3fetch.headers import Summary, summarize
-from pop3fetch.messages import Message, Selector, select
+from pop3fetch.messages import Message, Selector, select, shown_uid
 from pop3fetch.pop3.client import POP3Client
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.store import ReadOnlyStore
@@ -113,7 +113,7 @@ def _summaries(
 
 
 def _cells(row: Row) -> list[Foreign]:
-    cells: list[Foreign] = [row.message.number, row.message.size, row.message.uid]
+    cells: list[Foreign] = [row.message.number, row.message.size, shown_uid(row.message.uid)]
     if row.summary is not None:
         cells += [_date(row.summary) or "", row.summary.sender, row.summary.subject]
     return cells

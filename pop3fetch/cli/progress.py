@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pop3fetch.cli.console import Console
 from pop3fetch.cli.wording import counted, human_size
 from pop3fetch.errors import POP3Error
-from pop3fetch.messages import Message
+from pop3fetch.messages import Message, shown_uid
 
 REDRAW = 0.1  # seconds between two looks of the progress line
 SETTLED = 1.0  # seconds after which a rate means something
@@ -125,7 +125,7 @@ class RunReporter:
         if self._as_json:
             self._console.json({"would": what, **fields_of(message)})
         else:
-            self._console.row(what, message.number, message.size, message.uid)
+            self._console.row(what, message.number, message.size, shown_uid(message.uid))
 
     def deleted(self, messages: int) -> None:
         if messages:
@@ -148,5 +148,4 @@ class RunReporter:
 
 def fields_of(message: Message) -> dict[str, object]:
     """Return what every JSON object of a message has."""
-    uid = message.uid.decode("utf-8", "backslashreplace")
-    return {"number": message.number, "uid": uid, "size": message.size}
+    return {"number": message.number, "uid": shown_uid(message.uid), "size": message.size}

@@ -13,7 +13,7 @@ from rich.text import Text
 from pop3fetch.cli.console import Console
 from pop3fetch.cli.wording import human_size
 from pop3fetch.headers import Summary
-from pop3fetch.messages import Message
+from pop3fetch.messages import Message, shown_uid
 from pop3fetch.printable import printable
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def show(console: Console, stream: TextIO, rows: Sequence[Row]) -> None:
 
 def _texts(row: Row, *, narrow: bool) -> tuple[str, ...]:
     message, new, summary = row
-    middle = (printable(message.uid),) if summary is None else _described(summary, narrow=narrow)
+    middle = (shown_uid(message.uid),) if summary is None else _described(summary, narrow=narrow)
     return (str(message.number), "*" if new else "", *middle, human_size(message.size))
 
 
