@@ -6,14 +6,15 @@ import errno
 import fcntl
 import os
 import stat
-from contextlib import suppress
 from pathlib import Path
 
 PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
+MOST_LINKS = 40  # as Linux follows them
 SHARED = stat.S_IWGRP | stat.S_IWOTH  # the bits of a folder in which others can make files, too
 
 # macOS: fsync leaves the data in the cache of the drive, and this does not (fsync(2) there).
 FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
+_NO_FULL_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS}  # a network's
 
 
 def make_folder(path: Path) -> None:
@@ -57,8 +58,12 @@ def make_private(file: int) -> bool:
 def sync_file(file: int) -> None:
     """Sync an open file or folder to the medium; raises OSError."""
     if FULL_SYNC is not None:
-        with suppress(OSError):  # a file system that cannot do it, such as a network's
+        try:
             fcntl.fcntl(file, FULL_SYNC)
+        except OSError as error:
+            if error.errno not in _NO_FULL_SYNC:  # what was not written, fsync need not report again
+                raise
+        else:
             return
     os.fsync(file)
 
@@ -103,14 +108,43 @@ def is_absent(path: Path) -> bool:
 
 
 def require_own_links(path: Path) -> None:
-    """Raise PermissionError if a part of ``path`` is a symbolic link of another user.
+    """Raise PermissionError if ``path`` leads over a symbolic link of another user.
 
-    With one, anyone who can write to a folder on the way could redirect us.
+    Such a link could lead us anywhere; also one that is behind a link of our own. Root follows a user's
+    link if it leads to what is that user's.
     """
-    for part in (path, *path.parents):
-        try:
-            status = part.lstat()
-        except (FileNotFoundError, NotADirectoryError):
+    user = os.geteuid()
+    foreign: set[int] = set()
+    current, ahead, links = Path("/"), list(reversed(path.parts[1:])), 0
+    while ahead:
+        current = current / ahead.pop() if ahead[-1] != ".." else _above(current, ahead)
+        status = _status(current)
+        if status is None or not stat.S_ISLNK(status.st_mode):
             continue
-        if stat.S_ISLNK(status.st_mode) and status.st_uid not in (0, os.geteuid()):
-            raise PermissionError(errno.EPERM, "it is a symbolic link of another user", str(part))
+        links += 1
+        if links > MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+        if status.st_uid not in (0, user):
+            foreign.add(status.st_uid)
+        target = current.readlink()
+        ahead += reversed(target.parts[1:] if target.is_absolute() else target.parts)
+        current = Path("/") if target.is_absolute() else current.parent
+    if foreign and (user != 0 or foreign != {_owner_of_the_nearest(current)}):
+        raise PermissionError(errno.EPERM, "it leads over a symbolic link of another user", str(path))
+
+
+def _above(folder: Path, ahead: list[str]) -> Path:
+    ahead.pop()
+    return folder.parent
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except (FileNotFoundError, NotADirectoryError):  # then there is no link either
+        return None
+
+
+def _owner_of_the_nearest(path: Path) -> int:
+    status = _status(path)
+    return status.st_uid if status else _owner_of_the_nearest(path.parent)

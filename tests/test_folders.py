@@ -108,5 +108,57 @@ def test_the_link_of_another_user_is_not_followed(tmp_path: Path, part: str) -> 
     (tmp_path / "link").symlink_to("folder")
     require_own_links(tmp_path / part)
     os.chown(tmp_path / "link", 54321, 54321, follow_symlinks=False)
+    os.chown(tmp_path / "folder", 54322, 54322)
     with pytest.raises(PermissionError, match="link of another user"):
         require_own_links(tmp_path / part)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives links away")
+def test_foreign_link_behind_an_own_link_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "precious").touch()
+    (tmp_path / "foreign").symlink_to("precious")
+    (tmp_path / "own").symlink_to(tmp_path / "foreign")
+    for name, owner in (("precious", 54321), ("foreign", 54322), ("own", 54321)):
+        os.chown(tmp_path / name, owner, owner, follow_symlinks=False)
+    monkeypatch.setattr("os.geteuid", lambda: 54321)
+    with pytest.raises(PermissionError, match="link of another user"):
+        require_own_links(tmp_path / "own")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives links away")
+@pytest.mark.parametrize(("owner", "is_refused"), [(54321, False), (0, True), (54322, True)])
+@pytest.mark.parametrize("exists", [True, False])
+def test_root_follows_a_users_link_only_to_what_is_that_users(
+    tmp_path: Path, owner: int, is_refused: bool, exists: bool
+) -> None:
+    (tmp_path / "target").mkdir()
+    if exists:
+        (tmp_path / "target" / "in").mkdir()
+    (tmp_path / "link").symlink_to("target/in")
+    for path in (tmp_path / "target", *(tmp_path / "target").iterdir()):
+        os.chown(path, owner, owner)
+    os.chown(tmp_path / "link", 54321, 54321, follow_symlinks=False)
+    if is_refused:
+        with pytest.raises(PermissionError, match="link of another user"):
+            require_own_links(tmp_path / "link" / "new")
+    else:
+        require_own_links(tmp_path / "link" / "new")
+
+
+def test_links_in_a_circle_lead_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "one").symlink_to("two")
+    (tmp_path / "two").symlink_to("../" + tmp_path.name + "/one")
+    with pytest.raises(OSError, match="Too many levels"):
+        require_own_links(tmp_path / "one")
+
+
+def test_sync_that_fails_on_the_medium_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(folders, "FULL_SYNC", 51)
+    monkeypatch.setattr("fcntl.fcntl", fail)
+    with (tmp_path / "file").open("wb") as file, pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        sync_file(file.fileno())

@@ -27,9 +27,10 @@ PAUSE = 0.1  # seconds between two attempts
 STALE = 300.0  # seconds after which a dot-lock counts as forgotten, as in liblockfile
 
 # A lock of the open file (Linux, fcntl(2)) holds between threads as well, and keeps out those who lock
-# by process; elsewhere a process has but one lock of a file, whatever the file is called, and loses it when
-# it closes any descriptor of it: so one thread at a time may have it open.
+# by process. Elsewhere a process has but one lock of a file, whatever the file is called, and loses it
+# when it closes any descriptor of it: so one thread at a time may have it open.
 OFD_SETLK: int | None = getattr(fcntl, "F_OFD_SETLK", None)
+_NO_OPEN_FILE_LOCKS = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 _guards: WeakValueDictionary[tuple[int, int], threading.Lock] = WeakValueDictionary()
 _guards_lock = threading.Lock()
 
@@ -169,27 +170,52 @@ def _take_guard(path: Path) -> threading.Lock | None:
 
 def _lock_by_fcntl(file: int) -> None:
     try:
-        if OFD_SETLK is None:
+        if OFD_SETLK is None or not _lock_open_file(file, OFD_SETLK):
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:  # struct flock: type, from where, start, length (0: all of it), process (0 for these)
-            fcntl.fcntl(file, OFD_SETLK, struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
     except PermissionError as error:  # POSIX lets systems reply EACCES for EAGAIN
         raise BlockingIOError(errno.EAGAIN, "it is locked") from error
 
 
-def _refuse_a_strange_file(path: Path, file: int) -> None:
-    """Raise PermissionError if others may have put the file there for us to write to.
+def _lock_open_file(file: int, command: int) -> bool:
+    """Take the lock of the open file; return False if the system or the file system has none."""
+    # struct flock: type, from where, start, length (0: all of it), process (0 for these)
+    flock = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    try:
+        fcntl.fcntl(file, command, flock)
+    except OSError as error:
+        if error.errno not in _NO_OPEN_FILE_LOCKS:
+            raise
+        return False
+    return True
 
-    In a folder that others can write to, it must be our own file, under no other name.
+
+def _refuse_a_strange_file(path: Path, file: int) -> None:
+    """Raise PermissionError if another user may have put the file there for us to write to.
+
+    In a folder that others can write to, it must be our own file, under no other name. Root may also
+    deliver to a user's own mbox: one in that user's folder, or one with that user's name, as in /var/mail.
     """
-    folder, status = path.parent.stat(), os.fstat(file)
-    is_own = folder.st_uid == os.geteuid() and not folder.st_mode & stat.S_IWOTH
-    if is_own or not folder.st_mode & SHARED:
+    user, folder, status = os.geteuid(), path.parent.stat(), os.fstat(file)
+    is_shared = bool(folder.st_mode & SHARED)
+    if folder.st_uid == user != 0 and not folder.st_mode & stat.S_IWOTH:
+        return  # a group of one's own may write there, on many systems
+    if folder.st_uid in (0, user) and not is_shared:
         return
-    if os.geteuid() not in (0, status.st_uid):
+    is_the_folders = status.st_uid == folder.st_uid and (user == 0 or not is_shared)
+    has_its_users_name = user == 0 and is_shared and _login_name(status.st_uid) == path.name
+    if not (status.st_uid == user or is_the_folders or has_its_users_name):
         raise PermissionError(errno.EPERM, "it belongs to another user", str(path))
-    if status.st_nlink > 1:
+    if status.st_nlink > 1 and (is_shared or status.st_uid == user):
         raise PermissionError(errno.EPERM, "it has a second name, perhaps another user's", str(path))
+
+
+def _login_name(user: int) -> str | None:
+    import pwd
+
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return None
 
 
 def _refuse_a_replaced_file(path: Path, file: int) -> None:

@@ -507,3 +507,64 @@ def test_in_a_shared_folder_an_mbox_must_have_one_name(tmp_path: Path) -> None:
     folder.chmod(0o1777)
     with pytest.raises(PermissionError, match="second name"):
         MboxLock(folder / "box", TAG)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root delivers for others")
+@pytest.mark.parametrize(
+    ("folder_owner", "folder_mode", "owner", "name", "is_refused"),
+    [
+        (0, 0o1777, 54321, "box", True),
+        (0, 0o1777, 0, "box", False),
+        (0, 0o2775, 1, "daemon", False),
+        (0, 0o2775, 1, "bin", True),
+        (54321, 0o700, 54321, "box", False),
+        (54321, 0o770, 54321, "box", False),
+        (54321, 0o700, 54322, "box", True),
+        (54321, 0o700, 0, "box", False),
+    ],
+)
+def test_root_delivers_only_to_ones_own_mbox(
+    tmp_path: Path, folder_owner: int, folder_mode: int, owner: int, name: str, is_refused: bool
+) -> None:
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    (folder / name).touch()
+    os.chown(folder / name, owner, owner)
+    os.chown(folder, folder_owner, folder_owner)
+    folder.chmod(folder_mode)
+    if is_refused:
+        with pytest.raises(PermissionError, match="belongs to another user"):
+            MboxLock(folder / name, TAG)
+    else:
+        MboxLock(folder / name, TAG).release()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root delivers for others")
+def test_root_writes_to_no_file_that_a_user_has_linked_into_the_users_folder(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    os.chown(home, 54321, 54321)
+    (tmp_path / "precious").touch()
+    os.link(tmp_path / "precious", home / "box")
+    with pytest.raises(PermissionError, match="second name"):
+        MboxLock(home / "box", TAG)
+
+
+@pytest.mark.skipif(lock.OFD_SETLK is None, reason="the system has no locks of open files")
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_file_system_without_locks_of_open_files_has_those_of_processes(
+    inbox: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_lock = fcntl.fcntl
+
+    def refuse(file: int, command: int, argument: bytes | int = 0) -> bytes | int:
+        if command == lock.OFD_SETLK:
+            raise OSError(number, os.strerror(number))
+        return set_lock(file, command, argument)
+
+    monkeypatch.setattr("fcntl.fcntl", refuse)
+    held = take(inbox)
+    assert subprocess.run([sys.executable, "-S", "-c", TRIER, str(inbox)]).returncode == 75
+    held.release()
+    with locked_by_fcntl(inbox):
+        assert not is_free(inbox)
