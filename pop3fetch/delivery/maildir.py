@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -34,6 +35,7 @@ from pop3fetch.folders import (
     make_private,
     open_or_make,
     owner_for,
+    require_own_links,
     sync_file,
     sync_folder,
 )
@@ -125,10 +127,16 @@ class Maildir(Destination):
         with delivery_errors(self.name):
             if known is not None and not create and self._is_missing():
                 raise DeliveryError(self.name, NOT_MOUNTED)
+            self._require_own_links()
             self._owner = owner_for(self.folder)
             for subfolder in ("", *SUBFOLDERS):
                 self._make(self.folder / subfolder)
             self.tmp, self.new = map(self._open, ("tmp", "new"))
+
+    def _require_own_links(self) -> None:
+        if os.geteuid() == 0:  # whom a user's link could lead where only root may write
+            for subfolder in SUBFOLDERS:
+                require_own_links(self.folder / subfolder)
 
     def _make(self, subfolder: Path) -> None:
         is_new = not subfolder.is_dir()
@@ -172,10 +180,11 @@ class Maildir(Destination):
                 draft.close_file()
             sync_file(self.tmp)
         folder = self.folder_id
-        journal.intend(files, [Place(self.name, draft.name, folder=folder) for draft in files])
+        journal.intend(files, [Place(self.name, draft.name, 0, draft.octets, folder) for draft in files])
         with delivery_errors(self.name):
             vanished = [draft for draft in files if not self._make_visible(draft)]
             sync_file(self.new)
+            self._require_the_same_folders()
         journal.done([draft for draft in files if draft not in vanished] if vanished else files)
         if vanished:
             journal.undo(vanished)
@@ -189,14 +198,25 @@ class Maildir(Destination):
             return False
         return True
 
+    def _require_the_same_folders(self) -> None:
+        """Raise DeliveryError if the maildir, and the mail with it, was moved or replaced meanwhile."""
+        for subfolder, opened in (("tmp", self.tmp), ("new", self.new)):
+            try:
+                is_same = os.path.samestat(os.stat(self.folder / subfolder), os.fstat(opened))
+            except FileNotFoundError:
+                is_same = False
+            if not is_same:
+                raise DeliveryError(self.name, f"{subfolder}/ was moved or replaced during the delivery")
+
     def settle(self, places: Sequence[Place]) -> list[Settled]:
         """Look where the names are, and finish the renames of those that are still in ``tmp``."""
         with delivery_errors(self.name):
             if self._is_missing():  # which decides nothing
                 raise DeliveryError(self.name, NOT_MOUNTED)
+            self._require_own_links()
             delivered = set(self._visible_names())
             for place in places:
-                if place.name not in delivered and self._finish(place.name):
+                if place.name not in delivered and self._finish(place):
                     delivered.add(place.name)
             sync_folder(self.folder / "new")
         return [Settled.DELIVERED if place.name in delivered else Settled.UNDONE for place in places]
@@ -209,9 +229,14 @@ class Maildir(Destination):
                     if self._mark in name:
                         yield _INFO.split(name, maxsplit=1)[0]
 
-    def _finish(self, name: str) -> bool:
+    def _finish(self, place: Place) -> bool:
+        """Rename a draft; return False if it is not there whole. A record of version 2 knew no length."""
+        draft = self.folder / "tmp" / place.name
         try:
-            os.rename(self.folder / "tmp" / name, self.folder / "new" / name)
+            status = draft.lstat()
+            if not stat.S_ISREG(status.st_mode) or place.length not in (0, status.st_size):
+                return False
+            draft.rename(self.folder / "new" / place.name)
         except FileNotFoundError:
             return False
         return True

@@ -112,11 +112,12 @@ class Mbox(Destination):
     def _is_missing(self, known: str) -> bool:
         """Whether its disk seems not to be mounted; a mail reader removes an mbox that it has emptied."""
         here = self.folder_id
-        return not here or (bool(known) and here != known and is_absent(self._real))
+        # A record of version 2 did not keep the folder: then an absent file is not explained.
+        return not here or (here != known and is_absent(self._real))
 
     def prepare(self, known: str | None = None, *, create: bool = False) -> None:
         with delivery_errors(self.name):
-            require_own_links(self.file)
+            self._require_own_path()
             self._may_be_new = create
             if known is not None and not create and self._is_missing(known):
                 raise DeliveryError(self.name, NOT_MOUNTED)
@@ -178,6 +179,7 @@ class Mbox(Destination):
         """Open the mbox under lock; raises DestinationLocked and DeliveryError."""
         self._require_folder()
         with delivery_errors(self.name):
+            self._require_own_path()
             try:
                 lock = take_lock(self._real, self._tag, self._patience, self._given_up)
             except BlockingIOError as error:
@@ -186,6 +188,11 @@ class Mbox(Destination):
             yield lock.file
         finally:
             lock.release()
+
+    def _require_own_path(self) -> None:
+        require_own_links(self.file)
+        if Path(os.path.realpath(self.file)) != self._real:
+            raise DeliveryError(self.name, "a link in its path has changed during the run")
 
     def _require_folder(self) -> None:
         if not self._real.parent.is_dir():
@@ -280,7 +287,10 @@ def _append(mbox: int, padding: bytes, spools: Sequence[MboxDraft]) -> None:
         write_at(mbox, padding, start)
         offset = start + len(padding)
         # The room for all of them: what other programs append after a crash follows it.
-        os.ftruncate(mbox, offset + sum(draft.length for draft in spools))
+        # It ends as the last message will, so that they need not add line ends of their own.
+        end = offset + sum(draft.length for draft in spools)
+        os.ftruncate(mbox, end)
+        write_at(mbox, EMPTY_LINES[0], end - len(EMPTY_LINES[0]))
         for draft in spools:
             _copy(draft.file, draft.length, mbox, offset)
             offset += draft.length

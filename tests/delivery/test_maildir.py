@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pop3fetch.delivery.destination import Place, Settled
+from pop3fetch.delivery.destination import Draft, Place, Settled
 from pop3fetch.delivery.maildir import Maildir
 from pop3fetch.errors import DeliveryError
 from pop3fetch.messages import Message
@@ -112,6 +112,52 @@ def test_a_draft_that_vanishes_from_tmp_is_refused_and_the_others_are_delivered(
     assert [path.read_bytes() for path in maildir.glob("new/*")] == [ONE, ONE]
 
 
+@pytest.mark.parametrize("is_replaced", [True, False])
+def test_message_is_not_done_in_a_maildir_that_was_moved_away(
+    destination: Maildir, maildir: Path, is_replaced: bool
+) -> None:
+    class Moving(Journal):
+        def intend(self, drafts: Sequence[Draft], places: Sequence[Place]) -> None:
+            super().intend(drafts, places)
+            maildir.rename(maildir.with_name("away"))
+            if is_replaced:
+                again = Maildir(maildir, TAG)
+                again.prepare()
+                again.close()
+
+    destination.prepare()
+    journal = Moving()
+    with pytest.raises(DeliveryError, match="moved or replaced") as caught:
+        destination.deliver(drafts(destination, [ONE, TWO]), journal)
+
+    assert caught.value.fatal
+    assert (journal.delivered, sorted(journal.intents)) == ([], [0, 1])
+    if is_replaced:
+        assert destination.settle(list(journal.intents.values())) == [Settled.UNDONE] * 2
+
+
+@pytest.mark.parametrize("spoil", ["cut", "link", "none"])
+def test_draft_that_is_not_whole_any_more_is_not_delivered(
+    spoil: str, destination: Maildir, maildir: Path
+) -> None:
+    (place, _) = dead_run(destination, "after intend")
+    draft = maildir / "tmp" / place.name
+    if spoil == "cut":
+        os.truncate(draft, 3)
+    elif spoil == "link":
+        draft.unlink()
+        draft.symlink_to("/etc/passwd")
+    expected = Settled.DELIVERED if spoil == "none" else Settled.UNDONE
+
+    assert Maildir(maildir, TAG).settle([place]) == [expected]
+    assert len(os.listdir(maildir / "new")) == (spoil == "none")
+
+
+def test_draft_whose_length_the_record_did_not_keep_is_delivered(destination: Maildir, maildir: Path) -> None:
+    places = [place._replace(length=0, folder="") for place in dead_run(destination, "after intend")]
+    assert Maildir(maildir, TAG).settle(places) == [Settled.DELIVERED] * 2
+
+
 # -- a maildir that is not there -------------------------------------------------------------------
 
 
@@ -152,6 +198,20 @@ def test_root_follows_no_link_of_the_owner(tmp_path: Path, maildir: Path) -> Non
     with pytest.raises(DeliveryError):
         deliver(Maildir(maildir, TAG), ONE)
     assert os.listdir(elsewhere) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root delivers for others")
+@pytest.mark.parametrize("link", ["Maildir", "Maildir/new", "Maildir/cur"])
+def test_root_is_not_led_where_only_root_may_write(tmp_path: Path, link: str) -> None:
+    home, secret = tmp_path / "home", tmp_path / "secret"
+    (home / link).parent.mkdir(parents=True)
+    secret.mkdir()
+    (home / link).symlink_to(secret)
+    for path in (home, *home.rglob("*")):
+        os.chown(path, 54321, 54321, follow_symlinks=False)
+    with pytest.raises(DeliveryError, match="link of another user"):
+        Maildir(home / "Maildir", TAG).prepare()
+    assert os.listdir(secret) == []
 
 
 def test_a_draft_that_someone_else_has_put_there_first_is_not_overwritten(

@@ -297,6 +297,45 @@ def test_a_part_in_the_room_for_all_of_it_is_completed(
         assert inbox.read_bytes() == octets + behind
 
 
+def test_message_completed_before_that_of_another_account_is_octet_for_octet(
+    mbox: Mbox, inbox: Path, spools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other account finds the room as a crash leaves it at its first octet."""
+
+    def die(*_: object) -> None:
+        raise Died
+
+    monkeypatch.setattr("pop3fetch.delivery.mbox._copy", die)
+    monkeypatch.setattr(
+        "os.ftruncate",
+        lambda file, length, truncate=os.ftruncate: (
+            None if length == 0 else truncate(file, length)  # which nothing cuts back
+        ),
+    )
+    journal = Journal()
+    mbox.prepare()
+    with pytest.raises(Died):
+        mbox.deliver(drafts(mbox, [ONE, THREE]), journal)
+    monkeypatch.undo()
+    deliver(Mbox(inbox, "f" * 16, spools), ONE)
+
+    assert mbox.settle(list(journal.intents.values())) == [Settled.DELIVERED] * 2
+    assert messages_of_mboxrd(inbox.read_bytes()) == [ONE, THREE, ONE]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_mbox_whose_folder_was_not_recorded_must_be_there(is_there: bool, mbox: Mbox, inbox: Path) -> None:
+    if is_there:
+        inbox.touch()
+        mbox.prepare("")
+    else:
+        with pytest.raises(DeliveryError, match="not mounted"):
+            mbox.prepare("")
+        assert not inbox.exists()
+        mbox.prepare("", create=True)
+    assert inbox.exists()
+
+
 def test_blocks_that_a_power_cut_has_lost_are_written_again(mbox: Mbox, inbox: Path, spools: Path) -> None:
     inbox.write_bytes(b"no line end")
     large = b"Subject: x\n\n" + b"0123456789abcde\n" * 1000
