@@ -18,9 +18,9 @@ demo: .venv/ready-for-demo
 	.venv/bin/pop3fetch demo
 
 test: .venv/ready-for-test
-	@.ci/need '.venv/bin/python -c "from tests.dovecot import *; exit(missing())"' dovecot-pop3d \
+	@.ci/need '.venv/bin/python -c "from tests.support.dovecot import *; exit(missing())"' dovecot-pop3d \
 		'no test against a real server'
-	@.ci/unpack .venv/cyrus '.venv/bin/python -c "from tests.cyrus import *; exit(missing())"' \
+	@.ci/unpack .venv/cyrus '.venv/bin/python -c "from tests.support.cyrus import *; exit(missing())"' \
 		'no login is bound to a real channel' cyrus-pop3d cyrus-common sasl2-bin libsasl2-modules
 	@.ci/need 'command -v strace' strace 'no test of what is written in which order'
 	@.ci/need 'command -v mandoc' mandoc 'the manual page is not linted'
@@ -69,7 +69,7 @@ clean:
 #   make bench   against mpop, fetchmail, getmail6, poplib and curl; ARGS="--quick --only keep --against REVISION"
 .PHONY: bench
 bench: .venv/ready-for-test .venv/bench/bin/pop3fetch
-	@.ci/need '.venv/bin/python -c "from tests.dovecot import *; exit(missing())"' dovecot-pop3d 'no benchmark'
+	@.ci/need '.venv/bin/python -c "from tests.support.dovecot import *; exit(missing())"' dovecot-pop3d 'no benchmark'
 	@.ci/need 'command -v mpop' mpop 'mpop does not take part'
 	@.ci/need 'command -v fetchmail' fetchmail 'fetchmail does not take part'
 	@.ci/need 'command -v getmail' getmail6 'getmail6 does not take part'

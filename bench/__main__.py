@@ -14,7 +14,7 @@ from bench.revision import program_of
 from bench.rounds import Track
 from bench.scenarios import SCENARIOS, USERS, Stage
 from bench.server import Server
-from tests.dovecot import missing
+from tests.support.dovecot import missing
 
 
 def _options() -> argparse.Namespace:

@@ -15,7 +15,7 @@ import trustme
 
 from bench.delay import Relay
 from bench.peers import Mailbox
-from tests.dovecot import Dovecot
+from tests.support.dovecot import Dovecot
 
 ROUND_TRIP = 0.05  # seconds
 PASSWORD = "benchmark"

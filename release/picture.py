@@ -14,8 +14,8 @@ from rich.style import Style
 from rich.text import Text
 
 from pop3fetch.demo import DemoServer
-from tests.cli.terminal import Terminal
-from tests.command import Run
+from tests.support.command import Run
+from tests.support.terminal import Terminal
 
 COLUMNS = 88
 HOME = "/home/alice"  # instead of a temporary folder

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 import trustme
 
-from tests import certificates
-from tests.cli.here import Here
-from tests.command import Run, homely
-from tests.dovecot import Dovecot, missing
-from tests.server import ScriptedServer, StartServer
+from tests.support import certificates
+from tests.support.command import Run, homely
+from tests.support.dovecot import Dovecot, missing
+from tests.support.in_process import Here
+from tests.support.scripted_server import ScriptedServer, StartServer
 
 DOVECOT_IS_REQUIRED = bool(os.environ.get("CI") or os.environ.get("POP3FETCH_REQUIRE_ALL"))
 OF_THE_TERMINAL = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")

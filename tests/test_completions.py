@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import Ended, Run
+from tests.support.command import Ended, Run
 
 COMPLETIONS = Path(__file__).parent.parent / "completions"
 SCRIPTS = {"bash": "pop3fetch.bash", "zsh": "_pop3fetch", "fish": "pop3fetch.fish"}

@@ -18,15 +18,15 @@ import click
 import pytest
 
 from pop3fetch.account.config import Account
-from pop3fetch.cli.console import Console
 from pop3fetch.cli.main import COMMANDS
 from pop3fetch.cli.options import Invocation, server_options
+from pop3fetch.cli.screen.console import Console
 from pop3fetch.status import Status
-from tests.cli.here import Here
-from tests.cli.process import begun
-from tests.command import PATIENCE, Ended, Run
-from tests.mailbox import Mailbox
-from tests.server import Script, ScriptedServer, StartServer, Talk
+from tests.support.command import PATIENCE, Ended, Run
+from tests.support.in_process import Here
+from tests.support.mail_server import Mailbox
+from tests.support.running import begun
+from tests.support.scripted_server import Script, ScriptedServer, StartServer, Talk
 
 GREETING = b"+OK ready <1896.697170952@localhost>\r\n"
 MESSAGE = (

@@ -21,7 +21,7 @@ from pop3fetch.account.config import TOP_LEVEL
 from pop3fetch.account.keys import KEYS, OAUTH_KEYS
 from pop3fetch.cli.main import COMMANDS, commands
 from pop3fetch.status import Status
-from tests import manual
+from tests.support import manual
 
 PROJECT = Path(__file__).parent.parent
 WITHOUT_SERVER = {"accounts", "demo"}
@@ -56,7 +56,7 @@ def test_the_manual_page_has_its_name_and_the_version() -> None:
 
 
 def _command(name: str) -> click.Command:
-    command = import_module(f"pop3fetch.cli.{name}").command
+    command = import_module(f"pop3fetch.cli.commands.{name}").command
     assert isinstance(command, click.Command)
     return command
 

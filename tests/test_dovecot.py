@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bare import BareClient
-from tests.dovecot import USERS, Dovecot, has_apop
+from tests.support.bare_client import BareClient
+from tests.support.dovecot import USERS, Dovecot, has_apop
 
 MESSAGES = [
     b"Subject: %d\n\n.a line with a dot\n8-bit \xe9, NUL \0, bare \r\n%s" % (number, end)

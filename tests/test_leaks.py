@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.leaks import leaks
+from tests.support.leaks import leaks
 
 SECRET = "secret pass-wörd"
 OCTETS = SECRET.encode()

@@ -20,12 +20,12 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests import manual
-from tests.certificates import server_context
-from tests.command import Ended, Run
-from tests.dns_server import NameServer
-from tests.mailbox import Mailbox
-from tests.server import ScriptedServer, StartServer
+from tests.support import manual
+from tests.support.certificates import server_context
+from tests.support.command import Ended, Run
+from tests.support.dns_server import NameServer
+from tests.support.mail_server import Mailbox
+from tests.support.scripted_server import ScriptedServer, StartServer
 from tests.test_documents import PLACES
 
 PROJECT = Path(__file__).parent.parent

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.bare import BareClient
-from tests.mailbox import CAPABILITIES, Mailbox
-from tests.server import ScriptedServer, StartServer, Talk
+from tests.support.bare_client import BareClient
+from tests.support.mail_server import CAPABILITIES, Mailbox
+from tests.support.scripted_server import ScriptedServer, StartServer, Talk
 
 MESSAGES = [b"Subject: one\r\n\r\n.dot\r\nbare \n.\n and \r\n", b"Subject: two\r\n\r\na\r\nb\r\nc"]
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from pop3fetch.account.oauth_http import _opener
+from pop3fetch.account.oauth.http import _opener
 from pop3fetch.verification import verifying_context
 
 HOST = "localhost"

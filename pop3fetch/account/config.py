@@ -26,7 +26,7 @@ from pop3fetch.errors import ConfigurationError, POP3Error, UsageError
 from pop3fetch.veil import veiled
 
 if TYPE_CHECKING:
-    from pop3fetch.account.oauth_settings import OAuthSettings
+    from pop3fetch.account.oauth.settings import OAuthSettings
 
 TLS_PORT = 995  # RFC 8314 section 7.3
 PLAIN_PORT = 110  # RFC 1939 section 3
@@ -259,7 +259,7 @@ class Configuration(NamedTuple):
         table = f"{self.path}: accounts.{name}"
         settings = _checked(self.tables[name], _wrong_key(table))
         if "oauth" in settings:
-            from pop3fetch.account.oauth_settings import from_table
+            from pop3fetch.account.oauth.settings import from_table
 
             wrong = _wrong_key(f"{table}.oauth")
             settings["oauth"] = from_table(_checked(settings["oauth"], wrong, OAUTH_KEYS), wrong)

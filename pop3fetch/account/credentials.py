@@ -150,7 +150,7 @@ def _from_configuration(account: Account, sources: Sources) -> str | None:
 def _from_oauth(account: Account, sources: Sources) -> str | None:
     if not account.uses_oauth or not sources.keyring:
         return None
-    from pop3fetch.account.oauth import access_token
+    from pop3fetch.account.oauth.flow import access_token
 
     return access_token(account, sources.report, sources.keyring_limit)
 

@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pop3fetch.account.config import Configuration, load
+from pop3fetch.durable import PRIVATE_FILE, make_folder, open_private, sync_file
 from pop3fetch.errors import ConfigurationError
-from pop3fetch.folders import PRIVATE_FILE, make_folder, open_private, sync_file
 
 Settings = Mapping[str, str | int | float | bool]
 

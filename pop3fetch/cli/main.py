@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from pop3fetch import __version__
-from pop3fetch.cli.console import Console, output_errors
+from pop3fetch.cli.screen.console import Console, output_errors
 from pop3fetch.status import Status
 
 # name: what --help says of it; the module of the same name holds the command
@@ -45,7 +45,7 @@ class Commands(click.Group):
             return None
         from pop3fetch.cli.signals import heed
 
-        command = import_module(f"pop3fetch.cli.{cmd_name}").command
+        command = import_module(f"pop3fetch.cli.commands.{cmd_name}").command
         heed(Terminated)
         assert isinstance(command, click.Command)
         return command

@@ -16,7 +16,7 @@ import click
 from click.core import ParameterSource
 
 from pop3fetch.account.keys import AUTH_METHODS, TLS_MODES
-from pop3fetch.cli.console import Console, output_errors
+from pop3fetch.cli.screen.console import Console, output_errors
 
 if TYPE_CHECKING:
     from pop3fetch.account.config import Account, Configuration, Overrides

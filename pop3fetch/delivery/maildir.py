@@ -28,8 +28,7 @@ from pop3fetch.delivery.destination import (
     delivery_errors,
 )
 from pop3fetch.delivery.syncing import Syncer, start_writing
-from pop3fetch.errors import DeliveryError
-from pop3fetch.folders import (
+from pop3fetch.durable import (
     folder_id,
     make_folder,
     make_private,
@@ -39,6 +38,7 @@ from pop3fetch.folders import (
     sync_file,
     sync_folder,
 )
+from pop3fetch.errors import DeliveryError
 from pop3fetch.messages import Message
 
 PREFIX = "maildir:"

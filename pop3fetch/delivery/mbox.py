@@ -25,12 +25,11 @@ from pop3fetch.delivery.destination import (
     Settled,
     delivery_errors,
 )
-from pop3fetch.delivery.lock import take_lock
-from pop3fetch.delivery.mboxrd import Encoder
-from pop3fetch.delivery.standing import Remains, find_anywhere, looks_whole, remains_of
+from pop3fetch.delivery.mbox_format import Encoder
+from pop3fetch.delivery.mbox_lock import take_lock
+from pop3fetch.delivery.mbox_search import Remains, find_anywhere, looks_whole, remains_of
 from pop3fetch.delivery.syncing import Syncer
-from pop3fetch.errors import DeliveryError, DestinationLocked
-from pop3fetch.folders import (
+from pop3fetch.durable import (
     folder_id,
     is_absent,
     make_folder,
@@ -39,6 +38,7 @@ from pop3fetch.folders import (
     sync_file,
     sync_folder,
 )
+from pop3fetch.errors import DeliveryError, DestinationLocked
 from pop3fetch.messages import Message
 
 PREFIX = "mbox:"

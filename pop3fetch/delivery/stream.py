@@ -24,9 +24,9 @@ from contextlib import suppress
 from typing import Protocol
 
 from pop3fetch.delivery.destination import Destination, Draft, Journal, delivery_errors
-from pop3fetch.delivery.mboxrd import Encoder
+from pop3fetch.delivery.mbox_format import Encoder
+from pop3fetch.durable import sync_file
 from pop3fetch.errors import DeliveryError
-from pop3fetch.folders import sync_file
 from pop3fetch.messages import Message
 from pop3fetch.printable import printable
 

@@ -24,7 +24,7 @@ from threading import BoundedSemaphore, Thread
 from typing import TYPE_CHECKING
 
 if __name__ != "__main__":
-    from pop3fetch.folders import FULL_SYNC, sync_file
+    from pop3fetch.durable import FULL_SYNC, sync_file
 else:  # a process of its own, which does without the package: see MANY
 
     def sync_file(file: int) -> None:

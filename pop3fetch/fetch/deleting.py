@@ -11,16 +11,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from pop3fetch.errors import DeletionUnsafe
-from pop3fetch.fetch.leaving import say_quit
+from pop3fetch.fetch.context import Surroundings
+from pop3fetch.fetch.journal import key_of
 from pop3fetch.fetch.outcome import Tally
 from pop3fetch.fetch.plan import Order, Plan
-from pop3fetch.fetch.surroundings import Surroundings
 from pop3fetch.fetch.survey import survey
 from pop3fetch.headers import proves
 from pop3fetch.messages import Listing, Message
-from pop3fetch.record.journal import key_of
 from pop3fetch.record.states import DAY, Event
 from pop3fetch.record.store import Key
+from pop3fetch.sessions.quit import say_quit
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.client import POP3Client

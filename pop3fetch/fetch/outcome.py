@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from pop3fetch.delivery.destination import Draft
 from pop3fetch.errors import POP3Error
-from pop3fetch.fetch.leaving import quit_may_cost
 from pop3fetch.fetch.reporter import Reporter
 from pop3fetch.messages import Message
 from pop3fetch.record.states import is_short
+from pop3fetch.sessions.quit import quit_may_cost
 from pop3fetch.status import Status
 
 if TYPE_CHECKING:

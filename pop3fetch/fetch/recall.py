@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fetch.ahead import Ahead
 from pop3fetch.errors import POP3Error
+from pop3fetch.fetch.journal import key_of
 from pop3fetch.fetch.plan import Comparison, Known, all_renumbered, compare, unlisted
 from pop3fetch.fetch.reporter import Reporter
 from pop3fetch.fetch.survey import Looked, headers_of, whole_of
 from pop3fetch.headers import identity, proves
 from pop3fetch.messages import Listing, Message, stand_in_uid
-from pop3fetch.record.journal import key_of
 from pop3fetch.record.states import Event, State
 from pop3fetch.record.store import Entry, Key, Store
 

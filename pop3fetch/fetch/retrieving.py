@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from pop3fetch.delivery.destination import Draft
 from pop3fetch.errors import BlankMessage, EmptyMessage, POP3Error
 from pop3fetch.fetch.batch import Batcher
+from pop3fetch.fetch.context import Surroundings
+from pop3fetch.fetch.journal import RecordJournal
 from pop3fetch.fetch.outcome import Tally
-from pop3fetch.fetch.surroundings import Surroundings
 from pop3fetch.headers import LIMIT as HEADERS_LIMIT
 from pop3fetch.headers import identity
 from pop3fetch.messages import Message
 from pop3fetch.pop3.wire import with_lf
-from pop3fetch.record.journal import RecordJournal
 from pop3fetch.record.states import is_short
 
 if TYPE_CHECKING:

@@ -22,21 +22,21 @@ from pop3fetch.errors import (
     TimedOut,
     UniqueIdsRefused,
 )
+from pop3fetch.fetch.context import Surroundings
 from pop3fetch.fetch.deleting import Deletion
 from pop3fetch.fetch.familiar import Familiar
-from pop3fetch.fetch.leaving import say_quit
+from pop3fetch.fetch.journal import entry_of, key_of
 from pop3fetch.fetch.outcome import Outcome, Tally
 from pop3fetch.fetch.plan import Chosen, Known, Order, Plan, make_plan
 from pop3fetch.fetch.recall import Loading, Recall
 from pop3fetch.fetch.retrieving import Retrieval
-from pop3fetch.fetch.surroundings import Surroundings
+from pop3fetch.fetch.settling import settle
 from pop3fetch.fetch.survey import headers_of, listing_of
 from pop3fetch.headers import identity
 from pop3fetch.messages import Listing, Message
 from pop3fetch.pop3.overview import UNFAMILIAR, Digests
-from pop3fetch.record.journal import entry_of, key_of
-from pop3fetch.record.settling import settle
 from pop3fetch.record.store import MARKED
+from pop3fetch.sessions.quit import say_quit
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.client import POP3Client

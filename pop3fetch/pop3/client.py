@@ -25,9 +25,10 @@ from pop3fetch.errors import (
     TLSNotSupportedError,
     UsageError,
 )
+from pop3fetch.net.dial import Endpoint
+from pop3fetch.net.tls import TLSOptions, TLSSession
 from pop3fetch.pop3.authentication import Authentication, Wish
 from pop3fetch.pop3.conversation import Conversation
-from pop3fetch.pop3.dial import Endpoint
 from pop3fetch.pop3.login import MODES
 from pop3fetch.pop3.machine import AUTHORIZATION, UPDATE, SessionState
 from pop3fetch.pop3.opening import Server, open_conversation, secure, tls_context
@@ -43,7 +44,6 @@ from pop3fetch.pop3.replies import (
     ListingReader,
     parse_drop_listing,
 )
-from pop3fetch.pop3.tls import TLSOptions, TLSSession
 from pop3fetch.pop3.trace import Secrets
 from pop3fetch.pop3.wire import CRLF, LINE_LIMIT, StatusLine
 

@@ -18,9 +18,9 @@ from pop3fetch.errors import (
     SessionEnded,
     TimedOut,
 )
+from pop3fetch.net.transport import Transport
 from pop3fetch.pop3.machine import COMMANDS, Content, End, Event, Greeting, Reply, Session
 from pop3fetch.pop3.trace import Trace
-from pop3fetch.pop3.transport import Transport
 from pop3fetch.pop3.wire import StatusLine
 
 # Content octets that count as progress: a server that drips an octet now and then is stuck,

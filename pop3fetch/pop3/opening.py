@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fetch.ahead import Ahead
 from pop3fetch.errors import CertificateError, ConnectionLost, POP3Error, ServerErrorResponse, TimedOut
+from pop3fetch.net.dial import Endpoint
+from pop3fetch.net.tls import TLSOptions, context_for, unverified_context
+from pop3fetch.net.transport import Transport
 from pop3fetch.pop3.authentication import Wish
 from pop3fetch.pop3.conversation import Conversation
-from pop3fetch.pop3.dial import Endpoint
 from pop3fetch.pop3.replies import Capabilities, CapabilityReader
-from pop3fetch.pop3.tls import TLSOptions, context_for, unverified_context
 from pop3fetch.pop3.trace import Secrets, Trace
-from pop3fetch.pop3.transport import Transport
 
 if TYPE_CHECKING:
     import socket

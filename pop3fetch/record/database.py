@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pop3fetch.durable import is_absent, open_private, sync_file, sync_folder
 from pop3fetch.errors import DeliveryError, RecordError
-from pop3fetch.folders import is_absent, open_private, sync_file, sync_folder
 from pop3fetch.record.place import record_error
 
 APPLICATION_ID = 0x504F5033  # "POP3"

@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
+from pop3fetch.durable import make_folder, open_private
 from pop3fetch.errors import DeliveryError, POP3Error, RecordError, RecordLocked
-from pop3fetch.folders import make_folder, open_private
 
 _READABLE = "@+="  # safe in a file name beside letters, digits and _.-~
 _LONGEST = 120  # characters of a name; file systems allow 255 octets

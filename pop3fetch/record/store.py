@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from pop3fetch.delivery.destination import Place
-from pop3fetch.folders import is_absent
+from pop3fetch.durable import is_absent
 from pop3fetch.record.database import (
     SCHEMA,
     create,

@@ -18,7 +18,7 @@ from pop3fetch.account.config import Account
 from pop3fetch.account.credentials import Password, Sources, forget, store, without_password
 from pop3fetch.errors import ConfigurationError, NoPassword
 from pop3fetch.status import Status
-from tests.keyrings import Backend, Hanging, Raising
+from tests.support.keyrings import Backend, Hanging, Raising
 
 ACCOUNT = Account(name="work", host="mail.example.org", port=995, tls="implicit", user="alice")
 SOON = 0.05  # seconds that a keyring which never answers is given

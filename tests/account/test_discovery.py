@@ -15,7 +15,7 @@ from pop3fetch.account.discovery import MOST_TARGETS, Candidate, Search, candida
 from pop3fetch.errors import ServerNotFound
 from pop3fetch.printable import printable
 from pop3fetch.status import Status
-from tests.dns_server import NameServer
+from tests.support.dns_server import NameServer
 
 POP3S, POP3 = "_pop3s._tcp.example.org", "_pop3._tcp.example.org"
 SHORT = 0.05  # seconds

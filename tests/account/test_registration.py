@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pop3fetch.account.config import Overrides, load
 from pop3fetch.account.registration import Settings, register
 from pop3fetch.errors import ConfigurationError
-from tests.modes import mode, umask
+from tests.support.file_modes import mode, umask
 
 NAME = "alice@example.org"
 SETTINGS = {"host": "pop.example.org", "user": NAME}

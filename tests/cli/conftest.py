@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.cli.post import GREETING, LETTERS, Post, StartPost
-from tests.cli.terminal import Terminal
-from tests.command import Run
-from tests.mailbox import Mailbox
-from tests.server import StartServer
+from tests.support.command import Run
+from tests.support.mail_server import Mailbox
+from tests.support.scripted_server import StartServer
+from tests.support.served_mail import GREETING, LETTERS, Post, StartPost
+from tests.support.terminal import Terminal
 
 
 @pytest.fixture

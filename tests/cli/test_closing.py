@@ -10,7 +10,7 @@ import pytest
 
 from pop3fetch.delivery.maildir import Maildir
 from pop3fetch.record.place import RecordPlace
-from tests.delivering import TAG
+from tests.support.delivering import TAG
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.cli.here import Here
-from tests.mailbox import Mailbox
-from tests.server import StartServer, Talk
-from tests.session import everything_sent, serve
+from tests.support.in_process import Here
+from tests.support.mail_server import Mailbox
+from tests.support.scripted_server import StartServer, Talk
+from tests.support.sessions import everything_sent, serve
 
 
 def lose(talk: Talk) -> None:

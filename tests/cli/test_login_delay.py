@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pop3fetch.record.login_delay import LoginDelay
-from tests.cli.here import Here
-from tests.cli.post import GREETING, Post, StartPost
-from tests.command import Ended
-from tests.mailbox import CAPABILITIES, Mailbox
-from tests.server import StartServer, Talk
+from pop3fetch.sessions.login_delay import LoginDelay
+from tests.support.command import Ended
+from tests.support.in_process import Here
+from tests.support.mail_server import CAPABILITIES, Mailbox
+from tests.support.scripted_server import StartServer, Talk
+from tests.support.served_mail import GREETING, Post, StartPost
 
 COMMANDS = [["stat"], ["list"], ["get"], ["get", "-o", "-", "1"], ["rm", "1"], ["caps"], ["login"]]
 DELAY = (*CAPABILITIES, b"LOGIN-DELAY 600")

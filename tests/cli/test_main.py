@@ -18,14 +18,14 @@ import click
 import pytest
 
 import pop3fetch
-from pop3fetch.cli.console import Console
 from pop3fetch.cli.main import COMMANDS, run
+from pop3fetch.cli.screen.console import Console
 from pop3fetch.status import Status
-from tests.cli.here import Here
-from tests.cli.post import LETTERS, StartPost
-from tests.cli.process import begun, last_words, read_and_leave
-from tests.command import PATIENCE, Run
-from tests.server import Talk
+from tests.support.command import PATIENCE, Run
+from tests.support.in_process import Here
+from tests.support.running import begun, last_words, read_and_leave
+from tests.support.scripted_server import Talk
+from tests.support.served_mail import LETTERS, StartPost
 
 HEAVY = {
     "asyncio", "cryptography", "email", "hashlib", "keyring", "platformdirs", "rich", "socket", "sqlite3",

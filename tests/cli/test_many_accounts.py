@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from pop3fetch.status import Status
-from tests.cli.here import Here
-from tests.cli.post import GREETING, Post, StartPost, letters
-from tests.cli.process import begun, last_words, read_and_leave
-from tests.cli.terminal import Terminal
-from tests.command import PATIENCE, Run
-from tests.mailbox import Mailbox
-from tests.server import Script, ScriptedServer, StartServer, Talk
+from tests.support.command import PATIENCE, Run
+from tests.support.in_process import Here
+from tests.support.mail_server import Mailbox
+from tests.support.running import begun, last_words, read_and_leave
+from tests.support.scripted_server import Script, ScriptedServer, StartServer, Talk
+from tests.support.served_mail import GREETING, Post, StartPost, letters
+from tests.support.terminal import Terminal
 
 SOON = 10.0  # seconds; a fraction of what a connection or a password command may take
 

@@ -11,8 +11,8 @@ from click.shell_completion import ShellComplete
 from pop3fetch.account.keys import AUTH_METHODS, TLS_MODES
 from pop3fetch.cli.main import commands
 from pop3fetch.status import Status
-from tests.cli.here import Here
-from tests.cli.post import StartPost
+from tests.support.in_process import Here
+from tests.support.served_mail import StartPost
 
 FILE = """\
 [accounts.work]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.here import Here
-from tests.cli.post import Post, StartPost
-from tests.command import Ended, Run
+from tests.support.command import Ended, Run
+from tests.support.in_process import Here
+from tests.support.served_mail import Post, StartPost
 
 RIGHT, WRONG = "secret", "wr0ng-w0rd"
 PRIVATE = 0o600

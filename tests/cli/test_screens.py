@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from pop3fetch.status import Status
-from tests.cli.post import DEMO, LETTERS, Post, StartPost
-from tests.cli.terminal import Screen, Seen, Terminal, check_snapshot
 from tests.cli.test_many_accounts import config_for
+from tests.support.served_mail import DEMO, LETTERS, Post, StartPost
+from tests.support.terminal import Screen, Seen, Terminal, check_snapshot
 
 SIZES = [(80, 24), (40, 24), (200, 50)]
 FOLDER = "/tmp/pop3fetch-screen-XXXXXXXX"

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import scramp
 
-from tests.cli.here import Here
-from tests.command import Ended
-from tests.leaks import leaks
-from tests.server import Script, ScriptedServer, StartServer, Talk
+from tests.support.command import Ended
+from tests.support.in_process import Here
+from tests.support.leaks import leaks
+from tests.support.scripted_server import Script, ScriptedServer, StartServer, Talk
 
 SECRET = "secret pass-wörd"
 TOKEN = "ya29.a0AfB_by-" + "k7Q3" * 100  # longer than a command may be

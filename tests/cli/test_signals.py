@@ -16,8 +16,8 @@ import pytest
 from pop3fetch.cli.main import Terminated
 from pop3fetch.cli.signals import BEAT, heed
 from pop3fetch.status import Status
-from tests.command import PATIENCE, Run
-from tests.server import StartServer, Talk
+from tests.support.command import PATIENCE, Run
+from tests.support.scripted_server import StartServer, Talk
 
 ENDS = [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)]
 

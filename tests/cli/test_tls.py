@@ -12,13 +12,13 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from tests import certificates
-from tests.certificates import Identity
-from tests.cli.here import Here
-from tests.command import Ended
-from tests.mailbox import CAPABILITIES, Mailbox
-from tests.server import ScriptedServer, StartServer
-from tests.session import SOON
+from tests.support import certificates
+from tests.support.certificates import Identity
+from tests.support.command import Ended
+from tests.support.in_process import Here
+from tests.support.mail_server import CAPABILITIES, Mailbox
+from tests.support.scripted_server import ScriptedServer, StartServer
+from tests.support.sessions import SOON
 
 PASSWORD = {"POP3FETCH_PASSWORD": "secret"}
 BEFORE_TLS = {b"CAPA", b"STLS"}

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 import trustme
 
-from tests import certificates, microsocks
-from tests.cli.here import Here
-from tests.cli.post import StartPost
-from tests.command import Ended
-from tests.mailbox import Mailbox
-from tests.pop3.test_tunnel import RELAY
-from tests.server import Script, ScriptedServer, StartServer, Talk
+from tests.net.test_tunnel import RELAY
+from tests.support import certificates, microsocks
+from tests.support.command import Ended
+from tests.support.in_process import Here
+from tests.support.mail_server import Mailbox
+from tests.support.scripted_server import Script, ScriptedServer, StartServer, Talk
+from tests.support.served_mail import StartPost
 
 PASSWORD = {"POP3FETCH_PASSWORD": "secret"}
 MESSAGE = b"Subject: hello\r\n\r\nworld\r\n"

@@ -17,7 +17,7 @@ from tests.crash.contradictions import contradicted
 from tests.crash.misfortunes import Misfortune, at_calls, at_moments, at_octets, at_steps, with_rivals
 from tests.crash.strace import missing
 from tests.crash.trial import SCENARIOS, SHORT_SESSIONS, Scenario, Verdict
-from tests.launcher import Launcher
+from tests.support.launcher import Launcher
 
 MOMENTS = 100  # interrupts of each scenario
 RIVALS = 50  # second runs of each scenario

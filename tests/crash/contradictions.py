@@ -14,9 +14,9 @@ from tempfile import TemporaryDirectory
 
 from tests.crash.misfortunes import NEVER, Misfortune
 from tests.crash.trial import Scenario, Trial
-from tests.fetching import message
-from tests.launcher import Fault, Launcher
-from tests.mailbox import Mailbox, Message
+from tests.support.fetching import message
+from tests.support.launcher import Fault, Launcher
+from tests.support.mail_server import Mailbox, Message
 
 BLANK = b"+OK\r\n\r\n.\r\n"
 LATER = b"-ERR [SYS/TEMP] not now\r\n"

@@ -18,11 +18,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pop3fetch.status import Status
-from tests.command import Ended
 from tests.crash.strace import Calls, counted, disturbed
 from tests.crash.trial import Scenario, Trial, Verdict
-from tests.launcher import Fault, Launcher
-from tests.server import Talk
+from tests.support.command import Ended
+from tests.support.launcher import Fault, Launcher
+from tests.support.scripted_server import Talk
 
 NEVER = 1_000_000  # more steps than any run takes
 PROMPT = 2.0  # seconds in which an interrupted run must have ended

@@ -14,8 +14,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.command import Ended
 from tests.crash.trial import Trial
+from tests.support.command import Ended
 
 # No machine has all of the calls of a kind: strace passes over those with a ? that it does not know.
 KINDS = {

@@ -13,7 +13,7 @@ from tests.crash.contradictions import CONTRADICTIONS, contradicted
 from tests.crash.misfortunes import Misfortune, at_calls, at_moments, at_octets, at_steps, with_rivals
 from tests.crash.strace import missing
 from tests.crash.trial import SCENARIOS, SHORT_SESSIONS, Scenario
-from tests.launcher import Launcher
+from tests.support.launcher import Launcher
 
 # Of each scenario:
 CALLS = 8  # so many of all that can happen at calls of the system

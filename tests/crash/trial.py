@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pop3fetch.record.place import RecordPlace
-from tests.command import Ended
-from tests.delivering import messages_of_mboxrd
-from tests.fetching import message, on_disk
-from tests.launcher import Fault, Launcher
-from tests.odd_mailbox import OddMailbox
-from tests.server import ScriptedServer, Talk
+from tests.support.command import Ended
+from tests.support.delivering import messages_of_mboxrd
+from tests.support.fetching import message, on_disk
+from tests.support.launcher import Fault, Launcher
+from tests.support.odd_mail_server import OddMailbox
+from tests.support.scripted_server import ScriptedServer, Talk
 
 MESSAGES = [
     *(message(number) for number in range(1, 11)),

@@ -10,7 +10,7 @@ from pop3fetch.delivery.choice import Choice, Kind, open_in_files, parse
 from pop3fetch.delivery.maildir import Maildir
 from pop3fetch.delivery.mbox import Mbox
 from pop3fetch.errors import UsageError
-from tests.delivering import TAG
+from tests.support.delivering import TAG
 
 
 def test_a_destination_is_what_its_name_says(

@@ -20,7 +20,7 @@ from pop3fetch.delivery.stream import Stream
 from pop3fetch.errors import DeliveryError
 from pop3fetch.messages import Message
 from pop3fetch.status import Status
-from tests.delivering import (
+from tests.support.delivering import (
     TAG,
     Died,
     Journal,
@@ -31,7 +31,7 @@ from tests.delivering import (
     no_file_longer_than,
     refuses_to_deliver,
 )
-from tests.modes import mode, umask
+from tests.support.file_modes import mode, umask
 
 USUAL = b"Return-Path: <bob@example.org>\nSubject: hello\n\nworld\n"
 ODD = {

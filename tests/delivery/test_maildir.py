@@ -13,7 +13,7 @@ from pop3fetch.delivery.destination import Draft, Place, Settled
 from pop3fetch.delivery.maildir import Maildir
 from pop3fetch.errors import DeliveryError
 from pop3fetch.messages import Message
-from tests.delivering import TAG, Died, Journal, deliver, drafts
+from tests.support.delivering import TAG, Died, Journal, deliver, drafts
 
 ONE, TWO = b"Subject: one\n\nhello\n", b"Subject: two\n\nhello\n"
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from pop3fetch.delivery import standing
+from pop3fetch.delivery import mbox_search as standing
 from pop3fetch.delivery.destination import Place, Settled
 from pop3fetch.delivery.mbox import Mbox
 from pop3fetch.errors import DeliveryError
-from tests.delivering import (
+from tests.support.delivering import (
     TAG,
     Died,
     Journal,
@@ -29,7 +29,7 @@ from tests.delivering import (
     no_file_longer_than,
     refuses_to_deliver,
 )
-from tests.modes import mode
+from tests.support.file_modes import mode
 
 ONE = b"Return-Path: <bob@example.org>\nFrom: bob@example.org\nSubject: one\n\nFrom here\nto there\n"
 TWO = b"From: eve@example.org\nSubject: two\n\nno line end"

@@ -16,7 +16,7 @@ import pytest
 from pop3fetch.delivery import program
 from pop3fetch.delivery.program import Program
 from pop3fetch.errors import DeliveryError
-from tests.delivering import Died, Journal, draft, drafts, message
+from tests.support.delivering import Died, Journal, draft, drafts, message
 
 ONE, TWO, THREE = (b"Subject: %d\n\nhello\n" % number for number in range(1, 4))
 PATIENCE = 30.0  # seconds

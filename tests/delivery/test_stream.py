@@ -13,8 +13,8 @@ import pytest
 
 from pop3fetch.delivery.stream import HarmlessCoder, Stream
 from pop3fetch.errors import DeliveryError
-from tests.delivering import Journal, deliver, draft, drafts, message, messages_of_mboxrd
-from tests.octets import octet_by_octet
+from tests.support.delivering import Journal, deliver, draft, drafts, message, messages_of_mboxrd
+from tests.support.segments import octet_by_octet
 
 ONE = b"Return-Path: <bob@example.org>\nSubject: one\n\nFrom here\n"
 TWO = b"Subject: two\n\nno line end"

@@ -30,8 +30,8 @@ from pop3fetch.delivery.syncing import (
     sync_files,
 )
 from tests.crash.strace import missing
-from tests.delivering import TAG, deliver, refuses_to_deliver
-from tests.session import NEVER
+from tests.support.delivering import TAG, deliver, refuses_to_deliver
+from tests.support.sessions import NEVER
 
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel of Linux")
 

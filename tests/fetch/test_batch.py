@@ -11,8 +11,8 @@ import pytest
 from pop3fetch.delivery.destination import Destination, Draft, Journal
 from pop3fetch.errors import ConnectionLost, DeliveryError, POP3Error
 from pop3fetch.fetch.batch import BATCH_MESSAGES, BATCH_OCTETS, Batcher
-from pop3fetch.record.journal import NoJournal
-from tests.delivering import message
+from pop3fetch.fetch.journal import NoJournal
+from tests.support.delivering import message
 
 LOST = ConnectionLost("mail.example.org", "while the reply to RETR was awaited")
 FULL = DeliveryError("the disk", "it is full")

@@ -10,9 +10,9 @@ from pop3fetch.errors import ServerErrorResponse, UniqueIdsRefused
 from pop3fetch.fetch.plan import Order
 from pop3fetch.record.states import DAY
 from pop3fetch.status import Status
-from tests.fetching import Account, message, numbered, on_disk
-from tests.mailbox import CAPABILITIES, Mailbox
-from tests.server import ScriptedServer, StartServer
+from tests.support.fetching import Account, message, numbered, on_disk
+from tests.support.mail_server import CAPABILITIES, Mailbox
+from tests.support.scripted_server import ScriptedServer, StartServer
 
 FIVE = numbered(5)
 OTHER = message(9, b"x")  # of the same size as the first

@@ -28,13 +28,13 @@ from hypothesis.stateful import (
 )
 
 from pop3fetch.status import Status
-from tests.command import Ended
-from tests.delivering import messages_of_mboxrd
-from tests.fetching import message
-from tests.launcher import DIED, Fault, Launcher
-from tests.mailbox import CAPABILITIES, Message
-from tests.odd_mailbox import QUIT, OddMailbox
-from tests.server import ScriptedServer
+from tests.support.command import Ended
+from tests.support.delivering import messages_of_mboxrd
+from tests.support.fetching import message
+from tests.support.launcher import DIED, Fault, Launcher
+from tests.support.mail_server import CAPABILITIES, Message
+from tests.support.odd_mail_server import QUIT, OddMailbox
+from tests.support.scripted_server import ScriptedServer
 
 EXAMPLES = int(os.environ.get("POP3FETCH_EXAMPLES", "60"))
 STEPS = 160  # about as many as a run has

@@ -9,9 +9,9 @@ import pytest
 from pop3fetch.fetch.plan import Order
 from pop3fetch.record.states import Event
 from pop3fetch.record.store import LISTING, Key
-from tests.fetching import NOW, Account, message, numbered, on_disk
-from tests.mailbox import CAPABILITIES, Mailbox, Message
-from tests.server import ScriptedServer, StartServer
+from tests.support.fetching import NOW, Account, message, numbered, on_disk
+from tests.support.mail_server import CAPABILITIES, Mailbox, Message
+from tests.support.scripted_server import ScriptedServer, StartServer
 
 THREE = numbered(3)
 KEEP = Order()

@@ -11,8 +11,8 @@ import pytest
 
 from tests.crash.strace import logged, missing
 from tests.crash.trial import MESSAGES, SCENARIOS, Trial
-from tests.launcher import Launcher
-from tests.session import NEVER
+from tests.support.launcher import Launcher
+from tests.support.sessions import NEVER
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=missing() or "")
 

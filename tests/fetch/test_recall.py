@@ -12,9 +12,9 @@ from pop3fetch.fetch.survey import survey
 from pop3fetch.headers import identity
 from pop3fetch.record.states import KEPT, MOST_MISSES, Event, State
 from pop3fetch.record.store import LISTING, Entry, Key
-from tests.fetching import NOW, Account, log_in, message, numbered
-from tests.mailbox import Mailbox
-from tests.server import StartServer
+from tests.support.fetching import NOW, Account, log_in, message, numbered
+from tests.support.mail_server import Mailbox
+from tests.support.scripted_server import StartServer
 
 MANY = numbered(8)
 REFUSED = b"-ERR no\r\n"

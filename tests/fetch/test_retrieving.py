@@ -10,9 +10,9 @@ from pop3fetch.errors import BlankMessage
 from pop3fetch.fetch.plan import Order
 from pop3fetch.record.states import State
 from pop3fetch.status import Status
-from tests.fetching import Account, message, numbered, on_disk
-from tests.mailbox import Mailbox
-from tests.server import ScriptedServer, StartServer
+from tests.support.fetching import Account, message, numbered, on_disk
+from tests.support.mail_server import Mailbox
+from tests.support.scripted_server import ScriptedServer, StartServer
 
 DELETE = Order(delete=True)
 LARGE = message(2, b"x" * 5000)

@@ -33,12 +33,12 @@ from pop3fetch.messages import parse
 from pop3fetch.record.states import DAY
 from pop3fetch.record.store import MARKED, Entry, Intent, Key, Store
 from pop3fetch.status import Status
-from tests.delivering import messages_of_mboxrd, no_file_longer_than
-from tests.fetching import NOW, Account, message, numbered, on_disk
-from tests.mailbox import CAPABILITIES, Mailbox
-from tests.odd_mailbox import OddMailbox
-from tests.server import ScriptedServer, StartServer, Talk
-from tests.session import SOON
+from tests.support.delivering import messages_of_mboxrd, no_file_longer_than
+from tests.support.fetching import NOW, Account, message, numbered, on_disk
+from tests.support.mail_server import CAPABILITIES, Mailbox
+from tests.support.odd_mail_server import OddMailbox
+from tests.support.scripted_server import ScriptedServer, StartServer, Talk
+from tests.support.sessions import SOON
 
 THREE = numbered(3)
 REFUSED = b"-ERR no\r\n"

@@ -8,9 +8,9 @@ from pop3fetch.errors import ServerErrorResponse
 from pop3fetch.fetch.survey import MOST_UNPAIRED, Looked, headers_of, survey, whole_of
 from pop3fetch.headers import LIMIT as HEADERS_LIMIT
 from pop3fetch.messages import former_stand_in_uid, stand_in_uid
-from tests.fetching import Told, log_in, message, numbered
-from tests.mailbox import Mailbox
-from tests.server import StartServer
+from tests.support.fetching import Told, log_in, message, numbered
+from tests.support.mail_server import Mailbox
+from tests.support.scripted_server import StartServer
 
 THREE = numbered(3)
 NO_UIDL = (b"TOP", b"PIPELINING", b"SASL PLAIN")

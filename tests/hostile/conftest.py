@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.here import Here
-from tests.cli.terminal import Terminal
-from tests.command import Run
-from tests.hostile.scenarios import Attack
-from tests.server import StartServer
+from tests.support.command import Run
+from tests.support.hostile_servers import Attack
+from tests.support.in_process import Here
+from tests.support.scripted_server import StartServer
+from tests.support.terminal import Terminal
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ import pytest
 
 from pop3fetch.record.place import file_name
 from pop3fetch.status import Status
-from tests.hostile.scenarios import ONE, PASSWORD, THREE, TWO, Attack, mailbox
-from tests.modes import mode
-from tests.modes import umask as masked
-from tests.server import Talk
+from tests.support.file_modes import mode
+from tests.support.file_modes import umask as masked
+from tests.support.hostile_servers import ONE, PASSWORD, THREE, TWO, Attack, mailbox
+from tests.support.scripted_server import Talk
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077, 0o777], ids=oct)

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pop3fetch.cli.console import Console
 from pop3fetch.cli.main import run
+from pop3fetch.cli.screen.console import Console
 from pop3fetch.status import Status
-from tests.cli.post import harmless
 from tests.fuzz import core
 from tests.fuzz.model import Stream
-from tests.hostile.scenarios import GREETING, PASSWORD, SECRETS, litter, new_in, recorded_in
-from tests.server import ScriptedServer, Talk
+from tests.support.hostile_servers import GREETING, PASSWORD, SECRETS, litter, new_in, recorded_in
+from tests.support.scripted_server import ScriptedServer, Talk
+from tests.support.served_mail import harmless
 
 CAPA = b"+OK\r\nTOP\r\nUIDL\r\nPIPELINING\r\n.\r\n"
 MESSAGES = (

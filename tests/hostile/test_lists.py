@@ -9,7 +9,7 @@ import pytest
 
 from pop3fetch.fetch.survey import MOST_UNPAIRED
 from pop3fetch.status import Status
-from tests.hostile.scenarios import (
+from tests.support.hostile_servers import (
     HOSTILE_WORDS,
     ONE,
     THREE,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pop3fetch.status import Status
-from tests.hostile.scenarios import (
+from tests.support.hostile_servers import (
     ONE,
     THREE,
     TWO,
@@ -20,7 +20,7 @@ from tests.hostile.scenarios import (
     recorded_in,
     stalling,
 )
-from tests.server import Script, Talk
+from tests.support.scripted_server import Script, Talk
 
 UNPIPELINED = (b"TOP", b"UIDL")
 ENDS = pytest.mark.parametrize("end", [hanging_up, cutting, stalling], ids=["fin", "rst", "silence"])

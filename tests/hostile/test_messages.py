@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pop3fetch.status import Status
-from tests.hostile.scenarios import GREETING, ONE, THREE, TWO, Attack, mailbox
-from tests.server import Talk
+from tests.support.hostile_servers import GREETING, ONE, THREE, TWO, Attack, mailbox
+from tests.support.scripted_server import Talk
 
 UNPIPELINED = (b"TOP", b"UIDL")
 # A message that holds, between bare LFs, an end, replies, and a message that was never sent.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pop3fetch.status import Status
-from tests.hostile.scenarios import (
+from tests.support.hostile_servers import (
     APOP,
     ONE,
     PASSWORD,
@@ -21,8 +21,8 @@ from tests.hostile.scenarios import (
     saying,
     stalling,
 )
-from tests.mailbox import Mailbox
-from tests.server import ClientLeft, Script, Talk
+from tests.support.mail_server import Mailbox
+from tests.support.scripted_server import ClientLeft, Script, Talk
 
 ALL = (ONE, TWO, THREE)
 PIPELINING = (b"TOP", b"UIDL", b"PIPELINING")

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from pop3fetch.status import Status
-from tests.hostile.scenarios import (
+from tests.support.hostile_servers import (
     APOP,
     CAPA,
     GREETING,
@@ -22,7 +22,7 @@ from tests.hostile.scenarios import (
     mailbox,
     saying,
 )
-from tests.server import Script, Talk
+from tests.support.scripted_server import Script, Talk
 
 PLAIN = b"+OK ready\r\n"
 STLS_OFFERED = b"+OK\r\nSTLS\r\nUSER\r\nSASL PLAIN\r\n.\r\n"

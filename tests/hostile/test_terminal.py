@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 
 from pop3fetch.status import Status
-from tests.cli.post import harmless
-from tests.cli.terminal import Seen, Terminal
-from tests.hostile.forged import Forgery
-from tests.hostile.scenarios import (
+from tests.support.forged_certificates import Forgery
+from tests.support.hostile_servers import (
     APOP,
     CHALLENGE,
     DIGEST,
@@ -24,7 +22,9 @@ from tests.hostile.scenarios import (
     Attack,
     mailbox,
 )
-from tests.server import ScriptedServer, StartServer
+from tests.support.scripted_server import ScriptedServer, StartServer
+from tests.support.served_mail import harmless
+from tests.support.terminal import Seen, Terminal
 
 RAW = b"\x9b31m \x9d0;x\x9c \x1b[2J \xc2\x9b31m \xe2\x80\xae \xe2\x81\xa6"
 UID = "\u202e\x9b31m[/x]\u2066\x9d0;x\x9c".encode() + b"\x9b\xff"  # no C0, which is bad data

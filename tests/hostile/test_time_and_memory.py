@@ -13,8 +13,8 @@ import pytest
 
 from pop3fetch.pop3.replies import MESSAGES_LIMIT
 from pop3fetch.status import Status
-from tests.command import PATIENCE, Ended, Run
-from tests.hostile.scenarios import (
+from tests.support.command import PATIENCE, Ended, Run
+from tests.support.hostile_servers import (
     APOP,
     ONE,
     PASSWORD,
@@ -29,7 +29,7 @@ from tests.hostile.scenarios import (
     recorded_in,
     stalling,
 )
-from tests.server import Script, StartServer, Talk
+from tests.support.scripted_server import Script, StartServer, Talk
 
 MIB = 1 << 20
 LARGEST = 300 * MIB  # octets of memory for a listing of a million messages

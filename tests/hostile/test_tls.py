@@ -14,9 +14,9 @@ import trustme
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from pop3fetch.status import Status
-from tests.certificates import server_context
-from tests.hostile.forged import AUTHORITY, DAY, Forgery, Signed
-from tests.hostile.scenarios import (
+from tests.support.certificates import server_context
+from tests.support.forged_certificates import AUTHORITY, DAY, Forgery, Signed
+from tests.support.hostile_servers import (
     HOSTILE_WORDS,
     ONE,
     PASSWORD,
@@ -26,7 +26,7 @@ from tests.hostile.scenarios import (
     Attack,
     mailbox,
 )
-from tests.server import ClientLeft, Script, Talk
+from tests.support.scripted_server import ClientLeft, Script, Talk
 
 BOTH_WAYS = pytest.mark.parametrize("way", ["implicit", "starttls"])
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 import trustme
 
-from tests.dovecot import Dovecot, oauth_settings
-from tests.oauth_server import OAuthServer
+from tests.support.dovecot import Dovecot, oauth_settings
+from tests.support.oauth_server import OAuthServer
 
 
 @pytest.fixture(scope="module")

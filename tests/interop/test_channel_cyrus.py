@@ -9,16 +9,16 @@ import pytest
 import trustme
 
 from pop3fetch.errors import LoginRefused
+from pop3fetch.net.dial import Endpoint
+from pop3fetch.net.tls import TLSOptions
+from pop3fetch.net.transport import Transport
 from pop3fetch.pop3.authentication import Wish
 from pop3fetch.pop3.client import POP3Client
-from pop3fetch.pop3.dial import Endpoint
 from pop3fetch.pop3.opening import Server
-from pop3fetch.pop3.tls import TLSOptions
-from pop3fetch.pop3.transport import Transport
-from tests.cli.here import Here
-from tests.command import Ended
-from tests.cyrus import PASSWORD, USER, Cyrus, missing
-from tests.leaks import leaks
+from tests.support.command import Ended
+from tests.support.cyrus import PASSWORD, USER, Cyrus, missing
+from tests.support.in_process import Here
+from tests.support.leaks import leaks
 
 METHODS = ["scram-sha-1", "scram-sha-256"]
 

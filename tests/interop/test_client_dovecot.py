@@ -17,15 +17,15 @@ from pop3fetch.errors import (
     MechanismNotOffered,
     ServerErrorResponse,
 )
+from pop3fetch.net.dial import Endpoint
+from pop3fetch.net.tls import TLSOptions
 from pop3fetch.pop3.authentication import Wish
 from pop3fetch.pop3.client import POP3Client
-from pop3fetch.pop3.dial import Endpoint
 from pop3fetch.pop3.opening import Server
-from pop3fetch.pop3.tls import TLSOptions
 from pop3fetch.status import Status
-from tests.bare import BareClient
-from tests.dovecot import USERS, Dovecot, has_apop
-from tests.session import NEVER, WAYS
+from tests.support.bare_client import BareClient
+from tests.support.dovecot import USERS, Dovecot, has_apop
+from tests.support.sessions import NEVER, WAYS
 
 pytestmark = pytest.mark.dovecot
 

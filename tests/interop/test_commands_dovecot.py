@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from pop3fetch.status import Status
-from tests.bare import BareClient
-from tests.cli.here import Here
-from tests.cli.post import delivered
-from tests.command import Run
-from tests.dovecot import USERS, Dovecot
+from tests.support.bare_client import BareClient
+from tests.support.command import Run
+from tests.support.dovecot import USERS, Dovecot
+from tests.support.in_process import Here
+from tests.support.served_mail import delivered
 
 MESSAGES = [
     b"From: Bob <bob@example.com>\nTo: alice@example.org\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\n"

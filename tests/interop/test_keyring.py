@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pop3fetch.account.system_keyring import LOOK_LIMIT
-from tests.command import PATIENCE, Ended, Run
-from tests.mailbox import Mailbox
-from tests.secret_service import SecretService, missing
-from tests.server import ScriptedServer, StartServer
+from tests.support.command import PATIENCE, Ended, Run
+from tests.support.mail_server import Mailbox
+from tests.support.scripted_server import ScriptedServer, StartServer
+from tests.support.secret_service import SecretService, missing
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=str(missing()))
 

@@ -10,10 +10,10 @@ import pytest
 import trustme
 
 from pop3fetch.pop3.client import POP3Client
-from tests.cli.here import Here
-from tests.command import Ended
-from tests.dovecot import USERS, Dovecot, certificate_settings, has_apop
-from tests.leaks import leaks
+from tests.support.command import Ended
+from tests.support.dovecot import USERS, Dovecot, certificate_settings, has_apop
+from tests.support.in_process import Here
+from tests.support.leaks import leaks
 
 PASSWORD, WRONG = USERS["alice"], "another pass-wörd"
 CLEAR_TEXT = ("user", "plain", "login")

@@ -19,15 +19,15 @@ from urllib.request import urlopen
 import pytest
 
 from pop3fetch.status import Status
-from tests import keyrings
-from tests.cli.terminal import Terminal
-from tests.command import PATIENCE, Ended, Run
-from tests.dovecot import Dovecot
-from tests.keyrings import kept
-from tests.leaks import leaks
-from tests.mailbox import Mailbox
-from tests.oauth_server import CLIENT_ID, OAuthServer
-from tests.server import StartServer, Talk
+from tests.support import keyrings
+from tests.support.command import PATIENCE, Ended, Run
+from tests.support.dovecot import Dovecot
+from tests.support.keyrings import kept
+from tests.support.leaks import leaks
+from tests.support.mail_server import Mailbox
+from tests.support.oauth_server import CLIENT_ID, OAuthServer
+from tests.support.scripted_server import StartServer, Talk
+from tests.support.terminal import Terminal
 
 METHODS = ("xoauth2", "oauthbearer")
 FLOWS = ("device_endpoint", "authorization_endpoint")

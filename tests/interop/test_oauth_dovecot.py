@@ -8,22 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from pop3fetch.account import oauth
 from pop3fetch.account.config import Account
 from pop3fetch.account.credentials import Password, Sources
-from pop3fetch.account.oauth import Authorization
-from pop3fetch.account.oauth_messages import Tokens
-from pop3fetch.account.oauth_settings import OAuthSettings
+from pop3fetch.account.oauth import flow as oauth
+from pop3fetch.account.oauth.flow import Authorization
+from pop3fetch.account.oauth.messages import Tokens
+from pop3fetch.account.oauth.settings import OAuthSettings
 from pop3fetch.errors import LoginRefused
+from pop3fetch.net.dial import Endpoint
+from pop3fetch.net.tls import TLSOptions
 from pop3fetch.pop3.authentication import Wish
 from pop3fetch.pop3.client import POP3Client
-from pop3fetch.pop3.dial import Endpoint
 from pop3fetch.pop3.opening import Server
-from pop3fetch.pop3.tls import TLSOptions
 from pop3fetch.status import Status
-from tests.dovecot import Dovecot, version
-from tests.keyrings import Backend, in_use
-from tests.oauth_server import CLIENT_ID, SCOPES, OAuthServer
+from tests.support.dovecot import Dovecot, version
+from tests.support.keyrings import Backend, in_use
+from tests.support.oauth_server import CLIENT_ID, SCOPES, OAuthServer
 
 METHODS = ("xoauth2", "oauthbearer")
 NEVER = 10.0  # seconds: a time-out that no test reaches

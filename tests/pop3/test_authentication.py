@@ -30,10 +30,10 @@ from pop3fetch.pop3.client import POP3Client
 from pop3fetch.pop3.login import METHODS, Situation, next_step
 from pop3fetch.pop3.machine import AUTHORIZATION, TRANSACTION
 from pop3fetch.status import Status
-from tests.scram import ScramServer
-from tests.server import Script, ScriptedServer, StartServer, Talk
-from tests.session import WAYS, capa, connect, everything_sent, greet, play, serve
-from tests.situations import situations
+from tests.support.scram import ScramServer
+from tests.support.scripted_server import Script, ScriptedServer, StartServer, Talk
+from tests.support.sessions import WAYS, capa, connect, everything_sent, greet, play, serve
+from tests.support.situations import situations
 
 SECRET = "s3cret pass-word"
 CHALLENGE = b"<1896.697170952@dbc.mtview.ca.us>"

@@ -34,9 +34,9 @@ from pop3fetch.pop3.machine import AUTHORIZATION, TRANSACTION, UPDATE
 from pop3fetch.pop3.overview import UNFAMILIAR, Digests, Overview
 from pop3fetch.pop3.pipeline import WIDE
 from pop3fetch.status import Status
-from tests.mailbox import Mailbox
-from tests.server import Script, StartServer, Talk
-from tests.session import (
+from tests.support.mail_server import Mailbox
+from tests.support.scripted_server import Script, StartServer, Talk
+from tests.support.sessions import (
     NEVER,
     WAYS,
     after_login,

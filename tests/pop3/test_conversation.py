@@ -18,14 +18,14 @@ from pop3fetch.errors import (
     SessionEnded,
     TimedOut,
 )
+from pop3fetch.net.transport import REST
 from pop3fetch.pop3.authentication import Wish
 from pop3fetch.pop3.client import POP3Client
 from pop3fetch.pop3.conversation import BURST, PROGRESS
 from pop3fetch.pop3.machine import COMMANDS
-from pop3fetch.pop3.transport import REST
 from pop3fetch.status import Status
-from tests.server import Script, StartServer, Talk
-from tests.session import (
+from tests.support.scripted_server import Script, StartServer, Talk
+from tests.support.sessions import (
     NEVER,
     SOON,
     WAYS,
@@ -142,8 +142,8 @@ def test_only_what_comes_in_a_burst_is_left_to_gather(
     running = serve(server, after_login(script, mode), mode)
     with log_in(running, mode, ca_file) as client:
         rests: list[float] = []
-        monkeypatch.setattr("pop3fetch.pop3.transport.CRUMBS", octets)  # whatever comes at once is less
-        monkeypatch.setattr("pop3fetch.pop3.transport.time.sleep", rests.append)
+        monkeypatch.setattr("pop3fetch.net.transport.CRUMBS", octets)  # whatever comes at once is less
+        monkeypatch.setattr("pop3fetch.net.transport.time.sleep", rests.append)
         assert b"".join(client.iter_message(0)) == content
     assert set(rests) == ({REST} if gathers else set())
 

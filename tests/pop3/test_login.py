@@ -11,7 +11,7 @@ from pop3fetch.errors import InsecureAuthenticationDisallowed, MechanismNotOffer
 from pop3fetch.pop3.login import APOP, METHODS, USER, Login, Situation, StartTLS, Step, next_step
 from pop3fetch.pop3.replies import Capabilities
 from pop3fetch.status import Status
-from tests.situations import situations
+from tests.support.situations import situations
 
 STLS = "STLS"
 

@@ -38,7 +38,7 @@ from pop3fetch.pop3.machine import (
 )
 from pop3fetch.pop3.wire import CRLF, LF, LINE_LIMIT, StatusLine
 from pop3fetch.status import Status
-from tests.octets import (
+from tests.support.segments import (
     Heard,
     asking,
     assert_it_is_over,

@@ -26,15 +26,15 @@ from pop3fetch.errors import (
     TimedOut,
     TLSError,
 )
+from pop3fetch.net.dial import Endpoint, dial
+from pop3fetch.net.tls import TLSOptions, fingerprint_of
 from pop3fetch.pop3.authentication import Wish
 from pop3fetch.pop3.client import POP3Client
-from pop3fetch.pop3.dial import Endpoint, dial
 from pop3fetch.pop3.opening import Early, Server
-from pop3fetch.pop3.tls import TLSOptions, fingerprint_of
 from pop3fetch.status import Status
-from tests.certificates import server_context as context_for
-from tests.server import Script, ScriptedServer, StartServer, Talk
-from tests.session import NEVER, SOON, capa, connect, everything_sent, greet, play, serve
+from tests.support.certificates import server_context as context_for
+from tests.support.scripted_server import Script, ScriptedServer, StartServer, Talk
+from tests.support.sessions import NEVER, SOON, capa, connect, everything_sent, greet, play, serve
 
 EXPIRED = datetime(2020, 2, 29, tzinfo=UTC)
 

@@ -11,8 +11,8 @@ from pop3fetch.errors import ConnectionLost, PipeliningBroken, POP3Error, Sessio
 from pop3fetch.pop3.client import POP3Client
 from pop3fetch.pop3.pipeline import ONE_AT_A_TIME, REFILL, WIDE, Pipeline, Request, Window
 from pop3fetch.pop3.wire import StatusLine
-from tests.server import Script, StartServer, Talk
-from tests.session import NEVER, SOON, WAYS, after_login, log_in, play, sent_after_login, serve
+from tests.support.scripted_server import Script, StartServer, Talk
+from tests.support.sessions import NEVER, SOON, WAYS, after_login, log_in, play, sent_after_login, serve
 
 EACH_WAY = pytest.mark.parametrize("mode", WAYS)
 NARROW = Window(commands=32, octets=1000)

@@ -16,9 +16,9 @@ import trustme
 
 from pop3fetch.delivery.stream import _octets_unread
 from pop3fetch.errors import TLSError
-from pop3fetch.pop3.dial import Endpoint
-from pop3fetch.pop3.transport import Transport
-from tests.session import NEVER
+from pop3fetch.net.dial import Endpoint
+from pop3fetch.net.transport import Transport
+from tests.support.sessions import NEVER
 
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="there is no openssl")
 KINDS = pytest.mark.parametrize("kind", [b"r", b"R"], ids=["new handshake", "with a client certificate"])

@@ -26,7 +26,7 @@ from pop3fetch.pop3.replies import (
 )
 from pop3fetch.pop3.wire import CRLF, LF, LINE_LIMIT
 from pop3fetch.status import Status
-from tests.octets import in_pieces
+from tests.support.segments import in_pieces
 
 LARGEST = 10**19 - 1
 NO_NUMBERS = [

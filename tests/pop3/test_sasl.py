@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pop3fetch.errors import MechanismFailed
 from pop3fetch.pop3 import sasl
 from pop3fetch.pop3.sasl import CLEAR_TEXT, MECHANISMS, Credentials, Mechanism, mechanism, strongest
-from tests.scram import ScramServer
+from tests.support.scram import ScramServer
 
 NONCE = "rOprNGfwEbeRWgbNEkqO"
 SCRAMS = [name for name in MECHANISMS if name.startswith("SCRAM")]

@@ -24,7 +24,7 @@ from pop3fetch.pop3.wire import (
     take_line,
     with_lf,
 )
-from tests.octets import in_pieces
+from tests.support.segments import in_pieces
 
 # -- what we say ---------------------------------------------------------------------------------
 

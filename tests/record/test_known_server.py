@@ -8,7 +8,7 @@ import pytest
 
 from pop3fetch.record.known_server import KEPT, LOSES_EARLY_INPUT, KnownServer
 from pop3fetch.record.place import RecordPlace
-from tests.modes import mode
+from tests.support.file_modes import mode
 
 NOW = 1_700_000_000.5
 

@@ -17,13 +17,13 @@ from pop3fetch.delivery.destination import Destination, Draft, Place
 from pop3fetch.delivery.maildir import Maildir
 from pop3fetch.delivery.mbox import Mbox
 from pop3fetch.errors import DeliveryError, RecordError, RecordLocked
+from pop3fetch.fetch.journal import NoJournal, RecordJournal, entry_of, key_of
+from pop3fetch.fetch.settling import settle
 from pop3fetch.messages import Message
-from pop3fetch.record.journal import NoJournal, RecordJournal, entry_of, key_of
 from pop3fetch.record.place import RecordPlace, file_name
-from pop3fetch.record.settling import settle
 from pop3fetch.record.store import Entry, Intent, Key, Store
-from tests.delivering import Died, messages_of_mboxrd
-from tests.fetching import NOW, Account
+from tests.support.delivering import Died, messages_of_mboxrd
+from tests.support.fetching import NOW, Account
 
 ONE, TWO, THREE = b"Subject: one\n\n1\n", b"Subject: two\n\n22\n", b"Subject: three\n\n333\n"
 

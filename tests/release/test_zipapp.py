@@ -13,10 +13,10 @@ import pytest
 
 from pop3fetch import __version__
 from release import zipapp
-from tests.cli.post import LETTERS
-from tests.command import PATIENCE, Ended, Run
-from tests.mailbox import Mailbox
-from tests.server import StartServer
+from tests.support.command import PATIENCE, Ended, Run
+from tests.support.mail_server import Mailbox
+from tests.support.scripted_server import StartServer
+from tests.support.served_mail import LETTERS
 
 PASSWORD = {"POP3FETCH_PASSWORD": "secret"}
 ALONE = ("-I", "-S")  # no installed library, no variable and no folder to import from

@@ -1,0 +1,182 @@
+"""Do a job for one account, or for many side by side (-A); the status is the worst one.
+
+Threads take accounts from a queue: the next whose server has room for one session more, and
+whose mailbox nobody is at, for two accounts may be two ways to use one (their record is one). What
+must be asked at the terminal is asked in the main thread, which Ctrl-C reaches. An interrupt
+cuts the lines of all sessions, ends the programs that they wait for, and awaits the orderly ends of
+those that deliver. The others have nothing to tidy up: they get a moment.
+
+If the system allows fewer threads than there are jobs, there are fewer jobs.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from typing import Any
+
+from pop3fetch.account.config import Account
+from pop3fetch.ahead import Answer, try_to_start
+from pop3fetch.cli.main import explain
+from pop3fetch.cli.options import Invocation, Many
+from pop3fetch.cli.screen.console import Console
+from pop3fetch.errors import ConfigurationError, POP3Error
+from pop3fetch.status import Status
+
+Job = Callable[[Account, Console], int]
+Talk = Callable[[], Any]
+
+CUT_AGAIN = 0.1  # seconds; a session may have been about to connect when the lines were cut
+MOMENT = 0.5  # seconds that an interrupted session has which delivers nothing
+
+
+def for_each_account(invocation: Invocation, job: Job) -> int:
+    """Do ``job`` for every account that is meant; return the exit status."""
+    if invocation.many is None:
+        return job(invocation.account(), invocation.console)
+    configuration = invocation.configuration()
+    if not configuration.names():
+        raise ConfigurationError(str(configuration.path), "there are no accounts, [accounts.NAME]")
+    invocation.refuse_to_share_secrets(configuration.servers())
+    many = ManyAccounts(invocation.console, invocation.many, job)
+    return many.run(invocation.accounts(configuration, many.fail))
+
+
+class ManyAccounts:
+    """The accounts that wait, and the threads that take from them."""
+
+    def __init__(self, console: Console, many: Many, job: Job) -> None:
+        self._console = console
+        self._many = many
+        self._job = job
+        self._waiting: list[Account] = []
+        self._busy: list[Account] = []
+        self._changed = threading.Condition()
+        self._stopping = threading.Event()
+        self._statuses: list[int] = []
+        self._failures: list[BaseException] = []
+        self._is_alone = False  # whether the main thread does the work
+        self._errands: SimpleQueue[Answer[Any] | None] = SimpleQueue()  # None: a thread has ended
+
+    def fail(self, name: str, error: POP3Error) -> None:
+        """Say why an account is not worked on, or no further."""
+        self._console_of(name).fail(error)
+        self._statuses.append(error.exit_status)
+
+    def run(self, accounts: Sequence[Account]) -> int:
+        """Work on all; returns the worst status, raises what no account alone is to blame for."""
+        self._waiting = list(accounts)
+        threads: list[threading.Thread] = []
+        try:
+            self._start(threads, min(self._many.jobs, len(accounts)))
+            for _ in range(max(len(threads), 1)):
+                self._run_errands()
+            return max(self._statuses, default=Status.OK)
+        except BaseException:
+            self._stop(threads)
+            raise
+
+    def _start(self, threads: list[threading.Thread], count: int) -> None:
+        """Start so many threads, or fewer; without any this one does the work."""
+        while len(threads) < count:
+            thread = threading.Thread(target=self._work, daemon=True)
+            if not try_to_start(thread):
+                self._console.notice(f"the system allows no more threads: {len(threads)} instead of {count}")
+                break
+            threads.append(thread)
+        if not threads:
+            self._is_alone = True
+            self._work()
+
+    # -- the main thread ---------------------------------------------------------------------
+
+    def _run_errands(self) -> None:
+        """Talk with the person at the terminal for the threads, until one of them ends."""
+        while errand := self._errands.get():
+            errand.work_out()
+        if self._failures:
+            raise self._failures[0]
+
+    def _stop(self, threads: Sequence[threading.Thread]) -> None:
+        from pop3fetch.delivery.destination import some_are_open
+
+        self._stopping.set()
+        with self._changed:
+            self._waiting.clear()
+            self._changed.notify_all()
+        end = time.monotonic() + MOMENT
+        for thread in threads:
+            while thread.is_alive() and (time.monotonic() < end or some_are_open()):
+                self._cut()
+                thread.join(CUT_AGAIN)
+
+    def _cut(self) -> None:
+        """End all that a session may be waiting for."""
+        from pop3fetch import ahead
+        from pop3fetch.account import password_command
+        from pop3fetch.delivery import destination
+        from pop3fetch.net.transport import abort_all
+
+        abort_all()
+        password_command.interrupt_all()
+        destination.interrupt_all()
+        ahead.leave_all(KeyboardInterrupt())
+        self._refuse_errands()
+
+    def _refuse_errands(self) -> None:
+        while not self._errands.empty():
+            if errand := self._errands.get():
+                errand.refuse(KeyboardInterrupt())
+
+    # -- the other threads -------------------------------------------------------------------
+
+    def _work(self) -> None:
+        try:
+            while account := self._next():
+                self._work_on(account)
+                with self._changed:
+                    self._busy.remove(account)
+                    self._changed.notify_all()
+        except BaseException as error:  # raised again in the main thread
+            self._failures.append(error)
+        finally:
+            self._errands.put(None)
+
+    def _next(self) -> Account | None:
+        """Take the first account that may begin; waits where none may, None at the end."""
+        with self._changed:
+            while self._waiting:
+                for account in self._waiting:
+                    if self._may_begin(account):
+                        self._waiting.remove(account)
+                        self._busy.append(account)
+                        return account
+                self._changed.wait()
+            return None
+
+    def _may_begin(self, account: Account) -> bool:
+        sessions = sum(busy.host == account.host for busy in self._busy)
+        return sessions < self._many.jobs_per_host and all(
+            busy.address != account.address for busy in self._busy
+        )
+
+    def _work_on(self, account: Account) -> None:
+        try:
+            self._statuses.append(self._job(account, self._console_of(account.name)))
+        except BrokenPipeError:  # it concerns all accounts: nobody reads the output any more
+            raise
+        except Exception as error:
+            if not self._stopping.is_set():  # else it is we who have cut the line
+                self._statuses.append(explain(error, self._console_of(account.name)))
+
+    def _console_of(self, name: str) -> Console:
+        return self._console.for_account(name, self._in_main_thread)
+
+    def _in_main_thread(self, talk: Talk) -> Any:
+        if self._is_alone:
+            return talk()
+        errand = Answer(talk)
+        self._errands.put(errand)
+        return errand.result()

@@ -1,0 +1,138 @@
+"""What `pop3fetch list` does for one account."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from pop3fetch.account.config import Account
+from pop3fetch.cli.screen.console import Console, Foreign
+from pop3fetch.cli.screen.progress import RunReporter, fields_of
+from pop3fetch.fetch.plan import Known, compare
+from pop3fetch.fetch.recall import known_of
+from pop3fetch.fetch.survey import headers_of, survey
+from pop3fetch.headers import Summary, summarize
+from pop3fetch.messages import Message, Selector, select, shown_uid
+from pop3fetch.pop3.client import POP3Client
+from pop3fetch.record.place import RecordPlace
+from pop3fetch.record.store import ReadOnlyStore
+from pop3fetch.sessions.quit import end_look
+from pop3fetch.sessions.sessions import Sessions
+from pop3fetch.status import Status
+
+CELL = 400  # characters of a text that a table can show, however wide
+
+
+class Row(NamedTuple):
+    """One listed message; ``summary`` is None without --long."""
+
+    message: Message
+    new: bool
+    summary: Summary | None
+
+
+class Wanted(NamedTuple):
+    """What shall be listed, and how; without ``selectors`` everything."""
+
+    selectors: tuple[Selector, ...]
+    only_new: bool
+    long: bool
+    as_json: bool
+
+
+class List:
+    """`list`, account by account; ``state_folder`` has the records, which say what is new."""
+
+    def __init__(self, state_folder: Path, wanted: Wanted) -> None:
+        self._state_folder = state_folder
+        self._wanted = wanted
+
+    def run(self, sessions: Sessions, console: Console) -> int:
+        """Print the messages of an account as they come; returns the exit status."""
+        known = self._known(sessions.account)
+        with sessions.log_in() as client:
+            self._print(self._rows(client, known, console), console)
+            end_look(client, console.notice)
+        return Status.OK
+
+    def _known(self, account: Account) -> Known:
+        store = ReadOnlyStore(RecordPlace(self._state_folder, account.address))
+        try:
+            return known_of(store)
+        finally:
+            store.close()
+
+    def _rows(self, client: POP3Client, known: Known, console: Console) -> Iterator[Row]:
+        wanted = self._wanted
+        listing = survey(client, RunReporter(console))
+        comparison = compare(listing, known)
+        new = set(comparison.new)  # what is in doubt is not: only a look could tell
+        indexes = select(listing, wanted.selectors) if wanted.selectors else list(listing.indexes())
+        if wanted.only_new:
+            indexes = [index for index in indexes if index in new]
+        for index, summary in _summaries(client, indexes, long=wanted.long):
+            yield Row(listing.message(index), index in new, summary)
+            if wanted.long:  # whoever reads a pipe gets each line as it comes
+                console.flush()
+
+    def _print(self, rows: Iterator[Row], console: Console) -> None:
+        if self._wanted.as_json:
+            for row in rows:
+                console.json(_as_json(row))
+        elif console.shows_tables:
+            self._print_table([_cut(row) for row in rows], console)
+        else:
+            for row in rows:
+                console.row(*_cells(row))
+
+    def _print_table(self, rows: list[Row], console: Console) -> None:
+        from pop3fetch.cli.screen.table import show
+
+        if rows:
+            show(console, console.out, [(row.message, row.new, row.summary) for row in rows])
+        else:
+            console.remark("no new messages" if self._wanted.only_new else "no messages")
+
+
+def _cut(row: Row) -> Row:
+    """Return what a table can show of a row: all of them are kept until it is laid out."""
+    if row.summary is None:
+        return row
+    sender, subject = (text and text[:CELL] for text in (row.summary.sender, row.summary.subject))
+    return row._replace(summary=Summary(row.summary.date, sender, None, subject, None))
+
+
+def _summaries(
+    client: POP3Client, indexes: Iterable[int], *, long: bool
+) -> Iterator[tuple[int, Summary | None]]:
+    if not long:
+        yield from ((index, None) for index in indexes)
+        return
+    for index, looked in headers_of(client, indexes):
+        yield index, summarize(looked.headers)
+
+
+def _cells(row: Row) -> list[Foreign]:
+    cells: list[Foreign] = [row.message.number, row.message.size, shown_uid(row.message.uid)]
+    if row.summary is not None:
+        cells += [_date(row.summary) or "", row.summary.sender, row.summary.subject]
+    return cells
+
+
+def _as_json(row: Row) -> dict[str, object]:
+    shown = {**fields_of(row.message), "new": row.new}
+    if row.summary is not None:
+        shown |= {
+            "date": _date(row.summary),
+            "from": row.summary.sender,
+            "to": row.summary.to,
+            "subject": row.summary.subject,
+            "message_id": row.summary.message_id,
+        }
+    return shown
+
+
+def _date(summary: Summary) -> str | None:
+    """Return the date in the form of RFC 3339."""
+    return summary.date.isoformat() if summary.date else None

@@ -1,0 +1,135 @@
+"""What `pop3fetch rm` does for one account."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from pop3fetch.account.config import Account
+from pop3fetch.cli.screen.console import Console
+from pop3fetch.cli.screen.numbers import counted
+from pop3fetch.cli.screen.progress import RunReporter
+from pop3fetch.cli.sessions import sessions_of
+from pop3fetch.errors import DeletionUnsafe, POP3Error
+from pop3fetch.fetch.journal import key_of
+from pop3fetch.fetch.survey import headers_of, survey
+from pop3fetch.headers import summarize
+from pop3fetch.messages import Message, Selector, needs_uids, select
+from pop3fetch.pop3.client import POP3Client
+from pop3fetch.record.place import RecordPlace
+from pop3fetch.record.states import Event
+from pop3fetch.record.store import Store
+from pop3fetch.sessions.quit import end_look, quit_may_cost
+from pop3fetch.status import Status
+
+SHOWN = 20  # messages that are shown before the question; nobody reads more
+
+
+class Wish(NamedTuple):
+    """What shall be deleted; without ``selectors`` everything. ``asks``: not before somebody agrees."""
+
+    selectors: tuple[Selector, ...]
+    asks: bool
+    dry_run: bool
+    as_json: bool
+
+
+class Removal:
+    """`rm`, account by account; ``state_folder`` has the records, from which the deleted are taken."""
+
+    def __init__(self, state_folder: Path, wish: Wish) -> None:
+        self._state_folder = state_folder
+        self._wish = wish
+
+    def run(self, account: Account, console: Console) -> int:
+        """Delete messages of an account; returns the exit status."""
+        reporter = RunReporter(console, as_json=self._wish.as_json)
+        try:
+            return self._run(account, console, reporter)
+        finally:
+            reporter.end()
+
+    def _run(self, account: Account, console: Console, reporter: RunReporter) -> int:
+        with sessions_of(account, console, self._state_folder).log_in() as client:
+            chosen = self._chosen(client, reporter)
+            if self._wish.dry_run:
+                for message in chosen:
+                    reporter.would("delete", message)
+            elif not chosen:
+                console.remark("no messages")
+            elif not self._wish.asks or _agreed(client, chosen, console):
+                _refuse_collateral(client, chosen)
+                return self._delete(client, chosen, account, reporter)
+            else:
+                console.remark("nothing was deleted")
+            end_look(client, console.notice)
+        return Status.OK
+
+    def _chosen(self, client: POP3Client, reporter: RunReporter) -> list[Message]:
+        listing = survey(client, reporter, by_number=not needs_uids(self._wish.selectors))
+        if not self._wish.selectors:
+            return list(listing)
+        return [listing.message(index) for index in select(listing, self._wish.selectors, one_each=True)]
+
+    def _delete(
+        self, client: POP3Client, messages: Sequence[Message], account: Account, reporter: RunReporter
+    ) -> int:
+        """Delete, and end the session; nothing counts as deleted before QUIT was answered +OK."""
+        by_index = {message.index: message for message in messages}
+        status: int = Status.OK
+        deleted: list[Message] = []
+        try:
+            for index, refusal in client.delete_many(by_index, then_quit=True):
+                if refusal:
+                    reporter.skipped(by_index[index], refusal)
+                    status = status or refusal.exit_status
+                else:
+                    deleted.append(by_index[index])
+        except POP3Error:
+            self._keep(account, Event.DELETING, messages)  # the next run looks which of them are left
+            raise
+        self._keep(account, Event.DELETED, deleted)
+        reporter.removed(deleted)
+        return status
+
+    def _keep(self, account: Account, event: Event, messages: Sequence[Message]) -> None:
+        """Tell the record what became of messages, for their UIDs may be given again.
+
+        A record that another run holds, or that is not there, is left alone: the next complete
+        listing shows the same.
+        """
+        place = RecordPlace(self._state_folder, account.address)
+        if not place.database.exists():
+            return
+        with suppress(POP3Error):
+            store = Store(place)
+            try:
+                store.happened(event, map(key_of, messages), int(time.time()))
+            finally:
+                store.close()
+
+
+def _refuse_collateral(client: POP3Client, chosen: Sequence[Message]) -> None:
+    """Raise where QUIT would delete messages that nobody chose."""
+    if quit_may_cost(client, {message.index for message in chosen}):
+        raise DeletionUnsafe
+
+
+def _agreed(client: POP3Client, messages: Sequence[Message], console: Console) -> bool:
+    """Show what would go, and ask once."""
+    from pop3fetch.cli.screen.table import show
+
+    shown = messages[:SHOWN]
+    headers = dict(headers_of(client, [message.index for message in shown]))
+    rows = [(message, False, summarize(headers[message.index].headers)) for message in shown]
+
+    def talk() -> bool:
+        show(console, console.err, rows)
+        if len(messages) > len(shown):
+            console.remark(f"… and {len(messages) - len(shown)} more")
+        return console.confirm(f"Delete {counted(len(messages))} from the server?")
+
+    return console.talk(talk)

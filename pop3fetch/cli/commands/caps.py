@@ -1,0 +1,78 @@
+"""`pop3fetch caps`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pop3fetch.cli.options import JSON_OPTION, Command, Invocation, server_options
+from pop3fetch.status import Status
+
+if TYPE_CHECKING:
+    from pop3fetch.account.config import Account
+    from pop3fetch.cli.screen.console import Console
+    from pop3fetch.pop3.client import POP3Client
+    from pop3fetch.pop3.replies import Capabilities
+    from pop3fetch.sessions.sessions import Sessions
+
+
+@click.command("caps", cls=Command)
+@JSON_OPTION
+@server_options
+def command(invocation: Invocation, as_json: bool) -> int:
+    """Print the server's capabilities; with -v the TLS session and the certificate, too.
+
+    Where a user is given, what the server says after the login counts as well.
+    """
+    from pop3fetch.cli.actions.each_account import for_each_account
+    from pop3fetch.cli.sessions import sessions_of
+    from pop3fetch.sessions.quit import end_look
+
+    def caps(account: Account, console: Console) -> int:
+        sessions = sessions_of(account, console, invocation.state_folder_to_read())
+        with sessions.connect() as client:
+            capabilities = _before_login(client, account)
+            try:
+                if account.user is not None:
+                    capabilities = _with_login(client, sessions)
+            finally:  # a server that refuses the login is the one to look at
+                if console.verbosity >= 1:
+                    _describe(console, client, capabilities)
+                _print(console, capabilities, as_json=as_json)
+            end_look(client, console.notice)
+        return Status.OK
+
+    return for_each_account(invocation, caps)
+
+
+def _before_login(client: POP3Client, account: Account) -> Capabilities:
+    """Return what the server says first, inside TLS where nobody will log in."""
+    capabilities = client.capabilities()
+    if account.user is None and account.tls in ("starttls", "auto") and "STLS" in capabilities:
+        return client.start_tls()
+    return capabilities
+
+
+def _with_login(client: POP3Client, sessions: Sessions) -> Capabilities:
+    sessions.log_in_on(client)
+    return {**client.capabilities_before_login, **client.capabilities()}
+
+
+def _describe(console: Console, client: POP3Client, capabilities: Capabilities) -> None:
+    from pop3fetch.cli.screen.caps import description
+
+    for line in description(client, capabilities):
+        console.notice(line)
+
+
+def _print(console: Console, capabilities: Capabilities, *, as_json: bool) -> None:
+    if as_json:
+        console.json(capabilities)
+        return
+    for name, arguments in capabilities.items():
+        line = " ".join([name, *(arguments or [])])
+        if console.shows_tables:
+            console.text(line)
+        else:
+            console.row(line)

@@ -1,0 +1,93 @@
+"""`pop3fetch demo`: the ordinary commands, against a server that comes along."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pop3fetch.cli.options import Command
+from pop3fetch.cli.screen.console import Console
+from pop3fetch.status import Status
+
+if TYPE_CHECKING:
+    from tempfile import TemporaryDirectory
+
+STEPS = (
+    ("list", "-l"),
+    ("get",),
+    ("list", "--new"),
+    ("rm", "--yes", "1", "3-5", "last"),
+    ("list", "-l"),
+)
+
+
+@click.command("demo", cls=Command)
+@click.pass_obj
+def command(console: Console) -> int:
+    """List, fetch, list, delete and list the mail of a small server in this very process.
+
+    Nothing leaves the machine, and nothing is kept: the maildir is a temporary one.
+    """
+    from pop3fetch.demo import DemoServer
+
+    with _temporary_folder() as folder, DemoServer() as server:
+        variables = {
+            "POP3FETCH_ACCOUNT": f"pop3://{server.user}@{server.host}:{server.port}",
+            "POP3FETCH_PASSWORD": server.password,
+            "POP3FETCH_STATE_DIR": str(Path(folder) / "state"),
+        }
+        for name, value in variables.items():
+            console.text(f"$ export {name}={shlex.quote(value)}")
+        with _environment(variables):
+            return _run_steps(console, Path(folder) / "Maildir")
+
+
+def _temporary_folder() -> TemporaryDirectory[str]:
+    """Make a folder for the maildir and the record; raises DeliveryError."""
+    import tempfile
+
+    from pop3fetch.errors import DeliveryError
+
+    try:
+        return tempfile.TemporaryDirectory(prefix="pop3fetch-demo-", ignore_cleanup_errors=True)
+    except OSError as error:
+        reason = "none can be written to; set TMPDIR to one that can"
+        raise DeliveryError("a temporary folder", reason) from error
+
+
+def _run_steps(console: Console, maildir: Path) -> int:
+    from pop3fetch.cli.main import run_command
+
+    for step in STEPS:
+        arguments = list(step)
+        if step[0] == "get":
+            arguments += ["-o", f"maildir:{maildir}"]
+        console.text("")
+        console.text("$ " + shlex.join(["pop3fetch", *arguments]))
+        console.flush()
+        status = run_command(arguments, console)
+        console.flush()
+        if status != Status.OK:
+            return status
+    return Status.OK
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for a while, and take away those that would get in the way."""
+    before = {name: value for name, value in os.environ.items() if name.startswith("POP3FETCH_")}
+    for name in before:
+        del os.environ[name]
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in variables:
+            os.environ.pop(name, None)
+        os.environ.update(before)

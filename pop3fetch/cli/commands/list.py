@@ -1,0 +1,51 @@
+"""`pop3fetch list`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pop3fetch.cli.options import JSON_OPTION, STDIN_OPTION, Command, Invocation, server_options
+from pop3fetch.cli.selection import messages_argument, selectors_of
+
+if TYPE_CHECKING:
+    from pop3fetch.account.config import Account
+    from pop3fetch.cli.screen.console import Console
+
+
+@click.command("list", cls=Command)
+@messages_argument
+@click.option("-l", "--long", is_flag=True, help="Add date, sender and subject.")
+@click.option("--new", "only_new", is_flag=True, help="List only messages that were not fetched yet.")
+@STDIN_OPTION
+@JSON_OPTION
+@server_options
+def command(
+    invocation: Invocation,
+    messages: tuple[str, ...],
+    *,
+    long: bool,
+    only_new: bool,
+    from_stdin: bool,
+    as_json: bool,
+) -> int:
+    """List the messages on the server: number, size in octets, and unique-id.
+
+    MESSAGES are numbers, ranges and unique-ids: 3, 2-5, 7-, last, uid:XYZ. Without them all
+    messages are listed.
+    """
+    from pop3fetch.cli.actions.each_account import for_each_account
+    from pop3fetch.cli.sessions import sessions_of
+
+    selectors = selectors_of(messages, from_stdin=from_stdin)
+    state_folder = invocation.state_folder_to_read()
+
+    def list_account(account: Account, console: Console) -> int:
+        with sessions_of(account, console, state_folder).begin() as sessions:
+            from pop3fetch.cli.actions.list import List, Wanted
+
+            wanted = Wanted(selectors, only_new=only_new, long=long, as_json=as_json)
+            return List(state_folder, wanted).run(sessions, console)
+
+    return for_each_account(invocation, list_account)

@@ -1,0 +1,34 @@
+"""`pop3fetch login`."""
+
+from __future__ import annotations
+
+import click
+
+from pop3fetch.cli.options import Command, Invocation, Many, server_options
+
+IN_TURN = Many(1, 1)  # a person can answer one question at a time
+
+
+@click.command("login", cls=Command)
+@click.argument("address", required=False, metavar="[ADDRESS]")
+@server_options
+def command(invocation: Invocation, address: str | None) -> int:
+    """Try the account's password on the server, and keep it in the system keyring if it works.
+
+    With ADDRESS, such as alice@example.org, its server is searched for, and an account that works
+    is written into the configuration file.
+
+    The password is asked for on the terminal, unless the environment, a password command or
+    ~/.netrc has it. An account with OAuth 2 shows the page to log in at instead.
+    """
+    from pop3fetch.cli.actions.each_account import for_each_account
+    from pop3fetch.cli.actions.login import log_in
+
+    if address is not None:
+        from pop3fetch.cli.actions.login_setup import log_in_first
+
+        return log_in_first(invocation, address)
+    return for_each_account(
+        invocation._replace(many=invocation.many and IN_TURN),
+        lambda account, console: log_in(invocation, account, console),
+    )

@@ -1,0 +1,33 @@
+"""`pop3fetch logout`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pop3fetch.cli.commands.login import IN_TURN
+from pop3fetch.cli.options import Command, Invocation, server_options
+from pop3fetch.status import Status
+
+if TYPE_CHECKING:
+    from pop3fetch.account.config import Account
+    from pop3fetch.cli.screen.console import Console
+
+
+@click.command("logout", cls=Command)
+@server_options
+def command(invocation: Invocation) -> int:
+    """Forget the account's password in the system keyring."""
+    from pop3fetch.account import credentials
+    from pop3fetch.account.oauth import flow as oauth
+    from pop3fetch.cli.actions.each_account import for_each_account
+
+    def logout(account: Account, console: Console) -> int:
+        known = oauth.forget(account) if account.uses_oauth else credentials.forget(account)
+        secret = "refresh token" if account.uses_oauth else "password"
+        said = "is forgotten" if known else "was not in the keyring"
+        console.remark(f"the {secret} of {account.address} {said}")
+        return Status.OK
+
+    return for_each_account(invocation._replace(many=invocation.many and IN_TURN), logout)

@@ -1,0 +1,56 @@
+"""What `pop3fetch caps -v` says of a server: in words, line by line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from pop3fetch.net.tls import Certificate
+from pop3fetch.pop3.client import POP3Client
+from pop3fetch.pop3.replies import Capabilities
+
+DAY = 24 * 60 * 60  # seconds
+
+
+def description(client: POP3Client, capabilities: Capabilities) -> Iterator[str]:
+    """Yield the TLS session, the certificate, the ways to log in, and the limits."""
+    session = client.tls_session()
+    if session is None:
+        yield "TLS: none, all but the password may be read on the way"
+    else:
+        yield f"TLS: {session.version}, {session.cipher}"
+        yield from _certificate(session.certificate)
+    yield f"login: {', '.join(_methods(client, capabilities)) or 'the server does not say how'}"
+    yield from _limits(capabilities)
+
+
+def _certificate(certificate: Certificate) -> Iterator[str]:
+    yield f"certificate: {certificate.subject}"
+    yield f"names: {' '.join(certificate.names) or 'none'}"
+    yield f"issuer: {certificate.issuer}"
+    if certificate.expires is not None:
+        days = int((certificate.expires - time.time()) // DAY)
+        when = f"in {days} days" if days >= 0 else f"{-days} days ago"
+        yield f"expires: {time.strftime('%Y-%m-%d', time.gmtime(certificate.expires))} ({when})"
+    yield f"SHA-256: {certificate.fingerprint}"
+
+
+def _methods(client: POP3Client, capabilities: Capabilities) -> Iterator[str]:
+    if client.server_challenge is not None:
+        yield "APOP"
+    if "USER" in capabilities:
+        yield "USER"
+    yield from capabilities.get("SASL") or []
+
+
+def _limits(capabilities: Capabilities) -> Iterator[str]:
+    """Yield what EXPIRE and LOGIN-DELAY mean (RFC 2449 sections 6.5 and 6.7)."""
+    for argument in (capabilities.get("EXPIRE") or [])[:1]:
+        if argument == "0":
+            yield "messages are deleted once they were retrieved (EXPIRE 0)"
+        elif argument.upper() == "NEVER":
+            yield "messages are kept for ever (EXPIRE NEVER)"
+        else:
+            yield f"messages are kept for {argument} days (EXPIRE)"
+    for argument in (capabilities.get("LOGIN-DELAY") or [])[:1]:
+        yield f"{argument} seconds must pass between two logins (LOGIN-DELAY)"

@@ -1,0 +1,151 @@
+"""What a run of `get` shows of itself: a line on a terminal that is drawn anew, nothing in cron."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from pop3fetch.cli.screen.console import Console
+from pop3fetch.cli.screen.numbers import counted, human_size
+from pop3fetch.errors import POP3Error
+from pop3fetch.messages import Message, shown_uid
+
+REDRAW = 0.1  # seconds between two looks of the progress line
+SETTLED = 1.0  # seconds after which a rate means something
+BAR = 40  # columns at most
+LEAST_BAR = 8  # columns; a shorter one shows nothing
+NAMED = 100  # messages that stay on the server; nobody reads more, and cron sends it all by mail
+
+
+class ProgressLine:
+    """How far a run has come; LIST's sizes are estimates, so it never shows more than all of them."""
+
+    def __init__(
+        self, console: Console, expected: Sequence[Message], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._console = console
+        self._all_messages = len(expected)
+        self._all_octets = sum(message.size for message in expected)
+        self._messages = self._octets = 0
+        self._clock = clock
+        self._begun = self._drawn = clock()
+
+    def advance(self, octets: int = 0, messages: int = 0) -> None:
+        """Count what has come, and draw the line where it is time to."""
+        self._octets += octets
+        self._messages += messages
+        now = self._clock()
+        if now - self._drawn >= REDRAW:
+            self._drawn = now
+            self._console.draw(self.text(self._console.width(self._console.err) - 1))
+
+    def text(self, width: int) -> str:
+        """Return the line in at most ``width`` columns: what matters less is left out first."""
+        octets = min(self._octets, self._all_octets)
+        parts = [
+            f"{min(self._messages, self._all_messages)}/{self._all_messages} messages",
+            f"{human_size(octets)} of {human_size(self._all_octets)}",
+            *self._speed(octets),
+        ]
+        while len(parts) > 1 and len("  ".join(parts)) > width:
+            parts.pop()
+        room = width - len("  ".join(parts)) - len("  []")
+        if room >= LEAST_BAR:
+            parts.insert(1, _bar(octets / max(self._all_octets, 1), min(room, BAR)))
+        return "  ".join(parts)[:width]
+
+    def _speed(self, octets: int) -> list[str]:
+        elapsed = self._clock() - self._begun
+        if elapsed < SETTLED or not octets:
+            return []
+        left = round((self._all_octets - octets) * elapsed / octets)
+        return [f"{human_size(int(octets / elapsed))}/s", f"{left // 60}:{left % 60:02} left"]
+
+
+def _bar(done: float, width: int) -> str:
+    full = int(done * width)
+    return f"[{'=' * full}{' ' * (width - full)}]"
+
+
+class RunReporter:
+    """The reporter of one run.
+
+    ``as_json``: an object a message on standard output; ``draws``: a progress line where there is
+    a terminal for it.
+    """
+
+    def __init__(self, console: Console, *, as_json: bool = False, draws: bool = False) -> None:
+        self._console = console
+        self._as_json = as_json
+        # Under -v each message has a line of its own.
+        self._draws = draws and console.shows_progress and console.verbosity == 0
+        self._line: ProgressLine | None = None
+        self._skipped = 0
+
+    def notice(self, text: str) -> None:
+        self._console.notice(text)
+
+    def warn(self, text: str) -> None:
+        self._console.warn(text)
+
+    def planned(self, messages: Sequence[Message]) -> None:
+        if self._draws:
+            self._line = ProgressLine(self._console, messages)
+
+    def progress(self, octets: int) -> None:
+        if self._line:
+            self._line.advance(octets=octets)
+
+    def delivered(self, message: Message, octets: int, path: str | None) -> None:
+        if self._line:
+            self._line.advance(messages=1)
+        if self._as_json:
+            self._console.json({**fields_of(message), "path": path})
+            self._console.flush()  # whoever reads a pipe gets each line as it comes
+        if self._console.verbosity >= 1:
+            where = f" to {path}" if path else ""
+            self._console.notice(f"message {message.number}: {octets} octets{where}")
+
+    def skipped(self, message: Message, error: POP3Error) -> None:
+        self._skipped += 1
+        if self._skipped <= NAMED or self._console.verbosity >= 1:
+            self._console.error(f"message {message.number} stays on the server: {error}")
+
+    def short(self, message: Message, octets: int) -> None:
+        self._console.notice(
+            f"message {message.number} has {octets} octets, but the server lists {message.size}:"
+            " delivered, but kept on the server until the next run has checked it"
+        )
+
+    def oversize(self, message: Message) -> None:
+        size = human_size(message.size)
+        self._console.warn(f"message {message.number} has {size}: larger than --max-size, skipped")
+
+    def would(self, what: str, message: Message) -> None:
+        if self._as_json:
+            self._console.json({"would": what, **fields_of(message)})
+        else:
+            self._console.row(what, message.number, message.size, shown_uid(message.uid))
+
+    def deleted(self, messages: int) -> None:
+        if messages:
+            self._console.notice(f"{counted(messages)} deleted from the server")
+
+    def removed(self, messages: Sequence[Message]) -> None:
+        """Name the messages that `rm` has deleted."""
+        for message in messages if self._as_json else ():
+            self._console.json(fields_of(message))
+        self._console.remark(f"{counted(len(messages))} deleted from the server")
+
+    def end(self) -> None:
+        """Take the progress line away, and count the messages that were not named."""
+        self._line = None
+        self._console.wipe()
+        more, self._skipped = self._skipped - NAMED, 0
+        if more > 0 and self._console.verbosity < 1:
+            self._console.error(f"{more} more stay on the server; -v names them")
+
+
+def fields_of(message: Message) -> dict[str, object]:
+    """Return what every JSON object of a message has."""
+    return {"number": message.number, "uid": shown_uid(message.uid), "size": message.size}

@@ -1,0 +1,77 @@
+"""The table of messages on a terminal: what does not fit the width is cut with an ellipsis."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TextIO
+
+from rich.cells import cell_len
+from rich.table import Table
+from rich.text import Text
+
+from pop3fetch.cli.screen.console import Console
+from pop3fetch.cli.screen.numbers import human_size
+from pop3fetch.headers import Summary
+from pop3fetch.messages import Message, shown_uid
+from pop3fetch.printable import printable
+
+if TYPE_CHECKING:
+    from rich.console import JustifyMethod
+
+NARROW = 70  # columns; on fewer, dates and gaps are short
+LEAST = 4  # columns of a text that is cut
+_NAMED = re.compile(r'"?(?P<name>[^"<>]*[^"<>\s])"?\s*<[^<>]*>')
+
+
+Row = tuple[Message, bool, Summary | None]  # the message, whether it is new, what its header says
+
+
+def show(console: Console, stream: TextIO, rows: Sequence[Row]) -> None:
+    """Print the table: number, new mark, date, sender, subject and size, or the UID instead of three.
+
+    ``rows`` are one at least, and all of one kind.
+    """
+    width = console.width(stream)
+    narrow = width < NARROW
+    texts = [_texts(row, narrow=narrow) for row in rows]
+    titles = ("#", "", *(("uid",) if rows[0][2] is None else ("date", "from", "subject")), "size")
+    wide = [max(map(cell_len, column)) for column in zip(titles, *texts, strict=True)]
+    gap = 1 if narrow else 2
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, gap, 0, 0))
+    for title, columns in zip(titles, _fitted(wide, width - gap * (len(titles) - 1)), strict=True):
+        justify: JustifyMethod = "right" if title in ("#", "size") else "left"
+        table.add_column(Text(title), width=columns, justify=justify, no_wrap=True, overflow="ellipsis")
+    for line in texts:
+        table.add_row(*map(Text, line))
+    heading = [Text(printable(console.account), style="bold")] if console.account else []
+    console.render(stream, *heading, table)
+
+
+def _texts(row: Row, *, narrow: bool) -> tuple[str, ...]:
+    message, new, summary = row
+    middle = (shown_uid(message.uid),) if summary is None else _described(summary, narrow=narrow)
+    return (str(message.number), "*" if new else "", *middle, human_size(message.size))
+
+
+def _described(summary: Summary, *, narrow: bool) -> tuple[str, str, str]:
+    form = "%m-%d" if narrow else "%Y-%m-%d %H:%M"
+    date = summary.date.astimezone().strftime(form) if summary.date else ""
+    return date, printable(_name(summary.sender or "")), printable(summary.subject or "")
+
+
+def _name(sender: str) -> str:
+    """Return the name of ``name <address>``, else all of it."""
+    named = _NAMED.fullmatch(sender.strip())
+    return named["name"] if named else sender
+
+
+def _fitted(wide: Sequence[int], room: int) -> list[int]:
+    """Return the widths of the columns, with the texts cut to fit; a sender may keep two fifths."""
+    texts = len(wide) - 3 - (len(wide) > 4)  # the UID, or sender and subject behind the date
+    head, tail = list(wide[: -1 - texts]), wide[-1]
+    spare = max(room - sum(head) - tail, LEAST * texts)
+    if texts == 1:
+        return [*head, min(wide[-2], spare), tail]
+    sender = min(wide[-3], max(spare * 2 // 5, spare - wide[-2]))
+    return [*head, sender, min(wide[-2], spare - sender), tail]

@@ -1,0 +1,281 @@
+"""The lock of an mbox, as other mail programs take it: fcntl and a dot-lock, both or neither.
+
+The order is that of the Debian Policy, section 11.6: fcntl first, then ``FILE.lock``; where the
+second is taken, the first is let go before the next attempt, so that no two programs wait for
+each other.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import stat
+import struct
+import threading
+import time
+from contextlib import suppress
+from io import FileIO
+from pathlib import Path
+from typing import NamedTuple
+from weakref import WeakValueDictionary
+
+from pop3fetch.durable import SHARED, open_private, owner_for, sync_folder
+
+PAUSE = 0.1  # seconds between two attempts
+STALE = 300.0  # seconds after which a dot-lock counts as forgotten, as in liblockfile
+
+# A lock of the open file (Linux, fcntl(2)) holds between threads as well, and keeps out those who lock
+# by process. Elsewhere a process has but one lock of a file, whatever the file is called, and loses it
+# when it closes any descriptor of it: so one thread at a time may have it open.
+OFD_SETLK: int | None = getattr(fcntl, "F_OFD_SETLK", None)
+_NO_OPEN_FILE_LOCKS = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
+_guards: WeakValueDictionary[tuple[int, int], threading.Lock] = WeakValueDictionary()
+_guards_lock = threading.Lock()
+
+# A folder that is not ours, or a file system without hard links.
+_NO_DOT_LOCKS = {errno.EACCES, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
+
+_OWNER = re.compile(rb"([0-9]{1,10}) ([^\s]+)\n")  # how we sign a dot-lock
+
+
+class Inode(NamedTuple):
+    """What tells a file from all others; its number alone may be given again."""
+
+    device: int
+    number: int
+    written: int  # nanoseconds since the epoch
+
+
+class MboxLock:
+    """An open mbox that is locked; ``file`` is its descriptor."""
+
+    # Here, as __del__ finds them also where __init__ was interrupted at once.
+    file = -1
+    _stream: FileIO | None = None
+    _dot_lock: Path | None = None
+    _signed: Inode | None = None  # what the dot-lock is where it is ours
+    _guard: threading.Lock | None = None
+
+    def __init__(self, path: Path, tag: str) -> None:
+        """Open and lock the mbox, made where there is none.
+
+        ``path`` has no symbolic links; ``tag`` is one record's. Raises BlockingIOError where
+        another program has a lock, and any other OSError.
+        """
+        try:
+            if OFD_SETLK is None:
+                self._guard = _take_guard(path)
+            # The stream closes it whatever interrupts us, and only once: as long as it is open it is locked.
+            self._stream = FileIO(_open(path), "r+")
+            self.file = self._stream.fileno()
+            _refuse_a_strange_file(path, self.file)
+            _lock_by_fcntl(self.file)
+            _refuse_a_replaced_file(path, self.file)
+            self._take_dot_lock(Path(f"{path}.lock"), tag)
+        except BaseException:
+            self.release()
+            raise
+
+    def _take_dot_lock(self, dot_lock: Path, tag: str) -> None:
+        """Make it, where the folder lets us; where it does not, fcntl must do."""
+        signed = Path(f"{dot_lock}.pop3fetch-{tag}")
+        try:
+            # Linked when it is signed: whatever we may die of, a dot-lock of ours tells whose it was.
+            # The name is always the same, so that what a crash left of it goes with the next run.
+            # Known before it is there, for an interrupt may come between the two.
+            self._dot_lock, self._signed = dot_lock, _sign(signed)
+            os.link(signed, dot_lock)
+        except FileExistsError as error:
+            # Two of us never break one at the same time, for we hold the lock of fcntl.
+            if _is_stale(dot_lock):
+                with suppress(OSError):
+                    dot_lock.unlink()
+            raise BlockingIOError(errno.EAGAIN, "there is a dot-lock") from error
+        except OSError as error:
+            if error.errno not in _NO_DOT_LOCKS:
+                raise
+        finally:
+            with suppress(OSError):
+                signed.unlink()
+
+    def release(self) -> None:
+        """Let go, where that was not done yet; never raises."""
+        if self._dot_lock is not None and self._is_ours(self._dot_lock):
+            with suppress(OSError):
+                self._dot_lock.unlink()
+        self._dot_lock = None  # only now: interrupted before, it is let go by __del__
+        if self._stream is not None:
+            with suppress(OSError):
+                self._stream.close()
+        self.file = -1
+        guard, self._guard = self._guard, None
+        if guard:
+            guard.release()
+
+    def _is_ours(self, dot_lock: Path) -> bool:
+        """Return whether nobody has broken it, and perhaps made one of his own."""
+        # Either is enough: NFS may tell another time later, and no file may be free to read it with.
+        known = self._signed is not None and _inode(dot_lock) == self._signed
+        return known or _read(dot_lock) == _signature()
+
+    def __del__(self) -> None:
+        # An interrupt may come before anybody else knows that it is taken.
+        self.release()
+
+
+def take_lock(path: Path, tag: str, patience: float, given_up: threading.Event) -> MboxLock:
+    """Wait for the lock of an mbox, at most ``patience`` seconds, or until it is ``given_up``.
+
+    Raises BlockingIOError where it was not to be had, and any other OSError.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return MboxLock(path, tag)
+        except BlockingIOError:
+            if time.monotonic() >= deadline or given_up.wait(PAUSE):
+                raise
+
+
+def _open(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK | os.O_NOFOLLOW
+    try:
+        file = open_private(path, flags | os.O_EXCL)
+    except FileExistsError:
+        file = os.open(path, flags)
+    else:
+        if owner := owner_for(path.parent):
+            os.fchown(file, *owner)
+        sync_folder(path.parent)
+    if stat.S_ISREG(os.fstat(file).st_mode):
+        return file
+    os.close(file)
+    raise OSError(errno.EINVAL, "it is no regular file")
+
+
+def _take_guard(path: Path) -> threading.Lock | None:
+    """Return the guard of the file that is there, held; a file that is not there yet has no second name."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    with _guards_lock:
+        guard = _guards.setdefault((status.st_dev, status.st_ino), threading.Lock())
+    if not guard.acquire(timeout=PAUSE):
+        raise BlockingIOError(errno.EAGAIN, "another account delivers there")
+    return guard
+
+
+def _lock_by_fcntl(file: int) -> None:
+    try:
+        if OFD_SETLK is None or not _lock_open_file(file, OFD_SETLK):
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except PermissionError as error:  # POSIX lets systems reply EACCES for EAGAIN
+        raise BlockingIOError(errno.EAGAIN, "it is locked") from error
+
+
+def _lock_open_file(file: int, command: int) -> bool:
+    """Take the lock of the open file; return False if the system or the file system has none."""
+    # struct flock: type, from where, start, length (0: all of it), process (0 for these)
+    flock = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    try:
+        fcntl.fcntl(file, command, flock)
+    except OSError as error:
+        if error.errno not in _NO_OPEN_FILE_LOCKS:
+            raise
+        return False
+    return True
+
+
+def _refuse_a_strange_file(path: Path, file: int) -> None:
+    """Raise PermissionError if another user may have put the file there for us to write to.
+
+    In a folder that others can write to, it must be our own file, under no other name. Root may also
+    deliver to a user's own mbox: one in that user's folder, or one with that user's name, as in /var/mail.
+    """
+    user, folder, status = os.geteuid(), path.parent.stat(), os.fstat(file)
+    is_shared = bool(folder.st_mode & SHARED)
+    if folder.st_uid == user != 0 and not folder.st_mode & stat.S_IWOTH:
+        return  # a group of one's own may write there, on many systems
+    if folder.st_uid in (0, user) and not is_shared:
+        return
+    is_the_folders = status.st_uid == folder.st_uid and (user == 0 or not is_shared)
+    has_its_users_name = user == 0 and is_shared and _login_name(status.st_uid) == path.name
+    if not (status.st_uid == user or is_the_folders or has_its_users_name):
+        raise PermissionError(errno.EPERM, "it belongs to another user", str(path))
+    if status.st_nlink > 1 and (is_shared or status.st_uid == user):
+        raise PermissionError(errno.EPERM, "it has a second name, perhaps another user's", str(path))
+
+
+def _login_name(user: int) -> str | None:
+    import pwd
+
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return None
+
+
+def _refuse_a_replaced_file(path: Path, file: int) -> None:
+    """Raise BlockingIOError where a mail program has put a new file in the place of the one we locked."""
+    with suppress(FileNotFoundError):
+        if os.path.samestat(os.fstat(file), path.lstat()):
+            return
+    raise BlockingIOError(errno.EAGAIN, "it was replaced")
+
+
+def _sign(path: Path) -> Inode | None:
+    path.unlink(missing_ok=True)
+    file = open_private(path, os.O_WRONLY | os.O_EXCL)
+    try:
+        os.write(file, _signature())
+    finally:
+        os.close(file)
+    return _inode(path)
+
+
+def _signature() -> bytes:
+    return b"%d %b\n" % (os.getpid(), os.fsencode(os.uname().nodename))
+
+
+def _inode(path: Path) -> Inode | None:
+    with suppress(OSError):
+        status = path.lstat()
+        return Inode(status.st_dev, status.st_ino, status.st_mtime_ns)
+    return None
+
+
+def _is_stale(dot_lock: Path) -> bool:
+    """Return whether the owner of a dot-lock is dead, or it is so old that he must be."""
+    try:
+        age = time.time() - dot_lock.lstat().st_mtime
+    except FileNotFoundError:
+        return False
+    owner = _OWNER.fullmatch(_read(dot_lock))
+    if owner and owner[2] == os.fsencode(os.uname().nodename) and not _is_alive(int(owner[1])):
+        return True
+    return age > STALE
+
+
+def _read(path: Path) -> bytes:
+    with suppress(OSError):
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            return os.read(file, 512)
+        finally:
+            os.close(file)
+    return b""
+
+
+def _is_alive(process: int) -> bool:
+    if process == os.getpid():  # in a container each run may have the same number; we know of no such lock
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True

@@ -1,0 +1,1 @@
+"""Octets over a connection: names, proxies, TLS, time-outs. It knows nothing of POP3."""

@@ -1,0 +1,194 @@
+"""How a connection comes about: names to addresses, addresses to a connected socket."""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import chain, zip_longest
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pop3fetch.errors import ConnectionFailed, POP3Error, ResolverFailed, TimedOut, UnknownHost
+from pop3fetch.net.names import UNIX_PREFIX, certificate_name, wire_name
+
+if TYPE_CHECKING:
+    from pop3fetch.net.tunnel import Tunnel
+
+ATTEMPT_DELAY = 0.25  # seconds until the next address is tried beside (RFC 8305 section 5)
+# What the resolver says of a name; anything else is its own trouble, and passes.
+NO_SUCH_NAME = frozenset(
+    getattr(socket, name)
+    for name in ("EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY", "EAI_FAMILY", "EAI_SERVICE")
+    if hasattr(socket, name)
+)
+FAMILIES = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
+
+
+class Endpoint(NamedTuple):
+    """Where a server is, and the way there.
+
+    ``host`` is a name, an address or ``unix:/path``; ``family`` of FAMILIES; ``proxy`` a URL.
+    """
+
+    host: str
+    port: int
+    family: str = "any"
+    proxy: str | None = None
+    tunnel: Tunnel | None = None
+
+
+class Address(NamedTuple):
+    """One resolved address."""
+
+    family: int
+    target: Any
+
+
+def dial(endpoint: Endpoint, timeout: float | None) -> socket.socket:
+    """Return a connected socket; ``timeout`` in seconds covers all addresses together.
+
+    Raises UnknownHost, ResolverFailed, ConnectionFailed or TimedOut.
+    """
+    connected = _connect(endpoint, timeout)
+    connected.setblocking(True)
+    if connected.family != socket.AF_UNIX:
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connected
+
+
+def _connect(endpoint: Endpoint, timeout: float | None) -> socket.socket:
+    if endpoint.tunnel is not None:
+        from pop3fetch.net.tunnel import connect_by
+
+        certificate_name(endpoint.host)  # nobody resolves it, but a certificate must be for it
+        return connect_by(endpoint.tunnel, endpoint.host, endpoint.port)
+    if endpoint.host.startswith(UNIX_PREFIX):
+        addresses = [Address(socket.AF_UNIX, endpoint.host.removeprefix(UNIX_PREFIX))]
+        return _Race(endpoint, timeout).run(addresses)
+    if endpoint.proxy is not None:
+        return _connect_through(endpoint.proxy, endpoint, timeout)
+    return _Race(endpoint, timeout).run(_resolve(endpoint))
+
+
+def _connect_through(proxy: str, endpoint: Endpoint, timeout: float | None) -> socket.socket:
+    from pop3fetch.net.proxy import ask_for, called, location
+
+    deadline = None if timeout is None else time.monotonic() + timeout
+    server = (wire_name(endpoint.host), endpoint.port)
+    way = Endpoint(*location(proxy), endpoint.family)
+    try:
+        connected = _Race(way, timeout).run(_resolve(way))
+        connected.setblocking(True)
+        ask_for(server, proxy, connected, deadline)
+    except TimeoutError as error:
+        raise TimedOut(endpoint.host, f"connecting through {called(proxy)}", timeout or 0) from error
+    except ConnectionFailed as error:
+        raise ConnectionFailed(endpoint.host, endpoint.port, f"{called(proxy)}: {error.reason}") from error
+    return connected
+
+
+def _resolve(endpoint: Endpoint) -> list[Address]:
+    # As octets, for text would be given to a codec that knows other names (see ``names``).
+    host = wire_name(endpoint.host).encode("ascii")
+    try:
+        found = socket.getaddrinfo(host, endpoint.port, FAMILIES[endpoint.family], socket.SOCK_STREAM)
+    except OSError as error:
+        raise _unresolved(endpoint.host, error) from error
+    addresses = [Address(family, target) for family, _, _, _, target in found]
+    return list(_alternating(addresses))
+
+
+def _unresolved(host: str, error: OSError) -> POP3Error:
+    reason = error.strerror or str(error)
+    if isinstance(error, socket.gaierror) and error.errno in NO_SUCH_NAME:
+        return UnknownHost(host, reason)
+    return ResolverFailed(host, reason)
+
+
+def _alternating(addresses: list[Address]) -> Iterator[Address]:
+    """Yield the addresses with the families taking turns, the preferred one first (RFC 8305 section 4)."""
+    preferred = addresses[0].family
+    first = [address for address in addresses if address.family == preferred]
+    others = [address for address in addresses if address.family != preferred]
+    return (address for address in chain(*zip_longest(first, others)) if address)
+
+
+class _Race:
+    """Connect to several addresses side by side; the first that stands wins (RFC 8305 section 5)."""
+
+    def __init__(self, endpoint: Endpoint, timeout: float | None) -> None:
+        self._endpoint = endpoint
+        self._timeout = timeout
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._reason = "it has no address"
+        self._winner: socket.socket | None = None
+
+    def run(self, addresses: list[Address]) -> socket.socket:
+        with selectors.DefaultSelector() as selector:
+            try:
+                self._attempt_all(selector, addresses)
+            finally:
+                for key in list(selector.get_map().values()):
+                    _close(key.fileobj)
+        if self._winner is None:
+            raise ConnectionFailed(self._endpoint.host, self._endpoint.port, self._reason)
+        return self._winner
+
+    def _attempt_all(self, selector: selectors.BaseSelector, addresses: list[Address]) -> None:
+        waiting = list(reversed(addresses))
+        while self._winner is None and (waiting or selector.get_map()):
+            if waiting:
+                self._attempt(selector, waiting.pop())
+            self._wait(selector, more=bool(waiting))
+
+    def _attempt(self, selector: selectors.BaseSelector, address: Address) -> None:
+        attempt = None
+        try:
+            attempt = socket.socket(address.family, socket.SOCK_STREAM)
+            attempt.setblocking(False)
+            status = attempt.connect_ex(address.target)
+        except OSError as error:
+            status = error.errno or errno.EINVAL
+        # Not EAGAIN: that is a UNIX socket whose queue is full, and nothing comes of it.
+        if attempt is not None and status in (0, errno.EINPROGRESS):
+            selector.register(attempt, selectors.EVENT_WRITE)
+            return
+        self._reason = os.strerror(status)
+        if attempt is not None:
+            attempt.close()
+
+    def _wait(self, selector: selectors.BaseSelector, *, more: bool) -> None:
+        """Wait until an attempt is decided, or until it is time for the next address."""
+        while self._winner is None and selector.get_map():
+            ready = selector.select(self._patience(more))
+            if not ready and more:
+                return
+            if not ready:
+                raise TimedOut(self._endpoint.host, "connecting", self._timeout or 0)
+            for key, _ in ready:
+                self._decide(selector, key.fileobj)
+
+    def _patience(self, more: bool) -> float | None:
+        remaining = None if self._deadline is None else max(self._deadline - time.monotonic(), 0)
+        if not more:
+            return remaining
+        return ATTEMPT_DELAY if remaining is None else min(ATTEMPT_DELAY, remaining)
+
+    def _decide(self, selector: selectors.BaseSelector, attempt: Any) -> None:
+        selector.unregister(attempt)
+        status = attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if status == 0 and self._winner is None:
+            self._winner = attempt
+            return
+        if status:
+            self._reason = os.strerror(status)
+        attempt.close()
+
+
+def _close(attempt: Any) -> None:
+    with suppress(OSError):
+        attempt.close()

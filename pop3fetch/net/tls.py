@@ -1,0 +1,298 @@
+"""TLS: how contexts are made, and what a session and a certificate look like.
+
+One function makes every verifying context, for implicit TLS and STLS alike (a check that is
+made on one way and not on the other: CVE-2021-26911). There is no option to switch the
+verification off; a fingerprint takes the chain's place and is compared before an octet is sent.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from threading import Lock
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeVar
+
+from pop3fetch.errors import CertificateError, ConfigurationError, TLSError
+from pop3fetch.net.names import certificate_name
+from pop3fetch.verification import verifying_context
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+
+class TLSOptions(NamedTuple):
+    """What the user chose: file names in PEM, the fingerprint as 64 hexadecimal digits."""
+
+    ca_file: str | None = None
+    fingerprint: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+
+
+class Certificate(NamedTuple):
+    """A certificate, for people to read; ``expires`` in seconds since the epoch."""
+
+    subject: str
+    names: tuple[str, ...]
+    issuer: str
+    expires: float | None
+    fingerprint: str
+
+    def __str__(self) -> str:
+        names = f", names {' '.join(self.names[:8])}" if self.names else ""
+        expiry = f", expires {_day(self.expires)}" if self.expires is not None else ""
+        return f"{self.subject}{names}, issued by {self.issuer}{expiry}, SHA-256 {self.fingerprint}"
+
+
+class TLSSession(NamedTuple):
+    """The protocol version, the cipher and the server's certificate of a TLS session."""
+
+    version: str
+    cipher: str
+    certificate: Certificate
+
+
+T = TypeVar("T")
+
+_describing = Lock()  # filters of warnings are the process's
+_making = Lock()  # or each of twenty accounts would make one at the same time
+
+
+def client_context(options: TLSOptions) -> ssl.SSLContext:
+    """Return the context for all connections: TLS 1.2 at least, verified (RFC 8314 section 4.1).
+
+    The system's certificates take as long to read as half a round trip, so one is made for all
+    accounts. Raises ConfigurationError where a file cannot be used.
+    """
+    with _making:
+        return _made_once(options)
+
+
+@cache
+def _made_once(options: TLSOptions) -> ssl.SSLContext:
+    if options.fingerprint:
+        context = unverified_context()
+    else:
+        with _usable(options.ca_file or "the certificates"):
+            context = verifying_context(options.ca_file)
+        context.hostname_checks_common_name = False  # RFC 6125 section 6.4.4
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if options.client_cert:
+        files = " with ".join(filter(None, (options.client_cert, options.client_key)))
+        with _usable(files):
+            context.load_cert_chain(options.client_cert, options.client_key, lambda: _no_pass_phrase(files))
+    return context
+
+
+def _no_pass_phrase(files: str) -> NoReturn:
+    # Without this, OpenSSL would ask on the terminal.
+    raise ConfigurationError(
+        files, "the private key has a pass phrase; `openssl pkey -in KEY -out NEW` takes it off"
+    )
+
+
+@contextmanager
+def _usable(files: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:  # an SSLError is one, too
+        raise ConfigurationError(files, error.strerror or str(error)) from error
+
+
+def context_for(host: str, options: TLSOptions, given: ssl.SSLContext | None = None) -> ssl.SSLContext:
+    """Return the context for a handshake with ``host``, or the ``given`` one where it can serve.
+
+    Raises ConfigurationError where a file cannot be used, or nothing could be verified.
+    """
+    context = given or client_context(options)
+    if context.check_hostname and certificate_name(host) is None:
+        raise ConfigurationError(
+            host,
+            "a UNIX socket has no host name that a certificate could be checked for: "
+            "give its fingerprint with --tls-fingerprint, or use --tls off with --allow-insecure-login",
+        )
+    return context
+
+
+def unverified_context() -> ssl.SSLContext:
+    """Return a context that verifies nothing: to pin, or to look at a refused certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def check_fingerprint(tls: ssl.SSLObject, expected: str, host: str) -> None:
+    """Compare the certificate with the pinned one; a mismatch fails whoever vouches for it."""
+    actual = fingerprint_of(peer_der(tls))
+    if actual != expected.lower():  # both are public
+        described = str(describe(tls))
+        raise CertificateError(host, "its fingerprint does not match", described, actual, "fingerprint")
+
+
+def fingerprint_of(der: bytes) -> str:
+    """Return the SHA-256 digest of a certificate as 64 hexadecimal digits."""
+    import hashlib
+
+    return hashlib.sha256(der).hexdigest()
+
+
+def peer_der(tls: ssl.SSLObject) -> bytes:
+    """Return the server's certificate in DER."""
+    return tls.getpeercert(binary_form=True) or b""
+
+
+def describe(tls: ssl.SSLObject) -> Certificate:
+    """Return the server's certificate for people to read, verified or not.
+
+    Read from its octets, as the ssl module decodes none that it did not verify.
+    """
+    der = peer_der(tls)
+    with _describing:
+        return _described(der)
+
+
+def _described(der: bytes) -> Certificate:
+    from warnings import catch_warnings, simplefilter
+
+    unreadable = Certificate("an unreadable certificate", (), "unknown", None, fingerprint_of(der))
+    with catch_warnings():  # about a serial number that is not positive, say
+        simplefilter("ignore")
+        load = _attempt(_loader)
+        if load is None:  # the single-file program has no compiled library
+            return unreadable._replace(subject="not shown without cryptography")
+        certificate = _attempt(lambda: load(der))
+        if certificate is None:
+            return unreadable
+        return Certificate(
+            _attempt(lambda: _name(certificate.subject)) or unreadable.subject,
+            _attempt(lambda: _names(certificate)) or (),
+            _attempt(lambda: _name(certificate.issuer)) or unreadable.issuer,
+            _attempt(lambda: _expiry(certificate)),
+            unreadable.fingerprint,
+        )
+
+
+def _loader() -> Callable[[bytes], x509.Certificate]:
+    from cryptography import x509  # slow to import
+
+    return x509.load_der_x509_certificate
+
+
+def _attempt(read: Callable[[], T]) -> T | None:
+    """Return what is read of a certificate, None if it cannot be.
+
+    The certificate may be an attacker's, and cryptography of any age: it raises what it likes, even
+    errors of Rust that are not an Exception.
+    """
+    try:
+        return read()
+    except Exception:
+        return None
+    except BaseException as error:
+        if type(error).__name__ == "PanicException":
+            return None
+        raise
+
+
+def _name(name: x509.Name) -> str:
+    return name.rfc4514_string() or "nobody"
+
+
+def _expiry(certificate: x509.Certificate) -> float:
+    if hasattr(certificate, "not_valid_after_utc"):
+        return certificate.not_valid_after_utc.timestamp()
+    from datetime import UTC  # before cryptography 42
+
+    return certificate.not_valid_after.replace(tzinfo=UTC).timestamp()
+
+
+def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+    """Return the names of the subject; one of another kind than a name or an address says its kind."""
+    from cryptography import x509
+
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(_general_name(name) for name in extension.value)
+
+
+def _general_name(name: x509.GeneralName) -> str:
+    value = name.value
+    for readable in ("rfc4514_string", "dotted_string"):  # a DirectoryName, a RegisteredID
+        if hasattr(value, readable):
+            shown = getattr(value, readable)
+            return str(shown() if callable(shown) else shown)
+    return f"({type(name).__name__})" if isinstance(value, bytes) else str(value)
+
+
+def session_of(tls: ssl.SSLObject) -> TLSSession:
+    """Return what ``caps -v`` shows of a TLS session."""
+    cipher = tls.cipher()
+    return TLSSession(tls.version() or "", cipher[0] if cipher else "", describe(tls))
+
+
+# Error numbers of OpenSSL (X509_V_ERR_…), as far as they decide what the user can do.
+_CAUSES = {
+    **dict.fromkeys((2, 18, 19, 20, 21, 27, 33), "authority"),
+    9: "not yet valid",
+    10: "expired",
+    **dict.fromkeys((62, 64), "name"),
+}
+_TOO_OLD = ("TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "WRONG_SSL_VERSION")
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
+
+
+def handshake_error(host: str, error: ssl.SSLError, *, first: bool) -> TLSError:
+    """Return our error for a failed handshake, with a hint if the cause is a common one.
+
+    ``first``: nothing was sent in clear text before it.
+    """
+    if isinstance(error, ssl.SSLCertVerificationError):
+        cause = _CAUSES.get(error.verify_code, "")
+        return CertificateError(host, error.verify_message.rstrip("."), cause=cause)
+    if isinstance(error, ssl.SSLEOFError):
+        return TLSError(host, "the server hung up in the handshake")
+    name = _reason(error)
+    reason = name.replace("_", " ").lower()
+    if name in _TOO_OLD:
+        reason = (
+            f"TLS 1.2 or newer is needed, and the server offers less ({reason}); only its operator can help"
+        )
+    elif first and name in _NO_TLS:
+        reason += ": this port does not seem to speak TLS; try --tls starttls (port 110)"
+    return TLSError(host, reason)
+
+
+def session_error(host: str, error: ssl.SSLError) -> TLSError:
+    """Return our error for a session that breaks after its handshake."""
+    return TLSError(host, _reason(error).replace("_", " ").lower())
+
+
+def _reason(error: ssl.SSLError) -> str:
+    return getattr(error, "reason", None) or str(error)
+
+
+def channel_binding(tls: ssl.SSLObject) -> tuple[str, bytes] | None:
+    """Return the type and the octets that SCRAM binds a login by in this session, or None.
+
+    ``tls-exporter`` in TLS 1.3 (RFC 9266 section 3), which no ssl module gives up to Python 3.14;
+    ``tls-unique`` before it (RFC 5802 section 6.1).
+    """
+    # Not tls-server-end-point, though any version has it: no server is known that takes it. Cyrus 3.6
+    # calls the password wrong, and Dovecot 2.4.1 hangs up.
+    kind = "tls-exporter" if tls.version() == "TLSv1.3" else "tls-unique"
+    if kind not in ssl.CHANNEL_BINDING_TYPES:
+        return None
+    octets = tls.get_channel_binding(kind)
+    return (kind, octets) if octets else None
+
+
+def _day(seconds: float) -> str:
+    import time
+
+    return time.strftime("%Y-%m-%d", time.gmtime(seconds))

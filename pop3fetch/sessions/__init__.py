@@ -1,0 +1,1 @@
+"""From an account to a client that is logged in, and out again."""

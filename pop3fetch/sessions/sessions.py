@@ -1,0 +1,190 @@
+"""From an account to a client that is logged in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pop3fetch.account.config import Account
+from pop3fetch.account.credentials import Password
+from pop3fetch.ahead import Ahead
+from pop3fetch.errors import LoginTooSoon
+from pop3fetch.net.dial import Endpoint, dial
+from pop3fetch.record.known_server import LOSES_EARLY_INPUT, KnownServer
+from pop3fetch.record.place import RecordPlace
+from pop3fetch.sessions.login_delay import LoginDelay
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from pop3fetch.net.tls import TLSOptions
+    from pop3fetch.pop3.client import POP3Client
+    from pop3fetch.pop3.opening import Server
+    from pop3fetch.pop3.trace import Secrets
+
+
+class ProcessContext(NamedTuple):
+    """What a session needs of the process: the environment for programs that it starts, and listeners.
+
+    ``notice`` takes a line; ``trace``, if given, every line of the protocol with who sent it.
+    """
+
+    child_environment: Mapping[str, str]
+    notice: Callable[[str], None]
+    trace: Callable[[str, bytes], None] | None = None
+
+
+def server_of(
+    account: Account,
+    process: ProcessContext,
+    context: SSLContext | None = None,
+    known: KnownServer | None = None,
+) -> Server:
+    """Return the address of the account's server, and how to talk to it; ``known``: from earlier sessions."""
+    from pop3fetch.pop3.authentication import Wish
+    from pop3fetch.pop3.opening import Early, Server
+
+    early = Early()
+    if known is not None:
+        early = Early(
+            not known.knows(LOSES_EARLY_INPUT, time.time()),
+            lambda: known.remember(LOSES_EARLY_INPUT, time.time()),
+        )
+
+    return Server(
+        endpoint=endpoint_of(account, process.child_environment),
+        wish=Wish(
+            mode=account.tls,
+            method=None if account.auth == "auto" else account.auth,
+            allow_insecure=account.allow_insecure_login,
+            utf8=account.utf8,
+        ),
+        timeout=account.timeout or None,
+        tls=tls_options(account),
+        context=context,
+        pipelining=account.pipelining,
+        early=early,
+        trace=process.trace,
+        notice=process.notice,
+    )
+
+
+def tls_options(account: Account) -> TLSOptions:
+    """Return what the user chose for TLS."""
+    from pop3fetch.net.tls import TLSOptions
+
+    return TLSOptions(account.ca_file, account.tls_fingerprint, account.client_cert, account.client_key)
+
+
+def endpoint_of(account: Account, child_environment: Mapping[str, str]) -> Endpoint:
+    """Return the address of the account's server, and the way to it."""
+    tunnel = None
+    if account.tunnel_command is not None:
+        from pop3fetch.net.tunnel import Tunnel
+
+        tunnel = Tunnel(account.tunnel_command, child_environment)
+    return Endpoint(account.host, account.port, account.family, account.proxy, tunnel)
+
+
+class Sessions:
+    """Sessions of one account; its password is looked for once, and not before a login needs it.
+
+    The state folder tells whether the server's LOGIN-DELAY is over.
+    """
+
+    def __init__(
+        self, account: Account, state_folder: Path, password: Password, process: ProcessContext
+    ) -> None:
+        self.account = account
+        self.password = password
+        self._process = process
+        place = RecordPlace(state_folder, account.address)
+        self._delay = LoginDelay(place, account.address)
+        self._known = KnownServer(place)
+        self._begun: Ahead[POP3Client] | None = None
+        self._secrets: Secrets | None = None  # of all connections of the run
+        self._was_checked = False
+
+    def check(self) -> None:
+        """Raise what forbids a login before anything is connected: ConfigurationError, LoginTooSoon."""
+        self.account.login_name()
+        self._check_delay()
+
+    def _check_delay(self) -> None:
+        """Wait for a LOGIN-DELAY that ends in time; else raise LoginTooSoon, before the first login."""
+        if self.account.user is None:  # without a login there is none to wait for
+            return
+        try:
+            self._delay.await_end(self.account.timeout or None)
+        except LoginTooSoon:
+            if not self._was_checked:
+                raise
+        self._was_checked = True
+
+    def begin(self) -> Sessions:
+        """Open the connection that :meth:`connect` will return, in the background.
+
+        Raises what forbids a login, before anything is connected.
+        """
+        self.check()
+        self._begun = Ahead(self._opening(), may_be_left=True)
+        return self
+
+    def __enter__(self) -> Sessions:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close what was begun and never wanted."""
+        begun, self._begun = self._begun, None
+        if begun:
+            begun.abandon(lambda client: client.close())
+
+    def connect(self, pipelining: bool = True) -> POP3Client:
+        """Return a client that has read the greeting; raises LoginTooSoon instead of connecting.
+
+        A further connection of the same run is held up at most as long as the time-out: then it is for
+        the server to refuse.
+        """
+        self._check_delay()
+        begun, self._begun = self._begun, None
+        client = begun.result() if begun else self._opening()()
+        client.may_pipeline &= pipelining
+        return client
+
+    def _opening(self) -> Callable[[], POP3Client]:
+        """Start to connect, load what will speak on the line, and return what opens it."""
+        endpoint = endpoint_of(self.account, self._process.child_environment)
+        dialling = Ahead(lambda: dial(endpoint, self.account.timeout or None), may_be_left=True)
+        from pop3fetch.pop3.client import POP3Client
+        from pop3fetch.pop3.trace import Secrets
+
+        self._secrets = self._secrets or Secrets()
+        server = server_of(self.account, self._process, known=self._known)._replace(secrets=self._secrets)
+        return lambda: POP3Client(server, dialling)
+
+    def log_in(self, pipelining: bool = True) -> POP3Client:
+        """Return a client that is logged in."""
+        self.check()
+        client = self.connect(pipelining)
+        try:
+            self.log_in_on(client)
+        except BaseException:
+            client.close()
+            raise
+        return client
+
+    def log_in_on(self, client: POP3Client, secret: Callable[[], str] | None = None) -> None:
+        """Log in, by another ``secret`` than the account's where it is given.
+
+        Remembers the pause that the server wants until the next time; what it says of that after the
+        login is this user's own (RFC 2449 section 6.5).
+        """
+        client.login(self.account.login_name(), secret or self.password)
+        now = time.time()
+        client.when_told = lambda told: self._delay.remember(now, told.get("LOGIN-DELAY"))
+        before = client.capabilities_before_login
+        client.when_told(before)
+        if "USER" in (before.get("LOGIN-DELAY") or []):
+            client.capabilities()

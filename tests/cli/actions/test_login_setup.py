@@ -1,0 +1,441 @@
+"""`login ADDRESS`: the first run on a machine without configuration.
+
+DNS is a server of the test, the hosts are on loopback, and each has a certificate for its name.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+import trustme
+
+from pop3fetch.status import Status
+from tests.support import keyrings
+from tests.support.certificates import identity, server_context
+from tests.support.command import Ended, Run
+from tests.support.dns_server import NameServer
+from tests.support.keyrings import kept
+from tests.support.mail_server import Mailbox
+from tests.support.scripted_server import ScriptedServer, StartServer
+from tests.support.terminal import Terminal, check_snapshot
+
+ADDRESS = "alice@example.org"
+POP3S, POP3 = "_pop3s._tcp.example.org", "_pop3._tcp.example.org"
+BY_DNS = {POP3S: ["0 1 995 pop.example.org."]}
+WITH_STLS = (b"STLS", b"USER", b"SASL PLAIN")
+PASSWORD = {"POP3FETCH_PASSWORD": "secret"}
+ASKED = [(b"Password of alice", b"secret\n")]
+COMMAND = Path(__file__).parents[2] / "support" / "resolving.py"
+
+
+def plain(user: str, password: str = "secret") -> bytes:
+    """Return the line that logs in by PLAIN."""
+    return b"AUTH PLAIN " + base64.b64encode(f"\0{user}\0{password}".encode()) + b"\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvingRun(Run):
+    """Runs the command where DNS and the hosts, ``HOST:PORT`` each by its port here, are the test's."""
+
+    dns_port: int
+    hosts: Mapping[str, int]
+
+    def command(self, *arguments: str | Path) -> list[str]:
+        python, _, _, *words = Run.command(self, *arguments)
+        return [python, str(COMMAND), str(self.dns_port), json.dumps(self.hosts), *words]
+
+
+@dataclass(slots=True)
+class World:
+    """A machine without configuration, in a network with few servers in it."""
+
+    run: Run
+    keyring: dict[str, str]
+    ca_file: Path
+    start: StartServer
+    authority: trustme.CA
+    names: NameServer
+    hosts: dict[str, int] = field(default_factory=dict)
+    address: str = ADDRESS
+
+    def serve(
+        self, place: str, *, user: str = ADDRESS, certificate: str | None = None, stls: bool = False
+    ) -> ScriptedServer:
+        """Serve the mail of ``user`` at ``HOST:PORT``, by a certificate for that host."""
+        host = place.partition(":")[0]
+        mailbox = Mailbox([], user=user, capabilities=WITH_STLS)
+        context = server_context(self.authority, certificate or host)
+        server = self.start(mailbox, tls=None if stls else "implicit", context=context)
+        self.hosts[place] = server.port
+        return server
+
+    @property
+    def config(self) -> Path:
+        return self.run.home / ".config/pop3fetch/config.toml"
+
+    @property
+    def written(self) -> str:
+        """What the configuration file says of the account, without the authority."""
+        lines = self.config.read_text().splitlines(keepends=True)
+        return "".join(line for line in lines if not line.startswith("ca_file"))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"POP3FETCH_CA_FILE": str(self.ca_file), **self.keyring}
+
+    def resolving(self) -> ResolvingRun:
+        return ResolvingRun(self.run.home, self.run.folder, self.names.port, self.hosts)
+
+    def login(self, *arguments: str | Path, env: Mapping[str, str] = PASSWORD) -> Ended:
+        """Log in without a terminal."""
+        return self.resolving()("login", self.address, *arguments, env={**self.environment, **env})
+
+    def screen(
+        self,
+        *arguments: str | Path,
+        answers: Sequence[tuple[bytes, bytes]] = ASKED,
+        env: Mapping[str, str] | None = None,
+    ) -> tuple[int, list[str]]:
+        """Log in on a terminal; return the status and what stands on the screen."""
+        terminal = Terminal(self.resolving())
+        env = {**self.environment, **(env or {})}
+        seen = terminal("login", self.address, *arguments, env=env, answers=answers)
+        return seen.status, seen.screen
+
+
+@pytest.fixture
+def world(
+    run: Run, tmp_path: Path, ca_file: Path, server: StartServer, authority: trustme.CA
+) -> Iterator[World]:
+    with NameServer() as names:
+        yield World(run, keyrings.in_a_file(tmp_path), ca_file, server, authority, names)
+
+
+def test_the_first_minute_on_a_terminal(world: World) -> None:
+    world.names.records.update(BY_DNS)
+    server = world.serve("pop.example.org:995")
+    status, screen = world.screen()
+    assert status == 0
+    check_snapshot("login-first-80", screen)
+    assert world.written == (f'[accounts."{ADDRESS}"]\nhost = "pop.example.org"\nuser = "{ADDRESS}"\n')
+    assert world.config.stat().st_mode & 0o777 == 0o600
+    assert kept(world.keyring) == {f"pop3fetch {ADDRESS}@pop.example.org": "secret"}
+    server.wait()
+    assert server.received[0] == b"CAPA\r\nQUIT\r\n"
+    assert server.received[1] == b"CAPA\r\n" + plain(ADDRESS) + b"QUIT\r\n"
+
+
+def test_the_command_that_comes_next_works(world: World) -> None:
+    world.names.records.update(BY_DNS)
+    world.serve("pop.example.org:995")
+    assert world.login() == Ended(0, b"", b"")
+    ended = world.resolving()("stat", env=world.environment)
+    assert ended == Ended(0, b"0\t0\n", b"")
+
+
+def test_at_the_usual_names_tls_comes_before_stls_and_names_in_their_order(world: World) -> None:
+    stls = world.serve("pop.example.org:110", stls=True)
+    mail = world.serve("mail.example.org:995")
+    domain = world.serve("example.org:995")
+    assert world.login() == Ended(0, b"", b"")
+    assert 'host = "mail.example.org"' in world.written
+    for server in (stls, mail, domain):
+        server.wait()
+    assert [plain(ADDRESS) in server.commands for server in (stls, mail, domain)] == [False, True, False]
+
+
+def test_by_stls_alone_nothing_of_the_user_is_said_outside_tls(world: World) -> None:
+    server = world.serve("pop.example.org:110", stls=True)
+    assert world.login() == Ended(0, b"", b"")
+    assert world.written == (
+        f'[accounts."{ADDRESS}"]\nhost = "pop.example.org"\ntls = "starttls"\nuser = "{ADDRESS}"\n'
+    )
+    server.wait()
+    assert server.commands[-4:] == [b"STLS\r\n", b"CAPA\r\n", plain(ADDRESS), b"QUIT\r\n"]
+
+
+def test_a_challenge_in_the_greeting_is_no_way_around_tls(world: World) -> None:
+    challenge = b"+OK <1896.697170952@localhost>\r\n"
+    server = world.start(Mailbox([], user=ADDRESS, greeting=challenge))
+    world.hosts["pop.example.org:110"] = server.port
+    ended = world.login()
+    assert ended.status == Status.PROTOCOL
+    assert b"cannot start TLS" in ended.err
+    assert b"APOP" not in b"".join(server.received)
+    assert not world.config.exists()
+
+
+def test_a_port_that_dns_names_is_kept(world: World) -> None:
+    world.names.records[POP3S] = ["0 1 1995 mx.example.org."]
+    world.serve("mx.example.org:1995")
+    assert world.login() == Ended(0, b"", b"")
+    assert 'host = "mx.example.org"\nport = 1995\n' in world.written
+
+
+def test_a_server_outside_the_domain_is_confirmed_before_it_is_connected_to(world: World) -> None:
+    world.names.records[POP3S] = ["0 1 995 pop.hoster.example."]
+    server = world.serve("pop.hoster.example:995")
+    status, screen = world.screen(answers=[(b"[y/N] ", b"n\n")])
+    assert status == Status.USAGE
+    check_snapshot("login-outside-no-80", screen)
+    assert server.talks == []
+    status, screen = world.screen(answers=[(b"[y/N] ", b"y\n"), *ASKED])
+    assert status == 0
+    check_snapshot("login-outside-80", screen)
+    assert 'host = "pop.hoster.example"' in world.written
+
+
+@pytest.mark.parametrize(
+    ("service", "record", "options"),
+    [
+        (POP3S, "0 1 995 pop.hoster.example.", "--host pop.hoster.example"),
+        (POP3S, "0 1 1995 pop.hoster.example.", "--host pop.hoster.example --port 1995"),
+        (POP3, "0 1 110 pop.hoster.example.", "--host pop.hoster.example --tls starttls"),
+        (POP3S, "0 1 995 example.org.evil.example.", "--host example.org.evil.example"),
+    ],
+)
+def test_without_a_terminal_a_server_outside_the_domain_is_refused(
+    world: World, service: str, record: str, options: str
+) -> None:
+    world.names.records[service] = [record]
+    ended = world.login()
+    assert (ended.status, ended.out) == (Status.USAGE, b"")
+    assert ended.err.decode() == (
+        "pop3fetch: DNS, which may be forged, puts the mail of example.org at "
+        f"{options.split()[1]}: if that is right, use {options}\n"
+    )
+
+
+def test_with_quiet_nobody_is_asked_for_consent(world: World) -> None:
+    world.names.records[POP3S] = ["0 1 995 pop.hoster.example."]
+    status, screen = world.screen("-q", answers=[])
+    assert status == Status.USAGE
+    assert "--host pop.hoster.example" in " ".join(screen)
+
+
+def test_a_server_inside_the_domain_is_taken_before_one_that_needs_consent(world: World) -> None:
+    world.names.records[POP3S] = ["0 1 995 pop.hoster.example.", "9 1 995 pop.example.org."]
+    world.serve("pop.example.org:995")
+    outside = world.serve("pop.hoster.example:995")
+    assert world.login() == Ended(0, b"", b"")
+    assert outside.talks == []
+
+
+def test_a_host_that_is_given_is_not_searched_for(world: World) -> None:
+    world.names.records.update(BY_DNS)
+    world.serve("other.example:1995")
+    ended = world.login("-H", "other.example", "-p", "1995", "--tls", "implicit")
+    assert ended == Ended(0, b"", b"")
+    assert world.names.asked == []
+    assert 'host = "other.example"\nport = 1995\n' in world.written
+
+
+def test_a_proxy_hears_alone_which_domain_it_is(world: World) -> None:
+    world.names.records.update(BY_DNS)
+    ended = world.login("--proxy", "socks5://127.0.0.1:1")
+    assert ended.status == Status.NO_HOST
+    assert world.names.asked == []
+
+
+def test_a_wrong_password_is_tried_once_and_at_one_server(world: World) -> None:
+    servers = [world.serve(f"{name}.example.org:995", user="alice") for name in ("pop", "mail")]
+    status, screen = world.screen()
+    assert status == Status.NO_LOGIN
+    check_snapshot("login-refused-80", screen)
+    for server in servers:
+        server.wait()
+    commands = [line for server in servers for line in server.commands]
+    assert [line for line in commands if line.startswith((b"AUTH", b"USER", b"PASS"))] == [plain(ADDRESS)]
+    assert not world.config.exists()
+    assert kept(world.keyring) == {}
+
+
+def test_the_user_may_have_another_name_on_the_server(world: World) -> None:
+    world.serve("pop.example.org:995", user="alice")
+    assert world.login("-u", "alice") == Ended(0, b"", b"")
+    assert world.written == f'[accounts."{ADDRESS}"]\nhost = "pop.example.org"\nuser = "alice"\n'
+
+
+def test_what_was_typed_is_kept_with_the_account(world: World) -> None:
+    world.serve("pop.example.org:995")
+    relative = world.run.folder / "ca.pem"
+    relative.write_bytes(world.ca_file.read_bytes())
+    ended = world.login(
+        "--ca-file", "ca.pem", "--auth", "plain", "--timeout", "9", "-4", "--password-command", "echo secret",
+        env={},
+    )  # fmt: skip
+    assert ended == Ended(0, b"", b"")
+    assert world.config.read_text() == (
+        f'[accounts."{ADDRESS}"]\nhost = "pop.example.org"\nuser = "{ADDRESS}"\nauth = "plain"\n'
+        f'ca_file = "{relative}"\npassword_command = "echo secret"\ntimeout = 9.0\nfamily = "ipv4"\n'
+    )
+    assert kept(world.keyring) == {}  # nobody would look for it there
+    assert world.resolving()("stat").status == 0
+
+
+def test_an_account_may_be_given_a_name_beside_others(world: World) -> None:
+    world.config.parent.mkdir(parents=True)
+    world.config.write_text("# mine\n[accounts.work]\nhost = 'x.example'\n")
+    world.serve("pop.example.org:995")
+    status, screen = world.screen("-a", "home")
+    assert status == 0
+    assert world.config.read_text() == (
+        "default = \"work\"\n\n# mine\n[accounts.work]\nhost = 'x.example'\n\n"
+        f'[accounts.home]\nhost = "pop.example.org"\nuser = "{ADDRESS}"\n'
+    )
+    assert screen[-1] == "next: pop3fetch list -a home"
+
+
+def test_where_a_variable_means_another_account_the_next_command_names_this_one(world: World) -> None:
+    world.serve("pop.example.org:995")
+    status, screen = world.screen(env={"POP3FETCH_ACCOUNT": "pop3s://bob@elsewhere.example"})
+    assert (status, screen[-1]) == (0, f"next: pop3fetch list -a {ADDRESS}")
+
+
+def test_an_account_that_is_known_is_not_searched_for(world: World) -> None:
+    world.serve("pop.example.org:995")
+    assert world.login().status == 0
+    before, asked = world.config.read_bytes(), len(world.names.asked)
+    Path(world.keyring["KEYRING_FILE"]).unlink()
+    assert world.login() == Ended(0, b"", b"")
+    assert world.config.read_bytes() == before
+    assert len(world.names.asked) == asked
+    assert kept(world.keyring) == {f"pop3fetch {ADDRESS}@pop.example.org": "secret"}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["-a", "work"], ["-a", "home", "-u", "bob"], ["-a", "home", "-H", "other.example"]]
+)
+def test_another_account_of_the_name_is_neither_tried_nor_changed(world: World, arguments: list[str]) -> None:
+    world.config.parent.mkdir(parents=True)
+    text = "[accounts.{0}]\nhost = 'pop.example.org'\nuser = '{1}'\n"
+    world.config.write_text(text.format("work", "bob") + text.format("home", "alice"))
+    before = world.config.read_bytes()
+    server = world.serve("pop.example.org:995")
+    ended = world.login(*arguments)
+    assert ended.status == Status.CONFIGURATION
+    assert f"accounts.{arguments[1]}: is another account, and stays as it is" in ended.err.decode()
+    assert world.config.read_bytes() == before
+    assert server.talks == []
+
+
+def test_without_a_keyring_the_account_is_written_and_it_is_said_what_to_do(world: World) -> None:
+    world.serve("pop.example.org:995")
+    failing = {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
+    status, screen = world.screen(env=failing)
+    assert status == Status.CONFIGURATION
+    check_snapshot("login-no-keyring-80", screen)
+    assert 'host = "pop.example.org"' in world.written
+
+
+def test_without_a_terminal_and_a_password_nothing_is_tried(world: World) -> None:
+    server = world.serve("pop.example.org:995")
+    ended = world.login(env={})
+    assert ended.status == Status.NO_LOGIN
+    assert b"there is no password" in ended.err
+    server.wait()
+    assert server.commands == [b"CAPA\r\n", b"QUIT\r\n"]
+    assert not world.config.exists()
+
+
+def test_a_file_that_cannot_be_written_is_named_after_the_login(world: World) -> None:
+    world.config.parent.mkdir(parents=True)
+    world.config.touch(0o400)
+    world.serve("pop.example.org:995")
+    ended = world.login()
+    assert ended.status == Status.CONFIGURATION
+    assert ended.err.decode() == f"pop3fetch: {world.config}: cannot be written: it is read-only\n"
+
+
+def test_nobody_at_all_is_found(world: World) -> None:
+    status, screen = world.screen(answers=[])
+    assert status == Status.NO_HOST
+    check_snapshot("login-nobody-80", screen)
+
+
+def test_a_certificate_for_another_host_ends_the_search(world: World) -> None:
+    server = world.serve("pop.example.org:995", certificate="pop.hoster.example")
+    ended = world.login()
+    assert ended.status == Status.PROTOCOL
+    assert b"the certificate of pop.example.org does not verify" in ended.err
+    assert b"names pop.hoster.example" in ended.err
+    assert b"".join(server.received) == b""
+
+
+def test_a_pinned_certificate_finds_its_server(world: World, unknown_authority: trustme.CA) -> None:
+    other = world.serve("pop.example.org:995")
+    pinned = identity(unknown_authority, "whatever.example")
+    server = world.start(Mailbox([], user=ADDRESS), tls="implicit", context=pinned.context)
+    world.hosts["mail.example.org:995"] = server.port
+    assert world.login("--tls-fingerprint", pinned.fingerprint) == Ended(0, b"", b"")
+    assert other.commands == []
+    assert f'tls_fingerprint = "{pinned.fingerprint}"' in world.written
+
+
+def test_names_out_of_dns_reach_no_terminal_as_they_are(world: World) -> None:
+    world.names.records[POP3S] = [r"0 1 995 \027]0\;owned\007.example.org."]
+    ended = world.login("-v")
+    assert ended.status == Status.NO_HOST
+    assert b"\x1b" not in ended.err
+    assert rb"\027]0\;owned\007.example.org port 995" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["alice"], "'alice' is no address such as alice@example.org; an account is given with --account"),
+        (["@example.org"], "'@example.org' is no address"),
+        (["alice@"], "'alice@' is no address"),
+        (["alice@exam ple.org"], "'alice@exam ple.org' is no address"),
+        (["alice@[192.0.2.1]"], "'alice@[192.0.2.1]' is no address"),
+        (["alice@192.0.2.1"], "'alice@192.0.2.1' is no address"),
+        (["alice\x1b@example.org"], "'alice\\x1b@example.org' is no address"),
+        (["pop3s://alice:hush@example.org"], "that is no address"),
+        ([ADDRESS, "-A"], "--all-accounts and ADDRESS exclude each other"),
+        ([ADDRESS, "-p", "995"], "--port needs --host"),
+        ([ADDRESS, "--tls", "off"], "--tls off needs --host"),
+        ([ADDRESS, "--tls", "auto"], "--tls auto needs --host"),
+        ([ADDRESS, "-a", "pop3s://alice@example.org"], "beside ADDRESS --account is the new account's name"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(world: World, arguments: list[str], said: str) -> None:
+    ended = world.resolving()("login", *arguments, env=PASSWORD)
+    assert (ended.status, ended.out) == (Status.USAGE, b"")
+    assert ended.err.decode().startswith(f"pop3fetch: {said}")
+    assert world.names.asked == []
+
+
+def test_a_file_that_is_wrong_shows_before_anything_is_asked(world: World) -> None:
+    ended = world.login("--ca-file", "nowhere.pem")
+    assert ended.status == Status.CONFIGURATION
+    assert world.names.asked == []
+
+
+def test_an_international_domain_is_asked_for_by_its_a_labels(world: World) -> None:
+    world = replace(world, address="alice@bücher.example")
+    world.serve("pop.xn--bcher-kva.example:995", user="alice@bücher.example")
+    assert world.login() == Ended(0, b"", b"")
+    assert world.names.asked[0] == "_pop3s._tcp.xn--bcher-kva.example"
+    assert 'host = "pop.xn--bcher-kva.example"\nuser = "alice@bücher.example"\n' in world.written
+
+
+@pytest.mark.parametrize("command", ["list", "get", "rm"])
+def test_an_address_among_messages_is_answered_with_the_way(run: Run, command: str) -> None:
+    ended = run(command, ADDRESS)
+    assert ended.status == Status.USAGE
+    assert ended.err.decode() == (
+        f"pop3fetch: '{ADDRESS}' names no message: an account is given with --account; "
+        f"a new one begins with `pop3fetch login {ADDRESS}`\n"
+    )
+
+
+def test_an_address_that_is_no_account_is_answered_with_the_way(run: Run) -> None:
+    ended = run("list", "-a", ADDRESS)
+    assert ended.status == Status.CONFIGURATION
+    assert f"no account is named '{ADDRESS}'; `pop3fetch login {ADDRESS}` sets it up" in ended.err.decode()
+    assert b"`pop3fetch login alice@example.org`, with your own address" in run("list").err

@@ -1,0 +1,568 @@
+"""`get`: what it fetches, says and leaves unsaid; how it ends early; what it shows on a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pop3fetch.cli.screen.progress import NAMED
+from pop3fetch.status import Status
+from tests.support.command import PATIENCE, Run
+from tests.support.in_process import Here
+from tests.support.running import begun, last_words, read_and_leave
+from tests.support.scripted_server import Talk
+from tests.support.served_mail import DEMO, HOSTILE, LETTERS, StartPost, delivered, harmless, letters
+from tests.support.terminal import Terminal, check_snapshot
+
+HARD = (
+    b"Subject: hard\r\n\r\n8-bit \xe9, NUL \0, ESC \x1b[31m, bare \r and \n, \r\n.\r\n"
+    + b"x" * 9000
+    + b"\r\n"
+)
+SLOW = b"Subject: slow\r\n\r\n" + b"0123456789\r\n" * 40
+
+
+def on_disk(octets: bytes) -> bytes:
+    return octets.replace(b"\r\n", b"\n")
+
+
+# -- what is fetched -------------------------------------------------------------------------
+
+
+def test_new_messages_come_to_a_maildir_once_and_in_silence(
+    here: Here, post: StartPost, maildir: Path
+) -> None:
+    served = post([*LETTERS, HARD])
+    for _ in range(2):
+        ended = here("get", "-o", f"maildir:{maildir}", env=served.environment)
+        assert (ended.status, ended.out, ended.err) == (0, b"", b"")
+        assert delivered(maildir) == [on_disk(letter) for letter in (*LETTERS, HARD)]
+    assert served.verbs.count(b"RETR") == 4
+
+
+def test_few_files_may_be_open(run: Run, post: StartPost, maildir: Path) -> None:
+    served = post([b"Subject: %d\r\n\r\n" % number for number in range(200)])
+    command = run.command("get", "-o", f"maildir:{maildir}")
+    ended = subprocess.run(
+        ["/bin/sh", "-c", 'ulimit -n 64; exec "$@"', "sh", *command],
+        env={**run.environment, **served.environment},
+        capture_output=True,
+        timeout=PATIENCE,
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert len(delivered(maildir)) == 200
+
+
+def test_the_default_is_the_maildir_at_home(here: Here, post: StartPost, home: Path) -> None:
+    here("get", env=post().environment)
+    assert len(delivered(home / "Maildir")) == 3
+
+
+def test_a_bare_folder_is_a_maildir(run: Run, post: StartPost, tmp_path: Path) -> None:
+    assert run("get", "-o", "here/there", env=post().environment).status == 0
+    assert len(delivered(tmp_path / "here/there")) == 3
+
+
+def test_chosen_messages_come_new_or_not(here: Here, post: StartPost, maildir: Path) -> None:
+    served = post()
+    for _ in range(2):
+        here("get", "-o", maildir, "2", env=served.environment)
+    assert delivered(maildir) == [on_disk(LETTERS[1])] * 2
+
+
+def test_all_fetches_what_was_fetched_too(here: Here, post: StartPost, maildir: Path) -> None:
+    served = post()
+    here("get", "-o", maildir, "2", env=served.environment)
+    here("get", "-o", maildir, "--all", env=served.environment)
+    assert len(delivered(maildir)) == 4
+
+
+def test_a_missing_message_is_an_error_before_anything_is_fetched(
+    here: Here, post: StartPost, maildir: Path
+) -> None:
+    served = post()
+    ended = here("get", "-o", maildir, "1", "4", "--delete", env=served.environment)
+    assert ended.status == Status.NO_MESSAGE
+    assert b"RETR" not in served.verbs
+    assert delivered(maildir) == []
+
+
+def test_nothing_on_standard_input_fetches_nothing(here: Here, post: StartPost) -> None:
+    served = post()
+    assert here("get", "--stdin", env=served.environment).status == 0
+    assert served.verbs == []
+
+
+def test_crlf_is_kept_where_it_is_wanted(here: Here, post: StartPost, maildir: Path) -> None:
+    here("get", "-o", maildir, "--crlf", env=post([HARD]).environment)
+    assert delivered(maildir) == [HARD]
+
+
+@pytest.mark.parametrize(
+    ("options", "numbers"),
+    [
+        (["--limit", "2"], [1, 2]),
+        (["--max-size", "1K"], [1, 2]),
+        (["--max-size", "1200", "--limit", "1"], [1]),
+    ],
+)
+def test_limits_leave_messages_new_and_name_large_ones_once(
+    here: Here, post: StartPost, maildir: Path, options: list[str], numbers: list[int]
+) -> None:
+    served = post()
+    ended = here("get", "-o", maildir, *options, env=served.environment)
+    skipped = b"pop3fetch: message 3 has 1.2 kB: larger than --max-size, skipped\n"
+    assert (ended.status, ended.err) == (0, skipped if "--max-size" in options else b"")
+    assert here("get", "-o", maildir, *options, "--dry-run", env=served.environment).err == b""
+    assert delivered(maildir) == [on_disk(LETTERS[number - 1]) for number in numbers]
+    left = here("list", "--new", env=served.environment).out.splitlines()
+    assert len(left) == 3 - len(numbers)
+
+
+@pytest.mark.parametrize("option", ["--dry-run", "--mark"])
+def test_what_fetches_nothing_makes_no_maildir(
+    here: Here, post: StartPost, maildir: Path, option: str, home: Path
+) -> None:
+    served = post()
+    ended = here("get", option, env=served.environment)
+    assert (ended.status, ended.err) == (0, b"")
+    assert b"RETR" not in served.verbs
+    assert not (home / "Maildir").exists()
+
+
+def test_what_is_marked_is_not_new(here: Here, post: StartPost, maildir: Path) -> None:
+    served = post()
+    here("get", "--mark", "2-3", env=served.environment)
+    here("get", "-o", maildir, env=served.environment)
+    assert delivered(maildir) == [on_disk(LETTERS[0])]
+
+
+def test_a_dry_run_names_what_it_would_do(here: Here, post: StartPost, maildir: Path) -> None:
+    served = post(letters(3))
+    here("get", "-o", maildir, "1", env=served.environment)
+    ended = here("get", "-o", maildir, "--delete", "--dry-run", env=served.environment)
+    assert ended.out == b"".join(
+        b"%s\t%d\t104\tuid-%d\n" % line
+        for line in [
+            (b"fetch", 2, 2),
+            (b"fetch", 3, 3),
+            (b"delete", 1, 1),
+            (b"delete", 2, 2),
+            (b"delete", 3, 3),
+        ]
+    )
+    assert len(served.mailbox.messages) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "left"),
+    [(["--delete"], 0), (["--keep"], 3), (["--delete-after", "0"], 0), (["--delete-after", "1"], 3)],
+)
+def test_delivered_messages_are_deleted_where_that_is_wanted(
+    here: Here, post: StartPost, maildir: Path, options: list[str], left: int
+) -> None:
+    served = post()
+    assert here("get", "-o", maildir, *options, env=served.environment).status == 0
+    assert (len(delivered(maildir)), len(served.mailbox.messages)) == (3, left)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--exec true -o -",
+        "--all 1",
+        "--lines 3",
+        "--lines 3 -o maildir:here",
+        "--lines -1 -o -",
+        "--mark -o here",
+        "--mark --delete",
+        "--delete --delete-after 3",
+        "-o - --delete 1",
+        "-o imap:here",
+        "-o mbox:",
+        "--limit 0",
+        "--max-size 10X",
+        "--delete-after -1",
+        "--exec-timeout nan",
+        "--exec",
+        "--exec '",
+        "--jobs 0 -A",
+        "-A -a work",
+        "-A -H host",
+        "-4 -6",
+    ],
+)
+def test_contradictions_are_mistakes(here: Here, post: StartPost, options: str) -> None:
+    served = post()
+    ended = here("get", *options.split(), env=served.environment)
+    assert ended.status == Status.USAGE
+    assert ended.err.startswith(b"pop3fetch: ")
+    assert ended.err.count(b"\n") == 1
+    assert served.verbs == []
+
+
+def test_a_wrong_output_in_the_file_is_the_files_fault(here: Here, tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('[accounts.work]\nhost = "localhost"\nuser = "alice"\noutput = "imap:x"\n')
+    ended = here("get", "-c", file)
+    assert ended.status == Status.CONFIGURATION
+    assert ended.err.startswith(f"pop3fetch: {file}: accounts.work.output: ".encode())
+
+
+# -- what cannot be had ----------------------------------------------------------------------
+
+
+def test_a_refused_message_is_named_and_the_others_come(here: Here, post: StartPost, maildir: Path) -> None:
+    served = post(replies={b"RETR 2\r\n": b"-ERR [SYS/TEMP] not now\r\n"})
+    ended = here("get", "-q", "-o", maildir, env=served.environment)
+    assert ended.status == Status.TRY_LATER
+    assert ended.err == (
+        b"pop3fetch: message 2 stays on the server: the server refused message 2: [SYS/TEMP] not now\n"
+    )
+    assert delivered(maildir) == [on_disk(LETTERS[0]), on_disk(LETTERS[2])]
+    assert here("list", "--new", env=served.environment).out.startswith(b"2\t")
+
+
+@pytest.mark.parametrize("command", [["get"], ["get", "--delete"], ["get", "-o", "-", "1-"], ["rm", "1-"]])
+def test_of_many_refused_messages_some_are_named(here: Here, post: StartPost, command: list[str]) -> None:
+    verb = b"DELE" if command[0] == "rm" else b"RETR"
+    refusals = {b"%b %d\r\n" % (verb, number): b"-ERR\r\n" for number in range(1, NAMED + 3)}
+    served = post(letters(NAMED + 3), replies=refusals)
+    ended = here(*command, env=served.environment)
+    assert ended.status == Status.REFUSED
+    *named, more = ended.err.splitlines()
+    assert [line.split()[2] for line in named] == [b"%d" % number for number in range(1, NAMED + 1)]
+    assert more == b"pop3fetch: 2 more stay on the server; -v names them"
+
+
+def test_all_refused_messages_are_named_where_that_is_wanted(here: Here, post: StartPost) -> None:
+    refusals = {b"RETR %d\r\n" % number: b"-ERR\r\n" for number in range(1, NAMED + 3)}
+    ended = here("get", "-v", env=post(letters(NAMED + 3), replies=refusals).environment)
+    assert ended.err.count(b" stays on the server: ") == NAMED + 2
+    assert b"more stay" not in ended.err
+
+
+def test_a_refusal_in_hostile_words_is_harmless(here: Here, post: StartPost, maildir: Path) -> None:
+    words = HOSTILE.replace("\0", "").encode()
+    served = post(
+        replies={b"RETR 2\r\n": b"-ERR " + words + b"\r\n", b"QUIT\r\n": b"-ERR " + words + b"\r\n"}
+    )
+    ended = here("get", "-vv", "-o", maildir, env=served.environment)
+    assert ended.status == Status.REFUSED
+    assert harmless(ended.err)
+
+
+def test_two_runs_at_once_do_not_mix(here: Here, post: StartPost, run: Run, maildir: Path) -> None:
+    reached, may_go_on = threading.Event(), threading.Event()
+
+    def wait(talk: Talk) -> None:
+        reached.set()
+        may_go_on.wait(PATIENCE)
+
+    served = post(after={b"LIST\r\n": wait})
+    with begun(run, "get", "-o", str(maildir), env=served.environment) as first:
+        assert reached.wait(PATIENCE)
+        second = here("get", "-o", maildir, env=served.environment)
+        may_go_on.set()
+        assert first.communicate(timeout=PATIENCE) == (b"", b"")
+    assert second.status == Status.TRY_LATER
+    assert b"another pop3fetch is at work on this account" in second.err
+    assert len(delivered(maildir)) == 3
+
+
+# -- standard output -------------------------------------------------------------------------
+
+
+def test_standard_output_gets_the_octets_one_after_another(here: Here, post: StartPost) -> None:
+    served = post([LETTERS[0], HARD])
+    ended = here("get", "-o", "-", env=served.environment)
+    assert ended.out == on_disk(LETTERS[0]) + on_disk(HARD)
+    assert here("get", "-o", "-", env=served.environment).out == b"", "it was recorded"
+
+
+def test_chosen_messages_on_standard_output_are_a_look(here: Here, post: StartPost) -> None:
+    served = post(letters(3))
+    assert here("get", "-o", "-", "--crlf", "2", env=served.environment).out == served.mailbox.messages[1]
+    assert len(here("list", "--new", env=served.environment).out.splitlines()) == 3
+
+
+def test_an_account_whose_output_is_standard_output_is_looked_at_as_well(
+    here: Here, post: StartPost, tmp_path: Path
+) -> None:
+    served = post(letters(2))
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f'[accounts.work]\nhost = "{served.server.host}"\nport = {served.server.port}\n'
+        'tls = "auto"\nuser = "alice"\noutput = "-"\n'
+    )
+    env = {"POP3FETCH_PASSWORD": "secret"}
+    assert here("get", "-c", config, "--crlf", "2", env=env).out == served.mailbox.messages[1]
+    assert len(here("list", "-c", config, "--new", env=env).out.splitlines()) == 2
+    assert here("get", "-c", config, "--mark", "2", env=env).out == b""
+    assert here("list", "-c", config, "--new", env=env).out.startswith(b"1\t")
+
+
+def test_lines_shows_the_beginnings_and_records_nothing(here: Here, post: StartPost) -> None:
+    served = post(letters(2))
+    ended = here("get", "-o", "-", "--lines", "1", env=served.environment)
+    assert ended.out == b"".join(b"Subject: %d\n\n0123456789abcdef\n" % number for number in range(2))
+    assert b"RETR" not in served.verbs
+    assert len(here("list", "--new", env=served.environment).out.splitlines()) == 2
+
+
+def test_a_look_is_not_ended_by_a_quit_that_deletes(here: Here, post: StartPost) -> None:
+    served = post(capabilities=[b"UIDL", b"TOP", b"EXPIRE 0"])
+    here("get", "-o", "-", "1", env=served.environment)
+    assert b"QUIT" not in served.verbs
+
+
+def test_a_look_may_be_a_dry_run(here: Here, post: StartPost) -> None:
+    served = post(letters(2))
+    assert here("get", "-o", "-", "--dry-run", "2", env=served.environment).out == b"show\t2\t104\tuid-2\n"
+
+
+def test_mboxrd_on_standard_output_can_be_split(here: Here, post: StartPost) -> None:
+    letter = b"Subject: quoting\r\n\r\nFrom here\r\n>From there\r\n"
+    ended = here("get", "-o", "mbox:-", env=post([letter, letter]).environment)
+    one, _, other = ended.out.removeprefix(b"From ").partition(b"\n\nFrom ")
+    assert one.partition(b"\n")[2] + b"\n" == b"Subject: quoting\n\n>From here\n>>From there\n"
+    assert other.partition(b"\n")[2] == b"Subject: quoting\n\n>From here\n>>From there\n\n"
+
+
+def test_objects_do_not_mix_with_messages(here: Here, post: StartPost) -> None:
+    ended = here("get", "--json", "-o", "-", env=post(LETTERS[:1]).environment)
+    assert ended.out == on_disk(LETTERS[0])
+
+
+def test_a_reader_that_leaves_early_is_no_error_and_the_rest_stays_new(run: Run, post: StartPost) -> None:
+    served = post(letters(3, 500_000))
+    with begun(run, "get", "-o", "-", env=served.environment) as process:
+        first = read_and_leave(process, 600_000)  # the first message, and a part of the second
+        assert (last_words(process), process.wait(PATIENCE)) == (b"", 0)
+    assert first.startswith(on_disk(served.mailbox.messages[0]))
+    assert b"QUIT" not in served.verbs, "it could delete what nobody has read"
+    left = run("list", "--new", env=served.environment).out.splitlines()
+    assert [line.split(b"\t")[0] for line in left] == [b"2", b"3"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("arguments", ["get -o -", "get -o - 1", "list", "stat --json"])
+def test_a_full_standard_output_is_an_error(run: Run, post: StartPost, arguments: str) -> None:
+    served = post()
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(
+            run.command(*arguments.split()),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env={**run.environment, **served.environment},
+            cwd=run.folder,
+        )
+    assert ended.returncode == Status.CANNOT_DELIVER
+    assert ended.stderr.startswith(b"pop3fetch: cannot deliver to standard output: ")
+    assert ended.stderr.count(b"\n") == 1
+
+
+def test_a_closed_standard_output_swallows_no_mail(run: Run, post: StartPost) -> None:
+    served = post()
+    script = 'exec "$@" >&-'
+    ended = subprocess.run(
+        ["sh", "-c", script, "sh", *run.command("get", "-o", "-")],
+        stderr=subprocess.PIPE,
+        env={**run.environment, **served.environment},
+        cwd=run.folder,
+    )
+    assert ended.returncode == Status.CANNOT_DELIVER
+    assert len(run("list", "--new", env=served.environment).out.splitlines()) == 3
+
+
+def test_with_all_streams_closed_mail_still_comes(run: Run, post: StartPost, maildir: Path) -> None:
+    served = post()
+    ended = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *run.command("get", "-v", "-o", maildir)],
+        env={**run.environment, **served.environment},
+        cwd=run.folder,
+    )
+    assert ended.returncode == 0
+    assert len(delivered(maildir)) == 3
+
+
+# -- programs --------------------------------------------------------------------------------
+
+
+def test_a_program_gets_each_message_and_no_password(here: Here, post: StartPost, tmp_path: Path) -> None:
+    program = tmp_path / "take"
+    program.write_text(f'#!/bin/sh\ncat > "{tmp_path}/$POP3FETCH_NUMBER"\nenv > "{tmp_path}/env"\n')
+    program.chmod(0o700)
+    served = post([LETTERS[0], HARD])
+    ended = here("get", "--exec", program, env=served.environment)
+    assert (ended.status, ended.out, ended.err) == (0, b"", b"")
+    assert (tmp_path / "1").read_bytes() == on_disk(LETTERS[0])
+    assert (tmp_path / "2").read_bytes() == on_disk(HARD)
+    assert b"secret" not in (tmp_path / "env").read_bytes()
+
+
+def test_a_program_that_fails_leaves_its_message_new(here: Here, post: StartPost) -> None:
+    served = post(letters(2))
+    ended = here("get", "--exec", "sh -c 'test $POP3FETCH_NUMBER = 2'", env=served.environment)
+    assert ended.status == Status.CANNOT_DELIVER
+    assert ended.err == (
+        b"pop3fetch: message 1 stays on the server: cannot deliver to exec:sh: exit status 1\n"
+    )
+    assert here("list", "--new", env=served.environment).out.startswith(b"1\t")
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["one account", "all accounts"])
+def test_a_signal_ends_the_programs_too(run: Run, post: StartPost, tmp_path: Path, many: bool) -> None:
+    served = post().server
+    begins = tmp_path / "begins"
+    os.mkfifo(begins)
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f'[accounts.work]\nhost = "{served.host}"\nport = {served.port}\ntls = "auto"\nuser = "alice"\n'
+    )
+    program = f"sh -c 'echo begun > {begins}; exec sleep 1000'"
+    arguments = ["get", "--exec", program, "-c", str(config), *(["-A"] if many else [])]
+    with begun(run, *arguments, env={"POP3FETCH_PASSWORD": "secret"}) as process:
+        assert begins.read_text() == "begun\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=PATIENCE) == (b"", b"pop3fetch: terminated\n")
+    assert process.returncode == Status.TERMINATED
+
+
+# -- on a terminal ---------------------------------------------------------------------------
+
+
+def masked(lines: list[str], folder: Path) -> list[str]:
+    text = "\n".join(lines).replace(str(folder), "/home/alice")
+    text = re.sub(r"\d+\.M\d+P\d+(Q\d+)\.pop3fetch-\w+\.[^\s]+", r"NAME\1", text)
+    return re.sub(r"record: .*", "record: FILE", text).splitlines()
+
+
+def dripping() -> dict[str, Any]:
+    """Return options of a mailbox that takes its time for message 1, which is SLOW."""
+
+    def drip(talk: Talk) -> None:
+        talk.say(b"+OK\r\n")
+        for line in SLOW.splitlines(keepends=True):
+            talk.drip(line[:1], 0.01)
+            talk.say(line[1:])
+        talk.say(b".\r\n")
+
+    return {"replies": {b"RETR 1\r\n": b""}, "after": {b"RETR 1\r\n": drip}}
+
+
+def test_a_progress_line_is_drawn_anew_and_followed_by_a_summary(
+    terminal: Terminal, post: StartPost, maildir: Path
+) -> None:
+    served = post([SLOW, *LETTERS], **dripping())
+    seen = terminal("get", "-o", maildir, env=served.environment, columns=200)
+    drawn = [part for part in seen.raw.split(b"\r") if b"/4 messages" in part]
+    assert len(drawn) >= 2
+    assert all(part.endswith(b"\x1b[K") for part in drawn), "each takes the one before away"
+    assert seen.screen == [f"4 messages fetched (1.9 kB) to maildir:{maildir}"]
+
+
+@pytest.mark.parametrize("env", [{"TERM": "dumb"}, {"TERM": ""}])
+def test_on_a_dumb_terminal_nothing_is_drawn_anew(
+    terminal: Terminal, post: StartPost, maildir: Path, env: dict[str, str]
+) -> None:
+    seen = terminal("get", "-o", maildir, env={**post().environment, **env}, columns=200)
+    assert b"\x1b" not in seen.raw
+    assert seen.screen == [f"3 messages fetched (1.5 kB) to maildir:{maildir}"]
+
+
+def test_what_goes_wrong_stands_on_lines_of_its_own(
+    terminal: Terminal, post: StartPost, maildir: Path
+) -> None:
+    options = dripping()
+    options["replies"] = {b"RETR 1\r\n": b"", b"RETR 2\r\n": b"-ERR gone\r\n"}
+    served = post([SLOW, *LETTERS], **options)
+    seen = terminal("get", "-o", maildir, env=served.environment, columns=200)
+    assert seen.screen == [
+        "pop3fetch: message 2 stays on the server: the server refused message 2: gone",
+        f"3 messages fetched (1.8 kB) to maildir:{maildir}, 1 failed",
+    ]
+    assert seen.status == Status.REFUSED
+
+
+def test_a_second_run_says_that_there_is_nothing_new(
+    terminal: Terminal, here: Here, post: StartPost, maildir: Path
+) -> None:
+    served = post()
+    here("get", "-o", maildir, env=served.environment)
+    assert terminal("get", "-o", maildir, env=served.environment).screen == ["no new messages"]
+
+
+def test_quiet_says_nothing(terminal: Terminal, post: StartPost, maildir: Path) -> None:
+    assert terminal("get", "-q", "-o", maildir, env=post().environment).raw == b""
+
+
+def test_verbose_says_a_line_a_message(
+    terminal: Terminal, post: StartPost, maildir: Path, tmp_path: Path
+) -> None:
+    served = post()
+    seen = terminal(
+        "get", "-v", "-o", maildir, "--max-size", "1K", "--delete", env=served.environment, columns=200
+    )
+    check_snapshot("get-verbose", masked(seen.screen, tmp_path))
+
+
+def test_the_summary_tells_what_was_left_and_deleted(
+    terminal: Terminal, post: StartPost, maildir: Path
+) -> None:
+    options = ["-o", str(maildir), "--max-size", "1K", "--delete"]
+    seen = terminal("get", *options, env=post().environment, columns=200)
+    assert seen.screen[1:] == [
+        f"2 messages fetched (251 B) to maildir:{maildir}, 2 deleted from the server,"
+        " 1 skipped (larger than 1.0 kB)"
+    ]
+
+
+def test_messages_are_made_harmless_for_a_terminal(terminal: Terminal, post: StartPost) -> None:
+    hostile = f"Subject: {HOSTILE}\r\n\r\n{HOSTILE}\r\ncafé \u202e\r\n".encode() + b"\x9b1m \xff\r\n"
+    seen = terminal("get", "-o", "-", "1", env=post([hostile]).environment)
+    assert b"\x1b" not in seen.raw
+    assert "café \\u202e" in seen.screen
+    assert "\\x9b1m \\xff" in seen.screen
+
+
+def test_messages_are_raw_in_a_pipe(terminal: Terminal, post: StartPost) -> None:
+    seen = terminal("get", "-o", "-", "--crlf", "1", env=post([HARD]).environment, piped=True)
+    assert (seen.out, seen.raw) == (HARD, b"")
+
+
+def test_no_progress_is_drawn_beside_messages(terminal: Terminal, post: StartPost) -> None:
+    seen = terminal("get", "-o", "-", env=post([SLOW], **dripping()).environment, piped=True)
+    assert (seen.out, seen.raw) == (on_disk(SLOW), b"")
+
+
+def test_objects_come_beside_the_progress_line(terminal: Terminal, post: StartPost, maildir: Path) -> None:
+    seen = terminal("get", "--json", "-o", maildir, env=post([SLOW], **dripping()).environment, columns=300)
+    first, second = seen.screen
+    assert json.loads(first)["number"] == 1
+    assert second.startswith("1 message fetched")
+
+
+def test_the_password_is_asked_for_where_somebody_sits(
+    terminal: Terminal, post: StartPost, maildir: Path
+) -> None:
+    served = post()
+    env = {"POP3FETCH_ACCOUNT": served.server.url()}
+    seen = terminal("get", "-o", maildir, env=env, answers=[(b"Password of alice@", b"secret\n")])
+    assert seen.status == 0
+    assert b"secret" not in seen.raw
+    assert len(delivered(maildir)) == 3
+
+
+def test_the_demo_messages_arrive_whole(here: Here, post: StartPost, maildir: Path) -> None:
+    served = post(DEMO)
+    here("get", "-o", maildir, "--crlf", env=served.environment)
+    assert delivered(maildir) == served.mailbox.messages

@@ -1,0 +1,320 @@
+"""`list`: a table for people, lines and objects for scripts, and nothing hostile in either."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from pop3fetch.cli.actions.list import CELL, Row, _cut
+from pop3fetch.cli.selection import LINES_LIMIT, OCTETS_LIMIT
+from pop3fetch.headers import Summary
+from pop3fetch.messages import Message
+from pop3fetch.pop3.replies import MESSAGES_LIMIT
+from pop3fetch.status import Status
+from tests.support.in_process import Here
+from tests.support.served_mail import DEMO, GREETING, HOSTILE, LETTERS, StartPost, harmless, letters
+from tests.support.terminal import Terminal, cells, check_snapshot
+
+# A hostile text in every field, as an encoded word where it may hold line ends, and raw.
+LINES = f"{HOSTILE} tab\there\nline"
+ENCODED = f"=?utf-8?b?{base64.b64encode(LINES.encode()).decode()}?="
+HOSTILE_LETTER = (
+    f"From: {ENCODED} <evil@example.com>\r\nTo: {ENCODED}\r\nSubject: {ENCODED}\r\n"
+    f"Date: Thu, 12 Feb 2026 11:11:00 +0100\r\nMessage-ID: <{HOSTILE}>\r\n\r\nHello.\r\n"
+).encode()
+RAW_LETTER = f"Subject: {HOSTILE}\x85\u2028 raw\r\n\r\n".encode()
+# What LIST and UIDL let through: 8-bit octets, C1 controls among them, and spaces.
+HOSTILE_UID = "\u202e\x9b31m [/x]é \u2066\x9d0;x\x9c".encode() + b"\x9b\xff"
+
+
+def columns_of(line: bytes) -> list[str]:
+    return line.decode().split("\t")
+
+
+# -- selection -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "numbers"),
+    [
+        ([], [1, 2, 3, 4, 5]),
+        (["3"], [3]),
+        (["2-4"], [2, 3, 4]),
+        (["4-"], [4, 5]),
+        (["last"], [5]),
+        (["uid:uid-2"], [2]),
+        (["5", "1-2", "uid:uid-1", "2"], [5, 1, 2]),
+    ],
+)
+def test_messages_select(here: Here, post: StartPost, words: list[str], numbers: list[int]) -> None:
+    ended = here("list", *words, env=post(letters(5)).environment)
+    assert [int(columns_of(line)[0]) for line in ended.out.splitlines()] == numbers
+
+
+def test_messages_are_read_from_standard_input(here: Here, post: StartPost) -> None:
+    ended = here(
+        "list", "4", "--stdin", env=post(letters(5)).environment, stdin=b"1-2\n\n  uid:uid-5  \nlast\n"
+    )
+    assert [columns_of(line)[0] for line in ended.out.splitlines()] == ["4", "1", "2", "5"]
+
+
+@pytest.mark.parametrize("lines", [b"1\n" * (LINES_LIMIT + 1), b"uid:" + b"x" * OCTETS_LIMIT])
+def test_standard_input_without_end_is_no_list(here: Here, post: StartPost, lines: bytes) -> None:
+    served = post(letters(1))
+    ended = here("list", "--stdin", env=served.environment, stdin=lines)
+    assert (ended.status, ended.out, served.verbs) == (Status.USAGE, b"", [])
+    assert ended.err.startswith(b"pop3fetch: standard input is no list of messages: ")
+
+
+def test_as_many_lines_as_a_listing_may_have_are_read(here: Here, post: StartPost) -> None:
+    ended = here("list", "--stdin", env=post(letters(1)).environment, stdin=b"1\n" * LINES_LIMIT)
+    assert ended.out.count(b"\n") == 1
+    assert LINES_LIMIT == MESSAGES_LIMIT
+
+
+def test_a_uid_on_standard_input_may_be_any_octets(here: Here, post: StartPost) -> None:
+    served = post(letters(2), uids=[b"one", b"t\xff wo"])
+    assert here("list", "--stdin", env=served.environment, stdin=b"uid:t\xff wo\n").out.startswith(b"2\t")
+
+
+def test_no_line_on_standard_input_selects_nothing_and_not_everything(here: Here, post: StartPost) -> None:
+    served = post()
+    ended = here("list", "--stdin", env=served.environment, stdin=b"\n")
+    assert (ended.status, ended.out, ended.err) == (0, b"", b"")
+    assert served.verbs == []
+
+
+@pytest.mark.parametrize("words", [["0"], ["3-2"], ["first"], ["uid:"], ["1", "2,,3"], ["+1"], ["-l", "1.5"]])
+def test_what_can_select_nothing_is_a_mistake(here: Here, post: StartPost, words: list[str]) -> None:
+    served = post()
+    ended = here("list", *words, env=served.environment)
+    assert ended.status == Status.USAGE
+    assert served.verbs == [], "nothing is asked"
+
+
+@pytest.mark.parametrize("words", [["9"], ["1", "9"], ["2-9"], ["9-"], ["uid:UID-1"]])
+def test_a_message_that_is_not_there_is_an_error(here: Here, post: StartPost, words: list[str]) -> None:
+    ended = here("list", *words, env=post().environment)
+    assert (ended.status, ended.out) == (Status.NO_MESSAGE, b"")
+    assert ended.err == f"pop3fetch: there is no message {words[-1]} on the server\n".encode()
+
+
+def test_an_empty_maildrop_lists_nothing(here: Here, post: StartPost) -> None:
+    ended = here("list", "-l", env=post([]).environment)
+    assert (ended.status, ended.out, ended.err) == (0, b"", b"")
+
+
+def test_new_leaves_out_what_was_fetched(here: Here, post: StartPost, tmp_path: Path) -> None:
+    served = post(letters(3))
+    here("get", "-o", tmp_path / "Maildir", "2", env=served.environment)
+    new = here("list", "--new", env=served.environment)
+    assert [columns_of(line)[2] for line in new.out.splitlines()] == ["uid-1", "uid-3"]
+    every = here("list", "--json", env=served.environment)
+    objects = [json.loads(line) for line in every.out.splitlines()]
+    assert [shown["new"] for shown in objects] == [True, False, True]
+
+
+# -- the session -----------------------------------------------------------------------------
+
+
+def test_a_list_asks_for_no_header(here: Here, post: StartPost) -> None:
+    served = post()
+    here("list", env=served.environment)
+    assert served.verbs == [b"CAPA", b"APOP", b"CAPA", b"LIST", b"UIDL", b"QUIT"]
+
+
+def test_a_long_list_asks_for_the_headers_of_what_it_shows(here: Here, post: StartPost) -> None:
+    served = post(letters(5))
+    here("list", "-l", "2-3", env=served.environment)
+    assert [line for line in served.server.commands if line.startswith(b"TOP")] == [
+        b"TOP 2 0\r\n",
+        b"TOP 3 0\r\n",
+    ]
+
+
+def test_a_long_list_without_top_is_not_ended_by_a_quit_that_deletes(here: Here, post: StartPost) -> None:
+    served = post(capabilities=[b"UIDL", b"EXPIRE 0"])
+    assert len(here("list", "-l", env=served.environment).out.splitlines()) == 3
+    assert b"RETR" in served.verbs
+    assert b"QUIT" not in served.verbs
+
+
+@pytest.mark.parametrize("reply", [b"-ERR no way\r\n", b""], ids=["refused", "hung up"])
+def test_a_list_that_came_is_whole_whatever_becomes_of_quit(
+    here: Here, post: StartPost, reply: bytes
+) -> None:
+    served = post(replies={b"QUIT\r\n": reply}, after={b"QUIT\r\n": lambda talk: talk.close()})
+    ended = here("list", env=served.environment)
+    assert (ended.status, len(ended.out.splitlines()), ended.err) == (0, 3, b"")
+
+
+def test_the_record_may_lie_elsewhere(here: Here, post: StartPost, tmp_path: Path) -> None:
+    served = post()
+    here("get", "--mark", "--state-dir", tmp_path / "state", env=served.environment)
+    assert here("list", "--new", "--state-dir", tmp_path / "state", env=served.environment).out == b""
+    assert here("list", "--new", env=served.environment).out != b""
+
+
+# -- hostile text ----------------------------------------------------------------------------
+
+
+def test_hostile_text_is_harmless_in_columns(here: Here, post: StartPost) -> None:
+    served = post([HOSTILE_LETTER, RAW_LETTER], uids=[HOSTILE_UID, b"2"])
+    ended = here("list", "-l", env=served.environment)
+    assert (ended.status, ended.err) == (0, b"")
+    assert harmless(ended.out)
+    assert [len(columns_of(line)) for line in ended.out.splitlines()] == [6, 6]
+    assert b"\\x1b]0;owned\\x07" in ended.out
+    assert b"\\u202e" in ended.out
+    assert b"[/x][b] :smile:" in ended.out
+
+
+def test_hostile_text_is_harmless_in_json(here: Here, post: StartPost) -> None:
+    served = post([HOSTILE_LETTER, RAW_LETTER], uids=[HOSTILE_UID, b"2"])
+    ended = here("list", "-l", "--json", env=served.environment)
+    assert ended.out.isascii()
+    assert harmless(ended.out)
+    first, second = map(json.loads, ended.out.splitlines())
+    assert first["subject"] == LINES
+    assert HOSTILE in second["subject"].replace("�", "")
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_hostile_text_is_harmless_on_a_terminal(terminal: Terminal, post: StartPost, columns: int) -> None:
+    served = post([HOSTILE_LETTER, RAW_LETTER], uids=[HOSTILE_UID, b"2"])
+    seen = terminal("list", "-l", env=served.environment, columns=columns)
+    assert len(seen.screen) == 3
+    assert b"\x1b]" not in seen.raw
+    assert seen.raw.count(b"[/x][b]") == 3, "no markup: a sender and two subjects"
+
+
+def test_a_uid_that_no_server_may_give_is_an_error_that_shows_it_harmless(
+    here: Here, post: StartPost
+) -> None:
+    served = post(LETTERS[:1], uids=[b"\x1b[31m\x07"])
+    ended = here("list", env=served.environment)
+    assert (ended.status, ended.out) == (Status.BAD_DATA, b"")
+    assert harmless(ended.err)
+    assert b"\\x1b[31m\\x07" in ended.err
+
+
+# -- on a terminal ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_the_table_fits_the_terminal(terminal: Terminal, post: StartPost, columns: int) -> None:
+    seen = terminal("list", "-l", env=post(DEMO).environment, columns=columns)
+    assert seen.status == 0
+    assert max(map(cells, seen.screen)) <= columns
+    assert len({cells(line) for line in seen.screen}) == 1, "all sizes stand below each other"
+    check_snapshot(f"list-long-{columns}", seen.screen)
+
+
+def test_columns_of_the_environment_win_over_the_terminal(terminal: Terminal, post: StartPost) -> None:
+    served = post(DEMO)
+    seen = terminal("list", "-l", env={**served.environment, "COLUMNS": "40"}, columns=200)
+    assert max(map(cells, seen.screen)) <= 40
+
+
+def test_without_long_the_table_has_the_uids(terminal: Terminal, post: StartPost) -> None:
+    served = post(letters(3), uids=[b"short", b"u" * 200, b"%E3" * 5])
+    seen = terminal("list", env=served.environment)
+    assert max(map(cells, seen.screen)) <= 80
+    check_snapshot("list-80", seen.screen)
+
+
+def test_an_empty_maildrop_is_said_to_be_one(terminal: Terminal, post: StartPost) -> None:
+    assert terminal("list", env=post([]).environment).screen == ["no messages"]
+
+
+@pytest.mark.parametrize(
+    ("env", "bold"),
+    [
+        ({}, True),
+        ({"NO_COLOR": "1"}, True),  # no-color.org: bold is no colour
+        ({"TERM": "dumb"}, False),
+        ({"FORCE_COLOR": "1"}, True),
+    ],
+)
+def test_the_table_has_no_colours_and_is_plain_on_a_dumb_terminal(
+    terminal: Terminal, post: StartPost, env: dict[str, str], bold: bool
+) -> None:
+    raw = terminal("list", env={**post().environment, **env}).raw
+    assert raw.replace(b"\x1b[1m", b"").replace(b"\x1b[0m", b"").count(b"\x1b") == 0
+    assert (b"\x1b[1m" in raw) == bold
+
+
+def test_forced_colours_do_not_make_a_pipe_a_terminal(terminal: Terminal, post: StartPost) -> None:
+    served = post()
+    seen = terminal("list", env={**served.environment, "FORCE_COLOR": "1"}, piped=True)
+    assert seen.out.startswith(b"1\t")
+    assert b"\x1b" not in seen.out
+    assert seen.raw == b""
+
+
+def test_a_locale_without_unicode_gets_escapes(terminal: Terminal, post: StartPost) -> None:
+    served = post(DEMO[:3])
+    env = {**served.environment, "PYTHONIOENCODING": "ascii", "PYTHONCOERCECLOCALE": "0"}
+    seen = terminal("list", "-l", env=env, columns=200)
+    assert seen.raw.isascii()
+    assert b"J\\xf6rg" in seen.raw
+
+
+# -- traces ----------------------------------------------------------------------------------
+
+
+def test_a_trace_shows_the_protocol_harmless_and_without_content(here: Here, post: StartPost) -> None:
+    greeting = GREETING.replace(b"ready", HOSTILE.encode())
+    served = post([HOSTILE_LETTER], greeting=greeting)
+    ended = here("list", "-l", "-vv", env=served.environment)
+    assert ended.status == 0
+    assert harmless(ended.err)
+    assert b"\n> LIST\n" in ended.err
+    assert b"evil" not in ended.err
+
+
+SECRET = "correct horse battery"
+ECHOES = {
+    "plain": SECRET.encode(),
+    "base64": base64.b64encode(SECRET.encode()),
+    "hexadecimal": SECRET.encode().hex().encode(),
+    "SASL": base64.b64encode(f"\0alice\0{SECRET}".encode()),
+}
+
+
+@pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES.keys())
+@pytest.mark.parametrize("method", ["user", "plain"])
+def test_a_server_that_repeats_the_password_does_not_betray_it(
+    here: Here, post: StartPost, method: str, echo: bytes
+) -> None:
+    refusal = b"-ERR [AUTH] no such password: " + echo + b"\r\n"
+    commands = (b"PASS " + SECRET.encode(), b"AUTH PLAIN " + ECHOES["SASL"])
+    served = post(password=SECRET, replies={command + b"\r\n": refusal for command in commands})
+    options = ["--auth", method, "--allow-insecure-login", "-vv"]
+    env = {**served.environment, "POP3FETCH_PASSWORD": SECRET}
+    ended = here("list", *options, env=env)
+    assert ended.status == Status.NO_LOGIN
+    assert b"no such password: (secret)" in ended.err
+    for secret in ECHOES.values():
+        assert secret not in ended.err
+
+
+# -- headers that TOP does not give ----------------------------------------------------------
+
+
+def test_messages_are_listed_in_order_if_top_is_refused_for_some(here: Here, post: StartPost) -> None:
+    refused = {b"TOP %d 0\r\n" % number: b"-ERR no\r\n" for number in (2, 5)}
+    served = post(letters(6), replies=refused)
+    lines = here("list", "-l", env=served.environment).out.splitlines()
+    assert [line.split(b"\t")[0] for line in lines] == [b"1", b"2", b"3", b"4", b"5", b"6"]
+    assert all(line.split(b"\t")[5] for line in lines), "all have their subjects"
+
+
+def test_a_table_keeps_what_it_can_show() -> None:
+    summary = Summary(None, "s" * 5000, "t" * 5000, "u" * 5000, "m" * 5000)
+    cut = _cut(Row(Message(0, 1, b"uid"), True, summary)).summary
+    assert cut == Summary(None, "s" * CELL, None, "u" * CELL, None)
+    assert _cut(Row(Message(0, 1, b"uid"), True, None)).summary is None

@@ -1,0 +1,45 @@
+"""`stat`: two numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pytest
+
+from tests.support.command import Ended
+from tests.support.in_process import Here
+from tests.support.mail_server import CAPABILITIES
+from tests.support.served_mail import StartPost, letters
+from tests.support.terminal import Terminal
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_messages_and_octets_are_counted(here: Here, post: StartPost, count: int) -> None:
+    served = post(letters(count))
+    assert here("stat", env=served.environment).out == b"%d\t%d\n" % (count, 104 * count)
+    objects = here("stat", "--json", env=served.environment).out
+    assert json.loads(objects) == {"messages": count, "octets": 104 * count}
+
+
+def test_nothing_but_stat_is_asked(here: Here, post: StartPost) -> None:
+    served = post()
+    here("stat", env=served.environment)
+    assert served.verbs == [b"CAPA", b"APOP", b"STAT", b"QUIT"]
+
+
+@pytest.mark.parametrize("capabilities", [CAPABILITIES, (b"UIDL",)])
+@pytest.mark.parametrize("reply", [b"", b"-ERR no\r\n"])
+def test_what_becomes_of_quit_is_no_error(
+    here: Here, post: StartPost, capabilities: Sequence[bytes], reply: bytes
+) -> None:
+    hang_up = {b"QUIT\r\n": lambda talk: talk.close()}
+    served = post(letters(1), capabilities=capabilities, replies={b"QUIT\r\n": reply}, after=hang_up)
+    assert here("stat", env=served.environment) == Ended(0, b"1\t104\n", b"")
+
+
+@pytest.mark.parametrize(
+    ("count", "sentence"), [(0, "0 messages, 0 B"), (1, "1 message, 104 B"), (30, "30 messages, 3.1 kB")]
+)
+def test_people_are_told_in_words(terminal: Terminal, post: StartPost, count: int, sentence: str) -> None:
+    assert terminal("stat", env=post(letters(count)).environment).screen == [sentence]

@@ -1,0 +1,164 @@
+"""Folders and files are private, whatever the umask."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from pop3fetch import durable as folders
+from pop3fetch.durable import (
+    folder_id,
+    is_absent,
+    make_folder,
+    open_private,
+    require_own_links,
+    sync_file,
+    sync_folder,
+)
+from tests.support.file_modes import mode, umask
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077, 0o277])
+def test_a_file_is_private_whatever_the_umask(tmp_path: Path, mask: int) -> None:
+    with umask(mask):
+        os.close(open_private(tmp_path / "file", os.O_WRONLY))
+    assert mode(tmp_path / "file") == 0o600
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
+def test_folders_are_made_private_with_their_parents(tmp_path: Path, mask: int) -> None:
+    with umask(mask):
+        make_folder(tmp_path / "a" / "b")
+    assert mode(tmp_path / "a") == mode(tmp_path / "a" / "b") == 0o700
+
+
+def test_a_folder_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir(0o755)
+    before = mode(tmp_path / "mine")
+    make_folder(tmp_path / "mine")
+    assert mode(tmp_path / "mine") == before
+
+
+def test_a_file_in_the_way_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="file"):
+        make_folder(tmp_path / "file")
+
+
+# -- on the medium ---------------------------------------------------------------------------------
+
+
+def test_a_file_is_synced_to_the_medium_itself_if_the_system_has_a_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str, int]] = []
+    monkeypatch.setattr(folders, "FULL_SYNC", 51)  # as on macOS
+    monkeypatch.setattr("fcntl.fcntl", lambda file, command: calls.append(("full", command)))
+    monkeypatch.setattr("os.fsync", lambda file: calls.append(("fsync", 0)))
+    with (tmp_path / "file").open("wb") as file:
+        sync_file(file.fileno())
+    sync_folder(tmp_path)
+    assert calls == [("full", 51)] * 2
+
+
+def test_a_file_system_without_that_way_is_synced_as_usual(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(file: int, command: int) -> None:
+        raise OSError(errno.ENOTSUP, "not supported")
+
+    synced: list[int] = []
+    monkeypatch.setattr(folders, "FULL_SYNC", 51)
+    monkeypatch.setattr("fcntl.fcntl", refuse)
+    monkeypatch.setattr("os.fsync", synced.append)
+    sync_folder(tmp_path)
+    assert len(synced) == 1
+
+
+# -- what is there ---------------------------------------------------------------------------------
+
+
+def test_a_folder_is_known_under_any_name(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    known = folder_id(tmp_path / "one")
+    (tmp_path / "link").symlink_to("one")
+    assert known == folder_id(tmp_path / "link") != folder_id(tmp_path)
+    (tmp_path / "one").rename(tmp_path / "two")
+    assert (folder_id(tmp_path / "two"), folder_id(tmp_path / "one")) == (known, "")
+    (tmp_path / "file").touch()
+    assert folder_id(tmp_path / "file" / "below") == ""
+
+
+def test_only_what_has_no_name_is_absent(tmp_path: Path) -> None:
+    assert is_absent(tmp_path / "nothing")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    assert not is_absent(tmp_path / "dangling")
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        is_absent(tmp_path / "file" / "below")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives links away")
+@pytest.mark.parametrize("part", ["link", "link/below"])
+def test_the_link_of_another_user_is_not_followed(tmp_path: Path, part: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    require_own_links(tmp_path / part)
+    os.chown(tmp_path / "link", 54321, 54321, follow_symlinks=False)
+    os.chown(tmp_path / "folder", 54322, 54322)
+    with pytest.raises(PermissionError, match="link of another user"):
+        require_own_links(tmp_path / part)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives links away")
+def test_foreign_link_behind_an_own_link_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "precious").touch()
+    (tmp_path / "foreign").symlink_to("precious")
+    (tmp_path / "own").symlink_to(tmp_path / "foreign")
+    for name, owner in (("precious", 54321), ("foreign", 54322), ("own", 54321)):
+        os.chown(tmp_path / name, owner, owner, follow_symlinks=False)
+    monkeypatch.setattr("os.geteuid", lambda: 54321)
+    with pytest.raises(PermissionError, match="link of another user"):
+        require_own_links(tmp_path / "own")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives links away")
+@pytest.mark.parametrize(("owner", "is_refused"), [(54321, False), (0, True), (54322, True)])
+@pytest.mark.parametrize("exists", [True, False])
+def test_root_follows_a_users_link_only_to_what_is_that_users(
+    tmp_path: Path, owner: int, is_refused: bool, exists: bool
+) -> None:
+    (tmp_path / "target").mkdir()
+    if exists:
+        (tmp_path / "target" / "in").mkdir()
+    (tmp_path / "link").symlink_to("target/in")
+    for path in (tmp_path / "target", *(tmp_path / "target").iterdir()):
+        os.chown(path, owner, owner)
+    os.chown(tmp_path / "link", 54321, 54321, follow_symlinks=False)
+    if is_refused:
+        with pytest.raises(PermissionError, match="link of another user"):
+            require_own_links(tmp_path / "link" / "new")
+    else:
+        require_own_links(tmp_path / "link" / "new")
+
+
+def test_links_in_a_circle_lead_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "one").symlink_to("two")
+    (tmp_path / "two").symlink_to("../" + tmp_path.name + "/one")
+    with pytest.raises(OSError, match="Too many levels"):
+        require_own_links(tmp_path / "one")
+
+
+def test_sync_that_fails_on_the_medium_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(folders, "FULL_SYNC", 51)
+    monkeypatch.setattr("fcntl.fcntl", fail)
+    with (tmp_path / "file").open("wb") as file, pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        sync_file(file.fileno())
