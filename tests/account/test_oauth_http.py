@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,6 +127,7 @@ def test_a_server_that_is_not_there_is_trouble_that_may_pass(server: StartServer
 def test_a_name_that_cannot_be_is_trouble_that_may_pass() -> None:
     with pytest.raises(ConnectionFailed, match=r"cannot connect to a\.\.b port 443"):
         post("https://a..b/token", FORM)
+    gc.collect()
 
 
 @pytest.mark.parametrize(
