@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,16 @@ from tests.support.scripted_server import Script, ScriptedServer, StartServer, T
 
 FORM = "grant_type=refresh_token&refresh_token=s3cret"
 SOON = 0.2  # seconds that a server which is too slow is given
+
+# In Python 3.11.2, which Debian 12 has, http.client leaves a socket that could not connect to the collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """Collect what a test leaves before the next one, which may be of another module."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)
