@@ -86,7 +86,7 @@ OWN_OPTIONS = {
 
 
 def command_named(name: str) -> click.Command:
-    command = import_module(f"pop3fetch.cli.{name}").command
+    command = import_module(f"pop3fetch.cli.commands.{name}").command
     assert isinstance(command, click.Command)
     return command
 
