@@ -28,7 +28,7 @@ from pop3fetch.status import Status
 SHOWN = 20  # messages that are shown before the question; nobody reads more
 
 
-class Wish(NamedTuple):
+class RemoveOptions(NamedTuple):
     """What shall be deleted; without ``selectors`` everything. ``asks``: not before somebody agrees."""
 
     selectors: tuple[Selector, ...]
@@ -40,13 +40,13 @@ class Wish(NamedTuple):
 class Removal:
     """`rm`, account by account; ``state_folder`` has the records, from which the deleted are taken."""
 
-    def __init__(self, state_folder: Path, wish: Wish) -> None:
+    def __init__(self, state_folder: Path, options: RemoveOptions) -> None:
         self._state_folder = state_folder
-        self._wish = wish
+        self._options = options
 
     def run(self, account: Account, console: Console) -> int:
         """Delete messages of an account; returns the exit status."""
-        reporter = RunReporter(console, as_json=self._wish.as_json)
+        reporter = RunReporter(console, as_json=self._options.as_json)
         try:
             return self._run(account, console, reporter)
         finally:
@@ -55,12 +55,12 @@ class Removal:
     def _run(self, account: Account, console: Console, reporter: RunReporter) -> int:
         with sessions_of(account, console, self._state_folder).log_in() as client:
             chosen = self._chosen(client, reporter)
-            if self._wish.dry_run:
+            if self._options.dry_run:
                 for message in chosen:
                     reporter.would("delete", message)
             elif not chosen:
                 console.remark("no messages")
-            elif not self._wish.asks or _agreed(client, chosen, console):
+            elif not self._options.asks or _agreed(client, chosen, console):
                 _refuse_collateral(client, chosen)
                 return self._delete(client, chosen, account, reporter)
             else:
@@ -69,10 +69,10 @@ class Removal:
         return Status.OK
 
     def _chosen(self, client: POP3Client, reporter: RunReporter) -> list[Message]:
-        listing = survey(client, reporter, by_number=not needs_uids(self._wish.selectors))
-        if not self._wish.selectors:
+        listing = survey(client, reporter, by_number=not needs_uids(self._options.selectors))
+        if not self._options.selectors:
             return list(listing)
-        return [listing.message(index) for index in select(listing, self._wish.selectors, one_each=True)]
+        return [listing.message(index) for index in select(listing, self._options.selectors, one_each=True)]
 
     def _delete(
         self, client: POP3Client, messages: Sequence[Message], account: Account, reporter: RunReporter

@@ -29,7 +29,9 @@ def command(invocation: Invocation, as_json: bool) -> int:
             messages, octets = client.stat(then_quit=True)
             end_look(client, console.notice)
         if as_json:
-            console.json({"messages": messages, "octets": octets})
+            from pop3fetch.cli.screen.objects import mailbox_object
+
+            console.json(mailbox_object(messages, octets))
         elif console.shows_tables:
             console.text(f"{counted(messages)}, {human_size(octets)}")
         else:
