@@ -17,6 +17,13 @@ from typing import NamedTuple, cast
 from pop3fetch.errors import MessageNotFound, POP3Error, UidShared, UsageError
 
 
+class Key(NamedTuple):
+    """The name of a message: its UID, and its position among the messages that share it, from 0."""
+
+    uid: bytes
+    occurrence: int
+
+
 class Message(NamedTuple):
     """One listed message; ``size`` in octets, as the server says.
 
@@ -33,6 +40,11 @@ class Message(NamedTuple):
     def number(self) -> int:
         """The 1-based message number, as people and the wire have it."""
         return self.index + 1
+
+    @property
+    def key(self) -> Key:
+        """What the record knows it by."""
+        return Key(self.uid, self.occurrence)
 
 
 LARGEST_SIZE = 2**63 - 1  # octets: what a record can keep; who says more lies anyway
@@ -124,13 +136,13 @@ class Listing:
         index = self._index_of.get(uid)
         return [] if index is None else [index]
 
-    def has(self, uid: bytes, occurrence: int) -> bool:
-        """Return whether a message is listed; ``occurrence`` counts those with that UID from 0."""
-        return occurrence < len(self.with_uid(uid))
+    def has(self, key: Key) -> bool:
+        """Return whether a message is listed."""
+        return key.occurrence < len(self.with_uid(key.uid))
 
-    def size_of(self, uid: bytes, occurrence: int) -> int:
+    def size_of(self, key: Key) -> int:
         """Return the size in octets of a message that is listed."""
-        return self.message(self.with_uid(uid)[occurrence]).size
+        return self.message(self.with_uid(key.uid)[key.occurrence]).size
 
     def _row(self, index: int) -> int | None:
         if 0 <= index < len(self) and self._indexes[index] == index:  # no gap before it: the usual case

@@ -34,7 +34,7 @@ ROOMS: dict[str, set[str]] = {
     "net": {"ahead", "errors", "veil", "verification"},
     "pop3": {"ahead", "errors", "net", "printable", "veil"},
     "delivery": {"ahead", "durable", "errors", "messages", "printable"},
-    "record": {"delivery", "durable", "errors"},
+    "record": {"delivery", "durable", "errors", "messages"},
     "account": {"ahead", "durable", "errors", "printable", "status", "veil", "verification"},
     "sessions": {"account", "ahead", "errors", "net", "pop3", "record"},
     "fetch": {

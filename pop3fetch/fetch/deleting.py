@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING
 
 from pop3fetch.errors import DeletionUnsafe
 from pop3fetch.fetch.context import Surroundings
-from pop3fetch.fetch.journal import key_of
 from pop3fetch.fetch.outcome import Tally
 from pop3fetch.fetch.plan import Order, Plan
 from pop3fetch.fetch.survey import survey
 from pop3fetch.headers import proves
-from pop3fetch.messages import Listing, Message
+from pop3fetch.messages import Key, Listing, Message
 from pop3fetch.record.states import DAY, Event
-from pop3fetch.record.store import Key
 from pop3fetch.sessions.quit import say_quit
 
 if TYPE_CHECKING:
@@ -49,7 +47,7 @@ class Deletion:
             delivered = self._store.delivered_before(moment)
         marked = self._store.marked()  # and never delivered
         for message in listing:
-            key = (message.uid, message.occurrence)
+            key = message.key
             if (
                 message.index in new
                 or key in marked
@@ -60,14 +58,14 @@ class Deletion:
             if (delivered is None or key in delivered) and not self._could_be_another(message, listing):
                 yield message
 
-    def _delivered_now(self, key: tuple[bytes, int]) -> bool:
+    def _delivered_now(self, key: Key) -> bool:
         return key in self._tally.delivered
 
     def _could_be_another(self, message: Message, listing: Listing) -> bool:
         """Whether nothing proves that it is the recorded one, and it shares the UID."""
-        if not listing.has_copies or self._delivered_now((message.uid, message.occurrence)):
+        if not listing.has_copies or self._delivered_now(message.key):
             return False
-        recorded = self._store.entry(key_of(message))
+        recorded = self._store.entry(message.key)
         return len(listing.with_uid(message.uid)) > 1 and (recorded is None or not proves(recorded.identity))
 
     def doomed(self, plan: Plan, fetched: Iterable[Message] | None = None) -> list[Message]:
@@ -75,8 +73,8 @@ class Deletion:
         if not self._order.deletes_at_once:
             return plan.delete
         if fetched is None:
-            fetched = [m for m in plan.fetch if self._delivered_now((m.uid, m.occurrence))]
-        whole = (m for m in fetched if (m.uid, m.occurrence) not in self._tally.short)
+            fetched = [m for m in plan.fetch if self._delivered_now(m.key)]
+        whole = (m for m in fetched if m.key not in self._tally.short)
         return [*plan.delete, *whole]
 
     # -- how ---------------------------------------------------------------------------------
@@ -89,12 +87,12 @@ class Deletion:
         client.close()
         if doomed:
             with self._around.connect(pipelining) as second:
-                self._delete_in(second, {key_of(message): message.size for message in doomed})
+                self._delete_in(second, {message.key: message.size for message in doomed})
 
     def _delete_in(self, client: POP3Client, sizes: Mapping[Key, int]) -> None:
         """Delete, in a new session, what still has its UID and size."""
         listing = survey(client, self._reporter)
-        doomed = [message for message in listing if sizes.get(key_of(message)) == message.size]
+        doomed = [message for message in listing if sizes.get(message.key) == message.size]
         self._tally.safe = {message.index for message in doomed}
         if self._tally.may_quit(client):
             self._delete_and_quit(client, doomed)
@@ -110,10 +108,10 @@ class Deletion:
         by_index = {message.index: message for message in doomed}
         marked: list[Key] = []
         # If the reply to QUIT is lost, only a look can tell which of them are left.
-        self._happened(Event.DELETING, map(key_of, doomed))
+        self._happened(Event.DELETING, (message.key for message in doomed))
         for index, refusal in client.delete_many(by_index, then_quit=True):
             if refusal is None:
-                marked.append(key_of(by_index[index]))
+                marked.append(by_index[index].key)
             else:
                 self._tally.skip(by_index[index], refusal)
         # Only now are they deleted (RFC 1939 section 6), and some servers keep them even so.

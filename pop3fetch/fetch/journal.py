@@ -8,17 +8,12 @@ from collections.abc import Callable, Sequence
 from pop3fetch.delivery.destination import Draft, Place
 from pop3fetch.messages import Message
 from pop3fetch.record.states import state_of
-from pop3fetch.record.store import Entry, Intent, Key, Store
-
-
-def key_of(message: Message) -> Key:
-    """Return what names a message in the record."""
-    return Key(message.uid, message.occurrence)
+from pop3fetch.record.store import Entry, Intent, Store
 
 
 def entry_of(message: Message, identity: bytes | None, octets: int | None = None) -> Entry:
     """Return what the record keeps of a message; ``octets``: how many of it were received."""
-    return Entry(key_of(message), message.size, identity, octets, state_of(message.size, octets))
+    return Entry(message.key, message.size, identity, octets, state_of(message.size, octets))
 
 
 class RecordJournal:
@@ -46,7 +41,7 @@ class RecordJournal:
         self._store.done(entries, self._destination, int(self._clock()), self._folder)
 
     def undo(self, drafts: Sequence[Draft]) -> None:
-        self._store.undo(key_of(draft.message) for draft in drafts)
+        self._store.undo(draft.message.key for draft in drafts)
 
 
 class NoJournal:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pop3fetch.delivery.destination import Draft
 from pop3fetch.errors import POP3Error
 from pop3fetch.fetch.reporter import Reporter
-from pop3fetch.messages import Message
+from pop3fetch.messages import Key, Message
 from pop3fetch.record.states import is_short
 from pop3fetch.sessions.quit import quit_may_cost
 from pop3fetch.status import Status
@@ -44,17 +44,15 @@ class Tally:
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
         self.outcome = Outcome()
-        self.delivered: set[tuple[bytes, int]] = set()  # (UID, occurrence)
-        self.short: set[tuple[bytes, int]] = (
-            set()
-        )  # of them, those far shorter than listed: kept on the server
+        self.delivered: set[Key] = set()
+        self.short: set[Key] = set()  # of them, those far shorter than listed: kept on the server
         self.safe: set[int] = set()  # indexes that this session's QUIT may delete: they are on the disk
         self.unrecorded = 0  # messages that this session has found new, and that are not recorded yet
 
     def count(self, draft: Draft) -> None:
         """Take note of a message that is delivered and recorded."""
         message = draft.message
-        key = (message.uid, message.occurrence)
+        key = message.key
         self.unrecorded -= 1
         self.delivered.add(key)
         if is_short(message.size, draft.received):

@@ -11,7 +11,7 @@ from operator import ne
 from types import MappingProxyType
 from typing import NamedTuple
 
-from pop3fetch.messages import Listing, Message, Selector, select, stands_in
+from pop3fetch.messages import Key, Listing, Message, Selector, select, stands_in
 from pop3fetch.record.states import State, Unsettled
 
 
@@ -53,15 +53,14 @@ class Order(NamedTuple):
 class Known:
     """What the record has of an account's messages.
 
-    ``sizes`` by UID, and ``copies`` by (UID, occurrence), of those that are FETCHED; ``unsettled`` has
-    all others by (UID, occurrence).
+    ``sizes`` by UID, and ``copies`` by key, of those that are FETCHED; ``unsettled`` has all others by key.
     """
 
     def __init__(
         self,
         sizes: Mapping[bytes, int] = MappingProxyType({}),
-        copies: Mapping[tuple[bytes, int], int] = MappingProxyType({}),
-        unsettled: Mapping[tuple[bytes, int], Unsettled] = MappingProxyType({}),
+        copies: Mapping[Key, int] = MappingProxyType({}),
+        unsettled: Mapping[Key, Unsettled] = MappingProxyType({}),
     ) -> None:
         self.sizes = sizes
         self.copies = copies
@@ -70,17 +69,17 @@ class Known:
     def size_of(self, message: Message) -> int | None:
         """Return the size of a FETCHED message, or None."""
         if message.occurrence:
-            return self.copies.get((message.uid, message.occurrence))
+            return self.copies.get(message.key)
         return self.sizes.get(message.uid)
 
-    def fetched(self) -> Iterator[tuple[bytes, int]]:
-        """Yield (UID, occurrence) of the messages that are FETCHED."""
+    def fetched(self) -> Iterator[Key]:
+        """Yield the keys of the messages that are FETCHED."""
         for uid in self.sizes:
-            yield uid, 0
+            yield Key(uid, 0)
         yield from self.copies
 
-    def expected(self) -> Iterator[tuple[bytes, int]]:
-        """Yield (UID, occurrence) of the messages that a listing should have, missing ones included."""
+    def expected(self) -> Iterator[Key]:
+        """Yield the keys of the messages that a listing should have, missing ones included."""
         yield from self.fetched()
         yield from (key for key, row in self.unsettled.items() if row.state is not State.DELETED)
 
@@ -115,16 +114,10 @@ def compare(listing: Listing, known: Known) -> Comparison:
     others = compress(zip(listing.indexes(), recorded, strict=True), map(ne, recorded, listing.sizes))
     for index, size in others:
         resized += size is not None
-        is_recorded = size is not None or (
-            known.unsettled and _key(listing.message(index)) in known.unsettled
-        )
+        is_recorded = size is not None or (known.unsettled and listing.message(index).key in known.unsettled)
         (doubted if is_recorded else new).append(index)
     fetched = len(listing) - len(new) - len(doubted)
     return Comparison(new, doubted, fetched, _shared(listing, known), resized)
-
-
-def _key(message: Message) -> tuple[bytes, int]:
-    return message.uid, message.occurrence
 
 
 def _recorded_sizes(listing: Listing, known: Known) -> Iterable[int | None]:
@@ -146,13 +139,13 @@ def all_renumbered(known: Known, comparison: Comparison) -> bool:
     return next(known.expected(), None) is not None
 
 
-def unlisted(listing: Listing, known: Known, comparison: Comparison) -> list[tuple[bytes, int]]:
-    """Return (UID, occurrence) of what is recorded and not listed."""
-    missing: list[tuple[bytes, int]] = []
+def unlisted(listing: Listing, known: Known, comparison: Comparison) -> list[Key]:
+    """Return the keys of what is recorded and not listed."""
+    missing: list[Key] = []
     if comparison.fetched + comparison.resized < len(known.sizes) + len(known.copies):
-        listed = set(map(_key, listing))
+        listed = {message.key for message in listing}
         missing = [key for key in known.fetched() if key not in listed]
-    return missing + [key for key in known.unsettled if not listing.has(*key)]
+    return missing + [key for key in known.unsettled if not listing.has(key)]
 
 
 class Chosen:
@@ -189,11 +182,11 @@ def make_plan(
     new: Collection[int],
     order: Order,
     old_enough: Collection[Message],
-    delivered: Collection[tuple[bytes, int]] = (),
+    delivered: Collection[Key] = (),
 ) -> Plan:
     """Return the plan of a session.
 
-    ``old_enough``: messages that are recorded and may be deleted; ``delivered``: (UID, occurrence)
+    ``old_enough``: messages that are recorded and may be deleted; ``delivered``: the keys
     of what an earlier session of the same run has delivered. Raises MessageNotFound for a selector
     that selects nothing.
     """
@@ -201,7 +194,7 @@ def make_plan(
     oversize: list[Message] = []
     for index in _wanted(listing, new, order):
         message = listing.message(index)
-        if _key(message) in delivered:
+        if message.key in delivered:
             continue
         if order.max_size is None or message.size <= order.max_size:
             fetch.append(index)

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fetch.ahead import Ahead
 from pop3fetch.errors import POP3Error
-from pop3fetch.fetch.journal import key_of
 from pop3fetch.fetch.plan import Comparison, Known, all_renumbered, compare, unlisted
 from pop3fetch.fetch.reporter import Reporter
 from pop3fetch.fetch.survey import Looked, headers_of, whole_of
 from pop3fetch.headers import identity, proves
-from pop3fetch.messages import Listing, Message, stand_in_uid
+from pop3fetch.messages import Key, Listing, Message, stand_in_uid
 from pop3fetch.record.states import Event, State
-from pop3fetch.record.store import Entry, Key, Store
+from pop3fetch.record.store import Entry, Store
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.client import POP3Client
@@ -101,7 +100,7 @@ class Recall:
 
     # -- what is not listed ------------------------------------------------------------------
 
-    def _miss(self, listing: Listing, known: Known, missing: Iterable[tuple[bytes, int]]) -> None:
+    def _miss(self, listing: Listing, known: Known, missing: Iterable[Key]) -> None:
         """Keep what a complete listing lacks: it is missing at first, and forgotten in the end."""
         if listing.unpaired or listing.unreadable:
             return  # it is not complete: what it lacks may be there
@@ -109,9 +108,9 @@ class Recall:
         for key in missing:
             row = known.unsettled.get(key)
             if row is None or row.counts_misses:
-                missed.append(Key(*key))
+                missed.append(key)
             elif row.is_expired(self._now):
-                expired.append(Key(*key))
+                expired.append(key)
         for event, keys in ((Event.UNLISTED, missed), (Event.EXPIRED, expired)):
             if keys:
                 self._store.happened(event, keys, self._now)
@@ -124,7 +123,7 @@ class Recall:
         whole: list[int] = []
         headers: list[int] = []
         for index in sorted([*comparison.doubted, *comparison.shared]):
-            (whole if key_of(listing.message(index)) in short else headers).append(index)
+            (whole if listing.message(index).key in short else headers).append(index)
         return [*self._look_at_headers(listing, headers), *self._look_at_whole(listing, whole)]
 
     def _look_at_headers(self, listing: Listing, indexes: Iterable[int]) -> list[int]:
@@ -140,7 +139,7 @@ class Recall:
         others: dict[int, bytes | None] = {}
         for index, looked in looks:
             message = listing.message(index)
-            recorded = self._store.entry(key_of(message))
+            recorded = self._store.entry(message.key)
             if looked.refusal is not None:
                 self.undecided[index] = looked.refusal
             elif recorded is not None and is_same(message, looked, recorded):
@@ -159,9 +158,9 @@ class Recall:
         for index, who in others.items():
             message = listing.message(index)
             for entry in self._store.copies_of(message.uid) if proves(who) else ():
-                is_free = entry.key not in used and entry.key != key_of(message)
+                is_free = entry.key not in used and entry.key != message.key
                 if is_free and entry.identity == who and entry.size == message.size:
-                    moved[entry.key] = key_of(message)
+                    moved[entry.key] = message.key
                     used.add(entry.key)
                     self._confirmed.add(index)
                     break
@@ -178,16 +177,16 @@ class Recall:
         if moved:
             self._store.rename(moved | self._displaced(moved))
         settled = [entry.key for entry in same if entry.state is not State.FETCHED]
-        failed = [key_of(listing.message(index)) for index in self.undecided]
+        failed = [listing.message(index).key for index in self.undecided]
         found = {
             Event.LOOKED_SAME: [*settled, *moved.values()],
-            Event.LOOKED_OTHER: [key_of(listing.message(index)) for index in others],
+            Event.LOOKED_OTHER: [listing.message(index).key for index in others],
             Event.LOOK_FAILED: failed,
         }
         for event, keys in found.items():
             if keys:
                 self._store.happened(event, keys, self._now)
-        sizes = {entry.key: listing.size_of(*entry.key) for entry in same}
+        sizes = {entry.key: listing.size_of(entry.key) for entry in same}
         changed = {entry.key: sizes[entry.key] for entry in same if sizes[entry.key] != entry.size}
         if changed:
             self._store.resize(changed)
@@ -199,16 +198,16 @@ class Recall:
         uids = {former: uid for uid, former in listing.former_stand_ins.items()}
         keys = (*known.fetched(), *known.unsettled) if uids else ()
         renamed = {
-            Key(former, occurrence): Key(uids[former], occurrence)
-            for former, occurrence in keys
-            if former in uids and not listing.has(former, occurrence)
+            former: Key(uids[former.uid], former.occurrence)
+            for former in keys
+            if former.uid in uids and not listing.has(former)
         }
         if renamed:
             self._store.rename(renamed)
         return bool(renamed)
 
     def _match_by_headers(
-        self, listing: Listing, known: Known, comparison: Comparison, missing: Iterable[tuple[bytes, int]]
+        self, listing: Listing, known: Known, comparison: Comparison, missing: Iterable[Key]
     ) -> bool:
         """Find new messages among the recorded ones that are not listed; return whether there were any.
 
@@ -239,21 +238,21 @@ class Recall:
             )
         return bool(found)
 
-    def _still_expected(self, known: Known, missing: Iterable[tuple[bytes, int]]) -> Iterator[Entry]:
+    def _still_expected(self, known: Known, missing: Iterable[Key]) -> Iterator[Entry]:
         """Yield what is recorded of the missing messages, without those that were deleted."""
         for key in missing:
             row = known.unsettled.get(key)
             if row is None or row.state is not State.DELETED:
-                entry = self._store.entry(Key(*key))
+                entry = self._store.entry(key)
                 if entry is not None:
                     yield entry
 
     def _rename(self, found: Mapping[Message, Entry]) -> None:
         """Keep messages under the UIDs and with the sizes that the server has given them."""
         if found:
-            self._store.rename({entry.key: key_of(message) for message, entry in found.items()})
-            self._store.happened(Event.LOOKED_SAME, map(key_of, found), self._now)
-            self._store.resize({key_of(message): message.size for message in found})
+            self._store.rename({entry.key: message.key for message, entry in found.items()})
+            self._store.happened(Event.LOOKED_SAME, (message.key for message in found), self._now)
+            self._store.resize({message.key: message.size for message in found})
 
 
 class _Traits(NamedTuple):

@@ -25,7 +25,7 @@ from pop3fetch.errors import (
 from pop3fetch.fetch.context import Surroundings
 from pop3fetch.fetch.deleting import Deletion
 from pop3fetch.fetch.familiar import Familiar
-from pop3fetch.fetch.journal import entry_of, key_of
+from pop3fetch.fetch.journal import entry_of
 from pop3fetch.fetch.outcome import Outcome, Tally
 from pop3fetch.fetch.plan import Chosen, Known, Order, Plan, make_plan
 from pop3fetch.fetch.recall import Loading, Recall
@@ -33,7 +33,7 @@ from pop3fetch.fetch.retrieving import Retrieval
 from pop3fetch.fetch.settling import settle
 from pop3fetch.fetch.survey import headers_of, listing_of
 from pop3fetch.headers import identity
-from pop3fetch.messages import Listing, Message
+from pop3fetch.messages import Key, Listing, Message
 from pop3fetch.pop3.overview import UNFAMILIAR, Digests
 from pop3fetch.record.store import MARKED
 from pop3fetch.sessions.quit import say_quit
@@ -59,7 +59,7 @@ class Fetch:
         self._deletion = Deletion(around, order, self._tally)
         self._retrieval: Retrieval | None = None  # of this session
         self._mixed_up = False  # whether pipelined replies were, in this run
-        self._given_up: set[tuple[bytes, int]] = set()  # messages that broke a session
+        self._given_up: set[Key] = set()  # messages that broke a session
 
     def run(self) -> Outcome:
         """Fetch; raises the error that ended the run, with everything delivered so far recorded."""
@@ -137,7 +137,7 @@ class Fetch:
             return False
         if not self._given_up and self._mixed_up:
             self._store.remember(NO_PIPELINING, None)  # it was the message, and not the pipe
-        self._given_up.add((culprit.uid, culprit.occurrence))
+        self._given_up.add(culprit.key)
         return True
 
     def _session(self, client: POP3Client, familiar: Digests, loading: Loading) -> None:
@@ -172,11 +172,11 @@ class Fetch:
         """Report each message that is larger than the limit, once in its life."""
         self._tally.outcome.oversize = len(messages)
         reported = self._store.oversize() if messages else set()
-        unreported = [message for message in messages if key_of(message) not in reported]
+        unreported = [message for message in messages if message.key not in reported]
         for message in unreported:
             self._reporter.oversize(message)
         if unreported and not self._order.dry_run:
-            self._store.remember_oversize(map(key_of, unreported))
+            self._store.remember_oversize(message.key for message in unreported)
 
     def _retrieve_and_delete(self, client: POP3Client, plan: Plan) -> None:
         crlf = self._order.crlf or not client.ends_lines_with_crlf
@@ -224,7 +224,7 @@ class Fetch:
     def _recorded_as_delivered(self, indexes: set[int], listing: Listing) -> set[int]:
         marked = self._store.marked() if indexes else set()
         messages = (listing.message(index) for index in indexes)
-        return {message.index for message in messages if (message.uid, message.occurrence) not in marked}
+        return {message.index for message in messages if message.key not in marked}
 
     def _name(self, plan: Plan) -> None:
         what = "mark" if self._order.mark else "fetch"

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from pop3fetch.delivery.destination import Place
 from pop3fetch.durable import is_absent
+from pop3fetch.messages import Key
 from pop3fetch.record.database import (
     SCHEMA,
     create,
@@ -40,13 +41,6 @@ UPDATE message SET
     state = CASE state {cases} END
 WHERE uid = ? AND occurrence = ? AND state IN ({states})
 """
-
-
-class Key(NamedTuple):
-    """What names a message in the record: its UID, and the how-manieth with that UID it is."""
-
-    uid: bytes
-    occurrence: int
 
 
 class Entry(NamedTuple):
@@ -124,16 +118,16 @@ class Store:
             return dict(self._rows("SELECT uid, size FROM message WHERE occurrence = 0 AND state = 0"))
         return dict(zip(uids.split(LF), map(int, sizes.split(" ")), strict=True))
 
-    def copies(self) -> dict[tuple[bytes, int], int]:
-        """Return (UID, occurrence) to recorded size, for the further FETCHED messages of each UID."""
+    def copies(self) -> dict[Key, int]:
+        """Return the recorded sizes of the further FETCHED messages of each UID."""
         rows = self._rows("SELECT uid, occurrence, size FROM message WHERE occurrence > 0 AND state = 0")
-        return {(uid, occurrence): size for uid, occurrence, size in rows}
+        return {Key(uid, occurrence): size for uid, occurrence, size in rows}
 
-    def unsettled(self) -> dict[tuple[bytes, int], Unsettled]:
-        """Return (UID, occurrence) to state of the messages that are recorded and not FETCHED."""
+    def unsettled(self) -> dict[Key, Unsettled]:
+        """Return the states of the messages that are recorded and not FETCHED."""
         rows = self._rows("SELECT uid, occurrence, state, since, misses FROM message WHERE state <> 0")
         return {
-            (uid, occurrence): Unsettled(State(state), since, misses)
+            Key(uid, occurrence): Unsettled(State(state), since, misses)
             for uid, occurrence, state, since, misses in rows
         }
 
@@ -160,13 +154,13 @@ class Store:
         ):
             yield _recorded(Key(uid, occurrence), *facts)
 
-    def delivered_before(self, moment: int) -> set[tuple[bytes, int]]:
-        """Return (UID, occurrence) of what was delivered up to ``moment``, seconds since the epoch."""
-        return set(self._rows("SELECT uid, occurrence FROM message WHERE delivered <= ?", (moment,)))
+    def delivered_before(self, moment: int) -> set[Key]:
+        """Return what was delivered up to ``moment``, seconds since the epoch."""
+        return self._keys("SELECT uid, occurrence FROM message WHERE delivered <= ?", moment)
 
-    def marked(self) -> set[tuple[bytes, int]]:
-        """Return (UID, occurrence) of what was recorded without being fetched."""
-        return set(self._rows("SELECT uid, occurrence FROM message WHERE destination = ?", (_name(MARKED),)))
+    def marked(self) -> set[Key]:
+        """Return what was recorded without being fetched."""
+        return self._keys("SELECT uid, occurrence FROM message WHERE destination = ?", _name(MARKED))
 
     def intents(self) -> list[Intent]:
         """Return what a crash left between intending and done, in the order of the destination."""
@@ -182,9 +176,9 @@ class Store:
             for uid, occurrence, size, identity, octets, destination, name, offset, length, folder in rows
         ]
 
-    def oversize(self) -> set[tuple[bytes, int]]:
-        """Return (UID, occurrence) of the messages that were reported as larger than the limit."""
-        return set(self._rows("SELECT uid, occurrence FROM oversize"))
+    def oversize(self) -> set[Key]:
+        """Return the messages that were reported as larger than the limit."""
+        return self._keys("SELECT uid, occurrence FROM oversize")
 
     def folder_of(self, destination: str) -> str | None:
         """Return the folder_id of a destination that has taken mail, "" if it was not kept, or None."""
@@ -244,7 +238,7 @@ class Store:
         following = next_states(event)
         lost = [int(state) for state, then in following.items() if then is State.NEW]
         changed = {int(state): int(then) for state, then in following.items() if then is not State.NEW}
-        rows = [tuple(key) for key in keys]
+        rows = list(keys)
         with self._transaction():
             if lost:
                 self._database.executemany(_DELETE.format(", ".join(map(str, lost))), rows)
@@ -289,7 +283,7 @@ class Store:
                 self._database.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
 
     def _each(self, statement: str, keys: Iterable[Key]) -> None:
-        rows = [(key.uid, key.occurrence) for key in keys]
+        rows = list(keys)
         with self._transaction():
             self._database.executemany(statement, rows)
 
@@ -307,6 +301,9 @@ class Store:
                     with suppress(sqlite3.Error):
                         self._database.execute("ROLLBACK")
                 raise
+
+    def _keys(self, query: str, *parameters: object) -> set[Key]:
+        return set(map(Key._make, self._rows(query, parameters)))
 
     def _rows(self, query: str, parameters: tuple[object, ...] = ()) -> Iterator[tuple]:  # type: ignore[type-arg]
         # All at once, and no generator: what a signal raises while one is closed would be dropped.

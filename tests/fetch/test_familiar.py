@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from pop3fetch.fetch.plan import Order
+from pop3fetch.messages import Key
 from pop3fetch.record.states import Event
-from pop3fetch.record.store import LISTING, Key
+from pop3fetch.record.store import LISTING
 from tests.support.fetching import NOW, Account, message, numbered, on_disk
 from tests.support.mail_server import CAPABILITIES, Mailbox, Message
 from tests.support.scripted_server import ScriptedServer, StartServer

@@ -16,7 +16,7 @@ from pop3fetch.fetch.plan import (
     make_plan,
     unlisted,
 )
-from pop3fetch.messages import Listing, Message, parse, stand_in_uid
+from pop3fetch.messages import Key, Listing, Message, parse, stand_in_uid
 from pop3fetch.record.states import State, Unsettled
 
 A, B, C, D = b"A", b"B", b"C", b"D"
@@ -27,8 +27,8 @@ def listing(*rows: tuple[bytes | None, int | None]) -> Listing:
     return Listing([size for _, size in rows], [uid for uid, _ in rows])
 
 
-def unsettled(state: State, *uids: bytes) -> dict[tuple[bytes, int], Unsettled]:
-    return {(uid, 0): Unsettled(state, 0, 1) for uid in uids}
+def unsettled(state: State, *uids: bytes) -> dict[Key, Unsettled]:
+    return {Key(uid, 0): Unsettled(state, 0, 1) for uid in uids}
 
 
 IN_DOUBT = Known(unsettled=unsettled(State.DOUBTED, A))
@@ -67,10 +67,10 @@ def test_a_listing_is_compared_by_uid_and_size(listed: Listing, known: Known, ex
     [
         (listing((A, 1), (A, 1)), Known(), Comparison([0, 1], [], 0, [])),
         (listing((A, 1), (A, 1)), Known({A: 1}), Comparison([1], [], 1, [0])),
-        (listing((A, 1), (A, 1)), Known({A: 1}, {(A, 1): 1}), Comparison([], [], 2, [0, 1])),
-        (listing((A, 1), (A, 2)), Known({A: 2}, {(A, 1): 2}), Comparison([], [0], 1, [1], 1)),
+        (listing((A, 1), (A, 1)), Known({A: 1}, {Key(A, 1): 1}), Comparison([], [], 2, [0, 1])),
+        (listing((A, 1), (A, 2)), Known({A: 2}, {Key(A, 1): 2}), Comparison([], [0], 1, [1], 1)),
         (listing((A, 1), (B, 5), (A, 1)), Known({A: 1, B: 5}), Comparison([2], [], 2, [0])),
-        (listing((A, 1)), Known({A: 1}, {(A, 1): 1}), Comparison([], [], 1, [])),
+        (listing((A, 1)), Known({A: 1}, {Key(A, 1): 1}), Comparison([], [], 1, [])),
     ],
 )
 def test_messages_that_share_a_uid_are_told_apart_by_their_order_and_named_apart(
@@ -85,16 +85,14 @@ def test_messages_that_share_a_uid_are_told_apart_by_their_order_and_named_apart
         (listing((A, 1)), Known({A: 1}), []),
         (listing((A, 1)), Known({A: 2}), []),
         (listing((A, 1)), Known({A: 1, B: 2}), [(B, 0)]),
-        (listing((A, 1)), Known({A: 1}, {(A, 1): 1}), [(A, 1)]),
+        (listing((A, 1)), Known({A: 1}, {Key(A, 1): 1}), [(A, 1)]),
         (listing((C, 1)), Known({A: 1, B: 2}), [(A, 0), (B, 0)]),
         (listing((B, 1)), Known({B: 1}, {}, unsettled(State.MISSING, A)), [(A, 0)]),
         (listing((A, 1), (B, 1)), Known({B: 1}, {}, unsettled(State.MISSING, A)), []),
         (listing((A, 1)), Known({B: 1}, {}, unsettled(State.DELETED, A, C)), [(B, 0), (C, 0)]),
     ],
 )
-def test_what_is_recorded_and_not_listed_is_found(
-    listed: Listing, known: Known, expected: list[tuple[bytes, int]]
-) -> None:
+def test_what_is_recorded_and_not_listed_is_found(listed: Listing, known: Known, expected: list[Key]) -> None:
     assert unlisted(listed, known, compare(listed, known)) == expected
 
 
@@ -110,7 +108,7 @@ STAND_IN = stand_in_uid(b"Subject: x", 1)
         pytest.param(listing(), Known({B: 100}), False, id="an empty listing"),
         pytest.param(listing((A, 100)), Known({STAND_IN: 100}), True, id="no stand-ins any more"),
         pytest.param(listing((STAND_IN, 100)), Known(), False, id="a first run with stand-ins"),
-        pytest.param(listing((A, 9)), Known({}, {(B, 1): 9}), True, id="a copy"),
+        pytest.param(listing((A, 9)), Known({}, {Key(B, 1): 9}), True, id="a copy"),
         pytest.param(
             listing((A, 9)), Known(unsettled=unsettled(State.MISSING, B)), True, id="one was missing before"
         ),
@@ -164,7 +162,7 @@ def test_what_is_fetched_again_is_not_deleted_before() -> None:
 
 def test_what_this_run_has_delivered_is_not_fetched_again() -> None:
     order = Order(everything=True, delete=True)
-    delivered = {(A, 0), (B, 0)}
+    delivered = {Key(A, 0), Key(B, 0)}
     old_enough = [FIVE.message(0), FIVE.message(1)]
     plan = make_plan(FIVE, [2, 3, 4], order, old_enough, delivered)
     assert (indexes(plan.fetch), indexes(plan.delete)) == ([2, 3, 4], [0, 1])

@@ -10,8 +10,9 @@ import pytest
 from pop3fetch.fetch.recall import Recall, known_of
 from pop3fetch.fetch.survey import survey
 from pop3fetch.headers import identity
+from pop3fetch.messages import Key
 from pop3fetch.record.states import KEPT, MOST_MISSES, Event, State
-from pop3fetch.record.store import LISTING, Entry, Key
+from pop3fetch.record.store import LISTING, Entry
 from tests.support.fetching import NOW, Account, log_in, message, numbered
 from tests.support.mail_server import Mailbox
 from tests.support.scripted_server import StartServer
@@ -457,7 +458,7 @@ def test_stand_ins_of_a_server_that_learns_uidl_are_recognised(server: StartServ
     without = Mailbox(bare, capabilities=(b"TOP", b"SASL PLAIN"), replies={b"UIDL\r\n": REFUSED})
     with account.store() as store, log_in(server(without)) as client:
         listing = survey(client, account.told)
-        entries = [Entry(Key(m.uid, m.occurrence), m.size, None) for m in listing]
+        entries = [Entry(m.key, m.size, None) for m in listing]
         store.done(entries, "maildir:/x", int(NOW))
     assert new_after(server, account, bare, uids(3)) == []
     assert list(account.recorded()) == uids(3)

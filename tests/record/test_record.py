@@ -17,11 +17,11 @@ from pop3fetch.delivery.destination import Destination, Draft, Place
 from pop3fetch.delivery.maildir import Maildir
 from pop3fetch.delivery.mbox import Mbox
 from pop3fetch.errors import DeliveryError, RecordError, RecordLocked
-from pop3fetch.fetch.journal import NoJournal, RecordJournal, entry_of, key_of
+from pop3fetch.fetch.journal import NoJournal, RecordJournal, entry_of
 from pop3fetch.fetch.settling import settle
-from pop3fetch.messages import Message
+from pop3fetch.messages import Key, Message
 from pop3fetch.record.place import RecordPlace, file_name
-from pop3fetch.record.store import Entry, Intent, Key, Store
+from pop3fetch.record.store import Entry, Intent, Store
 from tests.support.delivering import Died, messages_of_mboxrd
 from tests.support.fetching import NOW, Account
 
@@ -130,7 +130,7 @@ def test_a_journal_keeps_uid_size_identity_place_and_time(account: Account) -> N
 
 def test_a_message_is_recorded_by_uid_and_occurrence() -> None:
     message = Message(7, 5, b"uid", 1)
-    assert key_of(message) == Key(b"uid", 1)
+    assert message.key == Key(b"uid", 1)
     assert entry_of(message, None) == Entry(Key(b"uid", 1), 5, None)
 
 

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 
 from pop3fetch.delivery.destination import Place
 from pop3fetch.errors import DeliveryError, POP3Error, RecordError, RecordLocked
+from pop3fetch.messages import Key
 from pop3fetch.record import database as database_module
 from pop3fetch.record import store as store_module
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import Event, State, next_states
-from pop3fetch.record.store import Entry, Intent, Key, ReadOnlyStore, Store
+from pop3fetch.record.store import Entry, Intent, ReadOnlyStore, Store
 from pop3fetch.status import Status
 
 ONE = Entry(Key(b"one", 0), 100, b"i" * 16)
@@ -355,7 +356,8 @@ import os, sys
 from pathlib import Path
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import Event, State, next_states
-from pop3fetch.record.store import Entry, Key, Store
+from pop3fetch.messages import Key
+from pop3fetch.record.store import Entry, Store
 
 place = RecordPlace(Path(sys.argv[1]), "alice@example.org")
 store = Store(place)
@@ -641,7 +643,8 @@ import sys, threading
 from pathlib import Path
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import Event, State, next_states
-from pop3fetch.record.store import Entry, Key, Store
+from pop3fetch.messages import Key
+from pop3fetch.record.store import Entry, Store
 
 store = Store(RecordPlace(Path(sys.argv[1]), "alice@example.org"))
 store.done([Entry(Key(b"%d" % number, 0), 1, None) for number in range(2000)], "maildir:/x", 0)

@@ -14,7 +14,6 @@ from pop3fetch.cli.screen.numbers import counted
 from pop3fetch.cli.screen.progress import RunReporter
 from pop3fetch.cli.sessions import sessions_of
 from pop3fetch.errors import DeletionUnsafe, POP3Error
-from pop3fetch.fetch.journal import key_of
 from pop3fetch.fetch.survey import headers_of, survey
 from pop3fetch.headers import summarize
 from pop3fetch.messages import Message, Selector, needs_uids, select
@@ -107,7 +106,7 @@ class Removal:
         with suppress(POP3Error):
             store = Store(place)
             try:
-                store.happened(event, map(key_of, messages), int(time.time()))
+                store.happened(event, (message.key for message in messages), int(time.time()))
             finally:
                 store.close()
 
