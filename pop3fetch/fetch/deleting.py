@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from pop3fetch.errors import DeletionUnsafe
-from pop3fetch.fetch.context import Surroundings
+from pop3fetch.fetch.context import Context
 from pop3fetch.fetch.outcome import Tally
-from pop3fetch.fetch.plan import Order, Plan
+from pop3fetch.fetch.plan import Order
 from pop3fetch.fetch.survey import survey
 from pop3fetch.headers import proves
 from pop3fetch.messages import Key, Listing, Message
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 class Deletion:
     """What ``order`` wants deleted."""
 
-    def __init__(self, around: Surroundings, order: Order, tally: Tally) -> None:
-        self._around = around
-        self._store = around.store
-        self._reporter = around.reporter
+    def __init__(self, context: Context, order: Order, tally: Tally) -> None:
+        self._context = context
+        self._store = context.store
+        self._reporter = context.reporter
         self._order = order
         self._tally = tally
 
@@ -43,7 +43,7 @@ class Deletion:
             return
         delivered = None
         if not order.delete:
-            moment = int(self._around.clock()) - (order.delete_after or 0) * DAY
+            moment = int(self._context.clock()) - (order.delete_after or 0) * DAY
             delivered = self._store.delivered_before(moment)
         marked = self._store.marked()  # and never delivered
         for message in listing:
@@ -52,30 +52,18 @@ class Deletion:
                 message.index in new
                 or key in marked
                 or key in self._tally.short
-                or (order.selectors and not self._delivered_now(key))
+                or (order.selectors and key not in self._tally.delivered)
             ):
                 continue
             if (delivered is None or key in delivered) and not self._could_be_another(message, listing):
                 yield message
 
-    def _delivered_now(self, key: Key) -> bool:
-        return key in self._tally.delivered
-
     def _could_be_another(self, message: Message, listing: Listing) -> bool:
         """Whether nothing proves that it is the recorded one, and it shares the UID."""
-        if not listing.has_copies or self._delivered_now(message.key):
+        if not listing.has_copies or message.key in self._tally.delivered:
             return False
         recorded = self._store.entry(message.key)
         return len(listing.with_uid(message.uid)) > 1 and (recorded is None or not proves(recorded.identity))
-
-    def doomed(self, plan: Plan, fetched: Iterable[Message] | None = None) -> list[Message]:
-        """Return what is to be deleted: old messages, and what was delivered whole by this run."""
-        if not self._order.deletes_at_once:
-            return plan.delete
-        if fetched is None:
-            fetched = [m for m in plan.fetch if self._delivered_now(m.key)]
-        whole = (m for m in fetched if m.key not in self._tally.short)
-        return [*plan.delete, *whole]
 
     # -- how ---------------------------------------------------------------------------------
 
@@ -86,7 +74,7 @@ class Deletion:
             return
         client.close()
         if doomed:
-            with self._around.connect(pipelining) as second:
+            with self._context.connect(pipelining) as second:
                 self._delete_in(second, {message.key: message.size for message in doomed})
 
     def _delete_in(self, client: POP3Client, sizes: Mapping[Key, int]) -> None:
@@ -120,4 +108,4 @@ class Deletion:
         self._reporter.deleted(len(marked))
 
     def _happened(self, event: Event, keys: Iterable[Key]) -> None:
-        self._store.happened(event, keys, int(self._around.clock()))
+        self._store.happened(event, keys, int(self._context.clock()))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fetch.errors import POP3Error
-from pop3fetch.fetch.reporter import Reporter
+from pop3fetch.fetch.context import Reporter
 from pop3fetch.headers import LIMIT as HEADERS_LIMIT
 from pop3fetch.messages import Listing, former_stand_in_uid, stand_in_uid
 

@@ -12,7 +12,7 @@ from pop3fetch.cli.screen.numbers import counted, human_size
 from pop3fetch.cli.screen.progress import RunReporter
 from pop3fetch.delivery.choice import Choice, Kind, open_in_files, parse
 from pop3fetch.delivery.destination import Destination
-from pop3fetch.fetch.context import Surroundings
+from pop3fetch.fetch.context import Context
 from pop3fetch.fetch.outcome import Outcome
 from pop3fetch.fetch.plan import Order
 from pop3fetch.fetch.run import Fetch
@@ -64,7 +64,7 @@ class Run:
                 self._console.notice(warning)
             opener = Opener(self._account, self._console, store)
             destination = opener.program() if choice is None else opener.open(choice)
-            around = Surroundings(
+            around = Context(
                 connect=self._sessions.log_in,
                 store=store,
                 destination=destination,

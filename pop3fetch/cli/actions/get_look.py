@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pop3fetch.delivery.destination import Destination
-from pop3fetch.fetch.plan import Order, compare
+from pop3fetch.fetch.compare import compare
+from pop3fetch.fetch.context import Reporter
+from pop3fetch.fetch.plan import Order
 from pop3fetch.fetch.recall import known_of
-from pop3fetch.fetch.reporter import Reporter
 from pop3fetch.fetch.show import Look
 from pop3fetch.fetch.survey import survey
 from pop3fetch.messages import Listing, needs_uids, select

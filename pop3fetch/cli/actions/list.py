@@ -10,7 +10,7 @@ from pop3fetch.account.config import Account
 from pop3fetch.cli.screen.console import Console, Foreign
 from pop3fetch.cli.screen.objects import date_of, listed_message
 from pop3fetch.cli.screen.progress import RunReporter
-from pop3fetch.fetch.plan import Known, compare
+from pop3fetch.fetch.compare import Known, compare
 from pop3fetch.fetch.recall import known_of
 from pop3fetch.fetch.survey import headers_of, survey
 from pop3fetch.headers import Summary, summarize
