@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pop3fetch.account.config import Account
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.sessions import sessions_of
-from pop3fetch.delivery.choice import Choice, parse
+from pop3fetch.delivery.choice import Choice, Kind, parse
 from pop3fetch.errors import ConfigurationError, UsageError
 from pop3fetch.record.place import RecordPlace
 
@@ -57,7 +57,7 @@ class Getting:
         """Fetch the messages of an account; returns the exit status, raises what ended it early."""
         account = _with_options(account, self._options)
         choice = self._choice(account)
-        is_stream = choice is not None and choice.is_stream
+        is_stream = choice.is_stream
         turn: AbstractContextManager[object] = self._standard_output if is_stream else nullcontext()
         order = self._order(account)
         keeps_nothing = is_stream and order.is_look
@@ -77,10 +77,9 @@ class Getting:
             run = Run(sessions, console, place, room=room, as_json=self._options.as_json)
             return run.run(choice, order, lock)
 
-    def _choice(self, account: Account) -> Choice | None:
-        """Return the destination in files or standard output, or None for a program."""
+    def _choice(self, account: Account) -> Choice:
         if account.exec:
-            return None
+            return Choice(Kind.PROGRAM, command=account.exec)
         try:
             return parse(account.output or DEFAULT_OUTPUT)
         except UsageError as error:

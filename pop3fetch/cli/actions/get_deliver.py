@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 import os
 
-from pop3fetch.account.config import Account
 from pop3fetch.account.credentials import without_password
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.numbers import counted, human_size
 from pop3fetch.cli.screen.progress import RunReporter
-from pop3fetch.delivery.choice import Choice, Kind, open_in_files, parse
-from pop3fetch.delivery.destination import Destination
+from pop3fetch.delivery.choice import Choice, DeliveryContext, open_destination, parse
 from pop3fetch.fetch.context import Surroundings
 from pop3fetch.fetch.outcome import Outcome
 from pop3fetch.fetch.plan import Order
@@ -34,15 +32,17 @@ class Run:
         self._room = room
         self._as_json = as_json
 
-    def run(self, choice: Choice | None, order: Order, lock: Lock | None) -> int:
-        """Do what ``order`` says; ``choice`` is None for a program, ``lock`` the record's where it is held.
+    def run(self, choice: Choice, order: Order, lock: Lock | None) -> int:
+        """Do what ``order`` says; ``lock`` is the record's, if it is held.
 
         Returns the exit status, raises what ended it early.
         """
-        is_stream = choice is not None and choice.is_stream
+        is_stream = choice.is_stream
         reporter = RunReporter(self._console, as_json=self._as_json and not is_stream, draws=not is_stream)
         try:
-            if choice and is_stream and order.is_look:
+            if is_stream:
+                self._console.flush()
+            if is_stream and order.is_look:
                 return self._look(choice, order, reporter)
             return self._fetch(choice, order, Store(self._place, lock), reporter)
         finally:
@@ -52,23 +52,23 @@ class Run:
         """Write messages to standard output, and record nothing."""
         from pop3fetch.cli.actions.get_look import look_at
 
-        stream = open_stream(choice, self._console, awaits_reader=False)
+        stream = open_destination(choice, self._delivery_context("", awaits_reader=False))
         with self._sessions.log_in() as client:
             return look_at(client, self._place, order, stream, reporter)
 
-    def _fetch(self, choice: Choice | None, order: Order, store: Store, reporter: RunReporter) -> int:
+    def _fetch(self, choice: Choice, order: Order, store: Store, reporter: RunReporter) -> int:
         """Deliver messages, and record them."""
         try:
             self._console.notice(f"record: {store.path}")
             for warning in self._place.warnings():
                 self._console.notice(warning)
-            opener = Opener(self._account, self._console, store)
-            destination = opener.program() if choice is None else opener.open(choice)
+            context = self._delivery_context(store.tag, awaits_reader=True)
+            destination = open_destination(choice, context)
             around = Surroundings(
                 connect=self._sessions.log_in,
                 store=store,
                 destination=destination,
-                reopen=lambda name: opener.open(parse(name)),
+                reopen=lambda name: open_destination(parse(name), context),
                 reporter=reporter,
                 room=self._room,
                 account=self._account.address,
@@ -82,9 +82,22 @@ class Run:
         reporter.end()
         if not order.dry_run:
             # Beside messages on standard output, which `less` may be showing, a remark is in the way.
-            tell = self._console.notice if choice and choice.is_stream else self._console.remark
+            tell = self._console.notice if choice.is_stream else self._console.remark
             tell(_summary(outcome, order, destination.name))
         return outcome.status
+
+    def _delivery_context(self, tag: str, *, awaits_reader: bool) -> DeliveryContext:
+        return DeliveryContext(
+            tag=tag,
+            spool_folder=self._place.folder,
+            output=self._console.out.fileno(),
+            is_terminal=self._console.out.isatty(),
+            awaits_reader=awaits_reader,
+            environment=without_password(os.environ),
+            account=self._account.name,
+            report=self._console.warn,
+            limit=self._account.exec_timeout or math.inf,
+        )
 
 
 def _summary(outcome: Outcome, order: Order, where: str) -> str:
@@ -96,44 +109,3 @@ def _summary(outcome: Outcome, order: Order, where: str) -> str:
         f"{outcome.failures} failed": outcome.failures,
     }
     return ", ".join(fact for fact, true in facts.items() if true) or "no new messages"
-
-
-class Opener:
-    """Make destinations for one account, marked with its record's tag."""
-
-    def __init__(self, account: Account, console: Console, store: Store) -> None:
-        self._account = account
-        self._console = console
-        self._store = store
-
-    def open(self, choice: Choice) -> Destination:
-        """Return the destination that was chosen, or that the record names."""
-        if choice.is_stream:
-            return open_stream(choice, self._console, awaits_reader=True)
-        return open_in_files(choice, self._store.tag, self._store.path.parent)
-
-    def program(self) -> Destination:
-        """Return the program that takes each message."""
-        from pop3fetch.delivery.program import Program
-
-        return Program(
-            self._account.exec or (),
-            environment=without_password(os.environ),
-            account=self._account.name,
-            report=self._console.warn,
-            limit=self._account.exec_timeout or math.inf,
-        )
-
-
-def open_stream(choice: Choice, console: Console, *, awaits_reader: bool) -> Destination:
-    """Return standard output as a destination; on a terminal control characters are made harmless.
-
-    ``awaits_reader``: whether what a pipe's reader has not read is not delivered.
-    """
-    from pop3fetch.delivery.stream import Stream
-
-    console.flush()
-    is_mbox = choice.kind is Kind.MBOX_OUTPUT
-    return Stream(
-        console.out.fileno(), mboxrd=is_mbox, harmless=console.out.isatty(), awaits_reader=awaits_reader
-    )
