@@ -1,12 +1,13 @@
-"""Which destination a person named: ``maildir:DIR``, a bare directory, ``mbox:FILE``, ``-``, ``mbox:-``.
+"""Which destination the user has chosen, and the way to it.
 
-Reads names only; it neither opens nor makes anything.
+Names are ``maildir:DIR``, a bare directory, ``mbox:FILE``, ``-`` and ``mbox:-``; a program has none.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,31 +15,56 @@ from typing import TYPE_CHECKING, NamedTuple
 from pop3fetch.errors import UsageError
 
 if TYPE_CHECKING:
-    from pop3fetch.delivery.maildir import Maildir
-    from pop3fetch.delivery.mbox import Mbox
+    from pop3fetch.delivery.destination import Destination
 
 _KIND = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 
 
 class Kind(Enum):
-    """The kinds of destination that have a name."""
+    """The kinds of destination."""
 
     MAILDIR = "maildir"
     MBOX = "mbox"
     OUTPUT = "output"
     MBOX_OUTPUT = "mbox output"
+    PROGRAM = "program"
 
 
 class Choice(NamedTuple):
-    """A kind of destination; ``path``, absolute, where it is in the file system."""
+    """A kind of destination.
+
+    ``path``, absolute, of a maildir or an mbox; ``command``: the words of a program, at least one.
+    """
 
     kind: Kind
-    path: Path | None = None
+    path: Path = Path()
+    command: tuple[str, ...] = ()
 
     @property
     def is_stream(self) -> bool:
         """Whether it is standard output, which keeps nothing."""
-        return self.path is None
+        return self.kind in (Kind.OUTPUT, Kind.MBOX_OUTPUT)
+
+
+class DeliveryContext(NamedTuple):
+    """What a destination needs besides its name.
+
+    Drafts are made with ``tag``, the mark of one record, and those of an mbox in ``spool_folder``.
+    ``output`` is the descriptor of standard output; if it ``is_terminal``, control characters are made
+    harmless; if it ``awaits_reader``, what the reader of a pipe has not read is not delivered.
+    ``environment``, ``account``, ``report`` and ``limit`` are a program's: see
+    :class:`~pop3fetch.delivery.program.Program`.
+    """
+
+    tag: str
+    spool_folder: Path
+    output: int
+    is_terminal: bool
+    awaits_reader: bool
+    environment: Mapping[str, str]
+    account: str
+    report: Callable[[str], None]
+    limit: float
 
 
 def parse(destination: str) -> Choice:
@@ -66,12 +92,31 @@ def _absolute(path: str, destination: str) -> Path:
         raise UsageError(f"the home folder in '{destination}' is not known") from error
 
 
-def open_in_files(choice: Choice, tag: str, spool_folder: Path) -> Maildir | Mbox:
-    """Return the maildir or mbox that was chosen; ``tag`` and ``spool_folder`` are the record's."""
-    from pop3fetch.delivery.maildir import Maildir
-    from pop3fetch.delivery.mbox import Mbox
+def open_destination(choice: Choice, context: DeliveryContext) -> Destination:
+    """Return the destination that was chosen; only its own modules are loaded."""
+    if choice.kind is Kind.MAILDIR:
+        from pop3fetch.delivery.maildir import Maildir
 
-    assert choice.path is not None
+        return Maildir(choice.path, context.tag)
     if choice.kind is Kind.MBOX:
-        return Mbox(choice.path, tag, spool_folder)
-    return Maildir(choice.path, tag)
+        from pop3fetch.delivery.mbox import Mbox
+
+        return Mbox(choice.path, context.tag, context.spool_folder)
+    if choice.kind is Kind.PROGRAM:
+        from pop3fetch.delivery.program import Program
+
+        return Program(
+            choice.command,
+            environment=context.environment,
+            account=context.account,
+            report=context.report,
+            limit=context.limit,
+        )
+    from pop3fetch.delivery.stream import Stream
+
+    return Stream(
+        context.output,
+        mboxrd=choice.kind is Kind.MBOX_OUTPUT,
+        harmless=context.is_terminal,
+        awaits_reader=context.awaits_reader,
+    )

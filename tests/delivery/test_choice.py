@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from pop3fetch.delivery.choice import Choice, Kind, open_in_files, parse
+from pop3fetch.delivery.choice import Choice, Kind, open_destination, parse
 from pop3fetch.delivery.maildir import Maildir
 from pop3fetch.delivery.mbox import Mbox
+from pop3fetch.delivery.program import Program
+from pop3fetch.delivery.stream import Stream
 from pop3fetch.errors import UsageError
-from tests.support.delivering import TAG
+from tests.support.delivering import TAG, delivery_context
 
 
 def test_a_destination_is_what_its_name_says(
@@ -61,7 +65,41 @@ def test_a_slip_of_the_pen_is_answered_with_what_to_write() -> None:
 def test_the_recorded_name_of_a_destination_opens_it_again(
     name: str, kind: type[object], tmp_path: Path
 ) -> None:
-    destination = open_in_files(parse(name), TAG, tmp_path)
+    destination = open_destination(parse(name), delivery_context(TAG, tmp_path))
 
     assert isinstance(destination, kind)
     assert destination.name == name
+
+
+@pytest.mark.parametrize(
+    ("choice", "kind", "name"),
+    [
+        (Choice(Kind.OUTPUT), Stream, "standard output"),
+        (Choice(Kind.MBOX_OUTPUT), Stream, "standard output"),
+        (Choice(Kind.PROGRAM, command=("sh", "-c", "cat")), Program, "exec:sh"),
+    ],
+)
+def test_standard_output_and_programs_are_opened_at_the_same_door(
+    choice: Choice, kind: type[object], name: str, tmp_path: Path
+) -> None:
+    destination = open_destination(choice, delivery_context(TAG, tmp_path))
+
+    assert isinstance(destination, kind)
+    assert destination.name == name
+    assert choice.is_stream is (kind is Stream)
+
+
+def test_a_maildir_loads_no_module_of_another_kind(tmp_path: Path) -> None:
+    script = """
+import sys
+from tests.support.delivering import TAG, delivery_context
+from pathlib import Path
+from pop3fetch.delivery.choice import open_destination, parse
+open_destination(parse(f"maildir:{sys.argv[1]}"), delivery_context(TAG, Path(sys.argv[1])))
+print(*sorted(name for name in sys.modules if name.startswith("pop3fetch.delivery.")))
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True
+    )
+    loaded = {name.removeprefix("pop3fetch.delivery.") for name in ended.stdout.split()}
+    assert loaded == {"choice", "destination", "maildir", "syncing"}

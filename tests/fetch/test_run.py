@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pop3fetch.delivery.choice import open_in_files
+from pop3fetch.delivery.choice import open_destination
 from pop3fetch.delivery.choice import parse as parse_destination
 from pop3fetch.delivery.destination import Destination, Draft, Journal, Place
 from pop3fetch.delivery.maildir import Maildir
@@ -33,7 +33,7 @@ from pop3fetch.messages import Key, parse
 from pop3fetch.record.states import DAY
 from pop3fetch.record.store import MARKED, Entry, Intent, Store
 from pop3fetch.status import Status
-from tests.support.delivering import messages_of_mboxrd, no_file_longer_than
+from tests.support.delivering import delivery_context, messages_of_mboxrd, no_file_longer_than
 from tests.support.fetching import NOW, Account, message, numbered, on_disk
 from tests.support.mail_server import CAPABILITIES, Mailbox
 from tests.support.odd_mail_server import OddMailbox
@@ -898,7 +898,8 @@ def test_nothing_is_fetched_or_deleted_if_the_disk_with_the_mail_is_not_mounted(
     point = tmp_path / "nas"
 
     def destination(store: Store) -> Destination:
-        return open_in_files(parse_destination(f"{kind}:{point}/mail"), store.tag, account.place.folder)
+        choice = parse_destination(f"{kind}:{point}/mail")
+        return open_destination(choice, delivery_context(store.tag, account.place.folder))
 
     mailbox = Mailbox(THREE)
     account.fetch(server(mailbox), destination=destination)

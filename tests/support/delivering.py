@@ -6,15 +6,32 @@ import re
 import resource
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from pop3fetch.delivery.choice import DeliveryContext
 from pop3fetch.delivery.destination import Destination, Draft, Place
 from pop3fetch.errors import DeliveryError
 from pop3fetch.messages import Message
 from tests.support.segments import in_pieces
 
 TAG = "0123456789abcdef"
+
+
+def delivery_context(tag: str, spool_folder: Path) -> DeliveryContext:
+    """Return what a destination needs of a run; standard output and programs are those of this process."""
+    return DeliveryContext(
+        tag=tag,
+        spool_folder=spool_folder,
+        output=1,
+        is_terminal=False,
+        awaits_reader=True,
+        environment={},
+        account="alice",
+        report=lambda line: None,
+        limit=60,
+    )
 
 
 class Died(BaseException):

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pop3fetch.delivery.choice import open_in_files, parse
+from pop3fetch.delivery.choice import open_destination, parse
 from pop3fetch.delivery.destination import Destination
 from pop3fetch.delivery.maildir import Maildir
 from pop3fetch.errors import POP3Error
@@ -26,6 +26,7 @@ from pop3fetch.pop3.authentication import Wish
 from pop3fetch.pop3.client import POP3Client
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.store import Store
+from tests.support.delivering import delivery_context
 from tests.support.scripted_server import ScriptedServer
 from tests.support.sessions import NEVER, connect
 
@@ -112,7 +113,9 @@ class Account:
                 connect=lambda pipelining: log_in(server, pipelining=pipelining, timeout=timeout),
                 store=store,
                 destination=target,
-                reopen=lambda name: open_in_files(parse(name), store.tag, self.place.folder),
+                reopen=lambda name: open_destination(
+                    parse(name), delivery_context(store.tag, self.place.folder)
+                ),
                 reporter=self.told,
                 clock=lambda: self.now,
             )

@@ -14,13 +14,21 @@ from pop3fetch.pop3.client import POP3Client
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.store import ReadOnlyStore
 from pop3fetch.sessions.quit import end_look
+from pop3fetch.sessions.sessions import Sessions
 from pop3fetch.status import Status
 
 
 def look_at(
-    client: POP3Client, place: RecordPlace, order: Order, stream: Destination, reporter: Reporter
+    sessions: Sessions, place: RecordPlace, order: Order, stream: Destination, reporter: Reporter
 ) -> int:
     """Write the chosen messages to standard output; returns the exit status."""
+    with sessions.log_in() as client:
+        return _look(client, place, order, stream, reporter)
+
+
+def _look(
+    client: POP3Client, place: RecordPlace, order: Order, stream: Destination, reporter: Reporter
+) -> int:
     by_number = bool(order.selectors or order.everything) and not needs_uids(order.selectors)
     listing = survey(client, reporter, by_number=by_number)
     indexes = _chosen(listing, place, order)[: order.limit]

@@ -54,12 +54,12 @@ def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool,
     else to the account's own output, else to the maildir ~/Maildir.
     """
     from pop3fetch.cli.actions.each_account import for_each_account
-    from pop3fetch.cli.actions.get import GetOptions, Getting
+    from pop3fetch.cli.actions.get import Get, GetOptions
 
     wanted = GetOptions(**{name: _checked(name, value) for name, value in options.items()})
     selectors = selectors_of(messages, from_stdin=from_stdin)
     _refuse_contradictions(wanted, chosen=bool(selectors))
-    return for_each_account(invocation, Getting(invocation, wanted, selectors).run)
+    return for_each_account(invocation, Get(invocation, wanted, selectors).run)
 
 
 def _checked(name: str, value: Any) -> Any:
