@@ -47,6 +47,15 @@ def test_the_manual_page_is_flawless() -> None:
     assert flaws == []
 
 
+def test_quotes_in_the_manual_page_do_not_run_into_each_other() -> None:
+    if shutil.which("mandoc") is None:
+        pytest.skip("mandoc is not installed")
+    page = subprocess.run(["mandoc", "-T", "utf8", "-O", "width=200", manual.PAGE], capture_output=True)
+    text = re.sub(".\b", "", page.stdout.decode())  # bold and underlined characters are typed twice
+    assert re.findall("‘[^’]*‘.*|’’.*", text) == []
+    assert r"(‘\n’, ‘\r’, ‘\t’, ‘\"’, ‘\\’)" in " ".join(text.split())
+
+
 def test_the_manual_page_has_its_name_and_the_version() -> None:
     page = manual.PAGE.read_text("utf-8")
     assert re.search(r"^\.Dd [A-Z][a-z]+ [0-9]{1,2}, 20[0-9]{2}$", page, re.MULTILINE)

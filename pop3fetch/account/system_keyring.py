@@ -16,7 +16,7 @@ from pop3fetch.printable import printable
 LOOK_LIMIT = 5.0  # seconds; without a session bus a backend may wait for ever
 STORE_LIMIT = 60.0  # seconds; at `login` somebody is there to unlock the keyring
 KEEPS_NOTHING = "it does not keep what it is given"
-ADVICE = "without one, use password_command or set POP3FETCH_PASSWORD"
+ADVICE = "without one, use password_file or password_command, or set POP3FETCH_PASSWORD"
 
 Answer = TypeVar("Answer")
 

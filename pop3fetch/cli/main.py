@@ -48,6 +48,7 @@ class Commands(click.Group):
         command = import_module(f"pop3fetch.cli.commands.{cmd_name}").command
         heed(Terminated)
         assert isinstance(command, click.Command)
+        command.short_help = COMMANDS[cmd_name]  # what completion shows: else the docstring's beginning
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

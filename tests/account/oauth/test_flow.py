@@ -63,8 +63,12 @@ class Browser:
 
     @staticmethod
     def follow(url: str) -> bytes:
-        with urlopen(url, timeout=PATIENCE) as page:
-            return bytes(page.read())
+        try:
+            with urlopen(url, timeout=PATIENCE) as page:
+                return bytes(page.read())
+        except HTTPError as refusal:
+            refusal.close()  # it is a page, too, of which Python 3.14 says that it was left open
+            raise
 
     def pages(self) -> list[object]:
         return [visit.result(PATIENCE) for visit in self._visits]
