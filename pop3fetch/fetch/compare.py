@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import compress
 from operator import ne
 from types import MappingProxyType
@@ -71,7 +71,7 @@ def compare(listing: Listing, known: Known) -> Comparison:
     new: list[int] = []
     doubted: list[int] = []
     resized = 0
-    recorded = list(_recorded_sizes(listing, known))
+    recorded = list(map(known.size_of, listing) if listing.has_copies else map(known.sizes.get, listing.uids))
     # Most of 100 000 messages are as they were: no line of Python is spent on those.
     others = compress(zip(listing.indexes(), recorded, strict=True), map(ne, recorded, listing.sizes))
     for index, size in others:
@@ -79,19 +79,12 @@ def compare(listing: Listing, known: Known) -> Comparison:
         is_recorded = size is not None or (known.unsettled and listing.message(index).key in known.unsettled)
         (doubted if is_recorded else new).append(index)
     fetched = len(listing) - len(new) - len(doubted)
-    return Comparison(new, doubted, fetched, _shared(listing, known), resized)
-
-
-def _recorded_sizes(listing: Listing, known: Known) -> Iterable[int | None]:
-    return map(known.size_of, listing) if listing.has_copies else map(known.sizes.get, listing.uids)
-
-
-def _shared(listing: Listing, known: Known) -> list[int]:
-    if not listing.has_copies:
-        return []
-    uids = {message.uid for message in listing if message.occurrence}
-    copies = (message for message in listing if message.uid in uids)
-    return [message.index for message in copies if known.size_of(message) == message.size]
+    shared: list[int] = []
+    if listing.has_copies:
+        uids = {message.uid for message in listing if message.occurrence}
+        copies = (message for message in listing if message.uid in uids)
+        shared = [message.index for message in copies if known.size_of(message) == message.size]
+    return Comparison(new, doubted, fetched, shared, resized)
 
 
 def all_renumbered(known: Known, comparison: Comparison) -> bool:

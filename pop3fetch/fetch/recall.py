@@ -94,7 +94,7 @@ class Recall:
 
     def new(self, listing: Listing, known: Known) -> set[int]:
         """Return the indexes of the messages that are new; raises what a session raises."""
-        if self._rename_stand_ins(listing, known):
+        if listing.former_stand_ins and self._rename_stand_ins(listing, known):
             known = known_of(self._store)
         comparison = compare(listing, known)
         missing = unlisted(listing, known, comparison)
@@ -102,9 +102,12 @@ class Recall:
             known = known_of(self._store)
             comparison = compare(listing, known)
             missing = unlisted(listing, known, comparison)
-        self._miss(listing, known, missing)
+        # A listing that is not complete may lack what is there.
+        if missing and not (listing.unpaired or listing.unreadable):
+            self._miss(known, missing)
         new = set(comparison.new)
-        new.update(self._look_at(listing, known, comparison))
+        if comparison.doubted or comparison.shared:
+            new.update(self._look_at(listing, known, comparison))
         new.difference_update(self.undecided)
         return new
 
@@ -124,10 +127,8 @@ class Recall:
 
     # -- what is not listed ------------------------------------------------------------------
 
-    def _miss(self, listing: Listing, known: Known, missing: Iterable[Key]) -> None:
-        """Keep what a complete listing lacks: it is missing at first, and forgotten in the end."""
-        if listing.unpaired or listing.unreadable:
-            return  # it is not complete: what it lacks may be there
+    def _miss(self, known: Known, missing: Iterable[Key]) -> None:
+        """Record what a complete listing lacks: it is missing at first, and forgotten in the end."""
         missed, expired = [], []
         for key in missing:
             row = known.unsettled.get(key)
@@ -148,14 +149,11 @@ class Recall:
         headers: list[int] = []
         for index in sorted([*comparison.doubted, *comparison.shared]):
             (whole if listing.message(index).key in short else headers).append(index)
-        return [*self._look_at_headers(listing, headers), *self._look_at_whole(listing, whole)]
+        others = self._decide(listing, whole_of(self._client, whole), _is_same_in_whole)
+        return [*self._look_at_headers(listing, headers), *others]
 
     def _look_at_headers(self, listing: Listing, indexes: Iterable[int]) -> list[int]:
         return self._decide(listing, headers_of(self._client, indexes), _is_same)
-
-    def _look_at_whole(self, listing: Listing, indexes: Iterable[int]) -> list[int]:
-        """Retrieve messages once more that came far shorter than listed."""
-        return self._decide(listing, whole_of(self._client, indexes), _is_same_in_whole)
 
     def _decide(self, listing: Listing, looks: Iterable[tuple[int, Looked]], is_same: _Compare) -> list[int]:
         """Keep what looks show; return the indexes of what is not the recorded message."""

@@ -101,8 +101,12 @@ class Retrieval:
                     continue
             draft.write(self._line_ends(blank + block if blank else block))
             blank = b""
-        _require_content(draft.message, received, is_blank=bool(blank))
+        message = draft.message
+        if not received and message.size:
+            raise EmptyMessage(message.number)
         if blank:
+            if is_short(message.size, received):
+                raise BlankMessage(message.number, message.size)
             draft.write(self._line_ends(blank))
         draft.received = received
         return head
@@ -112,10 +116,3 @@ class Retrieval:
 
     def _refuse(self, draft: Draft, error: POP3Error) -> None:
         self._tally.skip(draft.message, error)
-
-
-def _require_content(message: Message, received: int, *, is_blank: bool) -> None:
-    if not received and message.size:
-        raise EmptyMessage(message.number)
-    if is_blank and is_short(message.size, received):
-        raise BlankMessage(message.number, message.size)

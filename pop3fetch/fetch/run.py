@@ -9,7 +9,7 @@ This module is the way through, and decides what a broken session means; each st
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -200,23 +200,15 @@ class Fetch:
         candidates = list(self._deletion.old_enough(listing, not_old))
         old, others = recall.confirm(listing, candidates)
         new.update(others)
-        self._skip_undecided(listing, recall.undecided)
-        self._tally.unrecorded = len(new) + len(recall.undecided) + len(listing.unreadable)
-        looked_at = client.retrieved | client.topped
-        self._tally.safe = self._recorded_as_delivered(looked_at - new - recall.undecided.keys(), listing)
-        return make_plan(listing, new, self._order, old, self._tally.delivered | self._given_up)
-
-    def _skip_undecided(self, listing: Listing, undecided: Mapping[int, POP3Error]) -> None:
-        """Name what no look could decide, and what has no UID and no headers to stand in for it."""
-        for index, error in undecided.items():
+        for index, error in recall.undecided.items():  # no look could decide
             self._tally.skip(listing.message(index), error)
-        for index, error in listing.unreadable.items():
+        for index, error in listing.unreadable.items():  # neither UID nor headers
             self._tally.skip(Message(index, 0, b""), error)
-
-    def _recorded_as_delivered(self, indexes: set[int], listing: Listing) -> set[int]:
-        marked = self._store.marked() if indexes else set()
-        messages = (listing.message(index) for index in indexes)
-        return {message.index for message in messages if message.key not in marked}
+        self._tally.unrecorded = len(new) + len(recall.undecided) + len(listing.unreadable)
+        recorded = (client.retrieved | client.topped) - new - recall.undecided.keys()
+        marked = self._store.marked() if recorded else set()  # and never delivered
+        self._tally.safe = {index for index in recorded if listing.message(index).key not in marked}
+        return make_plan(listing, new, self._order, old, self._tally.delivered | self._given_up)
 
     def _mark(self, client: POP3Client, messages: list[Message]) -> None:
         by_index = {message.index: message for message in messages}
