@@ -33,8 +33,8 @@ ROOMS: dict[str, set[str]] = {
     "messages": {"errors"},
     "net": {"ahead", "errors", "veil", "verification"},
     "pop3": {"ahead", "errors", "net", "printable", "veil"},
-    "delivery": {"ahead", "durable", "errors", "messages", "printable"},
-    "record": {"delivery", "durable", "errors", "messages"},
+    "delivery": {"ahead", "durable", "errors", "headers", "messages", "printable"},
+    "record": {"delivery", "durable", "errors", "headers", "messages"},
     "account": {"ahead", "durable", "errors", "printable", "status", "veil", "verification"},
     "sessions": {"account", "ahead", "errors", "net", "pop3", "record"},
     "fetch": {

@@ -24,6 +24,7 @@ from typing import NamedTuple, Protocol
 from weakref import WeakSet
 
 from pop3fetch.errors import DeliveryError
+from pop3fetch.headers import Identity
 from pop3fetch.messages import Message
 
 
@@ -54,7 +55,7 @@ class Draft(ABC):
 
     def __init__(self, message: Message) -> None:
         self.message = message
-        self.identity: bytes | None = None  # the digest of its headers, for the record
+        self.identity: Identity | None = None  # for the record
         self.octets = 0  # written so far
         self.received: int | None = None  # octets as the server sent them, with its line ends
         # Once the journal was asked to keep the intent, settling alone decides, for which it needs the draft.
