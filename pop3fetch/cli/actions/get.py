@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pop3fetch.account.config import Account
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.sessions import sessions_of
-from pop3fetch.delivery.choice import Choice, Kind, parse
+from pop3fetch.delivery.choice import Choice, Kind, Openings, parse
 from pop3fetch.errors import ConfigurationError, UsageError
 from pop3fetch.record.place import RecordPlace
 
@@ -51,6 +51,7 @@ class Getting:
         self._side_by_side = invocation.many.jobs if invocation.many else 1
         self._options = options
         self._selectors = selectors
+        self.openings = Openings()
         self._standard_output = threading.Lock()  # messages of two accounts must not mix there
 
     def run(self, account: Account, console: Console) -> int:
@@ -74,8 +75,9 @@ class Getting:
             from pop3fetch.fetch.batch import BATCH_MESSAGES
 
             room = room_for_drafts(self._side_by_side, BATCH_MESSAGES)
-            run = Run(sessions, console, place, room=room, as_json=self._options.as_json)
-            return run.run(choice, order, lock)
+            with self.openings.of_a_run() as keep:
+                run = Run(sessions, console, place, keep, room=room, as_json=self._options.as_json)
+                return run.run(choice, order, lock)
 
     def _choice(self, account: Account) -> Choice:
         if account.exec:

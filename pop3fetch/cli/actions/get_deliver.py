@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 
 from pop3fetch.account.credentials import without_password
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.numbers import counted, human_size
 from pop3fetch.cli.screen.progress import RunReporter
 from pop3fetch.delivery.choice import Choice, DeliveryContext, open_destination, parse
+from pop3fetch.delivery.destination import Destination
 from pop3fetch.fetch.context import Surroundings
 from pop3fetch.fetch.outcome import Outcome
 from pop3fetch.fetch.plan import Order
@@ -18,17 +20,28 @@ from pop3fetch.record.place import Lock, RecordPlace
 from pop3fetch.record.store import Store
 from pop3fetch.sessions.sessions import Sessions
 
+Keep = Callable[[Destination], Destination]
+
 
 class Run:
     """One run of `get` for one account."""
 
     def __init__(
-        self, sessions: Sessions, console: Console, place: RecordPlace, *, room: int, as_json: bool
+        self,
+        sessions: Sessions,
+        console: Console,
+        place: RecordPlace,
+        keep: Keep,
+        *,
+        room: int,
+        as_json: bool,
     ) -> None:
+        """``keep`` takes note of each destination that is opened."""
         self._sessions = sessions
         self._account = sessions.account
         self._console = console
         self._place = place
+        self._keep = keep
         self._room = room
         self._as_json = as_json
 
@@ -52,7 +65,7 @@ class Run:
         """Write messages to standard output, and record nothing."""
         from pop3fetch.cli.actions.get_look import look_at
 
-        stream = open_destination(choice, self._delivery_context("", awaits_reader=False))
+        stream = self._keep(open_destination(choice, self._delivery_context("", awaits_reader=False)))
         with self._sessions.log_in() as client:
             return look_at(client, self._place, order, stream, reporter)
 
@@ -63,12 +76,12 @@ class Run:
             for warning in self._place.warnings():
                 self._console.notice(warning)
             context = self._delivery_context(store.tag, awaits_reader=True)
-            destination = open_destination(choice, context)
+            destination = self._keep(open_destination(choice, context))
             around = Surroundings(
                 connect=self._sessions.log_in,
                 store=store,
                 destination=destination,
-                reopen=lambda name: open_destination(parse(name), context),
+                reopen=lambda name: self._keep(open_destination(parse(name), context)),
                 reporter=reporter,
                 room=self._room,
                 account=self._account.address,
