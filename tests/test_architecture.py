@@ -67,7 +67,6 @@ HOMES: dict[str, tuple[str, ...]] = {
         "net/dial.py",
         "net/proxy.py",
         "net/tunnel.py",
-        "delivery/syncing.py",
         "demo.py",
     ),
     "socketserver": ("account/oauth/redirect.py", "demo.py"),
@@ -81,7 +80,6 @@ HOMES: dict[str, tuple[str, ...]] = {
     ),
     "subprocess": (
         "delivery/program.py",
-        "delivery/syncing.py",
         "account/password_command.py",
         "net/tunnel.py",
     ),

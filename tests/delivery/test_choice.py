@@ -102,7 +102,7 @@ print(*sorted(name for name in sys.modules if name.startswith("pop3fetch.deliver
         [sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True
     )
     loaded = {name.removeprefix("pop3fetch.delivery.") for name in ended.stdout.split()}
-    assert loaded == {"choice", "destination", "maildir", "syncing"}
+    assert loaded == {"choice", "destination", "maildir"}
 
 
 def test_destinations_are_interrupted_as_long_as_their_run_goes_on(tmp_path: Path) -> None:
