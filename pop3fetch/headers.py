@@ -25,7 +25,6 @@ LIMIT = 65536  # octets of a header that are looked at: more than honest ones ha
 _SHOWN = (b"date", b"from", b"message-id", b"subject", b"to")
 _PROVING = (b"message-id", b"date", b"from")
 _TELLING = (b"received", b"return-path", b"delivered-to", b"to", b"subject")
-_PROOF, _HINT = 16, 8  # octets of an identity: the one proves that two messages are one, the other does not
 
 
 @lru_cache
@@ -108,20 +107,33 @@ def summarize(headers: bytes) -> Summary:
     )
 
 
-def identity(headers: bytes) -> bytes | None:
-    """Return what stands for Message-ID, Date and From, or for fields that many messages may share.
+class Identity(NamedTuple):
+    """A digest of some fields of a header, to compare messages by.
 
-    The latter where all three are absent or empty: two such messages are different where these are,
-    but not one where they are the same, see :func:`proves`. None where there is neither. Line ends,
-    folding and other fields change nothing. Whoever compares two identities must have given all of
-    the header, or its first :data:`LIMIT` octets, both times.
+    If it ``proves``, it is of Message-ID, Date and From, and two messages that have it are one. If not,
+    all three are absent or empty, and it is of fields that many messages may share: two messages are
+    different if these are, but need not be one if they are the same.
     """
-    return _digest(headers, _PROVING, _PROOF) or _digest(headers, _TELLING, _HINT)
+
+    digest: bytes
+    proves: bool
 
 
-def proves(identity: bytes | None) -> bool:
+def identity(headers: bytes) -> Identity | None:
+    """Return the identity of a message, or None if it has none of the fields.
+
+    Line ends, folding and other fields change nothing. ``headers`` must be all of the header, or its
+    first :data:`LIMIT` octets, whenever two identities are compared.
+    """
+    if digest := _digest(headers, _PROVING, 16):
+        return Identity(digest, proves=True)
+    digest = _digest(headers, _TELLING, 8)
+    return Identity(digest, proves=False) if digest else None
+
+
+def proves(identity: Identity | None) -> bool:
     """Return whether two messages that have this identity are one."""
-    return identity is not None and len(identity) == _PROOF
+    return identity is not None and identity.proves
 
 
 def _digest(headers: bytes, names: tuple[bytes, ...], size: int) -> bytes | None:

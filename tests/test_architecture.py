@@ -33,8 +33,8 @@ ROOMS: dict[str, set[str]] = {
     "messages": {"errors"},
     "net": {"ahead", "errors", "veil", "verification"},
     "pop3": {"ahead", "errors", "net", "printable", "veil"},
-    "delivery": {"ahead", "durable", "errors", "messages", "printable"},
-    "record": {"delivery", "durable", "errors", "messages"},
+    "delivery": {"ahead", "durable", "errors", "headers", "messages", "printable"},
+    "record": {"delivery", "durable", "errors", "headers", "messages"},
     "account": {"ahead", "durable", "errors", "printable", "status", "veil", "verification"},
     "sessions": {"account", "ahead", "errors", "net", "pop3", "record"},
     "fetch": {
@@ -67,7 +67,6 @@ HOMES: dict[str, tuple[str, ...]] = {
         "net/dial.py",
         "net/proxy.py",
         "net/tunnel.py",
-        "delivery/syncing.py",
         "demo.py",
     ),
     "socketserver": ("account/oauth/redirect.py", "demo.py"),
@@ -81,7 +80,6 @@ HOMES: dict[str, tuple[str, ...]] = {
     ),
     "subprocess": (
         "delivery/program.py",
-        "delivery/syncing.py",
         "account/password_command.py",
         "net/tunnel.py",
     ),

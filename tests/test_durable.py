@@ -1,14 +1,17 @@
-"""Folders and files are private, whatever the umask."""
+"""Folders and files are private, whatever the umask, and synced, each of them."""
 
 from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Barrier, Event, Lock, Thread, current_thread
 
 import pytest
 
-from pop3fetch import durable as folders
+from pop3fetch import durable
 from pop3fetch.durable import (
     folder_id,
     is_absent,
@@ -16,9 +19,11 @@ from pop3fetch.durable import (
     open_private,
     require_own_links,
     sync_file,
+    sync_files,
     sync_folder,
 )
 from tests.support.file_modes import mode, umask
+from tests.support.sessions import NEVER
 
 
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o077, 0o277])
@@ -55,7 +60,7 @@ def test_a_file_is_synced_to_the_medium_itself_if_the_system_has_a_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[tuple[str, int]] = []
-    monkeypatch.setattr(folders, "FULL_SYNC", 51)  # as on macOS
+    monkeypatch.setattr(durable, "FULL_SYNC", 51)  # as on macOS
     monkeypatch.setattr("fcntl.fcntl", lambda file, command: calls.append(("full", command)))
     monkeypatch.setattr("os.fsync", lambda file: calls.append(("fsync", 0)))
     with (tmp_path / "file").open("wb") as file:
@@ -71,7 +76,7 @@ def test_a_file_system_without_that_way_is_synced_as_usual(
         raise OSError(errno.ENOTSUP, "not supported")
 
     synced: list[int] = []
-    monkeypatch.setattr(folders, "FULL_SYNC", 51)
+    monkeypatch.setattr(durable, "FULL_SYNC", 51)
     monkeypatch.setattr("fcntl.fcntl", refuse)
     monkeypatch.setattr("os.fsync", synced.append)
     sync_folder(tmp_path)
@@ -158,7 +163,107 @@ def test_sync_that_fails_on_the_medium_is_an_error(tmp_path: Path, monkeypatch: 
     def fail(*_: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(folders, "FULL_SYNC", 51)
+    monkeypatch.setattr(durable, "FULL_SYNC", 51)
     monkeypatch.setattr("fcntl.fcntl", fail)
     with (tmp_path / "file").open("wb") as file, pytest.raises(OSError, match=os.strerror(errno.EIO)):
         sync_file(file.fileno())
+
+
+# -- many files at once -----------------------------------------------------------------------------
+
+
+@contextmanager
+def opened(folder: Path, count: int) -> Iterator[list[int]]:
+    with ExitStack() as stack:
+        files = []
+        for number in range(count):
+            files.append(os.open(folder / str(number), os.O_CREAT | os.O_WRONLY, 0o600))
+            stack.callback(os.close, files[-1])
+        yield files
+
+
+@pytest.fixture
+def synced_here(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the files that are synced in this process."""
+    synced: list[int] = []
+    fsync = os.fsync
+
+    def watched(file: int) -> None:
+        fsync(file)
+        synced.append(file)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    return synced
+
+
+@pytest.mark.parametrize("count", [0, 1, durable.SYNC_SHARE, durable.SYNC_SHARE + 1, 400])
+def test_every_file_is_synced_once(tmp_path: Path, count: int, synced_here: list[int]) -> None:
+    with opened(tmp_path, count) as files:
+        sync_files(files)
+    assert sorted(synced_here) == sorted(files)
+
+
+@pytest.mark.parametrize("place", [0, 1, durable.SYNC_SHARE, 399])
+def test_an_error_of_any_thread_is_raised(
+    tmp_path: Path, place: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = os.fsync
+
+    def failing(file: int) -> None:
+        if file == files[place]:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(file)
+
+    with opened(tmp_path, 400) as files:
+        monkeypatch.setattr(os, "fsync", failing)
+        with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+            sync_files(files)
+
+
+def test_few_accounts_sync_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = Lock()
+    syncing: set[int] = set()
+    most = 0
+    fsync = os.fsync
+
+    def watched(file: int) -> None:
+        nonlocal most
+        with lock:
+            syncing.add(file)
+            most = max(most, len(syncing))
+        fsync(file)
+        with lock:
+            syncing.remove(file)
+
+    with opened(tmp_path, 80) as files:
+        monkeypatch.setattr(os, "fsync", watched)
+        # Too few files for a second thread, so each of these is one.
+        threads = [Thread(target=sync_files, args=(files[first::8],)) for first in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert 1 <= most <= durable.SYNCS_AT_ONCE
+
+
+def test_disks_that_hang_hold_up_no_other_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(durable, "TURN_TIMEOUT", 0.01)
+    hanging, may_go_on, fsync = Barrier(durable.SYNCS_AT_ONCE + 1), Event(), os.fsync
+
+    def hang(file: int) -> None:
+        if current_thread() in threads:
+            hanging.wait(NEVER)
+            may_go_on.wait(NEVER)
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", hang)
+    with opened(tmp_path, durable.SYNCS_AT_ONCE + 1) as files:
+        threads = [Thread(target=sync_files, args=([file],)) for file in files[: durable.SYNCS_AT_ONCE]]
+        for thread in threads:
+            thread.start()
+        hanging.wait(NEVER)
+        sync_files(files[durable.SYNCS_AT_ONCE :])
+        assert all(thread.is_alive() for thread in threads)
+        may_go_on.set()
+        for thread in threads:
+            thread.join()

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -120,3 +121,34 @@ def open_destination(choice: Choice, context: DeliveryContext) -> Destination:
         harmless=context.is_terminal,
         awaits_reader=context.awaits_reader,
     )
+
+
+class Openings:
+    """The destinations that some runs have open, so that the owner of the runs can interrupt them."""
+
+    def __init__(self) -> None:
+        self._open: set[Destination] = set()
+
+    @contextmanager
+    def of_a_run(self) -> Iterator[Callable[[Destination], Destination]]:
+        """Give what takes note of a destination, and returns it; they are forgotten when the run is over."""
+        opened: list[Destination] = []
+
+        def keep(destination: Destination) -> Destination:
+            opened.append(destination)
+            self._open.add(destination)
+            return destination
+
+        try:
+            yield keep
+        finally:
+            self._open.difference_update(opened)
+
+    def some_are_left(self) -> bool:
+        """Return whether there are runs that may have something to tidy up."""
+        return bool(self._open)
+
+    def interrupt(self) -> None:
+        """Interrupt all of them; from any thread."""
+        for destination in list(self._open):
+            destination.interrupt()

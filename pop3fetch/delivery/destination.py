@@ -20,11 +20,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from enum import Enum
 from types import TracebackType
-from typing import NamedTuple, Protocol
-from weakref import WeakSet
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pop3fetch.errors import DeliveryError
 from pop3fetch.messages import Message
+
+if TYPE_CHECKING:
+    from pop3fetch.headers import Identity
 
 
 class Place(NamedTuple):
@@ -54,7 +56,7 @@ class Draft(ABC):
 
     def __init__(self, message: Message) -> None:
         self.message = message
-        self.identity: bytes | None = None  # the digest of its headers, for the record
+        self.identity: Identity | None = None  # for the record
         self.octets = 0  # written so far
         self.received: int | None = None  # octets as the server sent them, with its line ends
         # Once the journal was asked to keep the intent, settling alone decides, for which it needs the draft.
@@ -87,26 +89,11 @@ class Journal(Protocol):
         """Keep durably that these drafts did not become visible."""
 
 
-_destinations: WeakSet[Destination] = WeakSet()
-
-
-def interrupt_all() -> None:
-    """Interrupt every destination, for whoever else waits for one."""
-    for destination in list(_destinations):
-        destination.interrupt()
-
-
-def some_are_open() -> bool:
-    """Return whether there are destinations that may have something to tidy up."""
-    return bool(_destinations)
-
-
 class Destination(ABC):
     """Where messages go."""
 
     def __init__(self, name: str) -> None:
         self.name = name  # as in the record and in errors, e.g. "maildir:/home/alice/Mail"
-        _destinations.add(self)
 
     @property
     def folder_id(self) -> str:

@@ -27,7 +27,6 @@ from pop3fetch.delivery.destination import (
     Settled,
     delivery_errors,
 )
-from pop3fetch.delivery.syncing import Syncer, start_writing
 from pop3fetch.durable import (
     folder_id,
     make_folder,
@@ -35,7 +34,9 @@ from pop3fetch.durable import (
     open_or_make,
     owner_for,
     require_own_links,
+    start_writing,
     sync_file,
+    sync_files,
     sync_folder,
 )
 from pop3fetch.errors import DeliveryError
@@ -109,7 +110,6 @@ class Maildir(Destination):
         self._host = os.uname().nodename.replace("/", r"\057").replace(":", r"\072")
         self._umask_is_strict = True  # until a file was private by itself
         self._owner: tuple[int, int] | None = None  # of the files, if root delivers for another user
-        self._syncer = Syncer()
         self.tmp = self.new = -1
 
     @property
@@ -175,7 +175,7 @@ class Maildir(Destination):
     def deliver(self, drafts: Sequence[Draft], journal: Journal) -> list[tuple[Draft, DeliveryError]]:
         files = [draft for draft in drafts if isinstance(draft, MaildirDraft)]
         with delivery_errors(self.name):
-            self._syncer.sync([draft.file for draft in files])
+            sync_files([draft.file for draft in files])
             for draft in files:
                 draft.close_file()
             sync_file(self.tmp)
@@ -249,7 +249,6 @@ class Maildir(Destination):
                     (tmp / name).unlink(missing_ok=True)
 
     def close(self) -> None:
-        self._syncer.close()
         for folder in (self.tmp, self.new):
             if folder >= 0:
                 with suppress(OSError):  # what was delivered is synced

@@ -28,7 +28,6 @@ from pop3fetch.delivery.destination import (
 from pop3fetch.delivery.mbox_format import Encoder
 from pop3fetch.delivery.mbox_lock import take_lock
 from pop3fetch.delivery.mbox_search import Remains, find_anywhere, looks_whole, remains_of
-from pop3fetch.delivery.syncing import Syncer
 from pop3fetch.durable import (
     folder_id,
     is_absent,
@@ -36,6 +35,7 @@ from pop3fetch.durable import (
     open_private,
     require_own_links,
     sync_file,
+    sync_files,
     sync_folder,
 )
 from pop3fetch.errors import DeliveryError, DestinationLocked
@@ -102,7 +102,6 @@ class Mbox(Destination):
         self._patience = patience
         self._names = itertools.count(1)
         self._given_up = threading.Event()
-        self._syncer = Syncer()
         self._may_be_new = False  # whether the user has said that it may be made anew
 
     @property
@@ -153,7 +152,7 @@ class Mbox(Destination):
         with delivery_errors(self.name):
             for draft in spools:
                 draft.finish()
-            self._syncer.sync([draft.file for draft in spools])
+            sync_files([draft.file for draft in spools])
             sync_folder(self._spool_folder)
 
     def _append(self, spools: Sequence[MboxDraft], journal: Journal) -> None:
@@ -260,7 +259,6 @@ class Mbox(Destination):
 
     def close(self) -> None:
         self.interrupt()
-        self._syncer.close()
 
 
 def _missing_line_ends(mbox: int) -> bytes:

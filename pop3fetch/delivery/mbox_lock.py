@@ -28,7 +28,8 @@ STALE = 300.0  # seconds after which a dot-lock counts as forgotten, as in liblo
 
 # A lock of the open file (Linux, fcntl(2)) holds between threads as well, and keeps out those who lock
 # by process. Elsewhere a process has but one lock of a file, whatever the file is called, and loses it
-# when it closes any descriptor of it: so one thread at a time may have it open.
+# when it closes any descriptor of it: so one thread at a time may have it open. The guards are the
+# process's, as the lock is, whichever run takes it; a guard that no run holds is dropped.
 OFD_SETLK: int | None = getattr(fcntl, "F_OFD_SETLK", None)
 _NO_OPEN_FILE_LOCKS = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 _guards: WeakValueDictionary[tuple[int, int], threading.Lock] = WeakValueDictionary()

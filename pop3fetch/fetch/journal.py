@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 
 from pop3fetch.delivery.destination import Draft, Place
+from pop3fetch.headers import Identity
 from pop3fetch.messages import Message
 from pop3fetch.record.states import state_of
 from pop3fetch.record.store import Entry, Intent, Store
 
 
-def entry_of(message: Message, identity: bytes | None, octets: int | None = None) -> Entry:
+def entry_of(message: Message, identity: Identity | None, octets: int | None = None) -> Entry:
     """Return what the record keeps of a message; ``octets``: how many of it were received."""
     return Entry(message.key, message.size, identity, octets, state_of(message.size, octets))
 

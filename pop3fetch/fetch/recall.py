@@ -20,7 +20,7 @@ from pop3fetch.fetch.compare import Comparison, Known, all_renumbered, compare, 
 from pop3fetch.fetch.context import Reporter
 from pop3fetch.fetch.plan import Order
 from pop3fetch.fetch.survey import Looked, headers_of, whole_of
-from pop3fetch.headers import identity, proves
+from pop3fetch.headers import Identity, identity, proves
 from pop3fetch.messages import Key, Listing, Message, stand_in_uid, stands_in
 from pop3fetch.pop3.overview import UNFAMILIAR, Digests
 from pop3fetch.record.states import Event, State
@@ -158,7 +158,7 @@ class Recall:
     def _decide(self, listing: Listing, looks: Iterable[tuple[int, Looked]], is_same: _Compare) -> list[int]:
         """Keep what looks show; return the indexes of what is not the recorded message."""
         same: list[Entry] = []
-        others: dict[int, bytes | None] = {}
+        others: dict[int, Identity | None] = {}
         for index, looked in looks:
             message = listing.message(index)
             recorded = self._store.entry(message.key)
@@ -174,7 +174,9 @@ class Recall:
         self._keep(listing, same, moved, left)
         return sorted(left)
 
-    def _moved(self, listing: Listing, others: Mapping[int, bytes | None], used: set[Key]) -> dict[Key, Key]:
+    def _moved(
+        self, listing: Listing, others: Mapping[int, Identity | None], used: set[Key]
+    ) -> dict[Key, Key]:
         """Return old to new keys of messages that have another place among those that share their UID."""
         moved: dict[Key, Key] = {}
         for index, who in others.items():
@@ -280,7 +282,7 @@ class Recall:
 class _Traits(NamedTuple):
     """What the headers of a listed message show: its identity, and what would stand in for its UID."""
 
-    identity: bytes | None
+    identity: Identity | None
     stand_in: bytes
 
 
@@ -289,8 +291,8 @@ class _Recorded:
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self.sizes: set[int] = set()
-        self._by_size: dict[tuple[int, bytes | None], list[Entry]] = {}
-        self._by_identity: dict[bytes | None, list[Entry]] = {}
+        self._by_size: dict[tuple[int, Identity | None], list[Entry]] = {}
+        self._by_identity: dict[Identity | None, list[Entry]] = {}
         self._count = 0
         self._by_uid: dict[bytes, list[Entry]] = {}
         for entry in entries:
@@ -337,7 +339,7 @@ def _is_same(message: Message, looked: Looked, recorded: Entry) -> bool:
     if proves(who) and proves(known):
         return who == known
     # Nothing proves that they are one, so that another size, or other weak headers, make them two.
-    differ = who is not None and known is not None and len(who) == len(known) and who != known
+    differ = who is not None and known is not None and who.proves == known.proves and who != known
     return message.size == recorded.size and not differ
 
 

@@ -17,7 +17,7 @@ from pop3fetch.errors import DeliveryError, RecordError
 from pop3fetch.record.place import record_error
 
 APPLICATION_ID = 0x504F5033  # "POP3"
-VERSION = 3
+VERSION = 4
 
 _COMPANIONS = ("-wal", "-shm", "-journal")  # the files that SQLite keeps beside a database
 
@@ -27,6 +27,7 @@ CREATE TABLE message (
     occurrence INTEGER NOT NULL,
     size INTEGER NOT NULL,
     identity BLOB,
+    proves INTEGER NOT NULL DEFAULT 0,
     delivered INTEGER NOT NULL,
     destination BLOB NOT NULL,
     octets INTEGER,
@@ -41,6 +42,7 @@ CREATE TABLE intent (
     occurrence INTEGER NOT NULL,
     size INTEGER NOT NULL,
     identity BLOB,
+    proves INTEGER NOT NULL DEFAULT 0,
     destination BLOB NOT NULL,
     name BLOB NOT NULL,
     offset INTEGER NOT NULL,
@@ -78,6 +80,13 @@ INSERT INTO destination SELECT DISTINCT destination, '' FROM message
 CREATE TABLE oversize (
     uid BLOB NOT NULL, occurrence INTEGER NOT NULL, PRIMARY KEY (uid, occurrence)
 ) WITHOUT ROWID
+""",
+    # Up to 3 an identity of 16 octets proved that two messages are one, and one of 8 did not.
+    3: """
+ALTER TABLE message ADD COLUMN proves INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE intent ADD COLUMN proves INTEGER NOT NULL DEFAULT 0;
+UPDATE message SET proves = 1 WHERE length(identity) = 16;
+UPDATE intent SET proves = 1 WHERE length(identity) = 16
 """,
 }
 

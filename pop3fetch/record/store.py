@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pop3fetch.delivery.destination import Place
 from pop3fetch.durable import is_absent
+from pop3fetch.headers import Identity
 from pop3fetch.messages import Key
 from pop3fetch.record.database import (
     SCHEMA,
@@ -33,6 +34,22 @@ LISTING = "listing"  # the fact that names a listing of which everything is reco
 
 LF = b"\n"  # what no UID holds, as it ends a line
 
+_ENTRIES = "SELECT uid, occurrence, size, identity, proves, octets, state FROM message"
+_INTENTS = """
+SELECT uid, occurrence, size, identity, proves, octets, destination, name, offset, length, folder
+FROM intent ORDER BY destination, offset
+"""
+_INTEND = """
+INSERT OR REPLACE INTO intent
+(uid, occurrence, size, identity, proves, octets, destination, name, offset, length, folder)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_DONE = """
+INSERT OR REPLACE INTO message
+(uid, occurrence, size, identity, proves, octets, state, delivered, destination)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_NO_INTENT = "DELETE FROM intent WHERE uid = ? AND occurrence = ?"
 _DELETE = "DELETE FROM message WHERE uid = ? AND occurrence = ? AND state IN ({})"
 _UPDATE = """
 UPDATE message SET
@@ -52,7 +69,7 @@ class Entry(NamedTuple):
 
     key: Key
     size: int
-    identity: bytes | None
+    identity: Identity | None
     octets: int | None = None
     state: State = State.FETCHED
 
@@ -133,26 +150,16 @@ class Store:
 
     def entry(self, key: Key) -> Entry | None:
         """Return what is recorded of a message, or None."""
-        rows = self._rows(
-            "SELECT size, identity, octets, state FROM message WHERE uid = ? AND occurrence = ?",
-            (key.uid, key.occurrence),
-        )
-        return next((_recorded(key, *facts) for facts in rows), None)
+        rows = self._rows(_ENTRIES + " WHERE uid = ? AND occurrence = ?", key)
+        return next(map(_entry_of, rows), None)
 
     def copies_of(self, uid: bytes) -> list[Entry]:
         """Return all that is recorded with this UID, in order."""
-        rows = self._rows(
-            "SELECT occurrence, size, identity, octets, state FROM message WHERE uid = ? ORDER BY occurrence",
-            (uid,),
-        )
-        return [_recorded(Key(uid, occurrence), *facts) for occurrence, *facts in rows]
+        return list(map(_entry_of, self._rows(_ENTRIES + " WHERE uid = ? ORDER BY occurrence", (uid,))))
 
     def entries(self) -> Iterator[Entry]:
         """Yield all that is recorded."""
-        for uid, occurrence, *facts in self._rows(
-            "SELECT uid, occurrence, size, identity, octets, state FROM message"
-        ):
-            yield _recorded(Key(uid, occurrence), *facts)
+        return map(_entry_of, self._rows(_ENTRIES))
 
     def delivered_before(self, moment: int) -> set[Key]:
         """Return what was delivered up to ``moment``, seconds since the epoch."""
@@ -164,17 +171,12 @@ class Store:
 
     def intents(self) -> list[Intent]:
         """Return what a crash left between intending and done, in the order of the destination."""
-        rows = self._rows(
-            "SELECT uid, occurrence, size, identity, octets, destination, name, offset, length, folder"
-            " FROM intent ORDER BY destination, offset"
-        )
-        return [
-            Intent(
-                Entry(Key(uid, occurrence), size, identity, octets, state_of(size, octets)),
-                Place(os.fsdecode(destination), os.fsdecode(name), offset, length, folder),
-            )
-            for uid, occurrence, size, identity, octets, destination, name, offset, length, folder in rows
-        ]
+        intents = []
+        for *columns, destination, name, offset, length, folder in self._rows(_INTENTS):
+            entry = _entry_of((*columns, State.FETCHED))
+            place = Place(os.fsdecode(destination), os.fsdecode(name), offset, length, folder)
+            intents.append(Intent(entry._replace(state=state_of(entry.size, entry.octets)), place))
+        return intents
 
     def oversize(self) -> set[Key]:
         """Return the messages that were reported as larger than the limit."""
@@ -202,12 +204,7 @@ class Store:
         """Keep that messages are about to become visible."""
         rows = [(*_columns(intent.entry), *_place_columns(intent.place)) for intent in intents]
         with self._transaction():
-            self._database.executemany(
-                "INSERT OR REPLACE INTO intent"
-                " (uid, occurrence, size, identity, octets, destination, name, offset, length, folder)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                rows,
-            )
+            self._database.executemany(_INTEND, rows)
 
     def done(self, entries: Iterable[Entry], destination: str, moment: int, folder: str = "") -> None:
         """Keep that messages are delivered, at ``moment``, and no intents any more.
@@ -217,21 +214,14 @@ class Store:
         name = _name(destination)
         rows = [(*_columns(entry), int(entry.state), moment, name) for entry in entries]
         with self._transaction():
-            self._database.executemany(
-                "INSERT OR REPLACE INTO message"
-                " (uid, occurrence, size, identity, octets, state, delivered, destination)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                rows,
-            )
-            self._database.executemany(
-                "DELETE FROM intent WHERE uid = ? AND occurrence = ?", [row[:2] for row in rows]
-            )
+            self._database.executemany(_DONE, rows)
+            self._database.executemany(_NO_INTENT, [row[:2] for row in rows])
             if rows and folder:
                 self._database.execute("INSERT OR REPLACE INTO destination VALUES (?, ?)", (name, folder))
 
     def undo(self, keys: Iterable[Key]) -> None:
         """Keep that intents came to nothing."""
-        self._each("DELETE FROM intent WHERE uid = ? AND occurrence = ?", keys)
+        self._each(_NO_INTENT, keys)
 
     def happened(self, event: Event, keys: Iterable[Key], moment: int) -> None:
         """Keep what ``event``, at ``moment``, makes of recorded messages; others are passed over."""
@@ -334,12 +324,15 @@ class _NoLock(Lock):
         pass
 
 
-def _columns(entry: Entry) -> tuple[bytes, int, int, bytes | None, int | None]:
-    return entry.key.uid, entry.key.occurrence, entry.size, entry.identity, entry.octets
+def _columns(entry: Entry) -> tuple[bytes, int, int, bytes | None, bool, int | None]:
+    digest, proves = entry.identity or (None, False)
+    return *entry.key, entry.size, digest, proves, entry.octets
 
 
-def _recorded(key: Key, size: int, identity: bytes | None, octets: int | None, state: int) -> Entry:
-    return Entry(key, size, identity, octets, State(state))
+def _entry_of(row: Sequence[Any]) -> Entry:
+    uid, occurrence, size, digest, proves, octets, state = row
+    identity = None if digest is None else Identity(digest, bool(proves))
+    return Entry(Key(uid, occurrence), size, identity, octets, State(state))
 
 
 def _place_columns(place: Place) -> tuple[bytes, bytes, int, int, str]:

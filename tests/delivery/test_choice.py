@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pop3fetch.delivery.choice import Choice, Kind, open_destination, parse
+from pop3fetch.delivery.choice import Choice, Kind, Openings, open_destination, parse
 from pop3fetch.delivery.maildir import Maildir
 from pop3fetch.delivery.mbox import Mbox
 from pop3fetch.delivery.program import Program
@@ -102,4 +102,24 @@ print(*sorted(name for name in sys.modules if name.startswith("pop3fetch.deliver
         [sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True
     )
     loaded = {name.removeprefix("pop3fetch.delivery.") for name in ended.stdout.split()}
-    assert loaded == {"choice", "destination", "maildir", "syncing"}
+    assert loaded == {"choice", "destination", "maildir"}
+
+
+def test_destinations_are_interrupted_as_long_as_their_run_goes_on(tmp_path: Path) -> None:
+    class Interruptible(Maildir):
+        interrupts = 0
+
+        def interrupt(self) -> None:
+            self.interrupts += 1
+
+    openings = Openings()
+    first, second, other = (Interruptible(tmp_path / name, TAG) for name in ("first", "second", "other"))
+    with openings.of_a_run() as keep_other:
+        with openings.of_a_run() as keep:
+            assert [keep(first), keep(second), keep_other(other)] == [first, second, other]
+            openings.interrupt()
+        openings.interrupt()
+        assert openings.some_are_left()
+    openings.interrupt()
+    assert [opened.interrupts for opened in (first, second, other)] == [1, 1, 2]
+    assert not openings.some_are_left()

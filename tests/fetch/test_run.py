@@ -16,7 +16,6 @@ from pop3fetch.delivery.destination import Destination, Draft, Journal, Place
 from pop3fetch.delivery.maildir import Maildir
 from pop3fetch.delivery.mbox import Mbox
 from pop3fetch.delivery.program import Program
-from pop3fetch.delivery.syncing import SyncProcess
 from pop3fetch.errors import (
     ConnectionLost,
     DeliveryError,
@@ -108,28 +107,17 @@ def test_octets_are_kept_but_for_the_line_ends(server: StartServer, account: Acc
 
 
 @pytest.mark.parametrize("kind", ["maildir", "mbox"])
-def test_thousands_of_messages_are_delivered_with_the_help_of_a_second_process(
-    kind: str, server: StartServer, account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_thousands_of_messages_are_delivered(
+    kind: str, server: StartServer, account: Account, tmp_path: Path
 ) -> None:
-    elsewhere = 0
-    has_synced = SyncProcess.has_synced
-
-    def watched(process: SyncProcess, count: int) -> bool:
-        nonlocal elsewhere
-        done = has_synced(process, count)
-        elsewhere += count * done
-        return done
-
     def mbox(store: Store) -> Destination:
         return Mbox(tmp_path / "mbox", store.tag, account.place.folder)
 
-    monkeypatch.setattr(SyncProcess, "has_synced", watched)
     messages = numbered(3000)
     outcome = account.fetch(server(Mailbox(messages)), destination=mbox if kind == "mbox" else None)
     assert (outcome.messages, outcome.failures) == (3000, 0)
     in_mbox = sorted(messages_of_mboxrd((tmp_path / "mbox").read_bytes())) if kind == "mbox" else None
     assert (in_mbox or account.delivered()) == on_disk(messages)
-    assert elsewhere > 0
     assert account.litter() == []
 
 

@@ -19,6 +19,7 @@ from pop3fetch.delivery.mbox import Mbox
 from pop3fetch.errors import DeliveryError, RecordError, RecordLocked
 from pop3fetch.fetch.journal import NoJournal, RecordJournal, entry_of
 from pop3fetch.fetch.settling import settle
+from pop3fetch.headers import Identity
 from pop3fetch.messages import Key, Message
 from pop3fetch.record.place import RecordPlace, file_name
 from pop3fetch.record.store import Entry, Intent, Store
@@ -26,6 +27,7 @@ from tests.support.delivering import Died, messages_of_mboxrd
 from tests.support.fetching import NOW, Account
 
 ONE, TWO, THREE = b"Subject: one\n\n1\n", b"Subject: two\n\n22\n", b"Subject: three\n\n333\n"
+WHO = Identity(b"who it is", proves=True)
 
 
 @pytest.fixture
@@ -112,9 +114,9 @@ def test_a_journal_keeps_uid_size_identity_place_and_time(account: Account) -> N
         maildir = Maildir(account.maildir, store.tag)
         maildir.prepare()
         draft = maildir.draft(Message(4, 99, b"uid", 2))
-        draft.identity = b"who it is"
+        draft.identity = WHO
         journal = RecordJournal(store, maildir.name, lambda: 1234.9)
-        entry = Entry(Key(b"uid", 2), 99, b"who it is")
+        entry = Entry(Key(b"uid", 2), 99, WHO)
 
         journal.intend([draft], [Place(maildir.name, draft.name)])
         assert draft.intended

@@ -17,17 +17,19 @@ from hypothesis import strategies as st
 
 from pop3fetch.delivery.destination import Place
 from pop3fetch.errors import DeliveryError, POP3Error, RecordError, RecordLocked
+from pop3fetch.headers import Identity, identity
 from pop3fetch.messages import Key
 from pop3fetch.record import database as database_module
 from pop3fetch.record import store as store_module
 from pop3fetch.record.place import RecordPlace
-from pop3fetch.record.states import Event, State, next_states
+from pop3fetch.record.states import Event, State, Unsettled, next_states
 from pop3fetch.record.store import Entry, Intent, ReadOnlyStore, Store
 from pop3fetch.status import Status
 
-ONE = Entry(Key(b"one", 0), 100, b"i" * 16)
+PROOF = Identity(b"i" * 16, proves=True)
+ONE = Entry(Key(b"one", 0), 100, PROOF)
 TWO = Entry(Key(b"two", 0), 200, None)
-COPY = Entry(Key(b"one", 1), 100, b"i" * 16)
+COPY = Entry(Key(b"one", 1), 100, PROOF)
 WHERE = "maildir:/home/alice/Mail"
 NOON = 1_700_000_000  # seconds since the epoch
 
@@ -100,7 +102,7 @@ def test_what_is_done_is_kept_by_uid_and_occurrence(place: RecordPlace) -> None:
 
 def test_what_is_done_again_replaces_what_was_done(place: RecordPlace) -> None:
     done(place, ONE)
-    other = Entry(ONE.key, 999, b"j" * 16)
+    other = Entry(ONE.key, 999, Identity(b"j" * 16, proves=True))
     done(place, other, moment=NOON + 5)
     with opened(place) as store:
         assert list(store.entries()) == [other]
@@ -245,13 +247,90 @@ def test_a_record_of_version_2_is_brought_up(
         store.close()
 
 
+# A record as version 3 made it: the length of an identity said if it proves anything.
+VERSION_3 = f"""
+CREATE TABLE destination (name BLOB PRIMARY KEY, folder TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO destination VALUES (x'6D61696C6469723A2F61', '1:2');
+CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO fact VALUES ('tag', '0123456789abcdef');
+CREATE TABLE intent (
+    uid BLOB NOT NULL, occurrence INTEGER NOT NULL, size INTEGER NOT NULL, identity BLOB,
+    destination BLOB NOT NULL, name BLOB NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL,
+    octets INTEGER, folder TEXT NOT NULL DEFAULT '', PRIMARY KEY (uid, occurrence)
+) WITHOUT ROWID;
+INSERT INTO intent VALUES (x'6E6577', 0, 7, x'2537D057B3963D64095E43C3B2558F73', x'6D626F783A2F6D',
+    x'64726166742D31', 10, 20, 7, '1:3');
+INSERT INTO intent VALUES (x'7765616B', 0, 8, x'329743C58E6F2BF2', x'6D626F783A2F6D',
+    x'64726166742D32', 30, 21, 8, '1:3');
+CREATE TABLE message (
+    uid BLOB NOT NULL, occurrence INTEGER NOT NULL, size INTEGER NOT NULL, identity BLOB,
+    delivered INTEGER NOT NULL, destination BLOB NOT NULL, octets INTEGER,
+    state INTEGER NOT NULL DEFAULT 0, since INTEGER NOT NULL DEFAULT 0, misses INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (uid, occurrence)
+) WITHOUT ROWID;
+INSERT INTO message VALUES (x'64656C65746564', 0, 400, x'329743C58E6F2BF2', 1700000001,
+    x'6D61696C6469723A2F61', NULL, 4, 1700000003, 1);
+INSERT INTO message VALUES (x'676F6E65', 0, 300, NULL, 1700000001,
+    x'6D61696C6469723A2F61', NULL, 3, 1700000002, 1);
+INSERT INTO message VALUES (x'6F6E65', 0, 100, x'2537D057B3963D64095E43C3B2558F73', 1700000000,
+    x'6D61696C6469723A2F61', 98, 0, 0, 0);
+INSERT INTO message VALUES (x'6F6E65', 1, 100, x'329743C58E6F2BF2', 1700000000,
+    x'6D61696C6469723A2F61', 98, 0, 0, 0);
+INSERT INTO message VALUES (x'73686F7274', 0, 1000, x'2537D057B3963D64095E43C3B2558F73', 1700000000,
+    x'6D61696C6469723A2F61', 20, 1, 0, 0);
+CREATE TABLE oversize (
+    uid BLOB NOT NULL, occurrence INTEGER NOT NULL, PRIMARY KEY (uid, occurrence)
+) WITHOUT ROWID;
+INSERT INTO oversize VALUES (x'626967', 0);
+CREATE INDEX unsettled ON message (state) WHERE state <> 0;
+PRAGMA application_id = {database_module.APPLICATION_ID};
+PRAGMA user_version = 3;
+PRAGMA journal_mode = WAL;
+"""
+
+
+@pytest.mark.parametrize("kind", [Store, ReadOnlyStore])
+def test_a_record_of_version_3_is_brought_up(
+    place: RecordPlace, kind: Callable[[RecordPlace], Store]
+) -> None:
+    place.make()
+    with sqlite3.connect(place.database, isolation_level=None) as database:
+        database.executescript(VERSION_3)
+    database.close()
+    proof = identity(b"Message-ID: <a@example.org>\r\n\r\n")
+    hint = identity(b"Subject: weak\r\n\r\n")
+    assert proof and proof.proves and hint and not hint.proves
+    store = kind(place)
+    try:
+        assert list(store.entries()) == [
+            Entry(Key(b"deleted", 0), 400, hint, None, State.DELETED),
+            Entry(Key(b"gone", 0), 300, None, None, State.MISSING),
+            Entry(Key(b"one", 0), 100, proof, 98),
+            Entry(Key(b"one", 1), 100, hint, 98),
+            Entry(Key(b"short", 0), 1000, proof, 20, State.SHORT),
+        ]
+        assert store.unsettled() == {
+            (b"deleted", 0): Unsettled(State.DELETED, 1700000003, 1),
+            (b"gone", 0): Unsettled(State.MISSING, 1700000002, 1),
+            (b"short", 0): Unsettled(State.SHORT, 0, 0),
+        }
+        assert store.intents() == [
+            Intent(Entry(Key(b"new", 0), 7, proof, 7), Place("mbox:/m", "draft-1", 10, 20, "1:3")),
+            Intent(Entry(Key(b"weak", 0), 8, hint, 8), Place("mbox:/m", "draft-2", 30, 21, "1:3")),
+        ]
+        assert (store.oversize(), store.folder_of("maildir:/a")) == ({(b"big", 0)}, "1:2")
+        assert store.tag == "0123456789abcdef"
+    finally:
+        store.close()
+
+
 def test_renaming_keeps_all_but_the_uid(place: RecordPlace) -> None:
     done(place, ONE, COPY)
     with opened(place) as store:
         store.rename({ONE.key: Key(b"new", 0), COPY.key: Key(b"new", 1)})
         assert store.sizes() == {b"new": 100}
         assert store.copies() == {(b"new", 1): 100}
-        assert store.entry(Key(b"new", 0)) == Entry(Key(b"new", 0), 100, b"i" * 16)
+        assert store.entry(Key(b"new", 0)) == Entry(Key(b"new", 0), 100, PROOF)
         assert store.delivered_before(NOON) == {(b"new", 0), (b"new", 1)}
 
 
@@ -356,6 +435,7 @@ import os, sys
 from pathlib import Path
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import Event, State, next_states
+from pop3fetch.headers import Identity, identity
 from pop3fetch.messages import Key
 from pop3fetch.record.store import Entry, Store
 

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pop3fetch.account.config import Account
 from pop3fetch.ahead import Answer, try_to_start
@@ -25,6 +25,9 @@ from pop3fetch.cli.screen.console import Console
 from pop3fetch.errors import ConfigurationError, POP3Error
 from pop3fetch.status import Status
 
+if TYPE_CHECKING:
+    from pop3fetch.delivery.choice import Openings
+
 Job = Callable[[Account, Console], int]
 Talk = Callable[[], Any]
 
@@ -32,25 +35,29 @@ CUT_AGAIN = 0.1  # seconds; a session may have been about to connect when the li
 MOMENT = 0.5  # seconds that an interrupted session has which delivers nothing
 
 
-def for_each_account(invocation: Invocation, job: Job) -> int:
-    """Do ``job`` for every account that is meant; return the exit status."""
+def for_each_account(invocation: Invocation, job: Job, openings: Openings | None = None) -> int:
+    """Do ``job`` for every account that is meant; return the exit status.
+
+    ``openings``: the destinations that the job delivers to, which an interrupt must reach.
+    """
     if invocation.many is None:
         return job(invocation.account(), invocation.console)
     configuration = invocation.configuration()
     if not configuration.names():
         raise ConfigurationError(str(configuration.path), "there are no accounts, [accounts.NAME]")
     invocation.refuse_to_share_secrets(configuration.servers())
-    many = ManyAccounts(invocation.console, invocation.many, job)
+    many = ManyAccounts(invocation.console, invocation.many, job, openings)
     return many.run(invocation.accounts(configuration, many.fail))
 
 
 class ManyAccounts:
     """The accounts that wait, and the threads that take from them."""
 
-    def __init__(self, console: Console, many: Many, job: Job) -> None:
+    def __init__(self, console: Console, many: Many, job: Job, openings: Openings | None) -> None:
         self._console = console
         self._many = many
         self._job = job
+        self._openings = openings
         self._waiting: list[Account] = []
         self._busy: list[Account] = []
         self._changed = threading.Condition()
@@ -100,28 +107,29 @@ class ManyAccounts:
             raise self._failures[0]
 
     def _stop(self, threads: Sequence[threading.Thread]) -> None:
-        from pop3fetch.delivery.destination import some_are_open
-
         self._stopping.set()
         with self._changed:
             self._waiting.clear()
             self._changed.notify_all()
         end = time.monotonic() + MOMENT
         for thread in threads:
-            while thread.is_alive() and (time.monotonic() < end or some_are_open()):
+            while thread.is_alive() and (time.monotonic() < end or self._some_deliver()):
                 self._cut()
                 thread.join(CUT_AGAIN)
+
+    def _some_deliver(self) -> bool:
+        return self._openings is not None and self._openings.some_are_left()
 
     def _cut(self) -> None:
         """End all that a session may be waiting for."""
         from pop3fetch import ahead
         from pop3fetch.account import password_command
-        from pop3fetch.delivery import destination
         from pop3fetch.net.transport import abort_all
 
         abort_all()
         password_command.interrupt_all()
-        destination.interrupt_all()
+        if self._openings:
+            self._openings.interrupt()
         ahead.leave_all(KeyboardInterrupt())
         self._refuse_errands()
 

@@ -15,7 +15,7 @@ from pop3fetch.account.config import Account
 from pop3fetch.account.credentials import without_password
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.sessions import sessions_of
-from pop3fetch.delivery.choice import Choice, DeliveryContext, Kind, open_destination, parse
+from pop3fetch.delivery.choice import Choice, DeliveryContext, Kind, Openings, open_destination, parse
 from pop3fetch.errors import ConfigurationError, UsageError
 from pop3fetch.record.place import RecordPlace
 
@@ -55,6 +55,7 @@ class Get:
         self._side_by_side = invocation.many.jobs if invocation.many else 1
         self._options = options
         self._selectors = selectors
+        self.openings = Openings()
         self._standard_output = threading.Lock()  # messages of two accounts must not mix there
 
     def run(self, account: Account, console: Console) -> int:
@@ -66,7 +67,7 @@ class Get:
         folder = self._invocation.state_folder_to_read() if is_look else self._invocation.state_folder()
         place = RecordPlace(folder, account.address)
         turn: AbstractContextManager[object] = self._standard_output if choice.is_stream else nullcontext()
-        with turn, sessions_of(account, console, folder) as sessions:
+        with turn, sessions_of(account, console, folder) as sessions, self.openings.of_a_run() as keep:
             sessions.check()
             # Locked before the server is called, so that a second run does not disturb it.
             lock = None if choice.is_stream else place.take()
@@ -85,19 +86,19 @@ class Get:
                 if is_look:
                     from pop3fetch.cli.actions.get_look import look_at
 
-                    stream = open_destination(choice, _delivery_context(account, console, place))
+                    stream = keep(open_destination(choice, _delivery_context(account, console, place)))
                     return look_at(sessions, place, order, stream, reporter)
                 with closing(Store(place, lock)) as store:
                     console.notice(f"record: {store.path}")
                     for warning in place.warnings():
                         console.notice(warning)
                     delivery = _delivery_context(account, console, place, store.tag)
-                    with closing(open_destination(choice, delivery)) as destination:
+                    with closing(keep(open_destination(choice, delivery))) as destination:
                         context = Context(
                             connect=sessions.log_in,
                             store=store,
                             destination=destination,
-                            reopen=lambda name: open_destination(parse(name), delivery),
+                            reopen=lambda name: keep(open_destination(parse(name), delivery)),
                             reporter=reporter,
                             room=room_for_drafts(self._side_by_side, BATCH_MESSAGES),
                             account=account.address,

@@ -59,7 +59,8 @@ def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool,
     wanted = GetOptions(**{name: _checked(name, value) for name, value in options.items()})
     selectors = selectors_of(messages, from_stdin=from_stdin)
     _refuse_contradictions(wanted, chosen=bool(selectors))
-    return for_each_account(invocation, Get(invocation, wanted, selectors).run)
+    get = Get(invocation, wanted, selectors)
+    return for_each_account(invocation, get.run, get.openings)
 
 
 def _checked(name: str, value: Any) -> Any:
