@@ -18,7 +18,7 @@ from pop3fetch.fetch.surroundings import Surroundings
 from pop3fetch.fetch.survey import survey
 from pop3fetch.headers import proves
 from pop3fetch.messages import Listing, Message
-from pop3fetch.record.journal import key_of
+from pop3fetch.record.journal import key_of, moved_up
 from pop3fetch.record.states import DAY, Event
 from pop3fetch.record.store import Key
 
@@ -81,10 +81,10 @@ class Deletion:
 
     # -- how ---------------------------------------------------------------------------------
 
-    def run(self, client: POP3Client, doomed: list[Message], *, pipelining: bool) -> None:
+    def run(self, client: POP3Client, listing: Listing, doomed: list[Message], *, pipelining: bool) -> None:
         """Delete and say QUIT; in a new session where something retrieved here is not safe."""
         if self._tally.may_quit(client):
-            self._delete_and_quit(client, doomed)
+            self._delete_and_quit(client, listing, doomed)
             return
         client.close()
         if doomed:
@@ -97,27 +97,28 @@ class Deletion:
         doomed = [message for message in listing if sizes.get(key_of(message)) == message.size]
         self._tally.safe = {message.index for message in doomed}
         if self._tally.may_quit(client):
-            self._delete_and_quit(client, doomed)
+            self._delete_and_quit(client, listing, doomed)
         else:
             unsafe = DeletionUnsafe()
             self._tally.outcome.fail(unsafe)
             self._reporter.warn(str(unsafe))
 
-    def _delete_and_quit(self, client: POP3Client, doomed: list[Message]) -> None:
+    def _delete_and_quit(self, client: POP3Client, listing: Listing, doomed: list[Message]) -> None:
         if not doomed:
             say_quit(client, self._reporter.notice)
             return
         by_index = {message.index: message for message in doomed}
-        marked: list[Key] = []
+        marked: set[int] = set()
         # If the reply to QUIT is lost, only a look can tell which of them are left.
         self._happened(Event.DELETING, map(key_of, doomed))
         for index, refusal in client.delete_many(by_index, then_quit=True):
             if refusal is None:
-                marked.append(key_of(by_index[index]))
+                marked.add(index)
             else:
                 self._tally.skip(by_index[index], refusal)
         # Only now are they deleted (RFC 1939 section 6), and some servers keep them even so.
-        self._happened(Event.DELETED, marked)
+        self._happened(Event.DELETED, [key_of(by_index[index]) for index in sorted(marked)])
+        self._store.rename(moved_up(listing, marked))
         self._tally.outcome.deleted += len(marked)
         self._reporter.deleted(len(marked))
 

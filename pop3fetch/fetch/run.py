@@ -152,18 +152,18 @@ class Fetch:
         if overview.unique_ids is None and known.has_unique_ids:
             raise UniqueIdsRefused(self._around.account)
         listing = listing_of(client, overview, self._reporter)
-        self._do(client, self._plan(client, listing, known))
+        self._do(client, listing, self._plan(client, listing, known))
         if not self._tally.unrecorded:
             self._familiar.remember(digests, listing)
 
-    def _do(self, client: POP3Client, plan: Plan) -> None:
+    def _do(self, client: POP3Client, listing: Listing, plan: Plan) -> None:
         self._report_oversize(plan.oversize)
         if self._order.dry_run:
             self._name(plan)
         elif self._order.mark:
             self._mark(client, plan.fetch.part(0, self._order.limit))
         else:
-            self._retrieve_and_delete(client, plan)
+            self._retrieve_and_delete(client, listing, plan)
             return
         if self._tally.may_quit(client):
             say_quit(client, self._reporter.notice)
@@ -178,12 +178,12 @@ class Fetch:
         if unreported and not self._order.dry_run:
             self._store.remember_oversize(map(key_of, unreported))
 
-    def _retrieve_and_delete(self, client: POP3Client, plan: Plan) -> None:
+    def _retrieve_and_delete(self, client: POP3Client, listing: Listing, plan: Plan) -> None:
         crlf = self._order.crlf or not client.ends_lines_with_crlf
         for messages in self._portions(plan.fetch):
             self._retrieval = Retrieval(self._around, self._tally, messages, crlf=crlf)
             self._retrieval.run(client)
-        self._deletion.run(client, self._deletion.doomed(plan), pipelining=self._may_pipeline())
+        self._deletion.run(client, listing, self._deletion.doomed(plan), pipelining=self._may_pipeline())
 
     def _portions(self, messages: Chosen) -> Iterator[list[Message]]:
         """Yield what to retrieve at once: as many messages as the limit still allows.
