@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from pop3fetch.errors import POP3Error
+from pop3fetch.errors import BlankMessage, POP3Error
 from pop3fetch.fetch.reporter import Reporter
 from pop3fetch.headers import LIMIT as HEADERS_LIMIT
 from pop3fetch.messages import Listing, former_stand_in_uid, stand_in_uid
+from pop3fetch.record.states import is_short
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.client import POP3Client
@@ -34,6 +35,20 @@ class Looked(NamedTuple):
     headers: bytes
     refusal: POP3Error | None = None
     octets: int | None = None
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether there is nothing but white space."""
+        return not self.headers.strip()
+
+    def failure(self, index: int, size: int) -> POP3Error | None:
+        """Return why this decides nothing of the message at ``index``, listed with ``size``; or None.
+
+        Either the look was refused, or the message came blank although much more is listed.
+        """
+        if self.refusal is None and self.is_blank and is_short(size, self.octets):
+            return BlankMessage(index + 1, size)
+        return self.refusal
 
 
 def survey(client: POP3Client, reporter: Reporter, *, by_number: bool = False) -> Listing:
@@ -107,9 +122,9 @@ def _completed(
     former: dict[bytes, bytes] = {}
     for index, looked in headers_of(client, empty):
         size = sizes[index] or 0
-        if looked.refusal is not None:
+        if failure := looked.failure(index, size):
             completed[index] = None
-            unreadable[index] = looked.refusal
+            unreadable[index] = failure
             continue
         completed[index] = stand_in = stand_in_uid(looked.headers, size)
         old = former_stand_in_uid(looked.headers, size)
@@ -123,31 +138,30 @@ def _completed(
 
 
 def headers_of(client: POP3Client, indexes: Iterable[int]) -> Iterator[tuple[int, Looked]]:
-    """Yield (index, headers) in order, by pipelined TOPs, or RETRs if TOP is not offered or refused."""
+    """Yield (index, headers) in order, by pipelined TOPs.
+
+    RETR is used if TOP is not offered, is refused, or shows nothing.
+    """
     wanted = list(indexes)
     if not client.offers("TOP"):
-        yield from _looks(client.retrieve_many(wanted))
+        yield from whole_of(client, wanted)
         return
     for first in range(0, len(wanted), TOGETHER):
         yield from _headers_by_top(client, wanted[first : first + TOGETHER])
 
 
 def _headers_by_top(client: POP3Client, indexes: Sequence[int]) -> Iterator[tuple[int, Looked]]:
-    """Yield what TOP gives at once, up to the first refusal; behind it all replies are awaited."""
-    looks = _looks(client.top_many(indexes))
+    """Yield what TOP shows at once, up to the first that shows nothing; then all replies are awaited."""
     waiting: dict[int, Looked] = {}
-    for index, looked in looks:
-        if waiting or looked.refusal is not None:
-            waiting[index] = looked
+    for retrieval in client.top_many(indexes):
+        looked = _looked(retrieval)
+        if waiting or looked.is_blank:  # as it is if it was refused
+            waiting[retrieval.index] = looked
         else:
-            yield index, looked
-    refused = [index for index, looked in waiting.items() if looked.refusal is not None]
-    waiting |= dict(_looks(client.retrieve_many(refused)))  # perhaps TOP alone is refused
+            yield retrieval.index, looked
+    blank = [index for index, looked in waiting.items() if looked.is_blank]
+    waiting |= dict(whole_of(client, blank))  # perhaps TOP alone fails
     yield from waiting.items()
-
-
-def _looks(retrievals: Iterable[Retrieval]) -> Iterator[tuple[int, Looked]]:
-    return ((retrieval.index, _looked(retrieval)) for retrieval in retrievals)
 
 
 def whole_of(client: POP3Client, indexes: Iterable[int]) -> Iterator[tuple[int, Looked]]:
