@@ -354,6 +354,7 @@ class Machine(RuleBasedStateMachine):
         self._mailbox.maildrop = maildrop[:start] + maildrop[start + count :]
         ended = self._run(*options, fault=fault)
         self._mailbox.maildrop += hidden
+        self._excuse_copies()
         self._check(ended, disturbed=fault is not None)
 
     @rule(options=options, verb=st.sampled_from([b"LIST", b"UIDL"]), start=picks, count=st.integers(1, 3))
@@ -421,7 +422,7 @@ class Machine(RuleBasedStateMachine):
         self._whole = ended.status == 0
 
     def _excuse_copies(self) -> None:
-        """Where it was not confirmed which of identical copies were deleted, the rest may pass for those."""
+        """If it is not known which of identical copies were deleted, the rest may pass for those."""
         left = Counter(one.octets for one in self._mailbox.maildrop)
         for octets in {one.octets for one in self._mailbox.removed[self._settled :]}:
             self._letters[octets].excused += left[octets]
