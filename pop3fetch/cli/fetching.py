@@ -54,7 +54,8 @@ class Run:
 
         stream = open_stream(choice, self._console, awaits_reader=False)
         with self._sessions.log_in() as client:
-            return look_at(client, self._place, order, stream, reporter)
+            address = self._sessions.account.address
+            return look_at(client, self._place, order, stream, reporter, account=address)
 
     def _fetch(self, choice: Choice | None, order: Order, store: Store, reporter: RunReporter) -> int:
         """Deliver messages, and record them."""

@@ -12,13 +12,12 @@ from pop3fetch.cli.progress import RunReporter, fields_of
 from pop3fetch.cli.session import Sessions, leave
 from pop3fetch.fetch.plan import Known, compare
 from pop3fetch.fetch.recall import known_of
-from pop3fetch.fetch.survey import headers_of, survey
+from pop3fetch.fetch.survey import Recorded, headers_of, status_of, survey
 from pop3fetch.headers import Summary, summarize
-from pop3fetch.messages import Message, Selector, select, shown_uid
+from pop3fetch.messages import Listing, Message, Selector, select, shown_uid
 from pop3fetch.pop3.client import POP3Client
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.store import ReadOnlyStore
-from pop3fetch.status import Status
 
 CELL = 400  # characters of a text that a table can show, however wide
 
@@ -50,10 +49,12 @@ class List:
     def run(self, sessions: Sessions, console: Console) -> int:
         """Print the messages of an account as they come; returns the exit status."""
         known = self._known(sessions.account)
+        recorded = Recorded(sessions.account.address, lambda: known.has_unique_ids)
         with sessions.log_in() as client:
-            self._print(self._rows(client, known, console), console)
+            listing = survey(client, RunReporter(console), recorded)
+            self._print(self._rows(client, listing, known, console), console)
             leave(client, console)
-        return Status.OK
+        return status_of(listing)
 
     def _known(self, account: Account) -> Known:
         store = ReadOnlyStore(RecordPlace(self._state_folder, account.address))
@@ -62,9 +63,8 @@ class List:
         finally:
             store.close()
 
-    def _rows(self, client: POP3Client, known: Known, console: Console) -> Iterator[Row]:
+    def _rows(self, client: POP3Client, listing: Listing, known: Known, console: Console) -> Iterator[Row]:
         wanted = self._wanted
-        listing = survey(client, RunReporter(console))
         comparison = compare(listing, known)
         new = set(comparison.new)  # what is in doubt is not: only a look could tell
         indexes = select(listing, wanted.selectors) if wanted.selectors else list(listing.indexes())

@@ -6,29 +6,35 @@ from pop3fetch.delivery.destination import Destination
 from pop3fetch.fetch.leaving import end_look
 from pop3fetch.fetch.look import Look
 from pop3fetch.fetch.plan import Order, compare
-from pop3fetch.fetch.recall import known_of
+from pop3fetch.fetch.recall import known_of, recorded_in
 from pop3fetch.fetch.reporter import Reporter
-from pop3fetch.fetch.survey import survey
+from pop3fetch.fetch.survey import status_of, survey
 from pop3fetch.messages import Listing, needs_uids, select
 from pop3fetch.pop3.client import POP3Client
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.store import ReadOnlyStore
-from pop3fetch.status import Status
 
 
 def look_at(
-    client: POP3Client, place: RecordPlace, order: Order, stream: Destination, reporter: Reporter
+    client: POP3Client,
+    place: RecordPlace,
+    order: Order,
+    stream: Destination,
+    reporter: Reporter,
+    *,
+    account: str,
 ) -> int:
     """Write the chosen messages to standard output; returns the exit status."""
     by_number = bool(order.selectors or order.everything) and not needs_uids(order.selectors)
-    listing = survey(client, reporter, by_number=by_number)
+    listing = survey(client, reporter, recorded_in(place, account), by_number=by_number)
     indexes = _chosen(listing, place, order)[: order.limit]
     if not order.dry_run:
-        return Look(client, stream, reporter, crlf=order.crlf).at(listing, indexes, order.lines)
+        look = Look(client, stream, reporter, crlf=order.crlf)
+        return look.at(listing, indexes, order.lines) or status_of(listing)
     for index in indexes:
         reporter.would("show", listing.message(index))
     end_look(client, reporter.notice)
-    return Status.OK
+    return status_of(listing)
 
 
 def _chosen(listing: Listing, place: RecordPlace, order: Order) -> list[int]:

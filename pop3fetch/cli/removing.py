@@ -15,7 +15,8 @@ from pop3fetch.cli.session import Sessions, leave
 from pop3fetch.cli.wording import counted
 from pop3fetch.errors import DeletionUnsafe, POP3Error
 from pop3fetch.fetch.leaving import quit_may_cost
-from pop3fetch.fetch.survey import headers_of, survey
+from pop3fetch.fetch.recall import recorded_in
+from pop3fetch.fetch.survey import headers_of, status_of, survey
 from pop3fetch.headers import summarize
 from pop3fetch.messages import Listing, Message, Selector, needs_uids, select
 from pop3fetch.pop3.client import POP3Client
@@ -23,7 +24,6 @@ from pop3fetch.record.journal import key_of, moved_up
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import Event
 from pop3fetch.record.store import Key, Store
-from pop3fetch.status import Status
 
 SHOWN = 20  # messages that are shown before the question; nobody reads more
 
@@ -54,7 +54,8 @@ class Removal:
 
     def _run(self, account: Account, console: Console, reporter: RunReporter) -> int:
         with Sessions(account, console, self._state_folder).log_in() as client:
-            listing = survey(client, reporter, by_number=not needs_uids(self._wish.selectors))
+            recorded = recorded_in(RecordPlace(self._state_folder, account.address), account.address)
+            listing = survey(client, reporter, recorded, by_number=not needs_uids(self._wish.selectors))
             chosen = self._chosen(listing)
             if self._wish.dry_run:
                 for message in chosen:
@@ -67,7 +68,7 @@ class Removal:
             else:
                 console.remark("nothing was deleted")
             leave(client, console)
-        return Status.OK
+        return status_of(listing)
 
     def _chosen(self, listing: Listing) -> list[Message]:
         if not self._wish.selectors:
@@ -84,7 +85,7 @@ class Removal:
     ) -> int:
         """Delete, and end the session; nothing counts as deleted before QUIT was answered +OK."""
         by_index = {message.index: message for message in messages}
-        status: int = Status.OK
+        status: int = status_of(listing)
         deleted: list[Message] = []
         try:
             for index, refusal in client.delete_many(by_index, then_quit=True):

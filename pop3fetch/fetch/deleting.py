@@ -15,9 +15,9 @@ from pop3fetch.fetch.leaving import say_quit
 from pop3fetch.fetch.outcome import Tally
 from pop3fetch.fetch.plan import Order, Plan
 from pop3fetch.fetch.surroundings import Surroundings
-from pop3fetch.fetch.survey import survey
+from pop3fetch.fetch.survey import Recorded, survey
 from pop3fetch.headers import proves
-from pop3fetch.messages import Listing, Message
+from pop3fetch.messages import Listing, Message, stands_in
 from pop3fetch.record.journal import key_of, moved_up
 from pop3fetch.record.states import DAY, Event
 from pop3fetch.record.store import Key
@@ -93,7 +93,8 @@ class Deletion:
 
     def _delete_in(self, client: POP3Client, sizes: Mapping[Key, int]) -> None:
         """Delete, in a new session, what still has its UID and size."""
-        listing = survey(client, self._reporter)
+        has_unique_ids = not all(stands_in(key.uid) for key in sizes)
+        listing = survey(client, self._reporter, Recorded(self._around.account, lambda: has_unique_ids))
         doomed = [message for message in listing if sizes.get(key_of(message)) == message.size]
         self._tally.safe = {message.index for message in doomed}
         if self._tally.may_quit(client):

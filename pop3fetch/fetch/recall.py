@@ -17,12 +17,13 @@ from pop3fetch.ahead import Ahead
 from pop3fetch.errors import BlankMessage, POP3Error
 from pop3fetch.fetch.plan import Comparison, Known, all_renumbered, compare, unlisted
 from pop3fetch.fetch.reporter import Reporter
-from pop3fetch.fetch.survey import Looked, headers_of, whole_of
+from pop3fetch.fetch.survey import Looked, Recorded, headers_of, whole_of
 from pop3fetch.headers import identity, proves
 from pop3fetch.messages import Listing, Message, stand_in_uid, stands_in
 from pop3fetch.record.journal import key_of
+from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import Event, State, is_short
-from pop3fetch.record.store import Entry, Key, Store
+from pop3fetch.record.store import Entry, Key, ReadOnlyStore, Store
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.client import POP3Client
@@ -31,6 +32,19 @@ if TYPE_CHECKING:
 def known_of(store: Store) -> Known:
     """Return what the record has fetched."""
     return Known(store.sizes(), store.copies(), store.unsettled())
+
+
+def recorded_in(place: RecordPlace, account: str) -> Recorded:
+    """Return what the record at ``place``, which another run may hold, knows of the account's server."""
+
+    def has_unique_ids() -> bool:
+        store = ReadOnlyStore(place)
+        try:
+            return known_of(store).has_unique_ids
+        finally:
+            store.close()
+
+    return Recorded(account, has_unique_ids)
 
 
 HANDFUL = 5  # messages of which none is listed any more, which need not mean that the server was moved

@@ -223,7 +223,7 @@ class Fetch:
 
     def _recorded_as_delivered(self, indexes: set[int], listing: Listing) -> set[int]:
         marked = self._store.marked() if indexes else set()
-        messages = (listing.message(index) for index in indexes)
+        messages = (listing.message(index) for index in indexes if index in listing)
         return {message.index for message in messages if (message.uid, message.occurrence) not in marked}
 
     def _name(self, plan: Plan) -> None:

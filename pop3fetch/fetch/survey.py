@@ -6,14 +6,16 @@ digest of the message's headers with its size (RFC 1939 section 7 leaves UIDL op
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from pop3fetch.errors import BlankMessage, POP3Error
+from pop3fetch.errors import BlankMessage, POP3Error, UniqueIdsRefused
 from pop3fetch.fetch.reporter import Reporter
 from pop3fetch.headers import LIMIT as HEADERS_LIMIT
 from pop3fetch.messages import Listing, former_stand_in_uid, stand_in_uid
 from pop3fetch.record.states import is_short
+from pop3fetch.status import Status
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.client import POP3Client
@@ -51,15 +53,40 @@ class Looked(NamedTuple):
         return self.refusal
 
 
-def survey(client: POP3Client, reporter: Reporter, *, by_number: bool = False) -> Listing:
-    """Return what the server lists; raises MalformedListing.
+class Recorded(NamedTuple):
+    """What the record of ``account`` knows of its server: asked only if the server refuses UIDL."""
+
+    account: str
+    has_unique_ids: Callable[[], bool]
+
+
+NOTHING_RECORDED = Recorded("", lambda: False)
+
+
+def survey(
+    client: POP3Client, reporter: Reporter, recorded: Recorded = NOTHING_RECORDED, *, by_number: bool = False
+) -> Listing:
+    """Return what the server lists; raises MalformedListing, and UniqueIdsRefused if it has UIDs.
 
     ``by_number``: UIDs are not needed, so that nothing stands in for missing ones.
     """
     overview = client.overview()
     if by_number and (overview.unique_ids is None or b"" in overview.unique_ids):
         return Listing(overview.sizes, [None if size is None else b"" for size in overview.sizes])
-    return listing_of(client, overview, reporter)
+    if overview.unique_ids is None and recorded.has_unique_ids():
+        raise UniqueIdsRefused(recorded.account)
+    listing = listing_of(client, overview, reporter)
+    for index, error in islice(listing.unreadable.items(), NAMED):
+        reporter.warn(f"message {index + 1} cannot be listed: {error}")
+    if len(listing.unreadable) > NAMED:
+        reporter.warn(f"{len(listing.unreadable) - NAMED} more messages cannot be listed")
+    return listing
+
+
+def status_of(listing: Listing) -> Status:
+    """Return OK, or the exit status for the first message that could not be listed."""
+    error = next(iter(listing.unreadable.values()), None)
+    return Status.OK if error is None else error.exit_status
 
 
 def listing_of(client: POP3Client, overview: Overview, reporter: Reporter) -> Listing:

@@ -610,6 +610,16 @@ def test_a_refused_message_is_named_and_the_others_go_on(
     assert account.delivered() == on_disk(THREE)
 
 
+def test_a_message_without_uid_and_headers_is_named_and_the_others_go_on(
+    server: StartServer, account: Account
+) -> None:
+    refused = dict.fromkeys((b"TOP 2 0\r\n", b"RETR 2\r\n"), b"-ERR no\r\n")
+    outcome = account.fetch(server(Mailbox(THREE, uids=[b"uid-1", b"", b"uid-3"], replies=refused)))
+    assert account.delivered() == on_disk([THREE[0], THREE[2]])
+    assert [number for number, _ in account.told.errors] == [2]
+    assert outcome.status == Status.REFUSED
+
+
 def test_of_many_failures_the_first_is_kept_and_the_others_are_counted(
     server: StartServer, account: Account
 ) -> None:
