@@ -108,7 +108,7 @@ def _summaries(
     if not long:
         yield from ((index, None) for index in indexes)
         return
-    for index, looked in headers_of(client, indexes):
+    for index, looked in headers_of(client, indexes, decides=False):
         yield index, summarize(looked.headers)
 
 

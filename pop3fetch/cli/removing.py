@@ -135,7 +135,7 @@ def _agreed(client: POP3Client, messages: Sequence[Message], console: Console) -
     from pop3fetch.cli.table import show
 
     shown = messages[:SHOWN]
-    headers = dict(headers_of(client, [message.index for message in shown]))
+    headers = dict(headers_of(client, [message.index for message in shown], decides=False))
     rows = [(message, False, summarize(headers[message.index].headers)) for message in shown]
 
     def talk() -> bool:

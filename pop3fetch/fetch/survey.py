@@ -164,30 +164,36 @@ def _completed(
     return listing
 
 
-def headers_of(client: POP3Client, indexes: Iterable[int]) -> Iterator[tuple[int, Looked]]:
+def headers_of(
+    client: POP3Client, indexes: Iterable[int], *, decides: bool = True
+) -> Iterator[tuple[int, Looked]]:
     """Yield (index, headers) in order, by pipelined TOPs.
 
-    RETR is used if TOP is not offered, is refused, or shows nothing.
+    RETR is used if TOP is not offered or refused; also if TOP shows nothing, unless nothing is decided by it.
     """
     wanted = list(indexes)
     if not client.offers("TOP"):
         yield from whole_of(client, wanted)
         return
     for first in range(0, len(wanted), TOGETHER):
-        yield from _headers_by_top(client, wanted[first : first + TOGETHER])
+        yield from _headers_by_top(client, wanted[first : first + TOGETHER], decides=decides)
 
 
-def _headers_by_top(client: POP3Client, indexes: Sequence[int]) -> Iterator[tuple[int, Looked]]:
-    """Yield what TOP shows at once, up to the first that shows nothing; then all replies are awaited."""
+def _headers_by_top(
+    client: POP3Client, indexes: Sequence[int], *, decides: bool
+) -> Iterator[tuple[int, Looked]]:
+    """Yield what TOP shows at once, up to the first that RETR must show; then all replies are awaited."""
     waiting: dict[int, Looked] = {}
+    failed: list[int] = []
     for retrieval in client.top_many(indexes):
         looked = _looked(retrieval)
-        if waiting or looked.is_blank:  # as it is if it was refused
+        if looked.refusal is not None or (decides and looked.is_blank):
+            failed.append(retrieval.index)
+        if failed:
             waiting[retrieval.index] = looked
         else:
             yield retrieval.index, looked
-    blank = [index for index, looked in waiting.items() if looked.is_blank]
-    waiting |= dict(whole_of(client, blank))  # perhaps TOP alone fails
+    waiting |= dict(whole_of(client, failed))  # perhaps TOP alone fails
     yield from waiting.items()
 
 
