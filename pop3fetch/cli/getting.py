@@ -64,7 +64,7 @@ class Getting:
         if account.exec:
             return None
         try:
-            return parse(account.output or DEFAULT_OUTPUT)
+            return parse(account.output or DEFAULT_OUTPUT, is_configured=self._wishes.output is None)
         except UsageError as error:
             if self._wishes.output is not None:
                 raise

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fetch.errors import UsageError
+from pop3fetch.folders import from_home
 
 if TYPE_CHECKING:
     from pop3fetch.delivery.maildir import Maildir
@@ -41,8 +42,11 @@ class Choice(NamedTuple):
         return self.path is None
 
 
-def parse(destination: str) -> Choice:
-    """Read the name of a destination; raises UsageError."""
+def parse(destination: str, *, is_configured: bool = False) -> Choice:
+    """Read the name of a destination; raises UsageError.
+
+    ``is_configured``: it is from the configuration file, where a relative path begins at the home folder.
+    """
     if destination == "-":
         return Choice(Kind.OUTPUT)
     if destination == "mbox:-":
@@ -54,14 +58,14 @@ def parse(destination: str) -> Choice:
         raise UsageError(f"'{kind}:' is no kind of destination: write maildir:DIR, mbox:FILE or -")
     if not match and path.endswith(".mbox"):
         raise UsageError(f"'{path}' could be a file or a folder: write mbox:{path} or maildir:{path}")
-    return Choice(Kind(kind), _absolute(path, destination))
+    return Choice(Kind(kind), _absolute(path, destination, is_configured=is_configured))
 
 
-def _absolute(path: str, destination: str) -> Path:
+def _absolute(path: str, destination: str, *, is_configured: bool) -> Path:
     if not path or "\0" in path:
         raise UsageError(f"'{destination}' names no destination: write maildir:DIR, mbox:FILE or -")
     try:
-        return Path(os.path.abspath(Path(path).expanduser()))
+        return Path(os.path.abspath(Path(from_home(path) if is_configured else path).expanduser()))
     except RuntimeError as error:  # as Path says that somebody's home is not known
         raise UsageError(f"the home folder in '{destination}' is not known") from error
 
