@@ -231,7 +231,7 @@ class Recall:
         changed all of them, sizes may differ as well, as servers count in ways of their own; of a few
         messages only if all of them are found: other messages may have taken the place of some.
         """
-        recorded = _Recorded(self._still_expected(known, missing))
+        recorded = _Recorded(self._still_expected(listing, known, missing))
         is_move = all_renumbered(known, comparison)
         sizes_of = {index: listing.message(index).size for index in comparison.new}
         candidates = [index for index, size in sizes_of.items() if is_move or recorded.has_size(size)]
@@ -251,15 +251,17 @@ class Recall:
             )
         return bool(found)
 
-    def _still_expected(self, known: Known, missing: Iterable[tuple[bytes, int]]) -> Iterator[Entry]:
+    def _still_expected(
+        self, listing: Listing, known: Known, missing: Iterable[tuple[bytes, int]]
+    ) -> Iterator[Entry]:
         """Yield what is recorded of the missing messages.
 
         Those that were deleted are left out, unless a server that takes a deletion back would list them
-        under another UID.
+        under another name: UIDL lacked them then, or lacks some now.
         """
         for key in missing:
             row = known.unsettled.get(key)
-            if row is None or row.state is not State.DELETED or stands_in(key[0]):
+            if row is None or row.state is not State.DELETED or stands_in(key[0]) or listing.unpaired:
                 entry = self._store.entry(Key(*key))
                 if entry is not None:
                     yield entry
@@ -293,10 +295,14 @@ class _Recorded:
         self._count = 0
         self._taken: set[Key] = set()
         self._by_uid: dict[bytes, deque[Entry]] = {}
+        self._deleted: dict[tuple[int, bytes | None], deque[Entry]] = {}
         for entry in entries:
             self._sizes.add(entry.size)
-            if entry.state is State.DELETED:  # only the very same headers may be taken for it
-                self._by_uid.setdefault(entry.key.uid, deque()).append(entry)
+            if entry.state is State.DELETED:
+                if stands_in(entry.key.uid):
+                    self._by_uid.setdefault(entry.key.uid, deque()).append(entry)
+                else:
+                    self._deleted.setdefault((entry.size, entry.identity), deque()).append(entry)
                 continue
             self._count += 1
             self._by_size.setdefault((entry.size, entry.identity), deque()).append(entry)
@@ -325,15 +331,15 @@ class _Recorded:
 
     def _take(self, message: Message, traits: _Traits) -> Entry | None:
         """Return the recorded message that size and headers prove to be this one, once, or None."""
-        entry = self._first(self._by_uid.get(traits.stand_in))
-        who = traits.identity
-        if entry is None and proves(who):
-            entry = self._first(self._by_size.get((message.size, who))) or self._first(
-                self._by_size.get((0, who))
-            )
-            if entry is None and not message.size:
-                entry = self._first(self._by_identity.get(who))
-        return entry
+        found, who = self._first(self._by_uid.get(traits.stand_in)), traits.identity
+        if found or not proves(who):
+            return found
+        places = [self._by_size.get((message.size, who)), self._by_size.get((0, who))]
+        if not message.size:
+            places.append(self._by_identity.get(who))
+        if stands_in(message.uid):
+            places.append(self._deleted.get((message.size, who)))
+        return next(filter(None, map(self._first, places)), None)
 
     def _take_unique(self, traits: _Traits) -> Entry | None:
         """Return the recorded message of this identity, if it is the only one, whatever its size, or None."""

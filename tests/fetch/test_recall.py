@@ -442,6 +442,15 @@ def test_a_message_that_one_list_lacks_and_then_the_other_is_not_new(
         assert told.messages == (8 if verb == is_first else 0)
 
 
+def test_a_deleted_message_is_recognised_by_its_headers_if_uidl_lacks_it(
+    server: StartServer, account: Account
+) -> None:
+    account.fetch(server(Mailbox(MANY[:2])), Order(delete=True))
+    later = Mailbox([*MANY[:2], message(9, b"x")])
+    later.replies = {b"UIDL\r\n": b"+OK\r\n1 uid-1\r\n.\r\n"}
+    assert Session(server, account, later).new == [3], "the server took the deletions back"
+
+
 def test_a_deleted_message_that_had_a_stand_in_is_recognised_under_its_uid(
     server: StartServer, account: Account
 ) -> None:
