@@ -363,6 +363,9 @@ def _tables(file: Path, document: Mapping[str, object]) -> Tables:
             )
             raise ConfigurationError(f"{file}: {key}", f"there is no such key{hint}")
     accounts = _as_table(document.get("accounts", {}), f"{file}: accounts")
+    for name in accounts:
+        if "\0" in name:  # a program is told the name of its account in a variable
+            raise ConfigurationError(f"{file}: accounts", "the name of an account must not contain NULs")
     return {name: _as_table(table, f"{file}: accounts.{name}") for name, table in accounts.items()}
 
 

@@ -138,6 +138,11 @@ def test_a_path_of_the_file_begins_at_the_home_folder(
     assert getattr(configuration.account(option), key) == "file", "an option is where it is given"
 
 
+def test_a_name_with_a_nul_is_an_error(write: Write) -> None:
+    with pytest.raises(ConfigurationError, match=r"must not contain NULs"):
+        load(write('[accounts."a\\u0000b"]\nhost = "h"'))
+
+
 def test_a_relative_path_without_a_home_folder_is_an_error(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
