@@ -35,7 +35,7 @@ ROOMS: dict[str, set[str]] = {
     "messages": {"errors", "printable", "headers"},
     "pop3": {"errors", "printable", "status", "ahead", "veil", "verification"},
     "delivery": {*VALUES, "ahead", "folders"},
-    "record": {*VALUES, "folders", "delivery"},
+    "record": {*VALUES, "ahead", "folders", "delivery"},
     "account": {"errors", "printable", "status", "ahead", "folders", "veil", "verification"},
     "fetch": LOWER,
     "demo": {"errors", "messages"},
