@@ -169,7 +169,9 @@ class Machine(RuleBasedStateMachine):
         """
         for original in chosen(self._mailbox.maildrop, pick):
             if not self._mailbox.pops:
-                self._letters[original.octets].copies += 1
+                letter = self._letters[original.octets]
+                letter.copies += 1
+                letter.excused += bool(letter.excused)  # it may pass for the one that was removed
                 self._mailbox.add(original.octets, original.uid)
 
     def _reuse_a_uid(self, pick: int) -> None:
@@ -183,8 +185,9 @@ class Machine(RuleBasedStateMachine):
     def _expunge(self, pick: int) -> None:
         """Somebody else removes a message: perhaps it was never delivered, and never will be."""
         for victim in chosen(self._mailbox.maildrop, pick):
-            self._letters[victim.octets].excused += 1
             self._mailbox.maildrop.remove(victim)
+            left = sum(one.octets == victim.octets for one in self._mailbox.maildrop)
+            self._letters[victim.octets].excused += 1 + left  # nobody can tell which one it was
 
     def _resize(self, pick: int) -> None:
         """The server says another size of the same message from now on.
