@@ -76,6 +76,17 @@ def leave_all(error: BaseException) -> None:
         answer.refuse(error)
 
 
+def pause(seconds: float) -> None:
+    """Wait for so long, unless an interrupt ends all waits, see :func:`leave_all`."""
+    answer: Answer[None] = Answer(lambda: None)
+    _left_at_interrupts.add(answer)
+    try:
+        with suppress(TimeoutError):
+            answer.result(seconds)
+    finally:
+        _left_at_interrupts.discard(answer)
+
+
 class Ahead(Answer[T]):
     """An answer that is begun at once, in a thread ``name`` that holds up no exit.
 

@@ -129,6 +129,14 @@ def sync_folder(path: Path) -> None:
         os.close(folder)
 
 
+def from_home(path: str) -> str:
+    """Return a path of the configuration file for ``expanduser``; a relative one is below ``~``."""
+    for home in ("$HOME", "${HOME}"):
+        if path == home or path.startswith(f"{home}/"):
+            return "~" + path.removeprefix(home)
+    return path if path.startswith(("/", "~")) else f"~/{path}"
+
+
 def folder_id(path: Path) -> str:
     """Return ``device:inode`` of a folder, by which it is known under any name; "" if it is missing."""
     try:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pop3fetch.account import url
 from pop3fetch.account.keys import KEYS, OAUTH_KEYS, TOKEN_METHODS, UNIX_PREFIX, Check, did_you_mean
+from pop3fetch.durable import from_home
 from pop3fetch.errors import ConfigurationError, POP3Error, UsageError
 from pop3fetch.veil import veiled
 
@@ -35,6 +36,7 @@ DEFAULT_EXEC_TIMEOUT = 600.0  # seconds
 TOP_LEVEL = ("default", "accounts")
 COMMAND_KEYS = ("password_command", "tunnel_command", "exec")
 PASSWORD_KEYS = ("password_file", "password_command", "password")
+PATH_KEYS = {"ca_file", "client_cert", "client_key", "password_file"}
 SECRET_KEYS = ("password", "proxy", *COMMAND_KEYS)  # what may be one, or have one in it
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 OTHERS_READ = stat.S_IRGRP | stat.S_IROTH
@@ -258,6 +260,8 @@ class Configuration(NamedTuple):
         self._require(name, f"{self.path}: accounts")
         table = f"{self.path}: accounts.{name}"
         settings = _checked(self.tables[name], _wrong_key(table))
+        for key in PATH_KEYS & self.tables[name].keys():
+            settings[key] = _below_home(str(self.tables[name][key]), f"{table}.{key}")
         if "oauth" in settings:
             from pop3fetch.account.oauth.settings import from_table
 
@@ -359,7 +363,17 @@ def _tables(file: Path, document: Mapping[str, object]) -> Tables:
             )
             raise ConfigurationError(f"{file}: {key}", f"there is no such key{hint}")
     accounts = _as_table(document.get("accounts", {}), f"{file}: accounts")
+    for name in accounts:
+        if "\0" in name:  # a program is told the name of its account in a variable
+            raise ConfigurationError(f"{file}: accounts", "the name of an account must not contain NULs")
     return {name: _as_table(table, f"{file}: accounts.{name}") for name, table in accounts.items()}
+
+
+def _below_home(path: str, where: str) -> str:
+    expanded = os.path.expanduser(from_home(path))
+    if not os.path.isabs(expanded):
+        raise ConfigurationError(where, "the home folder is not known: write the whole path")
+    return expanded
 
 
 def _as_table(value: object, where: str) -> Mapping[str, object]:

@@ -175,7 +175,7 @@ class Stream(Destination):
         return read
 
     def interrupt(self) -> None:
-        """End a wait for the reader of a pipe; from any thread."""
+        """End each wait for a reader, before and after a message is written; from any thread."""
         self._interrupted.set()
 
     def _finish(self, draft: StreamDraft) -> None:
@@ -195,7 +195,7 @@ class Stream(Destination):
 
     def _write(self, octets: bytes) -> None:
         try:
-            write_all(self._out, octets)
+            write_all(self._out, octets, self._interrupted)
             self.position += len(octets)
         except BrokenPipeError:
             raise
@@ -221,11 +221,22 @@ def _has_no_reader(pipe: int) -> bool:
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
-def write_all(out: int, octets: bytes) -> None:
-    """Write all of ``octets``, waiting where ``out`` does not block; raises OSError."""
+def write_all(out: int, octets: bytes, interrupted: threading.Event) -> None:
+    """Write all of ``octets``; raises OSError, and DeliveryError if it must wait after an interrupt.
+
+    No write to what may be full blocks, for nothing could end that in another thread than the main one.
+    """
     view = memoryview(octets)
-    while view:
-        try:
+    is_writable = fcntl.fcntl(out, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+    if stat.S_ISREG(os.fstat(out).st_mode) or not is_writable:  # what can only fail must not be waited for
+        while view:
             view = view[os.write(out, view) :]
-        except BlockingIOError:  # whoever shares the pipe with us may have made it so
-            select.select([], [out], [])
+        return
+    poll = select.poll()
+    poll.register(out, select.POLLOUT)
+    while view:
+        while not poll.poll(0 if interrupted.is_set() else LONGEST_LOOK * 1000):
+            if interrupted.is_set():
+                raise DeliveryError(NAME, "it was interrupted")
+        with suppress(BlockingIOError):  # another process that writes there was quicker
+            view = view[os.write(out, view[: select.PIPE_BUF]) :]

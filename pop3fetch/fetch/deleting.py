@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from pop3fetch.errors import DeletionUnsafe
 from pop3fetch.fetch.context import Context
+from pop3fetch.fetch.journal import moved_up
 from pop3fetch.fetch.outcome import Tally
 from pop3fetch.fetch.plan import Order
-from pop3fetch.fetch.survey import survey
+from pop3fetch.fetch.survey import Recorded, survey
 from pop3fetch.headers import proves
-from pop3fetch.messages import Key, Listing, Message
+from pop3fetch.messages import Key, Listing, Message, stands_in
 from pop3fetch.record.states import DAY, Event
 from pop3fetch.sessions.quit import say_quit
 
@@ -67,10 +68,10 @@ class Deletion:
 
     # -- how ---------------------------------------------------------------------------------
 
-    def run(self, client: POP3Client, doomed: list[Message], *, pipelining: bool) -> None:
+    def run(self, client: POP3Client, listing: Listing, doomed: list[Message], *, pipelining: bool) -> None:
         """Delete and say QUIT; in a new session where something retrieved here is not safe."""
         if self._tally.may_quit(client):
-            self._delete_and_quit(client, doomed)
+            self._delete_and_quit(client, listing, doomed)
             return
         client.close()
         if doomed:
@@ -79,31 +80,33 @@ class Deletion:
 
     def _delete_in(self, client: POP3Client, sizes: Mapping[Key, int]) -> None:
         """Delete, in a new session, what still has its UID and size."""
-        listing = survey(client, self._reporter)
+        has_unique_ids = not all(stands_in(key.uid) for key in sizes)
+        listing = survey(client, self._reporter, Recorded(self._context.account, lambda: has_unique_ids))
         doomed = [message for message in listing if sizes.get(message.key) == message.size]
         self._tally.safe = {message.index for message in doomed}
         if self._tally.may_quit(client):
-            self._delete_and_quit(client, doomed)
+            self._delete_and_quit(client, listing, doomed)
         else:
             unsafe = DeletionUnsafe()
             self._tally.outcome.fail(unsafe)
             self._reporter.warn(str(unsafe))
 
-    def _delete_and_quit(self, client: POP3Client, doomed: list[Message]) -> None:
+    def _delete_and_quit(self, client: POP3Client, listing: Listing, doomed: list[Message]) -> None:
         if not doomed:
             say_quit(client, self._reporter.notice)
             return
         by_index = {message.index: message for message in doomed}
-        marked: list[Key] = []
+        marked: set[int] = set()
         # If the reply to QUIT is lost, only a look can tell which of them are left.
         self._happened(Event.DELETING, (message.key for message in doomed))
         for index, refusal in client.delete_many(by_index, then_quit=True):
             if refusal is None:
-                marked.append(by_index[index].key)
+                marked.add(index)
             else:
                 self._tally.skip(by_index[index], refusal)
         # Only now are they deleted (RFC 1939 section 6), and some servers keep them even so.
-        self._happened(Event.DELETED, marked)
+        self._happened(Event.DELETED, [by_index[index].key for index in sorted(marked)])
+        self._store.rename(moved_up(listing, marked))
         self._tally.outcome.deleted += len(marked)
         self._reporter.deleted(len(marked))
 

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from pop3fetch.delivery.destination import Draft, Place
 from pop3fetch.headers import Identity
-from pop3fetch.messages import Message
+from pop3fetch.messages import Key, Listing, Message
 from pop3fetch.record.states import state_of
 from pop3fetch.record.store import Entry, Intent, Store
+
+
+def moved_up(listing: Listing, deleted: Collection[int]) -> dict[Key, Key]:
+    """Return old to new keys of messages that share a UID, once those at the ``deleted`` indexes are gone.
+
+    The next listing counts those that are left from 0; so the deleted ones get the places behind them.
+    """
+    keys: dict[Key, Key] = {}
+    uids = {listing.message(index).uid for index in deleted} if listing.has_copies else set()
+    for uid in uids - {b""}:  # which stands for a UID that was not wanted
+        copies = listing.with_uid(uid)
+        in_order = sorted(range(len(copies)), key=lambda place: copies[place] in deleted)
+        keys |= {Key(uid, old): Key(uid, new) for new, old in enumerate(in_order) if new != old}
+    return keys
 
 
 def entry_of(message: Message, identity: Identity | None, octets: int | None = None) -> Entry:

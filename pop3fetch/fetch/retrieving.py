@@ -77,7 +77,9 @@ class Retrieval:
             self._tally.skip(message, error)
             self._empty = message if isinstance(error, EmptyMessage) else None
             return None
-        except BaseException:
+        except BaseException as error:
+            if not isinstance(error, Exception):  # Ctrl-C and SIGTERM: no reader is waited for any more
+                self._context.destination.interrupt()
             draft.discard()
             raise
         return draft

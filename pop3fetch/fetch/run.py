@@ -161,7 +161,7 @@ class Fetch:
                 self._retrieval = Retrieval(self._context, self._tally, messages, crlf=crlf)
                 self._retrieval.run(client)
             doomed = plan.deletions(self._tally.whole)
-            self._deletion.run(client, doomed, pipelining=self._may_pipeline)
+            self._deletion.run(client, listing, doomed, pipelining=self._may_pipeline)
         if (self._order.dry_run or self._order.mark) and self._tally.may_quit(client):
             say_quit(client, self._reporter.notice)
         if not self._tally.unrecorded:
@@ -205,7 +205,8 @@ class Fetch:
         for index, error in listing.unreadable.items():  # neither UID nor headers
             self._tally.skip(Message(index, 0, b""), error)
         self._tally.unrecorded = len(new) + len(recall.undecided) + len(listing.unreadable)
-        recorded = (client.retrieved | client.topped) - new - recall.undecided.keys()
+        looked_at = (client.retrieved | client.topped) - new - recall.undecided.keys()
+        recorded = {index for index in looked_at if index in listing}
         marked = self._store.marked() if recorded else set()  # and never delivered
         self._tally.safe = {index for index in recorded if listing.message(index).key not in marked}
         return make_plan(listing, new, self._order, old, self._tally.delivered | self._given_up)

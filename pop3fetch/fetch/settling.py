@@ -42,5 +42,6 @@ def settle(store: Store, destination: Destination, reopen: Reopen, now: float, w
 def _settle_at(store: Store, where: Destination, intents: Sequence[Intent], now: float) -> None:
     outcomes = where.settle([intent.place for intent in intents])
     pairs = [(intent.entry, outcome) for intent, outcome in zip(intents, outcomes, strict=True)]
-    store.done([entry for entry, outcome in pairs if outcome is Settled.DELIVERED], where.name, int(now))
+    delivered = [entry for entry, outcome in pairs if outcome is Settled.DELIVERED]
+    store.done(delivered, where.name, int(now), where.folder_id)
     store.undo(entry.key for entry, outcome in pairs if outcome is Settled.UNDONE)

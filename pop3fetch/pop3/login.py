@@ -44,7 +44,8 @@ class Situation(NamedTuple):
     ``mode`` and ``method`` as in the contract (``auto`` is no method); ``challenge``: the
     greeting had a valid one; ``capabilities``: None where the server has no CAPA; ``bindable``:
     the TLS session has channel binding data; ``refused``: methods that the server turned down;
-    ``challenge_forgotten``: the greeting had a valid one, before STLS.
+    ``unfit``: those in clear text that cannot carry these credentials; ``challenge_forgotten``: the greeting
+    had a valid one, before STLS.
     """
 
     mode: str
@@ -55,12 +56,19 @@ class Situation(NamedTuple):
     allow_insecure: bool = False
     bindable: bool = False
     refused: frozenset[str] = frozenset()
+    unfit: frozenset[str] = frozenset()
     challenge_forgotten: bool = False
 
     @property
     def offered(self) -> list[str]:
         """The SASL mechanisms that the server names."""
         return (self.capabilities or {}).get("SASL") or []
+
+    @property
+    def left(self) -> list[str]:
+        """The SASL mechanisms that the server names and that may still be tried, in upper case."""
+        names = (name.upper() for name in self.offered)
+        return [name for name in names if name not in self.refused | self.unfit]
 
     @property
     def tls_whatever_comes(self) -> bool:
@@ -147,8 +155,7 @@ def _forced_mechanism(situation: Situation, method: str) -> str:
 
 
 def _strongest_inside_tls(situation: Situation) -> str:
-    open_ones = [name for name in situation.offered if name.upper() not in situation.refused]
-    method = strongest(open_ones, channel_binding=situation.bindable) or USER
+    method = strongest(situation.left, channel_binding=situation.bindable) or USER
     if method in situation.refused:
         raise MechanismNotOffered("the server refused every method that it offers")
     return method
@@ -167,6 +174,6 @@ def _without_tls(situation: Situation) -> str:
 
 
 def _challenge_response(situation: Situation) -> str | None:
-    names = [name.upper() for name in situation.offered if name.upper() not in situation.refused]
+    names = situation.left
     scram = strongest([name for name in names if name.startswith("SCRAM-")], channel_binding=False)
     return scram or ("CRAM-MD5" if "CRAM-MD5" in names else None)

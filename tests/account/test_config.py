@@ -116,6 +116,42 @@ def test_every_key_of_a_table_reaches_the_account(write: Write) -> None:
     )
 
 
+@pytest.mark.parametrize("key", ["ca_file", "client_cert", "password_file"])
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("mail/file", "/home/alice/mail/file"),
+        ("~/file", "/home/alice/file"),
+        ("$HOME/file", "/home/alice/file"),
+        ("${HOME}/file", "/home/alice/file"),
+        ("$HOMEPAGE", "/home/alice/$HOMEPAGE"),
+        ("/etc/file", "/etc/file"),
+    ],
+)
+def test_a_path_of_the_file_begins_at_the_home_folder(
+    write: Write, monkeypatch: pytest.MonkeyPatch, key: str, path: str, expected: str
+) -> None:
+    monkeypatch.setenv("HOME", "/home/alice")
+    configuration = load(write(WORK + f'{key} = "{path}"'))
+    assert getattr(configuration.account(), key) == expected
+    option = Overrides()._replace(**{key: "file"})  # type: ignore[arg-type]
+    assert getattr(configuration.account(option), key) == "file", "an option is where it is given"
+
+
+def test_a_name_with_a_nul_is_an_error(write: Write) -> None:
+    with pytest.raises(ConfigurationError, match=r"must not contain NULs"):
+        load(write('[accounts."a\\u0000b"]\nhost = "h"'))
+
+
+def test_a_relative_path_without_a_home_folder_is_an_error(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configuration = load(write(WORK + 'ca_file = "own.pem"'))
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    with pytest.raises(ConfigurationError, match=r"ca_file: the home folder is not known"):
+        configuration.account()
+
+
 def test_a_program_may_take_the_place_of_the_output(write: Write) -> None:
     assert load(write(WORK + 'exec = "procmail -d alice"')).account().exec == ("procmail", "-d", "alice")
 

@@ -116,7 +116,7 @@ class Get:
         if account.exec:
             return Choice(Kind.PROGRAM, command=account.exec)
         try:
-            return parse(account.output or DEFAULT_OUTPUT)
+            return parse(account.output or DEFAULT_OUTPUT, is_configured=self._options.output is None)
         except UsageError as error:
             if self._options.output is not None:
                 raise

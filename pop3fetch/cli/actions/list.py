@@ -12,15 +12,14 @@ from pop3fetch.cli.screen.objects import date_of, listed_message
 from pop3fetch.cli.screen.progress import RunReporter
 from pop3fetch.fetch.compare import Known, compare
 from pop3fetch.fetch.recall import known_of
-from pop3fetch.fetch.survey import headers_of, survey
+from pop3fetch.fetch.survey import Recorded, headers_of, status_of, survey
 from pop3fetch.headers import Summary, summarize
-from pop3fetch.messages import Message, Selector, select, shown_uid
+from pop3fetch.messages import Listing, Message, Selector, select, shown_uid
 from pop3fetch.pop3.client import POP3Client
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.store import ReadOnlyStore
 from pop3fetch.sessions.quit import end_look
 from pop3fetch.sessions.sessions import Sessions
-from pop3fetch.status import Status
 
 CELL = 400  # characters of a text that a table can show, however wide
 
@@ -52,10 +51,12 @@ class List:
     def run(self, sessions: Sessions, console: Console) -> int:
         """Print the messages of an account as they come; returns the exit status."""
         known = self._known(sessions.account)
+        recorded = Recorded(sessions.account.address, lambda: known.has_unique_ids)
         with sessions.log_in() as client:
-            self._print(self._rows(client, known, console), console)
+            listing = survey(client, RunReporter(console), recorded)
+            self._print(self._rows(client, listing, known, console), console)
             end_look(client, console.notice)
-        return Status.OK
+        return status_of(listing)
 
     def _known(self, account: Account) -> Known:
         store = ReadOnlyStore(RecordPlace(self._state_folder, account.address))
@@ -64,9 +65,8 @@ class List:
         finally:
             store.close()
 
-    def _rows(self, client: POP3Client, known: Known, console: Console) -> Iterator[Row]:
+    def _rows(self, client: POP3Client, listing: Listing, known: Known, console: Console) -> Iterator[Row]:
         options = self._options
-        listing = survey(client, RunReporter(console))
         comparison = compare(listing, known)
         new = set(comparison.new)  # what is in doubt is not: only a look could tell
         indexes = select(listing, options.selectors) if options.selectors else list(listing.indexes())
@@ -110,7 +110,7 @@ def _summaries(
     if not long:
         yield from ((index, None) for index in indexes)
         return
-    for index, looked in headers_of(client, indexes):
+    for index, looked in headers_of(client, indexes, decides=False):
         yield index, summarize(looked.headers)
 
 
