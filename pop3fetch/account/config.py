@@ -21,17 +21,22 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pop3fetch.account import url
-from pop3fetch.account.keys import KEYS, OAUTH_KEYS, TOKEN_METHODS, UNIX_PREFIX, Check, did_you_mean
+from pop3fetch.account.keys import KEYS, OAUTH_KEYS, Check
+from pop3fetch.choices import (
+    DEFAULT_EXEC_TIMEOUT,
+    DEFAULT_TIMEOUT,
+    PLAIN_PORT,
+    TLS_PORT,
+    TOKEN_METHODS,
+    UNIX_PREFIX,
+    did_you_mean,
+)
 from pop3fetch.errors import ConfigurationError, POP3Error, UsageError
 from pop3fetch.veil import veiled
 
 if TYPE_CHECKING:
     from pop3fetch.account.oauth.settings import OAuthSettings
 
-TLS_PORT = 995  # RFC 8314 section 7.3
-PLAIN_PORT = 110  # RFC 1939 section 3
-DEFAULT_TIMEOUT = 60.0  # seconds
-DEFAULT_EXEC_TIMEOUT = 600.0  # seconds
 TOP_LEVEL = ("default", "accounts")
 COMMAND_KEYS = ("password_command", "tunnel_command", "exec")
 PASSWORD_KEYS = ("password_file", "password_command", "password")

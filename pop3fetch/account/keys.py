@@ -9,32 +9,16 @@ from __future__ import annotations
 
 import os.path
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
+
+from pop3fetch.choices import AUTH_METHODS, FAMILIES, PROXY_SCHEMES, TLS_MODES, UNIX_PREFIX
 
 Check = Callable[[object], object]
 Plain = TypeVar("Plain", bound=str | int)
 
-TLS_MODES = ("implicit", "auto", "starttls", "off")
-AUTH_METHODS = (
-    "auto",
-    "user",
-    "apop",
-    "plain",
-    "login",
-    "cram-md5",
-    "scram-sha-1",
-    "scram-sha-256",
-    "xoauth2",
-    "oauthbearer",
-    "external",
-)
-TOKEN_METHODS = ("xoauth2", "oauthbearer")  # whose secret is an OAuth 2 access token
 PROVIDERS = ("microsoft", "google")
-FAMILIES = ("any", "ipv4", "ipv6")
-UNIX_PREFIX = "unix:"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-PROXY_SCHEMES = ("socks5://", "http://")
 
 LONGEST_WAIT = 1_000_000  # seconds; poll(2) counts milliseconds in a C int, which ends after 24 days
 LONGEST_STAY = 36_500  # days; a century back is still a date
@@ -51,14 +35,6 @@ _REDIRECTION = re.compile(r"(?:[0-9]*|&)(?:<|>)[<>&|]*")
 _RUNS_SCRIPT = re.compile(r"-[A-Za-z]*c[A-Za-z]*")
 
 TOML_TYPES = {bool: "boolean", int: "integer", float: "float", str: "string", list: "array", dict: "table"}
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the known word that is nearest, or nothing."""
-    from difflib import get_close_matches
-
-    close = get_close_matches(word, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def octets(value: object) -> int:

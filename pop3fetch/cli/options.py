@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import click
 from click.core import ParameterSource
 
-from pop3fetch.account.keys import AUTH_METHODS, TLS_MODES
+from pop3fetch.choices import AUTH_METHODS, TLS_MODES
 from pop3fetch.cli.screen.console import Console, output_errors
 
 if TYPE_CHECKING:

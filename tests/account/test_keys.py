@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pop3fetch.account.keys import AUTH_METHODS, KEYS, TLS_MODES, did_you_mean, octets
-from pop3fetch.pop3 import login
+from pop3fetch.account.keys import KEYS, octets
+from pop3fetch.choices import AUTH_METHODS, TLS_MODES
 
 DIGITS = "0123456789abcdef" * 4
 
@@ -155,15 +155,6 @@ def test_a_tilde_in_a_path_is_the_home_folder(key: str, monkeypatch: pytest.Monk
 )
 def test_sizes_have_units_of_1024(text: str, number: int) -> None:
     assert octets(text) == number
-
-
-def test_the_methods_are_those_of_the_login() -> None:
-    assert set(AUTH_METHODS) == {"auto", *login.METHODS}
-
-
-def test_the_nearest_word_is_proposed() -> None:
-    assert did_you_mean("hots", ["port", "host"]) == "; did you mean 'host'?"
-    assert did_you_mean("zzz", ["port", "host"]) == ""
 
 
 values = st.recursive(

@@ -14,17 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from pop3fetch.account.config import (
-    PLAIN_PORT,
-    TLS_PORT,
-    Account,
-    Configuration,
-    Overrides,
-    default_config_file,
-)
-from pop3fetch.account.discovery import HOST, TLS_MODES, Candidate, Candidates, Search, candidates
+from pop3fetch.account.config import Account, Configuration, Overrides, default_config_file
+from pop3fetch.account.discovery import HOST, SERVICE_MODES, Candidate, Candidates, Search, candidates
 from pop3fetch.account.registration import name_is_taken, register
 from pop3fetch.account.url import is_url
+from pop3fetch.choices import PLAIN_PORT, TLS_PORT
 from pop3fetch.cli.actions.login import log_in
 from pop3fetch.cli.options import Invocation
 from pop3fetch.cli.screen.console import Console
@@ -173,8 +167,8 @@ def _search(setup: SetupOptions, console: Console) -> Search:
     """Return how the server is searched for; raises UsageError where it would not have to prove itself."""
     if setup.given.port is not None:
         raise UsageError("--port needs --host: without it the server is searched for")
-    if setup.tls in (None, *TLS_MODES):
-        modes = TLS_MODES if setup.tls is None else (setup.tls,)
+    if setup.tls in (None, *SERVICE_MODES):
+        modes = SERVICE_MODES if setup.tls is None else (setup.tls,)
         # Whoever uses a proxy may not want the network to hear the domain's name.
         asks_dns = setup.given.proxy is None and setup.environment.proxy is None
         return Search(modes, asks_dns=asks_dns, report=console.notice)
