@@ -8,8 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from pop3fetch.account.config import Account
 from pop3fetch.account.credentials import VARIABLE, Password, Sources, without_password
+from pop3fetch.account.settings import Account
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.sessions.sessions import ProcessContext, Sessions
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pop3fetch.account.config import Account
 from pop3fetch.account.credentials import Password
+from pop3fetch.account.settings import Account
 from pop3fetch.ahead import Ahead
 from pop3fetch.errors import LoginTooSoon
 from pop3fetch.net.dial import Endpoint, dial

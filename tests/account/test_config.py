@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 
 from pop3fetch.account.config import (
-    Account,
     Configuration,
     Overrides,
     default_config_file,
     default_state_dir,
     load,
 )
-from pop3fetch.account.keys import KEYS
+from pop3fetch.account.settings import SETTINGS, Account
 from pop3fetch.errors import ConfigurationError, UsageError
 from pop3fetch.status import Status
 
@@ -125,12 +124,6 @@ def test_a_short_table_is_filled_with_the_defaults_of_the_contract(write: Write)
     assert (account.port, account.tls, account.auth, account.timeout) == (995, "implicit", "auto", 60.0)
     assert account.pipelining and not account.allow_insecure_login and not account.utf8
     assert account.delete is None and account.output is None and not account.crlf
-
-
-def test_keys_fields_and_options_have_the_same_names() -> None:
-    own = {"name", "source", "password_by_option"}
-    assert set(Account._fields) - own == set(KEYS)
-    assert set(Overrides._fields) - {"account"} <= set(KEYS)
 
 
 def test_no_secret_is_in_a_repr(write: Write) -> None:
@@ -243,11 +236,11 @@ def test_options_win_over_the_environment_and_that_over_the_file(
 ) -> None:
     host = "" if key == "host" else 'host = "mail.example.org"\n'
     configuration = load(write(f"[accounts.work]\n{host}{key} = {file!r}\n"))
-    checked = KEYS[key]
+    checked = SETTINGS[key].check
 
     def value(options: dict[str, object], variables: dict[str, object]) -> object:
         name = {"account": "work"}
-        account = configuration.account(Overrides(**name, **options), Overrides(**variables))  # type: ignore[arg-type]
+        account = configuration.account(Overrides(name, **options), Overrides(variables))
         return getattr(account, key)
 
     assert value({}, {}) == checked(file)
@@ -260,7 +253,7 @@ def test_options_win_over_the_environment_and_that_over_the_file(
 @pytest.mark.parametrize("file", [True, False])
 def test_a_flag_that_is_not_given_leaves_the_file_alone(write: Write, key: str, file: bool) -> None:
     configuration = load(write(f"{WORK}{key} = {str(file).lower()}\n"))
-    other = Overrides(**{key: not file})  # type: ignore[arg-type]
+    other = Overrides(**{key: not file})
     assert getattr(configuration.account(), key) is file
     assert getattr(configuration.account(other), key) is not file
 

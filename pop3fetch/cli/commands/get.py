@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pop3fetch.account.keys import KEYS
+from pop3fetch.account.settings import SETTINGS
 from pop3fetch.cli.options import JSON_OPTION, STDIN_OPTION, Command, Invocation, server_options
 from pop3fetch.cli.selection import messages_argument, selectors_of
 from pop3fetch.errors import UsageError
@@ -68,7 +68,7 @@ def _checked(name: str, value: Any) -> Any:
     if value is None or isinstance(value, bool):
         return value
     try:
-        return _lines(value) if name == "lines" else KEYS[name](value)
+        return _lines(value) if name == "lines" else SETTINGS[name].check(value)
     except ValueError as error:
         raise UsageError(f"--{name.replace('_', '-')} {error}") from error
 
