@@ -51,6 +51,10 @@ class Overrides(dict[str, Any]):
         """Return the same without what is given by these names."""
         return Overrides({key: value for key, value in self.items() if key not in names})
 
+    def checked(self, wrong: Complaint) -> Settings:
+        """Return the settings in their own types; raises what ``wrong`` makes of a key and a reason."""
+        return _checked(self.without("account"), wrong)
+
 
 NOTHING = Overrides()
 
@@ -102,10 +106,10 @@ class Configuration(NamedTuple):
         table = self._table(selector) if selector is not None and location is None else {}
         # `pop3:` promises no TLS, so it moves the default only; `pop3s:` is as good as --tls.
         settings: Settings = {"tls": "auto"} if location and not location.secured else dict(table)
-        for layer, wrong in ((environment, _wrong_variable), (options, _wrong_option)):
+        for layer, wrong in ((environment, _wrong_variable), (options, wrong_option)):
             if location and layer.get("account") == selector:
                 settings |= _checked(location.settings(), _wrong_url)
-            given = _checked(layer.without("account"), wrong)
+            given = layer.checked(wrong)
             groups = {SETTINGS[key].group for key in given} - {""}
             settings = {key: value for key, value in settings.items() if SETTINGS[key].group not in groups}
             settings |= given
@@ -298,7 +302,8 @@ def _wrong_key(table: str) -> Complaint:
     return lambda key, reason: ConfigurationError(f"{table}.{key}", reason)
 
 
-def _wrong_option(key: str, reason: str) -> POP3Error:
+def wrong_option(key: str, reason: str) -> POP3Error:
+    """Return the error of an option that gives a setting."""
     return UsageError(f"--{key.replace('_', '-')} {reason}")
 
 

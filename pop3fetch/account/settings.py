@@ -26,11 +26,13 @@ from pop3fetch.choices import (
 if TYPE_CHECKING:
     from pop3fetch.account.oauth.settings import OAuthSettings
 
-# Sections of --help.
+# Sections of --help; those of `get` are two parts of its own options.
 SERVER = "The account and its server"
 SECURITY = "TLS and login"
+DELIVERY = "get: delivery"
+SELECTION = "get: selection"
 
-FILE = "file"  # a value that a shell completes to a file
+FILE, FOLDER = "file", "dir"  # what a shell completes a value to
 
 
 class Setting(NamedTuple):
@@ -52,7 +54,7 @@ class Setting(NamedTuple):
 class Option(NamedTuple):
     """An option that gives a setting: its section of --help, its names and metavar, and its help.
 
-    ``takes`` is a type (bool for a flag), FILE, or the words to choose among; ``gives``: the
+    ``takes`` is a type (bool for a flag), FILE, FOLDER, or the words to choose among; ``gives``: the
     value of the setting that a flag means; ``variable``: POP3FETCH_ and the name of the setting gives
     it, too.
     """
@@ -131,14 +133,27 @@ class Account(NamedTuple):
         Option(SERVER, "--utf8", takes=bool, variable=True,
                help="Say UTF8 before the login (RFC 6856): some servers rewrite 8-bit messages otherwise.",
                )] = False
-    output: Annotated[str | None, Setting(checks.text, shown=True)] = None
-    exec: Annotated[tuple[str, ...] | None, Setting(checks.command("exec"), secret=True, runs=True)] = None
-    exec_timeout: Annotated[float, Setting(checks.seconds)] = DEFAULT_EXEC_TIMEOUT
-    crlf: Annotated[bool, Setting(checks.flag)] = False
-    delete: Annotated[bool | None, Setting(checks.flag)] = None
-    delete_after: Annotated[int | None, Setting(checks.number(0, checks.LONGEST_STAY))] = None  # days
-    limit: Annotated[int | None, Setting(checks.number(1))] = None
-    max_size: Annotated[int | None, Setting(checks.octets)] = None
+    output: Annotated[str | None, Setting(checks.text, group="destination", shown=True),
+        Option(DELIVERY, "-o --output DEST", "maildir:DIR, mbox:FILE, or standard output: - or mbox:-.",
+               takes=FOLDER)] = None
+    exec: Annotated[tuple[str, ...] | None,
+        Setting(checks.command("exec"), group="destination", secret=True, runs=True),
+        Option(DELIVERY, "--exec CMD", "Give each message to the standard input of CMD.")] = None
+    exec_timeout: Annotated[float, Setting(checks.seconds),
+        Option(DELIVERY, "--exec-timeout SECONDS", f"How long CMD may take: {DEFAULT_EXEC_TIMEOUT:g}.",
+               takes=float)] = DEFAULT_EXEC_TIMEOUT
+    crlf: Annotated[bool, Setting(checks.flag),
+        Option(DELIVERY, "--crlf", "Keep CRLF; else line ends become LF.", takes=bool)] = False
+    delete: Annotated[bool | None, Setting(checks.flag, group="deletion"),
+        Option(SELECTION, "--delete/--keep", "Delete from the server what is delivered, or keep it.",
+               takes=bool)] = None
+    delete_after: Annotated[int | None, Setting(checks.number(0, checks.LONGEST_STAY), group="deletion"),
+        Option(SELECTION, "--delete-after DAYS", "Delete what was fetched so long ago.", takes=int)] = None
+    limit: Annotated[int | None, Setting(checks.number(1)),
+        Option(SELECTION, "--limit N", "Fetch at most N messages.", takes=int)] = None
+    max_size: Annotated[int | None, Setting(checks.octets),
+        Option(SELECTION, "--max-size OCTETS",
+               "Leave messages that are larger: 500000, 64K, 10M.")] = None
     oauth: Annotated[Optional["OAuthSettings"], Setting(checks.oauth_table)] = None
     source: Path | None = None
     # fmt: on

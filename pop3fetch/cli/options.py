@@ -15,10 +15,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 from click.core import ParameterSource
 
-from pop3fetch.account.settings import FILE, OPTIONS, SECURITY, SERVER, Option
+from pop3fetch.account.settings import (
+    DELIVERY,
+    FILE,
+    FOLDER,
+    OPTIONS,
+    SECURITY,
+    SELECTION,
+    SERVER,
+    Option,
+)
 from pop3fetch.cli.screen.console import Console, output_errors
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from pop3fetch.account.config import Configuration, Overrides
     from pop3fetch.account.settings import Account
     from pop3fetch.errors import POP3Error
@@ -87,6 +98,12 @@ def _complete_account(ctx: click.Context, parameter: click.Parameter, incomplete
     return [name for name in names if name.startswith(incomplete)]
 
 
+def _complete_folder(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type=FOLDER)]
+
+
 shared_option = functools.partial(click.option, cls=SharedOption)
 
 
@@ -105,17 +122,19 @@ def setting_options(section: str) -> Decorator:
 def _option(setting: str, option: Option) -> Decorator:
     words, takes = option.usage.split(), option.takes
     names = [word for word in words if word.startswith("-")]
-    kind = click.Choice(takes) if isinstance(takes, tuple) else click.Path() if takes == FILE else takes
+    kinds: dict[object, Any] = {FILE: click.Path(), FOLDER: str}
+    kind = click.Choice(takes) if isinstance(takes, tuple) else kinds.get(takes, takes)
     return shared_option(
         *names,
         setting if option.gives is None else f"{setting}_{option.gives}",
-        section=option.section,
+        section=OWN if option.section in (DELIVERY, SELECTION) else option.section,
         setting=setting,
         gives=option.gives,
         metavar=None if takes is bool else words[-1],
         is_flag=takes is bool,
         type=kind,
         envvar=f"POP3FETCH_{setting.upper()}" if option.variable else None,
+        shell_complete=_complete_folder if takes == FOLDER else None,
         help=option.help,
     )
 

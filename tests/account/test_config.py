@@ -249,6 +249,23 @@ def test_options_win_over_the_environment_and_that_over_the_file(
     assert value({key: option}, {key: environment}) == checked(option)
 
 
+@pytest.mark.parametrize(
+    ("file", "option", "shown"),
+    [
+        ("output = '/mail'", {"exec": "cat"}, (None, ("cat",), None, None)),
+        ("exec = 'cat'", {"output": "/mail"}, ("/mail", None, None, None)),
+        ("delete = true", {"delete_after": 3}, (None, None, None, 3)),
+        ("delete_after = 3", {"delete": False}, (None, None, False, None)),
+        ("delete = true\ndelete_after = 3", {"output": "/mail"}, ("/mail", None, True, 3)),
+    ],
+)
+def test_one_of_a_group_hides_what_lower_layers_give_of_it(
+    write: Write, file: str, option: dict[str, object], shown: tuple[object, ...]
+) -> None:
+    account = load(write(f"{WORK}{file}\n")).account(Overrides(option))
+    assert (account.output, account.exec, account.delete, account.delete_after) == shown
+
+
 @pytest.mark.parametrize("key", ["allow_insecure_login", "utf8", "pipelining"])
 @pytest.mark.parametrize("file", [True, False])
 def test_a_flag_that_is_not_given_leaves_the_file_alone(write: Write, key: str, file: bool) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pop3fetch.account.checks import octets
-from pop3fetch.account.settings import OPTIONS, SECURITY, SERVER, SETTINGS, Account
+from pop3fetch.account.settings import DELIVERY, OPTIONS, SECURITY, SELECTION, SERVER, SETTINGS, Account
 from pop3fetch.choices import AUTH_METHODS, TLS_MODES
 from pop3fetch.cli.main import COMMANDS
 
@@ -277,3 +277,9 @@ def test_every_option_is_one_of_a_command() -> None:
     commands = [import_module(f"pop3fetch.cli.commands.{name}").command for name in COMMANDS]
     found = {name for command in commands for parameter in command.params for name in parameter.opts}
     assert {option.usage.split()[0].partition("/")[0] for _, option in OPTIONS} <= found
+
+
+def test_what_the_options_of_get_give_is_not_kept_by_a_login() -> None:
+    of_get = {name for name, option in OPTIONS if option.section in (DELIVERY, SELECTION)}
+    assert [name for name in of_get if SETTINGS[name].lasting] == []
+    assert {option.section for _, option in OPTIONS} == {SERVER, SECURITY, DELIVERY, SELECTION}
