@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from pop3fetch.account import secret, system_keyring
+from pop3fetch.account import system_keyring
 from pop3fetch.account.settings import Account
 from pop3fetch.account.system_keyring import STORE_LIMIT, Entry
 from pop3fetch.errors import ConfigurationError, NoPassword
@@ -61,11 +61,12 @@ class Password:
     But for OAuth 2: its access token is good for an hour or so, and each call gets a new one.
     """
 
-    __slots__ = ("_account", "_passed_over", "_secret", "_sources")
+    __slots__ = ("_account", "_passed_over", "_report", "_secret", "_sources")
 
     def __init__(self, account: Account, sources: Sources) -> None:
         self._account = account
-        self._sources = sources._replace(report=self._pass_over(sources.report))
+        self._report = sources.report
+        self._sources = sources._replace(report=self._pass_over)
         self._passed_over: list[str] = []
         self._secret: str | None = None
 
@@ -80,7 +81,7 @@ class Password:
         for name, source in ORDER.items():
             found = source(self._account, self._sources)
             if found:
-                found = secret.checked(found, _named(name, self._account))
+                _check(found, _named(name, self._account))
                 self._secret = None if source is _from_oauth else found
                 return found
         passed_over = f" ({'; '.join(self._passed_over)})" if self._passed_over else ""
@@ -90,12 +91,9 @@ class Password:
             "store it with `pop3fetch login`, write it into ~/.netrc, or run this on a terminal"
         )
 
-    def _pass_over(self, report: Callable[[str], None]) -> Callable[[str], None]:
-        def remember(line: str) -> None:
-            self._passed_over.append(line)
-            report(line)
-
-        return remember
+    def _pass_over(self, line: str) -> None:
+        self._passed_over.append(line)
+        self._report(line)
 
 
 def without_password(environment: Mapping[str, str]) -> dict[str, str]:
@@ -123,7 +121,8 @@ def _entry(account: Account) -> Entry:
 def _from_environment(account: Account, sources: Sources) -> str | None:
     if account.password_by_option or sources.environment is None:
         return None
-    return secret.without_line_end(sources.environment)
+    text = sources.environment  # as a shell may give it: with one LF or CRLF at the end
+    return text[:-1].removesuffix("\r") if text.endswith("\n") else text
 
 
 def _from_file(account: Account, sources: Sources) -> str | None:
@@ -199,6 +198,24 @@ ORDER: Mapping[str, Callable[[Account, Sources], str | None]] = {
     "~/.netrc": _from_netrc,
     "the terminal": _from_terminal,
 }
+
+
+def _check(secret: str, source: str) -> None:
+    """Raise NoPassword, which names the ``source`` alone, if a login cannot send the secret.
+
+    A control character in one is a file with the wrong line ends, or with more than the password in it.
+    """
+    if any(character < " " or character == "\x7f" for character in secret):
+        raise NoPassword(
+            f"the password from {printable(source)} contains a control character, such as a tab or a "
+            "second line end; remove it"
+        )
+    try:
+        secret.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # not even as a cause: it carries the secret
+        raise NoPassword(
+            f"the password from {printable(source)} contains half a surrogate pair, which is not a character"
+        ) from None
 
 
 def _named(source: str, account: Account) -> str:
