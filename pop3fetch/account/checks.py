@@ -1,6 +1,6 @@
 """What a setting may be: one check for each kind of value.
 
-A check takes a value as TOML or an option gives it, returns it in its own type and form, and
+A check takes a value, last, as TOML or an option gives it, returns it in its own type and form, and
 raises ValueError with a sentence's second half ("must be ..."), which never shows a secret;
 ``config`` knows the first half: which file, table and key, or which option.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os.path
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from pop3fetch.choices import PROXY_SCHEMES, UNIX_PREFIX
@@ -57,17 +57,13 @@ def strings(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
-def number(low: int, high: int | None = None) -> Callable[[object], int]:
-    """Return the check of a whole number."""
-    wanted = f"at least {low}" if high is None else f"between {low} and {high}"
-
-    def check(value: object) -> int:
-        given = _of_type(value, int, "a whole number")
-        if given < low or (high is not None and given > high):
-            raise ValueError(f"must be {wanted}, not {given}")
-        return given
-
-    return check
+def number(low: int, high: int | None, value: object) -> int:
+    """Check that it is a whole number in a range."""
+    given = _of_type(value, int, "a whole number")
+    if given < low or (high is not None and given > high):
+        wanted = f"at least {low}" if high is None else f"between {low} and {high}"
+        raise ValueError(f"must be {wanted}, not {given}")
+    return given
 
 
 def seconds(value: object) -> float:
@@ -86,19 +82,15 @@ def octets(value: object) -> int:
         if match is None:
             raise ValueError(f"must be a number of octets such as 500000, 64K or 10M, not {value!r}")
         value = int(match[1]) * UNITS[match[2].upper()]
-    return number(1)(value)
+    return number(1, None, value)
 
 
-def one_of(*known: str) -> Callable[[object], str]:
-    """Return the check of a word, in any case, that is one of the ``known``."""
-
-    def check(value: object) -> str:
-        word = text(value).lower()
-        if word not in known:
-            raise ValueError(f"must be one of {', '.join(known)}, not {value!r}")
-        return word
-
-    return check
+def one_of(known: Collection[str], value: object) -> str:
+    """Check that it is, in any case, one of the ``known`` words."""
+    word = text(value).lower()
+    if word not in known:
+        raise ValueError(f"must be one of {', '.join(known)}, not {value!r}")
+    return word
 
 
 def host(value: object) -> str:
@@ -157,20 +149,16 @@ def proxy(value: object) -> str:
     return url
 
 
-def command(key: str) -> Callable[[object], tuple[str, ...]]:
-    """Return the check of a command, which no shell runs; ``key`` is its name in the file."""
+def command(key: str, value: object) -> tuple[str, ...]:
+    """Return the words of a command, which no shell runs; ``key`` is its name in the file."""
+    from pop3fetch.account.command_words import words_of
 
-    def check(value: object) -> tuple[str, ...]:
-        from pop3fetch.account.command_words import words_of
-
-        return words_of(value if isinstance(value, str) else strings(value), key)
-
-    return check
+    return words_of(value if isinstance(value, str) else strings(value), key)
 
 
 def password_command(value: object) -> tuple[str, ...]:
     """Return the words of a command, with the home folder for a leading ``~/`` in a word."""
-    words = command("password_command")(value)
+    words = command("password_command", value)
     return tuple(os.path.expanduser(word) if word.startswith("~/") else word for word in words)
 
 

@@ -101,7 +101,9 @@ class Configuration(NamedTuple):
 
     def account(self, options: Overrides = NOTHING, environment: Overrides = NOTHING) -> Account:
         """Return the account that this run means; raises ConfigurationError or UsageError."""
-        selector = self._selector(options, environment)
+        layers = (layer for layer in (options, environment) if "account" in layer or "host" in layer)
+        choosing = next(layers, None)
+        selector = self._default() if choosing is None else choosing.get("account")  # None: a host is meant
         location = url.parse(selector) if selector is not None and url.is_url(selector) else None
         table = self._table(selector) if selector is not None and location is None else {}
         # `pop3:` promises no TLS, so it moves the default only; `pop3s:` is as good as --tls.
@@ -115,13 +117,6 @@ class Configuration(NamedTuple):
             settings |= given
         settings["password_by_option"] = "password_file" in options or "password_command" in options
         return self._assembled(selector if table else None, table, settings)
-
-    def _selector(self, options: Overrides, environment: Overrides) -> str | None:
-        """Return the name or URL of the account that is meant, None where a host is."""
-        for layer in (options, environment):
-            if "account" in layer or "host" in layer:
-                return layer.get("account")
-        return self._default()
 
     def _default(self) -> str:
         if self.default is not None:
@@ -166,7 +161,12 @@ class Configuration(NamedTuple):
         return settings
 
     def _assembled(self, name: str | None, table: Settings, settings: Settings) -> Account:
-        settings |= _port_and_tls(settings)
+        if settings["host"].startswith(UNIX_PREFIX):
+            # A socket has no port, and no host name that a certificate could be checked for.
+            settings |= {"port": 0, "tls": settings.get("tls", "auto")}
+        elif "tls" not in settings:
+            settings["tls"] = "auto" if settings.get("port") == PLAIN_PORT else "implicit"
+        settings.setdefault("port", TLS_PORT if settings["tls"] == "implicit" else PLAIN_PORT)
         if settings.get("client_key") and not settings.get("client_cert"):
             raise ConfigurationError("client_key", "needs client_cert beside it")
         address = address_of(settings.get("user"), settings["host"], settings["port"])
@@ -192,7 +192,7 @@ def needs_file(options: Overrides = NOTHING, environment: Overrides = NOTHING) -
 def load(path: Path | None = None) -> Configuration:
     """Read the configuration file, by default the platform's own, which need not be there.
 
-    Raises ConfigurationError where it is missing though named, cannot be read, is no TOML, has
+    Raises ConfigurationError if it is named and missing, cannot be read, is not TOML, has
     another shape, or holds a password that others can read.
     """
     file = default_config_file() if path is None else path
@@ -213,14 +213,14 @@ def load(path: Path | None = None) -> Configuration:
 
 
 def default_config_file() -> Path:
-    """Return where the configuration file is, unless --config says otherwise."""
+    """Return the path of the configuration file without --config."""
     from platformdirs import user_config_path
 
     return _own_place(user_config_path, "--config") / "config.toml"
 
 
 def default_state_dir() -> Path:
-    """Return where the records are kept, unless --state-dir says otherwise."""
+    """Return the folder of the records without --state-dir."""
     from platformdirs import user_state_path
 
     return _own_place(user_state_path, "--state-dir")
@@ -313,14 +313,3 @@ def _wrong_variable(key: str, reason: str) -> POP3Error:
 
 def _wrong_url(key: str, reason: str) -> POP3Error:
     return UsageError(f"--account: the URL's {key} {reason}")
-
-
-def _port_and_tls(settings: Settings) -> Settings:
-    """Return port and TLS mode, by default the ones that go with each other.
-
-    A UNIX socket has no port, and no host name that a certificate could be checked for.
-    """
-    if settings["host"].startswith(UNIX_PREFIX):
-        return {"port": 0, "tls": settings.get("tls", "auto")}
-    tls = settings.get("tls", "auto" if settings.get("port") == PLAIN_PORT else "implicit")
-    return {"port": settings.get("port", TLS_PORT if tls == "implicit" else PLAIN_PORT), "tls": tls}

@@ -92,7 +92,7 @@ class Unanswered(Exception):
 def candidates(domain: str, search: Search) -> Candidates:
     """Return the servers that may have the mail of ``domain``, which is lower-case ASCII.
 
-    Raises ServerNotFound where it says that it has none.
+    Raises ServerNotFound if it says that it has none.
     """
     deadline = time.monotonic() + search.limit
     named: list[Candidate] = []

@@ -7,6 +7,7 @@ what `accounts` shows follow from it. The manual is for people to write: a test 
 
 # Annotations are values here, so they must not be put off by `from __future__ import annotations`.
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional
 
@@ -79,16 +80,16 @@ class Account(NamedTuple):
     name: str
     host: Annotated[str, Setting(checks.host, shown=True),
         Option(SERVER, "-H --host HOST", "The server.", variable=True)]
-    port: Annotated[int, Setting(checks.number(1, 65_535), shown=True),  # 0: a UNIX socket
+    port: Annotated[int, Setting(partial(checks.number, 1, 65_535), shown=True),  # 0: a UNIX socket
         Option(SERVER, "-p --port PORT", f"Its port: {TLS_PORT} with --tls implicit, else {PLAIN_PORT}.",
                takes=int, variable=True)]
-    tls: Annotated[str, Setting(checks.one_of(*TLS_MODES)),
+    tls: Annotated[str, Setting(partial(checks.one_of, TLS_MODES)),
         Option(SECURITY, "--tls MODE", takes=TLS_MODES, variable=True,
                help="implicit, auto, starttls or off. The default is implicit, and auto where the port is "
                     f"{PLAIN_PORT} or the URL begins with pop3:.")]
     user: Annotated[str | None, Setting(checks.text, shown=True),
         Option(SERVER, "-u --user USER", "The user name.", variable=True)] = None
-    auth: Annotated[str, Setting(checks.one_of(*AUTH_METHODS), lasting=True),
+    auth: Annotated[str, Setting(partial(checks.one_of, AUTH_METHODS), lasting=True),
         Option(SECURITY, "--auth METHOD", takes=AUTH_METHODS, variable=True,
                help=f"Force one login method: {', '.join(AUTH_METHODS[1:])}.")] = "auto"
     allow_insecure_login: Annotated[bool, Setting(checks.flag, lasting=True),
@@ -119,14 +120,14 @@ class Account(NamedTuple):
         Option(SERVER, "--timeout SECONDS", takes=float, variable=True,
                help=f"How long to wait for the server: {DEFAULT_TIMEOUT:g}; 0 waits for ever.",
                )] = DEFAULT_TIMEOUT
-    family: Annotated[str, Setting(checks.one_of(*FAMILIES), lasting=True),
+    family: Annotated[str, Setting(partial(checks.one_of, FAMILIES), lasting=True),
         Option(SERVER, "-4", "Only IPv4.", takes=bool, gives="ipv4"),
         Option(SERVER, "-6", "Only IPv6.", takes=bool, gives="ipv6")] = "any"
     proxy: Annotated[str | None, Setting(checks.proxy, lasting=True, secret=True),
         Option(SERVER, "--proxy URL", "Connect through a proxy: socks5://… or http://…",
                variable=True)] = None
     tunnel_command: Annotated[tuple[str, ...] | None,
-        Setting(checks.command("tunnel_command"), secret=True, runs=True)] = None
+        Setting(partial(checks.command, "tunnel_command"), secret=True, runs=True)] = None
     pipelining: Annotated[bool, Setting(checks.flag, lasting=True),
         Option(SERVER, "--no-pipelining", "Send one command at a time.", takes=bool, gives=False)] = True
     utf8: Annotated[bool, Setting(checks.flag, lasting=True),
@@ -137,7 +138,7 @@ class Account(NamedTuple):
         Option(DELIVERY, "-o --output DEST", "maildir:DIR, mbox:FILE, or standard output: - or mbox:-.",
                takes=FOLDER)] = None
     exec: Annotated[tuple[str, ...] | None,
-        Setting(checks.command("exec"), group="destination", secret=True, runs=True),
+        Setting(partial(checks.command, "exec"), group="destination", secret=True, runs=True),
         Option(DELIVERY, "--exec CMD", "Give each message to the standard input of CMD.")] = None
     exec_timeout: Annotated[float, Setting(checks.seconds),
         Option(DELIVERY, "--exec-timeout SECONDS", f"How long CMD may take: {DEFAULT_EXEC_TIMEOUT:g}.",
@@ -147,9 +148,10 @@ class Account(NamedTuple):
     delete: Annotated[bool | None, Setting(checks.flag, group="deletion"),
         Option(SELECTION, "--delete/--keep", "Delete from the server what is delivered, or keep it.",
                takes=bool)] = None
-    delete_after: Annotated[int | None, Setting(checks.number(0, checks.LONGEST_STAY), group="deletion"),
+    delete_after: Annotated[int | None,
+        Setting(partial(checks.number, 0, checks.LONGEST_STAY), group="deletion"),
         Option(SELECTION, "--delete-after DAYS", "Delete what was fetched so long ago.", takes=int)] = None
-    limit: Annotated[int | None, Setting(checks.number(1)),
+    limit: Annotated[int | None, Setting(partial(checks.number, 1, None)),
         Option(SELECTION, "--limit N", "Fetch at most N messages.", takes=int)] = None
     max_size: Annotated[int | None, Setting(checks.octets),
         Option(SELECTION, "--max-size OCTETS",

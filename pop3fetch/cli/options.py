@@ -263,11 +263,6 @@ class Invocation(NamedTuple):
             return NO_FOLDER
 
 
-def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the shared options; it gets them as an :class:`Invocation`."""
-    return with_options(command, (*SERVER_OPTIONS, *SEVERAL_OPTIONS, *GENERAL_OPTIONS))
-
-
 def with_options(command: Callable[..., Any], options: tuple[Decorator, ...]) -> Callable[..., Any]:
     """Give a command ``options``; it gets those that are shared as an :class:`Invocation`."""
 
@@ -282,6 +277,12 @@ def with_options(command: Callable[..., Any], options: tuple[Decorator, ...]) ->
     for option in reversed(options):
         decorated = option(decorated)
     return decorated  # type: ignore[no-any-return]
+
+
+# Of every command that talks to a server.
+server_options = functools.partial(
+    with_options, options=(*SERVER_OPTIONS, *SEVERAL_OPTIONS, *GENERAL_OPTIONS)
+)
 
 
 def _invocation(context: click.Context) -> Invocation:

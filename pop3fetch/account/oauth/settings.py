@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -59,7 +60,7 @@ def _scopes(value: object) -> tuple[str, ...]:
 
 # The keys of [accounts.NAME.oauth].
 OAUTH_KEYS: Mapping[str, Check] = {
-    "provider": one_of(*PROVIDERS),
+    "provider": partial(one_of, PROVIDERS),
     "client_id": text,
     "client_secret": text,
     "authorization_endpoint": endpoint,

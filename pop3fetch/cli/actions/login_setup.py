@@ -117,7 +117,7 @@ def _known(invocation: Invocation) -> Configuration:
 
 
 def _known_account(known: Configuration, setup: SetupOptions) -> Account:
-    """Return the account that has the name already; raises ConfigurationError where it is another."""
+    """Return the account that has the name already; raises ConfigurationError if it is another."""
     account = known.account(Overrides(setup.given, account=setup.name), setup.environment)
     users = (setup.given.get("user"), setup.address.text, setup.address.local_part)
     # With another server or user than the table's it has lost its name.
@@ -160,7 +160,7 @@ def _found_server(setup: SetupOptions, console: Console) -> Candidate:
 
 
 def _search(setup: SetupOptions, console: Console) -> Search:
-    """Return how the server is searched for; raises UsageError where it would not have to prove itself."""
+    """Return how the server is searched for; raises UsageError if it would not have to prove itself."""
     if "port" in setup.given:
         raise UsageError("--port needs --host: without it the server is searched for")
     if setup.tls in (None, *SERVICE_MODES):
