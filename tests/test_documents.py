@@ -18,7 +18,8 @@ import pytest
 
 from pop3fetch import __version__
 from pop3fetch.account.config import TOP_LEVEL
-from pop3fetch.account.keys import KEYS, OAUTH_KEYS
+from pop3fetch.account.oauth.settings import OAUTH_KEYS
+from pop3fetch.account.settings import SETTINGS
 from pop3fetch.cli.main import COMMANDS, commands
 from pop3fetch.status import Status
 from tests.support import manual
@@ -118,7 +119,7 @@ def test_the_manual_has_every_configuration_key() -> None:
     of_oauth = manual.entries(manual.sections()["CONFIGURATION FILE/OAuth 2"], "Cm")
     assert of_oauth == OAUTH_KEYS.keys()
     documented = manual.entries(manual.under("CONFIGURATION FILE"), "Cm")
-    assert documented - of_oauth == {*KEYS, *TOP_LEVEL} - {"accounts"}
+    assert documented - of_oauth == {*SETTINGS, *TOP_LEVEL} - {"accounts"}
 
 
 # README and the others

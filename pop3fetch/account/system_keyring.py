@@ -48,7 +48,7 @@ def check(entry: Entry, limit: float = STORE_LIMIT) -> None:
 
 
 def look(entry: Entry, limit: float = LOOK_LIMIT) -> str | None:
-    """Return the secret, None where there is none; raises ConfigurationError, with no advice in it."""
+    """Return the secret, None if there is none; raises ConfigurationError, with no advice in it."""
 
     def get() -> str | None:
         import keyring
@@ -62,7 +62,7 @@ def look(entry: Entry, limit: float = LOOK_LIMIT) -> str | None:
 
 
 def keep(entry: Entry, secret: str, limit: float = STORE_LIMIT) -> None:
-    """Keep the secret; raises ConfigurationError where the keyring does not."""
+    """Keep the secret; raises ConfigurationError if the keyring does not."""
 
     def put() -> bool:
         import keyring
@@ -102,7 +102,7 @@ def _asked(work: Callable[[], Answer], limit: float) -> Answer:
 
 
 def _told(error: Exception) -> str:
-    # No `except keyring.errors...`: where its import hangs, ours would wait for the same lock.
+    # No `except keyring.errors...`: if its import hangs, ours would wait for the same lock.
     text = printable(str(error), 120)
     return text if isinstance(error, TimeoutError) else f"{type(error).__name__}: {text}"
 

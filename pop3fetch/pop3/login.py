@@ -13,27 +13,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from pop3fetch.choices import AUTH_METHODS
 from pop3fetch.errors import InsecureAuthenticationDisallowed, MechanismNotOffered
 from pop3fetch.pop3.replies import Capabilities
 from pop3fetch.pop3.sasl import CLEAR_TEXT, strongest
 
-MODES = ("implicit", "auto", "starttls", "off")
 APOP = "APOP"
 USER = "USER"
 
-# The methods that --auth can force, as the contract spells them.
-METHODS = {
-    "user": USER,
-    "apop": APOP,
-    "plain": "PLAIN",
-    "login": "LOGIN",
-    "cram-md5": "CRAM-MD5",
-    "scram-sha-1": "SCRAM-SHA-1",
-    "scram-sha-256": "SCRAM-SHA-256",
-    "xoauth2": "XOAUTH2",
-    "oauthbearer": "OAUTHBEARER",
-    "external": "EXTERNAL",
-}
+METHODS = {word: word.upper() for word in AUTH_METHODS if word != "auto"}
 # EXTERNAL sends no secret, but without TLS there is no certificate that could stand for one.
 _NEEDS_TLS = CLEAR_TEXT | {USER, "EXTERNAL"}
 

@@ -9,10 +9,10 @@ import math
 import os
 import threading
 from contextlib import AbstractContextManager, closing, nullcontext
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from pop3fetch.account.config import Account
 from pop3fetch.account.credentials import without_password
+from pop3fetch.account.settings import Account
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.sessions import sessions_of
 from pop3fetch.delivery.choice import Choice, DeliveryContext, Kind, Openings, open_destination, parse
@@ -29,19 +29,11 @@ DEFAULT_OUTPUT = "maildir:~/Maildir"
 
 
 class GetOptions(NamedTuple):
-    """The options of `get`; None where an account's own setting counts."""
+    """The options of `get` that are not settings of an account."""
 
-    output: str | None
-    exec: tuple[str, ...] | None
-    exec_timeout: float | None
-    crlf: bool
     lines: int | None
     all: bool
     mark: bool
-    delete: bool | None
-    delete_after: int | None
-    limit: int | None
-    max_size: int | None
     dry_run: bool
     create: bool
     as_json: bool
@@ -60,7 +52,6 @@ class Get:
 
     def run(self, account: Account, console: Console) -> int:
         """Fetch the messages of an account; returns the exit status, raises what ended it early."""
-        account = _with_options(account, self._options)
         choice = self._choice(account)
         order = self._order(account)
         is_look = choice.is_stream and order.is_look  # which is recorded nowhere
@@ -115,10 +106,13 @@ class Get:
     def _choice(self, account: Account) -> Choice:
         if account.exec:
             return Choice(Kind.PROGRAM, command=account.exec)
+        is_given = "output" in self._invocation.options
         try:
-            return parse(account.output or DEFAULT_OUTPUT, is_configured=self._options.output is None)
+            return parse(
+                account.output or DEFAULT_OUTPUT, is_configured="output" not in self._invocation.options
+            )
         except UsageError as error:
-            if self._options.output is not None:
+            if is_given:
                 raise
             if account.output is None:
                 advice = "set HOME, or use --output and --state-dir"
@@ -137,25 +131,11 @@ class Get:
             max_size=account.max_size,
             delete=bool(account.delete),
             delete_after=account.delete_after,
-            crlf=self._options.crlf or account.crlf,
+            crlf=account.crlf,
             mark=self._options.mark,
             dry_run=self._options.dry_run,
             create=self._options.create,
         )
-
-
-def _with_options(account: Account, options: GetOptions) -> Account:
-    """Return the account with the options of this command line before its own settings."""
-    changes: dict[str, Any] = {
-        name: getattr(options, name)
-        for name in ("exec_timeout", "limit", "max_size")
-        if getattr(options, name) is not None
-    }
-    if options.output is not None or options.exec is not None:
-        changes |= {"output": options.output, "exec": options.exec}
-    if options.delete is not None or options.delete_after is not None:
-        changes |= {"delete": options.delete, "delete_after": options.delete_after}
-    return account._replace(**changes)
 
 
 def _delivery_context(

@@ -14,17 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from pop3fetch.account.config import (
-    PLAIN_PORT,
-    TLS_PORT,
-    Account,
-    Configuration,
-    Overrides,
-    default_config_file,
-)
-from pop3fetch.account.discovery import HOST, TLS_MODES, Candidate, Candidates, Search, candidates
+from pop3fetch.account.config import Configuration, Overrides, default_config_file
+from pop3fetch.account.discovery import HOST, SERVICE_MODES, Candidate, Candidates, Search, candidates
 from pop3fetch.account.registration import name_is_taken, register
+from pop3fetch.account.settings import FILE, OPTIONS, SETTINGS, Account
 from pop3fetch.account.url import is_url
+from pop3fetch.choices import PLAIN_PORT, TLS_PORT
 from pop3fetch.cli.actions.login import log_in
 from pop3fetch.cli.options import Invocation
 from pop3fetch.cli.screen.console import Console
@@ -36,12 +31,7 @@ from pop3fetch.sessions.sessions import Sessions, server_of, tls_options
 from pop3fetch.status import Status
 
 NOWHERE = Configuration(Path())  # which has no accounts
-PATHS = ("ca_file", "client_cert", "client_key", "password_file")
-# What stands on the command line beside server and user, and belongs to the account for good.
-LASTING = (
-    "auth", "allow_insecure_login", *PATHS, "tls_fingerprint", "password_command", "timeout", "utf8",
-    "pipelining", "family", "proxy",
-)  # fmt: skip
+PATHS = {name for name, option in OPTIONS if option.takes == FILE}
 
 
 class Address(NamedTuple):
@@ -67,13 +57,13 @@ class SetupOptions:
     @property
     def tls(self) -> str | None:
         """The TLS mode that was asked for."""
-        return self.given.tls or self.environment.tls
+        return self.given.get("tls") or self.environment.get("tls")
 
     def account_at(self, server: Candidate | None) -> Account:
         """Return the account with its mail on ``server``, or where --host says."""
-        options = self.given._replace(user=self.given.user or self.address.text)
+        options = Overrides(self.given, user=self.given.get("user") or self.address.text)
         if server is not None:
-            options = options._replace(host=server.host, port=server.port, tls=server.tls)
+            options = Overrides(options, host=server.host, port=server.port, tls=server.tls)
         return NOWHERE.account(options, self.environment)
 
 
@@ -96,7 +86,7 @@ def log_in_first(invocation: Invocation, text: str) -> int:
 
 def _setup_options(invocation: Invocation, text: str) -> SetupOptions:
     address = parse_address(text)
-    name = invocation.options.account or address.text
+    name = invocation.options.get("account") or address.text
     if invocation.many:
         raise UsageError("--all-accounts and ADDRESS exclude each other")
     if is_url(name):
@@ -104,8 +94,8 @@ def _setup_options(invocation: Invocation, text: str) -> SetupOptions:
     return SetupOptions(
         address,
         name,
-        invocation.options._replace(account=None),
-        invocation.environment._replace(account=None, host=None, port=None, user=None),
+        invocation.options.without("account"),
+        invocation.environment.without("account", "host", "port", "user"),
     )
 
 
@@ -127,9 +117,9 @@ def _known(invocation: Invocation) -> Configuration:
 
 
 def _known_account(known: Configuration, setup: SetupOptions) -> Account:
-    """Return the account that has the name already; raises ConfigurationError where it is another."""
-    account = known.account(setup.given._replace(account=setup.name), setup.environment)
-    users = (setup.given.user, setup.address.text, setup.address.local_part)
+    """Return the account that has the name already; raises ConfigurationError if it is another."""
+    account = known.account(Overrides(setup.given, account=setup.name), setup.environment)
+    users = (setup.given.get("user"), setup.address.text, setup.address.local_part)
     # With another server or user than the table's it has lost its name.
     if account.name != setup.name or account.user not in users:
         raise name_is_taken(known.path, setup.name)
@@ -141,7 +131,7 @@ def _known_account(known: Configuration, setup: SetupOptions) -> Account:
 
 def _account(setup: SetupOptions, console: Console) -> Account:
     """Return the account with its mail where --host says, or on the server that was found."""
-    if setup.given.host is not None:
+    if "host" in setup.given:
         return setup.account_at(None)
     server = _found_server(setup, console)
     how = "TLS" if server.tls == "implicit" else "STLS"
@@ -170,13 +160,13 @@ def _found_server(setup: SetupOptions, console: Console) -> Candidate:
 
 
 def _search(setup: SetupOptions, console: Console) -> Search:
-    """Return how the server is searched for; raises UsageError where it would not have to prove itself."""
-    if setup.given.port is not None:
+    """Return how the server is searched for; raises UsageError if it would not have to prove itself."""
+    if "port" in setup.given:
         raise UsageError("--port needs --host: without it the server is searched for")
-    if setup.tls in (None, *TLS_MODES):
-        modes = TLS_MODES if setup.tls is None else (setup.tls,)
+    if setup.tls in (None, *SERVICE_MODES):
+        modes = SERVICE_MODES if setup.tls is None else (setup.tls,)
         # Whoever uses a proxy may not want the network to hear the domain's name.
-        asks_dns = setup.given.proxy is None and setup.environment.proxy is None
+        asks_dns = "proxy" not in setup.given and "proxy" not in setup.environment
         return Search(modes, asks_dns=asks_dns, report=console.notice)
     raise UsageError(f"--tls {setup.tls} needs --host: a server that is searched for must prove who it is")
 
@@ -222,7 +212,7 @@ def _try(setup: SetupOptions, sessions: Sessions, console: Console) -> None:
         with sessions.log_in() as client:
             end_look(client, console.notice)
     except LoginRefused as refusal:
-        if setup.given.user is None and refusal.exit_status is Status.NO_LOGIN:
+        if "user" not in setup.given and refusal.exit_status is Status.NO_LOGIN:
             user = shlex.quote(setup.address.local_part)
             refusal.hint = f"where the password is right, the server may want --user {user}"
         raise
@@ -250,10 +240,10 @@ def _settings(account: Account, options: Overrides) -> dict[str, str | int | flo
     if account.tls != "implicit" or account.port == PLAIN_PORT:
         settings["tls"] = account.tls
     settings["user"] = account.login_name()
-    for key in LASTING:
-        if getattr(options, key) is not None:
-            settings[key] = getattr(options, key)
-    return settings | {key: os.path.abspath(getattr(account, key)) for key in PATHS if key in settings}
+    for name, setting in SETTINGS.items():
+        if setting.lasting and name in options:
+            settings[name] = os.path.abspath(getattr(account, name)) if name in PATHS else options[name]
+    return settings
 
 
 def _next_command(invocation: Invocation, known: Configuration, name: str) -> str:
@@ -261,7 +251,7 @@ def _next_command(invocation: Invocation, known: Configuration, name: str) -> st
     if invocation.config is not None:
         words += ["-c", str(invocation.config)]
     variables = invocation.environment
-    if variables.account or variables.host or not known.is_meant_unnamed(name):
+    if "account" in variables or "host" in variables or not known.is_meant_unnamed(name):
         words += ["-a", name]
     return shlex.join(words)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,13 +15,9 @@ if TYPE_CHECKING:
     from pop3fetch.errors import POP3Error
 
 
-def _options(function: Callable[..., Any]) -> Callable[..., Any]:
-    return with_options(function, GENERAL_OPTIONS)
-
-
 @click.command("accounts", cls=Command)
 @JSON_OPTION
-@_options
+@partial(with_options, options=GENERAL_OPTIONS)
 def command(invocation: Invocation, as_json: bool) -> int:
     """Print the names of the configured accounts, one a line; -v adds host, user and destination."""
     console = invocation.console

@@ -10,7 +10,7 @@ from pop3fetch.cli.options import JSON_OPTION, STDIN_OPTION, Command, Invocation
 from pop3fetch.cli.selection import messages_argument, selectors_of
 
 if TYPE_CHECKING:
-    from pop3fetch.account.config import Account
+    from pop3fetch.account.settings import Account
     from pop3fetch.cli.screen.console import Console
 
 

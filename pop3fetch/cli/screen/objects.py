@@ -5,10 +5,11 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from pop3fetch.account.settings import SETTINGS
 from pop3fetch.messages import Message, shown_uid
 
 if TYPE_CHECKING:
-    from pop3fetch.account.config import Account
+    from pop3fetch.account.settings import Account
     from pop3fetch.headers import Summary
 
 Object = dict[str, object]
@@ -45,13 +46,8 @@ def mailbox_object(messages: int, octets: int) -> Object:
 
 def account_object(account: Account) -> Object:
     """Return an account as `accounts` prints it."""
-    return {
-        "name": account.name,
-        "host": account.host,
-        "port": account.port,
-        "user": account.user,
-        "output": output_of(account),
-    }
+    shown = {name: getattr(account, name) for name, setting in SETTINGS.items() if setting.shown}
+    return {"name": account.name, **shown, "output": output_of(account)}
 
 
 def output_of(account: Account) -> str | None:
