@@ -171,23 +171,19 @@ def _take_guard(path: Path) -> threading.Lock | None:
 
 def _lock_by_fcntl(file: int) -> None:
     try:
-        if OFD_SETLK is None or not _lock_open_file(file, OFD_SETLK):
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if OFD_SETLK is not None:
+            # struct flock: type, from where, start, length (0: all of it), process (0 for these)
+            flock = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+            try:
+                fcntl.fcntl(file, OFD_SETLK, flock)
+            except OSError as error:  # the system or the file system may have none
+                if error.errno not in _NO_OPEN_FILE_LOCKS:
+                    raise
+            else:
+                return
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except PermissionError as error:  # POSIX lets systems reply EACCES for EAGAIN
         raise BlockingIOError(errno.EAGAIN, "it is locked") from error
-
-
-def _lock_open_file(file: int, command: int) -> bool:
-    """Take the lock of the open file; return False if the system or the file system has none."""
-    # struct flock: type, from where, start, length (0: all of it), process (0 for these)
-    flock = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-    try:
-        fcntl.fcntl(file, command, flock)
-    except OSError as error:
-        if error.errno not in _NO_OPEN_FILE_LOCKS:
-            raise
-        return False
-    return True
 
 
 def _refuse_a_strange_file(path: Path, file: int) -> None:

@@ -25,7 +25,7 @@ from typing import Protocol
 
 from pop3fetch.delivery.destination import Destination, Draft, Journal, delivery_errors
 from pop3fetch.delivery.mbox_format import Encoder
-from pop3fetch.durable import sync_file
+from pop3fetch.durable import sync_file, write_all
 from pop3fetch.errors import DeliveryError
 from pop3fetch.messages import Message
 from pop3fetch.printable import printable
@@ -75,7 +75,7 @@ class StreamDraft(Draft):
         self.end = 0  # octets that were written to standard output when it was
 
     def write(self, block: bytes) -> None:
-        """Write a block through; raises BrokenPipeError where nobody reads any more."""
+        """Write a block through; raises BrokenPipeError if the reader is gone."""
         octets = block
         for coder in self._coders:
             octets = coder.encode(octets)
@@ -188,20 +188,17 @@ class Stream(Destination):
         if self._failure is not None:
             raise self._failure
         try:
-            self._write(octets)
+            try:
+                write_all(self._out, octets)
+            except BrokenPipeError:
+                raise
+            except OSError:
+                with delivery_errors(self.name):
+                    raise
         except OSError as error:
             self._failure = error
             raise
-
-    def _write(self, octets: bytes) -> None:
-        try:
-            write_all(self._out, octets)
-            self.position += len(octets)
-        except BrokenPipeError:
-            raise
-        except OSError:
-            with delivery_errors(self.name):
-                raise
+        self.position += len(octets)
 
 
 def _octets_unread(pipe: int) -> int:
@@ -219,13 +216,3 @@ def _has_no_reader(pipe: int) -> bool:
     poll = select.poll()
     poll.register(pipe, 0)  # an error is reported whatever is asked for
     return any(event & select.POLLERR for _, event in poll.poll(0))
-
-
-def write_all(out: int, octets: bytes) -> None:
-    """Write all of ``octets``, waiting where ``out`` does not block; raises OSError."""
-    view = memoryview(octets)
-    while view:
-        try:
-            view = view[os.write(out, view) :]
-        except BlockingIOError:  # whoever shares the pipe with us may have made it so
-            select.select([], [out], [])

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fetch.delivery.destination import Destination
 from pop3fetch.fetch.batch import BATCH_MESSAGES
+from pop3fetch.fetch.journal import Reopen
 from pop3fetch.fetch.reporter import Reporter
-from pop3fetch.fetch.settling import Reopen
 from pop3fetch.record.store import Store
 
 if TYPE_CHECKING:

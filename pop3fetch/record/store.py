@@ -167,7 +167,7 @@ class Store:
 
     def marked(self) -> set[Key]:
         """Return what was recorded without being fetched."""
-        return self._keys("SELECT uid, occurrence FROM message WHERE destination = ?", _name(MARKED))
+        return self._keys("SELECT uid, occurrence FROM message WHERE destination = ?", os.fsencode(MARKED))
 
     def intents(self) -> list[Intent]:
         """Return what a crash left between intending and done, in the order of the destination."""
@@ -184,7 +184,7 @@ class Store:
 
     def folder_of(self, destination: str) -> str | None:
         """Return the folder_id of a destination that has taken mail, "" if it was not kept, or None."""
-        rows = self._rows("SELECT folder FROM destination WHERE name = ?", (_name(destination),))
+        rows = self._rows("SELECT folder FROM destination WHERE name = ?", (os.fsencode(destination),))
         return next((folder for (folder,) in rows), None)
 
     def fact(self, name: str) -> str | None:
@@ -202,7 +202,17 @@ class Store:
 
     def intend(self, intents: Iterable[Intent]) -> None:
         """Keep that messages are about to become visible."""
-        rows = [(*_columns(intent.entry), *_place_columns(intent.place)) for intent in intents]
+        rows = [
+            (
+                *_columns(intent.entry),
+                os.fsencode(intent.place.destination),
+                os.fsencode(intent.place.name),
+                intent.place.offset,
+                intent.place.length,
+                intent.place.folder,
+            )
+            for intent in intents
+        ]
         with self._transaction():
             self._database.executemany(_INTEND, rows)
 
@@ -211,7 +221,7 @@ class Store:
 
         ``folder``: the folder_id of the destination, which is known from now on.
         """
-        name = _name(destination)
+        name = os.fsencode(destination)
         rows = [(*_columns(entry), int(entry.state), moment, name) for entry in entries]
         with self._transaction():
             self._database.executemany(_DONE, rows)
@@ -333,12 +343,3 @@ def _entry_of(row: Sequence[Any]) -> Entry:
     uid, occurrence, size, digest, proves, octets, state = row
     identity = None if digest is None else Identity(digest, bool(proves))
     return Entry(Key(uid, occurrence), size, identity, octets, State(state))
-
-
-def _place_columns(place: Place) -> tuple[bytes, bytes, int, int, str]:
-    return _name(place.destination), _name(place.name), place.offset, place.length, place.folder
-
-
-def _name(name: str) -> bytes:
-    # The names of files are octets, which need not be text of any encoding.
-    return os.fsencode(name)

@@ -71,10 +71,9 @@ class Getting:
             if lock:
                 sessions.begin()
             from pop3fetch.cli.actions.get_deliver import Run
-            from pop3fetch.delivery.open_files import room_for_drafts
-            from pop3fetch.fetch.batch import BATCH_MESSAGES
+            from pop3fetch.fetch.batch import room_for_drafts
 
-            room = room_for_drafts(self._side_by_side, BATCH_MESSAGES)
+            room = room_for_drafts(self._side_by_side)
             with self.openings.of_a_run() as keep:
                 run = Run(sessions, console, place, keep, room=room, as_json=self._options.as_json)
                 return run.run(choice, order, lock)
