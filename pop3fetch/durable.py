@@ -49,7 +49,7 @@ def open_private(path: str | Path, flags: int, folder: int | None = None) -> int
 def write_all(file: int, octets: bytes, offset: int | None = None) -> None:
     """Write all of ``octets``, at ``offset`` if it is given; raises OSError.
 
-    Waits if ``file`` does not block, as whoever shares a pipe with us may have made it.
+    Waits if ``file`` does not block, which another process that shares a pipe with us may have set.
     """
     view = memoryview(octets)
     while view:

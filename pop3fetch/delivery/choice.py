@@ -89,7 +89,7 @@ def _absolute(path: str, destination: str) -> Path:
         raise UsageError(f"'{destination}' names no destination: write maildir:DIR, mbox:FILE or -")
     try:
         return Path(os.path.abspath(Path(path).expanduser()))
-    except RuntimeError as error:  # as Path says that somebody's home is not known
+    except RuntimeError as error:  # from Path, if a home folder is not known
         raise UsageError(f"the home folder in '{destination}' is not known") from error
 
 

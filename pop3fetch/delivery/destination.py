@@ -1,6 +1,6 @@
 """What a destination is: drafts go in, a journal learns what is safe.
 
-A message is first a *draft*: written as it arrives, visible to nobody. A batch of drafts is then
+A message is first a *draft*: written as it arrives, visible to no other program. A batch of drafts is then
 delivered in one go, and the journal (the account's record) is told twice: what is about to
 become visible, and what is. Each destination keeps that order by itself, for it alone knows
 what must be on the disk in between:

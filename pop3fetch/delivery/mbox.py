@@ -1,4 +1,4 @@
-"""An mbox file in mboxrd form: spooled, appended under lock, cut back where that fails.
+"""An mbox file in mboxrd form: spooled, appended under lock, cut back if that fails.
 
 A draft is a private file in the spool folder, already in the form in which it is appended. It
 stays there until the record calls it done. Before a batch is written, the mbox is extended for all

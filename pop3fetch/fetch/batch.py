@@ -1,7 +1,7 @@
 """Group commit: messages that arrive while the disk is busy are delivered together.
 
 The session's thread writes drafts and goes on reading; one other thread delivers whatever has
-piled up, so the number of syncs follows from how fast the disk is, and nobody waits for a batch
+piled up, so the number of syncs follows from how fast the disk is, and nothing waits for a batch
 to fill. Only a batch that is full makes the reading wait: memory, open files, and what a crash
 costs stay bounded.
 """
@@ -73,7 +73,7 @@ class Batcher:
         At an interrupt a batch that waits, for a lock or a program, waits no longer.
         """
         # What came whole before the line broke is delivered, for the next line may break as soon;
-        # and so is what came before whoever reads standard output left.
+        # and so is what came before the reader of standard output left.
         if error is not None and not isinstance(error, POP3Error | BrokenPipeError):
             with self._lock:
                 pending, self._pending = self._pending, []
@@ -100,7 +100,7 @@ class Batcher:
                 raise self._failure
             self._pending.append(draft)
             self._octets += draft.octets
-            # Woken only where it has something to do: each waking costs more than a message.
+            # Woken only if it has something to do: each waking costs more than a message.
             if len(self._pending) == 1 or self._is_worthwhile():
                 self._changed.notify_all()
         if self._results:

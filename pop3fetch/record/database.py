@@ -179,7 +179,7 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 
 
 def _check(database: sqlite3.Connection, path: Path) -> int:
-    """Return the record's version; raises RecordError where it is none of ours, or too new."""
+    """Return the record's version; raises RecordError if it is not one of ours, or too new."""
     (application,) = database.execute("PRAGMA application_id").fetchone()
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:

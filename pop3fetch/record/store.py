@@ -32,8 +32,6 @@ from pop3fetch.record.states import Event, State, Unsettled, next_states, state_
 MARKED = "marked"  # the destination of what was recorded without being fetched
 LISTING = "listing"  # the fact that names a listing of which everything is recorded; any change drops it
 
-LF = b"\n"  # what no UID holds, as it ends a line
-
 _ENTRIES = "SELECT uid, occurrence, size, identity, proves, octets, state FROM message"
 _INTENTS = """
 SELECT uid, occurrence, size, identity, proves, octets, destination, name, offset, length, folder
@@ -85,12 +83,12 @@ class Store:
     """An open record. One run holds it from before the login to its end."""
 
     def __init__(self, place: RecordPlace, lock: Lock | None = None) -> None:
-        """Lock the record, unless its ``lock`` is held already, and open it, making it where there is none.
+        """Lock the record, unless its ``lock`` is held already, and open it; it is created if it is missing.
 
-        Raises RecordLocked, or RecordError where it is damaged or from a newer version.
+        Raises RecordLocked, or RecordError if it is damaged or from a newer version.
         """
         self.path = place.database
-        # SQLite's module dies where one thread closes a connection that another one reads from.
+        # SQLite's module crashes if one thread closes a connection that another one reads from.
         self._turn = threading.Lock()
         self._lock = lock or place.take()
         try:
@@ -125,15 +123,7 @@ class Store:
 
     def sizes(self) -> dict[bytes, int]:
         """Return UID to recorded size, for the first message of each UID that is FETCHED."""
-        # In one row: between rows the interpreter's lock changes hands, and whoever reads from the network
-        # meanwhile would be held up a hundred thousand times.
-        ((uids, sizes, count),) = self._rows(
-            "SELECT CAST(group_concat(uid, x'0A') AS BLOB), group_concat(size, ' '), count(*)"
-            " FROM message WHERE occurrence = 0 AND state = 0"
-        )
-        if uids is None or uids.count(LF) != count - 1:  # none, or none that a server can send
-            return dict(self._rows("SELECT uid, size FROM message WHERE occurrence = 0 AND state = 0"))
-        return dict(zip(uids.split(LF), map(int, sizes.split(" ")), strict=True))
+        return dict(self._rows("SELECT uid, size FROM message WHERE occurrence = 0 AND state = 0"))
 
     def copies(self) -> dict[Key, int]:
         """Return the recorded sizes of the further FETCHED messages of each UID."""
