@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import select
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,27 +35,31 @@ def make_folder(path: Path) -> None:
     sync_folder(path.parent)
 
 
-def open_private(path: Path, flags: int) -> int:
-    """Open a file, and make it where there is none: 0600 whatever the umask."""
-    file = open_or_make(path, flags)
-    make_private(file)
-    return file
-
-
-def open_or_make(path: str | Path, flags: int, folder: int | None = None) -> int:
-    """Open a file as :func:`open_private` does, but a new one is 0600 only where the umask lets it be.
+def open_private(path: str | Path, flags: int, folder: int | None = None) -> int:
+    """Open a file, and make it if it is missing: 0600 whatever the umask.
 
     ``folder``: the descriptor of the folder that ``path`` is in.
     """
-    return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE, dir_fd=folder)
-
-
-def make_private(file: int) -> bool:
-    """Give a file back what the umask has taken from its owner; return whether it has."""
-    was_strict = stat.S_IMODE(os.fstat(file).st_mode) & PRIVATE_FILE != PRIVATE_FILE
-    if was_strict:
+    file = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE, dir_fd=folder)
+    if stat.S_IMODE(os.fstat(file).st_mode) & PRIVATE_FILE != PRIVATE_FILE:  # the umask has taken it
         os.fchmod(file, PRIVATE_FILE)
-    return was_strict
+    return file
+
+
+def write_all(file: int, octets: bytes, offset: int | None = None) -> None:
+    """Write all of ``octets``, at ``offset`` if it is given; raises OSError.
+
+    Waits if ``file`` does not block, which another process that shares a pipe with us may have set.
+    """
+    view = memoryview(octets)
+    while view:
+        try:
+            written = os.write(file, view) if offset is None else os.pwrite(file, view, offset)
+        except BlockingIOError:
+            select.select([], [file], [])
+            continue
+        view = view[written:]
+        offset = None if offset is None else offset + written
 
 
 def sync_file(file: int) -> None:
@@ -177,7 +182,8 @@ def require_own_links(path: Path) -> None:
     foreign: set[int] = set()
     current, ahead, links = Path("/"), list(reversed(path.parts[1:])), 0
     while ahead:
-        current = current / ahead.pop() if ahead[-1] != ".." else _above(current, ahead)
+        part = ahead.pop()
+        current = current.parent if part == ".." else current / part
         status = _status(current)
         if status is None or not stat.S_ISLNK(status.st_mode):
             continue
@@ -191,11 +197,6 @@ def require_own_links(path: Path) -> None:
         current = Path("/") if target.is_absolute() else current.parent
     if foreign and (user != 0 or foreign != {_owner_of_the_nearest(current)}):
         raise PermissionError(errno.EPERM, "it leads over a symbolic link of another user", str(path))
-
-
-def _above(folder: Path, ahead: list[str]) -> Path:
-    ahead.pop()
-    return folder.parent
 
 
 def _status(path: Path) -> os.stat_result | None:

@@ -93,7 +93,7 @@ def _absolute(path: str, destination: str, *, is_configured: bool) -> Path:
         raise UsageError(f"'{destination}' names no destination: write maildir:DIR, mbox:FILE or -")
     try:
         return Path(os.path.abspath(Path(from_home(path) if is_configured else path).expanduser()))
-    except RuntimeError as error:  # as Path says that somebody's home is not known
+    except RuntimeError as error:  # from Path, if a home folder is not known
         raise UsageError(f"the home folder in '{destination}' is not known") from error
 
 

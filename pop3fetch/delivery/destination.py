@@ -1,6 +1,6 @@
 """What a destination is: drafts go in, a journal learns what is safe.
 
-A message is first a *draft*: written as it arrives, visible to nobody. A batch of drafts is then
+A message is first a *draft*: written as it arrives, visible to no other program. A batch of drafts is then
 delivered in one go, and the journal (the account's record) is told twice: what is about to
 become visible, and what is. Each destination keeps that order by itself, for it alone knows
 what must be on the disk in between:
@@ -17,9 +17,9 @@ from __future__ import annotations
 import errno
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import Enum
-from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pop3fetch.errors import DeliveryError
@@ -72,7 +72,7 @@ class Draft(ABC):
 
     @property
     def path(self) -> str | None:
-        """Where the delivered message lies, or None where it is no file."""
+        """The file of the delivered message, or None if it is not a file."""
         return None
 
 
@@ -121,8 +121,8 @@ class Destination(ABC):
     def deliver(self, drafts: Sequence[Draft], journal: Journal) -> list[tuple[Draft, DeliveryError]]:
         """Deliver a batch; return the drafts that were refused one by one, with the reason.
 
-        Raises DeliveryError where nothing more can be delivered. Whatever was not told to
-        ``journal.done`` by then is not delivered, and a later settling knows.
+        Raises DeliveryError if nothing more can be delivered. What ``journal.done`` has not received by
+        then is not delivered, and a later settling knows.
         """
 
     def settle(self, places: Sequence[Place]) -> list[Settled]:
@@ -139,7 +139,7 @@ class Destination(ABC):
         """Let go of what is open."""
 
 
-# What the kernel says where the next message would fare no better.
+# Errors of the kernel after which the next message would fare no better.
 _REASONS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -151,24 +151,14 @@ _REASONS = {
 NOT_MOUNTED = "it is missing, although mail was delivered there before (not mounted?); --create makes it anew"
 
 
-def delivery_errors(destination: str) -> _Translation:
-    """Turn what the kernel says into a DeliveryError."""
-    return _Translation(destination)
-
-
-class _Translation:
-    # For every block that is written: a generator would take three times as long.
-
-    def __init__(self, destination: str) -> None:
-        self._destination = destination
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if isinstance(error, OSError) and not isinstance(error, DeliveryError):
-            reason = _REASONS.get(error.errno or 0) or error.strerror or str(error)
-            where = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, str | bytes) else ""
-            raise DeliveryError(self._destination, reason + where) from error
+@contextmanager
+def delivery_errors(destination: str) -> Iterator[None]:
+    """Turn an error of the kernel into a DeliveryError."""
+    try:
+        yield
+    except DeliveryError:
+        raise
+    except OSError as error:
+        reason = _REASONS.get(error.errno or 0) or error.strerror or str(error)
+        name = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, str | bytes) else ""
+        raise DeliveryError(destination, reason + name) from error

@@ -30,14 +30,14 @@ from pop3fetch.delivery.destination import (
 from pop3fetch.durable import (
     folder_id,
     make_folder,
-    make_private,
-    open_or_make,
+    open_private,
     owner_for,
     require_own_links,
     start_writing,
     sync_file,
     sync_files,
     sync_folder,
+    write_all,
 )
 from pop3fetch.errors import DeliveryError
 from pop3fetch.messages import Message
@@ -53,28 +53,23 @@ _INFO = re.compile("[:;!,]")  # what begins the flags behind a name; colons cann
 class MaildirDraft(Draft):
     """A file in ``tmp``."""
 
-    def __init__(self, message: Message, maildir: Maildir, name: str) -> None:
+    def __init__(self, message: Message, maildir: Maildir, name: str, file: int) -> None:
         super().__init__(message)
         self.name = name
+        self.file = file
         self._maildir = maildir
         self._begun = 0  # octets that the disk has begun to write
         self._writing: Ahead[None] | None = None
-        self.file = maildir.make_file(name)
 
     def write(self, block: bytes) -> None:
         with delivery_errors(self._maildir.name):
-            view = memoryview(block)
-            while view:
-                view = view[os.write(self.file, view) :]
+            write_all(self.file, block)
             self.octets += len(block)
             if self.octets - self._begun >= LARGE:
-                self._start_writing()
-
-    def _start_writing(self) -> None:
-        """Let the disk write what is there of a large message, while the rest of it arrives."""
-        self._end_writing()
-        begun, self._begun = self._begun, self.octets
-        self._writing = Ahead(lambda: start_writing(self.file, begun, self._begun - begun))
+                # The disk writes what is there of a large message, while the rest of it arrives.
+                self._end_writing()
+                begun, self._begun = self._begun, self.octets
+                self._writing = Ahead(lambda: start_writing(self.file, begun, self._begun - begun))
 
     def _end_writing(self) -> None:
         # Forgotten before it is awaited: an interrupt may take the only answer with it.
@@ -105,10 +100,9 @@ class Maildir(Destination):
     def __init__(self, folder: Path, tag: str) -> None:
         self.folder = Path(os.path.abspath(folder))
         super().__init__(PREFIX + str(self.folder))
-        self._tag = tag
+        self._mark = f"pop3fetch-{tag}"
         self._names = itertools.count(1)
         self._host = os.uname().nodename.replace("/", r"\057").replace(":", r"\072")
-        self._umask_is_strict = True  # until a file was private by itself
         self._owner: tuple[int, int] | None = None  # of the files, if root delivers for another user
         self.tmp = self.new = -1
 
@@ -129,48 +123,31 @@ class Maildir(Destination):
                 raise DeliveryError(self.name, NOT_MOUNTED)
             self._require_own_links()
             self._owner = owner_for(self.folder)
-            for subfolder in ("", *SUBFOLDERS):
-                self._make(self.folder / subfolder)
-            self.tmp, self.new = map(self._open, ("tmp", "new"))
+            for subfolder in (self.folder, *(self.folder / name for name in SUBFOLDERS)):
+                is_new = not subfolder.is_dir()
+                make_folder(subfolder)
+                if is_new and self._owner:
+                    os.chown(subfolder, *self._owner, follow_symlinks=False)
+            # A link of the owner's could lead root anywhere.
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (os.O_NOFOLLOW if self._owner else 0)
+            self.tmp, self.new = (os.open(self.folder / name, flags) for name in ("tmp", "new"))
 
     def _require_own_links(self) -> None:
         if os.geteuid() == 0:  # whom a user's link could lead where only root may write
             for subfolder in SUBFOLDERS:
                 require_own_links(self.folder / subfolder)
 
-    def _make(self, subfolder: Path) -> None:
-        is_new = not subfolder.is_dir()
-        make_folder(subfolder)
-        if is_new and self._owner:
-            os.chown(subfolder, *self._owner, follow_symlinks=False)
-
-    def _open(self, subfolder: str) -> int:
-        # A link of the owner's could lead root anywhere.
-        no_links = os.O_NOFOLLOW if self._owner else 0
-        return os.open(self.folder / subfolder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | no_links)
-
     def draft(self, message: Message) -> MaildirDraft:
-        with delivery_errors(self.name):
-            return MaildirDraft(message, self, self._unique_name())
-
-    def make_file(self, name: str) -> int:
-        """Make a file in ``tmp``, 0600 whatever the umask; return its descriptor."""
-        file = open_or_make(name, os.O_WRONLY | os.O_EXCL, self.tmp)
-        if self._umask_is_strict:  # a look at each would be one system call in eight
-            self._umask_is_strict = make_private(file)
-        if self._owner:
-            os.fchown(file, *self._owner)
-        return file
-
-    def _unique_name(self) -> str:
-        # time.MmicrosPpidQcount, as maildir(5) and Dovecot have it, and the tag of our record.
+        """Begin a message in a file in ``tmp``, 0600 whatever the umask; raises DeliveryError."""
+        # time.MmicrosPpidQcount, as maildir(5) and Dovecot have it, and the mark of our record.
         seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
         count = next(self._names)
-        return f"{seconds}.M{nanoseconds // 1000}P{os.getpid()}Q{count}.{self._mark}.{self._host}"
-
-    @property
-    def _mark(self) -> str:
-        return f"pop3fetch-{self._tag}"
+        name = f"{seconds}.M{nanoseconds // 1000}P{os.getpid()}Q{count}.{self._mark}.{self._host}"
+        with delivery_errors(self.name):
+            file = open_private(name, os.O_WRONLY | os.O_EXCL, self.tmp)
+            if self._owner:
+                os.fchown(file, *self._owner)
+        return MaildirDraft(message, self, name, file)
 
     def deliver(self, drafts: Sequence[Draft], journal: Journal) -> list[tuple[Draft, DeliveryError]]:
         files = [draft for draft in drafts if isinstance(draft, MaildirDraft)]
@@ -182,21 +159,18 @@ class Maildir(Destination):
         folder = self.folder_id
         journal.intend(files, [Place(self.name, draft.name, 0, draft.octets, folder) for draft in files])
         with delivery_errors(self.name):
-            vanished = [draft for draft in files if not self._make_visible(draft)]
+            vanished = []
+            for draft in files:
+                try:
+                    os.rename(draft.name, draft.name, src_dir_fd=self.tmp, dst_dir_fd=self.new)
+                except FileNotFoundError:  # another program has removed it
+                    vanished.append(draft)
             sync_file(self.new)
             self._require_the_same_folders()
         journal.done([draft for draft in files if draft not in vanished] if vanished else files)
         if vanished:
             journal.undo(vanished)
         return [(draft, DeliveryError(self.name, "its file vanished from tmp/")) for draft in vanished]
-
-    def _make_visible(self, draft: MaildirDraft) -> bool:
-        """Return whether the file is in ``new`` now; another program may have removed it from ``tmp``."""
-        try:
-            os.rename(draft.name, draft.name, src_dir_fd=self.tmp, dst_dir_fd=self.new)
-        except FileNotFoundError:
-            return False
-        return True
 
     def _require_the_same_folders(self) -> None:
         """Raise DeliveryError if the maildir, and the mail with it, was moved or replaced meanwhile."""

@@ -1,4 +1,4 @@
-"""An mbox file in mboxrd form: spooled, appended under lock, cut back where that fails.
+"""An mbox file in mboxrd form: spooled, appended under lock, cut back if that fails.
 
 A draft is a private file in the spool folder, already in the form in which it is appended. It
 stays there until the record calls it done. Before a batch is written, the mbox is extended for all
@@ -37,6 +37,7 @@ from pop3fetch.durable import (
     sync_file,
     sync_files,
     sync_folder,
+    write_all,
 )
 from pop3fetch.errors import DeliveryError, DestinationLocked
 from pop3fetch.messages import Message
@@ -68,7 +69,7 @@ class MboxDraft(Draft):
 
     def _append(self, octets: bytes) -> None:
         with delivery_errors(self._mbox.name):
-            write_at(self.file, octets, self.length)
+            write_all(self.file, octets, self.length)
         self.length += len(octets)
 
     def close_file(self) -> None:
@@ -98,6 +99,7 @@ class Mbox(Destination):
         # Other programs follow links before they lock, and so must we, or the dot-locks differ.
         self._real = Path(os.path.realpath(self.file))
         self._tag = tag
+        self._mark = f"draft-{tag}-"
         self._spool_folder = spool_folder
         self._patience = patience
         self._names = itertools.count(1)
@@ -132,14 +134,14 @@ class Mbox(Destination):
         with delivery_errors(self.name):
             return MboxDraft(message, self, self._spool_folder / name)
 
-    @property
-    def _mark(self) -> str:
-        return f"draft-{self._tag}-"
-
     def deliver(self, drafts: Sequence[Draft], journal: Journal) -> list[tuple[Draft, DeliveryError]]:
         spools = [draft for draft in drafts if isinstance(draft, MboxDraft)]
         try:
-            self._sync(spools)
+            with delivery_errors(self.name):
+                for draft in spools:
+                    draft.finish()
+                sync_files([draft.file for draft in spools])
+                sync_folder(self._spool_folder)
             self._append(spools, journal)
         finally:
             for draft in spools:
@@ -148,35 +150,26 @@ class Mbox(Destination):
             draft.discard()
         return []
 
-    def _sync(self, spools: Sequence[MboxDraft]) -> None:
-        with delivery_errors(self.name):
-            for draft in spools:
-                draft.finish()
-            sync_files([draft.file for draft in spools])
-            sync_folder(self._spool_folder)
-
     def _append(self, spools: Sequence[MboxDraft], journal: Journal) -> None:
         folder = self.folder_id
         with self._locked() as mbox:
             with delivery_errors(self.name):
                 padding = _missing_line_ends(mbox)
-                places = self._places(spools, os.fstat(mbox).st_size + len(padding), folder)
+                offset = os.fstat(mbox).st_size + len(padding)
+            places = []
+            for draft in spools:
+                places.append(Place(self.name, draft.spool.name, offset, draft.length, folder))
+                offset += draft.length
             journal.intend(spools, places)
             with delivery_errors(self.name):
                 _append(mbox, padding, spools)
             journal.done(spools)
 
-    def _places(self, spools: Sequence[MboxDraft], offset: int, folder: str) -> list[Place]:
-        offsets = itertools.accumulate((draft.length for draft in spools), initial=offset)
-        return [
-            Place(self.name, draft.spool.name, start, draft.length, folder)
-            for draft, start in zip(spools, offsets, strict=False)
-        ]
-
     @contextmanager
     def _locked(self) -> Iterator[int]:
         """Open the mbox under lock; raises DestinationLocked and DeliveryError."""
-        self._require_folder()
+        if not self._real.parent.is_dir():
+            raise DeliveryError(self.name, f"there is no folder {self._real.parent} (not mounted?)")
         with delivery_errors(self.name):
             self._require_own_path()
             try:
@@ -192,10 +185,6 @@ class Mbox(Destination):
         require_own_links(self.file)
         if Path(os.path.realpath(self.file)) != self._real:
             raise DeliveryError(self.name, "a link in its path has changed during the run")
-
-    def _require_folder(self) -> None:
-        if not self._real.parent.is_dir():
-            raise DeliveryError(self.name, f"there is no folder {self._real.parent} (not mounted?)")
 
     # -- after a crash -----------------------------------------------------------------------
 
@@ -275,7 +264,7 @@ def _mend_padding(mbox: int, offset: int) -> None:
     start = max(0, offset - 2)
     before = os.pread(mbox, offset - start, start)
     if b"\0" in before:
-        write_at(mbox, before.replace(b"\0", b"\n"), start)
+        write_all(mbox, before.replace(b"\0", b"\n"), start)
 
 
 def _append(mbox: int, padding: bytes, spools: Sequence[MboxDraft]) -> None:
@@ -286,8 +275,8 @@ def _append(mbox: int, padding: bytes, spools: Sequence[MboxDraft]) -> None:
         # The room for all of them, in one call: what other programs append after a crash follows it.
         # It ends as the last message will, so that they need not add line ends of their own.
         end = offset + sum(draft.length for draft in spools)
-        write_at(mbox, EMPTY_LINES[0], end - len(EMPTY_LINES[0]))
-        write_at(mbox, padding, start)
+        write_all(mbox, EMPTY_LINES[0], end - len(EMPTY_LINES[0]))
+        write_all(mbox, padding, start)
         for draft in spools:
             _copy(draft.file, draft.length, mbox, offset)
             offset += draft.length
@@ -301,12 +290,4 @@ def _append(mbox: int, padding: bytes, spools: Sequence[MboxDraft]) -> None:
 
 def _copy(spool: int, length: int, mbox: int, offset: int) -> None:
     for place in range(0, length, BLOCK):
-        write_at(mbox, os.pread(spool, BLOCK, place), offset + place)
-
-
-def write_at(file: int, octets: bytes, offset: int) -> None:
-    """Write all of ``octets`` at ``offset``; raises OSError."""
-    view = memoryview(octets)
-    while view:
-        written = os.pwrite(file, view, offset)
-        view, offset = view[written:], offset + written
+        write_all(mbox, os.pread(spool, BLOCK, place), offset + place)

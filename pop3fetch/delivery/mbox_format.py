@@ -58,7 +58,7 @@ class Encoder:
         return b""
 
     def finish(self) -> bytes:
-        """Return the rest: what was held back, the last line's end where it lacks one, the empty line."""
+        """Return the rest: what was held back, the last line's end if it lacks one, the empty line."""
         rest = b"" if self._header is None else self._begin(self._header)
         rest += self._quoted.quote(self._own_fields.finish())
         return rest + self._quoted.finish() + b"\n"
@@ -119,24 +119,19 @@ class Quoter:
         """Return the quoted octets that are certain by now."""
         if not block:
             return b""
-        octets = self._held + block
-        quoted = self._insert(octets) if b"From " in octets else octets
-        self._remember(octets)
+        quoted = octets = self._held + block
+        if b"From " in octets:
+            # A pattern that begins with LF is ten times as fast as one with ^.
+            start = b"\n" if self._may_be_from else b""
+            quoted = _FROM_LINE.sub(rb"\1>From ", start + octets)[len(start) :]
+        start_of_line = octets.rfind(b"\n") + 1
+        self._line_is_open = start_of_line < len(octets)
+        is_whole = start_of_line > 0 or self._may_be_from  # else its beginning is not in sight
+        beginning = octets[start_of_line:].lstrip(b">")
+        self._may_be_from = is_whole and _FROM.startswith(beginning)
+        self._held = beginning if self._may_be_from else b""
         return quoted[: len(quoted) - len(self._held)]
 
     def finish(self) -> bytes:
-        """Return what was held back, and a line end where the message has none; an empty one needs none."""
+        """Return what was held back, and a line end if the message has none; an empty one needs none."""
         return self._held + b"\n" * self._line_is_open
-
-    def _insert(self, octets: bytes) -> bytes:
-        # A pattern that begins with LF is ten times as fast as one with ^.
-        if self._may_be_from:
-            return _FROM_LINE.sub(rb"\1>From ", b"\n" + octets)[1:]
-        return _FROM_LINE.sub(rb"\1>From ", octets)
-
-    def _remember(self, octets: bytes) -> None:
-        start = octets.rfind(b"\n") + 1
-        self._line_is_open = start < len(octets)
-        beginning = octets[start:].lstrip(b">") if start or self._may_be_from else b"no beginning"
-        self._may_be_from = _FROM.startswith(beginning)
-        self._held = beginning if self._may_be_from else b""

@@ -1,7 +1,7 @@
 """The lock of an mbox, as other mail programs take it: fcntl and a dot-lock, both or neither.
 
-The order is that of the Debian Policy, section 11.6: fcntl first, then ``FILE.lock``; where the
-second is taken, the first is let go before the next attempt, so that no two programs wait for
+The order is that of the Debian Policy, section 11.6: fcntl first, then ``FILE.lock``; if the
+second is taken, the first is released before the next attempt, so that no two programs wait for
 each other.
 """
 
@@ -52,17 +52,17 @@ class Inode(NamedTuple):
 class MboxLock:
     """An open mbox that is locked; ``file`` is its descriptor."""
 
-    # Here, as __del__ finds them also where __init__ was interrupted at once.
+    # Here, as __del__ finds them even if __init__ was interrupted at once.
     file = -1
     _stream: FileIO | None = None
     _dot_lock: Path | None = None
-    _signed: Inode | None = None  # what the dot-lock is where it is ours
+    _signed: Inode | None = None  # what the dot-lock is if it is ours
     _guard: threading.Lock | None = None
 
     def __init__(self, path: Path, tag: str) -> None:
-        """Open and lock the mbox, made where there is none.
+        """Open and lock the mbox, which is created if it is missing.
 
-        ``path`` has no symbolic links; ``tag`` is one record's. Raises BlockingIOError where
+        ``path`` has no symbolic links; ``tag`` is one record's. Raises BlockingIOError if
         another program has a lock, and any other OSError.
         """
         try:
@@ -80,7 +80,7 @@ class MboxLock:
             raise
 
     def _take_dot_lock(self, dot_lock: Path, tag: str) -> None:
-        """Make it, where the folder lets us; where it does not, fcntl must do."""
+        """Make it if the folder lets us; if not, fcntl must do."""
         signed = Path(f"{dot_lock}.pop3fetch-{tag}")
         try:
             # Linked when it is signed: whatever we may die of, a dot-lock of ours tells whose it was.
@@ -102,7 +102,7 @@ class MboxLock:
                 signed.unlink()
 
     def release(self) -> None:
-        """Let go, where that was not done yet; never raises."""
+        """Release it, if that was not done yet; never raises."""
         if self._dot_lock is not None and self._is_ours(self._dot_lock):
             with suppress(OSError):
                 self._dot_lock.unlink()
@@ -116,7 +116,7 @@ class MboxLock:
             guard.release()
 
     def _is_ours(self, dot_lock: Path) -> bool:
-        """Return whether nobody has broken it, and perhaps made one of his own."""
+        """Return whether no other program has broken it, and perhaps made one of its own."""
         # Either is enough: NFS may tell another time later, and no file may be free to read it with.
         known = self._signed is not None and _inode(dot_lock) == self._signed
         return known or _read(dot_lock) == _signature()
@@ -129,7 +129,7 @@ class MboxLock:
 def take_lock(path: Path, tag: str, patience: float, given_up: threading.Event) -> MboxLock:
     """Wait for the lock of an mbox, at most ``patience`` seconds, or until it is ``given_up``.
 
-    Raises BlockingIOError where it was not to be had, and any other OSError.
+    Raises BlockingIOError if it could not be had, and any other OSError.
     """
     deadline = time.monotonic() + patience
     while True:
@@ -171,23 +171,19 @@ def _take_guard(path: Path) -> threading.Lock | None:
 
 def _lock_by_fcntl(file: int) -> None:
     try:
-        if OFD_SETLK is None or not _lock_open_file(file, OFD_SETLK):
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if OFD_SETLK is not None:
+            # struct flock: type, from where, start, length (0: all of it), process (0 for these)
+            flock = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+            try:
+                fcntl.fcntl(file, OFD_SETLK, flock)
+            except OSError as error:  # the system or the file system may have none
+                if error.errno not in _NO_OPEN_FILE_LOCKS:
+                    raise
+            else:
+                return
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except PermissionError as error:  # POSIX lets systems reply EACCES for EAGAIN
         raise BlockingIOError(errno.EAGAIN, "it is locked") from error
-
-
-def _lock_open_file(file: int, command: int) -> bool:
-    """Take the lock of the open file; return False if the system or the file system has none."""
-    # struct flock: type, from where, start, length (0: all of it), process (0 for these)
-    flock = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-    try:
-        fcntl.fcntl(file, command, flock)
-    except OSError as error:
-        if error.errno not in _NO_OPEN_FILE_LOCKS:
-            raise
-        return False
-    return True
 
 
 def _refuse_a_strange_file(path: Path, file: int) -> None:
@@ -220,7 +216,7 @@ def _login_name(user: int) -> str | None:
 
 
 def _refuse_a_replaced_file(path: Path, file: int) -> None:
-    """Raise BlockingIOError where a mail program has put a new file in the place of the one we locked."""
+    """Raise BlockingIOError if a mail program has put a new file in the place of the one we locked."""
     with suppress(FileNotFoundError):
         if os.path.samestat(os.fstat(file), path.lstat()):
             return

@@ -34,7 +34,7 @@ def same_octets(mbox: int, offset: int, spool: int, part: range) -> bool:
 
 
 def looks_whole(mbox: int, place: Place) -> bool:
-    """Return whether some message fills ``place``: all that can be asked where the spool is gone."""
+    """Return whether some message fills ``place``: all that can be asked if the spool is gone."""
     end = place.offset + place.length
     return (
         os.pread(mbox, 5, place.offset) == b"From "
@@ -54,7 +54,7 @@ class Remains(Enum):
 def remains_of(mbox: int, place: Place, spool: int) -> Remains:
     """Return what stands at ``place`` of the message in ``spool``.
 
-    A part is octets of ours and NULs, which is what a file has where nothing was written yet; it may
+    A part is octets of ours and NULs, which is what a file has before anything is written; it may
     end with the mbox.
     """
     end = os.fstat(mbox).st_size

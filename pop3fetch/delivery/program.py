@@ -126,21 +126,19 @@ class Program(Destination):
             return subprocess.Popen(  # noqa: S603
                 self._command,
                 bufsize=0,
-                env={**self._environment, **self._variables(draft)},
+                env={
+                    **self._environment,
+                    "POP3FETCH_UID": os.fsdecode(draft.message.uid),
+                    "POP3FETCH_NUMBER": str(draft.message.number),
+                    "POP3FETCH_SIZE": str(draft.octets),
+                    "POP3FETCH_ACCOUNT": self._account,
+                },
                 stdin=message,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
             )
         except OSError as error:
             raise DeliveryError(self.name, f"it cannot be run: {error.strerror}") from error
-
-    def _variables(self, draft: ProgramDraft) -> dict[str, str]:
-        return {
-            "POP3FETCH_UID": os.fsdecode(draft.message.uid),
-            "POP3FETCH_NUMBER": str(draft.message.number),
-            "POP3FETCH_SIZE": str(draft.octets),
-            "POP3FETCH_ACCOUNT": self._account,
-        }
 
     def _attend(self, run: _Run) -> str | None:
         deadline = time.monotonic() + self._limit
@@ -177,7 +175,7 @@ class _Run:
         self._is_open = True
 
     def status(self) -> int | None:
-        """Return the exit status, negative for a signal, or None where the program still runs."""
+        """Return the exit status, negative for a signal, or None if the program still runs."""
         status = self._process.poll()
         if status is not None and self._is_open:
             # The end is not awaited: what a program leaves in the background may keep the pipe open.

@@ -25,7 +25,7 @@ from typing import Protocol
 
 from pop3fetch.delivery.destination import Destination, Draft, Journal, delivery_errors
 from pop3fetch.delivery.mbox_format import Encoder
-from pop3fetch.durable import sync_file
+from pop3fetch.durable import sync_file, write_all
 from pop3fetch.errors import DeliveryError
 from pop3fetch.messages import Message
 from pop3fetch.printable import printable
@@ -75,7 +75,7 @@ class StreamDraft(Draft):
         self.end = 0  # octets that were written to standard output when it was
 
     def write(self, block: bytes) -> None:
-        """Write a block through; raises BrokenPipeError where nobody reads any more."""
+        """Write a block through; raises BrokenPipeError if the reader is gone."""
         octets = block
         for coder in self._coders:
             octets = coder.encode(octets)
@@ -188,20 +188,17 @@ class Stream(Destination):
         if self._failure is not None:
             raise self._failure
         try:
-            self._write(octets)
+            try:
+                _write_all(self._out, octets, self._interrupted)
+            except BrokenPipeError:
+                raise
+            except OSError:
+                with delivery_errors(self.name):
+                    raise
         except OSError as error:
             self._failure = error
             raise
-
-    def _write(self, octets: bytes) -> None:
-        try:
-            write_all(self._out, octets, self._interrupted)
-            self.position += len(octets)
-        except BrokenPipeError:
-            raise
-        except OSError:
-            with delivery_errors(self.name):
-                raise
+        self.position += len(octets)
 
 
 def _octets_unread(pipe: int) -> int:
@@ -221,17 +218,16 @@ def _has_no_reader(pipe: int) -> bool:
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
-def write_all(out: int, octets: bytes, interrupted: threading.Event) -> None:
+def _write_all(out: int, octets: bytes, interrupted: threading.Event) -> None:
     """Write all of ``octets``; raises OSError, and DeliveryError if it must wait after an interrupt.
 
-    No write to what may be full blocks, for nothing could end that in another thread than the main one.
+    No write to a full pipe blocks, because nothing could end that in another thread than the main one.
     """
-    view = memoryview(octets)
     is_writable = fcntl.fcntl(out, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
-    if stat.S_ISREG(os.fstat(out).st_mode) or not is_writable:  # what can only fail must not be waited for
-        while view:
-            view = view[os.write(out, view) :]
+    if stat.S_ISREG(os.fstat(out).st_mode) or not is_writable:  # a write that can only fail must not wait
+        write_all(out, octets)
         return
+    view = memoryview(octets)
     poll = select.poll()
     poll.register(out, select.POLLOUT)
     while view:

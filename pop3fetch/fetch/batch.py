@@ -1,13 +1,14 @@
 """Group commit: messages that arrive while the disk is busy are delivered together.
 
 The session's thread writes drafts and goes on reading; one other thread delivers whatever has
-piled up, so the number of syncs follows from how fast the disk is, and nobody waits for a batch
+piled up, so the number of syncs follows from how fast the disk is, and nothing waits for a batch
 to fill. Only a batch that is full makes the reading wait: memory, open files, and what a crash
 costs stay bounded.
 """
 
 from __future__ import annotations
 
+import resource
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -18,7 +19,11 @@ from pop3fetch.errors import DeliveryError, POP3Error
 BATCH_MESSAGES = 400
 BATCH_OCTETS = 32 * 1024 * 1024
 WORTHWHILE_MESSAGES = 150  # a batch costs four syncs of its own, whatever its size
-PATIENCE = 0.05  # seconds that a smaller batch waits for more
+BATCH_DELAY = 0.05  # seconds that a smaller batch waits for more
+
+WANTED_FILES = 8192  # descriptors; more would only be asked for by mistake
+OTHER_FILES = 104  # of modules, folders, records, connections and programs
+BATCHES_UNDER_WAY = 2  # one is filled while the other is delivered
 
 Delivered = Callable[[Draft], None]
 Refused = Callable[[Draft, DeliveryError], None]
@@ -68,9 +73,12 @@ class Batcher:
         At an interrupt a batch that waits, for a lock or a program, waits no longer.
         """
         # What came whole before the line broke is delivered, for the next line may break as soon;
-        # and so is what came before whoever reads standard output left.
+        # and so is what came before the reader of standard output left.
         if error is not None and not isinstance(error, POP3Error | BrokenPipeError):
-            self._discard_pending()
+            with self._lock:
+                pending, self._pending = self._pending, []
+            for draft in pending:
+                draft.discard()
         if error is not None and not isinstance(error, Exception):  # Ctrl-C and SIGTERM, not a lost line
             self._destination.interrupt()
         try:
@@ -92,7 +100,7 @@ class Batcher:
                 raise self._failure
             self._pending.append(draft)
             self._octets += draft.octets
-            # Woken only where it has something to do: each waking costs more than a message.
+            # Woken only if it has something to do: each waking costs more than a message.
             if len(self._pending) == 1 or self._is_worthwhile():
                 self._changed.notify_all()
         if self._results:
@@ -110,12 +118,6 @@ class Batcher:
             else:
                 self._delivered(draft)
 
-    def _discard_pending(self) -> None:
-        with self._lock:
-            pending, self._pending = self._pending, []
-        for draft in pending:
-            draft.discard()
-
     def end(self) -> None:
         """Deliver what is pending, and wait until no delivery runs; call it again after an interrupt."""
         with self._lock:
@@ -130,29 +132,26 @@ class Batcher:
     def _work(self) -> None:
         try:
             while not self._failure and (batch := self._next_batch()):
-                self._deliver(batch)
+                try:
+                    refused = dict(self._destination.deliver(batch, self._journal))
+                except BaseException as error:  # it is raised again in the session's thread
+                    self._fail(error, batch)
+                else:
+                    with self._lock:
+                        self._results += [(draft, refused.get(draft)) for draft in batch]
         finally:
             self._running.release()
 
     def _next_batch(self) -> list[Draft]:
         with self._lock:
             self._changed.wait_for(lambda: self._ending or self._pending)
-            self._changed.wait_for(lambda: self._ending or self._is_worthwhile(), PATIENCE)
+            self._changed.wait_for(lambda: self._ending or self._is_worthwhile(), BATCH_DELAY)
             batch, self._pending, self._octets = self._pending, [], 0
             self._changed.notify_all()
         return batch
 
     def _is_worthwhile(self) -> bool:
         return len(self._pending) >= WORTHWHILE_MESSAGES or self._is_full()
-
-    def _deliver(self, batch: list[Draft]) -> None:
-        try:
-            refused = dict(self._destination.deliver(batch, self._journal))
-        except BaseException as error:  # it is raised again in the session's thread
-            self._fail(error, batch)
-            return
-        with self._lock:
-            self._results += [(draft, refused.get(draft)) for draft in batch]
 
     def _fail(self, error: BaseException, batch: list[Draft]) -> None:
         with self._lock:
@@ -162,3 +161,19 @@ class Batcher:
         for draft in batch:
             if not draft.intended:
                 draft.discard()
+
+
+def room_for_drafts(runs: int, most: int = BATCH_MESSAGES) -> int:
+    """Return how many drafts, up to ``most``, a batch may have if so many ``runs`` go on side by side.
+
+    Each draft of a batch is an open file. Raises the process's own limit as far as it may; systems give
+    256 (macOS) to 1024 by default.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = WANTED_FILES if hard == resource.RLIM_INFINITY else min(hard, WANTED_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    if soft == resource.RLIM_INFINITY:
+        return most
+    return max(1, min(most, (soft - OTHER_FILES) // (BATCHES_UNDER_WAY * runs)))

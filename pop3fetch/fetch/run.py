@@ -24,12 +24,11 @@ from pop3fetch.errors import (
 from pop3fetch.fetch.compare import Known
 from pop3fetch.fetch.context import Context
 from pop3fetch.fetch.deleting import Deletion
-from pop3fetch.fetch.journal import entry_of
+from pop3fetch.fetch.journal import entry_of, settle
 from pop3fetch.fetch.outcome import Outcome, Tally
 from pop3fetch.fetch.plan import Order, Plan, make_plan
 from pop3fetch.fetch.recall import Recall, Remembered
 from pop3fetch.fetch.retrieving import Retrieval
-from pop3fetch.fetch.settling import settle
 from pop3fetch.fetch.survey import headers_of, listing_of
 from pop3fetch.headers import identity
 from pop3fetch.messages import Key, Listing, Message

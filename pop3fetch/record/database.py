@@ -100,7 +100,16 @@ def create(path: Path) -> None:
         for ending in _COMPANIONS:
             # They may be left of a removed record, and SQLite would apply them to the new one.
             Path(f"{path}{ending}").unlink(missing_ok=True)
-        _put_in_place(aside, path)
+        try:
+            os.link(aside, path)
+        except FileExistsError:  # never put it in the place of something else
+            raise
+        except OSError:  # a file system without hard links; nothing else makes records, for the lock is held
+            if not is_absent(path):
+                raise
+            os.rename(aside, path)
+        else:
+            aside.unlink()
     except BaseException:
         with suppress(OSError):
             aside.unlink()
@@ -112,20 +121,6 @@ def remove_aside(path: Path) -> None:
     """Remove what a run has left that died as its new record had got its name."""
     with suppress(OSError):
         path.with_suffix(".aside").unlink()
-
-
-def _put_in_place(aside: Path, path: Path) -> None:
-    """Give the new record its name, but never in the place of something else."""
-    try:
-        os.link(aside, path)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links; nothing else makes records, for the lock is held
-        if not is_absent(path):
-            raise
-        os.rename(aside, path)
-    else:
-        aside.unlink()
 
 
 def _write_empty(aside: Path) -> None:
@@ -184,7 +179,7 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 
 
 def _check(database: sqlite3.Connection, path: Path) -> int:
-    """Return the record's version; raises RecordError where it is none of ours, or too new."""
+    """Return the record's version; raises RecordError if it is not one of ours, or too new."""
     (application,) = database.execute("PRAGMA application_id").fetchone()
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:

@@ -1,4 +1,4 @@
-"""Where an account's record is, and the lock that one run at a time holds."""
+"""Where an account's record is, what is kept beside it, and the lock that one run at a time holds."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from pop3fetch.durable import make_folder, open_private
 from pop3fetch.errors import DeliveryError, POP3Error, RecordError, RecordLocked
+from pop3fetch.record.states import DAY
 
 _READABLE = "@+="  # safe in a file name beside letters, digits and _.-~
 _LONGEST = 120  # characters of a name; file systems allow 255 octets
@@ -20,18 +21,23 @@ _LONGEST = 120  # characters of a name; file systems allow 255 octets
 _DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
+LOSES_EARLY_INPUT = "loses-early-input"  # what is sent before the greeting gets no reply
+KNOWN_FOR = 30 * DAY  # seconds; then it is tried again, as servers are mended
+_SERVER_ENDING = "server"
+
+
 class RecordPlace:
     """The files of one record: the database, its lock, and the folder that holds both."""
 
     def __init__(self, state_folder: Path, address: str) -> None:
-        """``address`` is ``user@host`` with the port where it is not one of POP3's own."""
+        """``address`` is ``user@host`` with the port if it is not one of POP3's own."""
         self.folder = state_folder
         self.name = file_name(address)
         self.database = state_folder / f"{self.name}.sqlite"
         self.lock = state_folder / f"{self.name}.lock"
 
     def make(self) -> None:
-        """Make the state folder; raises RecordError, or DeliveryError where the disk is in trouble."""
+        """Make the state folder; raises RecordError, or DeliveryError if the disk is in trouble."""
         try:
             make_folder(self.folder)
         except OSError as error:
@@ -112,7 +118,7 @@ class Lock:
     """An exclusive lock on a file that is never replaced; the kernel lets go of it when we die."""
 
     def __init__(self, path: Path) -> None:
-        """Take the lock; raises RecordLocked where another run holds it, else as :meth:`RecordPlace.make`."""
+        """Take the lock; raises RecordLocked if another run holds it, else as :meth:`RecordPlace.make`."""
         try:
             self._file = open_private(path, os.O_RDWR)
         except OSError as error:
@@ -131,3 +137,33 @@ class Lock:
         """Let go."""
         with suppress(OSError):  # nothing was written to it
             os.close(self._file)
+
+
+class KnownServer:
+    """What earlier sessions have found out about an account's server; times are seconds since the epoch.
+
+    Not in the record: every command connects, but only `get` holds the record. One file of ``name since``
+    lines. It only makes connecting quicker: if anything is wrong with it, nothing is known.
+    """
+
+    def __init__(self, place: RecordPlace) -> None:
+        self._place = place
+
+    def knows(self, fact: str, now: float) -> bool:
+        """Return whether ``fact`` was found out within the last 30 days."""
+        since = self._facts().get(fact)
+        return since is not None and 0 <= now - since < KNOWN_FOR
+
+    def remember(self, fact: str, now: float) -> None:
+        """Keep ``fact``; a folder that cannot be written to is not an error."""
+        facts = self._facts() | {fact: int(now)}
+        with suppress(OSError, POP3Error):
+            lines = (f"{name} {since}\n" for name, since in facts.items())
+            self._place.keep_beside(_SERVER_ENDING, "".join(lines))
+
+    def _facts(self) -> dict[str, int]:
+        try:
+            lines = self._place.beside(_SERVER_ENDING).read_text("ascii").splitlines()
+            return {name: int(since) for name, since in (line.split() for line in lines)}
+        except (OSError, ValueError):  # none, or torn
+            return {}

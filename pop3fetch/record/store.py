@@ -32,8 +32,6 @@ from pop3fetch.record.states import Event, State, Unsettled, next_states, state_
 MARKED = "marked"  # the destination of what was recorded without being fetched
 LISTING = "listing"  # the fact that names a listing of which everything is recorded; any change drops it
 
-LF = b"\n"  # what no UID holds, as it ends a line
-
 _ENTRIES = "SELECT uid, occurrence, size, identity, proves, octets, state FROM message"
 _INTENTS = """
 SELECT uid, occurrence, size, identity, proves, octets, destination, name, offset, length, folder
@@ -85,12 +83,12 @@ class Store:
     """An open record. One run holds it from before the login to its end."""
 
     def __init__(self, place: RecordPlace, lock: Lock | None = None) -> None:
-        """Lock the record, unless its ``lock`` is held already, and open it, making it where there is none.
+        """Lock the record, unless its ``lock`` is held already, and open it; it is created if it is missing.
 
-        Raises RecordLocked, or RecordError where it is damaged or from a newer version.
+        Raises RecordLocked, or RecordError if it is damaged or from a newer version.
         """
         self.path = place.database
-        # SQLite's module dies where one thread closes a connection that another one reads from.
+        # SQLite's module crashes if one thread closes a connection that another one reads from.
         self._turn = threading.Lock()
         self._lock = lock or place.take()
         try:
@@ -125,15 +123,7 @@ class Store:
 
     def sizes(self) -> dict[bytes, int]:
         """Return UID to recorded size, for the first message of each UID that is FETCHED."""
-        # In one row: between rows the interpreter's lock changes hands, and whoever reads from the network
-        # meanwhile would be held up a hundred thousand times.
-        ((uids, sizes, count),) = self._rows(
-            "SELECT CAST(group_concat(uid, x'0A') AS BLOB), group_concat(size, ' '), count(*)"
-            " FROM message WHERE occurrence = 0 AND state = 0"
-        )
-        if uids is None or uids.count(LF) != count - 1:  # none, or none that a server can send
-            return dict(self._rows("SELECT uid, size FROM message WHERE occurrence = 0 AND state = 0"))
-        return dict(zip(uids.split(LF), map(int, sizes.split(" ")), strict=True))
+        return dict(self._rows("SELECT uid, size FROM message WHERE occurrence = 0 AND state = 0"))
 
     def copies(self) -> dict[Key, int]:
         """Return the recorded sizes of the further FETCHED messages of each UID."""
@@ -171,7 +161,7 @@ class Store:
 
     def marked(self) -> set[Key]:
         """Return what was recorded without being fetched."""
-        return self._keys("SELECT uid, occurrence FROM message WHERE destination = ?", _name(MARKED))
+        return self._keys("SELECT uid, occurrence FROM message WHERE destination = ?", os.fsencode(MARKED))
 
     def intents(self) -> list[Intent]:
         """Return what a crash left between intending and done, in the order of the destination."""
@@ -188,7 +178,7 @@ class Store:
 
     def folder_of(self, destination: str) -> str | None:
         """Return the folder_id of a destination that has taken mail, "" if it was not kept, or None."""
-        rows = self._rows("SELECT folder FROM destination WHERE name = ?", (_name(destination),))
+        rows = self._rows("SELECT folder FROM destination WHERE name = ?", (os.fsencode(destination),))
         return next((folder for (folder,) in rows), None)
 
     def fact(self, name: str) -> str | None:
@@ -206,7 +196,17 @@ class Store:
 
     def intend(self, intents: Iterable[Intent]) -> None:
         """Keep that messages are about to become visible."""
-        rows = [(*_columns(intent.entry), *_place_columns(intent.place)) for intent in intents]
+        rows = [
+            (
+                *_columns(intent.entry),
+                os.fsencode(intent.place.destination),
+                os.fsencode(intent.place.name),
+                intent.place.offset,
+                intent.place.length,
+                intent.place.folder,
+            )
+            for intent in intents
+        ]
         with self._transaction():
             self._database.executemany(_INTEND, rows)
 
@@ -215,7 +215,7 @@ class Store:
 
         ``folder``: the folder_id of the destination, which is known from now on.
         """
-        name = _name(destination)
+        name = os.fsencode(destination)
         rows = [(*_columns(entry), int(entry.state), moment, name) for entry in entries]
         with self._transaction():
             self._database.executemany(_DONE, rows)
@@ -339,12 +339,3 @@ def _entry_of(row: Sequence[Any]) -> Entry:
     uid, occurrence, size, digest, proves, octets, state = row
     identity = None if digest is None else Identity(digest, bool(proves))
     return Entry(Key(uid, occurrence), size, identity, octets, State(state))
-
-
-def _place_columns(place: Place) -> tuple[bytes, bytes, int, int, str]:
-    return _name(place.destination), _name(place.name), place.offset, place.length, place.folder
-
-
-def _name(name: str) -> bytes:
-    # The names of files are octets, which need not be text of any encoding.
-    return os.fsencode(name)

@@ -12,8 +12,7 @@ from pop3fetch.account.settings import Account
 from pop3fetch.ahead import Ahead
 from pop3fetch.errors import LoginTooSoon
 from pop3fetch.net.dial import Endpoint, dial
-from pop3fetch.record.known_server import LOSES_EARLY_INPUT, KnownServer
-from pop3fetch.record.place import RecordPlace
+from pop3fetch.record.place import LOSES_EARLY_INPUT, KnownServer, RecordPlace
 from pop3fetch.sessions.login_delay import LoginDelay
 
 if TYPE_CHECKING:

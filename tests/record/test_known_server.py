@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pop3fetch.record.known_server import KEPT, LOSES_EARLY_INPUT, KnownServer
-from pop3fetch.record.place import RecordPlace
+from pop3fetch.record.place import KNOWN_FOR, LOSES_EARLY_INPUT, KnownServer, RecordPlace
 from tests.support.file_modes import mode
 
 NOW = 1_700_000_000.5
@@ -23,7 +22,9 @@ def test_nothing_is_known_at_first(place: RecordPlace) -> None:
     assert not place.folder.exists()
 
 
-@pytest.mark.parametrize(("later", "known"), [(0, True), (KEPT - 1, True), (KEPT, False), (-10, False)])
+@pytest.mark.parametrize(
+    ("later", "known"), [(0, True), (KNOWN_FOR - 1, True), (KNOWN_FOR, False), (-10, False)]
+)
 def test_a_fact_is_known_for_a_month(place: RecordPlace, later: float, known: bool) -> None:
     KnownServer(place).remember(LOSES_EARLY_INPUT, NOW)
     assert KnownServer(place).knows(LOSES_EARLY_INPUT, NOW + later) is known

@@ -128,7 +128,7 @@ def serve(home: Path, patience: float | None = None) -> None:
     if patience:
         from pop3fetch.fetch import batch
 
-        batch.PATIENCE = patience
+        batch.BATCH_DELAY = patience
     allow_tracing()
     print("ready", flush=True)
     while job := sys.stdin.readline():

@@ -65,8 +65,7 @@ class Get:
             if lock:
                 sessions.begin()
             from pop3fetch.cli.screen.progress import RunReporter
-            from pop3fetch.delivery.open_files import room_for_drafts
-            from pop3fetch.fetch.batch import BATCH_MESSAGES
+            from pop3fetch.fetch.batch import room_for_drafts
             from pop3fetch.fetch.context import Context
             from pop3fetch.fetch.run import Fetch
             from pop3fetch.record.store import Store
@@ -91,7 +90,7 @@ class Get:
                             destination=destination,
                             reopen=lambda name: keep(open_destination(parse(name), delivery)),
                             reporter=reporter,
-                            room=room_for_drafts(self._side_by_side, BATCH_MESSAGES),
+                            room=room_for_drafts(self._side_by_side),
                             account=account.address,
                         )
                         outcome = Fetch(context, order).run()
