@@ -13,9 +13,9 @@ from pop3fetch.fetch.settling import Reopen
 from pop3fetch.record.store import Store
 
 if TYPE_CHECKING:
-    from pop3fetch.pop3.client import POP3Client
+    from pop3fetch.pop3.mail_session import MailSession
 
-Connect = Callable[[bool], "POP3Client"]  # (pipelining) -> a client that is logged in
+Connect = Callable[[bool], "MailSession"]  # (pipelining) -> a client that is logged in
 
 
 class Surroundings(NamedTuple):

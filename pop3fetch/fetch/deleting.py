@@ -23,7 +23,7 @@ from pop3fetch.record.store import Key
 from pop3fetch.sessions.quit import say_quit
 
 if TYPE_CHECKING:
-    from pop3fetch.pop3.client import POP3Client
+    from pop3fetch.pop3.mail_session import MailSession
 
 
 class Deletion:
@@ -81,7 +81,7 @@ class Deletion:
 
     # -- how ---------------------------------------------------------------------------------
 
-    def run(self, client: POP3Client, doomed: list[Message], *, pipelining: bool) -> None:
+    def run(self, client: MailSession, doomed: list[Message], *, pipelining: bool) -> None:
         """Delete and say QUIT; in a new session where something retrieved here is not safe."""
         if self._tally.may_quit(client):
             self._delete_and_quit(client, doomed)
@@ -91,7 +91,7 @@ class Deletion:
             with self._around.connect(pipelining) as second:
                 self._delete_in(second, {key_of(message): message.size for message in doomed})
 
-    def _delete_in(self, client: POP3Client, sizes: Mapping[Key, int]) -> None:
+    def _delete_in(self, client: MailSession, sizes: Mapping[Key, int]) -> None:
         """Delete, in a new session, what still has its UID and size."""
         listing = survey(client, self._reporter)
         doomed = [message for message in listing if sizes.get(key_of(message)) == message.size]
@@ -103,7 +103,7 @@ class Deletion:
             self._tally.outcome.fail(unsafe)
             self._reporter.warn(str(unsafe))
 
-    def _delete_and_quit(self, client: POP3Client, doomed: list[Message]) -> None:
+    def _delete_and_quit(self, client: MailSession, doomed: list[Message]) -> None:
         if not doomed:
             say_quit(client, self._reporter.notice)
             return
@@ -111,7 +111,7 @@ class Deletion:
         marked: list[Key] = []
         # If the reply to QUIT is lost, only a look can tell which of them are left.
         self._happened(Event.DELETING, map(key_of, doomed))
-        for index, refusal in client.delete_many(by_index, then_quit=True):
+        for index, refusal in client.iter_deletions(by_index, then_quit=True):
             if refusal is None:
                 marked.append(key_of(by_index[index]))
             else:

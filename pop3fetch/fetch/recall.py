@@ -25,7 +25,7 @@ from pop3fetch.record.states import Event, State
 from pop3fetch.record.store import Entry, Key, Store
 
 if TYPE_CHECKING:
-    from pop3fetch.pop3.client import POP3Client
+    from pop3fetch.pop3.mail_session import MailSession
 
 
 def known_of(store: Store) -> Known:
@@ -61,7 +61,7 @@ class Recall:
     by index: it is neither fetched nor deleted in this session.
     """
 
-    def __init__(self, client: POP3Client, store: Store, reporter: Reporter, now: float) -> None:
+    def __init__(self, client: MailSession, store: Store, reporter: Reporter, now: float) -> None:
         self._client = client
         self._store = store
         self._reporter = reporter

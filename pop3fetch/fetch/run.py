@@ -39,7 +39,7 @@ from pop3fetch.record.store import MARKED
 from pop3fetch.sessions.quit import say_quit
 
 if TYPE_CHECKING:
-    from pop3fetch.pop3.client import POP3Client
+    from pop3fetch.pop3.mail_session import MailSession
 
 NO_PIPELINING = "no pipelining"  # the fact that this server mixes up pipelined replies
 PORTION = 100_000  # messages that are retrieved in one go: what is known of each takes some 100 octets
@@ -127,12 +127,12 @@ class Fetch:
             self._store.remember(NO_PIPELINING, str(error))
         self._reporter.notice(f"{error}; again, one command at a time")
 
-    def _give_up_a_message(self, client: POP3Client, error: POP3Error) -> bool:
+    def _give_up_a_message(self, client: MailSession, error: POP3Error) -> bool:
         """Return whether the protocol was broken over one message: the others shall not wait for it."""
         retrieval = self._retrieval
         if not (retrieval and isinstance(error, ProtocolViolation)) or len(self._given_up) == MOST_GIVEN_UP:
             return False
-        culprit = retrieval.give_up([str(reply) for reply in client.conversation.session.awaited], error)
+        culprit = retrieval.give_up(client.broken_at(), error)
         if culprit is None:
             return False
         if not self._given_up and self._mixed_up:
@@ -140,7 +140,7 @@ class Fetch:
         self._given_up.add((culprit.uid, culprit.occurrence))
         return True
 
-    def _session(self, client: POP3Client, familiar: Digests, loading: Loading) -> None:
+    def _session(self, client: MailSession, familiar: Digests, loading: Loading) -> None:
         self._retrieval = None
         told = client.overview_unless(familiar, loading.begin)
         if told is None:
@@ -156,7 +156,7 @@ class Fetch:
         if not self._tally.unrecorded:
             self._familiar.remember(digests, listing)
 
-    def _do(self, client: POP3Client, plan: Plan) -> None:
+    def _do(self, client: MailSession, plan: Plan) -> None:
         self._report_oversize(plan.oversize)
         if self._order.dry_run:
             self._name(plan)
@@ -178,7 +178,7 @@ class Fetch:
         if unreported and not self._order.dry_run:
             self._store.remember_oversize(map(key_of, unreported))
 
-    def _retrieve_and_delete(self, client: POP3Client, plan: Plan) -> None:
+    def _retrieve_and_delete(self, client: MailSession, plan: Plan) -> None:
         crlf = self._order.crlf or not client.ends_lines_with_crlf
         for messages in self._portions(plan.fetch):
             self._retrieval = Retrieval(self._around, self._tally, messages, crlf=crlf)
@@ -201,7 +201,7 @@ class Fetch:
 
     # -- what is to be done ------------------------------------------------------------------
 
-    def _plan(self, client: POP3Client, listing: Listing, known: Known) -> Plan:
+    def _plan(self, client: MailSession, listing: Listing, known: Known) -> Plan:
         recall = Recall(client, self._store, self._reporter, self._around.clock())
         new = recall.new(listing, known)
         not_old = new | recall.undecided.keys() if recall.undecided else new
@@ -233,7 +233,7 @@ class Fetch:
         for message in self._deletion.doomed(plan, islice(plan.fetch, self._order.limit)):
             self._reporter.would("delete", message)
 
-    def _mark(self, client: POP3Client, messages: list[Message]) -> None:
+    def _mark(self, client: MailSession, messages: list[Message]) -> None:
         by_index = {message.index: message for message in messages}
         entries = [
             entry_of(by_index[index], identity(looked.headers))

@@ -15,9 +15,9 @@ from pop3fetch.headers import LIMIT as HEADERS_LIMIT
 from pop3fetch.messages import Listing, former_stand_in_uid, stand_in_uid
 
 if TYPE_CHECKING:
-    from pop3fetch.pop3.client import POP3Client
+    from pop3fetch.pop3.client import IncomingMessage
+    from pop3fetch.pop3.mail_session import MailSession
     from pop3fetch.pop3.overview import Overview
-    from pop3fetch.pop3.pipeline import Retrieval
 
 MOST_UNPAIRED = 1000  # messages in one list only that are believed to exist
 NAMED = 10  # of them that a warning names
@@ -36,7 +36,7 @@ class Looked(NamedTuple):
     octets: int | None = None
 
 
-def survey(client: POP3Client, reporter: Reporter, *, by_number: bool = False) -> Listing:
+def survey(client: MailSession, reporter: Reporter, *, by_number: bool = False) -> Listing:
     """Return what the server lists; raises MalformedListing.
 
     ``by_number``: UIDs are not needed, so that nothing stands in for missing ones.
@@ -47,7 +47,7 @@ def survey(client: POP3Client, reporter: Reporter, *, by_number: bool = False) -
     return listing_of(client, overview, reporter)
 
 
-def listing_of(client: POP3Client, overview: Overview, reporter: Reporter) -> Listing:
+def listing_of(client: MailSession, overview: Overview, reporter: Reporter) -> Listing:
     """Return the messages of an overview, with stand-ins for the unique-ids that are missing."""
     sizes, unique_ids = overview
     unpaired: list[int] = []
@@ -93,7 +93,7 @@ def _paired(
 
 
 def _completed(
-    client: POP3Client, sizes: Sequence[int | None], unique_ids: list[bytes | None], unpaired: int
+    client: MailSession, sizes: Sequence[int | None], unique_ids: list[bytes | None], unpaired: int
 ) -> Listing:
     """Return the listing with a stand-in for each empty UID; ``unpaired`` were in one list only."""
     if b"" not in unique_ids:
@@ -122,7 +122,7 @@ def _completed(
     return listing
 
 
-def headers_of(client: POP3Client, indexes: Iterable[int]) -> Iterator[tuple[int, Looked]]:
+def headers_of(client: MailSession, indexes: Iterable[int]) -> Iterator[tuple[int, Looked]]:
     """Yield (index, headers) in order, by pipelined TOPs, or RETRs if TOP is not offered or refused."""
     wanted = list(indexes)
     if not client.offers("TOP"):
@@ -132,7 +132,7 @@ def headers_of(client: POP3Client, indexes: Iterable[int]) -> Iterator[tuple[int
         yield from _headers_by_top(client, wanted[first : first + TOGETHER])
 
 
-def _headers_by_top(client: POP3Client, indexes: Sequence[int]) -> Iterator[tuple[int, Looked]]:
+def _headers_by_top(client: MailSession, indexes: Sequence[int]) -> Iterator[tuple[int, Looked]]:
     """Yield what TOP gives at once, up to the first refusal; behind it all replies are awaited."""
     looks = _looks(client.top_many(indexes))
     waiting: dict[int, Looked] = {}
@@ -146,22 +146,22 @@ def _headers_by_top(client: POP3Client, indexes: Sequence[int]) -> Iterator[tupl
     yield from waiting.items()
 
 
-def _looks(retrievals: Iterable[Retrieval]) -> Iterator[tuple[int, Looked]]:
-    return ((retrieval.index, _looked(retrieval)) for retrieval in retrievals)
+def _looks(messages: Iterable[IncomingMessage]) -> Iterator[tuple[int, Looked]]:
+    return ((message.index, _looked(message)) for message in messages)
 
 
-def whole_of(client: POP3Client, indexes: Iterable[int]) -> Iterator[tuple[int, Looked]]:
+def whole_of(client: MailSession, indexes: Iterable[int]) -> Iterator[tuple[int, Looked]]:
     """Yield (index, headers and octets) by pipelined RETRs."""
-    for retrieval in client.retrieve_many(indexes):
-        yield retrieval.index, _looked(retrieval, is_whole=True)
+    for message in client.retrieve_many(indexes):
+        yield message.index, _looked(message, is_whole=True)
 
 
-def _looked(retrieval: Retrieval, *, is_whole: bool = False) -> Looked:
-    if retrieval.refusal is not None:
-        return Looked(b"", retrieval.refusal)
+def _looked(message: IncomingMessage, *, is_whole: bool = False) -> Looked:
+    if message.refusal is not None:
+        return Looked(b"", message.refusal)
     kept = bytearray()
     octets = 0
-    for block in retrieval.blocks:
+    for block in message.blocks:
         octets += len(block)
         if len(kept) < HEADERS_LIMIT:
             kept += block

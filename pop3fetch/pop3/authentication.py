@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from pop3fetch.errors import (
     ConnectionLost,
@@ -19,7 +19,7 @@ from pop3fetch.errors import (
 )
 from pop3fetch.pop3 import sasl
 from pop3fetch.pop3.conversation import Conversation
-from pop3fetch.pop3.login import APOP, USER, Login, Situation, StartTLS, next_step
+from pop3fetch.pop3.login import APOP, USER, Login, LoginPolicy, Situation, StartTLS, next_step
 from pop3fetch.pop3.machine import Challenge, Reply
 from pop3fetch.pop3.replies import Capabilities
 from pop3fetch.pop3.wire import COMMAND_LIMIT, StatusLine
@@ -35,16 +35,6 @@ class Line(Protocol):
     def capabilities(self, use_cache: bool = True) -> Capabilities: ...
     def begin_tls(self) -> None: ...
     def reconnect(self) -> None: ...
-    def notice(self, text: str) -> None: ...
-
-
-class Wish(NamedTuple):
-    """What the user wants of the login: the TLS mode, one forced method, clear text allowed, UTF8."""
-
-    mode: str
-    method: str | None = None
-    allow_insecure: bool = False
-    utf8: bool = False
 
 
 class Attempt:
@@ -59,9 +49,12 @@ class Attempt:
 class Authentication:
     """One login of ``user``, over as many connections as it takes."""
 
-    def __init__(self, line: Line, wish: Wish, user: str, secret: Secret) -> None:
+    def __init__(
+        self, line: Line, policy: LoginPolicy, user: str, secret: Secret, notice: Callable[[str], None]
+    ) -> None:
         self._line = line
-        self._wish = wish
+        self._policy = policy
+        self._notice = notice
         self._user = user
         self._secret = _once(secret)
         self._refused: frozenset[str] = frozenset()
@@ -101,8 +94,10 @@ class Authentication:
             raise
 
     def _situation(self) -> Situation:
-        wish = self._wish
-        known = Situation(wish.mode, wish.method, allow_insecure=wish.allow_insecure, refused=self._refused)
+        policy = self._policy
+        known = Situation(
+            policy.mode, policy.method, allow_insecure=policy.allow_insecure, refused=self._refused
+        )
         if known._replace(tls_active=self._tls_active).tls_whatever_comes:
             return known  # a round trip saved: CAPA does not matter
         capabilities = self._line.capabilities()
@@ -121,7 +116,7 @@ class Authentication:
         """Remember the refusal where another method may still be tried; else raise it."""
         self._refusal = refusal
         self._refused |= {attempt.method}
-        if self._wish.method is not None or refusal.is_temporary:
+        if self._policy.method is not None or refusal.is_temporary:
             raise refusal
         if attempt.method == APOP and self._stls_is_left():
             # Servers show a challenge to users who have no APOP secret, too (Mailutils, Cyrus).
@@ -131,13 +126,13 @@ class Authentication:
 
     def _pass_over(self, attempt: Attempt, failure: MechanismFailed) -> None:
         """Leave out a mechanism that cannot carry these credentials, such as SCRAM after SASLprep."""
-        if attempt.begun or attempt.method == APOP or self._wish.method is not None:
+        if attempt.begun or attempt.method == APOP or self._policy.method is not None:
             raise failure
         self._refusal = failure
         self._refused |= {attempt.method}
 
     def _stls_is_left(self) -> bool:
-        return self._wish.mode == "auto" and not self._tls_active and "STLS" in self._line.capabilities()
+        return self._policy.mode == "auto" and not self._tls_active and "STLS" in self._line.capabilities()
 
     def _renew_line(self) -> None:
         """Go on where the server still listens; some close after any refused login (nginx, popa3d)."""
@@ -171,7 +166,7 @@ class Authentication:
     def _apop(self, attempt: Attempt, secret: str) -> StatusLine:
         conversation = self._line.conversation
         if not conversation.transport.tls:
-            self._line.notice(
+            self._notice(
                 "APOP protects the password alone: the mail crosses in clear text (see --tls starttls)"
             )
         attempt.proof_sent = True
@@ -206,7 +201,7 @@ class Authentication:
 
     def _say_utf8(self, method: str, secret: str) -> None:
         """Say UTF8 where it was asked for, or where USER needs it (RFC 6856 section 2)."""
-        if not self._wish.utf8 and (method != USER or (self._user + secret).isascii()):
+        if not self._policy.utf8 and (method != USER or (self._user + secret).isascii()):
             return
         offered = self._line.capabilities()
         here = (self._line.conversation, self._tls_active)
@@ -214,15 +209,15 @@ class Authentication:
             return
         self._heard_of_utf8 = here
         if "UTF8" not in offered:  # what is not offered makes some servers hang up (WildDuck)
-            self._line.notice("the server does not offer UTF8")
-        elif self._wish.utf8 or "USER" in (offered["UTF8"] or []):
+            self._notice("the server does not offer UTF8")
+        elif self._policy.utf8 or "USER" in (offered["UTF8"] or []):
             self._enter_utf8()
 
     def _enter_utf8(self) -> None:
         try:
             self._line.conversation.ask("UTF8")
         except ServerErrorResponse as refusal:  # the login may do without
-            self._line.notice(str(refusal))
+            self._notice(str(refusal))
 
 
 class Exchange:

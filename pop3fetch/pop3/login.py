@@ -38,6 +38,15 @@ METHODS = {
 _NEEDS_TLS = CLEAR_TEXT | {USER, "EXTERNAL"}
 
 
+class LoginPolicy(NamedTuple):
+    """What the user allows and wants: the TLS mode, one forced method, clear text, UTF8."""
+
+    mode: str
+    method: str | None = None
+    allow_insecure: bool = False
+    utf8: bool = False
+
+
 class Situation(NamedTuple):
     """What is known before a step of the login.
 

@@ -11,8 +11,8 @@ from pop3fetch.errors import CertificateError, ConnectionLost, POP3Error, Server
 from pop3fetch.net.dial import Endpoint
 from pop3fetch.net.tls import TLSOptions, context_for, unverified_context
 from pop3fetch.net.transport import Transport
-from pop3fetch.pop3.authentication import Wish
 from pop3fetch.pop3.conversation import Conversation
+from pop3fetch.pop3.login import LoginPolicy
 from pop3fetch.pop3.replies import Capabilities, CapabilityReader
 from pop3fetch.pop3.trace import Secrets, Trace
 
@@ -44,11 +44,11 @@ class Server(NamedTuple):
     """Where a server is and how to talk to it; ``timeout`` in seconds, None to wait for ever.
 
     ``notice`` is told, in a sentence, what a careful user would like to know; ``secrets`` are those of
-    the run, if it has several clients.
+    the run, if it has several clients; ``dialling`` is a connection that is being made already.
     """
 
     endpoint: Endpoint
-    wish: Wish
+    policy: LoginPolicy
     timeout: float | None = 60
     tls: TLSOptions = TLSOptions()
     context: ssl.SSLContext | None = None
@@ -57,27 +57,26 @@ class Server(NamedTuple):
     trace: Callable[[str, bytes], None] | None = None
     notice: Callable[[str], None] = _nowhere
     secrets: Secrets | None = None
+    dialling: Ahead[socket.socket] | None = None
 
 
-def open_conversation(
-    server: Server, dialling: Ahead[socket.socket] | None = None, *, has_capa: bool = True
-) -> tuple[Conversation, Capabilities | None]:
-    """Connect and read the greeting; ``dialling`` is a connection that is being made already.
+def open_conversation(server: Server, *, has_capa: bool = True) -> tuple[Conversation, Capabilities | None]:
+    """Connect and read the greeting.
 
-    Returns what CAPA says, too, where that could be asked without a round trip of its own. Raises
+    Returns what CAPA lists, too, if that could be asked without a round trip of its own. Raises
     UnknownHost, ResolverFailed, ConnectionFailed, TimedOut, TLSError, GreetingRefused, NotPOP3Server,
     ConfigurationError.
     """
     begun = time.monotonic()
-    conversation = _connected(server, dialling)
-    if has_capa and server.wish.mode == "implicit" and server.pipelining and server.early.is_allowed:
+    conversation = _connected(server)
+    if has_capa and server.policy.mode == "implicit" and server.pipelining and server.early.is_allowed:
         try:
             return conversation, _capabilities_with_greeting(conversation, time.monotonic() - begun)
         except (ConnectionLost, CapabilitiesOverdue) as error:
             # A server that fails on input before its greeting gets a second connection, without it.
             server.early.was_lost()
             conversation.close(str(error))
-            conversation = _connected(server)
+            conversation = _connected(server._replace(dialling=None))
     _greet(conversation)
     return conversation, None
 
@@ -118,16 +117,16 @@ def _greet(conversation: Conversation) -> None:
         raise
 
 
-def _connected(server: Server, dialling: Ahead[socket.socket] | None = None) -> Conversation:
-    """Connect, with TLS where it is there from the first octet."""
+def _connected(server: Server) -> Conversation:
+    """Connect, with TLS if it begins with the first octet."""
     try:
         # Before anything is connected: what is wrong with a file shows at home.
-        context = tls_context(server) if server.wish.mode == "implicit" else None
+        context = tls_context(server) if server.policy.mode == "implicit" else None
     except POP3Error:
-        if dialling:
-            dialling.abandon(lambda connected: connected.close())
+        if server.dialling:
+            server.dialling.abandon(lambda connected: connected.close())
         raise
-    transport = Transport.connect(server.endpoint, server.timeout, dialling)
+    transport = Transport.connect(server.endpoint, server.timeout, server.dialling)
     conversation = Conversation(transport, Trace(server.trace, server.secrets))
     try:
         if context:
@@ -167,7 +166,7 @@ def _described(error: CertificateError, server: Server) -> CertificateError:
     transport = None
     try:
         transport = Transport.connect(server.endpoint, min(server.timeout or LOOK_TIMEOUT, LOOK_TIMEOUT))
-        if server.wish.mode != "implicit":
+        if server.policy.mode != "implicit":
             plain = Conversation(transport, Trace())
             plain.greeting()
             plain.ask("STLS")

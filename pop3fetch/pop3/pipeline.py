@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from pop3fetch.errors import ServerErrorResponse
 from pop3fetch.pop3.conversation import Conversation
 from pop3fetch.pop3.machine import Reply
 from pop3fetch.pop3.wire import StatusLine
@@ -26,17 +25,6 @@ class Request(NamedTuple):
     name: str
     arguments: tuple[int, ...] = ()
     expected: int = 0
-
-
-class Retrieval(NamedTuple):
-    """One message as it arrives: ``refusal`` where the server said -ERR, else its ``blocks``.
-
-    Blocks are octets, unstuffed, with CRLF; none parts a line end.
-    """
-
-    index: int  # type: ignore[assignment]  # nobody asks this tuple for its own index()
-    refusal: ServerErrorResponse | None
-    blocks: Iterator[bytes]
 
 
 class Window(NamedTuple):

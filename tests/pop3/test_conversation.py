@@ -19,9 +19,9 @@ from pop3fetch.errors import (
     TimedOut,
 )
 from pop3fetch.net.transport import REST
-from pop3fetch.pop3.authentication import Wish
 from pop3fetch.pop3.client import POP3Client
 from pop3fetch.pop3.conversation import BURST, PROGRESS
+from pop3fetch.pop3.login import LoginPolicy
 from pop3fetch.pop3.machine import COMMANDS
 from pop3fetch.status import Status
 from tests.support.scripted_server import Script, StartServer, Talk
@@ -102,7 +102,7 @@ def test_a_greeting_that_drips_ends_in_time(server: StartServer) -> None:
     running = server(lambda talk: talk.drip(b"+OK " + b"x" * 300, every=0.01))
     begun = time.monotonic()
     with pytest.raises(TimedOut, match="while the greeting was awaited"):
-        connect(running, Wish("off"), timeout=SOON)
+        connect(running, LoginPolicy("off"), timeout=SOON)
     assert gives_up_in_time(begun)
 
 
@@ -361,7 +361,7 @@ def test_octets_before_the_handshake_end_it_before_it_begins(
         talk.stall()
 
     running = server(script)
-    with connect(running, Wish("auto"), ca_file) as client:
+    with connect(running, LoginPolicy("auto"), ca_file) as client:
         with pytest.raises(ProtocolViolation, match="before the TLS handshake") as raised:
             client.login("alice", "secret")
         assert raised.value.status is Status.PROTOCOL
@@ -474,6 +474,6 @@ def test_a_secret_is_one_whatever_case_the_command_is_written_in(server: StartSe
         play(talk, (b"PASS open sesame\r\n", b"+OK\r\n"))
 
     told: list[bytes] = []
-    with connect(server(script), Wish("off"), trace=lambda mark, line: told.append(line)) as client:
+    with connect(server(script), LoginPolicy("off"), trace=lambda mark, line: told.append(line)) as client:
         client.send_short("pass", "open sesame")
     assert told == [b"+OK ready", b"PASS (secret)", b"+OK"]

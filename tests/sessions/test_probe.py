@@ -21,7 +21,7 @@ from pop3fetch.errors import (
 )
 from pop3fetch.net.dial import Endpoint
 from pop3fetch.net.tls import TLSOptions
-from pop3fetch.pop3.authentication import Wish
+from pop3fetch.pop3.login import LoginPolicy
 from pop3fetch.pop3.opening import Server
 from pop3fetch.sessions.probe import find
 from pop3fetch.status import Status
@@ -51,7 +51,7 @@ class Finder:
 
     def _server(self, candidate: Candidate) -> Server:
         endpoint = Endpoint(candidate.host, candidate.port)
-        return Server(endpoint, Wish(candidate.tls), timeout=5, tls=self._tls)
+        return Server(endpoint, LoginPolicy(candidate.tls), timeout=5, tls=self._tls)
 
 
 @pytest.fixture
@@ -172,6 +172,6 @@ def test_a_domain_whose_dns_did_not_answer_may_have_a_server(finder: Finder) -> 
 
 
 def test_a_bug_is_no_absent_server(finder: Finder) -> None:
-    wrong = Server(Endpoint("127.0.0.1", 1, family="ipv5"), Wish("off"))
+    wrong = Server(Endpoint("127.0.0.1", 1, family="ipv5"), LoginPolicy("off"))
     with pytest.raises(KeyError, match="ipv5"):
         find("example.org", Candidates((NOBODY,), by_dns=False), lambda _: wrong, finder.reports.append)

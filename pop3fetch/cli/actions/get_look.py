@@ -9,7 +9,7 @@ from pop3fetch.fetch.reporter import Reporter
 from pop3fetch.fetch.show import Look
 from pop3fetch.fetch.survey import survey
 from pop3fetch.messages import Listing, needs_uids, select
-from pop3fetch.pop3.client import POP3Client
+from pop3fetch.pop3.mail_session import MailSession
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.store import ReadOnlyStore
 from pop3fetch.sessions.quit import end_look
@@ -17,7 +17,7 @@ from pop3fetch.status import Status
 
 
 def look_at(
-    client: POP3Client, place: RecordPlace, order: Order, stream: Destination, reporter: Reporter
+    client: MailSession, place: RecordPlace, order: Order, stream: Destination, reporter: Reporter
 ) -> int:
     """Write the chosen messages to standard output; returns the exit status."""
     by_number = bool(order.selectors or order.everything) and not needs_uids(order.selectors)

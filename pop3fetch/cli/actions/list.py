@@ -14,7 +14,7 @@ from pop3fetch.fetch.recall import known_of
 from pop3fetch.fetch.survey import headers_of, survey
 from pop3fetch.headers import Summary, summarize
 from pop3fetch.messages import Message, Selector, select, shown_uid
-from pop3fetch.pop3.client import POP3Client
+from pop3fetch.pop3.mail_session import MailSession
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.store import ReadOnlyStore
 from pop3fetch.sessions.quit import end_look
@@ -63,7 +63,7 @@ class List:
         finally:
             store.close()
 
-    def _rows(self, client: POP3Client, known: Known, console: Console) -> Iterator[Row]:
+    def _rows(self, client: MailSession, known: Known, console: Console) -> Iterator[Row]:
         wanted = self._wanted
         listing = survey(client, RunReporter(console))
         comparison = compare(listing, known)
@@ -104,7 +104,7 @@ def _cut(row: Row) -> Row:
 
 
 def _summaries(
-    client: POP3Client, indexes: Iterable[int], *, long: bool
+    client: MailSession, indexes: Iterable[int], *, long: bool
 ) -> Iterator[tuple[int, Summary | None]]:
     if not long:
         yield from ((index, None) for index in indexes)

@@ -18,7 +18,7 @@ from pop3fetch.fetch.journal import key_of
 from pop3fetch.fetch.survey import headers_of, survey
 from pop3fetch.headers import summarize
 from pop3fetch.messages import Message, Selector, needs_uids, select
-from pop3fetch.pop3.client import POP3Client
+from pop3fetch.pop3.mail_session import MailSession
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import Event
 from pop3fetch.record.store import Store
@@ -68,21 +68,21 @@ class Removal:
             end_look(client, console.notice)
         return Status.OK
 
-    def _chosen(self, client: POP3Client, reporter: RunReporter) -> list[Message]:
+    def _chosen(self, client: MailSession, reporter: RunReporter) -> list[Message]:
         listing = survey(client, reporter, by_number=not needs_uids(self._wish.selectors))
         if not self._wish.selectors:
             return list(listing)
         return [listing.message(index) for index in select(listing, self._wish.selectors, one_each=True)]
 
     def _delete(
-        self, client: POP3Client, messages: Sequence[Message], account: Account, reporter: RunReporter
+        self, client: MailSession, messages: Sequence[Message], account: Account, reporter: RunReporter
     ) -> int:
         """Delete, and end the session; nothing counts as deleted before QUIT was answered +OK."""
         by_index = {message.index: message for message in messages}
         status: int = Status.OK
         deleted: list[Message] = []
         try:
-            for index, refusal in client.delete_many(by_index, then_quit=True):
+            for index, refusal in client.iter_deletions(by_index, then_quit=True):
                 if refusal:
                     reporter.skipped(by_index[index], refusal)
                     status = status or refusal.exit_status
@@ -112,13 +112,13 @@ class Removal:
                 store.close()
 
 
-def _refuse_collateral(client: POP3Client, chosen: Sequence[Message]) -> None:
+def _refuse_collateral(client: MailSession, chosen: Sequence[Message]) -> None:
     """Raise where QUIT would delete messages that nobody chose."""
     if quit_may_cost(client, {message.index for message in chosen}):
         raise DeletionUnsafe
 
 
-def _agreed(client: POP3Client, messages: Sequence[Message], console: Console) -> bool:
+def _agreed(client: MailSession, messages: Sequence[Message], console: Console) -> bool:
     """Show what would go, and ask once."""
     from pop3fetch.cli.screen.table import show
 

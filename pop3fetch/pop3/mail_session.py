@@ -1,0 +1,88 @@
+"""The session of a mail fetcher: :class:`POP3Client`, and what `get` has to know of a server besides.
+
+It keeps account of what was retrieved, as QUIT may delete that (RFC 1939 section 8), of what broke a
+session, so that the next one can avoid it, and recognises a maildrop that lists what it listed before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
+
+from pop3fetch.pop3.client import IncomingMessage, POP3Client
+from pop3fetch.pop3.opening import Server
+from pop3fetch.pop3.overview import Digests, Overview, OverviewReader
+from pop3fetch.pop3.replies import Capabilities
+from pop3fetch.pop3.wire import CRLF
+
+
+class MailSession(POP3Client):
+    """A session of which ``fetch`` and ``sessions`` ask more than a library's user would."""
+
+    def __init__(self, server: Server) -> None:
+        self.when_told: Callable[[Capabilities], object] | None = None  # is called with what CAPA lists
+        # The indexes that :meth:`retrieve_many` gave: a server may delete those at QUIT.
+        self.retrieved: set[int] = set()
+        self.topped: set[int] = set()  # the indexes that :meth:`top_many` asked for
+        super().__init__(server)
+
+    # -- what is known -----------------------------------------------------------------------
+
+    @property
+    def capabilities_before_login(self) -> Capabilities:
+        """What CAPA listed before the login: some servers announce less after it."""
+        return self._capabilities_before_login
+
+    @property
+    def ends_lines_with_crlf(self) -> bool:
+        """Whether the server ends its lines as it should; else a CR before LF is content."""
+        return self.conversation.session.line_end == CRLF
+
+    @property
+    def broke_in_the_pipe(self) -> bool:
+        """Whether the session ended over pipelined replies, which the server may have mixed up."""
+        return (self._broke_behind_a_reply and self.pipelines) or len(self.conversation.session.awaited) > 1
+
+    def broken_at(self) -> int | None:
+        """Return the index of the message during whose RETR, and no other command, the session ended."""
+        awaited = self.conversation.session.awaited
+        if len(awaited) != 1 or awaited[0].name != "RETR" or awaited[0].number is None:
+            return None
+        return awaited[0].number - 1
+
+    def stop_pipelining(self) -> None:
+        """Send one command at a time, whatever the server announces."""
+        self._may_pipeline = False
+
+    def _learn(self, capabilities: Capabilities) -> None:
+        super()._learn(capabilities)
+        if self.when_told:
+            self.when_told(capabilities)
+
+    # -- lists and messages ------------------------------------------------------------------
+
+    def overview_unless(
+        self, familiar: Digests, when_unlike: Callable[[], object]
+    ) -> tuple[Overview, Digests] | None:
+        """Return overview and digests; None, and nothing is parsed, if both lists are ``familiar``.
+
+        ``when_unlike`` is called if LIST shows that they are not, while UIDL may still arrive.
+        """
+        reader = OverviewReader(self.conversation.session.line_end, familiar, when_unlike)
+        self._read_overview(reader)
+        return None if reader.is_familiar else (reader.overview(), reader.digests)
+
+    def retrieve_many(
+        self, indexes: Iterable[int], sizes: Mapping[int, int] = MappingProxyType({})
+    ) -> Iterator[IncomingMessage]:
+        """As of the client; what is not refused is in ``retrieved``."""
+        for message in super().retrieve_many(indexes, sizes):
+            if message.refusal is None:
+                self.retrieved.add(message.index)
+            yield message
+
+    def top_many(self, indexes: Iterable[int], lines: int = 0) -> Iterator[IncomingMessage]:
+        """As of the client; all that are asked for are in ``topped``."""
+        asked = list(indexes)
+        self.topped.update(asked)
+        return super().top_many(asked, lines)
