@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple, cast
 
-from pop3fetch.errors import MessageNotFound, POP3Error, UidShared, UsageError
+from pop3fetch.errors import InvalidSelector, MessageNotFound, POP3Error, UidShared
 
 
 class Message(NamedTuple):
@@ -243,7 +243,10 @@ _NUMBERS = re.compile(r"([0-9]{1,19})(?:(-)([0-9]{1,19})?)?")
 
 
 def parse(words: Iterable[str]) -> tuple[Selector, ...]:
-    """Read ``3``, ``1,3,8``, ``2-5``, ``7-``, ``last``, ``last:10`` and ``uid:XYZ``, or raise UsageError."""
+    """Read ``3``, ``1,3,8``, ``2-5``, ``7-``, ``last``, ``last:10`` and ``uid:XYZ``.
+
+    Raises InvalidSelector.
+    """
     return tuple(selector for word in words for selector in _parse_list(word))
 
 
@@ -261,19 +264,17 @@ def _parse_word(word: str) -> Selector:
         return _parse_uid(word)
     match = _NUMBERS.fullmatch(word)
     if match is None:
-        hint = _account_hint(word) if "@" in word else "write 3, 1,3,8, 2-5, 7-, last, last:10 or uid:XYZ"
-        raise UsageError(f"'{word}' names no message: {hint}")
+        what = f"'{word}' names no message"
+        if "@" in word:
+            raise InvalidSelector(what, word, is_address=True)
+        raise InvalidSelector(f"{what}: write 3, 1,3,8, 2-5, 7-, last, last:10 or uid:XYZ", word)
     first = int(match[1])
     last = int(match[3]) if match[3] else None if match[2] else first
     if first == 0:
-        raise UsageError(f"'{word}' names no message: numbers begin with 1")
+        raise InvalidSelector(f"'{word}' names no message: numbers begin with 1", word)
     if last is not None and last < first:
-        raise UsageError(f"the range {word} runs backwards")
+        raise InvalidSelector(f"the range {word} runs backwards", word)
     return Numbers(first, last)
-
-
-def _account_hint(word: str) -> str:
-    return f"an account is given with --account; a new one begins with `pop3fetch login {word}`"
 
 
 def _parse_uid(word: str) -> Uid:
@@ -283,7 +284,7 @@ def _parse_uid(word: str) -> Uid:
     except UnicodeEncodeError:
         octets = b""
     if not octets:
-        raise UsageError(f"'{word}' names no UID")
+        raise InvalidSelector(f"'{word}' names no UID", word)
     return Uid(octets)
 
 

@@ -27,7 +27,7 @@ ROOMS: dict[str, set[str]] = {
     "status": set(),
     "durable": set(),
     "headers": set(),
-    "refusal": {"status"},
+    "refusal": set(),
     "errors": {"printable", "refusal", "status"},
     "ahead": {"errors"},
     "messages": {"errors"},
@@ -35,7 +35,7 @@ ROOMS: dict[str, set[str]] = {
     "pop3": {"ahead", "errors", "net", "printable", "veil"},
     "delivery": {"ahead", "durable", "errors", "messages", "printable"},
     "record": {"delivery", "durable", "errors"},
-    "account": {"ahead", "durable", "errors", "printable", "status", "veil", "verification"},
+    "account": {"ahead", "durable", "errors", "printable", "veil", "verification"},
     "sessions": {"account", "ahead", "errors", "net", "pop3", "record"},
     "fetch": {
         "ahead", "delivery", "errors", "headers", "messages", "pop3", "record", "sessions", "status",
@@ -105,7 +105,7 @@ IMPURE = {
 LONGEST_FUNCTION = 60
 LONG_FUNCTION = 30  # nine of ten are shorter
 MEDIAN_FUNCTION = 10
-LONGEST_MODULE = 560
+LONGEST_MODULE = 540
 MOST_POSITIONAL = 5
 MOST_KEYWORDS = 10
 

@@ -15,8 +15,8 @@ from pop3fetch.sessions.quit import end_look
 from pop3fetch.status import Status
 
 if TYPE_CHECKING:
-    from pop3fetch.pop3.client import IncomingMessage
     from pop3fetch.pop3.mail_session import MailSession
+    from pop3fetch.pop3.pipeline import IncomingMessage
 
 
 class Look:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pop3fetch.net.tls import Certificate, TLSSession
-    from pop3fetch.pop3.client import Deletion, IncomingMessage, POP3Client
+    from pop3fetch.pop3.client import POP3Client
     from pop3fetch.pop3.machine import SessionState
     from pop3fetch.pop3.overview import Overview
+    from pop3fetch.pop3.pipeline import Deletion, IncomingMessage
     from pop3fetch.pop3.replies import Capabilities
 
 __all__ = [
@@ -29,6 +30,8 @@ __all__ = [
 _MODULES = {
     "Capabilities": "pop3.replies",
     "Certificate": "net.tls",
+    "Deletion": "pop3.pipeline",
+    "IncomingMessage": "pop3.pipeline",
     "Overview": "pop3.overview",
     "SessionState": "pop3.machine",
     "TLSSession": "net.tls",

@@ -166,9 +166,7 @@ class Authentication:
     def _apop(self, attempt: Attempt, secret: str) -> StatusLine:
         conversation = self._line.conversation
         if not conversation.transport.tls:
-            self._notice(
-                "APOP protects the password alone: the mail crosses in clear text (see --tls starttls)"
-            )
+            self._notice("APOP protects the password alone: the mail crosses in clear text")
         attempt.proof_sent = True
         digest = sasl.apop_digest(conversation.session.challenge or b"", secret)
         conversation.trace.keep_secret(digest)  # the password can be guessed from it

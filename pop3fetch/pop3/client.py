@@ -1,8 +1,4 @@
-"""The public client: one POP3 server, blocking calls, 0-based indexes.
-
->>> with POP3Client.connect("mail.example.org") as client:      # doctest: +SKIP
-...     client.login("alice", getpass)
-...     for index, size in enumerate(client.list_size()): ...
+"""The public client: one POP3 server, blocking calls, 0-based indexes. The README has an example.
 
 A message's *index* is its number on the server minus one. Text of the server, unique-ids and messages
 are ``bytes``, sizes are octets, times are seconds.
@@ -19,8 +15,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pop3fetch.errors import (
     ConnectionLost,
@@ -37,7 +33,7 @@ from pop3fetch.pop3.login import METHODS, MODES, LoginPolicy
 from pop3fetch.pop3.machine import AUTHORIZATION, UPDATE, SessionState
 from pop3fetch.pop3.opening import Server, open_conversation, secure, tls_context
 from pop3fetch.pop3.overview import Overview, OverviewReader
-from pop3fetch.pop3.pipeline import ONE_AT_A_TIME, WIDE, Pipeline, Request
+from pop3fetch.pop3.pipeline import ONE_AT_A_TIME, WIDE, Deletion, IncomingMessage, Pipeline, Request
 from pop3fetch.pop3.replies import (
     SCAN_LISTING,
     UNIQUE_ID_LISTING,
@@ -59,18 +55,6 @@ HEADERS_ESTIMATE = 4096  # octets of a message's headers, to bound pipelined TOP
 
 T = TypeVar("T")
 Reader = TypeVar("Reader", CapabilityReader, ListingReader[Any])
-Deletion = tuple[int, ServerErrorResponse | None]  # the index, and why the server did not mark it
-
-
-class IncomingMessage(NamedTuple):
-    """A message as it arrives: ``refusal`` if the server replied -ERR, else its ``blocks``.
-
-    Blocks are octets, unstuffed, with CRLF; no line end is split between two of them.
-    """
-
-    index: int  # type: ignore[assignment]  # nobody asks this tuple for its own index()
-    refusal: ServerErrorResponse | None
-    blocks: Iterator[bytes]
 
 
 class POP3Client:
@@ -128,8 +112,7 @@ class POP3Client:
         ssl_context: takes the place of ca_file, client_cert and client_key.
         proxy: ``socks5://[user:password@]host:port`` or ``http://…``; it resolves the host's name.
         family: ``any``, ``ipv4`` or ``ipv6``.
-        auth: ``auto``, or the one method to log in by: ``user``, ``apop``, ``plain``, ``login``,
-        ``cram-md5``, ``scram-sha-1``, ``scram-sha-256``, ``xoauth2``, ``oauthbearer``, ``external``.
+        auth: ``auto``, or the one method to log in by, of :data:`pop3fetch.pop3.login.METHODS`.
         allow_insecure_login: the password may cross the network in clear text.
         utf8: send UTF8 before the login (RFC 6856 section 2).
         pipelining: send several commands at once if the server announces it (RFC 2449 section 6.6).
@@ -165,9 +148,7 @@ class POP3Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # -- what is known -----------------------------------------------------------------------
@@ -285,15 +266,13 @@ class POP3Client:
         self.conversation.ask(command, *args, multiline=True)
         kept: list[Any] = []
         take = consumer or kept.append
-        for line in self._lines(limit):
-            take(transform(line) if transform else line)
-        return kept
-
-    def _lines(self, limit: int | None) -> Iterator[bytes]:
         splitter = LineSplitter(self.conversation.session.line_end, limit)
         for block in self.conversation.blocks():
-            yield from splitter.lines(block)
-        yield from splitter.rest()
+            for line in splitter.lines(block):
+                take(transform(line) if transform else line)
+        for line in splitter.rest():
+            take(transform(line) if transform else line)
+        return kept
 
     # -- AUTHORIZATION -----------------------------------------------------------------------
 
@@ -440,9 +419,8 @@ class POP3Client:
 
         Lines are ``bytes`` without CRLF, unstuffed; with a ``consumer`` each goes there instead.
         """
-        if lines is None:
-            return self.send_long("RETR", index + 1, consumer=consumer)
-        return self.send_long("TOP", index + 1, lines, consumer=consumer)
+        command = ("RETR", index + 1) if lines is None else ("TOP", index + 1, lines)
+        return self.send_long(*command, consumer=consumer)
 
     def iter_message(self, index: int, lines: int | None = None) -> Iterator[bytes]:
         """Ask for a message, or its headers and ``lines`` lines; return an iterator of its blocks.
@@ -450,10 +428,8 @@ class POP3Client:
         For large messages: blocks are octets, unstuffed, with CRLF. To leave it before its end ends the
         session.
         """
-        if lines is None:
-            self.conversation.ask("RETR", index + 1)
-        else:
-            self.conversation.ask("TOP", index + 1, lines)
+        command = ("RETR", index + 1) if lines is None else ("TOP", index + 1, lines)
+        self.conversation.ask(*command)
         return self.conversation.blocks()
 
     def retrieve_many(

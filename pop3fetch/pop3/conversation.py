@@ -192,7 +192,7 @@ class Conversation:
         if isinstance(error, ConnectionLost | TimedOut) and not error.during:
             error.during = self._activity()
         if isinstance(error, TimedOut):
-            error.hint = self._hint()
+            error.may_await_tls = not (self.session.greeted or self.transport.tls)
         self.close(str(error))
         raise error
 
@@ -202,11 +202,6 @@ class Conversation:
         if self.session.awaited:
             return f"while the reply to {self.session.awaited[0]} was awaited"
         return "between two commands"
-
-    def _hint(self) -> str:
-        if self.session.greeted or self.transport.tls:
-            return ""
-        return "a server that waits for TLS is silent, too: try --tls implicit"
 
 
 def _farewell(host: str, error: ProtocolViolation) -> ConnectionLost | None:

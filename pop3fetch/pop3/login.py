@@ -117,29 +117,31 @@ def _apop_is_open(situation: Situation) -> bool:
 
 def _forced(situation: Situation, method: str) -> str:
     if method == APOP and not situation.challenge:
-        raise MechanismNotOffered(_why_no_apop(situation))
+        raise _no_apop(situation)
     if method in _NEEDS_TLS and not situation.tls_active and not situation.allow_insecure:
-        raise InsecureAuthenticationDisallowed(
-            f"not logging in by {method} without TLS: {_ways_out(situation)}"
-        )
+        raise _clear_text_refused(f"not logging in by {method} without TLS", situation)
     if method in (APOP, USER):
         return method
     return _forced_mechanism(situation, method)
 
 
-def _ways_out(situation: Situation) -> str:
-    """Return why a login in clear text is refused, and what would help at this server."""
+def _clear_text_refused(what: str, situation: Situation) -> InsecureAuthenticationDisallowed:
     offers_stls = "STLS" in (situation.capabilities or {})
     why = "" if offers_stls else "the server offers no STLS and "
-    tls = "--tls starttls" if offers_stls else "--tls implicit (port 995)"
-    consent = "" if situation.allow_insecure else ", or --allow-insecure-login if you must"
-    return f"{why}the password would cross the network in clear text; use {tls}{consent}"
+    return InsecureAuthenticationDisallowed(
+        f"{what}: {why}the password would cross the network in clear text",
+        offers_stls,
+        situation.allow_insecure,
+    )
 
 
-def _why_no_apop(situation: Situation) -> str:
+def _no_apop(situation: Situation) -> MechanismNotOffered:
     if situation.challenge_forgotten:
-        return "no APOP after STLS: a challenge that came in clear text may be forged; use --tls implicit"
-    return f"the greeting of the server has no valid challenge for APOP; {_what_is_offered(situation)}"
+        forged = "no APOP after STLS: a challenge that came in clear text may be forged"
+        return MechanismNotOffered(forged, is_forgeable=True)
+    return MechanismNotOffered(
+        f"the greeting of the server has no valid challenge for APOP; {_what_is_offered(situation)}"
+    )
 
 
 def _what_is_offered(situation: Situation) -> str:
@@ -171,7 +173,7 @@ def _without_tls(situation: Situation) -> str:
     if safe and APOP not in situation.refused and (situation.mode == "off" or situation.allow_insecure):
         return safe
     if not situation.allow_insecure or situation.refused:
-        raise InsecureAuthenticationDisallowed(f"not logging in: {_ways_out(situation)}")
+        raise _clear_text_refused("not logging in", situation)
     return _strongest_inside_tls(situation)
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 
-from pop3fetch.pop3.client import IncomingMessage, POP3Client
+from pop3fetch.pop3.client import POP3Client
 from pop3fetch.pop3.opening import Server
 from pop3fetch.pop3.overview import Digests, Overview, OverviewReader
+from pop3fetch.pop3.pipeline import IncomingMessage
 from pop3fetch.pop3.replies import Capabilities
 from pop3fetch.pop3.wire import CRLF
 

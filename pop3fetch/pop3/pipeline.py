@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from pop3fetch.errors import ServerErrorResponse
 from pop3fetch.pop3.conversation import Conversation
 from pop3fetch.pop3.machine import Reply
 from pop3fetch.pop3.wire import StatusLine
@@ -25,6 +26,20 @@ class Request(NamedTuple):
     name: str
     arguments: tuple[int, ...] = ()
     expected: int = 0
+
+
+class IncomingMessage(NamedTuple):
+    """A message as it arrives: ``refusal`` if the server replied -ERR, else its ``blocks``.
+
+    Blocks are octets, unstuffed, with CRLF; no line end is split between two of them.
+    """
+
+    index: int  # type: ignore[assignment]  # nobody asks this tuple for its own index()
+    refusal: ServerErrorResponse | None
+    blocks: Iterator[bytes]
+
+
+Deletion = tuple[int, ServerErrorResponse | None]  # the index, and why the server did not mark it
 
 
 class Window(NamedTuple):

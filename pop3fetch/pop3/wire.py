@@ -34,7 +34,7 @@ _STATUS = re.compile(rb"(\+OK|-ERR)(?:[ \t]+(.*))?", re.IGNORECASE | re.DOTALL)
 
 _IMAP = "an IMAP server answers (POP3 is on port 995 or 110)"
 _SMTP = "an SMTP or FTP server answers (POP3 is on port 995 or 110)"
-_TLS = "it speaks TLS; use --tls implicit"
+_TLS = "it speaks TLS"
 _OTHER_PROTOCOLS = {
     b"* OK": _IMAP,
     b"* PREAUTH": _IMAP,
@@ -142,7 +142,8 @@ def refuse_other_protocols(octets: bytes) -> None:
 def not_pop3(line: bytes) -> NotPOP3Server:
     """Return the error for a first line that is no greeting, naming the protocol where known."""
     named = (what for opening, what in _OTHER_PROTOCOLS.items() if line.startswith(opening))
-    return NotPOP3Server(next(named, "its greeting is not +OK"), line.rstrip(b"\r\n"))
+    what = next(named, "its greeting is not +OK")
+    return NotPOP3Server(what, line.rstrip(b"\r\n"), speaks_tls=what == _TLS)
 
 
 def with_lf(block: bytes) -> bytes:

@@ -544,7 +544,7 @@ def test_a_reply_that_cannot_be_ends_the_session(
     with log_in(running) as client:
         with pytest.raises(error) as raised:
             call(client)
-        assert raised.value.status is Status.BAD_DATA
+        assert raised.value.exit_status is Status.BAD_DATA
         with pytest.raises(SessionEnded):
             client.quit()
     assert b"QUIT" not in sent_after_login(running)
@@ -712,7 +712,7 @@ def test_start_tls_that_is_refused_is_not_supported(capabilities: bytes, server:
     with connect(running, LoginPolicy("auto")) as client:
         with pytest.raises(TLSNotSupportedError, match="not today") as raised:
             client.start_tls()
-        assert raised.value.status is Status.PROTOCOL
+        assert raised.value.exit_status is Status.PROTOCOL
         assert not client.started_tls
     assert everything_sent(running) == [b"CAPA\r\nSTLS\r\n"]
 

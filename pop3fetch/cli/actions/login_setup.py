@@ -27,9 +27,10 @@ from pop3fetch.account.registration import name_is_taken, register
 from pop3fetch.account.url import is_url
 from pop3fetch.cli.actions.login import log_in
 from pop3fetch.cli.options import Invocation
+from pop3fetch.cli.screen.advice import told
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.sessions import process_context, sessions_of
-from pop3fetch.errors import LoginRefused, UsageError
+from pop3fetch.errors import LoginRefused, POP3Error, UsageError
 from pop3fetch.net.names import wire_name
 from pop3fetch.sessions.quit import end_look
 from pop3fetch.sessions.sessions import Sessions, server_of, tls_options
@@ -166,7 +167,11 @@ def _found_server(wish: Wish, console: Console) -> Candidate:
         return server._replace(timeout=min(account.timeout or LIMIT, LIMIT), trace=None)
 
     found = _agreed(wish.address.domain, candidates(wish.address.domain, search), console)
-    return find(wish.address.domain, found, server, console.notice)
+
+    def pass_over(candidate: Candidate, error: POP3Error) -> None:
+        console.notice(f"{candidate.host} port {candidate.port} was passed over: {told(error)}")
+
+    return find(wish.address.domain, found, server, pass_over)
 
 
 def _search(wish: Wish, console: Console) -> Search:
@@ -222,7 +227,7 @@ def _try(wish: Wish, sessions: Sessions, console: Console) -> None:
         with sessions.log_in() as client:
             end_look(client, console.notice)
     except LoginRefused as refusal:
-        if wish.options.user is None and refusal.exit_status is Status.NO_LOGIN:
+        if wish.options.user is None and not refusal.is_temporary:
             user = shlex.quote(wish.address.local_part)
             refusal.hint = f"where the password is right, the server may want --user {user}"
         raise
