@@ -11,6 +11,7 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, cast
 
@@ -166,7 +167,8 @@ def _count(column: Sequence[object]) -> int:
     return len(column) - sum(value is None for value in column)
 
 
-class Numbers(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Numbers:
     """The message numbers from ``first`` to ``last``, both included; to the end where ``last`` is None."""
 
     first: int
@@ -186,7 +188,8 @@ class Numbers(NamedTuple):
         return list(listing.indexes(self.first - 1, self.last - 1))
 
 
-class Last(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Last:
     """The ``many`` messages with the highest numbers."""
 
     many: int = 1
@@ -199,7 +202,8 @@ class Last(NamedTuple):
         return list(listing.indexes())[-self.many :]
 
 
-class Uid(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Uid:
     """The messages with this UID."""
 
     octets: bytes

@@ -41,7 +41,7 @@ class Endpoint(NamedTuple):
     tunnel: Tunnel | None = None
 
 
-class Address(NamedTuple):
+class ResolvedAddress(NamedTuple):
     """One resolved address."""
 
     family: int
@@ -67,7 +67,7 @@ def _connect(endpoint: Endpoint, timeout: float | None) -> socket.socket:
         certificate_name(endpoint.host)  # nobody resolves it, but a certificate must be for it
         return connect_by(endpoint.tunnel, endpoint.host, endpoint.port)
     if endpoint.host.startswith(UNIX_PREFIX):
-        addresses = [Address(socket.AF_UNIX, endpoint.host.removeprefix(UNIX_PREFIX))]
+        addresses = [ResolvedAddress(socket.AF_UNIX, endpoint.host.removeprefix(UNIX_PREFIX))]
         return _Race(endpoint, timeout).run(addresses)
     if endpoint.proxy is not None:
         return _connect_through(endpoint.proxy, endpoint, timeout)
@@ -91,14 +91,14 @@ def _connect_through(proxy: str, endpoint: Endpoint, timeout: float | None) -> s
     return connected
 
 
-def _resolve(endpoint: Endpoint) -> list[Address]:
+def _resolve(endpoint: Endpoint) -> list[ResolvedAddress]:
     # As octets, for text would be given to a codec that knows other names (see ``names``).
     host = wire_name(endpoint.host).encode("ascii")
     try:
         found = socket.getaddrinfo(host, endpoint.port, FAMILIES[endpoint.family], socket.SOCK_STREAM)
     except OSError as error:
         raise _unresolved(endpoint.host, error) from error
-    addresses = [Address(family, target) for family, _, _, _, target in found]
+    addresses = [ResolvedAddress(family, target) for family, _, _, _, target in found]
     return list(_alternating(addresses))
 
 
@@ -109,7 +109,7 @@ def _unresolved(host: str, error: OSError) -> POP3Error:
     return ResolverFailed(host, reason)
 
 
-def _alternating(addresses: list[Address]) -> Iterator[Address]:
+def _alternating(addresses: list[ResolvedAddress]) -> Iterator[ResolvedAddress]:
     """Yield the addresses with the families taking turns, the preferred one first (RFC 8305 section 4)."""
     preferred = addresses[0].family
     first = [address for address in addresses if address.family == preferred]
@@ -127,7 +127,7 @@ class _Race:
         self._reason = "it has no address"
         self._winner: socket.socket | None = None
 
-    def run(self, addresses: list[Address]) -> socket.socket:
+    def run(self, addresses: list[ResolvedAddress]) -> socket.socket:
         with selectors.DefaultSelector() as selector:
             try:
                 self._attempt_all(selector, addresses)
@@ -138,14 +138,14 @@ class _Race:
             raise ConnectionFailed(self._endpoint.host, self._endpoint.port, self._reason)
         return self._winner
 
-    def _attempt_all(self, selector: selectors.BaseSelector, addresses: list[Address]) -> None:
+    def _attempt_all(self, selector: selectors.BaseSelector, addresses: list[ResolvedAddress]) -> None:
         waiting = list(reversed(addresses))
         while self._winner is None and (waiting or selector.get_map()):
             if waiting:
                 self._attempt(selector, waiting.pop())
             self._wait(selector, more=bool(waiting))
 
-    def _attempt(self, selector: selectors.BaseSelector, address: Address) -> None:
+    def _attempt(self, selector: selectors.BaseSelector, address: ResolvedAddress) -> None:
         attempt = None
         try:
             attempt = socket.socket(address.family, socket.SOCK_STREAM)
@@ -164,7 +164,7 @@ class _Race:
     def _wait(self, selector: selectors.BaseSelector, *, more: bool) -> None:
         """Wait until an attempt is decided, or until it is time for the next address."""
         while self._winner is None and selector.get_map():
-            ready = selector.select(self._patience(more))
+            ready = selector.select(self._select_timeout(more))
             if not ready and more:
                 return
             if not ready:
@@ -172,7 +172,7 @@ class _Race:
             for key, _ in ready:
                 self._decide(selector, key.fileobj)
 
-    def _patience(self, more: bool) -> float | None:
+    def _select_timeout(self, more: bool) -> float | None:
         remaining = None if self._deadline is None else max(self._deadline - time.monotonic(), 0)
         if not more:
             return remaining

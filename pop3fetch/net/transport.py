@@ -50,7 +50,7 @@ class Transport:
         self._socket = connected
         self._stream: PlainStream | TLSStream = PlainStream(connected)
         self._view = memoryview(bytearray(READ_SIZE))
-        self._patience: float | None = -1.0  # what the socket's time-out was last set to
+        self._socket_timeout: float | None = -1.0  # what the socket's time-out was last set to
         self._has_spoken = False
         self.host = endpoint.host
         self.port = endpoint.port
@@ -89,7 +89,7 @@ class Transport:
     def read_pending(self) -> bytes:
         """Return what has arrived already, b"" where nothing has; raises ConnectionLost or TLSError."""
         try:
-            size = self._stream.read_into(self._view, lambda: self._set_patience(0))
+            size = self._stream.read_into(self._view, lambda: self._set_timeout(0))
         except BlockingIOError:
             return b""
         except OSError as error:
@@ -171,17 +171,17 @@ class Transport:
 
         A system call for each read is spared: what is set may be a tenth too long.
         """
-        known = self._patience
+        known = self._socket_timeout
         if seconds is None:
-            self._set_patience(None)
+            self._set_timeout(None)
         elif known is None or not known * 0.9 <= seconds <= known:
             # Zero would make the socket non-blocking: let a past deadline fail as a time-out.
-            self._set_patience(max(seconds, 1e-6))
+            self._set_timeout(max(seconds, 1e-6))
 
-    def _set_patience(self, seconds: float | None) -> None:
-        if seconds != self._patience:
+    def _set_timeout(self, seconds: float | None) -> None:
+        if seconds != self._socket_timeout:
             self._socket.settimeout(seconds)
-            self._patience = seconds
+            self._socket_timeout = seconds
 
     def _translated(self, error: OSError | ValueError, during: str = "") -> POP3Error:
         if isinstance(error, TimeoutError):

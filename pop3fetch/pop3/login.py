@@ -11,6 +11,7 @@ STLS that is offered and fails is never a licence for clear text, and neither is
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from pop3fetch.errors import InsecureAuthenticationDisallowed, MechanismNotOffered
@@ -77,11 +78,13 @@ class Situation(NamedTuple):
         return self.mode == "starttls" and not self.tls_active
 
 
-class StartTLS(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StartTLS:
     """Start TLS by STLS, and ask for the capabilities anew."""
 
 
-class Login(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Login:
     """Log in by ``method``: APOP, USER (and PASS), or the name of a SASL mechanism."""
 
     method: str

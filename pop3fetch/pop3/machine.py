@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
@@ -120,33 +121,38 @@ COMMANDS = {
 EARLY = frozenset({"CAPA"})  # what may be said before the greeting was read: it changes nothing
 
 
-class Greeting(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Greeting:
     """The server's first line; ``challenge`` where it holds a valid one (APOP)."""
 
     text: bytes
     challenge: bytes | None
 
 
-class Reply(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Reply:
     """The status line of the reply to ``command``."""
 
     command: str
     status: StatusLine
 
 
-class Challenge(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Challenge:
     """A SASL challenge, still in base64 (RFC 5034 section 4)."""
 
     octets: bytes
 
 
-class Content(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Content:
     """A block of a multi-line reply, unstuffed; it never parts a line end."""
 
     octets: bytes
 
 
-class End(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class End:
     """The end of a multi-line reply."""
 
     command: str

@@ -15,8 +15,8 @@ from pop3fetch.pop3.replies import (
     SCAN_LISTING,
     UNIQUE_ID_LISTING,
     CapabilityReader,
-    Entry,
     Grammar,
+    Listed,
     ListingReader,
 )
 
@@ -41,13 +41,13 @@ class Overview(NamedTuple):
     unique_ids: list[bytes | None] | None
 
 
-class RecognisingReader(ListingReader[Entry]):
+class RecognisingReader(ListingReader[Listed]):
     """Read a LIST or UIDL reply, unless it is the one whose digest is ``familiar``.
 
     Where nothing may be familiar it is parsed as it arrives.
     """
 
-    def __init__(self, grammar: Grammar[Entry], line_end: bytes, familiar: str) -> None:
+    def __init__(self, grammar: Grammar[Listed], line_end: bytes, familiar: str) -> None:
         super().__init__(grammar, line_end)
         self._familiar = familiar
         self._digest = blake2b(digest_size=DIGEST_SIZE)

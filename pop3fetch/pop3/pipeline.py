@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from pop3fetch.errors import ServerErrorResponse
@@ -28,13 +29,14 @@ class Request(NamedTuple):
     expected: int = 0
 
 
-class IncomingMessage(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class IncomingMessage:
     """A message as it arrives: ``refusal`` if the server replied -ERR, else its ``blocks``.
 
     Blocks are octets, unstuffed, with CRLF; no line end is split between two of them.
     """
 
-    index: int  # type: ignore[assignment]  # nobody asks this tuple for its own index()
+    index: int
     refusal: ServerErrorResponse | None
     blocks: Iterator[bytes]
 

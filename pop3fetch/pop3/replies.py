@@ -32,7 +32,7 @@ _SPACES = methodcaller("count", b" ")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 Capabilities = dict[str, list[str] | None]
-Entry = TypeVar("Entry")
+Listed = TypeVar("Listed")
 
 
 def parse_drop_listing(text: bytes) -> tuple[int, int]:
@@ -108,18 +108,18 @@ def _plain_unique_ids(words: list[bytes]) -> list[bytes] | None:
     return None if _CONTROL.search(b"".join(words)) else words
 
 
-class Grammar(NamedTuple, Generic[Entry]):
+class Grammar(NamedTuple, Generic[Listed]):
     """How a listing is read: each line by itself, or many plain ones (number, space, word) at once."""
 
-    line: Callable[[bytes], tuple[int, Entry]]
-    plain: Callable[[list[bytes]], list[Entry] | None]
+    line: Callable[[bytes], tuple[int, Listed]]
+    plain: Callable[[list[bytes]], list[Listed] | None]
 
 
 SCAN_LISTING = Grammar(parse_scan_line, _plain_sizes)
 UNIQUE_ID_LISTING = Grammar(parse_unique_id_line, _plain_unique_ids)
 
 
-class ListingReader(Generic[Entry]):
+class ListingReader(Generic[Listed]):
     """Read a whole LIST or UIDL reply, block by block, into ``entries`` by index.
 
     Numbers must be in range and none may come twice; gaps stay None (RFC 1939 section 5).
@@ -131,11 +131,11 @@ class ListingReader(Generic[Entry]):
 
     def __init__(
         self,
-        grammar: Grammar[Entry],
+        grammar: Grammar[Listed],
         line_end: bytes,
-        consumer: Callable[[int, Entry], object] | None = None,
+        consumer: Callable[[int, Listed], object] | None = None,
     ) -> None:
-        self.entries: list[Entry | None] = []
+        self.entries: list[Listed | None] = []
         self._grammar = grammar
         self._consumer = consumer
         self._splitter = LineSplitter(line_end)
@@ -173,7 +173,7 @@ class ListingReader(Generic[Entry]):
             if self._consumer:
                 self._consumer(number - 1, entry)
 
-    def _place(self, number: int, entry: Entry) -> None:
+    def _place(self, number: int, entry: Listed) -> None:
         entries = self.entries
         if number == len(entries) + 1 and number <= MESSAGES_LIMIT:  # nearly always
             entries.append(entry)

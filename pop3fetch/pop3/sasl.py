@@ -109,7 +109,7 @@ class Plain(Mechanism):
         return b"\0" + self._user + b"\0" + self._secret
 
 
-class Login(Mechanism):
+class LoginMechanism(Mechanism):
     """LOGIN: user name, then password; servers word the two prompts as they like."""
 
     def steps(self) -> tuple[Callable[[bytes], bytes], ...]:
@@ -272,7 +272,7 @@ MECHANISM_CLASSES: dict[str, type[Mechanism]] = {
     "SCRAM-SHA-1-PLUS": Scram,
     "SCRAM-SHA-1": Scram,
     "PLAIN": Plain,
-    "LOGIN": Login,
+    "LOGIN": LoginMechanism,
     "CRAM-MD5": CramMD5,
     "XOAUTH2": XOAuth2,
     "OAUTHBEARER": OAuthBearer,

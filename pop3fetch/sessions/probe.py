@@ -25,7 +25,7 @@ from pop3fetch.errors import (
 from pop3fetch.pop3.client import POP3Client
 from pop3fetch.pop3.opening import Server
 
-LIMIT = 5.0  # seconds for all together
+PROBE_TIMEOUT = 5.0  # seconds for all together
 ABSENT = (UnknownHost, ResolverFailed, ConnectionFailed, TimedOut)  # no server answers there
 
 
@@ -66,7 +66,7 @@ def find(
     found: Candidates,
     server_of: Callable[[Candidate], Server],
     report: Callable[[Candidate, POP3Error], None],
-    limit: float = LIMIT,
+    limit: float = PROBE_TIMEOUT,
 ) -> Candidate:
     """Return the best server of ``domain`` that is there, within ``limit`` seconds.
 

@@ -154,7 +154,7 @@ def test_a_command_that_says_nothing_is_given_up() -> None:
 
 
 def test_a_command_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pop3fetch.net.tunnel.PATIENCE", SOON)
+    monkeypatch.setattr("pop3fetch.net.tunnel.EXIT_TIMEOUT", SOON)
     line = connect_by(python(DEAF), "localhost", 110)
     process = int(line.makefile("rb").readline().split()[1])
     assert is_running(process)

@@ -153,7 +153,7 @@ def _account(wish: Wish, console: Console) -> Account:
 def _found_server(wish: Wish, console: Console) -> Candidate:
     from pop3fetch.net.tls import client_context
     from pop3fetch.pop3.opening import Server
-    from pop3fetch.sessions.probe import LIMIT, find
+    from pop3fetch.sessions.probe import PROBE_TIMEOUT, find
 
     search = _search(wish, console)
     # Before anything is asked: what is wrong with an option or a file shows at home.
@@ -164,7 +164,7 @@ def _found_server(wish: Wish, console: Console) -> Candidate:
         account = wish.account_at(candidate)
         server = server_of(account, process_context(console), context)
         # Side by side, their traces would be one muddle.
-        return server._replace(timeout=min(account.timeout or LIMIT, LIMIT), trace=None)
+        return server._replace(timeout=min(account.timeout or PROBE_TIMEOUT, PROBE_TIMEOUT), trace=None)
 
     found = _agreed(wish.address.domain, candidates(wish.address.domain, search), console)
 
