@@ -63,7 +63,6 @@ HOMES: dict[str, tuple[str, ...]] = {
     "scramp": ("pop3/sasl.py",),
     "socket": (
         "net/transport.py",
-        "net/streams.py",
         "net/dial.py",
         "net/proxy.py",
         "net/tunnel.py",
@@ -75,7 +74,6 @@ HOMES: dict[str, tuple[str, ...]] = {
     "ssl": (
         "account/oauth/http.py",
         "net/transport.py",
-        "net/streams.py",
         "net/tls.py",
         "verification.py",
     ),
@@ -94,7 +92,7 @@ PURE = {
     "account/oauth/messages.py", "account/oauth/settings.py",
     "errors.py", "headers.py", "messages.py", "printable.py", "refusal.py", "veil.py",
     "fetch/plan.py",
-    "pop3/login.py", "pop3/machine.py", "net/names.py", "pop3/overview.py", "pop3/replies.py",
+    "pop3/login.py", "pop3/machine.py", "net/names.py", "pop3/replies.py",
     "pop3/sasl.py", "pop3/trace.py", "pop3/wire.py",
 }  # fmt: skip
 IMPURE = {

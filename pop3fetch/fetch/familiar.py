@@ -13,7 +13,7 @@ from contextlib import suppress
 from pop3fetch.errors import POP3Error
 from pop3fetch.fetch.plan import Order
 from pop3fetch.messages import Listing, stands_in
-from pop3fetch.pop3.overview import UNFAMILIAR, Digests
+from pop3fetch.pop3.replies import UNFAMILIAR, Digests
 from pop3fetch.record.store import LISTING, Store
 
 

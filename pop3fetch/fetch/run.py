@@ -34,7 +34,7 @@ from pop3fetch.fetch.settling import settle
 from pop3fetch.fetch.survey import headers_of, listing_of
 from pop3fetch.headers import identity
 from pop3fetch.messages import Listing, Message
-from pop3fetch.pop3.overview import UNFAMILIAR, Digests
+from pop3fetch.pop3.replies import UNFAMILIAR, Digests
 from pop3fetch.record.store import MARKED
 from pop3fetch.sessions.quit import say_quit
 

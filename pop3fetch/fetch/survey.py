@@ -16,8 +16,8 @@ from pop3fetch.messages import Listing, former_stand_in_uid, stand_in_uid
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.mail_session import MailSession
-    from pop3fetch.pop3.overview import Overview
     from pop3fetch.pop3.pipeline import IncomingMessage
+    from pop3fetch.pop3.replies import Overview
 
 MOST_UNPAIRED = 1000  # messages in one list only that are believed to exist
 NAMED = 10  # of them that a warning names

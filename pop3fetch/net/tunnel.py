@@ -63,8 +63,13 @@ class TunnelSocket(socket.socket):
     def close(self) -> None:
         super().close()
         process, self.process = self.process, None
-        if process is not None:
-            _end(process)
+        if process is None:
+            return
+        try:
+            process.wait(EXIT_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def connect_by(tunnel: Tunnel, host: str, port: int) -> socket.socket:
@@ -88,11 +93,3 @@ def connect_by(tunnel: Tunnel, host: str, port: int) -> socket.socket:
     line = TunnelSocket(fileno=ours.detach())
     line.process = process
     return line
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    try:
-        process.wait(EXIT_TIMEOUT)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

@@ -12,9 +12,8 @@ if TYPE_CHECKING:
     from pop3fetch.net.tls import Certificate, TLSSession
     from pop3fetch.pop3.client import POP3Client
     from pop3fetch.pop3.machine import SessionState
-    from pop3fetch.pop3.overview import Overview
     from pop3fetch.pop3.pipeline import Deletion, IncomingMessage
-    from pop3fetch.pop3.replies import Capabilities
+    from pop3fetch.pop3.replies import Capabilities, Overview
 
 __all__ = [
     "Capabilities",
@@ -32,7 +31,7 @@ _MODULES = {
     "Certificate": "net.tls",
     "Deletion": "pop3.pipeline",
     "IncomingMessage": "pop3.pipeline",
-    "Overview": "pop3.overview",
+    "Overview": "pop3.replies",
     "SessionState": "pop3.machine",
     "TLSSession": "net.tls",
 }

@@ -32,17 +32,17 @@ from pop3fetch.pop3.conversation import Conversation
 from pop3fetch.pop3.login import METHODS, MODES, LoginPolicy
 from pop3fetch.pop3.machine import AUTHORIZATION, UPDATE, SessionState
 from pop3fetch.pop3.opening import Server, open_conversation, secure, tls_context
-from pop3fetch.pop3.overview import Overview, OverviewReader
 from pop3fetch.pop3.pipeline import ONE_AT_A_TIME, WIDE, Deletion, IncomingMessage, Pipeline, Request
 from pop3fetch.pop3.replies import (
-    SCAN_LISTING,
-    UNIQUE_ID_LISTING,
     Capabilities,
     CapabilityReader,
     Grammar,
     LineSplitter,
     ListingReader,
+    Overview,
     parse_drop_listing,
+    parse_scan_line,
+    parse_unique_id_line,
 )
 from pop3fetch.pop3.trace import Secrets
 from pop3fetch.pop3.wire import LINE_LIMIT, StatusLine
@@ -70,7 +70,6 @@ class POP3Client:
         self._capabilities_before_login: Capabilities = {}
         self._has_capa = True
         self._capa_was_answered = False
-        self._broke_behind_a_reply = False  # which was read to its end, and turned out to be none
         self._announces_pipelining = False
         self._may_pipeline = server.pipelining
         self.allow_insecure_login = server.policy.allow_insecure
@@ -132,7 +131,9 @@ class POP3Client:
             raise ValueError(f"fingerprint has 64 hexadecimal digits: {fingerprint!r}")
         if proxy is not None and not re.fullmatch(r"(socks5|http)://([^/]*@)?[^/@]+:[0-9]+/?", proxy):
             raise ValueError("proxy is socks5://[user:password@]host:port or http://…")  # it may be a secret
-        if ssl_context and (ca_file or client_cert or client_key):
+        if client_key and not client_cert:
+            raise ValueError("client_key needs client_cert")
+        if ssl_context and (ca_file or client_cert):
             raise ValueError("ssl_context takes the place of ca_file, client_cert and client_key")
         server = Server(
             Endpoint(host, port or (TLS_PORT if tls == "implicit" else PORT), family, proxy),
@@ -308,7 +309,7 @@ class POP3Client:
         anything of the user's is sent; LoginRefused, MechanismFailed, TLSNotSupportedError,
         CertificateError.
         """
-        self.conversation.require_open()
+        self.conversation.session.require_open()
         policy = self._server.policy._replace(allow_insecure=self.allow_insecure_login)
         secret = password if callable(password) else lambda: password
         text = Authentication(self, policy, user, secret, self._server.notice).run()
@@ -347,23 +348,33 @@ class POP3Client:
 
         Learns the :meth:`capabilities` on the way. Raises MalformedListing, LineTooLong.
         """
-        reader = OverviewReader(self.conversation.session.line_end)
-        self._read_overview(reader)
-        return reader.overview()
+        line_end = self.conversation.session.line_end
+        sizes = ListingReader(parse_scan_line, line_end)
+        unique_ids = ListingReader(parse_unique_id_line, line_end)
+        has_uidl = self._read_lists(sizes, unique_ids)
+        return Overview(sizes.entries, unique_ids.entries if has_uidl else None)
 
-    def _read_overview(self, reader: OverviewReader) -> None:
+    def _read_lists(
+        self,
+        sizes: ListingReader[int],
+        unique_ids: ListingReader[bytes],
+        when_listed: Callable[[], object] = lambda: None,
+    ) -> bool:
+        """Read CAPA, LIST (and call ``when_listed``) and UIDL; return whether there is a UIDL."""
+        capa = CapabilityReader(self.conversation.session.line_end)
         refused = self._batch(
             {
-                "CAPA": lambda status: self._feed(reader.capabilities),
-                "LIST": lambda status: self._feed(reader.sizes, then=reader.sizes_end),
-                "UIDL": lambda status: self._feed(reader.unique_ids, then=reader.unique_ids_end),
+                "CAPA": lambda status: self._feed(capa),
+                "LIST": lambda status: (self._feed(sizes), when_listed()),
+                "UIDL": lambda status: self._feed(unique_ids),
             }
         )
-        self._learn(reader.capabilities.capabilities)
+        self._learn(capa.capabilities)
         no_uidl = refused.get("UIDL")
         # A server that announces it has it; and one that cannot answer now may have it.
-        if no_uidl and (no_uidl.is_temporary or "UIDL" in reader.capabilities.capabilities):
+        if no_uidl and (no_uidl.is_temporary or "UIDL" in capa.capabilities):
             raise no_uidl
+        return no_uidl is None
 
     def _batch(
         self, takers: dict[str, Callable[[StatusLine], object]], *, then_quit: bool = False
@@ -398,7 +409,7 @@ class POP3Client:
         MalformedListing, LineTooLong.
         """
         self.conversation.ask("LIST")
-        return self._listing(SCAN_LISTING, consumer)
+        return self._listing(parse_scan_line, consumer)
 
     def list_uid(self, consumer: Callable[[int, bytes], object] | None = None) -> list[bytes | None]:
         """Return the unique-ids by index, None for deleted messages; they may be empty (UIDL).
@@ -406,7 +417,7 @@ class POP3Client:
         ``consumer`` and errors as for :meth:`list_size`.
         """
         self.conversation.ask("UIDL")
-        return self._listing(UNIQUE_ID_LISTING, consumer)
+        return self._listing(parse_unique_id_line, consumer)
 
     def _listing(self, grammar: Grammar[T], consumer: Callable[[int, T], object] | None) -> list[T | None]:
         reader = self._feed(ListingReader(grammar, self.conversation.session.line_end, consumer))
@@ -512,17 +523,9 @@ class POP3Client:
     def _pipeline(self, requests: Iterable[Request]) -> Iterator[StatusLine]:
         return iter(Pipeline(self.conversation, requests, WIDE if self.pipelines else ONE_AT_A_TIME))
 
-    def _feed(self, reader: Reader, then: Callable[[], object] | None = None) -> Reader:
-        """Give the blocks of a reply to ``reader``, and call ``then`` at its end."""
+    def _feed(self, reader: Reader) -> Reader:
         for block in self.conversation.blocks():
             reader.feed(block)
-        try:
-            if then:
-                then()
-        except ProtocolViolation as error:
-            self._broke_behind_a_reply = True
-            self.conversation.close(str(error))
-            raise
         return reader
 
 

@@ -11,12 +11,13 @@ STLS that is offered and fails is never a licence for clear text, and neither is
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from pop3fetch.errors import InsecureAuthenticationDisallowed, MechanismNotOffered
 from pop3fetch.pop3.replies import Capabilities
-from pop3fetch.pop3.sasl import CLEAR_TEXT, strongest
+from pop3fetch.pop3.sasl import CLEAR_TEXT
 
 MODES = ("implicit", "auto", "starttls", "off")
 APOP = "APOP"
@@ -35,6 +36,8 @@ METHODS = {
     "oauthbearer": "OAUTHBEARER",
     "external": "EXTERNAL",
 }
+# The strongest first; all others serve only if they are forced.
+STRENGTH = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "PLAIN")
 # EXTERNAL sends no secret, but without TLS there is no certificate that could stand for one.
 _NEEDS_TLS = CLEAR_TEXT | {USER, "EXTERNAL"}
 
@@ -171,7 +174,9 @@ def _strongest_inside_tls(situation: Situation) -> str:
 def _without_tls(situation: Situation) -> str:
     if _apop_is_open(situation):
         return APOP
-    safe = _challenge_response(situation)
+    names = [name.upper() for name in situation.offered if name.upper() not in situation.refused]
+    scram = strongest([name for name in names if name.startswith("SCRAM-")], channel_binding=False)
+    safe = scram or ("CRAM-MD5" if "CRAM-MD5" in names else None)
     # A secret that APOP was refused with is not tried again, unless inside TLS.
     if safe and APOP not in situation.refused and (situation.mode == "off" or situation.allow_insecure):
         return safe
@@ -180,7 +185,8 @@ def _without_tls(situation: Situation) -> str:
     return _strongest_inside_tls(situation)
 
 
-def _challenge_response(situation: Situation) -> str | None:
-    names = [name.upper() for name in situation.offered if name.upper() not in situation.refused]
-    scram = strongest([name for name in names if name.startswith("SCRAM-")], channel_binding=False)
-    return scram or ("CRAM-MD5" if "CRAM-MD5" in names else None)
+def strongest(offered: Iterable[str], *, channel_binding: bool) -> str | None:
+    """Return the strongest of the mechanisms offered, or None."""
+    names = {name.upper() for name in offered}
+    usable = (name for name in STRENGTH if channel_binding or not name.endswith("-PLUS"))
+    return next((name for name in usable if name in names), None)

@@ -9,11 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 
+from pop3fetch.errors import ProtocolViolation
 from pop3fetch.pop3.client import POP3Client
 from pop3fetch.pop3.opening import Server
-from pop3fetch.pop3.overview import Digests, Overview, OverviewReader
 from pop3fetch.pop3.pipeline import IncomingMessage
-from pop3fetch.pop3.replies import Capabilities
+from pop3fetch.pop3.replies import (
+    Capabilities,
+    Digests,
+    Overview,
+    RecognisingReader,
+    parse_scan_line,
+    parse_unique_id_line,
+)
 from pop3fetch.pop3.wire import CRLF
 
 
@@ -25,6 +32,7 @@ class MailSession(POP3Client):
         # The indexes that :meth:`retrieve_many` gave: a server may delete those at QUIT.
         self.retrieved: set[int] = set()
         self.topped: set[int] = set()  # the indexes that :meth:`top_many` asked for
+        self._broke_in_a_list = False  # while pipelined replies were read
         super().__init__(server)
 
     # -- what is known -----------------------------------------------------------------------
@@ -42,7 +50,7 @@ class MailSession(POP3Client):
     @property
     def broke_in_the_pipe(self) -> bool:
         """Whether the session ended over pipelined replies, which the server may have mixed up."""
-        return (self._broke_behind_a_reply and self.pipelines) or len(self.conversation.session.awaited) > 1
+        return self._broke_in_a_list or len(self.conversation.session.awaited) > 1
 
     def broken_at(self) -> int | None:
         """Return the index of the message during whose RETR, and no other command, the session ended."""
@@ -69,9 +77,30 @@ class MailSession(POP3Client):
 
         ``when_unlike`` is called if LIST shows that they are not, while UIDL may still arrive.
         """
-        reader = OverviewReader(self.conversation.session.line_end, familiar, when_unlike)
-        self._read_overview(reader)
-        return None if reader.is_familiar else (reader.overview(), reader.digests)
+        line_end = self.conversation.session.line_end
+        sizes = RecognisingReader(parse_scan_line, line_end, keeps=bool(familiar.sizes))
+        unique_ids = RecognisingReader(parse_unique_id_line, line_end, keeps=bool(familiar.unique_ids))
+
+        def parse() -> None:
+            try:
+                sizes.parse()
+                unique_ids.parse()
+            except ProtocolViolation as error:  # a list that was read to its end turns out to be none
+                self._broke_in_a_list = self.pipelines
+                self.conversation.close(str(error))
+                raise
+
+        def when_listed() -> None:
+            if sizes.digest != familiar.sizes:
+                parse()
+                when_unlike()
+
+        has_uidl = self._read_lists(sizes, unique_ids, when_listed)
+        digests = Digests(sizes.digest, unique_ids.digest)
+        if has_uidl and digests == familiar:
+            return None
+        parse()
+        return Overview(sizes.entries, unique_ids.entries if has_uidl else None), digests
 
     def retrieve_many(
         self, indexes: Iterable[int], sizes: Mapping[int, int] = MappingProxyType({})

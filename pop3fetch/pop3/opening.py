@@ -77,7 +77,7 @@ def open_conversation(server: Server, *, has_capa: bool = True) -> tuple[Convers
             server.early.was_lost()
             conversation.close(str(error))
             conversation = _connected(server._replace(dialling=None))
-    _greet(conversation)
+    conversation.greeting()
     return conversation, None
 
 
@@ -91,7 +91,7 @@ def _capabilities_with_greeting(conversation: Conversation, seen: float) -> Capa
     """
     conversation.send("CAPA")
     conversation.flush()
-    _greet(conversation)
+    conversation.greeting()
     transport = conversation.transport
     timeout, bound = transport.timeout, min(OVERDUE, max(LEAST_WAIT, 4 * seen))
     transport.timeout = min(timeout or bound, bound)
@@ -109,14 +109,6 @@ def _capabilities_with_greeting(conversation: Conversation, seen: float) -> Capa
     return reader.capabilities
 
 
-def _greet(conversation: Conversation) -> None:
-    try:
-        conversation.greeting()
-    except BaseException:
-        conversation.close("it never began")
-        raise
-
-
 def _connected(server: Server) -> Conversation:
     """Connect, with TLS if it begins with the first octet."""
     try:
@@ -126,7 +118,7 @@ def _connected(server: Server) -> Conversation:
         if server.dialling:
             server.dialling.abandon(lambda connected: connected.close())
         raise
-    transport = Transport.connect(server.endpoint, server.timeout, server.dialling)
+    transport = Transport(server.endpoint, server.timeout, server.dialling)
     conversation = Conversation(transport, Trace(server.trace, server.secrets))
     try:
         if context:
@@ -165,7 +157,7 @@ def _described(error: CertificateError, server: Server) -> CertificateError:
     """
     transport = None
     try:
-        transport = Transport.connect(server.endpoint, min(server.timeout or LOOK_TIMEOUT, LOOK_TIMEOUT))
+        transport = Transport(server.endpoint, min(server.timeout or LOOK_TIMEOUT, LOOK_TIMEOUT))
         if server.policy.mode != "implicit":
             plain = Conversation(transport, Trace())
             plain.greeting()

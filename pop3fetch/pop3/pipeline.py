@@ -88,7 +88,10 @@ class Pipeline:
     def _top_up(self) -> None:
         if self._outstanding and len(self._outstanding) > self._window.commands - REFILL:
             return
-        while self._has_room():
+        window = self._window
+        while not self._outstanding or (
+            len(self._outstanding) < window.commands and self._octets < window.octets
+        ):
             request = next(self._requests, None)
             if request is None:
                 break
@@ -96,8 +99,3 @@ class Pipeline:
             self._outstanding.append(request.expected)
             self._octets += request.expected
         self._conversation.flush()
-
-    def _has_room(self) -> bool:
-        if not self._outstanding:
-            return True
-        return len(self._outstanding) < self._window.commands and self._octets < self._window.octets

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from scramp import ScramClient
 
 CLEAR_TEXT = frozenset({"PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"})  # these hand over the secret itself
-STRENGTH = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "PLAIN")
 
 # RFC 7677 section 4 asks for 4096 at least: with fewer our proof is cheap to guess from. A million take
 # about half a second; 2^31 would hang us (CVE-2026-42256).
@@ -291,13 +290,6 @@ def mechanism(name: str, credentials: Credentials, *, nonce: str | None = None) 
     if known is None:
         raise MechanismFailed(f"there is no mechanism {printable(name)} here, only {', '.join(MECHANISMS)}")
     return known(name.upper(), credentials, nonce)
-
-
-def strongest(offered: Iterable[str], *, channel_binding: bool) -> str | None:
-    """Return the strongest of the mechanisms offered, or None; all others serve only where asked for."""
-    names = {name.upper() for name in offered}
-    usable = (name for name in STRENGTH if channel_binding or not name.endswith("-PLUS"))
-    return next((name for name in usable if name in names), None)
 
 
 def apop_digest(challenge: bytes, secret: str) -> str:

@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable
 
 from pop3fetch.pop3.machine import Challenge, Command, Content, End, Event, Greeting, Reply
-from pop3fetch.pop3.wire import StatusLine
 
 BLOT = b"(secret)"
 BASE64_WORD = re.compile(rb"[A-Za-z0-9+/]+=*")
@@ -60,20 +59,9 @@ class Trace:
         self, sink: Callable[[str, bytes], None] | None = None, secrets: Secrets | None = None
     ) -> None:
         self._sink = sink
-        self._secrets = secrets or Secrets()
+        self.active = sink is not None
+        self.secrets = secrets or Secrets()
         self._content = 0
-
-    @property
-    def active(self) -> bool:
-        return self._sink is not None
-
-    def keep_secret(self, *secrets: str | bytes) -> None:
-        """Blot ``secrets`` out of whatever is shown from now on."""
-        self._secrets.keep(*secrets)
-
-    def blot(self, octets: bytes) -> bytes:
-        """Return ``octets`` without the secrets that were made known."""
-        return self._secrets.blot(octets)
 
     def sent(self, line: bytes, command: Command | None) -> None:
         words = line.rstrip(b"\r\n").split(b" ")
@@ -92,7 +80,7 @@ class Trace:
             case Greeting(text=text):
                 self._show("<", b"+OK " + text)
             case Reply(status=status):
-                self._show("<", _spelled(status))
+                self._show("<", ((b"+OK " if status.ok else b"-ERR ") + status.text).rstrip(b" "))
             case Challenge():
                 # A challenge may hold what a guess at the password can be tried on.
                 self._show("<", b"+ (challenge)")
@@ -104,11 +92,7 @@ class Trace:
 
     def _show(self, mark: str, octets: bytes) -> None:
         if self._sink is not None:
-            self._sink(mark, self.blot(octets))
-
-
-def _spelled(status: StatusLine) -> bytes:
-    return ((b"+OK " if status.ok else b"-ERR ") + status.text).rstrip(b" ")
+            self._sink(mark, self.secrets.blot(octets))
 
 
 def _inside_base64(octets: bytes, ahead: int) -> bytes:

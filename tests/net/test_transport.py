@@ -54,7 +54,7 @@ def opened(server: StartServer, trusting: ssl.SSLContext) -> Iterator[Open]:
 
     def start(script: Script, *, tls: bool = False, timeout: float | None = NEVER) -> Opening:
         running = server(script, tls="implicit" if tls else None)
-        transport = Transport.connect(Endpoint(running.host, running.port), timeout)
+        transport = Transport(Endpoint(running.host, running.port), timeout)
         transports.append(transport)
         if tls:
             transport.start_tls(trusting)

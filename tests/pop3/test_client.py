@@ -36,8 +36,8 @@ from pop3fetch.errors import (
 )
 from pop3fetch.pop3.login import LoginPolicy
 from pop3fetch.pop3.machine import AUTHORIZATION, TRANSACTION, UPDATE
-from pop3fetch.pop3.overview import Overview
 from pop3fetch.pop3.pipeline import WIDE
+from pop3fetch.pop3.replies import Overview
 from pop3fetch.status import Status
 from tests.support.mail_server import Mailbox
 from tests.support.scripted_server import Script, StartServer, Talk
@@ -127,6 +127,7 @@ def test_a_way_of_tls_that_does_not_exist_is_not_taken_for_none(mode: str, serve
         {"auth": "PLAIN"},
         {"family": "ipv5"},
         {"timeout": -1},
+        {"client_key": "me.pem"},
         {"fingerprint": "00:11"},
         {"proxy": "socks5://localhost"},
         {"proxy": "ftp://localhost:1"},

@@ -18,9 +18,8 @@ from pop3fetch.errors import (
     SessionEnded,
     TimedOut,
 )
-from pop3fetch.net.transport import REST
 from pop3fetch.pop3.client import POP3Client
-from pop3fetch.pop3.conversation import BURST, PROGRESS
+from pop3fetch.pop3.conversation import PROGRESS
 from pop3fetch.pop3.login import LoginPolicy
 from pop3fetch.pop3.machine import COMMANDS
 from pop3fetch.status import Status
@@ -118,34 +117,6 @@ def test_content_that_drips_ends_in_time(content: bytes, server: StartServer) ->
         with pytest.raises(TimedOut, match="while the reply to RETR 1 was awaited"):
             list(blocks)
         assert gives_up_in_time(begun)
-
-
-@pytest.mark.parametrize(("octets", "gathers"), [(BURST // 2, False), (4 * BURST, True)])
-@EACH_WAY
-def test_only_what_comes_in_a_burst_is_left_to_gather(
-    mode: str,
-    octets: int,
-    gathers: bool,
-    server: StartServer,
-    ca_file: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    line = b"x" * 62 + b"\r\n"
-    content = line * (octets // len(line))
-
-    def script(talk: Talk) -> None:
-        play(talk, (b"RETR 1\r\n", b"+OK\r\n"))
-        for start in range(0, octets, 4096):
-            talk.say(content[start : start + 4096])
-        talk.say(b".\r\n")
-
-    running = serve(server, after_login(script, mode), mode)
-    with log_in(running, mode, ca_file) as client:
-        rests: list[float] = []
-        monkeypatch.setattr("pop3fetch.net.transport.CRUMBS", octets)  # whatever comes at once is less
-        monkeypatch.setattr("pop3fetch.net.transport.time.sleep", rests.append)
-        assert b"".join(client.iter_message(0)) == content
-    assert set(rests) == ({REST} if gathers else set())
 
 
 @EACH_WAY

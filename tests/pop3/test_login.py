@@ -8,8 +8,9 @@ from functools import cache
 import pytest
 
 from pop3fetch.errors import InsecureAuthenticationDisallowed, MechanismNotOffered, POP3Error
-from pop3fetch.pop3.login import APOP, METHODS, USER, Login, Situation, StartTLS, Step, next_step
+from pop3fetch.pop3.login import APOP, METHODS, USER, Login, Situation, StartTLS, Step, next_step, strongest
 from pop3fetch.pop3.replies import Capabilities
+from pop3fetch.pop3.sasl import MECHANISMS
 from pop3fetch.status import Status
 from tests.support.situations import situations
 
@@ -258,3 +259,21 @@ def test_every_method_of_the_command_line_is_known() -> None:
         "oauthbearer",
         "external",
     ]
+
+
+@pytest.mark.parametrize(
+    ("offered", "bound", "unbound"),
+    [
+        (MECHANISMS, "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"),
+        (["SCRAM-SHA-1-PLUS", "SCRAM-SHA-256"], "SCRAM-SHA-256", "SCRAM-SHA-256"),
+        (["PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-1-PLUS"], "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1"),
+        (["plain", "scram-sha-1"], "SCRAM-SHA-1", "SCRAM-SHA-1"),
+        (["LOGIN", "PLAIN", "CRAM-MD5"], "PLAIN", "PLAIN"),
+        (["LOGIN", "CRAM-MD5", "XOAUTH2", "OAUTHBEARER", "EXTERNAL", "NTLM"], None, None),
+        (["SCRAM-SHA-256-PLUS"], "SCRAM-SHA-256-PLUS", None),
+        ([], None, None),
+    ],
+)
+def test_the_strongest_offered_is_chosen(offered: list[str], bound: str | None, unbound: str | None) -> None:
+    assert strongest(iter(offered), channel_binding=True) == bound
+    assert strongest(iter(offered), channel_binding=False) == unbound

@@ -714,10 +714,14 @@ def test_replies_that_are_mixed_up_end_the_session_before_a_message_counts_as_wh
     assert heard.events == (Reply("RETR", OK), Content(b"Subject: one\r\n\r\n+OK\r\n"))
 
 
-@pytest.mark.parametrize("octets", [b"\r\n", b".\r\n", b"+\r\n", b"Subject: two\r\n", b"+OKAY\r\n"])
+@pytest.mark.parametrize(
+    "octets", [b"\r\n", b".\r\n", b"+\r\n", b"Subject: two\r\n", b"+OKAY\r\n", b"x" * LINE_LIMIT]
+)
 def test_a_pipelined_reply_without_a_status_is_broken_pipelining(octets: bytes) -> None:
     heard = hear(asking_for(("DELE", 1), ("DELE", 2)), b"+OK\r\n" + octets)
     assert (heard.events, type(heard.error)) == ((Reply("DELE", OK),), PipeliningBroken)
+    assert heard.error is not None
+    assert heard.error.__cause__ is None  # which -vv would show with its secrets
 
 
 def test_the_first_reply_of_a_pipeline_has_nothing_to_be_mixed_up_with() -> None:

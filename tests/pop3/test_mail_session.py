@@ -9,7 +9,7 @@ import pytest
 from pop3fetch.errors import MalformedListing, ProtocolViolation, SessionEnded
 from pop3fetch.pop3.login import LoginPolicy
 from pop3fetch.pop3.mail_session import MailSession
-from pop3fetch.pop3.overview import UNFAMILIAR, Digests, Overview
+from pop3fetch.pop3.replies import UNFAMILIAR, Digests, Overview
 from tests.pop3.test_client import EACH_WAY, ONE, OVERVIEW, batch
 from tests.support.mail_server import Mailbox
 from tests.support.scripted_server import StartServer, Talk
@@ -120,3 +120,38 @@ def test_a_broken_list_that_was_kept_to_its_end_ends_the_session(server: StartSe
         assert client.broke_in_the_pipe
         with pytest.raises(SessionEnded, match="listed twice"):
             client.noop()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "unique_ids", "is_told"),
+    [
+        (b"1 12\r\n3 9\r\n4 1\r\n", b"1 A\r\n3 C\r\n4 D\r\n", True),
+        (b"1 12\r\n3 8\r\n", b"1 A\r\n3 C\r\n", True),
+        (b"1 12\r\n3 9\r\n", b"1 A\r\n3 D\r\n", False),
+        (b"1 12\r\n3 9\r\n", b"1 A\r\n3 C\r\n4 D\r\n", False),
+        (b"1 12\r\n3 9\r\n", b"", False),
+        (b"", b"1 A\r\n3 C\r\n", True),
+        (b"", b"", True),
+    ],
+)
+def test_other_lists_are_read_as_ever_and_told_of_once_sizes_differ(
+    sizes: bytes, unique_ids: bytes, is_told: bool, server: StartServer
+) -> None:
+    lists = b"+OK\r\nUIDL\r\n.\r\n+OK\r\n" + sizes + b".\r\n+OK\r\n" + unique_ids + b".\r\n"
+    running = server(
+        [
+            after_login(batch(b"CAPA\r\nLIST\r\nUIDL\r\n", replies), "off", b"PIPELINING")
+            for replies in (OVERVIEW, lists, lists)
+        ]
+    )
+    with begin_mail_session(running) as client:
+        known = client.overview_unless(UNFAMILIAR, nothing)
+        assert known is not None
+    told: list[str] = []
+    with begin_mail_session(running) as client:
+        answer = client.overview_unless(known[1], lambda: told.append("unlike"))
+        assert answer is not None
+        assert answer[1] != known[1]
+    with begin_mail_session(running) as client:
+        assert answer[0] == client.overview()
+    assert bool(told) == is_told
