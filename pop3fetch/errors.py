@@ -453,7 +453,7 @@ class UidShared(POP3Error):
 
 
 class DeliveryError(POP3Error, OSError):
-    """A message cannot be delivered; ``fatal`` where the next one could not be either."""
+    """A message cannot be delivered; ``fatal`` if the next one could not be either."""
 
     status = Status.CANNOT_DELIVER
     destination: str

@@ -10,7 +10,7 @@ UNIX_PREFIX = "unix:"
 def wire_name(host: str) -> str:
     """Return the name in ASCII, an internationalised one as its A-labels (RFC 5890 section 2.3.2.1).
 
-    Raises UnknownHost where there is no such name.
+    Raises UnknownHost if there is no such name.
     """
     if host.isascii():
         return host

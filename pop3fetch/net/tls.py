@@ -64,7 +64,7 @@ def client_context(options: TLSOptions) -> ssl.SSLContext:
     """Return the context for all connections: TLS 1.2 at least, verified (RFC 8314 section 4.1).
 
     The system's certificates take as long to read as half a round trip, so one is made for all
-    accounts. Raises ConfigurationError where a file cannot be used.
+    accounts. Raises ConfigurationError if a file cannot be used.
     """
     with _making:
         return _made_once(options)
@@ -102,7 +102,7 @@ def _usable(files: str) -> Iterator[None]:
 
 
 def context_for(host: str, options: TLSOptions, given: ssl.SSLContext | None = None) -> ssl.SSLContext:
-    """Return the context for a handshake with ``host``, or the ``given`` one where it can serve.
+    """Return the context for a handshake with ``host``, or the ``given`` one if it can serve.
 
     Raises ConfigurationError if a file cannot be used, NothingToVerify.
     """

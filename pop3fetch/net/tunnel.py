@@ -52,7 +52,7 @@ class TunnelSocket(socket.socket):
             raise
 
     def _explain(self) -> None:
-        """Raise an error where the command has failed."""
+        """Raise an error if the command has failed."""
         status = None
         with suppress(subprocess.TimeoutExpired):
             status = self.process.wait(EXIT_TIMEOUT) if self.process else None

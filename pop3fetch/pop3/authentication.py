@@ -61,7 +61,7 @@ class Authentication:
     """One login of ``user``, over as many connections as it takes."""
 
     def __init__(
-        self, line: Line, policy: LoginPolicy, user: str, secret: Secret, notice: Callable[[str], None]
+        self, line: Line, policy: LoginPolicy, user: str, secret: Secret, notice: Callable[[str], object]
     ) -> None:
         self._line = line
         self._policy = policy
@@ -255,8 +255,12 @@ class Exchange:
         conversation.flush()
 
     def _answer(self, challenge: bytes) -> None:
+        self._attempt.proof_sent = self._initial is None or self._mechanism.name in CLEAR_TEXT
         try:
-            response = self._response(challenge)
+            if self._initial is not None:  # the server asked for what did not fit behind AUTH
+                response, self._initial = self._initial, None
+            else:
+                response = self._mechanism.respond(decode(challenge))
         except MechanismFailed as failure:
             failure.reason = self._conversation.trace.secrets.blot(failure.reason.encode()).decode()
             self._cancel()
@@ -264,14 +268,6 @@ class Exchange:
         encoded = encode(response)
         self._conversation.trace.secrets.keep(encoded)
         self._conversation.exchange(encoded)
-
-    def _response(self, challenge: bytes) -> bytes:
-        if self._initial is not None:  # the server asked for what did not fit behind AUTH
-            response, self._initial = self._initial, None
-            self._attempt.proof_sent = self._mechanism.name in CLEAR_TEXT
-            return response
-        self._attempt.proof_sent = True
-        return self._mechanism.respond(decode(challenge))
 
     def _cancel(self) -> None:
         """Cancel the exchange; the server answers -ERR, whatever else it says does not matter."""

@@ -167,8 +167,12 @@ class Conversation:
             self.session.receive(self.transport.read_pending())
             self.session.next_event()
         except ProtocolViolation as error:
-            error.octets = self.trace.secrets.blot(error.octets)
-            self._fail(_farewell(self.transport.host, error) or error)
+            last_words = self.trace.secrets.blot(error.octets)
+            if not last_words.upper().startswith(b"-ERR"):
+                self._fail(error)
+            # Servers send that before they close an idle connection.
+            reason = last_words.decode("utf-8", "backslashreplace")
+            self._fail(ConnectionLost(self.transport.host, "between two commands", reason))
         except POP3Error as error:
             self._fail(error)
 
@@ -190,10 +194,3 @@ class Conversation:
         if self.session.awaited:
             return f"while the reply to {self.session.awaited[0]} was awaited"
         return "between two commands"
-
-
-def _farewell(host: str, error: ProtocolViolation) -> ConnectionLost | None:
-    """Return the error for a server's last words: -ERR before it closes an idle connection."""
-    if not error.octets.upper().startswith(b"-ERR"):
-        return None
-    return ConnectionLost(host, "between two commands", error.octets.decode("utf-8", "backslashreplace"))

@@ -1,10 +1,10 @@
 """The login policy as one pure function: what is known -> the next step, or a refusal.
 
     implicit  TLS from the first octet, then the strongest method inside it
-    auto      APOP where the greeting has a challenge; else STLS where it is offered, and the
-              strongest method inside it; else, only where that is allowed, without TLS
+    auto      APOP if the greeting has a challenge; else STLS if it is offered, and the
+              strongest method inside it; else, only if that is allowed, without TLS
     starttls  STLS before anything of the user's, whatever CAPA says
-    off       APOP or a challenge-response mechanism; clear text only where that is allowed
+    off       APOP or a challenge-response mechanism; clear text only if that is allowed
 
 STLS that is offered and fails is never a licence for clear text, and neither is APOP refused.
 """
@@ -55,7 +55,7 @@ class Situation(NamedTuple):
     """What is known before a step of the login.
 
     ``mode`` and ``method`` as in the contract (``auto`` is no method); ``challenge``: the
-    greeting had a valid one; ``capabilities``: None where the server has no CAPA; ``bindable``:
+    greeting had a valid one; ``capabilities``: None if the server has no CAPA; ``bindable``:
     the TLS session has channel binding data; ``refused``: methods that the server turned down;
     ``challenge_forgotten``: the greeting had a valid one, before STLS.
     """

@@ -2,7 +2,7 @@
 
 No socket, no clock, no thread. Two questions decide everything, and each has one answer:
 
-*What may be said now?* The session state (RFC 1939 section 3), looked up in :data:`COMMANDS`:
+*What may be sent now?* The session state (RFC 1939 section 3), looked up in :data:`COMMANDS`:
 
     AUTHORIZATION ──PASS, APOP, AUTH: +OK──▶ TRANSACTION ──QUIT: +OK──▶ UPDATE
           └──────────────────────QUIT: +OK──────────────────────────────▶ UPDATE
@@ -84,7 +84,7 @@ class Command(NamedTuple):
     """What the machine must know of a command.
 
     ``states`` in which it is valid; ``multiline``: how +OK is framed; ``then``: the session
-    state after +OK, where it changes; ``secret``: the 0-based argument that no trace may show;
+    state after +OK, if it changes; ``secret``: the 0-based argument that no trace may show;
     ``ends_batch``: nothing may be sent before its reply is there.
     """
 
@@ -117,12 +117,12 @@ COMMANDS = {
 }
 
 
-EARLY = frozenset({"CAPA"})  # what may be said before the greeting was read: it changes nothing
+EARLY = frozenset({"CAPA"})  # what may be sent before the greeting was read: it changes nothing
 
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """The server's first line; ``challenge`` where it holds a valid one (APOP)."""
+    """The server's first line; ``challenge`` if it holds a valid one (APOP)."""
 
     text: bytes
     challenge: bytes | None
@@ -161,9 +161,9 @@ Event = Greeting | Reply | Challenge | Content | End
 
 
 class Awaited(NamedTuple):
-    """A reply that is awaited; ``pipelined`` where its command was sent behind another.
+    """A reply that is awaited; ``pipelined`` if its command was sent behind another.
 
-    ``number`` is the message's, where its command has one: an error shall name it.
+    ``number`` is the message's, if its command has one: an error shall name it.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""How a conversation begins: connect, TLS from the first octet where it is wanted, the greeting."""
+"""How a conversation begins: connect, TLS from the first octet if it is wanted, the greeting."""
 
 from __future__ import annotations
 
@@ -26,11 +26,7 @@ LEAST_WAIT = 0.5  # seconds of it, however near the server is: it may be busy
 
 
 class CapabilitiesOverdue(Exception):
-    """A server lost the CAPA that was said before its greeting."""
-
-
-def _nowhere(text: str) -> None:
-    """Drop a notice."""
+    """A server lost the CAPA that was sent before its greeting."""
 
 
 class Early(NamedTuple):
@@ -55,7 +51,7 @@ class Server(NamedTuple):
     pipelining: bool = True
     early: Early = Early()
     trace: Callable[[str, bytes], None] | None = None
-    notice: Callable[[str], None] = _nowhere
+    notice: Callable[[str], object] = lambda text: None
     secrets: Secrets | None = None
     dialling: Ahead[socket.socket] | None = None
 
@@ -86,8 +82,8 @@ def _capabilities_with_greeting(conversation: Conversation, seen: float) -> Capa
 
     ``seen``: seconds that connecting took, by which the wait behind the greeting is bounded.
 
-    Only inside TLS that was there from the first octet, where nobody can put words before the
-    server's. Returns None where it says -ERR: that may be no word on CAPA, so it is asked again.
+    Only if TLS began with the first octet, so that nobody can put words before the server's. Returns
+    None if it replies -ERR: that may not be about CAPA, so it is asked again.
     """
     conversation.send("CAPA")
     conversation.flush()
@@ -132,7 +128,7 @@ def _connected(server: Server) -> Conversation:
 def tls_context(server: Server) -> ssl.SSLContext:
     """Return the context for a handshake with the server.
 
-    Raises ConfigurationError where a file cannot be used, or nothing could be verified.
+    Raises ConfigurationError if a file cannot be used, or nothing could be verified.
     """
     return context_for(server.endpoint.host, server.tls, server.context)
 

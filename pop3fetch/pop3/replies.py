@@ -1,6 +1,6 @@
 """The grammar of each reply: drop listing, scan and unique-id listings, capabilities.
 
-Pure: octets in, values out. Whatever no POP3 server may say is a MalformedListing (or
+Pure: octets in, values out. Whatever no POP3 server may send is a MalformedListing (or
 LineTooLong), and every reply that has no natural end has a bound, with its reason beside it.
 """
 
@@ -106,7 +106,7 @@ class LineSplitter:
         return lines
 
     def rest(self) -> list[bytes]:
-        """Return the last line where no line end follows it."""
+        """Return the last line if no line end follows it."""
         return [b"".join(self._parts)] if self._size else []
 
 

@@ -1,8 +1,8 @@
-"""The trace of ``-vv``: what was said on the line, secrets blotted out.
+"""The trace: what crossed the line, with secrets masked.
 
-The table of commands says which argument is secret. What the server says is searched for the
-secret as well: servers repeat what they were sent, in clear text, in hexadecimal or in base64,
-where a password stands behind the user's name and so begins anywhere in a group of three octets.
+The table of commands says which argument is secret. What the server sends is searched for the
+secret as well: servers repeat what they received, in clear text, in hexadecimal or in base64, in which
+a password follows the user's name and so begins anywhere in a group of three octets.
 """
 
 from __future__ import annotations

@@ -64,8 +64,8 @@ class StatusLine(NamedTuple):
 def command_line(name: str, *arguments: str | bytes | int) -> bytes:
     """Return the octets of one command.
 
-    Raises InvalidArgument where an argument holds CR, LF or NUL, which would make it more
-    than one command, where it cannot be encoded, or where the line passes 255 octets.
+    Raises InvalidArgument if an argument holds CR, LF or NUL, which would make it more than one
+    command, if it cannot be encoded, or if the line passes 255 octets.
     """
     if not _KEYWORD.fullmatch(name):  # which the error does not show: an argument may be in it
         raise InvalidArgument("a command", "its name is not printable ASCII without spaces")
@@ -98,9 +98,9 @@ def _one_line(name: str, line: bytes) -> bytes:
 
 
 def take_line(buffer: bytes, start: int, line_end: bytes) -> bytes | None:
-    """Return the line at ``start`` without its end, or None where it is not complete yet.
+    """Return the line at ``start`` without its end, or None if it is not complete yet.
 
-    Raises LineTooLong past 8 KiB, and ProtocolViolation where a lone LF would end a line of
+    Raises LineTooLong past 8 KiB, and ProtocolViolation if a lone LF would end a line of
     a server that ends its lines with CRLF.
     """
     end = buffer.find(LF, start, start + LINE_LIMIT)
@@ -116,13 +116,13 @@ def take_line(buffer: bytes, start: int, line_end: bytes) -> bytes | None:
 
 
 def parse_status(line: bytes) -> StatusLine | None:
-    """Return the status line, or None where it is not one (RFC 1939 section 3)."""
+    """Return the status line, or None if it is not one (RFC 1939 section 3)."""
     status = _STATUS.fullmatch(line)
     return StatusLine(status[1][:1] == b"+", status[2] or b"") if status else None
 
 
 def find_challenge(greeting: bytes) -> bytes | None:
-    """Return the APOP challenge, angle brackets included, where the greeting has a valid one."""
+    """Return the APOP challenge, angle brackets included, if the greeting has a valid one."""
     challenge = _CHALLENGE.search(greeting)
     return challenge[0] if challenge else None
 
@@ -130,7 +130,7 @@ def find_challenge(greeting: bytes) -> bytes | None:
 def refuse_other_protocols(octets: bytes) -> None:
     """Raise NotPOP3Server as soon as ``octets``, the first of a server, cannot begin a greeting.
 
-    No sooner, where they may still become the opening of a protocol that the error can name.
+    No sooner, if they may still become the opening of a protocol that the error can name.
     """
     opening = octets[:4].upper()
     if b"+OK".startswith(opening[:3]) or b"-ERR".startswith(opening):
@@ -140,7 +140,7 @@ def refuse_other_protocols(octets: bytes) -> None:
 
 
 def not_pop3(line: bytes) -> NotPOP3Server:
-    """Return the error for a first line that is no greeting, naming the protocol where known."""
+    """Return the error for a first line that is no greeting, naming the protocol if it is known."""
     named = (what for opening, what in _OTHER_PROTOCOLS.items() if line.startswith(opening))
     what = next(named, "its greeting is not +OK")
     return NotPOP3Server(what, line.rstrip(b"\r\n"), speaks_tls=what == _TLS)
