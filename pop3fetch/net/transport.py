@@ -106,7 +106,7 @@ class Transport:
         """Write all octets; raises TimedOut, ConnectionLost or TLSError."""
         self._has_spoken = True
         try:
-            deadline = self._deadline()
+            deadline = None if self.timeout is None else time.monotonic() + self.timeout
             self._wait_until(deadline)
             if self._tls:
                 self._tls.write(octets, lambda: self._wait_until(deadline))
@@ -122,7 +122,7 @@ class Transport:
         """
         try:
             stream = TLSStream(self._socket, context, self.server_name)
-            deadline = self._deadline()
+            deadline = None if self.timeout is None else time.monotonic() + self.timeout
             stream.shake_hands(lambda: self._wait_until(deadline))
         except ssl.SSLError as error:
             raise handshake_error(self.host, error, first=not self._has_spoken) from error
@@ -132,9 +132,6 @@ class Transport:
         self._tls = stream
         if fingerprint:
             check_fingerprint(stream.tls, fingerprint, self.host)
-
-    def _deadline(self) -> float | None:
-        return None if self.timeout is None else time.monotonic() + self.timeout
 
     def _wait_until(self, deadline: float | None) -> None:
         """Bound the next wait for the server, so that all waits together end in time."""

@@ -182,15 +182,11 @@ class Conversation:
         if isinstance(error, ServerErrorResponse):  # a refused greeting
             error.text = self.trace.secrets.blot(error.text)
         if isinstance(error, ConnectionLost | TimedOut) and not error.during:
-            error.during = self._activity()
+            awaited = next(iter(self.session.awaited), None)
+            error.during = f"while the reply to {awaited} was awaited" if awaited else "between two commands"
+            if not self.session.greeted:
+                error.during = "while the greeting was awaited"
         if isinstance(error, TimedOut):
             error.may_await_tls = not (self.session.greeted or self.transport.tls)
         self.close(str(error))
         raise error
-
-    def _activity(self) -> str:
-        if not self.session.greeted:
-            return "while the greeting was awaited"
-        if self.session.awaited:
-            return f"while the reply to {self.session.awaited[0]} was awaited"
-        return "between two commands"

@@ -160,8 +160,8 @@ class RecognisingReader(ListingReader[Listed]):
     """Read a LIST or UIDL reply of which the digest may be known.
 
     A mailbox of 100 000 messages lists nearly always what it listed before. To see that takes a digest of
-    the octets; to take them for messages takes twenty times as long, half of a run with nothing new among
-    100 000 (README). So ``keeps`` lets a list that may be familiar stay as it comes until :meth:`parse`;
+    the octets; to parse them takes twenty times as long, 0.15 s beside the 0.42 s of "nothing new among
+    100 000" (README). So ``keeps`` lets a list that may be familiar stay as it comes until :meth:`parse`;
     any other is parsed as it arrives.
     """
 

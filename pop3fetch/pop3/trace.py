@@ -33,7 +33,10 @@ class Secrets:
                 digits = octets.hex().encode()
                 # With the blots themselves: what is blotted out already stays as it is.
                 self._secrets += [octets, base64.b64encode(octets), digits, digits.upper(), BLOT]
-                self._traits |= {_inside_base64(octets, ahead) for ahead in range(3)}
+                for ahead in range(3):  # octets of something else in the secret's first group of three
+                    encoded = base64.b64encode(bytes(ahead) + octets)
+                    # The characters that the secret alone decides.
+                    self._traits.add(encoded[(ahead * 8 + 5) // 6 : (ahead + len(octets)) * 8 // 6])
         self._secrets.sort(key=len, reverse=True)
         self._traits = {trait for trait in self._traits if len(trait) >= SHORTEST}
 
@@ -93,9 +96,3 @@ class Trace:
     def _show(self, mark: str, octets: bytes) -> None:
         if self._sink is not None:
             self._sink(mark, self.secrets.blot(octets))
-
-
-def _inside_base64(octets: bytes, ahead: int) -> bytes:
-    """Return the characters that ``octets`` alone decide, with so many octets ``ahead`` in their group."""
-    encoded = base64.b64encode(bytes(ahead) + octets)
-    return encoded[(ahead * 8 + 5) // 6 : (ahead + len(octets)) * 8 // 6]
