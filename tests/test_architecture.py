@@ -6,6 +6,7 @@ A new module without a place in these tables fails here: decide first where it b
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -266,6 +267,20 @@ def _protocol_modules(module: Module) -> set[str]:
 def test_only_the_command_line_reads_the_environment() -> None:
     readers = ("os.environ", "os.environb", "os.getenv", "os.getenvb", "os.path.expandvars")
     assert _users_of(readers) == []
+
+
+def test_the_library_names_no_options_and_no_commands() -> None:
+    library = [
+        module for module in MODULES if module.room in ("pop3", "net", "errors", "messages", "sessions")
+    ]
+    named = [
+        f"{module.path}: {node.value}"
+        for module in library
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if re.search(r"(?<!-)--[a-z]|`pop3fetch ", node.value) and "\n" not in node.value  # docstrings may
+    ]
+    assert named == []
 
 
 def test_only_the_command_line_prints() -> None:

@@ -23,7 +23,7 @@ MODES = ("implicit", "auto", "starttls", "off")
 APOP = "APOP"
 USER = "USER"
 
-# The methods that --auth can force, as the contract spells them.
+# The methods that can be forced, as the contract spells them.
 METHODS = {
     "user": USER,
     "apop": APOP,
