@@ -37,7 +37,7 @@ ROOMS: dict[str, set[str]] = {
     "pop3": {"ahead", "choices", "errors", "net", "printable", "veil"},
     "delivery": {"ahead", "choices", "durable", "errors", "headers", "messages", "printable"},
     "record": {"delivery", "durable", "errors", "headers", "messages"},
-    "account": {"ahead", "choices", "durable", "errors", "printable", "status", "veil", "verification"},
+    "account": {"ahead", "choices", "durable", "errors", "printable", "veil", "verification"},
     "sessions": {"account", "ahead", "errors", "net", "pop3", "record"},
     "fetch": {
         "ahead", "delivery", "errors", "headers", "messages", "pop3", "record", "sessions", "status",

@@ -99,7 +99,7 @@ open_destination(parse(f"maildir:{sys.argv[1]}"), delivery_context(TAG, Path(sys
 print(*sorted(name for name in sys.modules if name.startswith("pop3fetch.delivery.")))
 """
     ended = subprocess.run(
-        [sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True
+        [sys.executable, "-W", "error", "-c", script, tmp_path], capture_output=True, text=True, check=True
     )
     loaded = {name.removeprefix("pop3fetch.delivery.") for name in ended.stdout.split()}
     assert loaded == {"choice", "destination", "maildir"}
