@@ -125,24 +125,29 @@ class Maildir(Destination):
 
     def prepare(self, known: str | None = None, *, create: bool = False) -> None:
         with delivery_errors(self.name):
-            if known is not None and not create and self._is_missing():
-                raise DeliveryError(self.name, NOT_MOUNTED)
+            must_exist = known is not None and not create
+            self._require_mounted(must_exist)
             self._require_own_links()
             self._owner = owner_for(self.folder)
-            for subfolder in ("", *SUBFOLDERS):
-                self._make(self.folder / subfolder)
+            for folder in (self.folder, *(self.folder / subfolder for subfolder in SUBFOLDERS)):
+                if not folder.is_dir():
+                    self._require_mounted(must_exist)  # it may have been unmounted since
+                    self._make(folder)
             self.tmp, self.new = map(self._open, ("tmp", "new"))
+
+    def _require_mounted(self, must_exist: bool) -> None:
+        if must_exist and self._is_missing():
+            raise DeliveryError(self.name, NOT_MOUNTED)
 
     def _require_own_links(self) -> None:
         if os.geteuid() == 0:  # whom a user's link could lead where only root may write
             for subfolder in SUBFOLDERS:
                 require_own_links(self.folder / subfolder)
 
-    def _make(self, subfolder: Path) -> None:
-        is_new = not subfolder.is_dir()
-        make_folder(subfolder)
-        if is_new and self._owner:
-            os.chown(subfolder, *self._owner, follow_symlinks=False)
+    def _make(self, folder: Path) -> None:
+        make_folder(folder)
+        if self._owner:
+            os.chown(folder, *self._owner, follow_symlinks=False)
 
     def _open(self, subfolder: str) -> int:
         # A link of the owner's could lead root anywhere.
@@ -219,6 +224,8 @@ class Maildir(Destination):
                 if place.name not in delivered and self._finish(place):
                     delivered.add(place.name)
             sync_folder(self.folder / "new")
+            if self.tmp >= 0:  # this run delivers to the prepared one, which may have what is undone here
+                self._require_the_same_folders()
         return [Settled.DELIVERED if place.name in delivered else Settled.UNDONE for place in places]
 
     def _visible_names(self) -> Iterator[str]:
