@@ -40,8 +40,9 @@ def settle(store: Store, destination: Destination, reopen: Reopen, now: float, w
 
 
 def _settle_at(store: Store, where: Destination, intents: Sequence[Intent], now: float) -> None:
+    folder = where.folder_id  # before settling, which fails if its disk goes meanwhile
     outcomes = where.settle([intent.place for intent in intents])
     pairs = [(intent.entry, outcome) for intent, outcome in zip(intents, outcomes, strict=True)]
     delivered = [entry for entry, outcome in pairs if outcome is Settled.DELIVERED]
-    store.done(delivered, where.name, int(now), where.folder_id)
+    store.done(delivered, where.name, int(now), folder)
     store.undo(entry.key for entry, outcome in pairs if outcome is Settled.UNDONE)
