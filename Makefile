@@ -82,11 +82,11 @@ bench: .venv/ready-for-test .venv/bench/bin/pop3fetch
 	.venv/bench/bin/python -m pip --quiet --disable-pip-version-check install --force-reinstall .
 	@touch $@
 
-#   make crash   die at every call of the system, and lose nothing
+#   make crash   die at every call of the system, and lose nothing; ARGS="--only disks --sample 500"
 .PHONY: crash
 crash: .venv/ready-for-test
 	@.ci/need 'command -v strace' strace 'no call of the system is disturbed'
-	.venv/bin/python -m tests.crash
+	.venv/bin/python -m tests.crash $(ARGS)
 
 #   make audit   what is known against the libraries that are installed; needs the network
 .PHONY: audit

@@ -122,5 +122,5 @@ class Ahead(Answer[T]):
             try_to_start(Thread(target=self._dispose, args=(dispose,), daemon=True))
 
     def _dispose(self, dispose: Callable[[T], object]) -> None:
-        with suppress(POP3Error):
+        with suppress(POP3Error, KeyboardInterrupt):  # the latter from leave_all: the process ends
             dispose(self.result())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from queue import SimpleQueue
 from threading import Event, Thread
+from threading import enumerate as enumerate_threads
 
 import pytest
 
@@ -103,3 +104,17 @@ def test_without_a_thread_the_work_is_done_when_it_is_wanted() -> None:
 def test_without_a_thread_no_limit_is_kept_and_so_the_work_is_not_done() -> None:
     with pytest.raises(TimeoutError, match="no thread"):
         Ahead(lambda: "a secret").result(1)
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_was_abandoned_is_left_in_silence() -> None:
+    never, disposed = Event(), SimpleQueue[object]()
+    ahead = Ahead(never.wait, may_be_left=True)
+    ahead.abandon(disposed.put)
+    leave_all(KeyboardInterrupt())
+    for thread in enumerate_threads():
+        if thread.name.endswith("(_dispose)"):
+            thread.join(10)
+            assert not thread.is_alive()
+    never.set()
+    assert disposed.empty()

@@ -119,18 +119,23 @@ class Maildir(Destination):
 
     def prepare(self, known: str | None = None, *, create: bool = False) -> None:
         with delivery_errors(self.name):
-            if known is not None and not create and self._is_missing():
-                raise DeliveryError(self.name, NOT_MOUNTED)
+            must_exist = known is not None and not create
+            self._require_mounted(must_exist)
             self._require_own_links()
             self._owner = owner_for(self.folder)
-            for subfolder in (self.folder, *(self.folder / name for name in SUBFOLDERS)):
-                is_new = not subfolder.is_dir()
-                make_folder(subfolder)
-                if is_new and self._owner:
-                    os.chown(subfolder, *self._owner, follow_symlinks=False)
+            for folder in (self.folder, *(self.folder / subfolder for subfolder in SUBFOLDERS)):
+                if not folder.is_dir():
+                    self._require_mounted(must_exist)  # it may have been unmounted since
+                    make_folder(folder)
+                    if self._owner:
+                        os.chown(folder, *self._owner, follow_symlinks=False)
             # A link of the owner's could lead root anywhere.
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (os.O_NOFOLLOW if self._owner else 0)
             self.tmp, self.new = (os.open(self.folder / name, flags) for name in ("tmp", "new"))
+
+    def _require_mounted(self, must_exist: bool) -> None:
+        if must_exist and self._is_missing():
+            raise DeliveryError(self.name, NOT_MOUNTED)
 
     def _require_own_links(self) -> None:
         if os.geteuid() == 0:  # whom a user's link could lead where only root may write
@@ -193,6 +198,8 @@ class Maildir(Destination):
                 if place.name not in delivered and self._finish(place):
                     delivered.add(place.name)
             sync_folder(self.folder / "new")
+            if self.tmp >= 0:  # this run delivers to the prepared one, which may have what is undone here
+                self._require_the_same_folders()
         return [Settled.DELIVERED if place.name in delivered else Settled.UNDONE for place in places]
 
     def _visible_names(self) -> Iterator[str]:

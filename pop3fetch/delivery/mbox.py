@@ -105,6 +105,7 @@ class Mbox(Destination):
         self._names = itertools.count(1)
         self._given_up = threading.Event()
         self._may_be_new = False  # whether the user has said that it may be made anew
+        self._folder = ""  # the folder_id, once known: a disk may be unmounted during the run
 
     @property
     def folder_id(self) -> str:
@@ -120,9 +121,12 @@ class Mbox(Destination):
         with delivery_errors(self.name):
             self._require_own_path()
             self._may_be_new = create
+            self._folder = self.folder_id
             if known is not None and not create and self._is_missing(known):
                 raise DeliveryError(self.name, NOT_MOUNTED)
-            make_folder(self._real.parent)
+            if not self._folder:
+                make_folder(self._real.parent)
+                self._folder = self.folder_id
             make_folder(self._spool_folder)
         # The run that made the file may have died before it synced the folder. A folder that we may
         # not read is not ours: there the file was before us.
@@ -151,29 +155,30 @@ class Mbox(Destination):
         return []
 
     def _append(self, spools: Sequence[MboxDraft], journal: Journal) -> None:
-        folder = self.folder_id
         with self._locked() as mbox:
             with delivery_errors(self.name):
                 padding = _missing_line_ends(mbox)
                 offset = os.fstat(mbox).st_size + len(padding)
             places = []
             for draft in spools:
-                places.append(Place(self.name, draft.spool.name, offset, draft.length, folder))
+                places.append(Place(self.name, draft.spool.name, offset, draft.length, self._folder))
                 offset += draft.length
             journal.intend(spools, places)
             with delivery_errors(self.name):
                 _append(mbox, padding, spools)
+                self._require_in_place(mbox)
             journal.done(spools)
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
         """Open the mbox under lock; raises DestinationLocked and DeliveryError."""
-        if not self._real.parent.is_dir():
-            raise DeliveryError(self.name, f"there is no folder {self._real.parent} (not mounted?)")
+        self._require_folder()
         with delivery_errors(self.name):
             self._require_own_path()
             try:
-                lock = take_lock(self._real, self._tag, self._patience, self._given_up)
+                lock = take_lock(
+                    self._real, self._tag, self._patience, self._given_up, may_make=self._require_folder
+                )
             except BlockingIOError as error:
                 raise DestinationLocked(self.name, "it is locked by another program") from error
         try:
@@ -186,14 +191,32 @@ class Mbox(Destination):
         if Path(os.path.realpath(self.file)) != self._real:
             raise DeliveryError(self.name, "a link in its path has changed during the run")
 
+    def _require_folder(self) -> None:
+        """Raise DeliveryError if the folder is missing, or is not the one that was there before."""
+        here = self.folder_id
+        if not here:
+            raise DeliveryError(self.name, f"there is no folder {self._real.parent} (not mounted?)")
+        if self._folder and here != self._folder:
+            raise DeliveryError(self.name, f"{self._real.parent} was moved or replaced during the run")
+
+    def _require_in_place(self, mbox: int) -> None:
+        """Raise DeliveryError if the mbox, and the mail with it, was moved or replaced meanwhile."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if os.path.samestat(os.fstat(mbox), self._real.lstat()):
+                return
+        raise DeliveryError(self.name, "it was moved or replaced during the delivery")
+
     # -- after a crash -----------------------------------------------------------------------
 
     def settle(self, places: Sequence[Place]) -> list[Settled]:
         """Complete what stands at each place, or look for the message elsewhere."""
         with delivery_errors(self.name):
+            # In this order: a disk that goes in between must not pass for an mbox that was removed.
+            self._folder = self._folder or self.folder_id
+            is_gone = is_absent(self._real)
             if not self._may_be_new and any(self._is_missing(place.folder) for place in places):
                 raise DeliveryError(self.name, NOT_MOUNTED)
-            if is_absent(self._real):
+            if is_gone:
                 return [Settled.UNDONE] * len(places)
         with self._locked() as mbox, delivery_errors(self.name):
             delivered = self._completed(mbox, places)

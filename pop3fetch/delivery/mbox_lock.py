@@ -15,6 +15,7 @@ import stat
 import struct
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
@@ -59,17 +60,17 @@ class MboxLock:
     _signed: Inode | None = None  # what the dot-lock is if it is ours
     _guard: threading.Lock | None = None
 
-    def __init__(self, path: Path, tag: str) -> None:
-        """Open and lock the mbox, which is created if it is missing.
+    def __init__(self, path: Path, tag: str, may_make: Callable[[], None] = lambda: None) -> None:
+        """Open and lock the mbox, made if it is missing.
 
-        ``path`` has no symbolic links; ``tag`` is one record's. Raises BlockingIOError if
-        another program has a lock, and any other OSError.
+        ``path`` has no symbolic links; ``tag`` is one record's; ``may_make`` raises if the mbox must
+        not be made. Raises BlockingIOError if another program has a lock, and any other OSError.
         """
         try:
             if OFD_SETLK is None:
                 self._guard = _take_guard(path)
             # The stream closes it whatever interrupts us, and only once: as long as it is open it is locked.
-            self._stream = FileIO(_open(path), "r+")
+            self._stream = FileIO(_open(path, may_make), "r+")
             self.file = self._stream.fileno()
             _refuse_a_strange_file(path, self.file)
             _lock_by_fcntl(self.file)
@@ -126,34 +127,49 @@ class MboxLock:
         self.release()
 
 
-def take_lock(path: Path, tag: str, patience: float, given_up: threading.Event) -> MboxLock:
+def take_lock(
+    path: Path,
+    tag: str,
+    patience: float,
+    given_up: threading.Event,
+    *,
+    may_make: Callable[[], None] = lambda: None,
+) -> MboxLock:
     """Wait for the lock of an mbox, at most ``patience`` seconds, or until it is ``given_up``.
 
-    Raises BlockingIOError if it could not be had, and any other OSError.
+    Raises BlockingIOError if another program kept it, and any other OSError.
     """
     deadline = time.monotonic() + patience
     while True:
         try:
-            return MboxLock(path, tag)
+            return MboxLock(path, tag, may_make)
         except BlockingIOError:
             if time.monotonic() >= deadline or given_up.wait(PAUSE):
                 raise
 
 
-def _open(path: Path) -> int:
+def _open(path: Path, may_make: Callable[[], None]) -> int:
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK | os.O_NOFOLLOW
     try:
-        file = open_private(path, flags | os.O_EXCL)
-    except FileExistsError:
         file = os.open(path, flags)
-    else:
-        if owner := owner_for(path.parent):
-            os.fchown(file, *owner)
-        sync_folder(path.parent)
+    except FileNotFoundError:
+        may_make()
+        file = _make(path, flags)
     if stat.S_ISREG(os.fstat(file).st_mode):
         return file
     os.close(file)
     raise OSError(errno.EINVAL, "it is no regular file")
+
+
+def _make(path: Path, flags: int) -> int:
+    try:
+        file = open_private(path, flags | os.O_EXCL)
+    except FileExistsError:  # another program was quicker
+        return os.open(path, flags)
+    if owner := owner_for(path.parent):
+        os.fchown(file, *owner)
+    sync_folder(path.parent)
+    return file
 
 
 def _take_guard(path: Path) -> threading.Lock | None:

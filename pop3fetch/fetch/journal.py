@@ -97,10 +97,11 @@ def settle(
                     warn(f"{name} is gone: messages that a crash left there are fetched again")
                     store.undo(intent.entry.key for intent in intents)
                     continue
+            folder = target.folder_id  # before settling, which fails if its disk goes meanwhile
             outcomes = target.settle([intent.place for intent in intents])
             pairs = [(intent.entry, outcome) for intent, outcome in zip(intents, outcomes, strict=True)]
             delivered = [entry for entry, outcome in pairs if outcome is Settled.DELIVERED]
-            store.done(delivered, target.name, int(now), target.folder_id)
+            store.done(delivered, target.name, int(now), folder)
             store.undo(entry.key for entry, outcome in pairs if outcome is Settled.UNDONE)
         for other in others:  # all intents are settled by now, and no other run looks there
             other.remove_leftovers()

@@ -1,29 +1,55 @@
-"""`make crash`: let everything happen that may, and say in figures what it came to."""
+"""`make crash`: let everything happen that may, and say in figures what it came to.
+
+    make crash ARGS="--only disks --only 'mbox, delete' --sample 500"
+
+``--only`` takes the name of a kind, a scenario or a single event, and may be given several times:
+two names of one sort choose either, names of two sorts choose what has both.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
+import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
 from tempfile import TemporaryDirectory
 
-from tests.crash.contradictions import contradicted
-from tests.crash.misfortunes import Misfortune, at_calls, at_moments, at_octets, at_steps, with_rivals
+from tests.crash.contradictions import CONTRADICTIONS, contradicted
+from tests.crash.disks import MISHAPS, during, during_settling
+from tests.crash.misfortunes import (
+    Misfortune,
+    Rival,
+    at_calls,
+    at_moments,
+    at_octets,
+    at_steps,
+    with_rivals,
+)
 from tests.crash.strace import missing
-from tests.crash.trial import SCENARIOS, SHORT_SESSIONS, Scenario, Verdict
+from tests.crash.trial import SCENARIOS, SHORT_SESSIONS, TWO_NAMES, Scenario, Verdict
 from tests.support.launcher import Launcher
 
 MOMENTS = 100  # interrupts of each scenario
+SETTLINGS = 200  # mishaps of each scenario during a run that follows a death
 RIVALS = 50  # second runs of each scenario
 DOUBT_STRIDE = 3  # steps from one death to the next before something contradicts the record
+DISK_STRIDE = 3  # steps from one moment to the next at which something happens to the disk
 SILENCE_STRIDE = 10  # octets from one silence to the next: each takes as long as its time-out
 SHOWN = 20  # verdicts that are not as they should be
+
+KINDS = ("killed", "errors", "dead", "signals", "doubt", "disks", "line", "rivals")
+NAMES = [  # by which runs can be chosen, of each sort
+    set(KINDS),
+    {scenario.name for scenario in (*SCENARIOS, *SHORT_SESSIONS, *TWO_NAMES)},
+    {*CONTRADICTIONS, *MISHAPS},
+]
 
 Result = tuple[Misfortune, Verdict]
 
@@ -38,21 +64,29 @@ class Campaign:
             self._launchers.put(_launcher(stack))
         self._rival = _launcher(stack)
 
-    def results(self) -> Iterator[Result]:
-        """Try everything out, and yield what came of it."""
-        everything: list[Misfortune] = []
+    def results(self, only: Collection[str], sample: int | None) -> Iterator[Result]:
+        """Try out what the names choose, or so many of it, and yield what came of it."""
+        everything = [one for one in self._everything() if is_chosen(one, only)]
+        if sample is not None:
+            everything = random.sample(everything, min(sample, len(everything)))
+        rivals = [one for one in everything if isinstance(one, Rival)]
+        yield from self._threads.map(self._try_out, [one for one in everything if not isinstance(one, Rival)])
+        yield from map(self._try_out, rivals)  # one by one, for there is one rival
+
+    def _everything(self) -> Iterator[Misfortune]:
+        for scenario in (*SCENARIOS, *TWO_NAMES):
+            yield from self._all_of_a(scenario)
         for scenario in SCENARIOS:
-            everything += self._all_of_a(scenario)
+            yield from contradicted(self._rival, scenario, DOUBT_STRIDE)
+            yield from during(self._rival, scenario, DISK_STRIDE)
+            yield from during_settling(self._rival, scenario, SETTLINGS)
+            yield from with_rivals(self._rival, scenario, RIVALS)
         for session in SHORT_SESSIONS:
-            everything += self._all_of_a_short(session)
-        yield from self._threads.map(self._try_out, everything)
-        for scenario in SCENARIOS:  # one by one, for there is one rival
-            yield from map(self._try_out, with_rivals(self._rival, scenario, RIVALS))
+            yield from self._all_of_a_short(session)
 
     def _all_of_a(self, scenario: Scenario) -> list[Misfortune]:
         calls = [] if missing() else at_calls(self._rival, scenario)
-        doubts = contradicted(self._rival, scenario, DOUBT_STRIDE)
-        return [*calls, *at_steps(self._rival, scenario), *at_moments(scenario, MOMENTS), *doubts]
+        return [*calls, *at_steps(self._rival, scenario), *at_moments(scenario, MOMENTS)]
 
     def _all_of_a_short(self, session: Scenario) -> list[Misfortune]:
         silences = at_octets(self._rival, session, silent=True)
@@ -71,13 +105,28 @@ def _launcher(stack: ExitStack) -> Launcher:
     return stack.enter_context(Launcher(Path(stack.enter_context(TemporaryDirectory()))))
 
 
+def is_chosen(misfortune: Misfortune, only: Collection[str]) -> bool:
+    """Whether it has one of the names of each sort of which there are any."""
+    wanted = [names & set(only) for names in NAMES]
+    return all(misfortune.names & names for names in wanted if names)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make crash")
+    names = sorted(set.union(*NAMES))
+    parser.add_argument("--only", action="append", default=[], metavar="NAME", choices=names)
+    parser.add_argument("--sample", type=int, metavar="N", help="so many runs, chosen at random")
+    return parser.parse_args()
+
+
 def main() -> int:
-    """Run the whole campaign; return the exit status."""
+    """Run the campaign; return the exit status."""
+    options = _options()
     if reason := missing():
         print(f"no call of the system is disturbed: {reason}", file=sys.stderr)
     start = time.monotonic()
     with ExitStack() as stack:
-        results = list(Campaign(stack, os.cpu_count() or 1).results())
+        results = list(Campaign(stack, os.cpu_count() or 1).results(options.only, options.sample))
     summarize(results, time.monotonic() - start)
     wrong = [result for result in results if not result[1]]
     for misfortune, verdict in wrong[:SHOWN]:

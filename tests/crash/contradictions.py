@@ -5,44 +5,46 @@ Each is tried out after a death at any step; then a run that nothing disturbs mu
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tests.crash.disks import back_again, replace, take_away
 from tests.crash.misfortunes import NEVER, Misfortune
 from tests.crash.trial import Scenario, Trial
 from tests.support.fetching import message
 from tests.support.launcher import Fault, Launcher
-from tests.support.mail_server import Mailbox, Message
+from tests.support.mail_server import Message
 
 BLANK = b"+OK\r\n\r\n.\r\n"
 LATER = b"-ERR [SYS/TEMP] not now\r\n"
+SHORTEST = len(message(99, b"y"))  # octets of a message that can be given a UID again
 
 
 def clear_tmp(trial: Trial) -> None:
     """Another program removes what is old in ``tmp``, as Dovecot does."""
-    for path in trial.target.glob("tmp/*"):
+    for path in trial.disk.glob("tmp/*"):
         path.unlink()
 
 
 def unmount(trial: Trial) -> None:
     """The folder is gone for two runs, with and without --delete."""
-    with _away(trial) as is_away:
-        for option in ("--keep", "--delete") if is_away else ():
-            trial.get(option)
-        _require_nothing_below(trial, is_away)
+    take_away(trial)
+    back_again(trial)
 
 
 def leave_an_empty_folder(trial: Trial) -> None:
-    """The folder is gone for a run, and its mount point is there."""
-    with _away(trial) as is_away:
-        if is_away:
-            trial.target.mkdir()
-            trial.get("--delete")
-        _require_nothing_below(trial, is_away)
+    """The folder is gone for two runs, and its mount point is there."""
+    take_away(trial, leave_folder=True)
+    back_again(trial)
+
+
+def replace_the_folder(trial: Trial) -> None:
+    """The folder is moved away for good, and an empty maildir or mbox takes its place."""
+    if trial.has_mail(trial.disk):
+        replace(trial)
+        trial.is_half_done = True
 
 
 def list_some(trial: Trial) -> None:
@@ -91,23 +93,41 @@ def send_a_blank(trial: Trial) -> None:
 def give_a_uid_again(trial: Trial) -> None:
     """Another client deletes a message, and a new one of the same size gets its UID."""
     trial.get("--keep")
-    if not trial.deletes:
-        return  # whether it is another one can be told by a look, which only a deletion needs
-    empty = len(message(99, b"x")) - 1
-    maildrop = trial.mailbox.maildrop
-    for index, old in enumerate(maildrop):
-        if len(old.octets) > empty:
-            other = message(99, b"y" * (len(old.octets) - empty))
-            maildrop[index] = Mailbox([other], uids=[old.uid]).maildrop[0]
-            trial.expect(other)
+    # If nothing is deleted, no look tells it from the old one, and nothing is lost on the server.
+    for old in trial.mailbox.maildrop if trial.deletes else ():
+        if len(old.octets) >= SHORTEST:
+            trial.replace(old, _another(len(old.octets)))
             return
+
+
+def give_a_uid_to_another_size(trial: Trial) -> None:
+    """Another client deletes a message, and a longer one gets its UID."""
+    trial.get("--keep")
+    for old in trial.mailbox.maildrop[:1]:
+        trial.replace(old, _another(len(old.octets) + SHORTEST))
+
+
+def give_deleted_uids_again(trial: Trial) -> None:
+    """We have deleted messages, and new ones get their UIDs: one of the same size, and a longer one."""
+    before = trial.mailbox.maildrop
+    trial.get()
+    gone = [old for old in before if old not in trial.mailbox.maildrop]
+    long_enough = [old for old in gone if len(old.octets) >= SHORTEST]
+    for old, longer in zip(long_enough[:2], (0, 1), strict=False):
+        trial.put(_another(len(old.octets) + longer, number=98 + longer), old.uid)
+
+
+def _another(size: int, number: int = 99) -> bytes:
+    empty = len(message(number, b"x")) - 1
+    return message(number, b"y" * (size - empty))
 
 
 CONTRADICTIONS: dict[str, Callable[[Trial], None]] = {
     function.__name__: function
     for function in (
-        clear_tmp, unmount, leave_an_empty_folder, list_some, list_nothing, keep_what_was_deleted,
-        refuse_looks, refuse_top, refuse_uidl, send_a_blank, give_a_uid_again,
+        clear_tmp, unmount, leave_an_empty_folder, replace_the_folder, list_some, list_nothing,
+        keep_what_was_deleted, refuse_looks, refuse_top, refuse_uidl, send_a_blank, give_a_uid_again,
+        give_a_uid_to_another_size, give_deleted_uids_again,
     )
 }  # fmt: skip
 
@@ -121,6 +141,10 @@ class Contradiction(Misfortune):
 
     kind = "doubt"
 
+    @property
+    def names(self) -> set[str]:
+        return {self.kind, self.scenario.name, self.name}
+
     def befall(self, trial: Trial) -> None:
         trial.get(fault=Fault(self.step))
         CONTRADICTIONS[self.name](trial)
@@ -132,24 +156,6 @@ def contradicted(launcher: Launcher, scenario: Scenario, stride: int = 1) -> lis
         trial.get(fault=Fault(step=NEVER))
     steps = [*range(1, launcher.steps + 1, stride), NEVER]
     return [Contradiction(scenario, step, name) for step in steps for name in CONTRADICTIONS]
-
-
-@contextmanager
-def _away(trial: Trial) -> Iterator[bool]:
-    """Take a maildir that has mail away for a while; tell whether there is one."""
-    away = trial.target.with_name("away")
-    if not any(trial.target.glob("new/*")):
-        yield False
-        return
-    trial.target.rename(away)
-    yield True
-    shutil.rmtree(trial.target, ignore_errors=True)
-    away.rename(trial.target)
-
-
-def _require_nothing_below(trial: Trial, is_away: bool) -> None:
-    if is_away and any(path.is_file() for path in trial.target.rglob("*")):
-        trial.verdict.complaints.append("mail was delivered below the mount point")
 
 
 def _session_with(trial: Trial, change: Callable[[list[Message]], list[Message]]) -> None:

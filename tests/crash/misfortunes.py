@@ -68,6 +68,11 @@ class Misfortune(ABC):
             trial.look_between()
             return trial.finish()
 
+    @property
+    def names(self) -> set[str]:
+        """The names under which it can be chosen."""
+        return {self.kind, self.scenario.name}
+
 
 # -- calls of the system ---------------------------------------------------------------------------
 

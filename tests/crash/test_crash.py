@@ -10,22 +10,27 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.crash.contradictions import CONTRADICTIONS, contradicted
+from tests.crash.disks import during, during_settling
 from tests.crash.misfortunes import Misfortune, at_calls, at_moments, at_octets, at_steps, with_rivals
 from tests.crash.strace import missing
-from tests.crash.trial import SCENARIOS, SHORT_SESSIONS, Scenario
+from tests.crash.trial import SCENARIOS, SHORT_SESSIONS, TWO_NAMES, Scenario
 from tests.support.launcher import Launcher
 
-# Of each scenario:
-CALLS = 8  # so many of all that can happen at calls of the system
-STEPS = 12  # one of so many steps
-OCTETS = 24  # one of so many octets
-SILENCES = 4
-MOMENTS = 4
-DOUBTS = 11  # and each contradiction after a whole run
-RIVALS = 10
+# So many of each scenario, at random:
+CALLS = 3  # what can happen at calls of the system
+STEPS = 4
+OCTETS = 8
+SILENCES = 2
+MOMENTS = 2
+WHOLE = 3  # contradictions after a whole run
+DOUBTS = 2  # contradictions after any run
+DISKS = 3
+SETTLINGS = 2
+RIVALS = 3
 
 needs_strace = pytest.mark.skipif(missing() is not None, reason=missing() or "")
 each_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
+each_of_all = pytest.mark.parametrize("scenario", [*SCENARIOS, *TWO_NAMES], ids=str)
 each_short_session = pytest.mark.parametrize("scenario", SHORT_SESSIONS, ids=str)
 
 
@@ -49,16 +54,16 @@ def try_out(launcher: Launcher, sample: Sequence[Misfortune]) -> None:
 
 
 @needs_strace
-@each_scenario
+@each_of_all
 def test_whatever_call_of_the_system_fails_or_is_the_last_each_message_comes_once(
     launcher: Launcher, scenario: Scenario
 ) -> None:
     try_out(launcher, random.sample(at_calls(launcher, scenario), CALLS))
 
 
-@each_scenario
+@each_of_all
 def test_whatever_step_is_the_last_each_message_comes_once(launcher: Launcher, scenario: Scenario) -> None:
-    try_out(launcher, at_steps(launcher, scenario)[random.randrange(STEPS) :: STEPS])
+    try_out(launcher, random.sample(at_steps(launcher, scenario), STEPS))
 
 
 @each_scenario
@@ -66,14 +71,23 @@ def test_whatever_contradicts_the_record_after_a_crash_each_message_comes_once(
     launcher: Launcher, scenario: Scenario
 ) -> None:
     everything = contradicted(launcher, scenario)
-    try_out(launcher, [*everything[-len(CONTRADICTIONS) :], *random.sample(everything, DOUBTS)])
+    after_whole_runs = everything[-len(CONTRADICTIONS) :]
+    try_out(launcher, [*random.sample(after_whole_runs, WHOLE), *random.sample(everything, DOUBTS)])
+
+
+@each_scenario
+def test_whatever_happens_to_the_disk_during_a_run_each_message_comes_once(
+    launcher: Launcher, scenario: Scenario
+) -> None:
+    try_out(launcher, random.sample(during(launcher, scenario), DISKS))
+    try_out(launcher, during_settling(launcher, scenario, SETTLINGS))
 
 
 @each_short_session
 def test_after_whatever_octet_the_line_is_cut_each_message_comes_once(
     launcher: Launcher, scenario: Scenario
 ) -> None:
-    try_out(launcher, at_octets(launcher, scenario)[random.randrange(OCTETS) :: OCTETS])
+    try_out(launcher, random.sample(at_octets(launcher, scenario), OCTETS))
 
 
 @each_short_session
@@ -83,7 +97,7 @@ def test_after_whatever_octet_the_server_is_silent_each_message_comes_once(
     try_out(launcher, random.sample(at_octets(launcher, scenario, silent=True), SILENCES))
 
 
-@each_scenario
+@each_of_all
 def test_an_interrupt_ends_a_run_promptly_and_each_message_comes_once(
     launcher: Launcher, scenario: Scenario
 ) -> None:

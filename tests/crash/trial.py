@@ -1,14 +1,18 @@
 """One trial: a run that goes wrong, a run that does not, and a look at what is where.
 
 A trial counts messages that are lost, doubled or damaged. Between the two runs it also looks
-whether the server still has all that is not delivered.
+whether the server still has all that is not delivered. What was delivered to a disk that was then
+taken away is not lost; it may be delivered once more to the disk that replaces it.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +21,7 @@ from tests.support.command import Ended
 from tests.support.delivering import messages_of_mboxrd
 from tests.support.fetching import message, on_disk
 from tests.support.launcher import Fault, Launcher
+from tests.support.mail_server import Mailbox, Message
 from tests.support.odd_mail_server import OddMailbox
 from tests.support.scripted_server import ScriptedServer, Talk
 
@@ -27,14 +32,34 @@ MESSAGES = [
 ]
 
 
+DAY = 86_400  # seconds
+AGE = 2 * DAY  # of what was fetched before, if the scenario deletes after some days
+
+ACCOUNT = """\
+[accounts.{name}]
+host = "{server.host}"
+port = {server.port}
+tls = "off"
+allow_insecure_login = true
+user = "alice"
+output = "mbox:{path}"
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What is fetched, where it goes, and how many messages an earlier run has fetched already."""
+    """What is fetched, where it goes, and how many messages an earlier run has fetched already.
+
+    ``delete_after``: only those of the earlier run are old enough to be deleted. ``link``: a second
+    account delivers to the same mbox by another name, which is this kind of link.
+    """
 
     name: str
     destination: str
     delete: bool
     before: int = 0
+    delete_after: bool = False
+    link: str = ""
     messages: Sequence[bytes] = field(default=tuple(MESSAGES), repr=False)
 
     def __str__(self) -> str:
@@ -49,6 +74,15 @@ SCENARIOS = [
     Scenario("mbox, keep", "mbox", delete=False),
     Scenario("mbox, delete", "mbox", delete=True),
     Scenario("mbox, delete after half", "mbox", delete=True, before=6),
+    Scenario("maildir, delete after days", "maildir", delete=False, before=6, delete_after=True),
+    Scenario("mbox, delete after days", "mbox", delete=False, before=6, delete_after=True),
+]
+
+# Two accounts at once, each with half of the messages, deliver to one mbox by two names.
+TWO_NAMES = [
+    Scenario("mbox and a symbolic link", "mbox", delete=True, link="symbolic"),
+    Scenario("mbox and a hard link", "mbox", delete=True, link="hard"),
+    Scenario("mbox and a linked folder", "mbox", delete=False, link="folder"),
 ]
 
 # For what happens after each octet of a session, the fewer the better.
@@ -57,6 +91,20 @@ SHORT_SESSIONS = [
     Scenario("three messages, keep", "maildir", delete=False, messages=SMALL),
     Scenario("three messages, delete", "maildir", delete=True, messages=SMALL),
 ]
+
+
+def make_link(mbox: Path, kind: str) -> Path:
+    """Return a second name of an mbox, beside its folder; a ``hard`` link needs the file."""
+    link = mbox.parent.with_name("link")
+    if kind == "hard":
+        mbox.touch(0o600)
+        os.link(mbox, link)
+    elif kind == "symbolic":
+        link.symlink_to(mbox)
+    else:
+        link.symlink_to(mbox.parent)
+        return link / mbox.name
+    return link
 
 
 @dataclass(slots=True)
@@ -80,28 +128,59 @@ class Trial:
     """A mailbox of a dozen messages, a home for one account, and the real command."""
 
     def __init__(self, launcher: Launcher, folder: Path, scenario: Scenario) -> None:
-        self.mailbox = OddMailbox(scenario.messages)
+        accounts = 2 if scenario.link else 1
+        self._mailboxes = [OddMailbox(scenario.messages[first::accounts]) for first in range(accounts)]
+        self._servers: list[ScriptedServer] = []
+        self.mailbox = self._mailboxes[0]
         self.verdict = Verdict()
         self.state = folder / "state"
-        self.target = folder / scenario.destination
+        # What may be mounted, and where it is once it was taken away.
+        self.disk, self.away = folder / "disk", folder / "away"
+        self.is_half_done = False  # what was taken away after a death; nothing completes it there
+        self.target = self._target_on(self.disk, scenario)
+        self._config = folder / "config.toml"
         self._launcher = launcher
         self._scenario = scenario
         self._expected = on_disk(scenario.messages)
+        self._to_stay = [] if scenario.delete else list(scenario.messages)
+
+    @staticmethod
+    def _target_on(disk: Path, scenario: Scenario) -> Path:
+        return disk / "mbox" if scenario.destination == "mbox" else disk
 
     def __enter__(self) -> Trial:
-        self._server = ScriptedServer(self.mailbox).start()
+        self._servers = [ScriptedServer(mailbox).start() for mailbox in self._mailboxes]
+        if self._scenario.link:
+            self._set_up_two_names()
         if self._scenario.before:
             ended = self.get("--keep", "--limit", str(self._scenario.before))
             assert ended.status == 0, ended
+        if self._scenario.delete_after:
+            self._age_the_record()
+            self._to_stay = self._to_stay[self._scenario.before :]
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.stop()
+        for server in self._servers:
+            server.stop()
+
+    def _set_up_two_names(self) -> None:
+        self.disk.mkdir(0o700)
+        names = [self.target, make_link(self.target, self._scenario.link)]
+        accounts = zip(("first", "second"), self._servers, names, strict=True)
+        tables = [ACCOUNT.format(name=name, server=server, path=path) for name, server, path in accounts]
+        self._config.touch(0o600)
+        self._config.write_text("".join(tables))
+
+    def _age_the_record(self) -> None:
+        with closing(sqlite3.connect(self.record)) as record, record:
+            record.execute("UPDATE message SET delivered = delivered - ?", (AGE,))
 
     @property
     def record(self) -> Path:
-        """The database, there or not."""
-        address = f"{self.mailbox.user.decode()}@{self._server.host}:{self._server.port}"
+        """The database of the first account, there or not."""
+        server = self._servers[0]
+        address = f"{self.mailbox.user.decode()}@{server.host}:{server.port}"
         return RecordPlace(self.state, address).database
 
     def get(
@@ -109,63 +188,118 @@ class Trial:
         *options: str,
         fault: Fault | None = None,
         trace: Callable[[int], None] = lambda process: None,
+        meanwhile: Callable[[], None] = lambda: None,
         launcher: Launcher | None = None,
     ) -> Ended:
         """Run `get`, by default as the scenario has it; by another ``launcher`` beside the first."""
         return (launcher or self._launcher).run(
-            *("get", "-a", self._server.url(), "--allow-insecure-login"),
-            *("--state-dir", self.state, "-o", f"{self._scenario.destination}:{self.target}"),
+            *("get", *self._accounts(), "--state-dir", self.state),
             *(options or self.options),
             fault=fault,
             trace=trace,
+            meanwhile=meanwhile,
         )
+
+    def _accounts(self) -> list[str | Path]:
+        if self._scenario.link:
+            return ["-A", "-c", self._config]
+        output = f"{self._scenario.destination}:{self.target}"
+        return ["-a", self._servers[0].url(), "--allow-insecure-login", "-o", output]
 
     @property
     def options(self) -> list[str]:
         """The options of the scenario's own."""
+        if self._scenario.delete_after:
+            return ["--delete-after", str(AGE // DAY)]
         return ["--delete" if self._scenario.delete else "--keep"]
 
     @property
     def deletes(self) -> bool:
-        """Whether the scenario deletes what is delivered."""
-        return self._scenario.delete
+        """Whether the scenario deletes what is delivered, at once or later."""
+        return self._scenario.delete or self._scenario.delete_after
 
-    def expect(self, octets: bytes) -> None:
-        """Expect one more message, which is on the server now."""
+    @property
+    def is_maildir(self) -> bool:
+        """Whether the destination is a maildir."""
+        return self._scenario.destination == "maildir"
+
+    def put(self, octets: bytes, uid: bytes) -> None:
+        """Put a new message on the server, and expect it."""
+        self.mailbox.add(octets, uid)
+        self._expect(octets)
+
+    def replace(self, old: Message, octets: bytes) -> None:
+        """Let another client delete a message, and a new one get its UID."""
+        maildrop = self.mailbox.maildrop
+        maildrop[maildrop.index(old)] = Mailbox([octets], uids=[old.uid]).maildrop[0]
+        self._to_stay = [other for other in self._to_stay if other != old.octets]
+        self._expect(octets)
+
+    def _expect(self, octets: bytes) -> None:
         self._expected = sorted([*self._expected, *on_disk([octets])])
+        if not self._scenario.delete:
+            self._to_stay.append(octets)
 
     def sessions(self) -> list[Talk]:
         """Return the connections that there were."""
-        return self._server.talks
+        return [talk for server in self._servers for talk in server.talks]
 
-    def delivered(self) -> Counter[bytes]:
-        """Return what can be read at the destination."""
-        if self._scenario.destination == "mbox":
-            octets = self.target.read_bytes() if self.target.exists() else b""
-            return Counter(messages_of_mboxrd(octets))
-        files = [*self.target.glob("new/*"), *self.target.glob("cur/*")]
-        return Counter(path.read_bytes() for path in files)
+    def on_the_server(self) -> list[bytes]:
+        """Return the messages that are left there."""
+        return [octets for mailbox in self._mailboxes for octets in mailbox.messages]
+
+    def has_mail(self, disk: Path) -> bool:
+        """Whether messages were delivered to this disk, or parts of them."""
+        if self.is_maildir:
+            return any(disk.glob("new/*"))
+        return any(mbox.stat().st_size for mbox in disk.glob("mbox"))
+
+    def delivered(self, disk: Path | None = None) -> Counter[bytes]:
+        """Return what can be read at the destination, or on another ``disk``."""
+        target = self._target_on(disk or self.disk, self._scenario)
+        if self.is_maildir:
+            files = [*target.glob("new/*"), *target.glob("cur/*")]
+            return Counter(path.read_bytes() for path in files)
+        return Counter(messages_of_mboxrd(target.read_bytes() if target.exists() else b""))
 
     # -- looking -----------------------------------------------------------------------------
 
     def look_between(self) -> None:
         """Note what is missing: on the server only what is delivered may be."""
-        left = on_disk(self.mailbox.messages)
+        left = on_disk(self.on_the_server())
         gone = [octets for octets in self._expected if octets not in left]
-        if gone:  # or else there may be half of an mbox
-            self.verdict.lost += sum(octets not in self.delivered() for octets in gone)
+        self.verdict.lost += sum(not self._is_delivered(octets) for octets in gone)
+
+    def _is_delivered(self, octets: bytes) -> bool:
+        """Whether a message can be read, also in an mbox that has half of another one."""
+        if self.is_maildir:
+            return octets in self.delivered() + self.delivered(self.away)
+        return self._copies(octets, self.disk) + self._copies(octets, self.away) > 0
+
+    @staticmethod
+    def _copies(octets: bytes, disk: Path) -> int:
+        quoted = re.sub(rb"(?m)^(>*From )", rb">\1", octets)
+        return sum(mbox.read_bytes().count(b"\n%b\n" % quoted) for mbox in disk.glob("mbox"))
+
+    def _moved_away(self) -> Counter[bytes]:
+        if self.is_maildir or not self.is_half_done:
+            return self.delivered(self.away)
+        return +Counter({octets: self._copies(octets, self.away) for octets in self._expected})
 
     def look_at_an_end_in_order(
-        self, ended: Ended, statuses: Collection[int], *, hindered: bool = False
+        self, ended: Ended, statuses: Collection[int], *, hindered: bool = False, lines: int = 1
     ) -> None:
-        """Note where a run that could still act did not end cleanly, with one line and a fitting status.
+        """Note if a run that could still act did not end cleanly, with a fitting status and words.
 
-        One that is ``hindered`` to its end may have to be silent, and to leave things behind.
+        A run that is ``hindered`` to its end may have to be silent, and to leave things behind. One
+        that failed may have printed up to so many ``lines`` for each account.
         """
         if ended.status not in statuses:
             self.verdict.complaints.append(f"status {ended.status}")
-        lines = ended.err.count(b"\n")
-        if lines != (ended.status != 0) and not (hindered and lines == 0):
+        printed = ended.err.count(b"\n")
+        most = lines * len(self._mailboxes) if ended.status else 0
+        least = 1 if ended.status and not hindered else 0
+        if not least <= printed <= most:
             self.verdict.complaints.append(f"status {ended.status}, and said {ended.err!r}")
         if not hindered and (litter := self.litter()):
             self.verdict.complaints.append(f"{', '.join(litter)} left behind by an end in order")
@@ -175,20 +309,22 @@ class Trial:
         ended = self.get()
         if ended != Ended(0, b"", b""):
             self.verdict.complaints.append(f"the next run ended with {ended}")
-        there, expected = self.delivered(), Counter(self._expected)
-        self.verdict.lost += (expected - there).total()
-        self.verdict.doubled += sum(count - 1 for octets, count in there.items() if octets in expected)
-        self.verdict.damaged += sum(count for octets, count in there.items() if octets not in expected)
-        if self.mailbox.messages != ([] if self._scenario.delete else list(self._scenario.messages)):
-            self.verdict.complaints.append(f"the server has {len(self.mailbox.messages)} messages")
+        here, away, expected = self.delivered(), self._moved_away(), Counter(self._expected)
+        self.verdict.lost += (expected - (here + away)).total()
+        for there in (here, away):
+            self.verdict.doubled += sum(count - 1 for octets, count in there.items() if octets in expected)
+            self.verdict.damaged += sum(count for octets, count in there.items() if octets not in expected)
+        left = self.on_the_server()
+        if sorted(left) != sorted(self._to_stay):
+            self.verdict.complaints.append(f"the server has {len(left)} messages")
         if litter := self.litter():
             self.verdict.complaints.append(f"{', '.join(litter)} left behind")
         return self.verdict
 
     def litter(self) -> list[str]:
         """Return the names of files that are neither mail nor the record."""
-        tmp = self.target.glob("tmp/*") if self._scenario.destination == "maildir" else ()
-        beside = (path for path in self.target.parent.glob("mbox?*") if path != self.target)
+        tmp = self.disk.glob("tmp/*") if self.is_maildir else ()
+        beside = () if self.is_maildir else (*self.disk.glob("mbox?*"), *self.disk.parent.glob("link?*"))
         # What SQLite keeps beside a record that was not closed is taken up by the next run.
         ours = re.compile(r".*\.(lock|sqlite(-wal|-shm|-journal)?)")
         spools = (path for path in self.state.glob("*") if not ours.fullmatch(path.name))

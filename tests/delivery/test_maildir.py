@@ -132,8 +132,24 @@ def test_message_is_not_done_in_a_maildir_that_was_moved_away(
 
     assert caught.value.fatal
     assert (journal.delivered, sorted(journal.intents)) == ([], [0, 1])
+    places = list(journal.intents.values())
+    with pytest.raises(DeliveryError, match="moved or replaced" if is_replaced else "not mounted"):
+        destination.settle(places)
     if is_replaced:
-        assert destination.settle(list(journal.intents.values())) == [Settled.UNDONE] * 2
+        assert Maildir(maildir, TAG).settle(places) == [Settled.UNDONE] * 2
+
+
+def test_nothing_is_settled_in_a_maildir_that_replaces_the_one_prepared(
+    destination: Maildir, maildir: Path
+) -> None:
+    # Or else what is undone in this one would be delivered to the other once more.
+    (place, _) = dead_run(destination, "after intend")
+    maildir.rename(maildir.with_name("away"))
+    Maildir(maildir, TAG).prepare()
+
+    with pytest.raises(DeliveryError, match="moved or replaced"):
+        destination.settle([place])
+    assert Maildir(maildir, TAG).settle([place]) == [Settled.UNDONE]
 
 
 @pytest.mark.parametrize("spoil", ["cut", "link", "none"])
@@ -174,6 +190,26 @@ def test_a_maildir_that_has_taken_mail_is_not_made_anew(maildir: Path) -> None:
     destination.prepare("1:2", create=True)
     destination.close()
     assert sorted(os.listdir(maildir)) == ["cur", "new", "tmp"]
+
+
+def test_disk_that_goes_while_a_maildir_is_prepared_is_not_made_anew(
+    maildir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Maildir(maildir, TAG).prepare()
+    is_missing = Maildir._is_missing
+    answers = []
+
+    def go_after(destination: Maildir) -> bool:
+        answers.append(is_missing(destination))
+        if len(answers) == 1:
+            maildir.rename(maildir.with_name("away"))
+            maildir.mkdir()
+        return answers[-1]
+
+    monkeypatch.setattr(Maildir, "_is_missing", go_after)
+    with pytest.raises(DeliveryError, match="not mounted"):
+        Maildir(maildir, TAG).prepare("1:2")
+    assert os.listdir(maildir) == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root delivers for others")

@@ -10,13 +10,13 @@ import select
 import shutil
 import subprocess
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from pop3fetch.delivery import mbox_search as standing
-from pop3fetch.delivery.destination import Place, Settled
+from pop3fetch.delivery.destination import Draft, Place, Settled
 from pop3fetch.delivery.mbox import Mbox
 from pop3fetch.errors import DeliveryError
 from tests.support.delivering import (
@@ -321,6 +321,117 @@ def test_message_completed_before_that_of_another_account_is_octet_for_octet(
 
     assert mbox.settle(list(journal.intents.values())) == [Settled.DELIVERED] * 2
     assert messages_of_mboxrd(inbox.read_bytes()) == [ONE, THREE, ONE]
+
+
+class Meanwhile(Journal):
+    """Lets something happen once the record has the intents."""
+
+    def __init__(self, happen: Callable[[], object]) -> None:
+        super().__init__()
+        self._happen = happen
+
+    def intend(self, drafts: Sequence[Draft], places: Sequence[Place]) -> None:
+        super().intend(drafts, places)
+        self._happen()
+
+
+@pytest.fixture
+def on_a_disk(tmp_path: Path, spools: Path) -> Mbox:
+    # Patient: a disk that comes back brings a dot-lock along, whose owner is gone.
+    return Mbox(tmp_path / "disk" / "inbox", TAG, spools, patience=PATIENCE)
+
+
+def unmount(mbox: Mbox, *, leave_folder: bool) -> Path:
+    """Move the folder of the mbox away; return where it is."""
+    disk = mbox.file.parent
+    away = disk.rename(disk.with_name("away"))
+    if leave_folder:
+        disk.mkdir()
+    return away
+
+
+@pytest.mark.parametrize("leave_folder", [True, False])
+def test_nothing_is_delivered_to_a_folder_that_replaces_the_first(
+    on_a_disk: Mbox, leave_folder: bool
+) -> None:
+    on_a_disk.prepare()
+    unmount(on_a_disk, leave_folder=leave_folder)
+
+    journal = Journal()
+    with pytest.raises(DeliveryError, match="not mounted" if not leave_folder else "moved or replaced"):
+        on_a_disk.deliver(drafts(on_a_disk, [ONE]), journal)
+
+    assert not on_a_disk.file.exists()
+    assert (journal.delivered, journal.intents) == ([], {})
+
+
+@pytest.mark.parametrize("leave_folder", [True, False])
+def test_message_is_not_done_in_an_mbox_whose_folder_was_moved_away(
+    on_a_disk: Mbox, leave_folder: bool
+) -> None:
+    on_a_disk.prepare()
+    known = on_a_disk.folder_id
+    disk = on_a_disk.file.parent
+    journal = Meanwhile(lambda: unmount(on_a_disk, leave_folder=leave_folder))
+
+    with pytest.raises(DeliveryError, match="moved or replaced") as caught:
+        on_a_disk.deliver(drafts(on_a_disk, [ONE, TWO]), journal)
+
+    assert caught.value.fatal
+    assert (journal.delivered, sorted(journal.intents)) == ([], [0, 1])
+    places = list(journal.intents.values())
+    assert {place.folder for place in places} == {known}
+    with pytest.raises(DeliveryError, match="not mounted"):
+        on_a_disk.settle(places)
+    if leave_folder:
+        disk.rmdir()
+    disk.with_name("away").rename(disk)
+    assert on_a_disk.settle(places) == [Settled.DELIVERED] * 2
+    assert messages_of_mboxrd(on_a_disk.file.read_bytes()) == [ONE, with_last_line_end(TWO)]
+
+
+def test_message_is_not_done_in_an_mbox_that_was_moved_away(mbox: Mbox, inbox: Path) -> None:
+    mbox.prepare()
+    journal = Meanwhile(lambda: inbox.rename(inbox.with_name("read")))
+
+    with pytest.raises(DeliveryError, match="moved or replaced"):
+        mbox.deliver(drafts(mbox, [ONE]), journal)
+
+    assert mbox.settle(list(journal.intents.values())) == [Settled.UNDONE]
+
+
+def test_disk_that_goes_while_an_mbox_is_prepared_is_not_made_anew(
+    on_a_disk: Mbox, spools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_a_disk.prepare()
+    known = on_a_disk.folder_id
+    at_the_spools = Mbox(on_a_disk.file, TAG, spools, patience=0)
+
+    def go(path: Path) -> None:
+        if path == spools:
+            unmount(on_a_disk, leave_folder=True)
+
+    monkeypatch.setattr("pop3fetch.delivery.mbox.make_folder", go)
+    with pytest.raises(DeliveryError, match="moved or replaced"):
+        at_the_spools.prepare(known)
+    assert not on_a_disk.file.exists()
+
+
+def test_disk_that_goes_while_an_mbox_is_settled_decides_nothing(
+    on_a_disk: Mbox, spools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = dead_run(on_a_disk, ONE)
+    is_missing = Mbox._is_missing
+
+    def go_after(mbox: Mbox, known: str) -> bool:
+        answer = is_missing(mbox, known)
+        unmount(mbox, leave_folder=True)
+        return answer
+
+    monkeypatch.setattr(Mbox, "_is_missing", go_after)
+    with pytest.raises(DeliveryError, match="moved or replaced"):
+        Mbox(on_a_disk.file, TAG, spools, patience=0).settle(places)
+    assert not on_a_disk.file.exists()
 
 
 @pytest.mark.parametrize("is_there", [True, False])

@@ -212,6 +212,26 @@ def test_an_intent_whose_draft_is_nowhere_was_not_delivered(account: Account, na
     assert account.recorded() == {}
 
 
+@pytest.mark.parametrize("kind", [Maildir, Mbox])
+def test_destination_has_taken_mail_if_settling_says_so(
+    account: Account, tmp_path: Path, kind: type[Maildir | Mbox]
+) -> None:
+    place = tmp_path / "disk" / "mail"
+    with account.store() as store:
+        tag = store.tag
+
+        def mail() -> Maildir | Mbox:
+            return Mbox(place, tag, account.place.folder) if kind is Mbox else Maildir(place, tag)
+
+        (intended,) = die_delivering(store, mail(), ONE)
+        if kind is Mbox:
+            place.write_bytes((account.place.folder / intended.name).read_bytes())
+        folder = mail().folder_id
+        settle(store, mail(), nowhere, NOW, warned.append)
+        assert folder
+        assert store.folder_of(mail().name) == folder
+
+
 @pytest.mark.parametrize("subfolder", ["tmp", "new", "cur"])
 def test_one_folder_of_a_maildir_may_be_missing(account: Account, subfolder: str) -> None:
     with account.store() as store:

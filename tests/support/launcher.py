@@ -2,7 +2,7 @@
 
 A launcher is a process that has imported everything and waits: for each command it forks, so that
 a run costs what it does, and not a start of Python. The process may be held until a tracer has
-it, and it may be told to die, or to be refused by the kernel, at a chosen step.
+it, and it may be told to die, to be refused by the kernel, or to wait, at a chosen step.
 
     with Launcher(home) as launcher:
         ended = launcher.run("get", "-a", url, fault=Fault(step=17))
@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 from tests.support.command import Ended, homely
 
 DIED = 9  # the status of a process that a fault has ended
+WAITING = "waiting\n"  # instead of the status, of a process that a fault holds up
 PASSWORD = "secret"  # of alice, in tests.support.mail_server
 
 
@@ -33,13 +34,15 @@ PASSWORD = "secret"  # of alice, in tests.support.mail_server
 class Fault:
     """What goes wrong before the ``step``-th call (from 1) that touches disk, record or connection.
 
-    The process is gone at once, or the call, where it is one of ``os``, fails with ``errno``. Only
-    calls of the ``name`` are counted where it is given.
+    The process is gone at once; or the call, if it is one of ``os``, fails with ``errno``; or, if it
+    ``waits``, it is made once something else has happened, for which a call that only looks is a
+    step, too. If a ``name`` is given, only calls of that name are counted.
     """
 
     step: int
     errno: int | None = None
     name: str = ""
+    waits: bool = False
 
 
 class Launcher:
@@ -90,10 +93,12 @@ class Launcher:
         *arguments: str | Path,
         fault: Fault | None = None,
         trace: Callable[[int], None] = lambda process: None,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> Ended:
         """Run `pop3fetch` with ``arguments``, after ``trace`` was called with the process's number.
 
-        A process that a signal has ended has the negative number of it as its status.
+        ``meanwhile`` is called when the run waits at its fault. A process that a signal has ended has
+        the negative number of it as its status.
         """
         job = {
             "arguments": [*map(str, arguments)],
@@ -104,7 +109,12 @@ class Launcher:
         self._write(json.dumps(job))
         trace(int(self._read()))
         self._write("go")
-        status, self.steps = map(int, self._read().split())
+        line = self._read()
+        if line == WAITING:
+            meanwhile()
+            self._write("go")
+            line = self._read()
+        status, self.steps = map(int, line.split())
         return Ended(status, self._out.read_bytes(), self._err.read_bytes())
 
     def _write(self, line: str) -> None:
@@ -141,10 +151,23 @@ def serve(home: Path, patience: float | None = None) -> None:
         ours.recv(1)  # it is ready
         print(process, flush=True)
         sys.stdin.readline()
-        ours.shutdown(socket.SHUT_WR)
+        ours.sendall(b"!")
+        if (steps := heard(ours)) == b"?":  # it waits
+            print(WAITING, end="", flush=True)
+            sys.stdin.readline()
+            ours.sendall(b"!")
+            steps = heard(ours)
         status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-        print(status, (ours.recv(20) or b"0").decode(), flush=True)
+        print(status, (steps or b"0").decode(), flush=True)
         ours.close()
+
+
+def heard(process: socket.socket) -> bytes:
+    """Return what the process has to say before it ends, if that is anything."""
+    try:
+        return process.recv(20)
+    except ConnectionError:  # it was killed
+        return b""
 
 
 def import_everything(home: Path) -> None:
@@ -198,9 +221,9 @@ def run(job: Mapping[str, Any], launcher: socket.socket) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM):  # what the launcher's own run has set up is not ours
         signal.signal(number, signal.SIG_DFL)
     launcher.sendall(b"!")
-    launcher.recv(1)  # its end: we may go
+    launcher.recv(1)  # we may go
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    steps = arm(Fault(**job["fault"])) if job["fault"] else itertools.count()
+    steps = arm(Fault(**job["fault"]), launcher) if job["fault"] else itertools.count()
     status = run(job["arguments"])
     sys.setprofile(None)
     sys.stdout.flush()
@@ -209,7 +232,7 @@ def run(job: Mapping[str, Any], launcher: socket.socket) -> NoReturn:
     os._exit(status)  # to take everything down that was imported would cost more than the run
 
 
-def arm(fault: Fault) -> Iterator[int]:
+def arm(fault: Fault, launcher: socket.socket) -> Iterator[int]:
     """Make the fault come at its step, in whatever thread that is; return what counts the steps."""
     import sqlite3
     import threading
@@ -217,6 +240,8 @@ def arm(fault: Fault) -> Iterator[int]:
     functions = {
         os.open, os.write, os.pwrite, os.fsync, os.rename, os.link, os.unlink, os.mkdir, os.ftruncate,
     }  # fmt: skip
+    if fault.waits:
+        functions |= {os.stat, os.lstat, os.listdir}
     methods = {"execute", "executemany", "sendall", "recv_into"}
     kinds = (sqlite3.Connection, socket.socket)
     steps = itertools.count()
@@ -230,9 +255,12 @@ def arm(fault: Fault) -> Iterator[int]:
         if fault.name and fault.name != called.__name__:
             return
         if next(steps) + 1 == fault.step:
-            if fault.errno is None:
+            if fault.waits:
+                launcher.sendall(b"?")
+                launcher.recv(1)
+            elif fault.errno is None:
                 os._exit(DIED)
-            if of_os:
+            elif of_os:
                 raise OSError(fault.errno, os.strerror(fault.errno))
 
     threading.setprofile(watch)
