@@ -11,6 +11,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 from pop3fetch.errors import POP3Error
 
@@ -67,13 +68,24 @@ def try_to_start(thread: Thread) -> bool:
     return True
 
 
-_left_at_interrupts: set[Answer[Any]] = set()
+_left_at_interrupts: WeakSet[Answer[Any]] = WeakSet()
 
 
 def leave_all(error: BaseException) -> None:
-    """Raise ``error`` in every thread that awaits what need not be waited for, such as a connection."""
+    """Raise ``error`` where what need not be waited for, such as a connection, is or will be awaited."""
     for answer in list(_left_at_interrupts):
         answer.refuse(error)
+
+
+def pause(seconds: float) -> None:
+    """Wait for so long, unless an interrupt ends all waits, see :func:`leave_all`."""
+    answer: Answer[None] = Answer(lambda: None)
+    _left_at_interrupts.add(answer)
+    try:
+        with suppress(TimeoutError):
+            answer.result(seconds)
+    finally:
+        _left_at_interrupts.discard(answer)
 
 
 class Ahead(Answer[T]):
@@ -84,7 +96,8 @@ class Ahead(Answer[T]):
 
     def __init__(self, work: Callable[[], T], name: str | None = None, *, may_be_left: bool = False) -> None:
         super().__init__(work)
-        self._may_be_left = may_be_left
+        if may_be_left:  # from now on, for an interrupt may come before anybody awaits it
+            _left_at_interrupts.add(self)
         # Whether there was no thread for it, so that it begins when it is wanted.
         self._is_late = not try_to_start(Thread(target=self._work_out_quietly, name=name, daemon=True))
 
@@ -94,9 +107,6 @@ class Ahead(Answer[T]):
             if limit is not None:
                 raise TimeoutError("the system allows no thread in which it could be waited for")
             self.work_out()
-        if not self._may_be_left:
-            return super().result(limit)
-        _left_at_interrupts.add(self)
         try:
             return super().result(limit)
         finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import select
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,17 +46,10 @@ def open_private(path: str | Path, flags: int, folder: int | None = None) -> int
 
 
 def write_all(file: int, octets: bytes, offset: int | None = None) -> None:
-    """Write all of ``octets``, at ``offset`` if it is given; raises OSError.
-
-    Waits if ``file`` does not block, which another process that shares a pipe with us may have set.
-    """
+    """Write all of ``octets``, at ``offset`` if it is given; raises OSError."""
     view = memoryview(octets)
     while view:
-        try:
-            written = os.write(file, view) if offset is None else os.pwrite(file, view, offset)
-        except BlockingIOError:
-            select.select([], [file], [])
-            continue
+        written = os.write(file, view) if offset is None else os.pwrite(file, view, offset)
         view = view[written:]
         offset = None if offset is None else offset + written
 
@@ -132,6 +124,14 @@ def sync_folder(path: Path) -> None:
         sync_file(folder)
     finally:
         os.close(folder)
+
+
+def from_home(path: str) -> str:
+    """Return a path of the configuration file for ``expanduser``; a relative one is below ``~``."""
+    for home in ("$HOME", "${HOME}"):
+        if path == home or path.startswith(f"{home}/"):
+            return "~" + path.removeprefix(home)
+    return path if path.startswith(("/", "~")) else f"~/{path}"
 
 
 def folder_id(path: Path) -> str:

@@ -7,7 +7,7 @@ from threading import Event, Thread
 
 import pytest
 
-from pop3fetch.ahead import Ahead, leave_all
+from pop3fetch.ahead import Ahead, leave_all, pause
 from pop3fetch.errors import UnknownHost
 
 
@@ -48,6 +48,11 @@ def test_what_need_not_be_waited_for_is_left() -> None:
 
     waiting = Ahead(lambda: Ahead(wait, may_be_left=True).result())
     begun.wait(10)
+    require_left(waiting)
+    never.set()
+
+
+def require_left(waiting: Ahead[None]) -> None:
     with pytest.raises(UnknownHost):
         # The thread may be about to wait: an interrupt is repeated as well.
         while True:
@@ -56,7 +61,14 @@ def test_what_need_not_be_waited_for_is_left() -> None:
                 waiting.result(0.01)
             except TimeoutError:
                 continue
-    never.set()
+
+
+def test_a_pause_is_left() -> None:
+    require_left(Ahead(lambda: pause(600)))
+
+
+def test_a_pause_ends_in_time() -> None:
+    pause(0.01)
 
 
 def test_what_must_be_waited_for_is_not_left() -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from pop3fetch.cli.main import COMMANDS
 from tests.support.command import Ended, Run
 
 COMPLETIONS = Path(__file__).parent.parent / "completions"
@@ -160,14 +161,37 @@ def test_tab_completes(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_the_script_is_what_click_generates(run: Run, name: str) -> None:
+def test_the_script_is_what_click_generates_but_for_its_faults(run: Run, name: str) -> None:
     fresh = run(env={"_POP3FETCH_COMPLETE": f"{name}_source"}).out
     if name == "zsh":
         # The function must have the name of the file that zsh loads it from: under any other, the
         # second Tab of a shell finds a function that only registers the right one.
         fresh = fresh.replace(b"_pop3fetch_completion", b"_pop3fetch")
+    if name == "fish":
+        # A description, or a name, ends at its first comma otherwise.
+        fresh = fresh.replace(b'string split ","', b'string split --max 1 ","')
     # click's releases do not agree on how many line ends there are at the end.
     assert fresh.strip() == (COMPLETIONS / SCRIPTS[name]).read_bytes().strip()
+
+
+def test_fish_shows_descriptions_that_have_commas(run: Run) -> None:
+    if shutil.which("fish") is None:
+        pytest.skip("fish is not installed")
+    _furnish(run, "fish")
+    shown = subprocess.run(
+        ["fish", "--no-config", "-c", f"source '{COMPLETIONS}/pop3fetch.fish'; complete -C 'pop3fetch lo'"],
+        capture_output=True,
+        text=True,
+        cwd=run.home,
+        env={**run.environment, "PATH": f"{run.home}/bin:{os.environ['PATH']}"},
+    )
+    assert shown.stdout.splitlines() == [f"{name}\t{COMMANDS[name]}" for name in ("login", "logout")]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_is_described_as_in_the_help(run: Run, name: str) -> None:
+    asked = {"_POP3FETCH_COMPLETE": "zsh_complete", "COMP_WORDS": f"pop3fetch {name}", "COMP_CWORD": "1"}
+    assert f"plain\n{name}\n{COMMANDS[name]}\n" in run(env=asked).out.decode()
 
 
 def _complete(run: Run, words: str, **environment: str) -> Ended:

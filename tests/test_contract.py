@@ -17,7 +17,7 @@ from typing import Any
 import click
 import pytest
 
-from pop3fetch.account.config import Account
+from pop3fetch.account.settings import Account
 from pop3fetch.cli.main import COMMANDS
 from pop3fetch.cli.options import Invocation, server_options
 from pop3fetch.cli.screen.console import Console
@@ -86,7 +86,7 @@ OWN_OPTIONS = {
 
 
 def command_named(name: str) -> click.Command:
-    command = import_module(f"pop3fetch.cli.{name}").command
+    command = import_module(f"pop3fetch.cli.commands.{name}").command
     assert isinstance(command, click.Command)
     return command
 

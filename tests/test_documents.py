@@ -18,7 +18,8 @@ import pytest
 
 from pop3fetch import __version__
 from pop3fetch.account.config import TOP_LEVEL
-from pop3fetch.account.keys import KEYS, OAUTH_KEYS
+from pop3fetch.account.oauth.settings import OAUTH_KEYS
+from pop3fetch.account.settings import SETTINGS
 from pop3fetch.cli.main import COMMANDS, commands
 from pop3fetch.status import Status
 from tests.support import manual
@@ -45,6 +46,15 @@ def test_the_manual_page_is_flawless() -> None:
     # Which other manuals are installed where the tests run is no flaw of this one.
     flaws = [line for line in lint.stdout.splitlines() if "referenced manual not found" not in line]
     assert flaws == []
+
+
+def test_quotes_in_the_manual_page_do_not_run_into_each_other() -> None:
+    if shutil.which("mandoc") is None:
+        pytest.skip("mandoc is not installed")
+    page = subprocess.run(["mandoc", "-T", "utf8", "-O", "width=200", manual.PAGE], capture_output=True)
+    text = re.sub(".\b", "", page.stdout.decode())  # bold and underlined characters are typed twice
+    assert re.findall("‘[^’]*‘.*|’’.*", text) == []
+    assert r"(‘\n’, ‘\r’, ‘\t’, ‘\"’, ‘\\’)" in " ".join(text.split())
 
 
 def test_the_manual_page_has_its_name_and_the_version() -> None:
@@ -109,7 +119,7 @@ def test_the_manual_has_every_configuration_key() -> None:
     of_oauth = manual.entries(manual.sections()["CONFIGURATION FILE/OAuth 2"], "Cm")
     assert of_oauth == OAUTH_KEYS.keys()
     documented = manual.entries(manual.under("CONFIGURATION FILE"), "Cm")
-    assert documented - of_oauth == {*KEYS, *TOP_LEVEL} - {"accounts"}
+    assert documented - of_oauth == {*SETTINGS, *TOP_LEVEL} - {"accounts"}
 
 
 # README and the others

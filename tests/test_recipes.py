@@ -74,7 +74,7 @@ exec '{python}' -m pop3fetch "$@"
 # The same, in a network that is the test's.
 RESOLVING = f"""\
 #!/bin/sh
-exec '{{python}}' '{PROJECT}/tests/resolving.py' {{dns}} '{{hosts}}' "$@"
+exec '{{python}}' '{PROJECT}/tests/support/resolving.py' {{dns}} '{{hosts}}' "$@"
 """
 
 KEYRING = '''\

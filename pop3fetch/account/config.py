@@ -1,8 +1,8 @@
 """Configuration file < environment < options: one frozen ``Account``.
 
 The file is TOML: ``default``, the name of an account, and a table ``[accounts.NAME]`` for each,
-whose keys ``keys.KEYS`` lists; one of them is the table ``oauth`` (``keys.OAUTH_KEYS``). Which
-account a run means, the first of these that is given says:
+whose keys are the rows of ``settings``; one of them is the table ``oauth``. The first of these that is
+given says which account a run means:
 
     -a on the command line, -H there, POP3FETCH_ACCOUNT, POP3FETCH_HOST,
     ``default``, the only account of the file
@@ -18,24 +18,19 @@ import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from pop3fetch.account import url
-from pop3fetch.account.keys import KEYS, OAUTH_KEYS, TOKEN_METHODS, UNIX_PREFIX, Check, did_you_mean
+from pop3fetch.account import checks, url
+from pop3fetch.account.checks import Check
+from pop3fetch.account.settings import SECRETS, SETTINGS, Account, address_of
+from pop3fetch.choices import PLAIN_PORT, TLS_PORT, UNIX_PREFIX, did_you_mean
+from pop3fetch.durable import from_home
 from pop3fetch.errors import ConfigurationError, POP3Error, UsageError
 from pop3fetch.veil import veiled
 
-if TYPE_CHECKING:
-    from pop3fetch.account.oauth.settings import OAuthSettings
-
-TLS_PORT = 995  # RFC 8314 section 7.3
-PLAIN_PORT = 110  # RFC 1939 section 3
-DEFAULT_TIMEOUT = 60.0  # seconds
-DEFAULT_EXEC_TIMEOUT = 600.0  # seconds
 TOP_LEVEL = ("default", "accounts")
-COMMAND_KEYS = ("password_command", "tunnel_command", "exec")
-PASSWORD_KEYS = ("password_file", "password_command", "password")
-SECRET_KEYS = ("password", "proxy", *COMMAND_KEYS)  # what may be one, or have one in it
+KEYS: Mapping[str, Check] = {name: setting.check for name, setting in SETTINGS.items()}
+PATH_KEYS = {name for name, check in KEYS.items() if check is checks.path}
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 OTHERS_READ = stat.S_IRGRP | stat.S_IROTH
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -45,119 +40,22 @@ Tables = Mapping[str, Mapping[str, object]]
 Complaint = Callable[[str, str], POP3Error]
 
 
-class Account(NamedTuple):
-    """A maildrop, the way to it, and what `get` does with its messages.
+class Overrides(dict[str, Any]):
+    """What options, or the environment's variables, give: settings by name, not checked yet.
 
-    ``port`` is 0 for a UNIX socket; ``tls_fingerprint`` has 64 lower-case digits; ``timeout`` and
-    ``exec_timeout`` are seconds, 0 for ever; ``delete_after`` is days; ``max_size`` octets;
-    ``source`` is the file it came from; ``password_by_option``: its ``password_file`` or
-    ``password_command`` is an option, which goes before POP3FETCH_PASSWORD. Its ``repr`` leaves out
-    whatever may hold a secret.
+    ``account`` among them is the name or the URL of the account that is meant. It does not change once made.
     """
 
-    name: str
-    host: str
-    port: int
-    tls: str
-    user: str | None = None
-    auth: str = "auto"
-    allow_insecure_login: bool = False
-    ca_file: str | None = None
-    tls_fingerprint: str | None = None
-    client_cert: str | None = None
-    client_key: str | None = None
-    password: str | None = None
-    password_file: str | None = None
-    password_command: tuple[str, ...] | None = None
-    password_by_option: bool = False
-    timeout: float = DEFAULT_TIMEOUT
-    utf8: bool = False
-    pipelining: bool = True
-    family: str = "any"
-    proxy: str | None = None
-    tunnel_command: tuple[str, ...] | None = None
-    output: str | None = None
-    exec: tuple[str, ...] | None = None
-    exec_timeout: float = DEFAULT_EXEC_TIMEOUT
-    delete: bool | None = None
-    delete_after: int | None = None
-    limit: int | None = None
-    max_size: int | None = None
-    crlf: bool = False
-    oauth: OAuthSettings | None = None
-    source: Path | None = None
-
     def __repr__(self) -> str:
-        return veiled(self, *SECRET_KEYS)
+        return f"Overrides({ {key: value for key, value in self.items() if key not in SECRETS} })"
 
-    @property
-    def address(self) -> str:
-        """``user@host``, with the port where it is not one of POP3's own."""
-        return _address(self.user, self.host, self.port)
+    def without(self, *names: str) -> Overrides:
+        """Return the same without what is given by these names."""
+        return Overrides({key: value for key, value in self.items() if key not in names})
 
-    @property
-    def title(self) -> str:
-        """``user@host`` for people: ``user at host`` where the user is an address already."""
-        if self.user is None or "@" not in self.user:
-            return self.address
-        return f"{self.user} at {_address(None, self.host, self.port)}"
-
-    @property
-    def uses_oauth(self) -> bool:
-        """Whether it logs in with tokens of an OAuth 2 server that it is set up for."""
-        return self.oauth is not None and self.auth in TOKEN_METHODS
-
-    @property
-    def has_password_source(self) -> bool:
-        """Whether a file or a program gives its password."""
-        return self.password_file is not None or self.password_command is not None
-
-    def login_name(self) -> str:
-        """Return the user; raises ConfigurationError where there is none."""
-        if self.user is None:
-            where = f"{self.source}: accounts.{self.name}.user" if self.source else self.address
-            raise ConfigurationError(where, "the user is missing: give one with --user")
-        return self.user
-
-
-class Overrides(NamedTuple):
-    """What options, or the environment's variables, say; None where they say nothing.
-
-    ``account`` is a name or a URL; all else is named, and checked, like the key of the file.
-    """
-
-    account: str | None = None
-    host: str | None = None
-    port: int | None = None
-    user: str | None = None
-    tls: str | None = None
-    auth: str | None = None
-    allow_insecure_login: bool | None = None
-    ca_file: str | None = None
-    tls_fingerprint: str | None = None
-    client_cert: str | None = None
-    client_key: str | None = None
-    password_file: str | None = None
-    password_command: str | None = None
-    timeout: float | None = None
-    utf8: bool | None = None
-    pipelining: bool | None = None
-    family: str | None = None
-    proxy: str | None = None
-
-    def __repr__(self) -> str:
-        return veiled(self, *(key for key in SECRET_KEYS if key in self._fields))
-
-    def settings(self, wrong: Complaint) -> Settings:
-        """Return what was given, checked, by the names of the keys; raises what ``wrong`` makes of it."""
-        given = {
-            key: value for key, value in self._asdict().items() if key != "account" and value is not None
-        }
-        return _checked(given, wrong)
-
-    def gives_password(self) -> bool:
-        """Return whether a source of the password is among them."""
-        return self.password_file is not None or self.password_command is not None
+    def checked(self, wrong: Complaint) -> Settings:
+        """Return the settings in their own types; raises what ``wrong`` makes of a key and a reason."""
+        return _checked(self.without("account"), wrong)
 
 
 NOTHING = Overrides()
@@ -193,7 +91,7 @@ class Configuration(NamedTuple):
         """Return what others could do with the file and should not, a line each."""
         keys = {key for table in self.tables.values() for key in table}
         found = []
-        if self.others & OTHERS_WRITE and not keys.isdisjoint(COMMAND_KEYS):
+        if self.others & OTHERS_WRITE and any(SETTINGS[key].runs for key in keys & KEYS.keys()):
             found.append(f"{self.path}: others can change which commands it runs; chmod go-w it")
         if self.others & OTHERS_READ and "proxy" in keys:
             found.append(
@@ -205,27 +103,22 @@ class Configuration(NamedTuple):
 
     def account(self, options: Overrides = NOTHING, environment: Overrides = NOTHING) -> Account:
         """Return the account that this run means; raises ConfigurationError or UsageError."""
-        selector = self._selector(options, environment)
+        layers = (layer for layer in (options, environment) if "account" in layer or "host" in layer)
+        choosing = next(layers, None)
+        selector = self._default() if choosing is None else choosing.get("account")  # None: a host is meant
         location = url.parse(selector) if selector is not None and url.is_url(selector) else None
         table = self._table(selector) if selector is not None and location is None else {}
         # `pop3:` promises no TLS, so it moves the default only; `pop3s:` is as good as --tls.
         settings: Settings = {"tls": "auto"} if location and not location.secured else dict(table)
-        for layer, wrong in ((environment, _wrong_variable), (options, _wrong_option)):
-            if location and layer.account == selector:
+        for layer, wrong in ((environment, _wrong_variable), (options, wrong_option)):
+            if location and layer.get("account") == selector:
                 settings |= _checked(location.settings(), _wrong_url)
-            given = layer.settings(wrong)
-            if not given.keys().isdisjoint(PASSWORD_KEYS):  # no lower layer has a say then
-                settings = {key: value for key, value in settings.items() if key not in PASSWORD_KEYS}
+            given = layer.checked(wrong)
+            groups = {SETTINGS[key].group for key in given} - {""}
+            settings = {key: value for key, value in settings.items() if SETTINGS[key].group not in groups}
             settings |= given
-        settings["password_by_option"] = options.gives_password()
+        settings["password_by_option"] = "password_file" in options or "password_command" in options
         return self._assembled(selector if table else None, table, settings)
-
-    def _selector(self, options: Overrides, environment: Overrides) -> str | None:
-        """Return the name or URL of the account that is meant, None where a host is."""
-        for layer in (options, environment):
-            if layer.account is not None or layer.host is not None:
-                return layer.account
-        return self._default()
 
     def _default(self) -> str:
         if self.default is not None:
@@ -258,8 +151,10 @@ class Configuration(NamedTuple):
         self._require(name, f"{self.path}: accounts")
         table = f"{self.path}: accounts.{name}"
         settings = _checked(self.tables[name], _wrong_key(table))
+        for key in PATH_KEYS & self.tables[name].keys():
+            settings[key] = _below_home(str(self.tables[name][key]), f"{table}.{key}")
         if "oauth" in settings:
-            from pop3fetch.account.oauth.settings import from_table
+            from pop3fetch.account.oauth.settings import OAUTH_KEYS, from_table
 
             wrong = _wrong_key(f"{table}.oauth")
             settings["oauth"] = from_table(_checked(settings["oauth"], wrong, OAUTH_KEYS), wrong)
@@ -270,10 +165,15 @@ class Configuration(NamedTuple):
         return settings
 
     def _assembled(self, name: str | None, table: Settings, settings: Settings) -> Account:
-        settings |= _port_and_tls(settings)
+        if settings["host"].startswith(UNIX_PREFIX):
+            # A socket has no port, and no host name that a certificate could be checked for.
+            settings |= {"port": 0, "tls": settings.get("tls", "auto")}
+        elif "tls" not in settings:
+            settings["tls"] = "auto" if settings.get("port") == PLAIN_PORT else "implicit"
+        settings.setdefault("port", TLS_PORT if settings["tls"] == "implicit" else PLAIN_PORT)
         if settings.get("client_key") and not settings.get("client_cert"):
             raise ConfigurationError("client_key", "needs client_cert beside it")
-        address = _address(settings.get("user"), settings["host"], settings["port"])
+        address = address_of(settings.get("user"), settings["host"], settings["port"])
         # Another server or user than the table's is another maildrop, with a record of its own.
         same = all(settings.get(key) == table.get(key) for key in ("host", "user"))
         return Account(
@@ -286,9 +186,9 @@ class Configuration(NamedTuple):
 def needs_file(options: Overrides = NOTHING, environment: Overrides = NOTHING) -> bool:
     """Return whether an account of the configuration file is meant, and not a host or a URL."""
     for layer in (options, environment):
-        if layer.account is not None:
-            return not url.is_url(layer.account)
-        if layer.host is not None:
+        if "account" in layer:
+            return not url.is_url(layer["account"])
+        if "host" in layer:
             return False
     return True
 
@@ -296,7 +196,7 @@ def needs_file(options: Overrides = NOTHING, environment: Overrides = NOTHING) -
 def load(path: Path | None = None) -> Configuration:
     """Read the configuration file, by default the platform's own, which need not be there.
 
-    Raises ConfigurationError where it is missing though named, cannot be read, is no TOML, has
+    Raises ConfigurationError if it is named and missing, cannot be read, is not TOML, has
     another shape, or holds a password that others can read.
     """
     file = default_config_file() if path is None else path
@@ -317,14 +217,14 @@ def load(path: Path | None = None) -> Configuration:
 
 
 def default_config_file() -> Path:
-    """Return where the configuration file is, unless --config says otherwise."""
+    """Return the path of the configuration file without --config."""
     from platformdirs import user_config_path
 
     return _own_place(user_config_path, "--config") / "config.toml"
 
 
 def default_state_dir() -> Path:
-    """Return where the records are kept, unless --state-dir says otherwise."""
+    """Return the folder of the records without --state-dir."""
     from platformdirs import user_state_path
 
     return _own_place(user_state_path, "--state-dir")
@@ -359,7 +259,17 @@ def _tables(file: Path, document: Mapping[str, object]) -> Tables:
             )
             raise ConfigurationError(f"{file}: {key}", f"there is no such key{hint}")
     accounts = _as_table(document.get("accounts", {}), f"{file}: accounts")
+    for name in accounts:
+        if "\0" in name:  # a program is told the name of its account in a variable
+            raise ConfigurationError(f"{file}: accounts", "the name of an account must not contain NULs")
     return {name: _as_table(table, f"{file}: accounts.{name}") for name, table in accounts.items()}
+
+
+def _below_home(path: str, where: str) -> str:
+    expanded = os.path.expanduser(from_home(path))
+    if not os.path.isabs(expanded):
+        raise ConfigurationError(where, "the home folder is not known: write the whole path")
+    return expanded
 
 
 def _as_table(value: object, where: str) -> Mapping[str, object]:
@@ -406,7 +316,8 @@ def _wrong_key(table: str) -> Complaint:
     return lambda key, reason: ConfigurationError(f"{table}.{key}", reason)
 
 
-def _wrong_option(key: str, reason: str) -> POP3Error:
+def wrong_option(key: str, reason: str) -> POP3Error:
+    """Return the error of an option that gives a setting."""
     return UsageError(f"--{key.replace('_', '-')} {reason}")
 
 
@@ -416,21 +327,3 @@ def _wrong_variable(key: str, reason: str) -> POP3Error:
 
 def _wrong_url(key: str, reason: str) -> POP3Error:
     return UsageError(f"--account: the URL's {key} {reason}")
-
-
-def _port_and_tls(settings: Settings) -> Settings:
-    """Return port and TLS mode, by default the ones that go with each other.
-
-    A UNIX socket has no port, and no host name that a certificate could be checked for.
-    """
-    if settings["host"].startswith(UNIX_PREFIX):
-        return {"port": 0, "tls": settings.get("tls", "auto")}
-    tls = settings.get("tls", "auto" if settings.get("port") == PLAIN_PORT else "implicit")
-    return {"port": settings.get("port", TLS_PORT if tls == "implicit" else PLAIN_PORT), "tls": tls}
-
-
-def _address(user: str | None, host: str, port: int) -> str:
-    literal = ":" in host and not host.startswith(UNIX_PREFIX)
-    at = f"{user}@" if user is not None else ""
-    end = "" if port in (TLS_PORT, PLAIN_PORT, 0) else f":{port}"
-    return f"{at}[{host}]{end}" if literal else f"{at}{host}{end}"

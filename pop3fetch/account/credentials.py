@@ -5,11 +5,11 @@
     password_file               a file, by its variable or key; if one is given, no later source
                                 is asked
     password_command            a program, likewise
-    password                    the configuration file, which ``config`` refuses where others can read it
-    OAuth 2                     where the account is set up for it, it decides: see ``oauth``
+    password                    the configuration file, which ``config`` refuses if others can read it
+    OAuth 2                     if the account is set up for it: see ``oauth``
     the system's keyring        service ``pop3fetch``, user ``user@host``; may be broken, or hang
-    ~/.netrc                    where it is ours alone
-    the terminal                where there is one
+    ~/.netrc                    if it is ours alone
+    the terminal                if there is one
 
 A source that is broken is passed over, and reported; one that gives what no password can be is an
 error. A secret is never in a ``repr``, an error, an argument of a program or a file.
@@ -21,8 +21,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from pop3fetch.account import secret, system_keyring
-from pop3fetch.account.config import Account
+from pop3fetch.account import system_keyring
+from pop3fetch.account.settings import Account
 from pop3fetch.account.system_keyring import STORE_LIMIT, Entry
 from pop3fetch.errors import ConfigurationError, NoPassword
 from pop3fetch.printable import printable
@@ -37,7 +37,7 @@ class Sources(NamedTuple):
     """What a run may use to find a password.
 
     ``environment``: the value of POP3FETCH_PASSWORD; ``ask`` puts a question on the terminal, None
-    where there is none; ``report`` takes a line about a source that was passed over;
+    if there is none; ``report`` takes a line about a source that was passed over;
     ``child_environment`` goes to the password command, see :func:`without_password`;
     ``keyring``: look into it, which `login` must not. The limits are seconds.
     """
@@ -61,11 +61,12 @@ class Password:
     But for OAuth 2: its access token is good for an hour or so, and each call gets a new one.
     """
 
-    __slots__ = ("_account", "_passed_over", "_secret", "_sources")
+    __slots__ = ("_account", "_passed_over", "_report", "_secret", "_sources")
 
     def __init__(self, account: Account, sources: Sources) -> None:
         self._account = account
-        self._sources = sources._replace(report=self._pass_over(sources.report))
+        self._report = sources.report
+        self._sources = sources._replace(report=self._pass_over)
         self._passed_over: list[str] = []
         self._secret: str | None = None
 
@@ -74,13 +75,12 @@ class Password:
 
     def __call__(self) -> str:
         """Return the password; raises NoPassword, which names the ways to give one."""
-        return self._found() if self._secret is None else self._secret
-
-    def _found(self) -> str:
+        if self._secret is not None:
+            return self._secret
         for name, source in ORDER.items():
             found = source(self._account, self._sources)
             if found:
-                found = secret.checked(found, _named(name, self._account))
+                _check(found, name, self._account)
                 self._secret = None if source is _from_oauth else found
                 return found
         passed_over = f" ({'; '.join(self._passed_over)})" if self._passed_over else ""
@@ -90,12 +90,9 @@ class Password:
             "store it with `pop3fetch login`, write it into ~/.netrc, or run this on a terminal"
         )
 
-    def _pass_over(self, report: Callable[[str], None]) -> Callable[[str], None]:
-        def remember(line: str) -> None:
-            self._passed_over.append(line)
-            report(line)
-
-        return remember
+    def _pass_over(self, line: str) -> None:
+        self._passed_over.append(line)
+        self._report(line)
 
 
 def without_password(environment: Mapping[str, str]) -> dict[str, str]:
@@ -104,7 +101,7 @@ def without_password(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def store(account: Account, secret: str, limit: float = STORE_LIMIT) -> None:
-    """Keep the password in the system's keyring; raises ConfigurationError where it does not.
+    """Keep the password in the system's keyring; raises ConfigurationError if that fails.
 
     To be called only once the server has taken it.
     """
@@ -123,7 +120,8 @@ def _entry(account: Account) -> Entry:
 def _from_environment(account: Account, sources: Sources) -> str | None:
     if account.password_by_option or sources.environment is None:
         return None
-    return secret.without_line_end(sources.environment)
+    text = sources.environment  # as a shell may give it: with one LF or CRLF at the end
+    return text[:-1].removesuffix("\r") if text.endswith("\n") else text
 
 
 def _from_file(account: Account, sources: Sources) -> str | None:
@@ -137,7 +135,7 @@ def _from_file(account: Account, sources: Sources) -> str | None:
 def _from_command(account: Account, sources: Sources) -> str | None:
     if account.password_command is None:
         return None
-    # Not passed over where it fails: who names a command wants its answer, not an old one.
+    # Not passed over if it fails: a command is named for its answer, not for an old one.
     from pop3fetch.account.password_command import first_line
 
     return first_line(account.password_command, sources.child_environment, sources.command_limit)
@@ -201,10 +199,29 @@ ORDER: Mapping[str, Callable[[Account, Sources], str | None]] = {
 }
 
 
+def _check(secret: str, source: str, account: Account) -> None:
+    """Raise NoPassword, which names its ``source`` alone, if a login cannot send the secret.
+
+    A control character in one is a file with the wrong line ends, or with more than the password in it.
+    """
+    if any(character < " " or character == "\x7f" for character in secret):
+        raise NoPassword(
+            f"the password from {_named(source, account)} contains a control character, such as a tab or a "
+            "second line end; remove it"
+        )
+    try:
+        secret.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # not even as a cause: it carries the secret
+        raise NoPassword(
+            f"the password from {_named(source, account)} contains half a surrogate pair, which is not a "
+            "character"
+        ) from None
+
+
 def _named(source: str, account: Account) -> str:
     if source == "the password file":
-        return f"{source} {account.password_file}"
+        return printable(f"{source} {account.password_file}")
     if source == "the password command" and account.password_command:
         # Its other words may be secrets.
-        return f"{source} ({account.password_command[0]})"
+        return printable(f"{source} ({account.password_command[0]})")
     return source

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from pop3fetch.account.config import PLAIN_PORT, TLS_PORT
+from pop3fetch.choices import PLAIN_PORT, TLS_PORT
 from pop3fetch.errors import ServerNotFound
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Service:
 
 # RFC 8314 section 5.1: TLS from the first octet is preferred.
 SERVICES = (Service("_pop3s._tcp", "implicit", TLS_PORT), Service("_pop3._tcp", "starttls", PLAIN_PORT))
-TLS_MODES = tuple(service.tls for service in SERVICES)
+SERVICE_MODES = tuple(service.tls for service in SERVICES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +69,12 @@ class Candidates:
 class Search:
     """How a search is made.
 
-    ``tls_modes`` of TLS_MODES; ``asks_dns``: for SRV records; ``limit``: seconds that DNS has;
+    ``tls_modes`` of SERVICE_MODES; ``asks_dns``: for SRV records; ``limit``: seconds that DNS has;
     ``resolver``: whom to ask, by default dnspython's own; ``report`` takes a line about what was
     passed over.
     """
 
-    tls_modes: Collection[str] = TLS_MODES
+    tls_modes: Collection[str] = SERVICE_MODES
     asks_dns: bool = True
     limit: float = LIMIT
     resolver: Resolver | None = None
@@ -92,7 +92,7 @@ class Unanswered(Exception):
 def candidates(domain: str, search: Search) -> Candidates:
     """Return the servers that may have the mail of ``domain``, which is lower-case ASCII.
 
-    Raises ServerNotFound where it says that it has none.
+    Raises ServerNotFound if it says that it has none.
     """
     deadline = time.monotonic() + search.limit
     named: list[Candidate] = []

@@ -30,7 +30,7 @@ CONTROL = {"n": "\n", "r": "\r", "t": "\t"}
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry; ``machine`` is None for ``default``, ``login`` where the entry names none."""
+    """One entry; ``machine`` is None for ``default``, ``login`` if the entry names none."""
 
     machine: str | None
     login: str | None = None
@@ -38,11 +38,11 @@ class Entry:
 
 
 def password(file: Path, host: str, user: str) -> str | None:
-    """Return the password that ``file`` has for ``user`` at ``host``, None where it has none.
+    """Return the password that ``file`` has for ``user`` at ``host``, None if it has none.
 
     The first entry for the machine counts whose login is the user, or that has no login; then a
-    ``default`` with this very login. Raises ConfigurationError where the file cannot be read, or
-    where it has a password for us that others can read too.
+    ``default`` with this very login. Raises ConfigurationError if the file cannot be read, or
+    if it has a password for us that others can read too.
     """
     try:
         text, private = _read(file)

@@ -55,7 +55,7 @@ class _Run:
 def first_line(command: Sequence[str], environment: Mapping[str, str], limit: float) -> str:
     """Return the first line that ``command`` prints, without its end; ``limit`` in seconds.
 
-    Raises NoPassword where the program cannot be run, fails, takes too long, or prints none.
+    Raises NoPassword if the program cannot be run, fails, takes too long, or prints none.
     """
     try:
         run = _run(command, environment, time.monotonic() + limit)

@@ -23,7 +23,7 @@ def register(path: Path, name: str, settings: Settings) -> Configuration:
     """Write the table ``[accounts.NAME]``, unless it is there already; return what the file says now.
 
     A file with one account alone, which needs no name so far, gets that as its ``default``: what
-    was meant without a name is meant still. Raises ConfigurationError where the file cannot be
+    was meant without a name is meant still. Raises ConfigurationError if the file cannot be
     written, or has another account of this name.
     """
     try:
@@ -61,7 +61,7 @@ def name_is_taken(path: Path, name: str) -> ConfigurationError:
 
 
 def _extended(text: str, name: str, settings: Settings, default: str | None) -> str:
-    """Return the text of the file with the table, and ``default`` where it is given.
+    """Return the text of the file with the table, and ``default`` if it is given.
 
     What is there is not written anew but for an inline table: tomlkit would part keys with dots.
     """
@@ -87,7 +87,7 @@ def _extended(text: str, name: str, settings: Settings, default: str | None) -> 
 
 
 def _ended(text: str) -> str:
-    """Return the text with an empty line at its end, where there is any."""
+    """Return the text with an empty line at its end, if there is any."""
     if not text.strip():
         return text
     return text if text.endswith(("\n\n", "\n\r\n")) else text.removesuffix("\n").removesuffix("\r") + "\n\n"

@@ -16,7 +16,7 @@ from pop3fetch.printable import printable
 LOOK_LIMIT = 5.0  # seconds; without a session bus a backend may wait for ever
 STORE_LIMIT = 60.0  # seconds; at `login` somebody is there to unlock the keyring
 KEEPS_NOTHING = "it does not keep what it is given"
-ADVICE = "without one, use password_command or set POP3FETCH_PASSWORD"
+ADVICE = "without one, use password_file or password_command, or set POP3FETCH_PASSWORD"
 
 Answer = TypeVar("Answer")
 
@@ -48,7 +48,7 @@ def check(entry: Entry, limit: float = STORE_LIMIT) -> None:
 
 
 def look(entry: Entry, limit: float = LOOK_LIMIT) -> str | None:
-    """Return the secret, None where there is none; raises ConfigurationError, with no advice in it."""
+    """Return the secret, None if there is none; raises ConfigurationError, with no advice in it."""
 
     def get() -> str | None:
         import keyring
@@ -62,7 +62,7 @@ def look(entry: Entry, limit: float = LOOK_LIMIT) -> str | None:
 
 
 def keep(entry: Entry, secret: str, limit: float = STORE_LIMIT) -> None:
-    """Keep the secret; raises ConfigurationError where the keyring does not."""
+    """Keep the secret; raises ConfigurationError if the keyring does not."""
 
     def put() -> bool:
         import keyring
@@ -102,7 +102,7 @@ def _asked(work: Callable[[], Answer], limit: float) -> Answer:
 
 
 def _told(error: Exception) -> str:
-    # No `except keyring.errors...`: where its import hangs, ours would wait for the same lock.
+    # No `except keyring.errors...`: if its import hangs, ours would wait for the same lock.
     text = printable(str(error), 120)
     return text if isinstance(error, TimeoutError) else f"{type(error).__name__}: {text}"
 

@@ -18,8 +18,6 @@ from pop3fetch.errors import UsageError
 PLAIN_SCHEMES = ("pop3", "pop")
 TLS_SCHEME = "pop3s"
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
-LOCATION = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?")
-HALF_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2})")
 
 
 class AccountURL(NamedTuple):
@@ -58,8 +56,11 @@ def parse(text: str) -> AccountURL:
     if any(character in rest.removesuffix("/") for character in "/?#"):
         raise _wrong("nothing may follow the host and the port; in a user name write %2F, %3F and %23")
     user, auth = _login(login) if at else (None, None)
-    host, port = _location(location)
-    return AccountURL(scheme[1].lower() == TLS_SCHEME, host, port, user, auth)
+    match = re.fullmatch(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?", location.removesuffix("/"))
+    if match is None:
+        raise _wrong("its end must be a host, or a host, a colon and the number of a port")
+    port = int(match[2]) if match[2] else None
+    return AccountURL(scheme[1].lower() == TLS_SCHEME, _decoded(match[1]), port, user, auth)
 
 
 def _login(login: str) -> tuple[str | None, str | None]:
@@ -70,27 +71,18 @@ def _login(login: str) -> tuple[str | None, str | None]:
     key, _, method = parameter.partition("=")
     if key.upper() != "AUTH":
         raise _wrong("only ;AUTH=METHOD may follow the user; write %3B where the ; belongs to its name")
-    return (_decoded(user) if user else None), _method(_decoded(method))
-
-
-def _method(method: str) -> str:
-    # `*` leaves the choice to us; a `+` marks what is no SASL mechanism, as in +APOP.
-    return "auto" if method == "*" else method.removeprefix("+")
-
-
-def _location(location: str) -> tuple[str, int | None]:
-    match = LOCATION.fullmatch(location.removesuffix("/"))
-    if match is None:
-        raise _wrong("its end must be a host, or a host, a colon and the number of a port")
-    host, port = match.groups()
-    return _decoded(host), (int(port) if port else None)
+    # `*` leaves the choice to us; a `+` marks what is not a SASL mechanism, as in +APOP.
+    auth = "auto" if _decoded(method) == "*" else _decoded(method).removeprefix("+")
+    return (_decoded(user) if user else None), auth
 
 
 def _decoded(part: str) -> str:
+    if "%" not in part:
+        return part
+    if re.search(r"%(?![0-9a-fA-F]{2})", part):
+        raise _wrong("a % must be followed by two hexadecimal digits")
     from urllib.parse import unquote
 
-    if HALF_ESCAPE.search(part):
-        raise _wrong("a % must be followed by two hexadecimal digits")
     try:
         return unquote(part, errors="strict")
     except UnicodeDecodeError:

@@ -48,6 +48,7 @@ class Commands(click.Group):
         command = import_module(f"pop3fetch.cli.commands.{cmd_name}").command
         heed(Terminated)
         assert isinstance(command, click.Command)
+        command.short_help = COMMANDS[cmd_name]  # what completion shows: else the docstring's beginning
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -58,7 +59,7 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from pop3fetch.account.keys import did_you_mean
+            from pop3fetch.choices import did_you_mean
 
             raise click.UsageError(f"no such command: {args[0]}{did_you_mean(args[0], COMMANDS)}", ctx)
         return super().resolve_command(ctx, args)

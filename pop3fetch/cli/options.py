@@ -1,7 +1,7 @@
 """The options that every command with a server shares, and what they come to: an account.
 
 The command line wins over the environment, and the environment over the file; so both are
-handed to ``account.config`` apart, and a value counts only where somebody gave it.
+handed to ``account.config`` apart, and a value counts only if it was given.
 """
 
 from __future__ import annotations
@@ -10,36 +10,53 @@ import functools
 import os
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 from click.core import ParameterSource
 
-from pop3fetch.account.keys import AUTH_METHODS, TLS_MODES
+from pop3fetch.account.settings import (
+    DELIVERY,
+    FILE,
+    FOLDER,
+    OPTIONS,
+    SECURITY,
+    SELECTION,
+    SERVER,
+    Option,
+)
 from pop3fetch.cli.screen.console import Console, output_errors
 
 if TYPE_CHECKING:
-    from pop3fetch.account.config import Account, Configuration, Overrides
+    from click.shell_completion import CompletionItem
+
+    from pop3fetch.account.config import Configuration, Overrides
+    from pop3fetch.account.settings import Account
     from pop3fetch.errors import POP3Error
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Decorator = Callable[[Any], Any]
 
-OWN = "Options"
-SERVER = "The account and its server"
-SECURITY = "TLS and login"
+OWN = "Options"  # sections of --help, beside those of the settings
 SEVERAL = "Several accounts"
 GENERAL = "General"
 
 
 class SharedOption(click.Option):
-    """An option that several commands have; --help shows it under ``section``."""
+    """An option that goes into the :class:`Invocation`; --help shows it under ``section``.
 
-    def __init__(self, *declarations: Any, section: str = OWN, **settings: Any) -> None:
-        super().__init__(*declarations, **settings)
+    ``setting``: the name of what it gives of the account; ``gives``: the value, if it is a flag for one.
+    """
+
+    def __init__(
+        self, *declarations: Any, section: str, setting: str | None = None, gives: object = None, **rest: Any
+    ) -> None:
+        super().__init__(*declarations, **rest)
         self.section = section
+        self.setting = setting
+        self.gives = gives
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
-        """Name the variable where that is what is wrong."""
+        """Name the variable if that is what is wrong."""
         if ctx and self.name and ctx.get_parameter_source(self.name) is ParameterSource.ENVIRONMENT:
             return str(self.envvar)
         return super().get_error_hint(ctx)
@@ -70,15 +87,6 @@ def _section_of(parameter: click.Parameter) -> str:
     return GENERAL if parameter.is_eager else OWN  # --help is, and nothing else
 
 
-def _option(*names: str, variable: str | None = None, **settings: Any) -> Callable[[str], Any]:
-    envvar = f"POP3FETCH_{variable}" if variable else None
-    return lambda section: click.option(*names, cls=SharedOption, section=section, envvar=envvar, **settings)
-
-
-def _section(title: str, *options: Callable[[str], Any]) -> tuple[Any, ...]:
-    return tuple(option(title) for option in options)
-
-
 def _complete_account(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     from pop3fetch.account.config import load
     from pop3fetch.errors import POP3Error
@@ -90,69 +98,76 @@ def _complete_account(ctx: click.Context, parameter: click.Parameter, incomplete
     return [name for name in names if name.startswith(incomplete)]
 
 
-SERVER_OPTIONS = _section(
-    SERVER,
-    _option("-a", "--account", metavar="NAME|URL", variable="ACCOUNT", shell_complete=_complete_account,
-            help="An account of the configuration file, or pop3s://user@host[:port]."),
-    _option("-H", "--host", metavar="HOST", variable="HOST", help="The server."),
-    _option("-p", "--port", type=int, metavar="PORT", variable="PORT",
-            help="Its port: 995 with --tls implicit, else 110."),
-    _option("-u", "--user", metavar="USER", variable="USER", help="The user name."),
-    _option("--password-file", type=click.Path(), metavar="FILE", variable="PASSWORD_FILE",
-            help="The first line of FILE is the password; others must not be able to read it."),
-    _option("--password-command", metavar="CMD", variable="PASSWORD_COMMAND",
-            help="The first line that CMD prints is the password, or the access token."),
-    _option("--timeout", type=float, metavar="SECONDS", variable="TIMEOUT",
-            help="How long to wait for the server: 60; 0 waits for ever."),
-    _option("-4", "ipv4", is_flag=True, help="Only IPv4."),
-    _option("-6", "ipv6", is_flag=True, help="Only IPv6."),
-    _option("--proxy", metavar="URL", variable="PROXY",
-            help="Connect through a proxy: socks5://… or http://…"),
-    _option("--no-pipelining", is_flag=True, help="Send one command at a time."),
-    _option("--utf8", is_flag=True, variable="UTF8",
-            help="Say UTF8 before the login (RFC 6856): some servers rewrite 8-bit messages otherwise."),
+def _complete_folder(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type=FOLDER)]
+
+
+shared_option = functools.partial(click.option, cls=SharedOption)
+
+
+def setting_options(section: str) -> Decorator:
+    """Return what gives a command the options of the settings in a ``section``, in the table's order."""
+
+    def decorate(command: Any) -> Any:
+        for setting, option in reversed(OPTIONS):
+            if option.section == section:
+                command = _option(setting, option)(command)
+        return command
+
+    return decorate
+
+
+def _option(setting: str, option: Option) -> Decorator:
+    words, takes = option.usage.split(), option.takes
+    names = [word for word in words if word.startswith("-")]
+    kinds: dict[object, Any] = {FILE: click.Path(), FOLDER: str}
+    kind = click.Choice(takes) if isinstance(takes, tuple) else kinds.get(takes, takes)
+    return shared_option(
+        *names,
+        setting if option.gives is None else f"{setting}_{option.gives}",
+        section=OWN if option.section in (DELIVERY, SELECTION) else option.section,
+        setting=setting,
+        gives=option.gives,
+        metavar=None if takes is bool else words[-1],
+        is_flag=takes is bool,
+        type=kind,
+        envvar=f"POP3FETCH_{setting.upper()}" if option.variable else None,
+        shell_complete=_complete_folder if takes == FOLDER else None,
+        help=option.help,
+    )
+
+
+SERVER_OPTIONS = (
+    shared_option("-a", "--account", section=SERVER, setting="account", metavar="NAME|URL",
+                  envvar="POP3FETCH_ACCOUNT", shell_complete=_complete_account,
+                  help="An account of the configuration file, or pop3s://user@host[:port]."),
+    setting_options(SERVER),
+    setting_options(SECURITY),
 )  # fmt: skip
-SECURITY_OPTIONS = _section(
-    SECURITY,
-    _option("--tls", type=click.Choice(TLS_MODES), variable="TLS", metavar="MODE",
-            help="implicit, auto, starttls or off. The default is implicit, and auto where the port is 110 "
-                 "or the URL begins with pop3:."),
-    _option("--auth", type=click.Choice(AUTH_METHODS), variable="AUTH", metavar="METHOD",
-            help=f"Force one login method: {', '.join(AUTH_METHODS[1:])}."),
-    _option("--allow-insecure-login", is_flag=True, variable="ALLOW_INSECURE_LOGIN",
-            help="Let the password cross the network in clear text."),
-    _option("--ca-file", type=click.Path(), metavar="FILE", variable="CA_FILE",
-            help="Trust these certificate authorities instead of the system's."),
-    _option("--tls-fingerprint", metavar="SHA256", variable="TLS_FINGERPRINT",
-            help="Trust exactly this server certificate."),
-    _option("--client-cert", type=click.Path(), metavar="FILE", variable="CLIENT_CERT",
-            help="Present this certificate."),
-    _option("--client-key", type=click.Path(), metavar="FILE", variable="CLIENT_KEY",
-            help="Its key, where that is in a file of its own."),
+SEVERAL_OPTIONS = (
+    shared_option("-A", "--all-accounts", section=SEVERAL, is_flag=True,
+                  help="Work on every account of the configuration file."),
+    shared_option("--jobs", section=SEVERAL, type=int, metavar="N", default=8, help="On so many at once: 8."),
+    shared_option("--jobs-per-host", section=SEVERAL, type=int, metavar="N", default=4,
+                  help="On so many at once on one server: 4."),
 )  # fmt: skip
-SEVERAL_OPTIONS = _section(
-    SEVERAL,
-    _option("-A", "--all-accounts", is_flag=True, help="Work on every account of the configuration file."),
-    _option("--jobs", type=int, metavar="N", default=8, help="On so many at once: 8."),
-    _option("--jobs-per-host", type=int, metavar="N", default=4, help="On so many at once on one server: 4."),
-)
-GENERAL_OPTIONS = _section(
-    GENERAL,
-    _option("-c", "--config", type=click.Path(), metavar="FILE", variable="CONFIG",
-            help="The configuration file instead of the platform's own place."),
-    _option("--state-dir", type=click.Path(), metavar="DIR", variable="STATE_DIR",
-            help="Where the records are kept, instead of the platform's own place."),
-    _option("-q", "--quiet", is_flag=True, help="Say less on standard error."),
-    _option("-v", "--verbose", count=True, help="Say more; -vv shows the protocol, secrets blotted out."),
+GENERAL_OPTIONS = (
+    shared_option("-c", "--config", section=GENERAL, type=click.Path(), metavar="FILE",
+                  envvar="POP3FETCH_CONFIG",
+                  help="The configuration file instead of the platform's own place."),
+    shared_option("--state-dir", section=GENERAL, type=click.Path(), metavar="DIR",
+                  envvar="POP3FETCH_STATE_DIR",
+                  help="Where the records are kept, instead of the platform's own place."),
+    shared_option("-q", "--quiet", section=GENERAL, is_flag=True, help="Say less on standard error."),
+    shared_option("-v", "--verbose", section=GENERAL, count=True,
+                  help="Say more; -vv shows the protocol, secrets blotted out."),
 )  # fmt: skip
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print JSON, an object a line.")
 STDIN_OPTION = click.option(
     "--stdin", "from_stdin", is_flag=True, help="Read MESSAGES from standard input, one a line."
 )
-OVERRIDES = (
-    "account", "host", "port", "user", "tls", "auth", "allow_insecure_login", "ca_file", "tls_fingerprint",
-    "client_cert", "client_key", "password_file", "password_command", "timeout", "utf8", "proxy",
-)  # fmt: skip
 
 
 NO_FOLDER = Path("/proc/no-home/pop3fetch")  # which neither exists nor can be made
@@ -200,29 +215,31 @@ class Invocation(NamedTuple):
 
         Raises UsageError.
         """
+        from pop3fetch.account.config import Overrides
         from pop3fetch.errors import ConfigurationError
 
         # -A is an option, and wins over the variables that say which account is meant.
-        environment = self.environment._replace(account=None, host=None, port=None, user=None)
+        environment = self.environment.without("account", "host", "port", "user")
         accounts = []
         for name in configuration.names():
             try:
-                accounts.append(configuration.account(self.options._replace(account=name), environment))
+                options = Overrides(self.options, account=name)
+                accounts.append(configuration.account(options, environment))
             except ConfigurationError as error:
                 wrong(name, error)
         return accounts
 
     def refuse_to_share_secrets(self, servers: Collection[str]) -> None:
-        """Raise UsageError where one secret would go to several servers: it was meant for one of them."""
+        """Raise UsageError if one secret would go to several servers: it was meant for one of them."""
         from pop3fetch.account.credentials import VARIABLE
         from pop3fetch.errors import UsageError
 
         sources = {
             VARIABLE: os.environ.get(VARIABLE),
-            "POP3FETCH_PASSWORD_FILE": self.environment.password_file,
-            "POP3FETCH_PASSWORD_COMMAND": self.environment.password_command,
-            "--password-file": self.options.password_file,
-            "--password-command": self.options.password_command,
+            "POP3FETCH_PASSWORD_FILE": self.environment.get("password_file"),
+            "POP3FETCH_PASSWORD_COMMAND": self.environment.get("password_command"),
+            "--password-file": self.options.get("password_file"),
+            "--password-command": self.options.get("password_command"),
         }
         for source in (name for name, given in sources.items() if given and len(servers) > 1):
             raise UsageError(
@@ -246,66 +263,69 @@ class Invocation(NamedTuple):
             return NO_FOLDER
 
 
-def server_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the shared options; it gets them as an :class:`Invocation`."""
-    return with_options(function, (*SERVER_OPTIONS, *SECURITY_OPTIONS, *SEVERAL_OPTIONS, *GENERAL_OPTIONS))
+def with_options(command: Callable[..., Any], options: tuple[Decorator, ...]) -> Callable[..., Any]:
+    """Give a command ``options``; it gets those that are shared as an :class:`Invocation`."""
 
-
-def with_options(function: Callable[..., Any], options: tuple[Any, ...]) -> Callable[..., Any]:
-    """Decorate a command with ``options``, gathered into the :class:`Invocation` it is called with."""
-
-    @functools.wraps(function)
+    @functools.wraps(command)
     def gathered(**parameters: Any) -> Any:
         context = click.get_current_context()
-        mine = {name: parameters.pop(name) for name in names if name in parameters}
-        return function(_invocation(context, mine), **parameters)
+        shared = {option.name for option in context.command.params if isinstance(option, SharedOption)}
+        own = {name: value for name, value in parameters.items() if name not in shared}
+        return command(_invocation(context), **own)
 
     decorated: Any = gathered
     for option in reversed(options):
         decorated = option(decorated)
-    names = {parameter.name for parameter in decorated.__click_params__}
-    names -= {parameter.name for parameter in getattr(function, "__click_params__", [])}
     return decorated  # type: ignore[no-any-return]
 
 
-def _invocation(context: click.Context, given: dict[str, Any]) -> Invocation:
+# Of every command that talks to a server.
+server_options = functools.partial(
+    with_options, options=(*SERVER_OPTIONS, *SEVERAL_OPTIONS, *GENERAL_OPTIONS)
+)
+
+
+def _invocation(context: click.Context) -> Invocation:
+    given = context.params
     console: Console = context.find_root().obj
     console.verbosity = -1 if given["quiet"] else given["verbose"]
     return Invocation(
         console,
-        _overrides(context, given, ParameterSource.COMMANDLINE),
-        _overrides(context, given, ParameterSource.ENVIRONMENT),
+        _overrides(context, ParameterSource.COMMANDLINE),
+        _overrides(context, ParameterSource.ENVIRONMENT),
         _path(given["config"]),
         _path(given["state_dir"]),
-        _many(context, given) if given.get("all_accounts") else None,
+        _many(context) if given.get("all_accounts") else None,
     )
 
 
-def _many(context: click.Context, given: dict[str, Any]) -> Many:
+def _many(context: click.Context) -> Many:
     for name in ("account", "host", "port", "user"):
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"--all-accounts and --{name} exclude each other", context)
-    if min(given["jobs"], given["jobs_per_host"]) < 1:
+    many = Many(context.params["jobs"], context.params["jobs_per_host"])
+    if min(many) < 1:
         raise click.UsageError("--jobs and --jobs-per-host must be at least 1", context)
-    return Many(given["jobs"], given["jobs_per_host"])
+    return many
 
 
-def _overrides(context: click.Context, given: dict[str, Any], source: ParameterSource) -> Overrides:
+def _overrides(context: click.Context, source: ParameterSource) -> Overrides:
+    """Return what the command line, or the environment, gives of the account; raises click.UsageError."""
     from pop3fetch.account.config import Overrides
 
-    def was_given(name: str) -> bool:
-        return name in given and context.get_parameter_source(name) is source
-
-    values = {name: given[name] for name in OVERRIDES if was_given(name)}
+    values = Overrides()
+    names: dict[str, str] = {}
+    for option in context.command.params:
+        if not isinstance(option, SharedOption) or option.setting is None or option.name is None:
+            continue
+        if context.get_parameter_source(option.name) is source:
+            other = names.setdefault(option.setting, option.opts[0])
+            if other != option.opts[0]:
+                raise click.UsageError(f"{other} and {option.opts[0]} exclude each other", context)
+            values[option.setting] = context.params[option.name] if option.gives is None else option.gives
     if source is ParameterSource.COMMANDLINE and {"password_file", "password_command"} <= values.keys():
         raise click.UsageError("--password-file and --password-command are mutually exclusive", context)
-    if was_given("ipv4") or was_given("ipv6"):
-        if given["ipv4"] and given["ipv6"]:
-            raise click.UsageError("-4 and -6 exclude each other", context)
-        values["family"] = "ipv4" if given["ipv4"] else "ipv6"
-    if was_given("no_pipelining"):
-        values["pipelining"] = False
-    return Overrides(**values)
+    return values
 
 
 def _path(value: str | None) -> Path | None:

@@ -23,9 +23,9 @@ def messages_argument(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def selectors_of(words: Sequence[str], *, from_stdin: bool) -> tuple[Selector, ...]:
-    """Return what MESSAGES selects, with the lines of standard input where they are wanted.
+    """Return what MESSAGES selects, with the lines of standard input if they are wanted.
 
-    Raises UsageError. Ends the command where standard input was to name messages, and named
+    Raises UsageError. Ends the command if standard input was to name messages, and named
     none: that must not be taken for no choice at all.
     """
     given = list(words)

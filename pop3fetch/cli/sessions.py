@@ -8,8 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from pop3fetch.account.config import Account
 from pop3fetch.account.credentials import VARIABLE, Password, Sources, without_password
+from pop3fetch.account.settings import Account
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.sessions.sessions import ProcessContext, Sessions
 
@@ -39,7 +39,7 @@ def sources(console: Console, *, keyring: bool = True) -> Sources:
 
 
 def _asker(console: Console) -> Callable[[str], str] | None:
-    """Return what asks on the terminal, or None where nobody sits: cron must not wait."""
+    """Return what asks on the terminal, or None without one: cron must not wait."""
     if not (console.err.isatty() and _has_terminal()):
         return None
 
@@ -52,7 +52,7 @@ def _asker(console: Console) -> Callable[[str], str] | None:
 
 
 def _has_terminal() -> bool:
-    """Whether there is a terminal to ask on, also where standard input brings something else."""
+    """Whether there is a terminal to ask on, also if standard input brings something else."""
     with suppress(OSError):
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
         return True

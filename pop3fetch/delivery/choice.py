@@ -13,6 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pop3fetch.durable import from_home
 from pop3fetch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -68,8 +69,11 @@ class DeliveryContext(NamedTuple):
     limit: float
 
 
-def parse(destination: str) -> Choice:
-    """Read the name of a destination; raises UsageError."""
+def parse(destination: str, *, is_configured: bool = False) -> Choice:
+    """Read the name of a destination; raises UsageError.
+
+    ``is_configured``: it is from the configuration file, where a relative path begins at the home folder.
+    """
     if destination == "-":
         return Choice(Kind.OUTPUT)
     if destination == "mbox:-":
@@ -81,14 +85,14 @@ def parse(destination: str) -> Choice:
         raise UsageError(f"'{kind}:' is no kind of destination: write maildir:DIR, mbox:FILE or -")
     if not match and path.endswith(".mbox"):
         raise UsageError(f"'{path}' could be a file or a folder: write mbox:{path} or maildir:{path}")
-    return Choice(Kind(kind), _absolute(path, destination))
+    return Choice(Kind(kind), _absolute(path, destination, is_configured=is_configured))
 
 
-def _absolute(path: str, destination: str) -> Path:
+def _absolute(path: str, destination: str, *, is_configured: bool) -> Path:
     if not path or "\0" in path:
         raise UsageError(f"'{destination}' names no destination: write maildir:DIR, mbox:FILE or -")
     try:
-        return Path(os.path.abspath(Path(path).expanduser()))
+        return Path(os.path.abspath(Path(from_home(path) if is_configured else path).expanduser()))
     except RuntimeError as error:  # from Path, if a home folder is not known
         raise UsageError(f"the home folder in '{destination}' is not known") from error
 

@@ -271,13 +271,12 @@ def _append(mbox: int, padding: bytes, spools: Sequence[MboxDraft]) -> None:
     """Append the spools durably, or nothing of them; raises OSError."""
     start = os.fstat(mbox).st_size
     try:
-        write_all(mbox, padding, start)
         offset = start + len(padding)
-        # The room for all of them: what other programs append after a crash follows it.
+        # The room for all of them, in one call: what other programs append after a crash follows it.
         # It ends as the last message will, so that they need not add line ends of their own.
         end = offset + sum(draft.length for draft in spools)
-        os.ftruncate(mbox, end)
         write_all(mbox, EMPTY_LINES[0], end - len(EMPTY_LINES[0]))
+        write_all(mbox, padding, start)
         for draft in spools:
             _copy(draft.file, draft.length, mbox, offset)
             offset += draft.length

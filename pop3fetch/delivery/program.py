@@ -17,13 +17,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
+from pop3fetch.choices import DEFAULT_EXEC_TIMEOUT
 from pop3fetch.delivery.destination import Destination, Draft, Journal, delivery_errors
 from pop3fetch.errors import DeliveryError
 from pop3fetch.messages import Message
 from pop3fetch.printable import printable
 
 PREFIX = "exec:"
-LIMIT = 600.0  # seconds that a program may take
 GRACE = 2.0  # seconds between asking a program to end and killing it
 TICK = 0.05  # seconds between two looks at a program that says nothing
 IN_MEMORY = 1 << 20  # octets of a message that need no file before the program is started
@@ -66,7 +66,7 @@ class Program(Destination):
         environment: Mapping[str, str],
         account: str,
         report: Callable[[str], None],
-        limit: float = LIMIT,
+        limit: float = DEFAULT_EXEC_TIMEOUT,
     ) -> None:
         """``command``: its words, one at least; ``environment``: all that it sees, besides ours.
 

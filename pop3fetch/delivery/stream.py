@@ -175,7 +175,7 @@ class Stream(Destination):
         return read
 
     def interrupt(self) -> None:
-        """End a wait for the reader of a pipe; from any thread."""
+        """End each wait for a reader, before and after a message is written; from any thread."""
         self._interrupted.set()
 
     def _finish(self, draft: StreamDraft) -> None:
@@ -189,7 +189,7 @@ class Stream(Destination):
             raise self._failure
         try:
             try:
-                write_all(self._out, octets)
+                write_interruptibly(self._out, octets, self._interrupted)
             except BrokenPipeError:
                 raise
             except OSError:
@@ -216,3 +216,23 @@ def _has_no_reader(pipe: int) -> bool:
     poll = select.poll()
     poll.register(pipe, 0)  # an error is reported whatever is asked for
     return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def write_interruptibly(out: int, octets: bytes, interrupted: threading.Event) -> None:
+    """Write all of ``octets``; raises OSError, and DeliveryError if it must wait after an interrupt.
+
+    No write to what may be full blocks, for nothing could end that in another thread than the main one.
+    """
+    is_writable = fcntl.fcntl(out, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+    if stat.S_ISREG(os.fstat(out).st_mode) or not is_writable:  # what can only fail must not be waited for
+        write_all(out, octets)
+        return
+    view = memoryview(octets)
+    poll = select.poll()
+    poll.register(out, select.POLLOUT)
+    while view:
+        while not poll.poll(0 if interrupted.is_set() else LONGEST_LOOK * 1000):
+            if interrupted.is_set():
+                raise DeliveryError(NAME, "it was interrupted")
+        with suppress(BlockingIOError):  # another process that writes there was quicker
+            view = view[os.write(out, view[: select.PIPE_BUF]) :]

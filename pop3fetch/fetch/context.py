@@ -1,15 +1,16 @@
-"""What a run works with: the server, the record, the destination, and whom it tells."""
+"""The collaborators of a run: server, record, destination and listener."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pop3fetch.delivery.destination import Destination
+from pop3fetch.errors import POP3Error
 from pop3fetch.fetch.batch import BATCH_MESSAGES
 from pop3fetch.fetch.journal import Reopen
-from pop3fetch.fetch.reporter import Reporter
+from pop3fetch.messages import Message
 from pop3fetch.record.store import Store
 
 if TYPE_CHECKING:
@@ -18,10 +19,49 @@ if TYPE_CHECKING:
 Connect = Callable[[bool], "POP3Client"]  # (pipelining) -> a client that is logged in
 
 
-class Surroundings(NamedTuple):
-    """What a run works with: ``connect`` gives a client that is logged in, ``reopen`` a destination
-    that an earlier run delivered to, ``clock`` seconds since the epoch; ``room``: drafts in a batch;
-    ``account``: its address, for errors."""
+class Reporter(Protocol):
+    """The listener of a run; every call comes from the thread that runs the session.
+
+    The rooms below the command line print nothing themselves.
+    """
+
+    def notice(self, text: str) -> None:
+        """Take a line for users who asked for details."""
+
+    def warn(self, text: str) -> None:
+        """Take a line that every user must see."""
+
+    def planned(self, messages: Sequence[Message]) -> None:
+        """Take the messages that are about to be fetched."""
+
+    def progress(self, octets: int) -> None:
+        """Count octets that have arrived."""
+
+    def delivered(self, message: Message, octets: int, path: str | None) -> None:
+        """Note that a message is delivered, and its file if it has one."""
+
+    def skipped(self, message: Message, error: POP3Error) -> None:
+        """Note that a message stays new, and why."""
+
+    def short(self, message: Message, octets: int) -> None:
+        """Note that a message was delivered, but is far shorter than listed."""
+
+    def oversize(self, message: Message) -> None:
+        """Note, once for each message, that it is larger than the limit and is skipped."""
+
+    def would(self, what: str, message: Message) -> None:
+        """Show an action of a plan that is not carried out."""
+
+    def deleted(self, messages: int) -> None:
+        """Note how many messages the server has confirmed as deleted."""
+
+
+class Context(NamedTuple):
+    """The collaborators of a run.
+
+    ``connect`` returns a client that is logged in, ``reopen`` a destination of an earlier run, ``clock``
+    seconds since the epoch. ``room``: drafts in a batch. ``account``: its address, for errors.
+    """
 
     connect: Connect
     store: Store

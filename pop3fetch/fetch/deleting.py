@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from pop3fetch.errors import DeletionUnsafe
-from pop3fetch.fetch.context import Surroundings
+from pop3fetch.fetch.context import Context
+from pop3fetch.fetch.journal import moved_up
 from pop3fetch.fetch.outcome import Tally
-from pop3fetch.fetch.plan import Order, Plan
-from pop3fetch.fetch.survey import survey
+from pop3fetch.fetch.plan import Order
+from pop3fetch.fetch.survey import Recorded, survey
 from pop3fetch.headers import proves
-from pop3fetch.messages import Key, Listing, Message
+from pop3fetch.messages import Key, Listing, Message, stands_in
 from pop3fetch.record.states import DAY, Event
 from pop3fetch.sessions.quit import say_quit
 
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
 class Deletion:
     """What ``order`` wants deleted."""
 
-    def __init__(self, around: Surroundings, order: Order, tally: Tally) -> None:
-        self._around = around
-        self._store = around.store
-        self._reporter = around.reporter
+    def __init__(self, context: Context, order: Order, tally: Tally) -> None:
+        self._context = context
+        self._store = context.store
+        self._reporter = context.reporter
         self._order = order
         self._tally = tally
 
@@ -43,7 +44,7 @@ class Deletion:
             return
         delivered = None
         if not order.delete:
-            moment = int(self._around.clock()) - (order.delete_after or 0) * DAY
+            moment = int(self._context.clock()) - (order.delete_after or 0) * DAY
             delivered = self._store.delivered_before(moment)
         marked = self._store.marked()  # and never delivered
         for message in listing:
@@ -52,72 +53,62 @@ class Deletion:
                 message.index in new
                 or key in marked
                 or key in self._tally.short
-                or (order.selectors and not self._delivered_now(key))
+                or (order.selectors and key not in self._tally.delivered)
             ):
                 continue
             if (delivered is None or key in delivered) and not self._could_be_another(message, listing):
                 yield message
 
-    def _delivered_now(self, key: Key) -> bool:
-        return key in self._tally.delivered
-
     def _could_be_another(self, message: Message, listing: Listing) -> bool:
         """Whether nothing proves that it is the recorded one, and it shares the UID."""
-        if not listing.has_copies or self._delivered_now(message.key):
+        if not listing.has_copies or message.key in self._tally.delivered:
             return False
         recorded = self._store.entry(message.key)
         return len(listing.with_uid(message.uid)) > 1 and (recorded is None or not proves(recorded.identity))
 
-    def doomed(self, plan: Plan, fetched: Iterable[Message] | None = None) -> list[Message]:
-        """Return what is to be deleted: old messages, and what was delivered whole by this run."""
-        if not self._order.deletes_at_once:
-            return plan.delete
-        if fetched is None:
-            fetched = [m for m in plan.fetch if self._delivered_now(m.key)]
-        whole = (m for m in fetched if m.key not in self._tally.short)
-        return [*plan.delete, *whole]
-
     # -- how ---------------------------------------------------------------------------------
 
-    def run(self, client: POP3Client, doomed: list[Message], *, pipelining: bool) -> None:
+    def run(self, client: POP3Client, listing: Listing, doomed: list[Message], *, pipelining: bool) -> None:
         """Delete and say QUIT; in a new session where something retrieved here is not safe."""
         if self._tally.may_quit(client):
-            self._delete_and_quit(client, doomed)
+            self._delete_and_quit(client, listing, doomed)
             return
         client.close()
         if doomed:
-            with self._around.connect(pipelining) as second:
+            with self._context.connect(pipelining) as second:
                 self._delete_in(second, {message.key: message.size for message in doomed})
 
     def _delete_in(self, client: POP3Client, sizes: Mapping[Key, int]) -> None:
         """Delete, in a new session, what still has its UID and size."""
-        listing = survey(client, self._reporter)
+        has_unique_ids = not all(stands_in(key.uid) for key in sizes)
+        listing = survey(client, self._reporter, Recorded(self._context.account, lambda: has_unique_ids))
         doomed = [message for message in listing if sizes.get(message.key) == message.size]
         self._tally.safe = {message.index for message in doomed}
         if self._tally.may_quit(client):
-            self._delete_and_quit(client, doomed)
+            self._delete_and_quit(client, listing, doomed)
         else:
             unsafe = DeletionUnsafe()
             self._tally.outcome.fail(unsafe)
             self._reporter.warn(str(unsafe))
 
-    def _delete_and_quit(self, client: POP3Client, doomed: list[Message]) -> None:
+    def _delete_and_quit(self, client: POP3Client, listing: Listing, doomed: list[Message]) -> None:
         if not doomed:
             say_quit(client, self._reporter.notice)
             return
         by_index = {message.index: message for message in doomed}
-        marked: list[Key] = []
+        marked: set[int] = set()
         # If the reply to QUIT is lost, only a look can tell which of them are left.
         self._happened(Event.DELETING, (message.key for message in doomed))
         for index, refusal in client.delete_many(by_index, then_quit=True):
             if refusal is None:
-                marked.append(by_index[index].key)
+                marked.add(index)
             else:
                 self._tally.skip(by_index[index], refusal)
         # Only now are they deleted (RFC 1939 section 6), and some servers keep them even so.
-        self._happened(Event.DELETED, marked)
+        self._happened(Event.DELETED, [by_index[index].key for index in sorted(marked)])
+        self._store.rename(moved_up(listing, marked))
         self._tally.outcome.deleted += len(marked)
         self._reporter.deleted(len(marked))
 
     def _happened(self, event: Event, keys: Iterable[Key]) -> None:
-        self._store.happened(event, keys, int(self._around.clock()))
+        self._store.happened(event, keys, int(self._context.clock()))

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import groupby
 
 from pop3fetch.delivery.destination import Destination, Draft, Place, Settled
 from pop3fetch.headers import Identity
-from pop3fetch.messages import Message
+from pop3fetch.messages import Key, Listing, Message
 from pop3fetch.record.states import state_of
 from pop3fetch.record.store import Entry, Intent, Store
+
+
+def moved_up(listing: Listing, deleted: Collection[int]) -> dict[Key, Key]:
+    """Return old to new keys of messages that share a UID, once those at the ``deleted`` indexes are gone.
+
+    The next listing counts those that are left from 0; so the deleted ones get the places behind them.
+    """
+    keys: dict[Key, Key] = {}
+    uids = {listing.message(index).uid for index in deleted} if listing.has_copies else set()
+    for uid in uids - {b""}:  # which stands for a UID that was not wanted
+        copies = listing.with_uid(uid)
+        in_order = sorted(range(len(copies)), key=lambda place: copies[place] in deleted)
+        keys |= {Key(uid, old): Key(uid, new) for new, old in enumerate(in_order) if new != old}
+    return keys
 
 
 def entry_of(message: Message, identity: Identity | None, octets: int | None = None) -> Entry:
@@ -86,7 +100,7 @@ def settle(
             outcomes = target.settle([intent.place for intent in intents])
             pairs = [(intent.entry, outcome) for intent, outcome in zip(intents, outcomes, strict=True)]
             delivered = [entry for entry, outcome in pairs if outcome is Settled.DELIVERED]
-            store.done(delivered, target.name, int(now))
+            store.done(delivered, target.name, int(now), target.folder_id)
             store.undo(entry.key for entry, outcome in pairs if outcome is Settled.UNDONE)
         for other in others:  # all intents are settled by now, and no other run looks there
             other.remove_leftovers()

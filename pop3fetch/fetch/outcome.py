@@ -1,4 +1,4 @@
-"""What a run has come to: for its caller, and for its own next steps."""
+"""The result of a run: for its caller, and for its own next steps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pop3fetch.delivery.destination import Draft
 from pop3fetch.errors import POP3Error
-from pop3fetch.fetch.reporter import Reporter
+from pop3fetch.fetch.context import Reporter
 from pop3fetch.messages import Key, Message
 from pop3fetch.record.states import is_short
 from pop3fetch.sessions.quit import quit_may_cost
@@ -64,6 +64,11 @@ class Tally:
         self.outcome.messages += 1
         self.outcome.octets += draft.octets
         self._reporter.delivered(message, draft.octets, draft.path)
+
+    @property
+    def whole(self) -> set[Key]:
+        """The messages that were delivered and may be deleted."""
+        return self.delivered - self.short
 
     def skip(self, message: Message, error: POP3Error) -> None:
         """Take note of a message that stays as it is."""

@@ -9,19 +9,23 @@ which nothing is listed any more is matched by identity before anything is fetch
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fetch.ahead import Ahead
-from pop3fetch.errors import POP3Error
-from pop3fetch.fetch.plan import Comparison, Known, all_renumbered, compare, unlisted
-from pop3fetch.fetch.reporter import Reporter
-from pop3fetch.fetch.survey import Looked, headers_of, whole_of
+from pop3fetch.errors import BlankMessage, POP3Error
+from pop3fetch.fetch.compare import Comparison, Known, all_renumbered, compare, unlisted
+from pop3fetch.fetch.context import Reporter
+from pop3fetch.fetch.plan import Order
+from pop3fetch.fetch.survey import Looked, Recorded, headers_of, whole_of
 from pop3fetch.headers import Identity, identity, proves
-from pop3fetch.messages import Key, Listing, Message, stand_in_uid
-from pop3fetch.record.states import Event, State
-from pop3fetch.record.store import Entry, Store
+from pop3fetch.messages import Key, Listing, Message, stand_in_uid, stands_in
+from pop3fetch.pop3.overview import UNFAMILIAR, Digests
+from pop3fetch.record.place import RecordPlace
+from pop3fetch.record.states import Event, State, is_short
+from pop3fetch.record.store import LISTING, Entry, ReadOnlyStore, Store
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.client import POP3Client
@@ -32,25 +36,59 @@ def known_of(store: Store) -> Known:
     return Known(store.sizes(), store.copies(), store.unsettled())
 
 
+def recorded_in(place: RecordPlace, account: str) -> Recorded:
+    """Return what the record at ``place``, which another run may hold, knows of the account's server."""
+
+    def has_unique_ids() -> bool:
+        store = ReadOnlyStore(place)
+        try:
+            return known_of(store).has_unique_ids
+        finally:
+            store.close()
+
+    return Recorded(account, has_unique_ids)
+
+
 HANDFUL = 5  # messages of which none is listed any more, which need not mean that the server was moved
 
 
-class Loading:
-    """What the record has fetched, loaded in the background: 100 000 messages take as long as a login."""
+class Remembered:
+    """What the record has of an account, loaded in the background: 100 000 messages take as long as a login.
 
-    def __init__(self, store: Store) -> None:
+    Most runs find the mailbox as the last one left it. So if a run leaves nothing new, the record keeps
+    digests of what the server listed, and the next run compares those before it loads anything. Every
+    change of the record drops them (see :class:`~pop3fetch.record.store.Store`). A run with nothing new
+    among 100 000 messages takes a third of the time with them (benchmark row ``nothing-new``).
+    """
+
+    def __init__(self, store: Store, order: Order) -> None:
         self._store = store
+        self._may_be_familiar = order.wants_only_what_is_new
+        words = (store.fact(LISTING) or "").split() if self._may_be_familiar else []
+        self.digests = Digests(*words) if len(words) == len(Digests._fields) else UNFAMILIAR
         self._known: Ahead[Known] | None = None
+        if self.digests == UNFAMILIAR:
+            self.load()
 
-    def begin(self) -> None:
-        """Begin, unless it is begun."""
+    def load(self) -> None:
+        """Begin to load, unless it is begun."""
         self._known = self._known or Ahead(lambda: known_of(self._store))
 
-    def result(self) -> Known:
+    def known(self) -> Known:
         """Return what is recorded, or raise what went wrong; once."""
-        self.begin()
+        self.load()
         assert self._known
         return self._known.result()
+
+    def keep(self, digests: Digests, listing: Listing) -> None:
+        """Keep the digests of a listing that is recorded completely.
+
+        Every message must have a unique-id of its own; otherwise each run must look at some of them.
+        """
+        is_ambiguous = listing.unpaired or listing.has_copies or any(map(stands_in, listing.uids))
+        if self._may_be_familiar and self.digests != digests and not is_ambiguous:
+            with suppress(POP3Error):  # without them the next run reads the listing once more
+                self._store.remember(LISTING, " ".join(digests))
 
 
 class Recall:
@@ -70,7 +108,7 @@ class Recall:
 
     def new(self, listing: Listing, known: Known) -> set[int]:
         """Return the indexes of the messages that are new; raises what a session raises."""
-        if self._rename_stand_ins(listing, known):
+        if listing.former_stand_ins and self._rename_stand_ins(listing, known):
             known = known_of(self._store)
         comparison = compare(listing, known)
         missing = unlisted(listing, known, comparison)
@@ -78,9 +116,12 @@ class Recall:
             known = known_of(self._store)
             comparison = compare(listing, known)
             missing = unlisted(listing, known, comparison)
-        self._miss(listing, known, missing)
+        # A listing that is not complete may lack what is there.
+        if missing and not (listing.unpaired or listing.unreadable):
+            self._miss(known, missing)
         new = set(comparison.new)
-        new.update(self._look_at(listing, known, comparison))
+        if comparison.doubted or comparison.shared:
+            new.update(self._look_at(listing, known, comparison))
         new.difference_update(self.undecided)
         return new
 
@@ -100,10 +141,8 @@ class Recall:
 
     # -- what is not listed ------------------------------------------------------------------
 
-    def _miss(self, listing: Listing, known: Known, missing: Iterable[Key]) -> None:
-        """Keep what a complete listing lacks: it is missing at first, and forgotten in the end."""
-        if listing.unpaired or listing.unreadable:
-            return  # it is not complete: what it lacks may be there
+    def _miss(self, known: Known, missing: Iterable[Key]) -> None:
+        """Record what a complete listing lacks: it is missing at first, and forgotten in the end."""
         missed, expired = [], []
         for key in missing:
             row = known.unsettled.get(key)
@@ -119,19 +158,17 @@ class Recall:
 
     def _look_at(self, listing: Listing, known: Known, comparison: Comparison) -> list[int]:
         """Return the indexes of the messages in doubt that are other messages than the recorded ones."""
-        short = {key for key, row in known.unsettled.items() if row.state is State.SHORT}
+        # Also those that were missing meanwhile: headers show nothing of what they lack.
+        short = self._store.short() if known.unsettled else set()
         whole: list[int] = []
         headers: list[int] = []
         for index in sorted([*comparison.doubted, *comparison.shared]):
             (whole if listing.message(index).key in short else headers).append(index)
-        return [*self._look_at_headers(listing, headers), *self._look_at_whole(listing, whole)]
+        others = self._decide(listing, whole_of(self._client, whole), _is_same_in_whole)
+        return [*self._look_at_headers(listing, headers), *others]
 
     def _look_at_headers(self, listing: Listing, indexes: Iterable[int]) -> list[int]:
         return self._decide(listing, headers_of(self._client, indexes), _is_same)
-
-    def _look_at_whole(self, listing: Listing, indexes: Iterable[int]) -> list[int]:
-        """Retrieve messages once more that came far shorter than listed."""
-        return self._decide(listing, whole_of(self._client, indexes), _is_same_in_whole)
 
     def _decide(self, listing: Listing, looks: Iterable[tuple[int, Looked]], is_same: _Compare) -> list[int]:
         """Keep what looks show; return the indexes of what is not the recorded message."""
@@ -140,8 +177,8 @@ class Recall:
         for index, looked in looks:
             message = listing.message(index)
             recorded = self._store.entry(message.key)
-            if looked.refusal is not None:
-                self.undecided[index] = looked.refusal
+            if failure := looked.failure(index, message.size) or _nothing_shown(message, looked, recorded):
+                self.undecided[index] = failure
             elif recorded is not None and is_same(message, looked, recorded):
                 same.append(recorded)
                 self._confirmed.add(index)
@@ -160,7 +197,7 @@ class Recall:
         for index, who in others.items():
             message = listing.message(index)
             for entry in self._store.copies_of(message.uid) if proves(who) else ():
-                is_free = entry.key not in used and entry.key != message.key
+                is_free = entry.key not in used and entry.key != message.key and not _is_short(entry)
                 if is_free and entry.identity == who and entry.size == message.size:
                     moved[entry.key] = message.key
                     used.add(entry.key)
@@ -217,21 +254,18 @@ class Recall:
         changed all of them, sizes may differ as well, as servers count in ways of their own; of a few
         messages only if all of them are found: other messages may have taken the place of some.
         """
-        recorded = _Recorded(self._still_expected(known, missing))
-        if not recorded.sizes:
-            return False
+        recorded = _Recorded(self._still_expected(listing, known, missing))
         is_move = all_renumbered(known, comparison)
         sizes_of = {index: listing.message(index).size for index in comparison.new}
-        candidates = [index for index, size in sizes_of.items() if is_move or size in recorded.sizes]
+        candidates = [index for index, size in sizes_of.items() if is_move or recorded.has_size(size)]
         if not candidates:
             return False
         seen: dict[int, _Traits] = {}
         for index, looked in headers_of(self._client, candidates):
-            if looked.refusal is not None:
-                self.undecided[index] = looked.refusal
+            if failure := looked.failure(index, sizes_of[index]):
+                self.undecided[index] = failure
             seen[index] = _Traits(identity(looked.headers), stand_in_uid(looked.headers, sizes_of[index]))
         found = recorded.find_all({listing.message(index): traits for index, traits in seen.items()}, is_move)
-        self._confirmed.update(message.index for message in found)
         self._rename(found)
         if is_move and len(found) > HANDFUL:
             self._reporter.warn(
@@ -240,21 +274,29 @@ class Recall:
             )
         return bool(found)
 
-    def _still_expected(self, known: Known, missing: Iterable[Key]) -> Iterator[Entry]:
-        """Yield what is recorded of the missing messages, without those that were deleted."""
+    def _still_expected(self, listing: Listing, known: Known, missing: Iterable[Key]) -> Iterator[Entry]:
+        """Yield what is recorded of the missing messages.
+
+        Those that were deleted are left out, unless a server that takes a deletion back would list them
+        under another name: UIDL lacked them then, or lacks some now.
+        """
         for key in missing:
             row = known.unsettled.get(key)
-            if row is None or row.state is not State.DELETED:
+            if row is None or row.state is not State.DELETED or stands_in(key.uid) or listing.unpaired:
                 entry = self._store.entry(key)
                 if entry is not None:
                     yield entry
 
     def _rename(self, found: Mapping[Message, Entry]) -> None:
         """Keep messages under the UIDs and with the sizes that the server has given them."""
-        if found:
-            self._store.rename({entry.key: message.key for message, entry in found.items()})
-            self._store.happened(Event.LOOKED_SAME, (message.key for message in found), self._now)
-            self._store.resize({message.key: message.size for message in found})
+        if not found:
+            return
+        self._store.rename({entry.key: message.key for message, entry in found.items()})
+        # What came far shorter than listed is still to be looked at as a whole.
+        confirmed = [message for message, entry in found.items() if not _is_short(entry)]
+        self._confirmed.update(message.index for message in confirmed)
+        self._store.happened(Event.LOOKED_SAME, (message.key for message in confirmed), self._now)
+        self._store.resize({message.key: message.size for message in found})
 
 
 class _Traits(NamedTuple):
@@ -268,23 +310,35 @@ class _Recorded:
     """Recorded messages, found by what their headers show."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
-        self.sizes: set[int] = set()
-        self._by_size: dict[tuple[int, Identity | None], list[Entry]] = {}
-        self._by_identity: dict[Identity | None, list[Entry]] = {}
+        self._sizes: set[int] = set()  # 0 if LIST lacked the message
+        self._by_size: dict[tuple[int, Identity | None], deque[Entry]] = {}
+        self._by_identity: dict[Identity | None, deque[Entry]] = {}
         self._count = 0
-        self._by_uid: dict[bytes, list[Entry]] = {}
+        self._taken: set[Key] = set()
+        self._by_uid: dict[bytes, deque[Entry]] = {}
+        self._deleted: dict[tuple[int, Identity | None], deque[Entry]] = {}
         for entry in entries:
+            self._sizes.add(entry.size)
+            if entry.state is State.DELETED:
+                if stands_in(entry.key.uid):
+                    self._by_uid.setdefault(entry.key.uid, deque()).append(entry)
+                else:
+                    self._deleted.setdefault((entry.size, entry.identity), deque()).append(entry)
+                continue
             self._count += 1
-            self.sizes.add(entry.size)
-            self._by_size.setdefault((entry.size, entry.identity), []).append(entry)
-            self._by_identity.setdefault(entry.identity, []).append(entry)
-            self._by_uid.setdefault(entry.key.uid, []).append(entry)
+            self._by_size.setdefault((entry.size, entry.identity), deque()).append(entry)
+            self._by_identity.setdefault(entry.identity, deque()).append(entry)
+            self._by_uid.setdefault(entry.key.uid, deque()).append(entry)
+
+    def has_size(self, size: int) -> bool:
+        """Return whether a message of this size is recorded, as far as both sizes are known."""
+        return bool(self._sizes) and (not size or size in self._sizes or 0 in self._sizes)
 
     def find_all(self, listed: Mapping[Message, _Traits], is_move: bool) -> dict[Message, Entry]:
         """Return the recorded message that each listed one is, as far as there is one."""
-        found = {
-            message: entry for message, traits in listed.items() if (entry := self._take(message, traits))
-        }
+        # A message without a size could be any copy: first those that have one.
+        in_order = sorted(listed.items(), key=lambda pair: not pair[0].size)
+        found = {message: entry for message, traits in in_order if (entry := self._take(message, traits))}
         if not is_move:
             return found
         counts = Counter(traits.identity for traits in listed.values())
@@ -298,15 +352,41 @@ class _Recorded:
 
     def _take(self, message: Message, traits: _Traits) -> Entry | None:
         """Return the recorded message that size and headers prove to be this one, once, or None."""
-        if alike := self._by_uid.get(traits.stand_in):
-            return alike.pop(0)
-        alike = self._by_size.get((message.size, traits.identity), [])
-        return alike.pop(0) if alike and proves(traits.identity) else None
+        found, who = self._first(self._by_uid.get(traits.stand_in)), traits.identity
+        if found or not proves(who):
+            return found
+        places = [self._by_size.get((message.size, who)), self._by_size.get((0, who))]
+        if not message.size:
+            places.append(self._by_identity.get(who))
+        if stands_in(message.uid):
+            places.append(self._deleted.get((message.size, who)))
+        return next(filter(None, map(self._first, places)), None)
 
     def _take_unique(self, traits: _Traits) -> Entry | None:
         """Return the recorded message of this identity, if it is the only one, whatever its size, or None."""
-        alike = self._by_identity.get(traits.identity, [])
-        return alike.pop() if len(alike) == 1 and proves(traits.identity) else None
+        alike = self._by_identity.get(traits.identity)
+        return self._first(alike) if alike and len(alike) == 1 and proves(traits.identity) else None
+
+    def _first(self, alike: deque[Entry] | None) -> Entry | None:
+        """Take the first that is not taken yet, or return None."""
+        while alike:
+            entry = alike.popleft()
+            if entry.key not in self._taken:
+                self._taken.add(entry.key)
+                return entry
+        return None
+
+
+def _nothing_shown(message: Message, looked: Looked, recorded: Entry | None) -> POP3Error | None:
+    """Return an error if LIST lacks the message, and no headers show what the record has of them."""
+    if message.size or not looked.is_blank or recorded is None or recorded.identity is None:
+        return None
+    return BlankMessage(message.number, recorded.size)
+
+
+def _is_short(recorded: Entry) -> bool:
+    """Whether it came far shorter than listed, and was not shown like that by another session."""
+    return recorded.state is not State.FETCHED and is_short(recorded.size, recorded.octets)
 
 
 _Compare = Callable[[Message, Looked, Entry], bool]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pop3fetch.delivery.destination import Draft
 from pop3fetch.errors import BlankMessage, EmptyMessage, POP3Error
 from pop3fetch.fetch.batch import Batcher
-from pop3fetch.fetch.context import Surroundings
+from pop3fetch.fetch.context import Context
 from pop3fetch.fetch.journal import RecordJournal
 from pop3fetch.fetch.outcome import Tally
 from pop3fetch.headers import LIMIT as HEADERS_LIMIT
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class Retrieval:
     """The messages that one session retrieves; ``crlf`` keeps its line ends."""
 
-    def __init__(self, around: Surroundings, tally: Tally, messages: list[Message], *, crlf: bool) -> None:
-        self._around = around
+    def __init__(self, context: Context, tally: Tally, messages: list[Message], *, crlf: bool) -> None:
+        self._context = context
         self._tally = tally
         self._messages = messages
         self._crlf = crlf
@@ -35,13 +35,13 @@ class Retrieval:
 
     def run(self, client: POP3Client) -> None:
         """Retrieve and deliver; raises what a session and a destination raise."""
-        around = self._around
-        around.reporter.planned(self._messages)
+        context = self._context
+        context.reporter.planned(self._messages)
         sizes = {message.index: message.size for message in self._messages}
-        destination = around.destination
-        journal = RecordJournal(around.store, destination.name, around.clock, destination.folder_id)
+        destination = context.destination
+        journal = RecordJournal(context.store, destination.name, context.clock, destination.folder_id)
         count, refuse = self._tally.count, self._refuse
-        with Batcher(around.destination, journal, count, refuse, room=around.room) as batcher:
+        with Batcher(context.destination, journal, count, refuse, room=context.room) as batcher:
             self._batcher = batcher
             for message, retrieval in zip(self._messages, client.retrieve_many(sizes, sizes), strict=True):
                 self._empty = None
@@ -68,7 +68,7 @@ class Retrieval:
 
     def _draft(self, message: Message, blocks: Iterator[bytes]) -> Draft | None:
         """Return the message as a draft, or None where it came empty."""
-        draft = self._around.destination.draft(message)
+        draft = self._context.destination.draft(message)
         try:
             head = self._write(draft, blocks)
             draft.identity = identity(head)
@@ -77,7 +77,9 @@ class Retrieval:
             self._tally.skip(message, error)
             self._empty = message if isinstance(error, EmptyMessage) else None
             return None
-        except BaseException:
+        except BaseException as error:
+            if not isinstance(error, Exception):  # Ctrl-C and SIGTERM: no reader is waited for any more
+                self._context.destination.interrupt()
             draft.discard()
             raise
         return draft
@@ -93,7 +95,7 @@ class Retrieval:
         blank = b""  # is not written before something else has come: standard output takes nothing back
         for block in blocks:
             received += len(block)
-            self._around.reporter.progress(len(block))
+            self._context.reporter.progress(len(block))
             if len(head) < HEADERS_LIMIT:
                 head = (head + block)[:HEADERS_LIMIT]
                 if len(head) < HEADERS_LIMIT and head.isspace():
@@ -101,8 +103,12 @@ class Retrieval:
                     continue
             draft.write(self._line_ends(blank + block if blank else block))
             blank = b""
-        _require_content(draft.message, received, is_blank=bool(blank))
+        message = draft.message
+        if not received and message.size:
+            raise EmptyMessage(message.number)
         if blank:
+            if is_short(message.size, received):
+                raise BlankMessage(message.number, message.size)
             draft.write(self._line_ends(blank))
         draft.received = received
         return head
@@ -112,10 +118,3 @@ class Retrieval:
 
     def _refuse(self, draft: Draft, error: POP3Error) -> None:
         self._tally.skip(draft.message, error)
-
-
-def _require_content(message: Message, received: int, *, is_blank: bool) -> None:
-    if not received and message.size:
-        raise EmptyMessage(message.number)
-    if is_blank and is_short(message.size, received):
-        raise BlankMessage(message.number, message.size)

@@ -9,9 +9,8 @@ This module is the way through, and decides what a broken session means; each st
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from pop3fetch.errors import (
@@ -22,18 +21,17 @@ from pop3fetch.errors import (
     TimedOut,
     UniqueIdsRefused,
 )
-from pop3fetch.fetch.context import Surroundings
+from pop3fetch.fetch.compare import Known
+from pop3fetch.fetch.context import Context
 from pop3fetch.fetch.deleting import Deletion
-from pop3fetch.fetch.familiar import Familiar
 from pop3fetch.fetch.journal import entry_of, settle
 from pop3fetch.fetch.outcome import Outcome, Tally
-from pop3fetch.fetch.plan import Chosen, Known, Order, Plan, make_plan
-from pop3fetch.fetch.recall import Loading, Recall
+from pop3fetch.fetch.plan import Order, Plan, make_plan
+from pop3fetch.fetch.recall import Recall, Remembered
 from pop3fetch.fetch.retrieving import Retrieval
 from pop3fetch.fetch.survey import headers_of, listing_of
 from pop3fetch.headers import identity
 from pop3fetch.messages import Key, Listing, Message
-from pop3fetch.pop3.overview import UNFAMILIAR, Digests
 from pop3fetch.record.store import MARKED
 from pop3fetch.sessions.quit import say_quit
 
@@ -48,21 +46,20 @@ MOST_GIVEN_UP = 10  # messages over which a server may break a session each
 class Fetch:
     """One run of `get` for one account."""
 
-    def __init__(self, around: Surroundings, order: Order) -> None:
-        self._around = around
-        self._store = around.store
-        self._reporter = around.reporter
+    def __init__(self, context: Context, order: Order) -> None:
+        self._context = context
+        self._store = context.store
+        self._reporter = context.reporter
         self._order = order
-        self._tally = Tally(around.reporter)
-        self._familiar = Familiar(self._store, order)
-        self._deletion = Deletion(around, order, self._tally)
+        self._tally = Tally(context.reporter)
+        self._deletion = Deletion(context, order, self._tally)
         self._retrieval: Retrieval | None = None  # of this session
         self._mixed_up = False  # whether pipelined replies were, in this run
         self._given_up: set[Key] = set()  # messages that broke a session
 
     def run(self) -> Outcome:
         """Fetch; raises the error that ended the run, with everything delivered so far recorded."""
-        destination = self._around.destination
+        destination = self._context.destination
         delivers = not (self._order.dry_run or self._order.mark)
         if delivers:
             destination.prepare(self._known_folder(), create=self._order.create)
@@ -70,23 +67,32 @@ class Fetch:
         if delivers:
             destination.remove_leftovers()
         try:
-            self._sessions()
+            pipelining = self._may_pipeline
+            while True:
+                remembered = Remembered(self._store, self._order)
+                client = self._context.connect(pipelining)
+                try:
+                    with client:
+                        self._session(client, remembered)
+                    return self._tally.outcome
+                except (ProtocolViolation, ConnectionLost, TimedOut) as error:
+                    self._require_another_session(client, error)
+                    pipelining = False
         except BaseException:
             self._tidy_up()
             raise
-        return self._tally.outcome
 
     def _known_folder(self) -> str | None:
         """Return the folder_id of the destination if the record knows it: mail is there, or may be."""
-        name = self._around.destination.name
+        name = self._context.destination.name
         known = self._store.folder_of(name)
         places = (intent.place for intent in self._store.intents())
         intended = next((place.folder for place in places if place.destination == name), None)
         return intended if known is None else known
 
     def _settle(self) -> None:
-        around = self._around
-        settle(self._store, around.destination, around.reopen, around.clock(), self._reporter.warn)
+        context = self._context
+        settle(self._store, context.destination, context.reopen, context.clock(), self._reporter.warn)
 
     def _tidy_up(self) -> None:
         """Decide at once what the next run would have to: nothing of ours stays behind."""
@@ -95,36 +101,23 @@ class Fetch:
         with suppress(POP3Error):
             self._store.reopen()
             self._settle()
-            self._around.destination.remove_leftovers()
+            self._context.destination.remove_leftovers()
 
-    # -- sessions ----------------------------------------------------------------------------
+    # -- a session that breaks ---------------------------------------------------------------
 
-    def _sessions(self) -> None:
-        pipelining = self._may_pipeline()
-        while True:
-            familiar, loading = self._familiar.digests(), Loading(self._store)
-            if familiar == UNFAMILIAR:
-                loading.begin()  # it will be needed
-            client = self._around.connect(pipelining)
-            try:
-                with client:
-                    self._session(client, familiar, loading)
-                return
-            except (ProtocolViolation, ConnectionLost, TimedOut) as error:
-                if client.broke_in_the_pipe:
-                    self._doubt_pipelining(error)
-                elif not self._give_up_a_message(client, error):
-                    raise
-                pipelining = False
-
+    @property
     def _may_pipeline(self) -> bool:
         return self._store.fact(NO_PIPELINING) is None
 
-    def _doubt_pipelining(self, error: POP3Error) -> None:
-        if isinstance(error, PipeliningBroken):
-            self._mixed_up = True
-            self._store.remember(NO_PIPELINING, str(error))
-        self._reporter.notice(f"{error}; again, one command at a time")
+    def _require_another_session(self, client: POP3Client, error: POP3Error) -> None:
+        """Raise ``error``, unless another session, with one command at a time, may go on."""
+        if client.broke_in_the_pipe:
+            if isinstance(error, PipeliningBroken):
+                self._mixed_up = True
+                self._store.remember(NO_PIPELINING, str(error))
+            self._reporter.notice(f"{error}; again, one command at a time")
+        elif not self._give_up_a_message(client, error):
+            raise error
 
     def _give_up_a_message(self, client: POP3Client, error: POP3Error) -> bool:
         """Return whether the protocol was broken over one message: the others shall not wait for it."""
@@ -139,33 +132,39 @@ class Fetch:
         self._given_up.add(culprit.key)
         return True
 
-    def _session(self, client: POP3Client, familiar: Digests, loading: Loading) -> None:
+    # -- a session ---------------------------------------------------------------------------
+
+    def _session(self, client: POP3Client, remembered: Remembered) -> None:
+        """Do what is left to do, and send QUIT; raises what a session and a destination raise."""
         self._retrieval = None
-        told = client.overview_unless(familiar, loading.begin)
+        told = client.overview_unless(remembered.digests, remembered.load)
         if told is None:
             self._reporter.notice("the server lists what it listed before: nothing is new")
             say_quit(client, self._reporter.notice)
             return
         overview, digests = told
-        known = loading.result()
+        known = remembered.known()
         if overview.unique_ids is None and known.has_unique_ids:
-            raise UniqueIdsRefused(self._around.account)
+            raise UniqueIdsRefused(self._context.account)
         listing = listing_of(client, overview, self._reporter)
-        self._do(client, self._plan(client, listing, known))
-        if not self._tally.unrecorded:
-            self._familiar.remember(digests, listing)
-
-    def _do(self, client: POP3Client, plan: Plan) -> None:
+        plan = self._plan(client, listing, known)
         self._report_oversize(plan.oversize)
         if self._order.dry_run:
-            self._name(plan)
+            for action in plan:
+                self._reporter.would(*action)
         elif self._order.mark:
-            self._mark(client, plan.fetch.part(0, self._order.limit))
+            self._mark(client, plan.wanted(0, self._order.limit))
         else:
-            self._retrieve_and_delete(client, plan)
-            return
-        if self._tally.may_quit(client):
+            crlf = self._order.crlf or not client.ends_lines_with_crlf
+            for messages in self._portions(plan):
+                self._retrieval = Retrieval(self._context, self._tally, messages, crlf=crlf)
+                self._retrieval.run(client)
+            doomed = plan.deletions(self._tally.whole)
+            self._deletion.run(client, listing, doomed, pipelining=self._may_pipeline)
+        if (self._order.dry_run or self._order.mark) and self._tally.may_quit(client):
             say_quit(client, self._reporter.notice)
+        if not self._tally.unrecorded:
+            remembered.keep(digests, listing)
 
     def _report_oversize(self, messages: list[Message]) -> None:
         """Report each message that is larger than the limit, once in its life."""
@@ -177,60 +176,39 @@ class Fetch:
         if unreported and not self._order.dry_run:
             self._store.remember_oversize(message.key for message in unreported)
 
-    def _retrieve_and_delete(self, client: POP3Client, plan: Plan) -> None:
-        crlf = self._order.crlf or not client.ends_lines_with_crlf
-        for messages in self._portions(plan.fetch):
-            self._retrieval = Retrieval(self._around, self._tally, messages, crlf=crlf)
-            self._retrieval.run(client)
-        self._deletion.run(client, self._deletion.doomed(plan), pipelining=self._may_pipeline())
-
-    def _portions(self, messages: Chosen) -> Iterator[list[Message]]:
+    def _portions(self, plan: Plan) -> Iterator[list[Message]]:
         """Yield what to retrieve at once: as many messages as the limit still allows.
 
         What fails does not count, so that messages which always fail do not keep all others away.
         """
         if self._order.limit is None:
-            for first in range(0, len(messages), PORTION):
-                yield messages.part(first, first + PORTION)
+            for first in range(0, len(plan), PORTION):
+                yield plan.wanted(first, first + PORTION)
             return
         tried = 0
-        while tried < len(messages) and (room := self._order.limit - self._tally.outcome.messages) > 0:
-            yield messages.part(tried, tried + room)
+        while tried < len(plan) and (room := self._order.limit - self._tally.outcome.messages) > 0:
+            yield plan.wanted(tried, tried + room)
             tried += room
 
     # -- what is to be done ------------------------------------------------------------------
 
     def _plan(self, client: POP3Client, listing: Listing, known: Known) -> Plan:
-        recall = Recall(client, self._store, self._reporter, self._around.clock())
+        recall = Recall(client, self._store, self._reporter, self._context.clock())
         new = recall.new(listing, known)
         not_old = new | recall.undecided.keys() if recall.undecided else new
         candidates = list(self._deletion.old_enough(listing, not_old))
         old, others = recall.confirm(listing, candidates)
         new.update(others)
-        self._skip_undecided(listing, recall.undecided)
-        self._tally.unrecorded = len(new) + len(recall.undecided) + len(listing.unreadable)
-        looked_at = client.retrieved | client.topped
-        self._tally.safe = self._recorded_as_delivered(looked_at - new - recall.undecided.keys(), listing)
-        return make_plan(listing, new, self._order, old, self._tally.delivered | self._given_up)
-
-    def _skip_undecided(self, listing: Listing, undecided: Mapping[int, POP3Error]) -> None:
-        """Name what no look could decide, and what has no UID and no headers to stand in for it."""
-        for index, error in undecided.items():
+        for index, error in recall.undecided.items():  # no look could decide
             self._tally.skip(listing.message(index), error)
-        for index, error in listing.unreadable.items():
+        for index, error in listing.unreadable.items():  # neither UID nor headers
             self._tally.skip(Message(index, 0, b""), error)
-
-    def _recorded_as_delivered(self, indexes: set[int], listing: Listing) -> set[int]:
-        marked = self._store.marked() if indexes else set()
-        messages = (listing.message(index) for index in indexes)
-        return {message.index for message in messages if message.key not in marked}
-
-    def _name(self, plan: Plan) -> None:
-        what = "mark" if self._order.mark else "fetch"
-        for message in islice(plan.fetch, self._order.limit):
-            self._reporter.would(what, message)
-        for message in self._deletion.doomed(plan, islice(plan.fetch, self._order.limit)):
-            self._reporter.would("delete", message)
+        self._tally.unrecorded = len(new) + len(recall.undecided) + len(listing.unreadable)
+        looked_at = (client.retrieved | client.topped) - new - recall.undecided.keys()
+        recorded = {index for index in looked_at if index in listing}
+        marked = self._store.marked() if recorded else set()  # and never delivered
+        self._tally.safe = {index for index in recorded if listing.message(index).key not in marked}
+        return make_plan(listing, new, self._order, old, self._tally.delivered | self._given_up)
 
     def _mark(self, client: POP3Client, messages: list[Message]) -> None:
         by_index = {message.index: message for message in messages}
@@ -238,6 +216,6 @@ class Fetch:
             entry_of(by_index[index], identity(looked.headers))
             for index, looked in headers_of(client, by_index)
         ]
-        self._store.done(entries, MARKED, int(self._around.clock()))
+        self._store.done(entries, MARKED, int(self._context.clock()))
         self._tally.unrecorded -= len(entries)
         self._tally.outcome.messages += len(entries)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from pop3fetch.delivery.destination import Destination
 from pop3fetch.errors import POP3Error
+from pop3fetch.fetch.context import Reporter
 from pop3fetch.fetch.journal import NoJournal
-from pop3fetch.fetch.reporter import Reporter
 from pop3fetch.messages import Listing
 from pop3fetch.pop3.wire import with_lf
 from pop3fetch.sessions.quit import end_look

@@ -6,13 +6,16 @@ digest of the message's headers with its size (RFC 1939 section 7 leaves UIDL op
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from pop3fetch.errors import POP3Error
-from pop3fetch.fetch.reporter import Reporter
+from pop3fetch.errors import BlankMessage, POP3Error, UniqueIdsRefused
+from pop3fetch.fetch.context import Reporter
 from pop3fetch.headers import LIMIT as HEADERS_LIMIT
 from pop3fetch.messages import Listing, former_stand_in_uid, stand_in_uid
+from pop3fetch.record.states import is_short
+from pop3fetch.status import Status
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.client import POP3Client
@@ -35,16 +38,55 @@ class Looked(NamedTuple):
     refusal: POP3Error | None = None
     octets: int | None = None
 
+    @property
+    def is_blank(self) -> bool:
+        """Whether there is nothing but white space."""
+        return not self.headers.strip()
 
-def survey(client: POP3Client, reporter: Reporter, *, by_number: bool = False) -> Listing:
-    """Return what the server lists; raises MalformedListing.
+    def failure(self, index: int, size: int) -> POP3Error | None:
+        """Return why this decides nothing of the message at ``index``, listed with ``size``; or None.
+
+        Either the look was refused, or the message came blank although much more is listed.
+        """
+        if self.refusal is None and self.is_blank and is_short(size, self.octets):
+            return BlankMessage(index + 1, size)
+        return self.refusal
+
+
+class Recorded(NamedTuple):
+    """What the record of ``account`` knows of its server: asked only if the server refuses UIDL."""
+
+    account: str
+    has_unique_ids: Callable[[], bool]
+
+
+NOTHING_RECORDED = Recorded("", lambda: False)
+
+
+def survey(
+    client: POP3Client, reporter: Reporter, recorded: Recorded = NOTHING_RECORDED, *, by_number: bool = False
+) -> Listing:
+    """Return what the server lists; raises MalformedListing, and UniqueIdsRefused if it has UIDs.
 
     ``by_number``: UIDs are not needed, so that nothing stands in for missing ones.
     """
     overview = client.overview()
     if by_number and (overview.unique_ids is None or b"" in overview.unique_ids):
         return Listing(overview.sizes, [None if size is None else b"" for size in overview.sizes])
-    return listing_of(client, overview, reporter)
+    if overview.unique_ids is None and recorded.has_unique_ids():
+        raise UniqueIdsRefused(recorded.account)
+    listing = listing_of(client, overview, reporter)
+    for index, error in islice(listing.unreadable.items(), NAMED):
+        reporter.warn(f"message {index + 1} cannot be listed: {error}")
+    if len(listing.unreadable) > NAMED:
+        reporter.warn(f"{len(listing.unreadable) - NAMED} more messages cannot be listed")
+    return listing
+
+
+def status_of(listing: Listing) -> Status:
+    """Return OK, or the exit status for the first message that could not be listed."""
+    error = next(iter(listing.unreadable.values()), None)
+    return Status.OK if error is None else error.exit_status
 
 
 def listing_of(client: POP3Client, overview: Overview, reporter: Reporter) -> Listing:
@@ -107,9 +149,9 @@ def _completed(
     former: dict[bytes, bytes] = {}
     for index, looked in headers_of(client, empty):
         size = sizes[index] or 0
-        if looked.refusal is not None:
+        if failure := looked.failure(index, size):
             completed[index] = None
-            unreadable[index] = looked.refusal
+            unreadable[index] = failure
             continue
         completed[index] = stand_in = stand_in_uid(looked.headers, size)
         old = former_stand_in_uid(looked.headers, size)
@@ -122,32 +164,37 @@ def _completed(
     return listing
 
 
-def headers_of(client: POP3Client, indexes: Iterable[int]) -> Iterator[tuple[int, Looked]]:
-    """Yield (index, headers) in order, by pipelined TOPs, or RETRs if TOP is not offered or refused."""
+def headers_of(
+    client: POP3Client, indexes: Iterable[int], *, decides: bool = True
+) -> Iterator[tuple[int, Looked]]:
+    """Yield (index, headers) in order, by pipelined TOPs.
+
+    RETR is used if TOP is not offered or refused; also if TOP shows nothing, unless nothing is decided by it.
+    """
     wanted = list(indexes)
     if not client.offers("TOP"):
-        yield from _looks(client.retrieve_many(wanted))
+        yield from whole_of(client, wanted)
         return
     for first in range(0, len(wanted), TOGETHER):
-        yield from _headers_by_top(client, wanted[first : first + TOGETHER])
+        yield from _headers_by_top(client, wanted[first : first + TOGETHER], decides=decides)
 
 
-def _headers_by_top(client: POP3Client, indexes: Sequence[int]) -> Iterator[tuple[int, Looked]]:
-    """Yield what TOP gives at once, up to the first refusal; behind it all replies are awaited."""
-    looks = _looks(client.top_many(indexes))
+def _headers_by_top(
+    client: POP3Client, indexes: Sequence[int], *, decides: bool
+) -> Iterator[tuple[int, Looked]]:
+    """Yield what TOP shows at once, up to the first that RETR must show; then all replies are awaited."""
     waiting: dict[int, Looked] = {}
-    for index, looked in looks:
-        if waiting or looked.refusal is not None:
-            waiting[index] = looked
+    failed: list[int] = []
+    for retrieval in client.top_many(indexes):
+        looked = _looked(retrieval)
+        if looked.refusal is not None or (decides and looked.is_blank):
+            failed.append(retrieval.index)
+        if failed:
+            waiting[retrieval.index] = looked
         else:
-            yield index, looked
-    refused = [index for index, looked in waiting.items() if looked.refusal is not None]
-    waiting |= dict(_looks(client.retrieve_many(refused)))  # perhaps TOP alone is refused
+            yield retrieval.index, looked
+    waiting |= dict(whole_of(client, failed))  # perhaps TOP alone fails
     yield from waiting.items()
-
-
-def _looks(retrievals: Iterable[Retrieval]) -> Iterator[tuple[int, Looked]]:
-    return ((retrieval.index, _looked(retrieval)) for retrieval in retrievals)
 
 
 def whole_of(client: POP3Client, indexes: Iterable[int]) -> Iterator[tuple[int, Looked]]:

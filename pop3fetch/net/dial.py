@@ -12,8 +12,9 @@ from contextlib import suppress
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pop3fetch.choices import FAMILIES, UNIX_PREFIX
 from pop3fetch.errors import ConnectionFailed, POP3Error, ResolverFailed, TimedOut, UnknownHost
-from pop3fetch.net.names import UNIX_PREFIX, certificate_name, wire_name
+from pop3fetch.net.names import certificate_name, wire_name
 
 if TYPE_CHECKING:
     from pop3fetch.net.tunnel import Tunnel
@@ -25,7 +26,7 @@ NO_SUCH_NAME = frozenset(
     for name in ("EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY", "EAI_FAMILY", "EAI_SERVICE")
     if hasattr(socket, name)
 )
-FAMILIES = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
+FAMILY = dict(zip(FAMILIES, (socket.AF_UNSPEC, socket.AF_INET, socket.AF_INET6), strict=True))
 
 
 class Endpoint(NamedTuple):
@@ -95,7 +96,7 @@ def _resolve(endpoint: Endpoint) -> list[Address]:
     # As octets, for text would be given to a codec that knows other names (see ``names``).
     host = wire_name(endpoint.host).encode("ascii")
     try:
-        found = socket.getaddrinfo(host, endpoint.port, FAMILIES[endpoint.family], socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, endpoint.port, FAMILY[endpoint.family], socket.SOCK_STREAM)
     except OSError as error:
         raise _unresolved(endpoint.host, error) from error
     addresses = [Address(family, target) for family, _, _, _, target in found]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from pop3fetch.choices import UNIX_PREFIX
 from pop3fetch.errors import UnknownHost
-
-UNIX_PREFIX = "unix:"
 
 
 def wire_name(host: str) -> str:

@@ -255,7 +255,7 @@ def handshake_error(host: str, error: ssl.SSLError, *, first: bool) -> TLSError:
     if isinstance(error, ssl.SSLCertVerificationError):
         cause = _CAUSES.get(error.verify_code, "")
         return CertificateError(host, error.verify_message.rstrip("."), cause=cause)
-    if isinstance(error, ssl.SSLEOFError):
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):  # the latter until Python 3.11.3
         return TLSError(host, "the server hung up in the handshake")
     name = _reason(error)
     reason = name.replace("_", " ").lower()

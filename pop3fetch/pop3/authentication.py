@@ -65,6 +65,7 @@ class Authentication:
         self._user = user
         self._secret = _once(secret)
         self._refused: frozenset[str] = frozenset()
+        self._unfit: frozenset[str] = frozenset()
         self._refusal: LoginRefused | MechanismFailed | None = None  # why a method was given up
         self._heard_of_utf8: tuple[Conversation, bool] | None = None  # and whether that was inside TLS
 
@@ -102,7 +103,13 @@ class Authentication:
 
     def _situation(self) -> Situation:
         wish = self._wish
-        known = Situation(wish.mode, wish.method, allow_insecure=wish.allow_insecure, refused=self._refused)
+        known = Situation(
+            wish.mode,
+            wish.method,
+            allow_insecure=wish.allow_insecure,
+            refused=self._refused,
+            unfit=self._unfit,
+        )
         if known._replace(tls_active=self._tls_active).tls_whatever_comes:
             return known  # a round trip saved: CAPA does not matter
         capabilities = self._line.capabilities()
@@ -134,7 +141,10 @@ class Authentication:
         if attempt.begun or attempt.method == APOP or self._wish.method is not None:
             raise failure
         self._refusal = failure
-        self._refused |= {attempt.method}
+        if attempt.method in sasl.CLEAR_TEXT:  # so PASS would show no more
+            self._unfit |= {attempt.method}
+        else:
+            self._refused |= {attempt.method}
 
     def _stls_is_left(self) -> bool:
         return self._wish.mode == "auto" and not self._tls_active and "STLS" in self._line.capabilities()

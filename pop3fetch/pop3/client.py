@@ -17,6 +17,7 @@ from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pop3fetch.ahead import Ahead
+from pop3fetch.choices import DEFAULT_TIMEOUT, PLAIN_PORT, TLS_MODES, TLS_PORT
 from pop3fetch.errors import (
     ConnectionLost,
     ProtocolViolation,
@@ -29,7 +30,6 @@ from pop3fetch.net.dial import Endpoint
 from pop3fetch.net.tls import TLSOptions, TLSSession
 from pop3fetch.pop3.authentication import Authentication, Wish
 from pop3fetch.pop3.conversation import Conversation
-from pop3fetch.pop3.login import MODES
 from pop3fetch.pop3.machine import AUTHORIZATION, UPDATE, SessionState
 from pop3fetch.pop3.opening import Server, open_conversation, secure, tls_context
 from pop3fetch.pop3.overview import Digests, Overview, OverviewReader
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     import socket
     import ssl
 
-PORT, TLS_PORT = 110, 995  # RFC 1939 section 3, RFC 8314 section 7.3
 HEADERS_ESTIMATE = 4096  # octets of a message's headers, to bound pipelined TOPs
 
 T = TypeVar("T")
@@ -85,7 +84,7 @@ class POP3Client:
         port: int | None = None,
         *,
         tls: str = "implicit",
-        timeout: float = 60,
+        timeout: float = DEFAULT_TIMEOUT,
         ca_file: str | None = None,
         ssl_context: ssl.SSLContext | None = None,
         allow_insecure_login: bool = False,
@@ -96,9 +95,9 @@ class POP3Client:
         for ever. Raises UnknownHost, ResolverFailed, ConnectionFailed, TimedOut, TLSError, CertificateError,
         GreetingRefused, NotPOP3Server; UsageError where ``tls`` is none of these.
         """
-        if tls not in MODES:  # what is not known would be taken for "off"
-            raise UsageError(f"tls is one of {', '.join(MODES)}, not {tls!r}")
-        endpoint = Endpoint(host, port or (TLS_PORT if tls == "implicit" else PORT))
+        if tls not in TLS_MODES:  # what is not known would be taken for "off"
+            raise UsageError(f"tls is one of {', '.join(TLS_MODES)}, not {tls!r}")
+        endpoint = Endpoint(host, port or (TLS_PORT if tls == "implicit" else PLAIN_PORT))
         wish = Wish(tls, allow_insecure=allow_insecure_login)
         return cls(Server(endpoint, wish, timeout or None, TLSOptions(ca_file), ssl_context))
 

@@ -13,27 +13,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from pop3fetch.choices import AUTH_METHODS
 from pop3fetch.errors import InsecureAuthenticationDisallowed, MechanismNotOffered
 from pop3fetch.pop3.replies import Capabilities
 from pop3fetch.pop3.sasl import CLEAR_TEXT, strongest
 
-MODES = ("implicit", "auto", "starttls", "off")
 APOP = "APOP"
 USER = "USER"
 
-# The methods that --auth can force, as the contract spells them.
-METHODS = {
-    "user": USER,
-    "apop": APOP,
-    "plain": "PLAIN",
-    "login": "LOGIN",
-    "cram-md5": "CRAM-MD5",
-    "scram-sha-1": "SCRAM-SHA-1",
-    "scram-sha-256": "SCRAM-SHA-256",
-    "xoauth2": "XOAUTH2",
-    "oauthbearer": "OAUTHBEARER",
-    "external": "EXTERNAL",
-}
+METHODS = {word: word.upper() for word in AUTH_METHODS if word != "auto"}
 # EXTERNAL sends no secret, but without TLS there is no certificate that could stand for one.
 _NEEDS_TLS = CLEAR_TEXT | {USER, "EXTERNAL"}
 
@@ -44,7 +32,8 @@ class Situation(NamedTuple):
     ``mode`` and ``method`` as in the contract (``auto`` is no method); ``challenge``: the
     greeting had a valid one; ``capabilities``: None where the server has no CAPA; ``bindable``:
     the TLS session has channel binding data; ``refused``: methods that the server turned down;
-    ``challenge_forgotten``: the greeting had a valid one, before STLS.
+    ``unfit``: those in clear text that cannot carry these credentials; ``challenge_forgotten``: the greeting
+    had a valid one, before STLS.
     """
 
     mode: str
@@ -55,12 +44,19 @@ class Situation(NamedTuple):
     allow_insecure: bool = False
     bindable: bool = False
     refused: frozenset[str] = frozenset()
+    unfit: frozenset[str] = frozenset()
     challenge_forgotten: bool = False
 
     @property
     def offered(self) -> list[str]:
         """The SASL mechanisms that the server names."""
         return (self.capabilities or {}).get("SASL") or []
+
+    @property
+    def left(self) -> list[str]:
+        """The SASL mechanisms that the server names and that may still be tried, in upper case."""
+        names = (name.upper() for name in self.offered)
+        return [name for name in names if name not in self.refused | self.unfit]
 
     @property
     def tls_whatever_comes(self) -> bool:
@@ -147,8 +143,7 @@ def _forced_mechanism(situation: Situation, method: str) -> str:
 
 
 def _strongest_inside_tls(situation: Situation) -> str:
-    open_ones = [name for name in situation.offered if name.upper() not in situation.refused]
-    method = strongest(open_ones, channel_binding=situation.bindable) or USER
+    method = strongest(situation.left, channel_binding=situation.bindable) or USER
     if method in situation.refused:
         raise MechanismNotOffered("the server refused every method that it offers")
     return method
@@ -167,6 +162,6 @@ def _without_tls(situation: Situation) -> str:
 
 
 def _challenge_response(situation: Situation) -> str | None:
-    names = [name.upper() for name in situation.offered if name.upper() not in situation.refused]
+    names = situation.left
     scram = strongest([name for name in names if name.startswith("SCRAM-")], channel_binding=False)
     return scram or ("CRAM-MD5" if "CRAM-MD5" in names else None)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fetch.ahead import Ahead
+from pop3fetch.choices import DEFAULT_TIMEOUT
 from pop3fetch.errors import CertificateError, ConnectionLost, POP3Error, ServerErrorResponse, TimedOut
 from pop3fetch.net.dial import Endpoint
 from pop3fetch.net.tls import TLSOptions, context_for, unverified_context
@@ -49,7 +50,7 @@ class Server(NamedTuple):
 
     endpoint: Endpoint
     wish: Wish
-    timeout: float | None = 60
+    timeout: float | None = DEFAULT_TIMEOUT
     tls: TLSOptions = TLSOptions()
     context: ssl.SSLContext | None = None
     pipelining: bool = True

@@ -138,6 +138,10 @@ class Store:
             for uid, occurrence, state, since, misses in rows
         }
 
+    def short(self) -> set[Key]:
+        """Return what is recorded, not FETCHED, and came far shorter than listed."""
+        return self._keys("SELECT uid, occurrence FROM message WHERE state <> 0 AND 2 * octets < size")
+
     def entry(self, key: Key) -> Entry | None:
         """Return what is recorded of a message, or None."""
         rows = self._rows(_ENTRIES + " WHERE uid = ? AND occurrence = ?", key)
@@ -249,6 +253,8 @@ class Store:
 
     def rename(self, keys: Mapping[Key, Key]) -> None:
         """Keep messages under the new keys that the server has given them; they may have changed places."""
+        if not keys:
+            return
         with self._transaction():
             # First to places that no message has: a new key may be another message's old one.
             self._database.executemany(

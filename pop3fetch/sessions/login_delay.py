@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from pop3fetch.ahead import pause
 from pop3fetch.errors import LoginTooSoon, RecordError
 from pop3fetch.record.place import RecordPlace
 
@@ -38,7 +39,7 @@ class LoginDelay:
         self,
         patience: float | None,
         clock: Callable[[], float] = time.time,
-        wait: Callable[[float], object] = time.sleep,
+        wait: Callable[[float], object] = pause,
     ) -> None:
         """Wait for the end of the delay; raise LoginTooSoon if that takes longer than ``patience``.
 

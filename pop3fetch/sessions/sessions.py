@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pop3fetch.account.config import Account
 from pop3fetch.account.credentials import Password
+from pop3fetch.account.settings import Account
 from pop3fetch.ahead import Ahead
 from pop3fetch.errors import LoginTooSoon
 from pop3fetch.net.dial import Endpoint, dial
@@ -175,7 +175,7 @@ class Sessions:
         return client
 
     def log_in_on(self, client: POP3Client, secret: Callable[[], str] | None = None) -> None:
-        """Log in, by another ``secret`` than the account's where it is given.
+        """Log in, by another ``secret`` than the account's if one is given.
 
         Remembers the pause that the server wants until the next time; what it says of that after the
         login is this user's own (RFC 2449 section 6.5).

@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 
 from pop3fetch.account.config import (
-    Account,
     Configuration,
     Overrides,
     default_config_file,
     default_state_dir,
     load,
 )
-from pop3fetch.account.keys import KEYS
+from pop3fetch.account.settings import SETTINGS, Account
 from pop3fetch.errors import ConfigurationError, UsageError
 from pop3fetch.status import Status
 
@@ -116,6 +115,42 @@ def test_every_key_of_a_table_reaches_the_account(write: Write) -> None:
     )
 
 
+@pytest.mark.parametrize("key", ["ca_file", "client_cert", "password_file"])
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("mail/file", "/home/alice/mail/file"),
+        ("~/file", "/home/alice/file"),
+        ("$HOME/file", "/home/alice/file"),
+        ("${HOME}/file", "/home/alice/file"),
+        ("$HOMEPAGE", "/home/alice/$HOMEPAGE"),
+        ("/etc/file", "/etc/file"),
+    ],
+)
+def test_a_path_of_the_file_begins_at_the_home_folder(
+    write: Write, monkeypatch: pytest.MonkeyPatch, key: str, path: str, expected: str
+) -> None:
+    monkeypatch.setenv("HOME", "/home/alice")
+    configuration = load(write(WORK + f'{key} = "{path}"'))
+    assert getattr(configuration.account(), key) == expected
+    option = Overrides({key: "file"})
+    assert getattr(configuration.account(option), key) == "file", "an option is where it is given"
+
+
+def test_a_name_with_a_nul_is_an_error(write: Write) -> None:
+    with pytest.raises(ConfigurationError, match=r"must not contain NULs"):
+        load(write('[accounts."a\\u0000b"]\nhost = "h"'))
+
+
+def test_a_relative_path_without_a_home_folder_is_an_error(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configuration = load(write(WORK + 'ca_file = "own.pem"'))
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    with pytest.raises(ConfigurationError, match=r"ca_file: the home folder is not known"):
+        configuration.account()
+
+
 def test_a_program_may_take_the_place_of_the_output(write: Write) -> None:
     assert load(write(WORK + 'exec = "procmail -d alice"')).account().exec == ("procmail", "-d", "alice")
 
@@ -125,12 +160,6 @@ def test_a_short_table_is_filled_with_the_defaults_of_the_contract(write: Write)
     assert (account.port, account.tls, account.auth, account.timeout) == (995, "implicit", "auto", 60.0)
     assert account.pipelining and not account.allow_insecure_login and not account.utf8
     assert account.delete is None and account.output is None and not account.crlf
-
-
-def test_keys_fields_and_options_have_the_same_names() -> None:
-    own = {"name", "source", "password_by_option"}
-    assert set(Account._fields) - own == set(KEYS)
-    assert set(Overrides._fields) - {"account"} <= set(KEYS)
 
 
 def test_no_secret_is_in_a_repr(write: Write) -> None:
@@ -243,11 +272,11 @@ def test_options_win_over_the_environment_and_that_over_the_file(
 ) -> None:
     host = "" if key == "host" else 'host = "mail.example.org"\n'
     configuration = load(write(f"[accounts.work]\n{host}{key} = {file!r}\n"))
-    checked = KEYS[key]
+    checked = SETTINGS[key].check
 
     def value(options: dict[str, object], variables: dict[str, object]) -> object:
         name = {"account": "work"}
-        account = configuration.account(Overrides(**name, **options), Overrides(**variables))  # type: ignore[arg-type]
+        account = configuration.account(Overrides(name, **options), Overrides(variables))
         return getattr(account, key)
 
     assert value({}, {}) == checked(file)
@@ -256,11 +285,28 @@ def test_options_win_over_the_environment_and_that_over_the_file(
     assert value({key: option}, {key: environment}) == checked(option)
 
 
+@pytest.mark.parametrize(
+    ("file", "option", "shown"),
+    [
+        ("output = '/mail'", {"exec": "cat"}, (None, ("cat",), None, None)),
+        ("exec = 'cat'", {"output": "/mail"}, ("/mail", None, None, None)),
+        ("delete = true", {"delete_after": 3}, (None, None, None, 3)),
+        ("delete_after = 3", {"delete": False}, (None, None, False, None)),
+        ("delete = true\ndelete_after = 3", {"output": "/mail"}, ("/mail", None, True, 3)),
+    ],
+)
+def test_one_of_a_group_hides_what_lower_layers_give_of_it(
+    write: Write, file: str, option: dict[str, object], shown: tuple[object, ...]
+) -> None:
+    account = load(write(f"{WORK}{file}\n")).account(Overrides(option))
+    assert (account.output, account.exec, account.delete, account.delete_after) == shown
+
+
 @pytest.mark.parametrize("key", ["allow_insecure_login", "utf8", "pipelining"])
 @pytest.mark.parametrize("file", [True, False])
 def test_a_flag_that_is_not_given_leaves_the_file_alone(write: Write, key: str, file: bool) -> None:
     configuration = load(write(f"{WORK}{key} = {str(file).lower()}\n"))
-    other = Overrides(**{key: not file})  # type: ignore[arg-type]
+    other = Overrides(**{key: not file})
     assert getattr(configuration.account(), key) is file
     assert getattr(configuration.account(other), key) is not file
 

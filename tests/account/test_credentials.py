@@ -14,8 +14,8 @@ import keyring.errors
 import pytest
 from keyring.core import load_keyring
 
-from pop3fetch.account.config import Account
 from pop3fetch.account.credentials import Password, Sources, forget, store, without_password
+from pop3fetch.account.settings import Account
 from pop3fetch.errors import ConfigurationError, NoPassword
 from pop3fetch.status import Status
 from tests.support.keyrings import Backend, Hanging, Raising
@@ -283,7 +283,7 @@ def test_what_was_passed_over_is_in_the_last_error(sources: Sources, hanging: Ha
 HANGING_PROGRAM = """
 import pathlib, threading
 import keyring, keyring.backend
-from pop3fetch.account.config import Account
+from pop3fetch.account.settings import Account
 from pop3fetch.account.credentials import Password, Sources
 
 class Hanging(keyring.backend.KeyringBackend):
@@ -394,7 +394,37 @@ def test_octets_at_the_terminal_that_are_not_text_are_an_error_without_them(sour
     assert caught.value.__cause__ is None
 
 
-def test_a_secret_of_the_keyring_is_checked(sources: Sources, backend: Backend) -> None:
-    backend.kept["pop3fetch", "alice@mail.example.org"] = "s3cret\ud83d"
-    with pytest.raises(NoPassword, match="from the keyring contains half a surrogate pair"):
+# ---- what is in it
+
+
+@pytest.mark.parametrize(
+    ("text", "password"),
+    [("s", "s"), ("s\n", "s"), ("s\r\n", "s"), ("p\udca7 ß\x85", "p\udca7 ß\x85")],
+)
+def test_one_trailing_line_end_of_the_variable_is_dropped(sources: Sources, text: str, password: str) -> None:
+    assert Password(ACCOUNT, sources._replace(environment=text))() == password
+
+
+@pytest.mark.parametrize("end", ["\n\n", "\r", "\n\r", "\r\r\n"])
+def test_a_second_line_end_of_the_variable_is_a_control_character(sources: Sources, end: str) -> None:
+    with pytest.raises(NoPassword, match="from POP3FETCH_PASSWORD contains a control character"):
+        Password(ACCOUNT, sources._replace(environment=f"s3cret{end}"))()
+
+
+@pytest.mark.parametrize("control", ["\t", "\n", "\r", "\0", "\x1b", "\x7f"])
+def test_a_control_character_is_an_error_that_names_the_source(
+    sources: Sources, backend: Backend, control: str
+) -> None:
+    backend.kept["pop3fetch", "alice@mail.example.org"] = f"s3cret{control}"
+    with pytest.raises(NoPassword) as caught:
         Password(ACCOUNT, sources)()
+    assert caught.value.exit_status == Status.NO_LOGIN
+    assert str(caught.value).startswith("the password from the keyring contains a control character")
+    assert "s3cret" not in str(caught.value)
+
+
+def test_half_a_surrogate_pair_is_an_error_without_it(sources: Sources, backend: Backend) -> None:
+    backend.kept["pop3fetch", "alice@mail.example.org"] = "s3cret\ud83d"
+    with pytest.raises(NoPassword, match="from the keyring contains half a surrogate pair") as caught:
+        Password(ACCOUNT, sources)()
+    assert caught.value.__cause__ is None

@@ -8,7 +8,7 @@ import click
 import pytest
 from click.shell_completion import ShellComplete
 
-from pop3fetch.account.keys import AUTH_METHODS, TLS_MODES
+from pop3fetch.choices import AUTH_METHODS, TLS_MODES
 from pop3fetch.cli.main import commands
 from pop3fetch.status import Status
 from tests.support.in_process import Here

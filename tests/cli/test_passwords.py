@@ -235,6 +235,28 @@ def test_any_octets_reach_the_server_without_the_line_end(
     assert b"PASS p\xa7ss" in [line.rstrip(b"\r\n") for line in served.server.commands]
 
 
+@pytest.mark.parametrize(
+    ("tls", "offers"),
+    [
+        ("implicit", b"SASL PLAIN"),
+        ("implicit", b"SASL PLAIN SCRAM-SHA-256 SCRAM-SHA-1"),
+        (None, b"SASL PLAIN"),
+    ],
+)
+def test_a_password_that_no_mechanism_can_carry_is_sent_by_pass(
+    here: Here, post: StartPost, ca_file: Path, tmp_path: Path, tls: str | None, offers: bytes
+) -> None:
+    capabilities = (offers, b"USER", b"UIDL")
+    served = post(password="p\udca7ss", tls=tls, capabilities=capabilities, greeting=b"+OK ready\r\n")
+    file = secret_file(tmp_path, "")
+    file.write_bytes(b"p\xa7ss\n")
+    words = ["--ca-file", ca_file] if tls else ["--tls", "off", "--allow-insecure-login"]
+    port = str(served.server.port)
+    ended = here("stat", "-H", "127.0.0.1", "-p", port, "-u", "alice", "--password-file", file, *words)
+    assert (ended.status, ended.err) == (0, b"")
+    assert b"AUTH" not in served.verbs, "what is not UTF-8 is not sent by PLAIN (RFC 4616)"
+
+
 @pytest.mark.parametrize("source", ["variable", "file", "command", "netrc"])
 def test_a_control_character_is_an_error_that_names_the_source(
     here: Here, post: StartPost, home: Path, tmp_path: Path, source: str

@@ -564,7 +564,7 @@ def test_file_system_without_locks_of_open_files_has_those_of_processes(
 
     monkeypatch.setattr("fcntl.fcntl", refuse)
     held = take(inbox)
-    assert subprocess.run([sys.executable, "-S", "-c", TRIER, str(inbox)]).returncode == 75
+    assert subprocess.run([sys.executable, "-W", "error", "-S", "-c", TRIER, str(inbox)]).returncode == 75
     held.release()
     with locked_by_fcntl(inbox):
         assert not is_free(inbox)

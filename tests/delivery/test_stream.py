@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pop3fetch.ahead import Ahead
 from pop3fetch.delivery.stream import HarmlessCoder, Stream
 from pop3fetch.errors import DeliveryError
 from tests.support.delivering import Journal, deliver, draft, drafts, message, messages_of_mboxrd
@@ -146,6 +147,18 @@ def test_an_interrupt_ends_the_wait_for_a_reader(pipe: Pipe) -> None:
     with pytest.raises(DeliveryError, match="interrupted"):
         stream.deliver([first], journal)
     assert journal.delivered == []
+
+
+def test_an_interrupt_ends_a_write_to_a_reader_that_does_not_read(pipe: Pipe) -> None:
+    stream = Stream(pipe.writer)
+    begun = stream.draft(message())
+    waiting = Ahead(lambda: begun.write(b"x" * (1 << 22)))
+    with pytest.raises(TimeoutError):
+        waiting.result(0.1)
+    stream.interrupt()
+    with pytest.raises(DeliveryError, match="it was interrupted"):
+        waiting.result(10)
+    begun.discard()
 
 
 def test_a_look_does_not_wait_for_its_reader(pipe: Pipe) -> None:

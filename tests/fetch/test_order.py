@@ -158,7 +158,8 @@ def test_the_record_has_its_names_on_the_disk_before_anything_relies_on_it(
     run: str, request: pytest.FixtureRequest
 ) -> None:
     log, trial = request.getfixturevalue(run)
-    placed = [call for call in log.named("link") if call.words.endswith('.sqlite") = 0')]
+    links = log.named("link", "linkat")  # linkat: Python 3.14
+    placed = [call for call in links if '.sqlite"' in call.words and call.words.endswith(" = 0")]
     made = [call for call in log.named("openat") if "O_CREAT" in call.words and '.sqlite-wal"' in call.words]
     aside = [call for call in log.syncs_in(trial.state) if call.file.endswith(".aside")]
     first_commit = commits(log, trial)[:1]

@@ -1,4 +1,4 @@
-"""The plan of a run, as tables: what is listed, what is recorded, and what follows."""
+"""The plan of a run, as tables: what is wanted, and what follows."""
 
 from __future__ import annotations
 
@@ -7,123 +7,18 @@ from collections.abc import Iterable
 import pytest
 
 from pop3fetch.errors import MessageNotFound
-from pop3fetch.fetch.plan import (
-    Comparison,
-    Known,
-    Order,
-    all_renumbered,
-    compare,
-    make_plan,
-    unlisted,
-)
-from pop3fetch.messages import Key, Listing, Message, parse, stand_in_uid
-from pop3fetch.record.states import State, Unsettled
+from pop3fetch.fetch.plan import Action, Order, Plan, make_plan
+from pop3fetch.messages import Key, Listing, Message, parse
 
-A, B, C, D = b"A", b"B", b"C", b"D"
-
-
-def listing(*rows: tuple[bytes | None, int | None]) -> Listing:
-    """Return a listing of (UID, size); None where LIST or UIDL leaves a message out."""
-    return Listing([size for _, size in rows], [uid for uid, _ in rows])
-
-
-def unsettled(state: State, *uids: bytes) -> dict[Key, Unsettled]:
-    return {Key(uid, 0): Unsettled(state, 0, 1) for uid in uids}
-
-
-IN_DOUBT = Known(unsettled=unsettled(State.DOUBTED, A))
-FIVE = listing((A, 10), (B, 20), (C, 30), (D, 40), (b"E", 50))
+FIVE = Listing([10, 20, 30, 40, 50], [b"A", b"B", b"C", b"D", b"E"])
 
 
 def indexes(messages: Iterable[Message]) -> list[int]:
     return [message.index for message in messages]
 
 
-# -- what is listed beside what is recorded --------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("listed", "known", "expected"),
-    [
-        pytest.param(listing(), Known(), Comparison([], [], 0, []), id="nothing at all"),
-        pytest.param(listing((A, 1), (B, 2)), Known(), Comparison([0, 1], [], 0, []), id="a first run"),
-        pytest.param(
-            listing((A, 1), (B, 2)), Known({A: 1, B: 2}), Comparison([], [], 2, []), id="all fetched before"
-        ),
-        pytest.param(listing((A, 1), (B, 2)), Known({A: 1}), Comparison([1], [], 1, []), id="one is new"),
-        pytest.param(listing((A, 1)), Known({A: 2}), Comparison([], [0], 0, [], 1), id="another size"),
-        pytest.param(listing((A, 9), (B, 9)), IN_DOUBT, Comparison([1], [0], 0, []), id="in doubt"),
-        pytest.param(listing((b"a", 1)), Known({A: 1}), Comparison([0], [], 0, []), id="case counts"),
-        pytest.param(listing((None, 1), (B, 2)), Known({B: 2}), Comparison([], [], 1, []), id="a gap"),
-        pytest.param(listing((A, 0)), Known({A: 0}), Comparison([], [], 1, []), id="no octets"),
-    ],
-)
-def test_a_listing_is_compared_by_uid_and_size(listed: Listing, known: Known, expected: Comparison) -> None:
-    assert compare(listed, known) == expected
-
-
-@pytest.mark.parametrize(
-    ("listed", "known", "expected"),
-    [
-        (listing((A, 1), (A, 1)), Known(), Comparison([0, 1], [], 0, [])),
-        (listing((A, 1), (A, 1)), Known({A: 1}), Comparison([1], [], 1, [0])),
-        (listing((A, 1), (A, 1)), Known({A: 1}, {Key(A, 1): 1}), Comparison([], [], 2, [0, 1])),
-        (listing((A, 1), (A, 2)), Known({A: 2}, {Key(A, 1): 2}), Comparison([], [0], 1, [1], 1)),
-        (listing((A, 1), (B, 5), (A, 1)), Known({A: 1, B: 5}), Comparison([2], [], 2, [0])),
-        (listing((A, 1)), Known({A: 1}, {Key(A, 1): 1}), Comparison([], [], 1, [])),
-    ],
-)
-def test_messages_that_share_a_uid_are_told_apart_by_their_order_and_named_apart(
-    listed: Listing, known: Known, expected: Comparison
-) -> None:
-    assert compare(listed, known) == expected
-
-
-@pytest.mark.parametrize(
-    ("listed", "known", "expected"),
-    [
-        (listing((A, 1)), Known({A: 1}), []),
-        (listing((A, 1)), Known({A: 2}), []),
-        (listing((A, 1)), Known({A: 1, B: 2}), [(B, 0)]),
-        (listing((A, 1)), Known({A: 1}, {Key(A, 1): 1}), [(A, 1)]),
-        (listing((C, 1)), Known({A: 1, B: 2}), [(A, 0), (B, 0)]),
-        (listing((B, 1)), Known({B: 1}, {}, unsettled(State.MISSING, A)), [(A, 0)]),
-        (listing((A, 1), (B, 1)), Known({B: 1}, {}, unsettled(State.MISSING, A)), []),
-        (listing((A, 1)), Known({B: 1}, {}, unsettled(State.DELETED, A, C)), [(B, 0), (C, 0)]),
-    ],
-)
-def test_what_is_recorded_and_not_listed_is_found(listed: Listing, known: Known, expected: list[Key]) -> None:
-    assert unlisted(listed, known, compare(listed, known)) == expected
-
-
-STAND_IN = stand_in_uid(b"Subject: x", 1)
-
-
-@pytest.mark.parametrize(
-    ("listed", "known", "renumbered"),
-    [
-        pytest.param(listing((A, 100)), Known({B: 100}), True, id="none of one"),
-        pytest.param(listing((A, 100), (B, 100)), Known({B: 100, C: 1}), False, id="one is left"),
-        pytest.param(listing((A, 100), (B, 101)), Known({B: 100}), False, id="one is left with another size"),
-        pytest.param(listing(), Known({B: 100}), False, id="an empty listing"),
-        pytest.param(listing((A, 100)), Known({STAND_IN: 100}), True, id="no stand-ins any more"),
-        pytest.param(listing((STAND_IN, 100)), Known(), False, id="a first run with stand-ins"),
-        pytest.param(listing((A, 9)), Known({}, {Key(B, 1): 9}), True, id="a copy"),
-        pytest.param(
-            listing((A, 9)), Known(unsettled=unsettled(State.MISSING, B)), True, id="one was missing before"
-        ),
-        pytest.param(
-            listing((A, 9)), Known(unsettled=unsettled(State.DELETED, B)), False, id="one was deleted"
-        ),
-    ],
-)
-def test_all_uids_may_have_changed_if_nothing_is_listed_that_should_be(
-    listed: Listing, known: Known, renumbered: bool
-) -> None:
-    assert all_renumbered(known, compare(listed, known)) is renumbered
-
-
-# -- what will be done -----------------------------------------------------------------------------
+def wanted(plan: Plan) -> list[int]:
+    return indexes(plan.wanted(0, None))
 
 
 @pytest.mark.parametrize(
@@ -142,12 +37,12 @@ def test_all_uids_may_have_changed_if_nothing_is_listed_that_should_be(
     ],
 )
 def test_what_is_fetched_follows_from_the_order(order: Order, new: list[int], fetched: list[int]) -> None:
-    assert indexes(make_plan(FIVE, new, order, []).fetch) == fetched
+    assert wanted(make_plan(FIVE, new, order, [])) == fetched
 
 
 def test_what_is_too_large_is_named_apart() -> None:
     plan = make_plan(FIVE, [0, 1, 2, 3], Order(max_size=20, limit=2), [])
-    assert (indexes(plan.fetch), indexes(plan.oversize)) == ([0, 1], [2, 3])
+    assert (wanted(plan), indexes(plan.oversize)) == ([0, 1], [2, 3])
 
 
 def test_a_selector_that_selects_nothing_is_an_error() -> None:
@@ -157,15 +52,15 @@ def test_a_selector_that_selects_nothing_is_an_error() -> None:
 
 def test_what_is_fetched_again_is_not_deleted_before() -> None:
     plan = make_plan(FIVE, [], Order(selectors=parse(["1-2"]), delete=True), list(FIVE))
-    assert (indexes(plan.fetch), indexes(plan.delete)) == ([0, 1], [2, 3, 4])
+    assert (wanted(plan), indexes(plan.deletions(()))) == ([0, 1], [2, 3, 4])
 
 
 def test_what_this_run_has_delivered_is_not_fetched_again() -> None:
     order = Order(everything=True, delete=True)
-    delivered = {Key(A, 0), Key(B, 0)}
+    delivered = {Key(b"A", 0), Key(b"B", 0)}
     old_enough = [FIVE.message(0), FIVE.message(1)]
     plan = make_plan(FIVE, [2, 3, 4], order, old_enough, delivered)
-    assert (indexes(plan.fetch), indexes(plan.delete)) == ([2, 3, 4], [0, 1])
+    assert (wanted(plan), indexes(plan.deletions(()))) == ([2, 3, 4], [0, 1])
 
 
 @pytest.mark.parametrize(
@@ -182,3 +77,29 @@ def test_what_is_delivered_now_is_deleted_now_where_no_days_are_waited_for(
     order: Order, at_once: bool
 ) -> None:
     assert order.deletes_at_once is at_once
+
+
+@pytest.mark.parametrize(
+    ("order", "actions"),
+    [
+        (Order(), [("fetch", 1), ("fetch", 2), ("delete", 4)]),
+        (Order(limit=1), [("fetch", 1), ("delete", 4)]),
+        (Order(mark=True, limit=1), [("mark", 1), ("delete", 4)]),
+        (Order(delete=True), [("fetch", 1), ("fetch", 2), ("delete", 4), ("delete", 1), ("delete", 2)]),
+        (Order(delete=True, limit=1), [("fetch", 1), ("delete", 4), ("delete", 1)]),
+        (Order(delete_after=1), [("fetch", 1), ("fetch", 2), ("delete", 4)]),
+    ],
+)
+def test_plan_is_a_list_of_actions(order: Order, actions: list[tuple[str, int]]) -> None:
+    plan = make_plan(FIVE, [1, 2], order, [FIVE.message(4)])
+    assert [(verb, message.index) for verb, message in plan] == actions
+    assert all(isinstance(action, Action) for action in plan)
+
+
+@pytest.mark.parametrize(
+    ("order", "deleted"),
+    [(Order(delete=True), [4, 2]), (Order(delete_after=0), [4, 2]), (Order(delete_after=1), [4])],
+)
+def test_only_what_was_delivered_is_deleted(order: Order, deleted: list[int]) -> None:
+    plan = make_plan(FIVE, [1, 2], order, [FIVE.message(4)])
+    assert indexes(plan.deletions({Key(b"C", 0), Key(b"D", 0)})) == deleted

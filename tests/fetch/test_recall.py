@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pop3fetch.fetch.plan import Order
 from pop3fetch.fetch.recall import Recall, known_of
 from pop3fetch.fetch.survey import survey
 from pop3fetch.headers import identity
@@ -361,6 +362,103 @@ def test_a_short_message_is_retrieved_once_more(
     session = Session(server, account, mailbox)
     assert (session.new, session.tops) == (new, [])
     assert (b"uid-1" in account.recorded()) is not bool(new), "the second time settles it"
+
+
+def test_headers_alone_do_not_settle_a_short_message_that_was_missing(
+    server: StartServer, account: Account
+) -> None:
+    short(account, len(MANY[0]) - 7, 5000)
+    with account.store() as store:
+        store.happened(Event.UNLISTED, [Key(b"uid-1", 0)], int(NOW))
+    session = Session(server, account, Mailbox(MANY[:1], sizes=[5000]))
+    assert (session.new, session.tops) == ([1], [])
+
+
+def test_headers_alone_do_not_settle_a_short_message_under_another_uid(
+    server: StartServer, account: Account
+) -> None:
+    short(account, len(MANY[0]) - 7, 5000)
+    session = Session(server, account, Mailbox(MANY[:1], uids=[b"other"], sizes=[5000]))
+    assert session.new == [1]
+
+
+# -- looks that show nothing -----------------------------------------------------------------------
+
+
+BLANK = b"+OK\r\n\r\n\r\n.\r\n"
+
+
+def blank(number: int) -> dict[bytes, bytes]:
+    return dict.fromkeys((b"TOP %d 0\r\n" % number, b"RETR %d\r\n" % number), BLANK)
+
+
+@pytest.mark.parametrize("size", [0, 5000])
+def test_another_size_decides_nothing_if_the_look_is_blank(
+    server: StartServer, account: Account, size: int
+) -> None:
+    record(account, MANY[:1], uids(1))
+    session = Session(server, account, Mailbox(MANY[:1], sizes=[size], replies=blank(1)))
+    assert (session.new, session.undecided) == ([], [1])
+    assert b"uid-1" in account.recorded()
+
+
+def test_a_message_that_was_missing_stays_in_doubt_if_the_look_is_blank(
+    server: StartServer, account: Account
+) -> None:
+    record(account, MANY, uids(8))
+    with account.store() as store:
+        store.happened(Event.UNLISTED, [Key(b"uid-2", 0)], int(NOW))
+    session = Session(server, account, Mailbox(MANY, replies=blank(2)))
+    assert (session.new, session.undecided) == ([], [2])
+    with account.store() as store:
+        assert store.unsettled()[Key(b"uid-2", 0)].state is State.DOUBTED
+
+
+def test_a_message_is_not_deleted_after_a_blank_look(server: StartServer, account: Account) -> None:
+    record(account, MANY, uids(8))
+    looks = Confirmation(server, account, Mailbox(MANY, replies=blank(5)))
+    assert (looks.same, looks.others, looks.undecided) == ([1, 2, 3, 4, 6, 7, 8], [], [5])
+
+
+def test_a_message_that_is_really_blank_is_another_one(server: StartServer, account: Account) -> None:
+    record(account, MANY[:1], uids(1))
+    session = Session(server, account, Mailbox([b"\r\n\r\n"], uids=[b"uid-1"]))
+    assert (session.new, session.undecided) == ([1], [])
+
+
+# -- lists that lack a message in turn -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_first", [b"LIST", b"UIDL"])
+def test_a_message_that_one_list_lacks_and_then_the_other_is_not_new(
+    server: StartServer, account: Account, is_first: bytes
+) -> None:
+    lists = {
+        b"LIST": b"".join(b"%d %d\r\n" % (n + 1, len(MANY[n])) for n in range(7)),
+        b"UIDL": b"".join(b"%d uid-%d\r\n" % (n + 1, n + 1) for n in range(7)),
+    }
+    for verb in sorted(lists, key=lambda verb: verb != is_first):
+        mailbox = Mailbox(MANY, replies={verb + b"\r\n": b"+OK\r\n" + lists[verb] + b".\r\n"})
+        told = account.fetch(server(mailbox))
+        assert told.messages == (8 if verb == is_first else 0)
+
+
+def test_a_deleted_message_is_recognised_by_its_headers_if_uidl_lacks_it(
+    server: StartServer, account: Account
+) -> None:
+    account.fetch(server(Mailbox(MANY[:2])), Order(delete=True))
+    later = Mailbox([*MANY[:2], message(9, b"x")])
+    later.replies = {b"UIDL\r\n": b"+OK\r\n1 uid-1\r\n.\r\n"}
+    assert Session(server, account, later).new == [3], "the server took the deletions back"
+
+
+def test_a_deleted_message_that_had_a_stand_in_is_recognised_under_its_uid(
+    server: StartServer, account: Account
+) -> None:
+    mailbox = Mailbox(MANY[:2], uids=[b"", b"uid-2"])
+    account.fetch(server(mailbox), Order(delete=True))
+    later = Mailbox([*MANY[:2], message(1, b"y")])
+    assert Session(server, account, later).new == [3], "the server took the deletions back"
 
 
 # -- unique-ids that are shared --------------------------------------------------------------------

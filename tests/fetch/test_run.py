@@ -155,6 +155,19 @@ def test_identical_copies_that_share_a_uid_are_each_delivered_once(
     assert mailbox.messages == []
 
 
+@pytest.mark.parametrize("good_bye", [b"+OK bye\r\n", None])
+def test_of_identical_copies_the_one_that_is_left_is_not_taken_for_the_deleted_one(
+    server: StartServer, account: Account, good_bye: bytes | None
+) -> None:
+    mailbox = Mailbox([THREE[0]] * 3, uids=[b"shared"] * 3)
+    account.fetch(server(mailbox), Order(limit=1, delete=True))
+    if good_bye:  # confirmed, and not carried out
+        mailbox.add(THREE[0], b"shared")
+    account.fetch(server(mailbox), Order(limit=1, delete=True))
+    account.fetch(server(mailbox), DELETE)
+    assert (len(account.delivered()), mailbox.messages) == (3, [])
+
+
 @pytest.mark.parametrize("capabilities", [WITHOUT_UIDL, NO_TOP])
 def test_without_uidl_each_message_comes_once_as_well(
     server: StartServer, account: Account, capabilities: Sequence[bytes]
@@ -585,6 +598,16 @@ def test_a_refused_message_is_named_and_the_others_go_on(
     assert account.delivered() == on_disk(THREE)
 
 
+def test_a_message_without_uid_and_headers_is_named_and_the_others_go_on(
+    server: StartServer, account: Account
+) -> None:
+    refused = dict.fromkeys((b"TOP 2 0\r\n", b"RETR 2\r\n"), b"-ERR no\r\n")
+    outcome = account.fetch(server(Mailbox(THREE, uids=[b"uid-1", b"", b"uid-3"], replies=refused)))
+    assert account.delivered() == on_disk([THREE[0], THREE[2]])
+    assert [number for number, _ in account.told.errors] == [2]
+    assert outcome.status == Status.REFUSED
+
+
 def test_of_many_failures_the_first_is_kept_and_the_others_are_counted(
     server: StartServer, account: Account
 ) -> None:
@@ -903,6 +926,16 @@ def test_nothing_is_fetched_or_deleted_if_the_disk_with_the_mail_is_not_mounted(
     assert not [path for path in point.rglob("*") if path.is_file()]
     account.fetch(server(mailbox), Order(create=True), destination=destination)
     assert len([path for path in point.rglob("*") if path.is_file()]) == 1
+
+
+def test_a_maildir_of_which_only_a_settled_crash_is_recorded_is_missed_as_well(
+    server: StartServer, account: Account
+) -> None:
+    crash_between_intent_and_rename(account, THREE[0], b"uid-1")
+    account.fetch(server(Mailbox(THREE[:1])))
+    account.maildir.rename(account.maildir.with_name("away"))
+    with pytest.raises(DeliveryError, match="not mounted"):
+        account.fetch(server(Mailbox(THREE)))
 
 
 def test_an_mbox_that_a_reader_has_emptied_and_removed_is_made_again(

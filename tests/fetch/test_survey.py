@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pop3fetch.errors import ServerErrorResponse
+from pop3fetch.errors import BlankMessage, ServerErrorResponse
 from pop3fetch.fetch.survey import MOST_UNPAIRED, Looked, headers_of, survey, whole_of
 from pop3fetch.headers import LIMIT as HEADERS_LIMIT
 from pop3fetch.messages import former_stand_in_uid, stand_in_uid
@@ -16,11 +16,16 @@ THREE = numbered(3)
 NO_UIDL = (b"TOP", b"PIPELINING", b"SASL PLAIN")
 NEITHER = (b"PIPELINING", b"SASL PLAIN")
 REFUSED = b"-ERR no\r\n"
+BLANK = b"+OK\r\n\r\n.\r\n"
 
 
 def headers(octets: bytes) -> bytes:
     head, end, _ = octets.partition(b"\r\n\r\n")
     return head + end
+
+
+def whole(octets: bytes) -> Looked:
+    return Looked(octets, octets=len(octets))
 
 
 def test_a_listing_has_numbers_sizes_and_uids(server: StartServer) -> None:
@@ -84,7 +89,16 @@ def test_a_message_whose_stand_in_cannot_be_had_is_named(server: StartServer) ->
     assert [m.uid for m in listing] == [b"one", b"three"]
     assert list(listing.unreadable) == [1]
     assert isinstance(listing.unreadable[1], ServerErrorResponse)
-    assert told.warnings == []
+    assert told.warnings == ["message 2 cannot be listed: the server refused message 2: no"]
+
+
+def test_a_message_that_comes_blank_gets_no_stand_in(server: StartServer) -> None:
+    mailbox = Mailbox([b"\r\n", *THREE], uids=[b""] * 4)
+    mailbox.replies = dict.fromkeys((b"TOP 2 0\r\n", b"RETR 2\r\n"), BLANK)
+    with log_in(server(mailbox)) as client:
+        listing = survey(client, Told())
+    assert list(listing.indexes()) == [0, 2, 3], "the first one is no larger than it is listed"
+    assert isinstance(listing.unreadable[1], BlankMessage)
 
 
 def test_a_message_that_uidl_leaves_out_gets_a_stand_in(server: StartServer) -> None:
@@ -146,13 +160,14 @@ def test_headers_come_by_top_in_the_order_they_are_asked_for(server: StartServer
 
 def test_headers_come_by_retr_where_there_is_no_top(server: StartServer) -> None:
     with log_in(server(Mailbox(THREE, capabilities=NEITHER))) as client:
-        assert list(headers_of(client, [0, 1])) == [(0, Looked(THREE[0])), (1, Looked(THREE[1]))]
+        assert list(headers_of(client, [0, 1])) == [(0, whole(THREE[0])), (1, whole(THREE[1]))]
         assert client.retrieved == {0, 1}
 
 
-def test_headers_come_by_retr_where_top_alone_is_refused(server: StartServer) -> None:
-    with log_in(server(Mailbox(THREE, replies={b"TOP 2 0\r\n": REFUSED}))) as client:
-        assert dict(headers_of(client, [0, 1])) == {0: Looked(headers(THREE[0])), 1: Looked(THREE[1])}
+@pytest.mark.parametrize("reply", [REFUSED, b"+OK\r\n.\r\n", BLANK])
+def test_headers_come_by_retr_where_top_alone_shows_nothing(server: StartServer, reply: bytes) -> None:
+    with log_in(server(Mailbox(THREE, replies={b"TOP 2 0\r\n": reply}))) as client:
+        assert dict(headers_of(client, [0, 1])) == {0: Looked(headers(THREE[0])), 1: whole(THREE[1])}
         assert client.retrieved == {1}
 
 
@@ -169,8 +184,8 @@ def test_headers_are_cut_and_the_rest_is_read(server: StartServer) -> None:
     large = message(1, b"x" * 3 * HEADERS_LIMIT)
     with log_in(server(Mailbox([large, THREE[1]], capabilities=NEITHER))) as client:
         assert list(headers_of(client, [0, 1])) == [
-            (0, Looked(large[:HEADERS_LIMIT])),
-            (1, Looked(THREE[1])),
+            (0, Looked(large[:HEADERS_LIMIT], octets=len(large))),
+            (1, whole(THREE[1])),
         ]
 
 

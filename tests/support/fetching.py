@@ -17,7 +17,7 @@ from pop3fetch.delivery.choice import open_destination, parse
 from pop3fetch.delivery.destination import Destination
 from pop3fetch.delivery.maildir import Maildir
 from pop3fetch.errors import POP3Error
-from pop3fetch.fetch.context import Surroundings
+from pop3fetch.fetch.context import Context
 from pop3fetch.fetch.outcome import Outcome
 from pop3fetch.fetch.plan import Order
 from pop3fetch.fetch.run import Fetch
@@ -109,7 +109,7 @@ class Account:
         self.told = Told()
         with self.store() as store:
             target = destination(store) if destination else Maildir(self.maildir, store.tag)
-            around = Surroundings(
+            around = Context(
                 connect=lambda pipelining: log_in(server, pipelining=pipelining, timeout=timeout),
                 store=store,
                 destination=target,

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 
 from pop3fetch.account import system_keyring
-from pop3fetch.account.config import Account
 from pop3fetch.account.oauth.http import post
 from pop3fetch.account.oauth.messages import (
     CodeGrant,
@@ -25,6 +24,7 @@ from pop3fetch.account.oauth.messages import (
     tokens,
 )
 from pop3fetch.account.oauth.settings import OAuthSettings
+from pop3fetch.account.settings import Account
 from pop3fetch.account.system_keyring import LOOK_LIMIT, STORE_LIMIT, Entry
 from pop3fetch.errors import AuthorizationFailed, ConfigurationError, NoPassword, POP3Error
 from pop3fetch.printable import printable

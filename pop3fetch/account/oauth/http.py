@@ -27,7 +27,7 @@ def post(url: str, form: str, limit: float = LIMIT) -> Answer:
     Raises ConnectionFailed, TLSError, and ProtocolViolation for what is too large or no HTTP.
     """
     try:
-        status, body = Ahead(lambda: _exchange(url, form, limit)).result(limit)
+        status, body = Ahead(lambda: _exchange(url, form, limit), may_be_left=True).result(limit)
     except (OSError, UnicodeError) as error:  # the latter of a host name that no DNS could have
         raise _trouble(url, error, limit) from error
     except HTTPException as error:

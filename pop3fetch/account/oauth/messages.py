@@ -16,8 +16,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
-from pop3fetch.account.keys import endpoint
-from pop3fetch.account.oauth.settings import OAuthSettings
+from pop3fetch.account.oauth.settings import OAuthSettings, endpoint
 from pop3fetch.errors import AuthorizationFailed, ConfigurationError, ProtocolViolation
 from pop3fetch.printable import printable
 
@@ -74,7 +73,7 @@ class CodeGrant:
     def url(self) -> str:
         """Return the address that the user's browser must visit."""
         scheme, _, rest = (self._settings.authorization_endpoint or "").partition(":")
-        # oauthlib takes https alone; where http may be, ``keys.endpoint`` has decided.
+        # oauthlib takes https alone; ``settings.endpoint`` has decided if http may be.
         url = self._client.prepare_request_uri(
             f"https:{rest}",
             redirect_uri=self._redirect_uri,

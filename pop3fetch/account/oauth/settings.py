@@ -1,13 +1,18 @@
 """What an account's table ``oauth`` says: the client, and the OAuth 2 server's endpoints.
 
-``provider`` is short for the endpoints and scopes of a well-known server; what stands beside it wins.
+``provider`` is short for the endpoints and scopes of a well-known server; a key beside it wins.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
+
+from pop3fetch.account.checks import Check, one_of, strings, text
 
 _MICROSOFT = "https://login.microsoftonline.com/common/oauth2/v2.0"
 
@@ -24,6 +29,44 @@ PROVIDERS: Mapping[str, Mapping[str, Any]] = {
         "token_endpoint": "https://oauth2.googleapis.com/token",
         "scopes": ("https://mail.google.com/",),
     },
+}
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 3.3
+
+
+def endpoint(value: object) -> str:
+    """Return the URL of an OAuth 2 endpoint: https (RFC 6749 section 3.2), or http on loopback."""
+    url = text(value)
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise ValueError("must be a URL, in printable ASCII without spaces")
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:  # of an address in brackets, or of a port
+        host = None
+    if not host or not (parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK)):
+        raise ValueError("must be a URL that begins with https://")
+    if "@" in parts.netloc or "#" in url:
+        raise ValueError("must not hold a user name, a password or a fragment")
+    return url
+
+
+def _scopes(value: object) -> tuple[str, ...]:
+    scopes = tuple(value.split()) if isinstance(value, str) else strings(value)
+    if not scopes or not all(SCOPE.fullmatch(scope) for scope in scopes):
+        raise ValueError("must be OAuth 2 scopes: words of printable ASCII, none with a quote or a backslash")
+    return scopes
+
+
+# The keys of [accounts.NAME.oauth].
+OAUTH_KEYS: Mapping[str, Check] = {
+    "provider": partial(one_of, PROVIDERS),
+    "client_id": text,
+    "client_secret": text,
+    "authorization_endpoint": endpoint,
+    "device_endpoint": endpoint,
+    "token_endpoint": endpoint,
+    "scopes": _scopes,
 }
 
 

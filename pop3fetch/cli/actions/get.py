@@ -1,23 +1,27 @@
-"""What `pop3fetch get` does for one account, up to where the server is called.
+"""What `pop3fetch get` does for one account: settings, lock, begin, open, fetch, summary.
 
-From there on it is :mod:`pop3fetch.cli.actions.get_deliver`, which loads while the connection comes about.
+What is imported inside the functions loads while the connection is established.
 """
 
 from __future__ import annotations
 
+import math
+import os
 import threading
-from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, NamedTuple
+from contextlib import AbstractContextManager, closing, nullcontext
+from typing import TYPE_CHECKING, NamedTuple
 
-from pop3fetch.account.config import Account
+from pop3fetch.account.credentials import without_password
+from pop3fetch.account.settings import Account
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.sessions import sessions_of
-from pop3fetch.delivery.choice import Choice, Kind, Openings, parse
+from pop3fetch.delivery.choice import Choice, DeliveryContext, Kind, Openings, open_destination, parse
 from pop3fetch.errors import ConfigurationError, UsageError
 from pop3fetch.record.place import RecordPlace
 
 if TYPE_CHECKING:
     from pop3fetch.cli.options import Invocation
+    from pop3fetch.fetch.outcome import Outcome
     from pop3fetch.fetch.plan import Order
     from pop3fetch.messages import Selector
 
@@ -25,25 +29,17 @@ DEFAULT_OUTPUT = "maildir:~/Maildir"
 
 
 class GetOptions(NamedTuple):
-    """The options of `get`; None where an account's own setting counts."""
+    """The options of `get` that are not settings of an account."""
 
-    output: str | None
-    exec: tuple[str, ...] | None
-    exec_timeout: float | None
-    crlf: bool
     lines: int | None
     all: bool
     mark: bool
-    delete: bool | None
-    delete_after: int | None
-    limit: int | None
-    max_size: int | None
     dry_run: bool
     create: bool
     as_json: bool
 
 
-class Getting:
+class Get:
     """`get`, account by account."""
 
     def __init__(self, invocation: Invocation, options: GetOptions, selectors: tuple[Selector, ...]) -> None:
@@ -56,35 +52,66 @@ class Getting:
 
     def run(self, account: Account, console: Console) -> int:
         """Fetch the messages of an account; returns the exit status, raises what ended it early."""
-        account = _with_options(account, self._options)
         choice = self._choice(account)
-        is_stream = choice.is_stream
-        turn: AbstractContextManager[object] = self._standard_output if is_stream else nullcontext()
         order = self._order(account)
-        keeps_nothing = is_stream and order.is_look
-        folder = self._invocation.state_folder_to_read() if keeps_nothing else self._invocation.state_folder()
+        is_look = choice.is_stream and order.is_look  # which is recorded nowhere
+        folder = self._invocation.state_folder_to_read() if is_look else self._invocation.state_folder()
         place = RecordPlace(folder, account.address)
-        with turn, sessions_of(account, console, folder) as sessions:
+        turn: AbstractContextManager[object] = self._standard_output if choice.is_stream else nullcontext()
+        with turn, sessions_of(account, console, folder) as sessions, self.openings.of_a_run() as keep:
             sessions.check()
-            # Before the server hears of it: a second run shall not touch it. A look needs no lock.
-            lock = None if is_stream else place.take()
+            # Locked before the server is called, so that a second run does not disturb it.
+            lock = None if choice.is_stream else place.take()
             if lock:
                 sessions.begin()
-            from pop3fetch.cli.actions.get_deliver import Run
+            from pop3fetch.cli.screen.progress import RunReporter
             from pop3fetch.fetch.batch import room_for_drafts
+            from pop3fetch.fetch.context import Context
+            from pop3fetch.fetch.run import Fetch
+            from pop3fetch.record.store import Store
 
-            room = room_for_drafts(self._side_by_side)
-            with self.openings.of_a_run() as keep:
-                run = Run(sessions, console, place, keep, room=room, as_json=self._options.as_json)
-                return run.run(choice, order, lock)
+            as_json, draws = self._options.as_json and not choice.is_stream, not choice.is_stream
+            reporter = RunReporter(console, as_json=as_json, draws=draws)
+            try:
+                if is_look:
+                    from pop3fetch.cli.actions.get_look import look_at
+
+                    stream = keep(open_destination(choice, _delivery_context(account, console, place)))
+                    return look_at(sessions, place, order, stream, reporter)
+                with closing(Store(place, lock)) as store:
+                    console.notice(f"record: {store.path}")
+                    for warning in place.warnings():
+                        console.notice(warning)
+                    delivery = _delivery_context(account, console, place, store.tag)
+                    with closing(keep(open_destination(choice, delivery))) as destination:
+                        context = Context(
+                            connect=sessions.log_in,
+                            store=store,
+                            destination=destination,
+                            reopen=lambda name: keep(open_destination(parse(name), delivery)),
+                            reporter=reporter,
+                            room=room_for_drafts(self._side_by_side),
+                            account=account.address,
+                        )
+                        outcome = Fetch(context, order).run()
+            finally:
+                reporter.end()
+        if not order.dry_run:
+            # `less` may be showing the messages on standard output; a remark would disturb it.
+            tell = console.notice if choice.is_stream else console.remark
+            tell(_summary(outcome, order, destination.name))
+        return outcome.status
 
     def _choice(self, account: Account) -> Choice:
         if account.exec:
             return Choice(Kind.PROGRAM, command=account.exec)
+        is_given = "output" in self._invocation.options
         try:
-            return parse(account.output or DEFAULT_OUTPUT)
+            return parse(
+                account.output or DEFAULT_OUTPUT, is_configured="output" not in self._invocation.options
+            )
         except UsageError as error:
-            if self._options.output is not None:
+            if is_given:
                 raise
             if account.output is None:
                 advice = "set HOME, or use --output and --state-dir"
@@ -103,22 +130,39 @@ class Getting:
             max_size=account.max_size,
             delete=bool(account.delete),
             delete_after=account.delete_after,
-            crlf=self._options.crlf or account.crlf,
+            crlf=account.crlf,
             mark=self._options.mark,
             dry_run=self._options.dry_run,
             create=self._options.create,
         )
 
 
-def _with_options(account: Account, options: GetOptions) -> Account:
-    """Return the account with the options of this command line before its own settings."""
-    changes: dict[str, Any] = {
-        name: getattr(options, name)
-        for name in ("exec_timeout", "limit", "max_size")
-        if getattr(options, name) is not None
+def _delivery_context(
+    account: Account, console: Console, place: RecordPlace, tag: str | None = None
+) -> DeliveryContext:
+    """Return what destinations need; without the ``tag`` of a record nothing is recorded."""
+    console.flush()  # of what comes before the messages on standard output
+    return DeliveryContext(
+        tag=tag or "",
+        spool_folder=place.folder,
+        output=console.out.fileno(),
+        is_terminal=console.out.isatty(),
+        awaits_reader=tag is not None,
+        environment=without_password(os.environ),
+        account=account.name,
+        report=console.warn,
+        limit=account.exec_timeout or math.inf,
+    )
+
+
+def _summary(outcome: Outcome, order: Order, where: str) -> str:
+    from pop3fetch.cli.screen.numbers import counted, human_size
+
+    done = "marked as fetched" if order.mark else f"fetched ({human_size(outcome.octets)}) to {where}"
+    facts = {
+        f"{counted(outcome.messages)} {done}": outcome.messages,
+        f"{outcome.deleted} deleted from the server": outcome.deleted,
+        f"{outcome.oversize} skipped (larger than {human_size(order.max_size or 0)})": outcome.oversize,
+        f"{outcome.failures} failed": outcome.failures,
     }
-    if options.output is not None or options.exec is not None:
-        changes |= {"output": options.output, "exec": options.exec}
-    if options.delete is not None or options.delete_after is not None:
-        changes |= {"delete": options.delete, "delete_after": options.delete_after}
-    return account._replace(**changes)
+    return ", ".join(fact for fact, true in facts.items() if true) or "no new messages"

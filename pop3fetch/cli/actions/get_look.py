@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 from pop3fetch.delivery.destination import Destination
-from pop3fetch.fetch.plan import Order, compare
-from pop3fetch.fetch.recall import known_of
-from pop3fetch.fetch.reporter import Reporter
+from pop3fetch.fetch.compare import compare
+from pop3fetch.fetch.context import Reporter
+from pop3fetch.fetch.plan import Order
+from pop3fetch.fetch.recall import known_of, recorded_in
 from pop3fetch.fetch.show import Look
-from pop3fetch.fetch.survey import survey
+from pop3fetch.fetch.survey import status_of, survey
 from pop3fetch.messages import Listing, needs_uids, select
-from pop3fetch.pop3.client import POP3Client
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.store import ReadOnlyStore
 from pop3fetch.sessions.quit import end_look
-from pop3fetch.status import Status
+from pop3fetch.sessions.sessions import Sessions
 
 
 def look_at(
-    client: POP3Client, place: RecordPlace, order: Order, stream: Destination, reporter: Reporter
+    sessions: Sessions, place: RecordPlace, order: Order, stream: Destination, reporter: Reporter
 ) -> int:
     """Write the chosen messages to standard output; returns the exit status."""
     by_number = bool(order.selectors or order.everything) and not needs_uids(order.selectors)
-    listing = survey(client, reporter, by_number=by_number)
-    indexes = _chosen(listing, place, order)[: order.limit]
-    if not order.dry_run:
-        return Look(client, stream, reporter, crlf=order.crlf).at(listing, indexes, order.lines)
-    for index in indexes:
-        reporter.would("show", listing.message(index))
-    end_look(client, reporter.notice)
-    return Status.OK
+    recorded = recorded_in(place, sessions.account.address)
+    with sessions.log_in() as client:
+        listing = survey(client, reporter, recorded, by_number=by_number)
+        indexes = _chosen(listing, place, order)[: order.limit]
+        if not order.dry_run:
+            look = Look(client, stream, reporter, crlf=order.crlf)
+            return look.at(listing, indexes, order.lines) or status_of(listing)
+        for index in indexes:
+            reporter.would("show", listing.message(index))
+        end_look(client, reporter.notice)
+    return status_of(listing)
 
 
 def _chosen(listing: Listing, place: RecordPlace, order: Order) -> list[int]:

@@ -6,20 +6,20 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pop3fetch.account.config import Account
+from pop3fetch.account.settings import Account
 from pop3fetch.cli.screen.console import Console, Foreign
-from pop3fetch.cli.screen.progress import RunReporter, fields_of
-from pop3fetch.fetch.plan import Known, compare
+from pop3fetch.cli.screen.objects import date_of, listed_message
+from pop3fetch.cli.screen.progress import RunReporter
+from pop3fetch.fetch.compare import Known, compare
 from pop3fetch.fetch.recall import known_of
-from pop3fetch.fetch.survey import headers_of, survey
+from pop3fetch.fetch.survey import Recorded, headers_of, status_of, survey
 from pop3fetch.headers import Summary, summarize
-from pop3fetch.messages import Message, Selector, select, shown_uid
+from pop3fetch.messages import Listing, Message, Selector, select, shown_uid
 from pop3fetch.pop3.client import POP3Client
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.store import ReadOnlyStore
 from pop3fetch.sessions.quit import end_look
 from pop3fetch.sessions.sessions import Sessions
-from pop3fetch.status import Status
 
 CELL = 400  # characters of a text that a table can show, however wide
 
@@ -32,7 +32,7 @@ class Row(NamedTuple):
     summary: Summary | None
 
 
-class Wanted(NamedTuple):
+class ListOptions(NamedTuple):
     """What shall be listed, and how; without ``selectors`` everything."""
 
     selectors: tuple[Selector, ...]
@@ -44,17 +44,19 @@ class Wanted(NamedTuple):
 class List:
     """`list`, account by account; ``state_folder`` has the records, which say what is new."""
 
-    def __init__(self, state_folder: Path, wanted: Wanted) -> None:
+    def __init__(self, state_folder: Path, options: ListOptions) -> None:
         self._state_folder = state_folder
-        self._wanted = wanted
+        self._options = options
 
     def run(self, sessions: Sessions, console: Console) -> int:
         """Print the messages of an account as they come; returns the exit status."""
         known = self._known(sessions.account)
+        recorded = Recorded(sessions.account.address, lambda: known.has_unique_ids)
         with sessions.log_in() as client:
-            self._print(self._rows(client, known, console), console)
+            listing = survey(client, RunReporter(console), recorded)
+            self._print(self._rows(client, listing, known, console), console)
             end_look(client, console.notice)
-        return Status.OK
+        return status_of(listing)
 
     def _known(self, account: Account) -> Known:
         store = ReadOnlyStore(RecordPlace(self._state_folder, account.address))
@@ -63,23 +65,22 @@ class List:
         finally:
             store.close()
 
-    def _rows(self, client: POP3Client, known: Known, console: Console) -> Iterator[Row]:
-        wanted = self._wanted
-        listing = survey(client, RunReporter(console))
+    def _rows(self, client: POP3Client, listing: Listing, known: Known, console: Console) -> Iterator[Row]:
+        options = self._options
         comparison = compare(listing, known)
         new = set(comparison.new)  # what is in doubt is not: only a look could tell
-        indexes = select(listing, wanted.selectors) if wanted.selectors else list(listing.indexes())
-        if wanted.only_new:
+        indexes = select(listing, options.selectors) if options.selectors else list(listing.indexes())
+        if options.only_new:
             indexes = [index for index in indexes if index in new]
-        for index, summary in _summaries(client, indexes, long=wanted.long):
+        for index, summary in _summaries(client, indexes, long=options.long):
             yield Row(listing.message(index), index in new, summary)
-            if wanted.long:  # whoever reads a pipe gets each line as it comes
+            if options.long:  # whoever reads a pipe gets each line as it comes
                 console.flush()
 
     def _print(self, rows: Iterator[Row], console: Console) -> None:
-        if self._wanted.as_json:
+        if self._options.as_json:
             for row in rows:
-                console.json(_as_json(row))
+                console.json(listed_message(row.message, row.summary, is_new=row.new))
         elif console.shows_tables:
             self._print_table([_cut(row) for row in rows], console)
         else:
@@ -92,7 +93,7 @@ class List:
         if rows:
             show(console, console.out, [(row.message, row.new, row.summary) for row in rows])
         else:
-            console.remark("no new messages" if self._wanted.only_new else "no messages")
+            console.remark("no new messages" if self._options.only_new else "no messages")
 
 
 def _cut(row: Row) -> Row:
@@ -109,30 +110,12 @@ def _summaries(
     if not long:
         yield from ((index, None) for index in indexes)
         return
-    for index, looked in headers_of(client, indexes):
+    for index, looked in headers_of(client, indexes, decides=False):
         yield index, summarize(looked.headers)
 
 
 def _cells(row: Row) -> list[Foreign]:
     cells: list[Foreign] = [row.message.number, row.message.size, shown_uid(row.message.uid)]
     if row.summary is not None:
-        cells += [_date(row.summary) or "", row.summary.sender, row.summary.subject]
+        cells += [date_of(row.summary) or "", row.summary.sender, row.summary.subject]
     return cells
-
-
-def _as_json(row: Row) -> dict[str, object]:
-    shown = {**fields_of(row.message), "new": row.new}
-    if row.summary is not None:
-        shown |= {
-            "date": _date(row.summary),
-            "from": row.summary.sender,
-            "to": row.summary.to,
-            "subject": row.summary.subject,
-            "message_id": row.summary.message_id,
-        }
-    return shown
-
-
-def _date(summary: Summary) -> str | None:
-    """Return the date in the form of RFC 3339."""
-    return summary.date.isoformat() if summary.date else None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from pop3fetch.account.config import Account
 from pop3fetch.account.credentials import VARIABLE, store
+from pop3fetch.account.settings import Account
 from pop3fetch.cli.options import Invocation
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.sessions import sessions_of

@@ -14,17 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from pop3fetch.account.config import (
-    PLAIN_PORT,
-    TLS_PORT,
-    Account,
-    Configuration,
-    Overrides,
-    default_config_file,
-)
-from pop3fetch.account.discovery import HOST, TLS_MODES, Candidate, Candidates, Search, candidates
+from pop3fetch.account.config import Configuration, Overrides, default_config_file
+from pop3fetch.account.discovery import HOST, SERVICE_MODES, Candidate, Candidates, Search, candidates
 from pop3fetch.account.registration import name_is_taken, register
+from pop3fetch.account.settings import FILE, OPTIONS, SETTINGS, Account
 from pop3fetch.account.url import is_url
+from pop3fetch.choices import PLAIN_PORT, TLS_PORT
 from pop3fetch.cli.actions.login import log_in
 from pop3fetch.cli.options import Invocation
 from pop3fetch.cli.screen.console import Console
@@ -36,12 +31,7 @@ from pop3fetch.sessions.sessions import Sessions, server_of, tls_options
 from pop3fetch.status import Status
 
 NOWHERE = Configuration(Path())  # which has no accounts
-PATHS = ("ca_file", "client_cert", "client_key", "password_file")
-# What stands on the command line beside server and user, and belongs to the account for good.
-LASTING = (
-    "auth", "allow_insecure_login", *PATHS, "tls_fingerprint", "password_command", "timeout", "utf8",
-    "pipelining", "family", "proxy",
-)  # fmt: skip
+PATHS = {name for name, option in OPTIONS if option.takes == FILE}
 
 
 class Address(NamedTuple):
@@ -53,7 +43,7 @@ class Address(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class SetupOptions:
     """Whose mail is meant, what the account shall be called, and what the options say of it.
 
     ADDRESS stands in for the variables that name an account, a server or a user.
@@ -61,51 +51,51 @@ class Wish:
 
     address: Address
     name: str
-    options: Overrides
+    given: Overrides
     environment: Overrides
 
     @property
     def tls(self) -> str | None:
         """The TLS mode that was asked for."""
-        return self.options.tls or self.environment.tls
+        return self.given.get("tls") or self.environment.get("tls")
 
     def account_at(self, server: Candidate | None) -> Account:
         """Return the account with its mail on ``server``, or where --host says."""
-        options = self.options._replace(user=self.options.user or self.address.text)
+        options = Overrides(self.given, user=self.given.get("user") or self.address.text)
         if server is not None:
-            options = options._replace(host=server.host, port=server.port, tls=server.tls)
+            options = Overrides(options, host=server.host, port=server.port, tls=server.tls)
         return NOWHERE.account(options, self.environment)
 
 
 def log_in_first(invocation: Invocation, text: str) -> int:
     """Log in to the account of an address, and write it down unless it is known; return the exit status."""
-    wish = _wish(invocation, text)
+    setup = _setup_options(invocation, text)
     known = _known(invocation)
     console = invocation.console
-    if wish.name in known.tables:
-        return log_in(invocation, _known_account(known, wish), console)
-    account = _account(wish, console)
+    if setup.name in known.tables:
+        return log_in(invocation, _known_account(known, setup), console)
+    account = _account(setup, console)
     sessions = sessions_of(account, console, invocation.state_folder_to_read(), keyring=False)
-    _try(wish, sessions, console)
-    known = register(known.path, wish.name, _settings(account, wish.options))
+    _try(setup, sessions, console)
+    known = register(known.path, setup.name, _settings(account, setup.given))
     console.remark(f"the login works; the account is in {_short(known.path)}")
     _keep_password(sessions, console)
-    console.remark(f"next: {_next_command(invocation, known, wish.name)}")
+    console.remark(f"next: {_next_command(invocation, known, setup.name)}")
     return Status.OK
 
 
-def _wish(invocation: Invocation, text: str) -> Wish:
+def _setup_options(invocation: Invocation, text: str) -> SetupOptions:
     address = parse_address(text)
-    name = invocation.options.account or address.text
+    name = invocation.options.get("account") or address.text
     if invocation.many:
         raise UsageError("--all-accounts and ADDRESS exclude each other")
     if is_url(name):
         raise UsageError("beside ADDRESS --account is the new account's name, and no URL")
-    return Wish(
+    return SetupOptions(
         address,
         name,
-        invocation.options._replace(account=None),
-        invocation.environment._replace(account=None, host=None, port=None, user=None),
+        invocation.options.without("account"),
+        invocation.environment.without("account", "host", "port", "user"),
     )
 
 
@@ -126,59 +116,59 @@ def _known(invocation: Invocation) -> Configuration:
     return invocation.configuration() if path.exists() else Configuration(path)
 
 
-def _known_account(known: Configuration, wish: Wish) -> Account:
-    """Return the account that has the name already; raises ConfigurationError where it is another."""
-    account = known.account(wish.options._replace(account=wish.name), wish.environment)
-    users = (wish.options.user, wish.address.text, wish.address.local_part)
+def _known_account(known: Configuration, setup: SetupOptions) -> Account:
+    """Return the account that has the name already; raises ConfigurationError if it is another."""
+    account = known.account(Overrides(setup.given, account=setup.name), setup.environment)
+    users = (setup.given.get("user"), setup.address.text, setup.address.local_part)
     # With another server or user than the table's it has lost its name.
-    if account.name != wish.name or account.user not in users:
-        raise name_is_taken(known.path, wish.name)
+    if account.name != setup.name or account.user not in users:
+        raise name_is_taken(known.path, setup.name)
     return account
 
 
 # -- the server ------------------------------------------------------------------------------
 
 
-def _account(wish: Wish, console: Console) -> Account:
+def _account(setup: SetupOptions, console: Console) -> Account:
     """Return the account with its mail where --host says, or on the server that was found."""
-    if wish.options.host is not None:
-        return wish.account_at(None)
-    server = _found_server(wish, console)
+    if "host" in setup.given:
+        return setup.account_at(None)
+    server = _found_server(setup, console)
     how = "TLS" if server.tls == "implicit" else "STLS"
-    console.remark(f"{wish.address.domain} has its mail at {server.host}, port {server.port} ({how})")
-    return wish.account_at(server)
+    console.remark(f"{setup.address.domain} has its mail at {server.host}, port {server.port} ({how})")
+    return setup.account_at(server)
 
 
-def _found_server(wish: Wish, console: Console) -> Candidate:
+def _found_server(setup: SetupOptions, console: Console) -> Candidate:
     from pop3fetch.net.tls import client_context
     from pop3fetch.pop3.opening import Server
     from pop3fetch.sessions.probe import LIMIT, find
 
-    search = _search(wish, console)
+    search = _search(setup, console)
     # Before anything is asked: what is wrong with an option or a file shows at home.
-    anywhere = wish.account_at(Candidate(wish.address.domain, TLS_PORT, "implicit"))
+    anywhere = setup.account_at(Candidate(setup.address.domain, TLS_PORT, "implicit"))
     context = client_context(tls_options(anywhere))
 
     def server(candidate: Candidate) -> Server:
-        account = wish.account_at(candidate)
+        account = setup.account_at(candidate)
         server = server_of(account, process_context(console), context)
         # Side by side, their traces would be one muddle.
         return server._replace(timeout=min(account.timeout or LIMIT, LIMIT), trace=None)
 
-    found = _agreed(wish.address.domain, candidates(wish.address.domain, search), console)
-    return find(wish.address.domain, found, server, console.notice)
+    found = _agreed(setup.address.domain, candidates(setup.address.domain, search), console)
+    return find(setup.address.domain, found, server, console.notice)
 
 
-def _search(wish: Wish, console: Console) -> Search:
-    """Return how the server is searched for; raises UsageError where it would not have to prove itself."""
-    if wish.options.port is not None:
+def _search(setup: SetupOptions, console: Console) -> Search:
+    """Return how the server is searched for; raises UsageError if it would not have to prove itself."""
+    if "port" in setup.given:
         raise UsageError("--port needs --host: without it the server is searched for")
-    if wish.tls in (None, *TLS_MODES):
-        modes = TLS_MODES if wish.tls is None else (wish.tls,)
+    if setup.tls in (None, *SERVICE_MODES):
+        modes = SERVICE_MODES if setup.tls is None else (setup.tls,)
         # Whoever uses a proxy may not want the network to hear the domain's name.
-        asks_dns = wish.options.proxy is None and wish.environment.proxy is None
+        asks_dns = "proxy" not in setup.given and "proxy" not in setup.environment
         return Search(modes, asks_dns=asks_dns, report=console.notice)
-    raise UsageError(f"--tls {wish.tls} needs --host: a server that is searched for must prove who it is")
+    raise UsageError(f"--tls {setup.tls} needs --host: a server that is searched for must prove who it is")
 
 
 def _agreed(domain: str, found: Candidates, console: Console) -> Candidates:
@@ -213,7 +203,7 @@ def _as_options(server: Candidate) -> str:
 # -- the login -------------------------------------------------------------------------------
 
 
-def _try(wish: Wish, sessions: Sessions, console: Console) -> None:
+def _try(setup: SetupOptions, sessions: Sessions, console: Console) -> None:
     """Log in once; a refusal names what may be wrong besides the password."""
     sessions.check()
     if _has_password(sessions.account):
@@ -222,8 +212,8 @@ def _try(wish: Wish, sessions: Sessions, console: Console) -> None:
         with sessions.log_in() as client:
             end_look(client, console.notice)
     except LoginRefused as refusal:
-        if wish.options.user is None and refusal.exit_status is Status.NO_LOGIN:
-            user = shlex.quote(wish.address.local_part)
+        if "user" not in setup.given and refusal.exit_status is Status.NO_LOGIN:
+            user = shlex.quote(setup.address.local_part)
             refusal.hint = f"where the password is right, the server may want --user {user}"
         raise
 
@@ -250,10 +240,10 @@ def _settings(account: Account, options: Overrides) -> dict[str, str | int | flo
     if account.tls != "implicit" or account.port == PLAIN_PORT:
         settings["tls"] = account.tls
     settings["user"] = account.login_name()
-    for key in LASTING:
-        if getattr(options, key) is not None:
-            settings[key] = getattr(options, key)
-    return settings | {key: os.path.abspath(getattr(account, key)) for key in PATHS if key in settings}
+    for name, setting in SETTINGS.items():
+        if setting.lasting and name in options:
+            settings[name] = os.path.abspath(getattr(account, name)) if name in PATHS else options[name]
+    return settings
 
 
 def _next_command(invocation: Invocation, known: Configuration, name: str) -> str:
@@ -261,7 +251,7 @@ def _next_command(invocation: Invocation, known: Configuration, name: str) -> st
     if invocation.config is not None:
         words += ["-c", str(invocation.config)]
     variables = invocation.environment
-    if variables.account or variables.host or not known.is_meant_unnamed(name):
+    if "account" in variables or "host" in variables or not known.is_meant_unnamed(name):
         words += ["-a", name]
     return shlex.join(words)
 

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from pop3fetch.account.config import Account
+from pop3fetch.account.settings import Account
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.numbers import counted
 from pop3fetch.cli.screen.progress import RunReporter
 from pop3fetch.cli.sessions import sessions_of
 from pop3fetch.errors import DeletionUnsafe, POP3Error
-from pop3fetch.fetch.survey import headers_of, survey
+from pop3fetch.fetch.journal import moved_up
+from pop3fetch.fetch.recall import recorded_in
+from pop3fetch.fetch.survey import headers_of, status_of, survey
 from pop3fetch.headers import summarize
-from pop3fetch.messages import Message, Selector, needs_uids, select
+from pop3fetch.messages import Key, Listing, Message, Selector, needs_uids, select
 from pop3fetch.pop3.client import POP3Client
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import Event
 from pop3fetch.record.store import Store
 from pop3fetch.sessions.quit import end_look, quit_may_cost
-from pop3fetch.status import Status
 
 SHOWN = 20  # messages that are shown before the question; nobody reads more
 
 
-class Wish(NamedTuple):
+class RemoveOptions(NamedTuple):
     """What shall be deleted; without ``selectors`` everything. ``asks``: not before somebody agrees."""
 
     selectors: tuple[Selector, ...]
@@ -39,13 +40,13 @@ class Wish(NamedTuple):
 class Removal:
     """`rm`, account by account; ``state_folder`` has the records, from which the deleted are taken."""
 
-    def __init__(self, state_folder: Path, wish: Wish) -> None:
+    def __init__(self, state_folder: Path, options: RemoveOptions) -> None:
         self._state_folder = state_folder
-        self._wish = wish
+        self._options = options
 
     def run(self, account: Account, console: Console) -> int:
         """Delete messages of an account; returns the exit status."""
-        reporter = RunReporter(console, as_json=self._wish.as_json)
+        reporter = RunReporter(console, as_json=self._options.as_json)
         try:
             return self._run(account, console, reporter)
         finally:
@@ -53,32 +54,38 @@ class Removal:
 
     def _run(self, account: Account, console: Console, reporter: RunReporter) -> int:
         with sessions_of(account, console, self._state_folder).log_in() as client:
-            chosen = self._chosen(client, reporter)
-            if self._wish.dry_run:
+            recorded = recorded_in(RecordPlace(self._state_folder, account.address), account.address)
+            listing = survey(client, reporter, recorded, by_number=not needs_uids(self._options.selectors))
+            chosen = self._chosen(listing)
+            if self._options.dry_run:
                 for message in chosen:
                     reporter.would("delete", message)
             elif not chosen:
                 console.remark("no messages")
-            elif not self._wish.asks or _agreed(client, chosen, console):
+            elif not self._options.asks or _agreed(client, chosen, console):
                 _refuse_collateral(client, chosen)
-                return self._delete(client, chosen, account, reporter)
+                return self._delete(client, listing, chosen, account, reporter)
             else:
                 console.remark("nothing was deleted")
             end_look(client, console.notice)
-        return Status.OK
+        return status_of(listing)
 
-    def _chosen(self, client: POP3Client, reporter: RunReporter) -> list[Message]:
-        listing = survey(client, reporter, by_number=not needs_uids(self._wish.selectors))
-        if not self._wish.selectors:
+    def _chosen(self, listing: Listing) -> list[Message]:
+        if not self._options.selectors:
             return list(listing)
-        return [listing.message(index) for index in select(listing, self._wish.selectors, one_each=True)]
+        return [listing.message(index) for index in select(listing, self._options.selectors, one_each=True)]
 
     def _delete(
-        self, client: POP3Client, messages: Sequence[Message], account: Account, reporter: RunReporter
+        self,
+        client: POP3Client,
+        listing: Listing,
+        messages: Sequence[Message],
+        account: Account,
+        reporter: RunReporter,
     ) -> int:
         """Delete, and end the session; nothing counts as deleted before QUIT was answered +OK."""
         by_index = {message.index: message for message in messages}
-        status: int = Status.OK
+        status: int = status_of(listing)
         deleted: list[Message] = []
         try:
             for index, refusal in client.delete_many(by_index, then_quit=True):
@@ -88,14 +95,19 @@ class Removal:
                 else:
                     deleted.append(by_index[index])
         except POP3Error:
-            self._keep(account, Event.DELETING, messages)  # the next run looks which of them are left
+            self._keep(account, Event.DELETING, messages, {})  # the next run looks which of them are left
             raise
-        self._keep(account, Event.DELETED, deleted)
+        moved = moved_up(listing, {message.index for message in deleted})
+        self._keep(account, Event.DELETED, deleted, moved)
         reporter.removed(deleted)
         return status
 
-    def _keep(self, account: Account, event: Event, messages: Sequence[Message]) -> None:
+    def _keep(
+        self, account: Account, event: Event, messages: Sequence[Message], moved: Mapping[Key, Key]
+    ) -> None:
         """Tell the record what became of messages, for their UIDs may be given again.
+
+        ``moved``: old to new keys of those that share their UIDs.
 
         A record that another run holds, or that is not there, is left alone: the next complete
         listing shows the same.
@@ -107,6 +119,7 @@ class Removal:
             store = Store(place)
             try:
                 store.happened(event, (message.key for message in messages), int(time.time()))
+                store.rename(moved)
             finally:
                 store.close()
 
@@ -122,7 +135,7 @@ def _agreed(client: POP3Client, messages: Sequence[Message], console: Console) -
     from pop3fetch.cli.screen.table import show
 
     shown = messages[:SHOWN]
-    headers = dict(headers_of(client, [message.index for message in shown]))
+    headers = dict(headers_of(client, [message.index for message in shown], decides=False))
     rows = [(message, False, summarize(headers[message.index].headers)) for message in shown]
 
     def talk() -> bool:

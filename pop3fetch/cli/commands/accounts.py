@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,17 +11,13 @@ from pop3fetch.cli.options import GENERAL_OPTIONS, JSON_OPTION, Command, Invocat
 from pop3fetch.status import Status
 
 if TYPE_CHECKING:
-    from pop3fetch.account.config import Account, Configuration
+    from pop3fetch.account.config import Configuration
     from pop3fetch.errors import POP3Error
-
-
-def _options(function: Callable[..., Any]) -> Callable[..., Any]:
-    return with_options(function, GENERAL_OPTIONS)
 
 
 @click.command("accounts", cls=Command)
 @JSON_OPTION
-@_options
+@partial(with_options, options=GENERAL_OPTIONS)
 def command(invocation: Invocation, as_json: bool) -> int:
     """Print the names of the configured accounts, one a line; -v adds host, user and destination."""
     console = invocation.console
@@ -38,27 +33,15 @@ def command(invocation: Invocation, as_json: bool) -> int:
 
 
 def _describe(invocation: Invocation, configuration: Configuration, *, as_json: bool) -> int:
+    from pop3fetch.cli.screen.objects import account_object, output_of
+
     console = invocation.console
     errors: list[POP3Error] = []
     for account in invocation.accounts(configuration, lambda name, error: errors.append(error)):
         if as_json:
-            console.json(_fields(account))
+            console.json(account_object(account))
         else:
-            console.row(account.name, account.host, account.user, _output(account))
+            console.row(account.name, account.host, account.user, output_of(account))
     for error in errors:
         console.fail(error)
     return errors[0].exit_status if errors else Status.OK
-
-
-def _fields(account: Account) -> dict[str, object]:
-    return {
-        "name": account.name,
-        "host": account.host,
-        "port": account.port,
-        "user": account.user,
-        "output": _output(account),
-    }
-
-
-def _output(account: Account) -> str | None:
-    return f"exec:{shlex.join(account.exec)}" if account.exec else account.output

@@ -10,7 +10,7 @@ from pop3fetch.cli.options import JSON_OPTION, STDIN_OPTION, Command, Invocation
 from pop3fetch.cli.selection import messages_argument, selectors_of
 
 if TYPE_CHECKING:
-    from pop3fetch.account.config import Account
+    from pop3fetch.account.settings import Account
     from pop3fetch.cli.screen.console import Console
 
 
@@ -43,9 +43,9 @@ def command(
 
     def list_account(account: Account, console: Console) -> int:
         with sessions_of(account, console, state_folder).begin() as sessions:
-            from pop3fetch.cli.actions.list import List, Wanted
+            from pop3fetch.cli.actions.list import List, ListOptions
 
-            wanted = Wanted(selectors, only_new=only_new, long=long, as_json=as_json)
-            return List(state_folder, wanted).run(sessions, console)
+            options = ListOptions(selectors, only_new=only_new, long=long, as_json=as_json)
+            return List(state_folder, options).run(sessions, console)
 
     return for_each_account(invocation, list_account)

@@ -32,7 +32,7 @@ def command(
     shows what it would delete, and asks.
     """
     from pop3fetch.cli.actions.each_account import for_each_account
-    from pop3fetch.cli.actions.rm import Removal, Wish
+    from pop3fetch.cli.actions.rm import Removal, RemoveOptions
     from pop3fetch.errors import UsageError
 
     selectors = selectors_of(messages, from_stdin=from_stdin)
@@ -41,5 +41,5 @@ def command(
     asks = not (yes or dry_run) and invocation.console.can_ask
     if everything and not (yes or dry_run or asks):
         raise UsageError("rm --all needs --yes where there is no terminal to ask on")
-    wish = Wish(selectors, asks=asks, dry_run=dry_run, as_json=as_json)
-    return for_each_account(invocation, Removal(invocation.state_folder_to_read(), wish).run)
+    options = RemoveOptions(selectors, asks=asks, dry_run=dry_run, as_json=as_json)
+    return for_each_account(invocation, Removal(invocation.state_folder_to_read(), options).run)

@@ -11,7 +11,7 @@ from pop3fetch.cli.screen.numbers import counted, human_size
 from pop3fetch.status import Status
 
 if TYPE_CHECKING:
-    from pop3fetch.account.config import Account
+    from pop3fetch.account.settings import Account
     from pop3fetch.cli.screen.console import Console
 
 
@@ -29,7 +29,9 @@ def command(invocation: Invocation, as_json: bool) -> int:
             messages, octets = client.stat(then_quit=True)
             end_look(client, console.notice)
         if as_json:
-            console.json({"messages": messages, "octets": octets})
+            from pop3fetch.cli.screen.objects import mailbox_object
+
+            console.json(mailbox_object(messages, octets))
         elif console.shows_tables:
             console.text(f"{counted(messages)}, {human_size(octets)}")
         else:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.numbers import counted, human_size
+from pop3fetch.cli.screen.objects import message_object
 from pop3fetch.errors import POP3Error
 from pop3fetch.messages import Message, shown_uid
 
@@ -100,7 +101,7 @@ class RunReporter:
         if self._line:
             self._line.advance(messages=1)
         if self._as_json:
-            self._console.json({**fields_of(message), "path": path})
+            self._console.json({**message_object(message), "path": path})
             self._console.flush()  # whoever reads a pipe gets each line as it comes
         if self._console.verbosity >= 1:
             where = f" to {path}" if path else ""
@@ -123,7 +124,7 @@ class RunReporter:
 
     def would(self, what: str, message: Message) -> None:
         if self._as_json:
-            self._console.json({"would": what, **fields_of(message)})
+            self._console.json({"would": what, **message_object(message)})
         else:
             self._console.row(what, message.number, message.size, shown_uid(message.uid))
 
@@ -134,7 +135,7 @@ class RunReporter:
     def removed(self, messages: Sequence[Message]) -> None:
         """Name the messages that `rm` has deleted."""
         for message in messages if self._as_json else ():
-            self._console.json(fields_of(message))
+            self._console.json(message_object(message))
         self._console.remark(f"{counted(len(messages))} deleted from the server")
 
     def end(self) -> None:
@@ -144,8 +145,3 @@ class RunReporter:
         more, self._skipped = self._skipped - NAMED, 0
         if more > 0 and self._console.verbosity < 1:
             self._console.error(f"{more} more stay on the server; -v names them")
-
-
-def fields_of(message: Message) -> dict[str, object]:
-    """Return what every JSON object of a message has."""
-    return {"number": message.number, "uid": shown_uid(message.uid), "size": message.size}

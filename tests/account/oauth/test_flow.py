@@ -16,12 +16,12 @@ from urllib.request import urlopen
 import keyring
 import pytest
 
-from pop3fetch.account.config import Account
 from pop3fetch.account.credentials import Password, Sources
 from pop3fetch.account.oauth import flow as oauth
 from pop3fetch.account.oauth.flow import Authorization
 from pop3fetch.account.oauth.messages import Tokens
 from pop3fetch.account.oauth.settings import OAuthSettings
+from pop3fetch.account.settings import Account
 from pop3fetch.errors import AuthorizationFailed, ConfigurationError, ConnectionFailed, NoPassword
 from pop3fetch.status import Status
 from tests.support.keyrings import Backend, Hanging, Raising, in_use
@@ -63,8 +63,12 @@ class Browser:
 
     @staticmethod
     def follow(url: str) -> bytes:
-        with urlopen(url, timeout=PATIENCE) as page:
-            return bytes(page.read())
+        try:
+            with urlopen(url, timeout=PATIENCE) as page:
+                return bytes(page.read())
+        except HTTPError as refusal:
+            refusal.close()  # it is a page, too, of which Python 3.14 says that it was left open
+            raise
 
     def pages(self) -> list[object]:
         return [visit.result(PATIENCE) for visit in self._visits]

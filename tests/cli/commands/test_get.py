@@ -209,6 +209,26 @@ def test_contradictions_are_mistakes(here: Here, post: StartPost, options: str) 
     assert served.verbs == []
 
 
+@pytest.mark.parametrize("output", ["Mail/work", "maildir:Mail/work", "maildir:$HOME/Mail/work"])
+def test_a_relative_output_in_the_file_begins_at_the_home_folder(
+    here: Here, post: StartPost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    served = post()
+    file = tmp_path / "config.toml"
+    file.write_text(
+        "[accounts.work]\nhost = '127.0.0.1'\nuser = 'alice'\ntls = 'off'\nallow_insecure_login = true\n"
+        f"port = {served.server.port}\noutput = '{output}'\n"
+    )
+    env = {"POP3FETCH_PASSWORD": "secret"}
+    assert here("get", "-c", file, env=env).status == 0
+    assert len(delivered(tmp_path / "home/Mail/work")) == len(LETTERS)
+    assert here("get", "-c", file, "--all", "-o", "Mail/option", env=env).status == 0
+    assert len(delivered(tmp_path / "Mail/option")) == len(LETTERS)
+
+
 def test_a_wrong_output_in_the_file_is_the_files_fault(here: Here, tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text('[accounts.work]\nhost = "localhost"\nuser = "alice"\noutput = "imap:x"\n')

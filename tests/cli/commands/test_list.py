@@ -34,6 +34,47 @@ def columns_of(line: bytes) -> list[str]:
     return line.decode().split("\t")
 
 
+# -- what cannot be listed -----------------------------------------------------------------------
+
+
+NO_UIDL = {b"UIDL\r\n": b"-ERR no\r\n"}
+
+
+@pytest.mark.parametrize(
+    "words", [["list"], ["list", "--new", "1"], ["rm", "uid:uid-1", "--yes"], ["get", "-o", "-", "uid:uid-1"]]
+)
+def test_a_server_that_had_unique_ids_and_refuses_them_is_asked_again_later(
+    here: Here, post: StartPost, words: list[str]
+) -> None:
+    served = post(letters(2))
+    assert here("get", "-o", here.folder / "Maildir", env=served.environment).status == 0
+    served.mailbox.capabilities, served.mailbox.replies = None, NO_UIDL
+    ended = here(*words, env=served.environment)
+    assert (ended.status, ended.out) == (Status.TRY_LATER, b"")
+    assert b"the server refuses UIDL, which it has answered before" in ended.err
+    assert len(served.mailbox.messages) == 2
+
+
+def test_a_server_without_unique_ids_is_listed_with_stand_ins(here: Here, post: StartPost) -> None:
+    ended = here("list", env=post(letters(2), capabilities=None, replies=NO_UIDL).environment)
+    assert ended.status == 0
+    assert [columns_of(line)[2].startswith("digest-") for line in ended.out.splitlines()] == [True] * 2
+
+
+@pytest.mark.parametrize("command", ["list", "rm"])
+def test_a_message_that_cannot_be_listed_is_named(here: Here, post: StartPost, command: str) -> None:
+    refused = dict.fromkeys((b"TOP 2 0\r\n", b"RETR 2\r\n"), b"-ERR no\r\n")
+    uidl = {b"UIDL\r\n": b"+OK\r\n1 uid-1\r\n3 uid-3\r\n.\r\n"}
+    words = [command, *(["uid:uid-1", "uid:uid-3", "--dry-run"] if command == "rm" else [])]
+    ended = here(*words, env=post(letters(3), replies=refused | uidl).environment)
+    assert ended.status == Status.REFUSED
+    assert len(ended.out.splitlines()) == 2
+    assert ended.err.splitlines() == [
+        b"pop3fetch: LIST and UIDL disagree: 1 message is in one of them only (2)",
+        b"pop3fetch: message 2 cannot be listed: the server refused message 2: no",
+    ]
+
+
 # -- selection -------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,15 @@ def test_all_with_yes_deletes_everything(here: Here, post: StartPost) -> None:
 def test_an_empty_maildrop_has_nothing_to_delete(here: Here, post: StartPost) -> None:
     ended = here("rm", "--all", "--yes", env=post([]).environment)
     assert (ended.status, ended.out, ended.err) == (0, b"", b"")
+
+
+def test_the_copy_that_is_left_is_not_taken_for_the_deleted_one(here: Here, post: StartPost) -> None:
+    served = post([letters(1)[0]] * 2)
+    served.mailbox.maildrop = [replace(message, uid=b"shared") for message in served.mailbox.maildrop]
+    get = ("get", "--limit", "1", "-o", here.folder / "Maildir")
+    for command in (get, ("rm", "1"), get):
+        assert here(*command, env=served.environment).status == 0
+    assert len(delivered(here.folder / "Maildir")) == 2
 
 
 def test_a_missing_message_is_an_error_before_anything_is_deleted(here: Here, post: StartPost) -> None:

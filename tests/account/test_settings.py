@@ -1,15 +1,19 @@
-"""What each setting of an account may be."""
+"""The table of settings, and what each of them may be."""
 
 from __future__ import annotations
 
 import datetime
+from collections import Counter
+from importlib import import_module
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pop3fetch.account.keys import AUTH_METHODS, KEYS, TLS_MODES, did_you_mean, octets
-from pop3fetch.pop3 import login
+from pop3fetch.account.checks import octets
+from pop3fetch.account.settings import DELIVERY, OPTIONS, SECURITY, SELECTION, SERVER, SETTINGS, Account
+from pop3fetch.choices import AUTH_METHODS, TLS_MODES
+from pop3fetch.cli.main import COMMANDS
 
 DIGITS = "0123456789abcdef" * 4
 
@@ -54,13 +58,13 @@ ACCEPTED = [
 
 @pytest.mark.parametrize(("key", "given", "value"), ACCEPTED)
 def test_a_good_value_is_taken_in_its_own_form(key: str, given: object, value: object) -> None:
-    checked = KEYS[key](given)
+    checked = SETTINGS[key].check(given)
     assert (type(checked), checked) == (type(value), value)
 
 
 @pytest.mark.parametrize(("key", "given", "value"), ACCEPTED)
 def test_a_checked_value_passes_the_check_again(key: str, given: object, value: object) -> None:
-    assert KEYS[key](value) == value
+    assert SETTINGS[key].check(value) == value
 
 
 REFUSED = [
@@ -122,7 +126,7 @@ REFUSED = [
 @pytest.mark.parametrize(("key", "given", "reason"), REFUSED)
 def test_a_bad_value_is_refused_with_its_reason(key: str, given: object, reason: str) -> None:
     with pytest.raises(ValueError) as caught:
-        KEYS[key](given)
+        SETTINGS[key].check(given)
     assert reason in str(caught.value)
 
 
@@ -139,14 +143,14 @@ def test_a_bad_value_is_refused_with_its_reason(key: str, given: object, reason:
 )
 def test_a_refusal_shows_no_secret(key: str, given: object) -> None:
     with pytest.raises(ValueError) as caught:
-        KEYS[key](given)
+        SETTINGS[key].check(given)
     assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("key", ["ca_file", "client_cert", "client_key"])
 def test_a_tilde_in_a_path_is_the_home_folder(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/alice")
-    assert KEYS[key]("~/tls/own.pem") == "/home/alice/tls/own.pem"
+    assert SETTINGS[key].check("~/tls/own.pem") == "/home/alice/tls/own.pem"
 
 
 @pytest.mark.parametrize(
@@ -157,15 +161,6 @@ def test_sizes_have_units_of_1024(text: str, number: int) -> None:
     assert octets(text) == number
 
 
-def test_the_methods_are_those_of_the_login() -> None:
-    assert set(AUTH_METHODS) == {"auto", *login.METHODS}
-
-
-def test_the_nearest_word_is_proposed() -> None:
-    assert did_you_mean("hots", ["port", "host"]) == "; did you mean 'host'?"
-    assert did_you_mean("zzz", ["port", "host"]) == ""
-
-
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
@@ -173,13 +168,13 @@ values = st.recursive(
 )
 
 
-@given(key=st.sampled_from(sorted(KEYS)), value=values)
+@given(key=st.sampled_from(sorted(SETTINGS)), value=values)
 def test_whatever_is_given_is_taken_or_refused(key: str, value: object) -> None:
     try:
-        checked = KEYS[key](value)
+        checked = SETTINGS[key].check(value)
     except ValueError:
         return
-    assert KEYS[key](checked) == checked
+    assert SETTINGS[key].check(checked) == checked
 
 
 # ---- commands, which no shell runs
@@ -215,7 +210,7 @@ def test_what_only_a_shell_understands_is_refused_with_what_works(
     key: str, command: object, found: str
 ) -> None:
     with pytest.raises(ValueError, match="which only a shell understands") as caught:
-        KEYS[key](command)
+        SETTINGS[key].check(command)
     assert str(caught.value).startswith(f"contains {found}, ")
     assert "\"sh -c '…'\"" in str(caught.value)
 
@@ -236,7 +231,7 @@ def test_what_only_a_shell_understands_is_refused_with_what_works(
     ],
 )
 def test_words_that_a_program_may_be_given_are_not_refused(command: object, words: int) -> None:
-    given = KEYS["exec"](command)
+    given = SETTINGS["exec"].check(command)
     assert isinstance(given, tuple) and len(given) == words
 
 
@@ -244,5 +239,47 @@ def test_a_leading_tilde_in_a_word_of_a_password_command_is_the_home_folder(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HOME", "/home/alice")
-    words = KEYS["password_command"]("~/bin/show ~/secret x~/y '~'")
+    words = SETTINGS["password_command"].check("~/bin/show ~/secret x~/y '~'")
     assert words == ("/home/alice/bin/show", "/home/alice/secret", "x~/y", "~")
+
+
+# ---- the table
+
+
+def test_all_fields_of_an_account_but_three_are_settings() -> None:
+    assert set(Account._fields) - SETTINGS.keys() == {"name", "source", "password_by_option"}
+
+
+def test_a_default_is_a_value_that_may_be_given() -> None:
+    defaults = {name: default for name, default in Account._field_defaults.items() if default is not None}
+    assert {name: SETTINGS[name].check(defaults[name]) for name in defaults.keys() & SETTINGS.keys()} == {
+        name: defaults[name] for name in defaults.keys() & SETTINGS.keys()
+    }
+
+
+def test_what_can_hide_lower_layers_is_a_group() -> None:
+    groups = Counter(setting.group for setting in SETTINGS.values() if setting.group)
+    assert [name for name, members in groups.items() if members < 2] == []
+
+
+def test_a_command_may_have_a_secret_among_its_words() -> None:
+    assert [name for name, setting in SETTINGS.items() if setting.runs and not setting.secret] == []
+
+
+def test_what_the_options_of_a_server_give_is_kept_by_a_login_or_names_the_account() -> None:
+    given = {name for name, option in OPTIONS if option.section in (SERVER, SECURITY)}
+    kept = {name for name, setting in SETTINGS.items() if setting.lasting}
+    assert given - kept == {"host", "port", "user", "tls"}
+    assert kept <= given
+
+
+def test_every_option_is_one_of_a_command() -> None:
+    commands = [import_module(f"pop3fetch.cli.commands.{name}").command for name in COMMANDS]
+    found = {name for command in commands for parameter in command.params for name in parameter.opts}
+    assert {option.usage.split()[0].partition("/")[0] for _, option in OPTIONS} <= found
+
+
+def test_what_the_options_of_get_give_is_not_kept_by_a_login() -> None:
+    of_get = {name for name, option in OPTIONS if option.section in (DELIVERY, SELECTION)}
+    assert [name for name in of_get if SETTINGS[name].lasting] == []
+    assert {option.section for _, option in OPTIONS} == {SERVER, SECURITY, DELIVERY, SELECTION}

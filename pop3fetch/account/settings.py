@@ -1,0 +1,218 @@
+"""The settings of an account: one table, in which a row is a setting.
+
+A row is a field of :class:`Account`: name, type and default, what it may be, and the options that give it.
+The keys of [accounts.NAME], the options with their variables, help and completion, what `login` keeps and
+what `accounts` shows follow from it. The manual is for people to write: a test tells what it lacks.
+"""
+
+# Annotations are values here, so they must not be put off by `from __future__ import annotations`.
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional
+
+from pop3fetch.account import checks
+from pop3fetch.choices import (
+    AUTH_METHODS,
+    DEFAULT_EXEC_TIMEOUT,
+    DEFAULT_TIMEOUT,
+    FAMILIES,
+    PLAIN_PORT,
+    TLS_MODES,
+    TLS_PORT,
+    TOKEN_METHODS,
+    UNIX_PREFIX,
+)
+
+if TYPE_CHECKING:
+    from pop3fetch.account.oauth.settings import OAuthSettings
+
+# Sections of --help; those of `get` are two parts of its own options.
+SERVER = "The account and its server"
+SECURITY = "TLS and login"
+DELIVERY = "get: delivery"
+SELECTION = "get: selection"
+
+FILE, FOLDER = "file", "dir"  # what a shell completes a value to
+
+
+class Setting(NamedTuple):
+    """A setting besides its name, type and default.
+
+    ``group``: a layer that gives one of a group (the command line, say) hides what lower layers (the
+    environment, the file) give of it. ``lasting``: `login` writes it into the file. ``shown``:
+    `accounts --json` has it. ``secret``: it may be a secret, or have one in it. ``runs``: it is a command.
+    """
+
+    check: checks.Check
+    group: str = ""
+    lasting: bool = False
+    shown: bool = False
+    secret: bool = False
+    runs: bool = False
+
+
+class Option(NamedTuple):
+    """An option that gives a setting: its section of --help, its names and metavar, and its help.
+
+    ``takes`` is a type (bool for a flag), FILE, FOLDER, or the words to choose among; ``gives``: the
+    value of the setting that a flag means; ``variable``: POP3FETCH_ and the name of the setting gives
+    it, too.
+    """
+
+    section: str
+    usage: str
+    help: str
+    takes: type | str | tuple[str, ...] = str
+    gives: object = None
+    variable: bool = False
+
+
+class Account(NamedTuple):
+    """A maildrop, the way to it, and what `get` does with its messages.
+
+    ``source`` is the file it came from; ``password_by_option``: its ``password_file`` or
+    ``password_command`` is an option, which goes before POP3FETCH_PASSWORD. Its ``repr`` leaves out
+    whatever may hold a secret.
+    """
+
+    # fmt: off
+    name: str
+    host: Annotated[str, Setting(checks.host, shown=True),
+        Option(SERVER, "-H --host HOST", "The server.", variable=True)]
+    port: Annotated[int, Setting(partial(checks.number, 1, 65_535), shown=True),  # 0: a UNIX socket
+        Option(SERVER, "-p --port PORT", f"Its port: {TLS_PORT} with --tls implicit, else {PLAIN_PORT}.",
+               takes=int, variable=True)]
+    tls: Annotated[str, Setting(partial(checks.one_of, TLS_MODES)),
+        Option(SECURITY, "--tls MODE", takes=TLS_MODES, variable=True,
+               help="implicit, auto, starttls or off. The default is implicit, and auto where the port is "
+                    f"{PLAIN_PORT} or the URL begins with pop3:.")]
+    user: Annotated[str | None, Setting(checks.text, shown=True),
+        Option(SERVER, "-u --user USER", "The user name.", variable=True)] = None
+    auth: Annotated[str, Setting(partial(checks.one_of, AUTH_METHODS), lasting=True),
+        Option(SECURITY, "--auth METHOD", takes=AUTH_METHODS, variable=True,
+               help=f"Force one login method: {', '.join(AUTH_METHODS[1:])}.")] = "auto"
+    allow_insecure_login: Annotated[bool, Setting(checks.flag, lasting=True),
+        Option(SECURITY, "--allow-insecure-login", takes=bool, variable=True,
+               help="Let the password cross the network in clear text.")] = False
+    ca_file: Annotated[str | None, Setting(checks.path, lasting=True),
+        Option(SECURITY, "--ca-file FILE", takes=FILE, variable=True,
+               help="Trust these certificate authorities instead of the system's.")] = None
+    tls_fingerprint: Annotated[str | None, Setting(checks.fingerprint, lasting=True),
+        Option(SECURITY, "--tls-fingerprint SHA256", "Trust exactly this server certificate.",
+               variable=True)] = None
+    client_cert: Annotated[str | None, Setting(checks.path, lasting=True),
+        Option(SECURITY, "--client-cert FILE", "Present this certificate.",
+               takes=FILE, variable=True)] = None
+    client_key: Annotated[str | None, Setting(checks.path, lasting=True),
+        Option(SECURITY, "--client-key FILE", "Its key, where that is in a file of its own.",
+               takes=FILE, variable=True)] = None
+    password: Annotated[str | None, Setting(checks.text, group="password", secret=True)] = None
+    password_file: Annotated[str | None, Setting(checks.path, group="password", lasting=True),
+        Option(SERVER, "--password-file FILE", takes=FILE, variable=True,
+               help="The first line of FILE is the password; others must not be able to read it.")] = None
+    password_command: Annotated[tuple[str, ...] | None,
+        Setting(checks.password_command, group="password", lasting=True, secret=True, runs=True),
+        Option(SERVER, "--password-command CMD", variable=True,
+               help="The first line that CMD prints is the password, or the access token.")] = None
+    password_by_option: bool = False
+    timeout: Annotated[float, Setting(checks.seconds, lasting=True),
+        Option(SERVER, "--timeout SECONDS", takes=float, variable=True,
+               help=f"How long to wait for the server: {DEFAULT_TIMEOUT:g}; 0 waits for ever.",
+               )] = DEFAULT_TIMEOUT
+    family: Annotated[str, Setting(partial(checks.one_of, FAMILIES), lasting=True),
+        Option(SERVER, "-4", "Only IPv4.", takes=bool, gives="ipv4"),
+        Option(SERVER, "-6", "Only IPv6.", takes=bool, gives="ipv6")] = "any"
+    proxy: Annotated[str | None, Setting(checks.proxy, lasting=True, secret=True),
+        Option(SERVER, "--proxy URL", "Connect through a proxy: socks5://… or http://…",
+               variable=True)] = None
+    tunnel_command: Annotated[tuple[str, ...] | None,
+        Setting(partial(checks.command, "tunnel_command"), secret=True, runs=True)] = None
+    pipelining: Annotated[bool, Setting(checks.flag, lasting=True),
+        Option(SERVER, "--no-pipelining", "Send one command at a time.", takes=bool, gives=False)] = True
+    utf8: Annotated[bool, Setting(checks.flag, lasting=True),
+        Option(SERVER, "--utf8", takes=bool, variable=True,
+               help="Say UTF8 before the login (RFC 6856): some servers rewrite 8-bit messages otherwise.",
+               )] = False
+    output: Annotated[str | None, Setting(checks.text, group="destination", shown=True),
+        Option(DELIVERY, "-o --output DEST", "maildir:DIR, mbox:FILE, or standard output: - or mbox:-.",
+               takes=FOLDER)] = None
+    exec: Annotated[tuple[str, ...] | None,
+        Setting(partial(checks.command, "exec"), group="destination", secret=True, runs=True),
+        Option(DELIVERY, "--exec CMD", "Give each message to the standard input of CMD.")] = None
+    exec_timeout: Annotated[float, Setting(checks.seconds),
+        Option(DELIVERY, "--exec-timeout SECONDS", f"How long CMD may take: {DEFAULT_EXEC_TIMEOUT:g}.",
+               takes=float)] = DEFAULT_EXEC_TIMEOUT
+    crlf: Annotated[bool, Setting(checks.flag),
+        Option(DELIVERY, "--crlf", "Keep CRLF; else line ends become LF.", takes=bool)] = False
+    delete: Annotated[bool | None, Setting(checks.flag, group="deletion"),
+        Option(SELECTION, "--delete/--keep", "Delete from the server what is delivered, or keep it.",
+               takes=bool)] = None
+    delete_after: Annotated[int | None,
+        Setting(partial(checks.number, 0, checks.LONGEST_STAY), group="deletion"),
+        Option(SELECTION, "--delete-after DAYS", "Delete what was fetched so long ago.", takes=int)] = None
+    limit: Annotated[int | None, Setting(partial(checks.number, 1, None)),
+        Option(SELECTION, "--limit N", "Fetch at most N messages.", takes=int)] = None
+    max_size: Annotated[int | None, Setting(checks.octets),
+        Option(SELECTION, "--max-size OCTETS",
+               "Leave messages that are larger: 500000, 64K, 10M.")] = None
+    oauth: Annotated[Optional["OAuthSettings"], Setting(checks.oauth_table)] = None
+    source: Path | None = None
+    # fmt: on
+
+    def __repr__(self) -> str:
+        from pop3fetch.veil import veiled
+
+        return veiled(self, *SECRETS)
+
+    @property
+    def address(self) -> str:
+        """What a record and a password are kept under: see :func:`address_of`."""
+        return address_of(self.user, self.host, self.port)
+
+    @property
+    def title(self) -> str:
+        """``user@host`` for people: ``user at host`` if the user is an address already."""
+        if self.user is None or "@" not in self.user:
+            return self.address
+        return f"{self.user} at {address_of(None, self.host, self.port)}"
+
+    @property
+    def uses_oauth(self) -> bool:
+        """Whether it logs in with tokens of an OAuth 2 server that it is set up for."""
+        return self.oauth is not None and self.auth in TOKEN_METHODS
+
+    @property
+    def has_password_source(self) -> bool:
+        """Whether a file or a program gives its password."""
+        return self.password_file is not None or self.password_command is not None
+
+    def login_name(self) -> str:
+        """Return the user; raises ConfigurationError if there is none."""
+        if self.user is None:
+            from pop3fetch.errors import ConfigurationError
+
+            where = f"{self.source}: accounts.{self.name}.user" if self.source else self.address
+            raise ConfigurationError(where, "the user is missing: give one with --user")
+        return self.user
+
+
+# The rows: name -> (Setting, Option...).
+_ROWS = {
+    name: annotation.__metadata__
+    for name, annotation in Account.__annotations__.items()
+    if hasattr(annotation, "__metadata__")
+}
+SETTINGS: Mapping[str, Setting] = {name: row[0] for name, row in _ROWS.items()}
+OPTIONS: tuple[tuple[str, Option], ...] = tuple(
+    (name, option) for name, row in _ROWS.items() for option in row[1:]
+)
+SECRETS = tuple(name for name, setting in SETTINGS.items() if setting.secret)
+
+
+def address_of(user: str | None, host: str, port: int) -> str:
+    """Return ``user@host``, with the port unless it is one of POP3's own."""
+    literal = ":" in host and not host.startswith(UNIX_PREFIX)
+    at = f"{user}@" if user is not None else ""
+    end = "" if port in (TLS_PORT, PLAIN_PORT, 0) else f":{port}"
+    return f"{at}[{host}]{end}" if literal else f"{at}{host}{end}"

@@ -1,0 +1,55 @@
+"""What --json prints: the keys of every object, one object per line."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from pop3fetch.account.settings import SETTINGS
+from pop3fetch.messages import Message, shown_uid
+
+if TYPE_CHECKING:
+    from pop3fetch.account.settings import Account
+    from pop3fetch.headers import Summary
+
+Object = dict[str, object]
+
+
+def message_object(message: Message) -> Object:
+    """Return what every object of a message has."""
+    return {"number": message.number, "uid": shown_uid(message.uid), "size": message.size}
+
+
+def listed_message(message: Message, summary: Summary | None, *, is_new: bool) -> Object:
+    """Return a message as `list` prints it; ``summary`` is None without --long."""
+    shown = {**message_object(message), "new": is_new}
+    if summary is not None:
+        shown |= {
+            "date": date_of(summary),
+            "from": summary.sender,
+            "to": summary.to,
+            "subject": summary.subject,
+            "message_id": summary.message_id,
+        }
+    return shown
+
+
+def date_of(summary: Summary) -> str | None:
+    """Return the date in the form of RFC 3339."""
+    return summary.date.isoformat() if summary.date else None
+
+
+def mailbox_object(messages: int, octets: int) -> Object:
+    """Return what `stat` prints."""
+    return {"messages": messages, "octets": octets}
+
+
+def account_object(account: Account) -> Object:
+    """Return an account as `accounts` prints it."""
+    shown = {name: getattr(account, name) for name, setting in SETTINGS.items() if setting.shown}
+    return {"name": account.name, **shown, "output": output_of(account)}
+
+
+def output_of(account: Account) -> str | None:
+    """Return the destination of an account as one text; ``exec:`` begins that of a program."""
+    return f"exec:{shlex.join(account.exec)}" if account.exec else account.output
