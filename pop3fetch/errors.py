@@ -17,6 +17,7 @@
     ├── ServerNotFound                   no server was found for the mail of a domain
     ├── TLSError                         the handshake or a record failed; also OSError
     │   ├── TLSNotSupportedError         STLS is not offered, or was refused
+    │   ├── NotATLSPort                  what answers does not speak TLS
     │   └── CertificateError             the certificate does not verify
     ├── AuthenticationError              we do not log in like this
     │   ├── InsecureAuthenticationDisallowed  a clear-text password without consent
@@ -40,11 +41,13 @@
     ├── RecordError                      the record cannot be used
     │   └── RecordLocked                 another run holds it
     ├── ConfigurationError               the configuration is wrong; also ValueError
+    │   └── NothingToVerify              TLS to a UNIX socket, which has no name to verify
     └── UsageError                       the command line is wrong; also ValueError
+        └── InvalidSelector              a word that names no message
 
-An error carries facts as attributes; its sentence is made once, in ``__str__``: what
-happened, to whom, and what to do. Foreign text in a sentence has passed :func:`printable`.
-Anything else that leaves a module is a bug.
+An error carries facts as attributes; its sentence is made once, in ``__str__``: what happened, and to
+whom. Foreign text in a sentence has passed :func:`printable`. What to do about it depends on who reads
+it: the command line's advice is in ``cli/screen/advice.py``. Anything else that leaves a module is a bug.
 """
 
 from __future__ import annotations
@@ -52,10 +55,9 @@ from __future__ import annotations
 from typing import ClassVar, dataclass_transform
 
 from pop3fetch.printable import printable
-from pop3fetch.refusal import means_later, status_of_code
+from pop3fetch.refusal import code_means_later, means_later
 from pop3fetch.status import Status
 
-_LATER = ("temporarily_unavailable", "server_error")  # of OAuth 2: trouble that is not the user's
 _SENTENCE_LIMIT = 1000  # characters of a reason that is a sentence of ours with foreign words in it
 
 
@@ -68,28 +70,33 @@ class POP3Error(Exception):
     """
 
     status: ClassVar[Status] = Status.PROTOCOL
-    _facts: ClassVar[tuple[str, ...]] = ()
-
-    def __init_subclass__(cls) -> None:
-        own = [name for name, kind in cls.__annotations__.items() if not str(kind).startswith("ClassVar")]
-        cls._facts = (*cls._facts, *own)
+    is_temporary: ClassVar[bool] = False  # whether it may go well another time, with nothing changed
 
     def __init__(self, *values: object, **facts: object) -> None:
         super().__init__()
-        facts = dict(zip(self._facts, values, strict=False)) | facts
-        missing = [name for name in self._facts if name not in facts and not hasattr(type(self), name)]
-        if missing or len(values) > len(self._facts) or not facts.keys() <= set(self._facts):
-            raise TypeError(f"{type(self).__name__} takes {', '.join(self._facts)}")
+        names = facts_of(type(self))
+        facts = dict(zip(names, values, strict=False)) | facts
+        missing = [name for name in names if name not in facts and not hasattr(type(self), name)]
+        if missing or len(values) > len(names) or not facts.keys() <= set(names):
+            raise TypeError(f"{type(self).__name__} takes {', '.join(names)}")
         self.__dict__.update(facts)
 
     def __repr__(self) -> str:
-        facts = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._facts)
+        facts = ", ".join(f"{name}={getattr(self, name)!r}" for name in facts_of(type(self)))
         return f"{type(self).__name__}({facts})"
 
     @property
     def exit_status(self) -> Status:
         """The status with which the command line ends on this error."""
-        return self.status
+        return Status.TRY_LATER if self.is_temporary else self.status
+
+
+def facts_of(error: type[POP3Error]) -> tuple[str, ...]:
+    """Return the names of an error's facts, in the order in which they are given."""
+    kinds: dict[str, object] = {}
+    for each in reversed(error.__mro__):
+        kinds |= getattr(each, "__annotations__", {})
+    return tuple(name for name, kind in kinds.items() if not str(kind).startswith("ClassVar"))
 
 
 class ServerErrorResponse(POP3Error):
@@ -105,15 +112,15 @@ class ServerErrorResponse(POP3Error):
     code: bytes | None = None
 
     @property
-    def exit_status(self) -> Status:
-        if status := status_of_code(self.code):
-            return status
-        return Status.TRY_LATER if means_later(self.text) else self.status
+    def is_temporary(self) -> bool:  # type: ignore[override]
+        """Whether the server may answer otherwise another time: by its code, or else by its words."""
+        by_code = code_means_later(self.code)
+        return means_later(self.text) if by_code is None else by_code
 
     @property
-    def is_temporary(self) -> bool:
-        """Whether the server may answer otherwise another time: by its code, or by its words."""
-        return self.exit_status is Status.TRY_LATER
+    def exit_status(self) -> Status:
+        # A code that excludes another time is about the user: AUTH, SYS/PERM (RFC 3206).
+        return Status.NO_LOGIN if code_means_later(self.code) is False else super().exit_status
 
     def __str__(self) -> str:
         return f"the server refused {self.command}: {self._words()}"
@@ -148,18 +155,18 @@ class ProtocolViolation(POP3Error):
     status = Status.PROTOCOL
     what: str
     octets: bytes = b""
+    _opening: ClassVar[str] = "the server broke the protocol"
 
     def __str__(self) -> str:
         shown = f": {printable(self.octets, 120)}" if self.octets else ""
-        return f"the server broke the protocol: {self.what}{shown}"
+        return f"{self._opening}: {self.what}{shown}"
 
 
 class NotPOP3Server(ProtocolViolation):
-    """What answered is no POP3 server; ``what`` says what it seems to be."""
+    """What answered is not a POP3 server; ``what`` says what it seems to be."""
 
-    def __str__(self) -> str:
-        shown = f": {printable(self.octets, 120)}" if self.octets else ""
-        return f"this is not a POP3 server: {self.what}{shown}"
+    speaks_tls: bool = False
+    _opening = "this is not a POP3 server"
 
 
 class LineTooLong(ProtocolViolation):
@@ -181,7 +188,7 @@ class PipeliningBroken(ProtocolViolation):
 class ConnectionFailed(POP3Error, ConnectionError):
     """No connection could be made; ``reason`` says why, and ``port`` is 0 for a UNIX socket."""
 
-    status = Status.TRY_LATER
+    is_temporary = True
     host: str
     port: int
     reason: str
@@ -194,7 +201,7 @@ class ConnectionFailed(POP3Error, ConnectionError):
 class ConnectionLost(POP3Error, ConnectionError):
     """The stream ended or broke while something was awaited."""
 
-    status = Status.TRY_LATER
+    is_temporary = True
     host: str
     during: str
     reason: str = "the server closed the connection"
@@ -204,16 +211,16 @@ class ConnectionLost(POP3Error, ConnectionError):
 
 
 class TimedOut(POP3Error, TimeoutError):
-    """Nothing came on in time; ``timeout`` in seconds."""
+    """Nothing came in time; ``timeout`` in seconds. ``may_await_tls``: nothing at all, in clear text."""
 
-    status = Status.TRY_LATER
+    is_temporary = True
     host: str
     during: str
     timeout: float
-    hint: str = ""
+    may_await_tls: bool = False
 
     def __str__(self) -> str:
-        hint = f" ({self.hint})" if self.hint else ""
+        hint = " (a server that waits for TLS is silent, too)" if self.may_await_tls else ""
         return f"{printable(self.host)} made no progress in {self.timeout:g} s {self.during}{hint}"
 
 
@@ -232,7 +239,7 @@ class UnknownHost(POP3Error, OSError):
 class ResolverFailed(POP3Error, OSError):
     """The resolver cannot say now whether the host name exists; ``reason`` says why."""
 
-    status = Status.TRY_LATER
+    is_temporary = True
     host: str
     reason: str
 
@@ -249,7 +256,7 @@ class ServerNotFound(POP3Error):
 
     def __str__(self) -> str:
         reason = printable(self.reason, _SENTENCE_LIMIT)
-        return f"no POP3 server was found for {printable(self.domain)}: {reason}; name it with --host"
+        return f"no POP3 server was found for {printable(self.domain)}: {reason}"
 
 
 class TLSError(POP3Error, OSError):
@@ -267,22 +274,14 @@ class TLSNotSupportedError(TLSError):
     """The server does not offer STLS, or refused it."""
 
     def __str__(self) -> str:
-        return (
-            f"{printable(self.host)} cannot start TLS: {printable(self.reason)}; "
-            "try --tls implicit (port 995)"
-        )
+        return f"{printable(self.host)} cannot start TLS: {printable(self.reason)}"
 
 
-# What helps, by what is wrong with a certificate; each is true of this cause, and of no other.
-_PIN = "trust exactly this certificate with --tls-fingerprint {fingerprint}"
-_CERTIFICATE_ADVICE = {
-    "authority": f"if this is the right server, {_PIN}, or its authority with --ca-file FILE",
-    "expired": f"only the server's operator can renew it; until then, {_PIN} if this is the right server",
-    "not yet valid": "check this computer's clock; if it is right, tell the server's operator",
-    "name": f"use a host name that the certificate has; if this is the right server, {_PIN}",
-    "fingerprint": "if the server has a new certificate, use --tls-fingerprint {fingerprint}",
-    "": f"if this is the right server, {_PIN}",
-}
+class NotATLSPort(TLSError):
+    """The first octets that came are not TLS."""
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}: this port does not seem to speak TLS"
 
 
 class CertificateError(TLSError):
@@ -298,11 +297,7 @@ class CertificateError(TLSError):
 
     def __str__(self) -> str:
         what = f" [{printable(self.certificate)}]" if self.certificate else ""
-        advice = _CERTIFICATE_ADVICE.get(self.cause) or _CERTIFICATE_ADVICE[""]
-        return (
-            f"the certificate of {printable(self.host)} does not verify: {printable(self.reason)}{what}"
-            + (f"; {advice.format(fingerprint=printable(self.fingerprint))}" if self.fingerprint else "")
-        )
+        return f"the certificate of {printable(self.host)} does not verify: {printable(self.reason)}{what}"
 
 
 class AuthenticationError(POP3Error):
@@ -316,11 +311,16 @@ class AuthenticationError(POP3Error):
 
 
 class InsecureAuthenticationDisallowed(AuthenticationError):
-    """The password would cross the network in clear text, and that was not allowed."""
+    """The password would cross the network in clear text; ``is_allowed``: but not with a refused secret."""
+
+    offers_stls: bool = False
+    is_allowed: bool = False
 
 
 class MechanismNotOffered(AuthenticationError):
-    """The method that was asked for is not offered; the reason lists what is."""
+    """The forced method is not offered; ``is_forgeable``: a challenge for it came before STLS."""
+
+    is_forgeable: bool = False
 
 
 class MechanismFailed(AuthenticationError):
@@ -333,8 +333,8 @@ class AuthorizationFailed(AuthenticationError):
     error: str = ""
 
     @property
-    def exit_status(self) -> Status:
-        return Status.TRY_LATER if self.error in _LATER else self.status
+    def is_temporary(self) -> bool:  # type: ignore[override]
+        return self.error in ("temporarily_unavailable", "server_error")  # trouble of its own
 
 
 class NoPassword(AuthenticationError):
@@ -344,7 +344,7 @@ class NoPassword(AuthenticationError):
 class LoginTooSoon(POP3Error):
     """The server asked for a pause between logins that is not over yet; seconds."""
 
-    status = Status.TRY_LATER
+    is_temporary = True
     account: str
     wait: int
 
@@ -406,7 +406,7 @@ class BlankMessage(POP3Error):
 class UniqueIdsRefused(POP3Error):
     """The server refuses UIDL, although the record has unique-ids of its own."""
 
-    status = Status.TRY_LATER
+    is_temporary = True
     account: str
 
     def __str__(self) -> str:
@@ -416,7 +416,7 @@ class UniqueIdsRefused(POP3Error):
 class ThreadLimit(POP3Error):
     """The system allows this user or process no more threads."""
 
-    status = Status.TRY_LATER
+    is_temporary = True
 
     def __str__(self) -> str:
         return "the system allows no more threads; try again later, or raise the limit (ulimit -u, TasksMax)"
@@ -428,8 +428,7 @@ class DeletionUnsafe(POP3Error):
     status = Status.REFUSED
 
     def __str__(self) -> str:
-        way = "fetch them all before, with `pop3fetch get`"
-        return f"nothing is deleted: the server may delete every message that was looked at, too; {way}"
+        return "nothing is deleted: the server may delete every message that was looked at, too"
 
 
 class MessageNotFound(POP3Error, LookupError):
@@ -454,7 +453,7 @@ class UidShared(POP3Error):
 
 
 class DeliveryError(POP3Error, OSError):
-    """A message cannot be delivered; ``fatal`` where the next one could not be either."""
+    """A message cannot be delivered; ``fatal`` if the next one could not be either."""
 
     status = Status.CANNOT_DELIVER
     destination: str
@@ -468,7 +467,7 @@ class DeliveryError(POP3Error, OSError):
 class DestinationLocked(DeliveryError):
     """Another program holds the destination's lock."""
 
-    status = Status.TRY_LATER
+    is_temporary = True
 
 
 class RecordError(POP3Error):
@@ -485,7 +484,7 @@ class RecordError(POP3Error):
 class RecordLocked(RecordError):
     """Another run works on this account."""
 
-    status = Status.TRY_LATER
+    is_temporary = True
 
     def __str__(self) -> str:
         return f"another pop3fetch is at work on this account ({printable(self.path)} is locked)"
@@ -502,6 +501,12 @@ class ConfigurationError(POP3Error, ValueError):
         return f"{printable(self.where)}: {printable(self.reason)}"
 
 
+class NothingToVerify(ConfigurationError):
+    """TLS to a UNIX socket, which has no host name that a certificate could be for."""
+
+    reason: str = "a UNIX socket has no host name that a certificate could be checked for"
+
+
 class UsageError(POP3Error, ValueError):
     """The command line is wrong; ``reason`` is a whole sentence."""
 
@@ -510,3 +515,10 @@ class UsageError(POP3Error, ValueError):
 
     def __str__(self) -> str:
         return printable(self.reason)
+
+
+class InvalidSelector(UsageError):
+    """A word of MESSAGES that names no message; ``is_address`` if it may be meant for an account."""
+
+    word: str = ""
+    is_address: bool = False

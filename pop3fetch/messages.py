@@ -11,10 +11,11 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, cast
 
-from pop3fetch.errors import MessageNotFound, POP3Error, UidShared, UsageError
+from pop3fetch.errors import InvalidSelector, MessageNotFound, POP3Error, UidShared
 
 
 class Key(NamedTuple):
@@ -178,7 +179,8 @@ def _count(column: Sequence[object]) -> int:
     return len(column) - sum(value is None for value in column)
 
 
-class Numbers(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Numbers:
     """The message numbers from ``first`` to ``last``, both included; to the end where ``last`` is None."""
 
     first: int
@@ -198,7 +200,8 @@ class Numbers(NamedTuple):
         return list(listing.indexes(self.first - 1, self.last - 1))
 
 
-class Last(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Last:
     """The ``many`` messages with the highest numbers."""
 
     many: int = 1
@@ -211,7 +214,8 @@ class Last(NamedTuple):
         return list(listing.indexes())[-self.many :]
 
 
-class Uid(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Uid:
     """The messages with this UID."""
 
     octets: bytes
@@ -255,7 +259,10 @@ _NUMBERS = re.compile(r"([0-9]{1,19})(?:(-)([0-9]{1,19})?)?")
 
 
 def parse(words: Iterable[str]) -> tuple[Selector, ...]:
-    """Read ``3``, ``1,3,8``, ``2-5``, ``7-``, ``last``, ``last:10`` and ``uid:XYZ``, or raise UsageError."""
+    """Read ``3``, ``1,3,8``, ``2-5``, ``7-``, ``last``, ``last:10`` and ``uid:XYZ``.
+
+    Raises InvalidSelector.
+    """
     return tuple(selector for word in words for selector in _parse_list(word))
 
 
@@ -273,19 +280,17 @@ def _parse_word(word: str) -> Selector:
         return _parse_uid(word)
     match = _NUMBERS.fullmatch(word)
     if match is None:
-        hint = _account_hint(word) if "@" in word else "write 3, 1,3,8, 2-5, 7-, last, last:10 or uid:XYZ"
-        raise UsageError(f"'{word}' names no message: {hint}")
+        what = f"'{word}' names no message"
+        if "@" in word:
+            raise InvalidSelector(what, word, is_address=True)
+        raise InvalidSelector(f"{what}: write 3, 1,3,8, 2-5, 7-, last, last:10 or uid:XYZ", word)
     first = int(match[1])
     last = int(match[3]) if match[3] else None if match[2] else first
     if first == 0:
-        raise UsageError(f"'{word}' names no message: numbers begin with 1")
+        raise InvalidSelector(f"'{word}' names no message: numbers begin with 1", word)
     if last is not None and last < first:
-        raise UsageError(f"the range {word} runs backwards")
+        raise InvalidSelector(f"the range {word} runs backwards", word)
     return Numbers(first, last)
-
-
-def _account_hint(word: str) -> str:
-    return f"an account is given with --account; a new one begins with `pop3fetch login {word}`"
 
 
 def _parse_uid(word: str) -> Uid:
@@ -295,7 +300,7 @@ def _parse_uid(word: str) -> Uid:
     except UnicodeEncodeError:
         octets = b""
     if not octets:
-        raise UsageError(f"'{word}' names no UID")
+        raise InvalidSelector(f"'{word}' names no UID", word)
     return Uid(octets)
 
 

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from pop3fetch.status import Status
-
-# RFC 2449 section 8, RFC 3206: what a response code says about trying again.
-CODE_STATUS = {
-    b"IN-USE": Status.TRY_LATER,
-    b"LOGIN-DELAY": Status.TRY_LATER,
-    b"SYS/TEMP": Status.TRY_LATER,
-    b"SYS/PERM": Status.NO_LOGIN,
-    b"AUTH": Status.NO_LOGIN,
+# RFC 2449 section 8, RFC 3206: whether a response code means that it may go well later.
+_CODES = {
+    b"IN-USE": True,
+    b"LOGIN-DELAY": True,
+    b"SYS/TEMP": True,
+    b"SYS/PERM": False,
+    b"AUTH": False,
 }
 
 
-def status_of_code(code: bytes | None) -> Status | None:
-    """Return the exit status that a response code stands for, or None.
+def code_means_later(code: bytes | None) -> bool | None:
+    """Return whether it may go well later, None if the code does not tell.
 
     Codes are hierarchical and case does not count: ``SYS/TEMP/x`` is read as ``SYS/TEMP``
     (RFC 3206 section 3).
     """
     levels = (code or b"").upper().split(b"/")
-    for depth in range(len(levels), 0, -1):
-        status = CODE_STATUS.get(b"/".join(levels[:depth]))
-        if status is not None:
-            return status
-    return None
+    prefixes = (b"/".join(levels[:depth]) for depth in range(len(levels), 0, -1))
+    return next((_CODES[prefix] for prefix in prefixes if prefix in _CODES), None)
 
 
 # What servers without response codes write if the mailbox is in use, or they are busy. "Locked" counts

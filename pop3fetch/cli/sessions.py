@@ -23,7 +23,13 @@ def sessions_of(account: Account, console: Console, state_folder: Path, *, keyri
 def process_context(console: Console) -> ProcessContext:
     """Return what shows the notices of a session, and from -vv on the protocol."""
     trace = console.trace if console.verbosity >= 2 else None
-    return ProcessContext(without_password(os.environ), console.notice, trace)
+
+    def notice(text: str) -> None:
+        from pop3fetch.cli.screen.advice import noticed
+
+        console.notice(noticed(text))
+
+    return ProcessContext(without_password(os.environ), notice, trace)
 
 
 def sources(console: Console, *, keyring: bool = True) -> Sources:

@@ -221,10 +221,10 @@ def _has_no_reader(pipe: int) -> bool:
 def write_interruptibly(out: int, octets: bytes, interrupted: threading.Event) -> None:
     """Write all of ``octets``; raises OSError, and DeliveryError if it must wait after an interrupt.
 
-    No write to what may be full blocks, for nothing could end that in another thread than the main one.
+    No write to a full pipe blocks, because nothing could end that in another thread than the main one.
     """
     is_writable = fcntl.fcntl(out, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
-    if stat.S_ISREG(os.fstat(out).st_mode) or not is_writable:  # what can only fail must not be waited for
+    if stat.S_ISREG(os.fstat(out).st_mode) or not is_writable:  # a write that can only fail must not wait
         write_all(out, octets)
         return
     view = memoryview(octets)

@@ -14,9 +14,9 @@ from pop3fetch.messages import Message
 from pop3fetch.record.store import Store
 
 if TYPE_CHECKING:
-    from pop3fetch.pop3.client import POP3Client
+    from pop3fetch.pop3.mail_session import MailSession
 
-Connect = Callable[[bool], "POP3Client"]  # (pipelining) -> a client that is logged in
+Connect = Callable[[bool], "MailSession"]  # (pipelining) -> a client that is logged in
 
 
 class Reporter(Protocol):

@@ -22,7 +22,7 @@ from pop3fetch.record.states import DAY, Event
 from pop3fetch.sessions.quit import say_quit
 
 if TYPE_CHECKING:
-    from pop3fetch.pop3.client import POP3Client
+    from pop3fetch.pop3.mail_session import MailSession
 
 
 class Deletion:
@@ -68,7 +68,7 @@ class Deletion:
 
     # -- how ---------------------------------------------------------------------------------
 
-    def run(self, client: POP3Client, listing: Listing, doomed: list[Message], *, pipelining: bool) -> None:
+    def run(self, client: MailSession, listing: Listing, doomed: list[Message], *, pipelining: bool) -> None:
         """Delete and say QUIT; in a new session where something retrieved here is not safe."""
         if self._tally.may_quit(client):
             self._delete_and_quit(client, listing, doomed)
@@ -78,7 +78,7 @@ class Deletion:
             with self._context.connect(pipelining) as second:
                 self._delete_in(second, {message.key: message.size for message in doomed})
 
-    def _delete_in(self, client: POP3Client, sizes: Mapping[Key, int]) -> None:
+    def _delete_in(self, client: MailSession, sizes: Mapping[Key, int]) -> None:
         """Delete, in a new session, what still has its UID and size."""
         has_unique_ids = not all(stands_in(key.uid) for key in sizes)
         listing = survey(client, self._reporter, Recorded(self._context.account, lambda: has_unique_ids))
@@ -91,7 +91,7 @@ class Deletion:
             self._tally.outcome.fail(unsafe)
             self._reporter.warn(str(unsafe))
 
-    def _delete_and_quit(self, client: POP3Client, listing: Listing, doomed: list[Message]) -> None:
+    def _delete_and_quit(self, client: MailSession, listing: Listing, doomed: list[Message]) -> None:
         if not doomed:
             say_quit(client, self._reporter.notice)
             return
@@ -99,7 +99,7 @@ class Deletion:
         marked: set[int] = set()
         # If the reply to QUIT is lost, only a look can tell which of them are left.
         self._happened(Event.DELETING, (message.key for message in doomed))
-        for index, refusal in client.delete_many(by_index, then_quit=True):
+        for index, refusal in client.iter_deletions(by_index, then_quit=True):
             if refusal is None:
                 marked.add(index)
             else:

@@ -13,7 +13,7 @@ from pop3fetch.sessions.quit import quit_may_cost
 from pop3fetch.status import Status
 
 if TYPE_CHECKING:
-    from pop3fetch.pop3.client import POP3Client
+    from pop3fetch.pop3.mail_session import MailSession
 
 
 class Outcome:
@@ -75,6 +75,6 @@ class Tally:
         self.outcome.fail(error)
         self._reporter.skipped(message, error)
 
-    def may_quit(self, client: POP3Client) -> bool:
+    def may_quit(self, client: MailSession) -> bool:
         """Whether QUIT deletes nothing that is not safe, even where the server deletes what was retrieved."""
         return client.retrieved <= self.safe and not quit_may_cost(client, self.safe)

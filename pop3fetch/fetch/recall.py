@@ -22,13 +22,13 @@ from pop3fetch.fetch.plan import Order
 from pop3fetch.fetch.survey import Looked, Recorded, headers_of, whole_of
 from pop3fetch.headers import Identity, identity, proves
 from pop3fetch.messages import Key, Listing, Message, stand_in_uid, stands_in
-from pop3fetch.pop3.overview import UNFAMILIAR, Digests
+from pop3fetch.pop3.replies import UNFAMILIAR, Digests
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import Event, State, is_short
 from pop3fetch.record.store import LISTING, Entry, ReadOnlyStore, Store
 
 if TYPE_CHECKING:
-    from pop3fetch.pop3.client import POP3Client
+    from pop3fetch.pop3.mail_session import MailSession
 
 
 def known_of(store: Store) -> Known:
@@ -98,7 +98,7 @@ class Recall:
     by index: it is neither fetched nor deleted in this session.
     """
 
-    def __init__(self, client: POP3Client, store: Store, reporter: Reporter, now: float) -> None:
+    def __init__(self, client: MailSession, store: Store, reporter: Reporter, now: float) -> None:
         self._client = client
         self._store = store
         self._reporter = reporter

@@ -18,7 +18,7 @@ from pop3fetch.pop3.wire import with_lf
 from pop3fetch.record.states import is_short
 
 if TYPE_CHECKING:
-    from pop3fetch.pop3.client import POP3Client
+    from pop3fetch.pop3.mail_session import MailSession
 
 
 class Retrieval:
@@ -33,7 +33,7 @@ class Retrieval:
         # Dovecot 2.3 ends a message whose first line is a dot right there, and sends the rest of it.
         self._empty: Message | None = None  # the last one, where it came so
 
-    def run(self, client: POP3Client) -> None:
+    def run(self, client: MailSession) -> None:
         """Retrieve and deliver; raises what a session and a destination raise."""
         context = self._context
         context.reporter.planned(self._messages)
@@ -57,11 +57,11 @@ class Retrieval:
         if self._batcher:
             self._batcher.end()
 
-    def give_up(self, awaited: list[str], error: POP3Error) -> Message | None:
-        """Skip, and return, the message over which the protocol broke, by what was ``awaited``; or None."""
+    def give_up(self, index: int | None, error: POP3Error) -> Message | None:
+        """Skip and return the message over which the protocol broke, at ``index`` if any, else None."""
         if self._empty:  # it is skipped already
             return self._empty
-        culprit = next((one for one in self._messages if awaited == [f"RETR {one.number}"]), None)
+        culprit = next((one for one in self._messages if one.index == index), None)
         if culprit:
             self._tally.skip(culprit, error)
         return culprit

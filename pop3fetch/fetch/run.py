@@ -36,7 +36,7 @@ from pop3fetch.record.store import MARKED
 from pop3fetch.sessions.quit import say_quit
 
 if TYPE_CHECKING:
-    from pop3fetch.pop3.client import POP3Client
+    from pop3fetch.pop3.mail_session import MailSession
 
 NO_PIPELINING = "no pipelining"  # the fact that this server mixes up pipelined replies
 PORTION = 100_000  # messages that are retrieved in one go: what is known of each takes some 100 octets
@@ -109,7 +109,7 @@ class Fetch:
     def _may_pipeline(self) -> bool:
         return self._store.fact(NO_PIPELINING) is None
 
-    def _require_another_session(self, client: POP3Client, error: POP3Error) -> None:
+    def _require_another_session(self, client: MailSession, error: POP3Error) -> None:
         """Raise ``error``, unless another session, with one command at a time, may go on."""
         if client.broke_in_the_pipe:
             if isinstance(error, PipeliningBroken):
@@ -119,12 +119,12 @@ class Fetch:
         elif not self._give_up_a_message(client, error):
             raise error
 
-    def _give_up_a_message(self, client: POP3Client, error: POP3Error) -> bool:
+    def _give_up_a_message(self, client: MailSession, error: POP3Error) -> bool:
         """Return whether the protocol was broken over one message: the others shall not wait for it."""
         retrieval = self._retrieval
         if not (retrieval and isinstance(error, ProtocolViolation)) or len(self._given_up) == MOST_GIVEN_UP:
             return False
-        culprit = retrieval.give_up([str(reply) for reply in client.conversation.session.awaited], error)
+        culprit = retrieval.give_up(client.broken_at(), error)
         if culprit is None:
             return False
         if not self._given_up and self._mixed_up:
@@ -134,7 +134,7 @@ class Fetch:
 
     # -- a session ---------------------------------------------------------------------------
 
-    def _session(self, client: POP3Client, remembered: Remembered) -> None:
+    def _session(self, client: MailSession, remembered: Remembered) -> None:
         """Do what is left to do, and send QUIT; raises what a session and a destination raise."""
         self._retrieval = None
         told = client.overview_unless(remembered.digests, remembered.load)
@@ -192,7 +192,7 @@ class Fetch:
 
     # -- what is to be done ------------------------------------------------------------------
 
-    def _plan(self, client: POP3Client, listing: Listing, known: Known) -> Plan:
+    def _plan(self, client: MailSession, listing: Listing, known: Known) -> Plan:
         recall = Recall(client, self._store, self._reporter, self._context.clock())
         new = recall.new(listing, known)
         not_old = new | recall.undecided.keys() if recall.undecided else new
@@ -210,7 +210,7 @@ class Fetch:
         self._tally.safe = {index for index in recorded if listing.message(index).key not in marked}
         return make_plan(listing, new, self._order, old, self._tally.delivered | self._given_up)
 
-    def _mark(self, client: POP3Client, messages: list[Message]) -> None:
+    def _mark(self, client: MailSession, messages: list[Message]) -> None:
         by_index = {message.index: message for message in messages}
         entries = [
             entry_of(by_index[index], identity(looked.headers))

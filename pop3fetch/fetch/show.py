@@ -15,15 +15,15 @@ from pop3fetch.sessions.quit import end_look
 from pop3fetch.status import Status
 
 if TYPE_CHECKING:
-    from pop3fetch.pop3.client import POP3Client
-    from pop3fetch.pop3.pipeline import Retrieval
+    from pop3fetch.pop3.mail_session import MailSession
+    from pop3fetch.pop3.pipeline import IncomingMessage
 
 
 class Look:
     """Retrieve messages, or their headers and ``lines`` lines, to a destination that keeps nothing."""
 
     def __init__(
-        self, client: POP3Client, destination: Destination, reporter: Reporter, *, crlf: bool
+        self, client: MailSession, destination: Destination, reporter: Reporter, *, crlf: bool
     ) -> None:
         self._client = client
         self._destination = destination
@@ -33,22 +33,22 @@ class Look:
 
     def at(self, listing: Listing, indexes: list[int], lines: int | None) -> Status:
         """Show the messages in this order, and end the session; returns the exit status."""
-        for retrieval in self._retrievals(indexes, lines):
-            if retrieval.refusal:
-                self._skip(listing, retrieval.index, retrieval.refusal)
+        for incoming in self._messages(indexes, lines):
+            if incoming.refusal:
+                self._skip(listing, incoming.index, incoming.refusal)
             else:
-                self._show(listing, retrieval)
+                self._show(listing, incoming)
         end_look(self._client, self._reporter.notice)
         return self._status
 
-    def _retrievals(self, indexes: list[int], lines: int | None) -> Iterator[Retrieval]:
+    def _messages(self, indexes: list[int], lines: int | None) -> Iterator[IncomingMessage]:
         if lines is None:
             return self._client.retrieve_many(indexes)
         return self._client.top_many(indexes, lines)
 
-    def _show(self, listing: Listing, retrieval: Retrieval) -> None:
-        draft = self._destination.draft(listing.message(retrieval.index))
-        for block in retrieval.blocks:
+    def _show(self, listing: Listing, incoming: IncomingMessage) -> None:
+        draft = self._destination.draft(listing.message(incoming.index))
+        for block in incoming.blocks:
             draft.write(block if self._keep_line_ends else with_lf(block))
         self._destination.deliver([draft], NoJournal())
 

@@ -18,9 +18,9 @@ from pop3fetch.record.states import is_short
 from pop3fetch.status import Status
 
 if TYPE_CHECKING:
-    from pop3fetch.pop3.client import POP3Client
-    from pop3fetch.pop3.overview import Overview
-    from pop3fetch.pop3.pipeline import Retrieval
+    from pop3fetch.pop3.mail_session import MailSession
+    from pop3fetch.pop3.pipeline import IncomingMessage
+    from pop3fetch.pop3.replies import Overview
 
 MOST_UNPAIRED = 1000  # messages in one list only that are believed to exist
 NAMED = 10  # of them that a warning names
@@ -64,7 +64,7 @@ NOTHING_RECORDED = Recorded("", lambda: False)
 
 
 def survey(
-    client: POP3Client, reporter: Reporter, recorded: Recorded = NOTHING_RECORDED, *, by_number: bool = False
+    client: MailSession, reporter: Reporter, recorded: Recorded = NOTHING_RECORDED, *, by_number: bool = False
 ) -> Listing:
     """Return what the server lists; raises MalformedListing, and UniqueIdsRefused if it has UIDs.
 
@@ -89,7 +89,7 @@ def status_of(listing: Listing) -> Status:
     return Status.OK if error is None else error.exit_status
 
 
-def listing_of(client: POP3Client, overview: Overview, reporter: Reporter) -> Listing:
+def listing_of(client: MailSession, overview: Overview, reporter: Reporter) -> Listing:
     """Return the messages of an overview, with stand-ins for the unique-ids that are missing."""
     sizes, unique_ids = overview
     unpaired: list[int] = []
@@ -135,7 +135,7 @@ def _paired(
 
 
 def _completed(
-    client: POP3Client, sizes: Sequence[int | None], unique_ids: list[bytes | None], unpaired: int
+    client: MailSession, sizes: Sequence[int | None], unique_ids: list[bytes | None], unpaired: int
 ) -> Listing:
     """Return the listing with a stand-in for each empty UID; ``unpaired`` were in one list only."""
     if b"" not in unique_ids:
@@ -165,7 +165,7 @@ def _completed(
 
 
 def headers_of(
-    client: POP3Client, indexes: Iterable[int], *, decides: bool = True
+    client: MailSession, indexes: Iterable[int], *, decides: bool = True
 ) -> Iterator[tuple[int, Looked]]:
     """Yield (index, headers) in order, by pipelined TOPs.
 
@@ -180,7 +180,7 @@ def headers_of(
 
 
 def _headers_by_top(
-    client: POP3Client, indexes: Sequence[int], *, decides: bool
+    client: MailSession, indexes: Sequence[int], *, decides: bool
 ) -> Iterator[tuple[int, Looked]]:
     """Yield what TOP shows at once, up to the first that RETR must show; then all replies are awaited."""
     waiting: dict[int, Looked] = {}
@@ -197,18 +197,18 @@ def _headers_by_top(
     yield from waiting.items()
 
 
-def whole_of(client: POP3Client, indexes: Iterable[int]) -> Iterator[tuple[int, Looked]]:
+def whole_of(client: MailSession, indexes: Iterable[int]) -> Iterator[tuple[int, Looked]]:
     """Yield (index, headers and octets) by pipelined RETRs."""
-    for retrieval in client.retrieve_many(indexes):
-        yield retrieval.index, _looked(retrieval, is_whole=True)
+    for message in client.retrieve_many(indexes):
+        yield message.index, _looked(message, is_whole=True)
 
 
-def _looked(retrieval: Retrieval, *, is_whole: bool = False) -> Looked:
-    if retrieval.refusal is not None:
-        return Looked(b"", retrieval.refusal)
+def _looked(message: IncomingMessage, *, is_whole: bool = False) -> Looked:
+    if message.refusal is not None:
+        return Looked(b"", message.refusal)
     kept = bytearray()
     octets = 0
-    for block in retrieval.blocks:
+    for block in message.blocks:
         octets += len(block)
         if len(kept) < HEADERS_LIMIT:
             kept += block

@@ -7,13 +7,12 @@ import os
 import selectors
 import socket
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pop3fetch.choices import FAMILIES, UNIX_PREFIX
-from pop3fetch.errors import ConnectionFailed, POP3Error, ResolverFailed, TimedOut, UnknownHost
+from pop3fetch.errors import ConnectionFailed, ResolverFailed, TimedOut, UnknownHost
 from pop3fetch.net.names import certificate_name, wire_name
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ class Endpoint(NamedTuple):
     tunnel: Tunnel | None = None
 
 
-class Address(NamedTuple):
+class ResolvedAddress(NamedTuple):
     """One resolved address."""
 
     family: int
@@ -54,25 +53,22 @@ def dial(endpoint: Endpoint, timeout: float | None) -> socket.socket:
 
     Raises UnknownHost, ResolverFailed, ConnectionFailed or TimedOut.
     """
-    connected = _connect(endpoint, timeout)
-    connected.setblocking(True)
-    if connected.family != socket.AF_UNIX:
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return connected
-
-
-def _connect(endpoint: Endpoint, timeout: float | None) -> socket.socket:
     if endpoint.tunnel is not None:
         from pop3fetch.net.tunnel import connect_by
 
         certificate_name(endpoint.host)  # nobody resolves it, but a certificate must be for it
-        return connect_by(endpoint.tunnel, endpoint.host, endpoint.port)
-    if endpoint.host.startswith(UNIX_PREFIX):
-        addresses = [Address(socket.AF_UNIX, endpoint.host.removeprefix(UNIX_PREFIX))]
-        return _Race(endpoint, timeout).run(addresses)
-    if endpoint.proxy is not None:
-        return _connect_through(endpoint.proxy, endpoint, timeout)
-    return _Race(endpoint, timeout).run(_resolve(endpoint))
+        connected: socket.socket = connect_by(endpoint.tunnel, endpoint.host, endpoint.port)
+    elif endpoint.host.startswith(UNIX_PREFIX):
+        addresses = [ResolvedAddress(socket.AF_UNIX, endpoint.host.removeprefix(UNIX_PREFIX))]
+        connected = _Race(endpoint, timeout).run(addresses)
+    elif endpoint.proxy is not None:
+        connected = _connect_through(endpoint.proxy, endpoint, timeout)
+    else:
+        connected = _Race(endpoint, timeout).run(_resolve(endpoint))
+    connected.setblocking(True)
+    if connected.family != socket.AF_UNIX:
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connected
 
 
 def _connect_through(proxy: str, endpoint: Endpoint, timeout: float | None) -> socket.socket:
@@ -92,30 +88,21 @@ def _connect_through(proxy: str, endpoint: Endpoint, timeout: float | None) -> s
     return connected
 
 
-def _resolve(endpoint: Endpoint) -> list[Address]:
+def _resolve(endpoint: Endpoint) -> list[ResolvedAddress]:
     # As octets, for text would be given to a codec that knows other names (see ``names``).
     host = wire_name(endpoint.host).encode("ascii")
     try:
         found = socket.getaddrinfo(host, endpoint.port, FAMILY[endpoint.family], socket.SOCK_STREAM)
     except OSError as error:
-        raise _unresolved(endpoint.host, error) from error
-    addresses = [Address(family, target) for family, _, _, _, target in found]
-    return list(_alternating(addresses))
-
-
-def _unresolved(host: str, error: OSError) -> POP3Error:
-    reason = error.strerror or str(error)
-    if isinstance(error, socket.gaierror) and error.errno in NO_SUCH_NAME:
-        return UnknownHost(host, reason)
-    return ResolverFailed(host, reason)
-
-
-def _alternating(addresses: list[Address]) -> Iterator[Address]:
-    """Yield the addresses with the families taking turns, the preferred one first (RFC 8305 section 4)."""
-    preferred = addresses[0].family
-    first = [address for address in addresses if address.family == preferred]
-    others = [address for address in addresses if address.family != preferred]
-    return (address for address in chain(*zip_longest(first, others)) if address)
+        reason = error.strerror or str(error)
+        if isinstance(error, socket.gaierror) and error.errno in NO_SUCH_NAME:
+            raise UnknownHost(endpoint.host, reason) from error
+        raise ResolverFailed(endpoint.host, reason) from error
+    # The families take turns, the preferred one first (RFC 8305 section 4).
+    addresses = [ResolvedAddress(family, target) for family, _, _, _, target in found]
+    first = [address for address in addresses if address.family == addresses[0].family]
+    others = [address for address in addresses if address.family != addresses[0].family]
+    return [address for address in chain(*zip_longest(first, others)) if address]
 
 
 class _Race:
@@ -128,25 +115,23 @@ class _Race:
         self._reason = "it has no address"
         self._winner: socket.socket | None = None
 
-    def run(self, addresses: list[Address]) -> socket.socket:
+    def run(self, addresses: list[ResolvedAddress]) -> socket.socket:
+        waiting = list(reversed(addresses))
         with selectors.DefaultSelector() as selector:
             try:
-                self._attempt_all(selector, addresses)
+                while self._winner is None and (waiting or selector.get_map()):
+                    if waiting:
+                        self._attempt(selector, waiting.pop())
+                    self._wait(selector, more=bool(waiting))
             finally:
                 for key in list(selector.get_map().values()):
-                    _close(key.fileobj)
+                    with suppress(OSError):
+                        key.fileobj.close()  # type: ignore[union-attr]
         if self._winner is None:
             raise ConnectionFailed(self._endpoint.host, self._endpoint.port, self._reason)
         return self._winner
 
-    def _attempt_all(self, selector: selectors.BaseSelector, addresses: list[Address]) -> None:
-        waiting = list(reversed(addresses))
-        while self._winner is None and (waiting or selector.get_map()):
-            if waiting:
-                self._attempt(selector, waiting.pop())
-            self._wait(selector, more=bool(waiting))
-
-    def _attempt(self, selector: selectors.BaseSelector, address: Address) -> None:
+    def _attempt(self, selector: selectors.BaseSelector, address: ResolvedAddress) -> None:
         attempt = None
         try:
             attempt = socket.socket(address.family, socket.SOCK_STREAM)
@@ -165,19 +150,16 @@ class _Race:
     def _wait(self, selector: selectors.BaseSelector, *, more: bool) -> None:
         """Wait until an attempt is decided, or until it is time for the next address."""
         while self._winner is None and selector.get_map():
-            ready = selector.select(self._patience(more))
+            remaining = None if self._deadline is None else max(self._deadline - time.monotonic(), 0)
+            if more:
+                remaining = ATTEMPT_DELAY if remaining is None else min(ATTEMPT_DELAY, remaining)
+            ready = selector.select(remaining)
             if not ready and more:
                 return
             if not ready:
                 raise TimedOut(self._endpoint.host, "connecting", self._timeout or 0)
             for key, _ in ready:
                 self._decide(selector, key.fileobj)
-
-    def _patience(self, more: bool) -> float | None:
-        remaining = None if self._deadline is None else max(self._deadline - time.monotonic(), 0)
-        if not more:
-            return remaining
-        return ATTEMPT_DELAY if remaining is None else min(ATTEMPT_DELAY, remaining)
 
     def _decide(self, selector: selectors.BaseSelector, attempt: Any) -> None:
         selector.unregister(attempt)
@@ -187,9 +169,4 @@ class _Race:
             return
         if status:
             self._reason = os.strerror(status)
-        attempt.close()
-
-
-def _close(attempt: Any) -> None:
-    with suppress(OSError):
         attempt.close()

@@ -9,7 +9,7 @@ from pop3fetch.errors import UnknownHost
 def wire_name(host: str) -> str:
     """Return the name in ASCII, an internationalised one as its A-labels (RFC 5890 section 2.3.2.1).
 
-    Raises UnknownHost where there is no such name.
+    Raises UnknownHost if there is no such name.
     """
     if host.isascii():
         return host

@@ -73,10 +73,9 @@ class _Line:
 
     def recv(self, size: int) -> bytes:
         if not self._whole_header:
-            self._bound()
-            return self._socket.recv(size)
+            return self._receive(size)
         header = b""
-        while not header.endswith(HEADER_END) and (octet := self._octet()):
+        while not header.endswith(HEADER_END) and (octet := self._receive(1)):
             header += octet
             if len(header) > HEADER_LIMIT:
                 raise ValueError("its reply has no end")
@@ -85,9 +84,9 @@ class _Line:
     def close(self) -> None:
         self._socket.close()
 
-    def _octet(self) -> bytes:
+    def _receive(self, size: int) -> bytes:
         self._bound()
-        return self._socket.recv(1)
+        return self._socket.recv(size)
 
     def _bound(self) -> None:
         if self._deadline is not None:

@@ -14,7 +14,7 @@ from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeVar
 
-from pop3fetch.errors import CertificateError, ConfigurationError, TLSError
+from pop3fetch.errors import CertificateError, ConfigurationError, NotATLSPort, NothingToVerify, TLSError
 from pop3fetch.net.names import certificate_name
 from pop3fetch.verification import verifying_context
 
@@ -64,7 +64,7 @@ def client_context(options: TLSOptions) -> ssl.SSLContext:
     """Return the context for all connections: TLS 1.2 at least, verified (RFC 8314 section 4.1).
 
     The system's certificates take as long to read as half a round trip, so one is made for all
-    accounts. Raises ConfigurationError where a file cannot be used.
+    accounts. Raises ConfigurationError if a file cannot be used.
     """
     with _making:
         return _made_once(options)
@@ -102,17 +102,13 @@ def _usable(files: str) -> Iterator[None]:
 
 
 def context_for(host: str, options: TLSOptions, given: ssl.SSLContext | None = None) -> ssl.SSLContext:
-    """Return the context for a handshake with ``host``, or the ``given`` one where it can serve.
+    """Return the context for a handshake with ``host``, or the ``given`` one if it can serve.
 
-    Raises ConfigurationError where a file cannot be used, or nothing could be verified.
+    Raises ConfigurationError if a file cannot be used, NothingToVerify.
     """
     context = given or client_context(options)
     if context.check_hostname and certificate_name(host) is None:
-        raise ConfigurationError(
-            host,
-            "a UNIX socket has no host name that a certificate could be checked for: "
-            "give its fingerprint with --tls-fingerprint, or use --tls off with --allow-insecure-login",
-        )
+        raise NothingToVerify(host)
     return context
 
 
@@ -264,7 +260,7 @@ def handshake_error(host: str, error: ssl.SSLError, *, first: bool) -> TLSError:
             f"TLS 1.2 or newer is needed, and the server offers less ({reason}); only its operator can help"
         )
     elif first and name in _NO_TLS:
-        reason += ": this port does not seem to speak TLS; try --tls starttls (port 110)"
+        return NotATLSPort(host, reason)
     return TLSError(host, reason)
 
 

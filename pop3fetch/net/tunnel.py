@@ -14,7 +14,7 @@ from pop3fetch.veil import veiled
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-PATIENCE = 2.0  # seconds for a tunnel to end by itself once its line is closed
+EXIT_TIMEOUT = 2.0  # seconds for a tunnel to end by itself once its line is closed
 
 
 class Tunnel(NamedTuple):
@@ -52,10 +52,10 @@ class TunnelSocket(socket.socket):
             raise
 
     def _explain(self) -> None:
-        """Raise an error where the command has failed."""
+        """Raise an error if the command has failed."""
         status = None
         with suppress(subprocess.TimeoutExpired):
-            status = self.process.wait(PATIENCE) if self.process else None
+            status = self.process.wait(EXIT_TIMEOUT) if self.process else None
         if status:
             how = f"ended with status {status}" if status > 0 else f"was ended by signal {-status}"
             raise ConnectionResetError(0, f"the tunnel command {how}")
@@ -63,8 +63,13 @@ class TunnelSocket(socket.socket):
     def close(self) -> None:
         super().close()
         process, self.process = self.process, None
-        if process is not None:
-            _end(process)
+        if process is None:
+            return
+        try:
+            process.wait(EXIT_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def connect_by(tunnel: Tunnel, host: str, port: int) -> socket.socket:
@@ -88,11 +93,3 @@ def connect_by(tunnel: Tunnel, host: str, port: int) -> socket.socket:
     line = TunnelSocket(fileno=ours.detach())
     line.process = process
     return line
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    try:
-        process.wait(PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

@@ -1,54 +1,54 @@
-"""The public client: one POP3 server, blocking calls, 0-based indexes.
+"""The public client: one POP3 server, blocking calls, 0-based indexes. The README has an example.
 
->>> with POP3Client.connect("mail.example.org") as client:      # doctest: +SKIP
-...     client.login("alice", getpass)
-...     for index, size in enumerate(client.list_size()): ...
+A message's *index* is its number on the server minus one. Text of the server, unique-ids and messages
+are ``bytes``, sizes are octets, times are seconds.
 
-A reply -ERR raises ServerErrorResponse and leaves the session usable, and so does what was
-refused before anything was sent (CommandNotAllowed, InvalidArgument, AuthenticationError). Every
-other error ends it: the connection is closed, and later calls raise SessionEnded with the reason.
+Errors are those of :mod:`pop3fetch.errors`. A reply -ERR raises ServerErrorResponse and leaves the
+session usable, and so does what was refused before anything was sent: CommandNotAllowed (the session is
+in another state), InvalidArgument (CR, LF or NUL, or more than 255 octets; a ValueError) and
+AuthenticationError. Every other error ends it (ConnectionLost, TimedOut, TLSError, ProtocolViolation):
+the connection is closed, and later calls raise SessionEnded with the reason. Each call may raise these;
+its docstring names what else it raises.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from pop3fetch.ahead import Ahead
-from pop3fetch.choices import DEFAULT_TIMEOUT, PLAIN_PORT, TLS_MODES, TLS_PORT
+from pop3fetch.choices import AUTH_METHODS, DEFAULT_TIMEOUT, FAMILIES, PLAIN_PORT, TLS_MODES, TLS_PORT
 from pop3fetch.errors import (
     ConnectionLost,
     ProtocolViolation,
     ServerErrorResponse,
     TimedOut,
     TLSNotSupportedError,
-    UsageError,
 )
 from pop3fetch.net.dial import Endpoint
 from pop3fetch.net.tls import TLSOptions, TLSSession
-from pop3fetch.pop3.authentication import Authentication, Wish
+from pop3fetch.pop3.authentication import Authentication
 from pop3fetch.pop3.conversation import Conversation
+from pop3fetch.pop3.login import LoginPolicy
 from pop3fetch.pop3.machine import AUTHORIZATION, UPDATE, SessionState
 from pop3fetch.pop3.opening import Server, open_conversation, secure, tls_context
-from pop3fetch.pop3.overview import Digests, Overview, OverviewReader
-from pop3fetch.pop3.pipeline import ONE_AT_A_TIME, WIDE, Pipeline, Request, Retrieval
+from pop3fetch.pop3.pipeline import ONE_AT_A_TIME, WIDE, Deletion, IncomingMessage, Pipeline, Request
 from pop3fetch.pop3.replies import (
-    SCAN_LISTING,
-    UNIQUE_ID_LISTING,
     Capabilities,
     CapabilityReader,
     Grammar,
     LineSplitter,
     ListingReader,
+    Overview,
     parse_drop_listing,
+    parse_scan_line,
+    parse_unique_id_line,
 )
 from pop3fetch.pop3.trace import Secrets
-from pop3fetch.pop3.wire import CRLF, LINE_LIMIT, StatusLine
+from pop3fetch.pop3.wire import LINE_LIMIT, StatusLine
 
 if TYPE_CHECKING:
-    import socket
     import ssl
 
 HEADERS_ESTIMATE = 4096  # octets of a message's headers, to bound pipelined TOPs
@@ -58,24 +58,24 @@ Reader = TypeVar("Reader", CapabilityReader, ListingReader[Any])
 
 
 class POP3Client:
-    """A session with a POP3 server; made by :meth:`connect`."""
+    """A session with a POP3 server; made by :meth:`connect`, closed by ``with``, for one thread at a time.
 
-    def __init__(self, server: Server, dialling: Ahead[socket.socket] | None = None) -> None:
-        """Connect and read the greeting."""
-        self._server = server._replace(secrets=server.secrets or Secrets())
+    ``allow_insecure_login``, as given to :meth:`connect`, may be changed before :meth:`login`.
+    ``conversation`` is what the client is built on, and no part of the library's interface.
+    """
+
+    def __init__(self, server: Server) -> None:
+        """Connect and read the greeting; callers use :meth:`connect`."""
         self._capabilities: Capabilities | None = None
+        self._capabilities_before_login: Capabilities = {}
         self._has_capa = True
         self._capa_was_answered = False
-        self._says_pipelining = False
-        self._broke_in_the_pipe = False
-        self.capabilities_before_login: Capabilities = {}
-        self.when_told: Callable[[Capabilities], object] | None = None  # is called with what CAPA says
-        # The indexes that RETR gave: a server may delete those at QUIT (RFC 1939 section 8).
-        self.retrieved: set[int] = set()
-        self.topped: set[int] = set()  # the indexes that TOP gave
-        self.allow_insecure_login = server.wish.allow_insecure
-        self.may_pipeline = server.pipelining
-        self.conversation = self._open(dialling)
+        self._announces_pipelining = False
+        self._may_pipeline = server.pipelining
+        self.allow_insecure_login = server.policy.allow_insecure
+        self._server = server._replace(secrets=server.secrets or Secrets())
+        self.conversation = self._open()
+        self._server = self._server._replace(dialling=None)  # a second connection is a new one
 
     @classmethod
     def connect(
@@ -86,27 +86,70 @@ class POP3Client:
         tls: str = "implicit",
         timeout: float = DEFAULT_TIMEOUT,
         ca_file: str | None = None,
+        fingerprint: str | None = None,
+        client_cert: str | None = None,
+        client_key: str | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        proxy: str | None = None,
+        family: str = "any",
+        auth: str = "auto",
         allow_insecure_login: bool = False,
-    ) -> POP3Client:
-        """Return a client that has read the greeting.
+        utf8: bool = False,
+        pipelining: bool = True,
+        trace: Callable[[str, bytes], None] | None = None,
+    ) -> Self:
+        """Connect, read the greeting, and return the client.
 
-        ``tls`` is ``implicit``, ``auto``, ``starttls`` or ``off``; ``timeout`` in seconds, 0 waits
-        for ever. Raises UnknownHost, ResolverFailed, ConnectionFailed, TimedOut, TLSError, CertificateError,
-        GreetingRefused, NotPOP3Server; UsageError where ``tls`` is none of these.
+        host: a name, an address, or ``unix:/path``. port: 995 with implicit TLS (RFC 8314 section 7.3),
+        else 110 (RFC 1939 section 3).
+        tls: ``implicit`` (from the first octet), ``starttls`` (STLS before the login, RFC 2595), ``auto``
+        (APOP or STLS, see :mod:`pop3fetch.pop3.login`) or ``off``.
+        timeout: seconds without progress until the session is given up; 0 waits for ever.
+        ca_file: authorities to trust instead of the system's (PEM). fingerprint: SHA-256 of the server's
+        certificate, 64 hexadecimal digits, to trust instead of any authority.
+        client_cert, client_key: files in PEM; one may hold both.
+        ssl_context: takes the place of ca_file, client_cert and client_key.
+        proxy: ``socks5://[user:password@]host:port`` or ``http://…``; it resolves the host's name.
+        family: ``any``, ``ipv4`` or ``ipv6``.
+        auth: ``auto``, or the one method to log in by, of :data:`pop3fetch.pop3.login.METHODS`.
+        allow_insecure_login: the password may cross the network in clear text.
+        utf8: send UTF8 before the login (RFC 6856 section 2).
+        pipelining: send several commands at once if the server announces it (RFC 2449 section 6.6).
+        trace: is called with ``<``, ``>`` or ``=`` (the server's line, ours, a note) and the line, in which
+        secrets are masked.
+
+        Raises ValueError for an argument that is none of these; UnknownHost, ResolverFailed,
+        ConnectionFailed; CertificateError; ConfigurationError if a file cannot be used; GreetingRefused,
+        NotPOP3Server.
         """
-        if tls not in TLS_MODES:  # what is not known would be taken for "off"
-            raise UsageError(f"tls is one of {', '.join(TLS_MODES)}, not {tls!r}")
-        endpoint = Endpoint(host, port or (TLS_PORT if tls == "implicit" else PLAIN_PORT))
-        wish = Wish(tls, allow_insecure=allow_insecure_login)
-        return cls(Server(endpoint, wish, timeout or None, TLSOptions(ca_file), ssl_context))
+        _require_one_of("tls", tls, TLS_MODES)  # what is not known would be taken for "off"
+        _require_one_of("family", family, FAMILIES)
+        _require_one_of("auth", auth, AUTH_METHODS)
+        if timeout < 0:
+            raise ValueError(f"timeout is seconds from 0 on, not {timeout!r}")
+        if fingerprint is not None and not re.fullmatch("[0-9A-Fa-f]{64}", fingerprint):
+            raise ValueError(f"fingerprint has 64 hexadecimal digits: {fingerprint!r}")
+        if proxy is not None and not re.fullmatch(r"(socks5|http)://([^/]*@)?[^/@]+:[0-9]+/?", proxy):
+            raise ValueError("proxy is socks5://[user:password@]host:port or http://…")  # it may be a secret
+        if client_key and not client_cert:
+            raise ValueError("client_key needs client_cert")
+        if ssl_context and (ca_file or client_cert):
+            raise ValueError("ssl_context takes the place of ca_file, client_cert and client_key")
+        server = Server(
+            Endpoint(host, port or (TLS_PORT if tls == "implicit" else PLAIN_PORT), family, proxy),
+            LoginPolicy(tls, None if auth == "auto" else auth, allow_insecure_login, utf8),
+            timeout or None,
+            TLSOptions(ca_file, fingerprint, client_cert, client_key),
+            ssl_context,
+            pipelining=pipelining,
+            trace=trace,
+        )
+        return cls(server)
 
-    def __enter__(self) -> POP3Client:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # -- what is known -----------------------------------------------------------------------
@@ -118,7 +161,7 @@ class POP3Client:
 
     @property
     def timeout(self) -> float:
-        """Seconds until a reply that makes no progress is given up; 0 waits for ever."""
+        """Seconds without progress until the session is given up; 0 waits for ever."""
         return self.conversation.transport.timeout or 0
 
     @timeout.setter
@@ -127,64 +170,48 @@ class POP3Client:
 
     @property
     def server_challenge(self) -> bytes | None:
-        """The APOP challenge of the greeting, angle brackets included, where it is valid."""
+        """The greeting's APOP challenge with its angle brackets, None if it has no valid one (section 7)."""
         return self.conversation.session.challenge
 
     @property
     def started_tls(self) -> bool:
-        """Whether the connection is inside TLS, however that began."""
+        """Whether the connection is inside TLS, from the first octet or by STLS."""
         return self.conversation.transport.tls is not None
 
     @property
     def pipelines(self) -> bool:
-        """Whether commands are pipelined: the server says PIPELINING, and ``may_pipeline``."""
-        return self.may_pipeline and self._says_pipelining
-
-    @property
-    def ends_lines_with_crlf(self) -> bool:
-        """Whether the server ends its lines as it should; else a CR before LF is content."""
-        return self.conversation.session.line_end == CRLF
-
-    @property
-    def broke_in_the_pipe(self) -> bool:
-        """Whether the session ended over pipelined replies, which the server may have mixed up."""
-        return self._broke_in_the_pipe or len(self.conversation.session.awaited) > 1
+        """Whether commands are pipelined: the server announces PIPELINING, and :meth:`connect` allows it."""
+        return self._may_pipeline and self._announces_pipelining
 
     def tls_session(self) -> TLSSession | None:
         """Return protocol version, cipher and certificate, or None outside TLS."""
         return self.conversation.transport.tls_session()
 
-    def notice(self, text: str) -> None:
-        """Pass a remark on to whoever listens."""
-        self._server.notice(text)
-
     def capabilities(self, use_cache: bool = True) -> Capabilities:
-        """Return what CAPA says: name to its arguments, or None; ``{}`` where there is no CAPA.
+        """Return what CAPA lists, name to arguments or None; ``{}`` if there is no CAPA (RFC 2449).
 
-        What was said in clear text is forgotten when TLS starts, and what was said before the
-        login is asked again after it (RFC 2449 section 5).
+        What came in clear text is forgotten when TLS starts, and what came before the login is asked
+        again after it (RFC 2449 section 5). Raises MalformedListing, LineTooLong.
         """
         if self._capabilities is None or not use_cache:
             self._learn(self._ask_capabilities() if self._has_capa else {})
         return dict(self._capabilities or {})
 
     def offers(self, capability: str) -> bool:
-        """Whether the server may be asked for ``capability``; one without CAPA may be asked anything."""
+        """Whether the server lists ``capability``; one without CAPA may have any."""
         capabilities = self.capabilities()
         return not capabilities or capability in capabilities
 
     def _learn(self, capabilities: Capabilities) -> None:
         self._capabilities = capabilities
-        # Big servers show it only after the login, others only before: once said, it counts.
-        self._says_pipelining |= "PIPELINING" in capabilities
-        if self.when_told:
-            self.when_told(capabilities)
+        # Big servers show it only after the login, others only before: once announced, it counts.
+        self._announces_pipelining |= "PIPELINING" in capabilities
 
     def _forget(self) -> None:
-        self._capabilities, self._says_pipelining = None, False
+        self._capabilities, self._announces_pipelining = None, False
 
-    def _open(self, dialling: Ahead[socket.socket] | None = None) -> Conversation:
-        conversation, capabilities = open_conversation(self._server, dialling, has_capa=self._has_capa)
+    def _open(self) -> Conversation:
+        conversation, capabilities = open_conversation(self._server, has_capa=self._has_capa)
         if capabilities is not None:
             self._capa_was_answered = True
             self._learn(capabilities)
@@ -197,7 +224,9 @@ class POP3Client:
             self._capa_was_answered = True
             return {}
         except ConnectionLost:
-            if not self._may_hang_up_on_capa():
+            # Never inside TLS by STLS: who cuts that line would get a new one in clear text.
+            by_stls = self.started_tls and self._server.policy.mode != "implicit"
+            if self.state is not AUTHORIZATION or by_stls or self._capa_was_answered:
                 raise
             # Some servers hang up on CAPA (fetchmail's FAQ, items R11 and O11).
             self._has_capa = False
@@ -206,13 +235,8 @@ class POP3Client:
         self._capa_was_answered = True
         return self._feed(CapabilityReader(self.conversation.session.line_end)).capabilities
 
-    def _may_hang_up_on_capa(self) -> bool:
-        # Never inside TLS by STLS: whoever cuts that line would have a new one in clear text.
-        by_stls = self.started_tls and self._server.wish.mode != "implicit"
-        return self.state is AUTHORIZATION and not by_stls and not self._capa_was_answered
-
     def reconnect(self) -> None:
-        """Begin anew on a new connection, before the login."""
+        """Begin anew on a new connection, before the login. Raises what :meth:`connect` raises."""
         self.conversation.close("it was begun anew")
         self._forget()
         self.conversation = self._open()
@@ -220,7 +244,10 @@ class POP3Client:
     # -- any command -------------------------------------------------------------------------
 
     def send_short(self, command: str, *args: str | bytes | int) -> bytes:
-        """Send a command with a single-line reply; return its text without the status indicator."""
+        """Send a command with a single-line reply; return its text without the status indicator.
+
+        Raises InvalidArgument for a command that has several lines in reply.
+        """
         return self.conversation.ask(command, *args, multiline=False).text
 
     def send_long(
@@ -232,29 +259,28 @@ class POP3Client:
     ) -> list[Any]:
         """Send a command with a multi-line reply; return its lines, each through ``transform``.
 
-        With a ``consumer`` each goes there as it arrives, and the list is empty. Lines come
-        without CRLF, unstuffed; only a message's may be longer than 8 KiB.
+        Lines are ``bytes`` without CRLF, unstuffed (RFC 1939 section 3). With a ``consumer`` each goes
+        there as it arrives, and the list is empty. Raises InvalidArgument for a command that has one line
+        in reply; LineTooLong past 8 KiB, unless it is a message.
         """
         limit = None if command.upper() in ("RETR", "TOP") else LINE_LIMIT
         self.conversation.ask(command, *args, multiline=True)
         kept: list[Any] = []
         take = consumer or kept.append
-        for line in self._lines(limit):
-            take(transform(line) if transform else line)
-        return kept
-
-    def _lines(self, limit: int | None) -> Iterator[bytes]:
         splitter = LineSplitter(self.conversation.session.line_end, limit)
         for block in self.conversation.blocks():
-            yield from splitter.lines(block)
-        yield from splitter.rest()
+            for line in splitter.lines(block):
+                take(transform(line) if transform else line)
+        for line in splitter.rest():
+            take(transform(line) if transform else line)
+        return kept
 
     # -- AUTHORIZATION -----------------------------------------------------------------------
 
     def start_tls(self, ssl_context: ssl.SSLContext | None = None) -> Capabilities:
-        """Ask for the capabilities, start TLS by STLS, and return the new capabilities.
+        """Ask for the capabilities, start TLS by STLS, and return the new capabilities (RFC 2595).
 
-        Raises TLSNotSupportedError where STLS is not offered or refused, and TLSError.
+        Raises TLSNotSupportedError if STLS is not offered or is refused, CertificateError.
         """
         if self.capabilities() and "STLS" not in self.capabilities():
             raise TLSNotSupportedError(self._server.endpoint.host, "it does not offer STLS")
@@ -262,7 +288,10 @@ class POP3Client:
         return self.capabilities()
 
     def begin_tls(self, ssl_context: ssl.SSLContext | None = None) -> None:
-        """Say STLS and make the handshake; forget what was said in clear text (RFC 2595 section 4)."""
+        """Send STLS and make the handshake; forget what came in clear text (RFC 2595 section 4).
+
+        Asks for no capabilities. Raises TLSNotSupportedError, CertificateError.
+        """
         context = ssl_context or tls_context(self._server)
         try:
             self.conversation.ask("STLS")
@@ -273,115 +302,125 @@ class POP3Client:
         self._forget()
 
     def login(self, user: str, password: str | Callable[[], str]) -> bytes:
-        """Log in by the policy of ``pop3.login``; return the server's text.
+        """Log in by the policy of :mod:`pop3fetch.pop3.login`; return the server's text.
 
-        ``password`` may be a callable, which is called only once a step needs it. Raises
-        InsecureAuthenticationDisallowed before a word of the user's is sent, LoginRefused,
-        MechanismNotOffered, MechanismFailed, TLSNotSupportedError.
+        ``password``: the password or access token, or a callable that returns it, called at most once and
+        not before a step needs it. Raises InsecureAuthenticationDisallowed and MechanismNotOffered before
+        anything of the user's is sent; LoginRefused, MechanismFailed, TLSNotSupportedError,
+        CertificateError.
         """
-        self.conversation.require_open()
-        wish = self._server.wish._replace(allow_insecure=self.allow_insecure_login)
+        self.conversation.session.require_open()
+        policy = self._server.policy._replace(allow_insecure=self.allow_insecure_login)
         secret = password if callable(password) else lambda: password
-        text = Authentication(self, wish, user, secret).run()
-        self.capabilities_before_login, self._capabilities = self._capabilities or {}, None
+        text = Authentication(self, policy, user, secret, self._server.notice).run()
+        self._capabilities_before_login, self._capabilities = self._capabilities or {}, None
         return text
 
     def apop(self, user: str, digest: str) -> bytes:
-        """Log in by APOP with a digest that was made elsewhere (RFC 1939 section 7)."""
+        """Log in by APOP with a digest that was made elsewhere (RFC 1939 section 7); return the text."""
         return self.send_short("APOP", user, digest)
 
     def user(self, name: str) -> bytes:
-        """Say USER; the password follows."""
+        """Send USER, in clear text if TLS is not started; return the text."""
         return self.send_short("USER", name)
 
     def password(self, secret: str) -> bytes:
-        """Say PASS."""
+        """Send PASS, in clear text if TLS is not started; return the text."""
         return self.send_short("PASS", secret)
 
     # -- TRANSACTION -------------------------------------------------------------------------
 
     def stat(self, *, then_quit: bool = False) -> tuple[int, int]:
-        """Return (messages, octets); ``then_quit`` saves a round trip where the server pipelines."""
+        """Return (messages, octets) of STAT; raises MalformedListing.
+
+        ``then_quit`` sends QUIT along, if the server pipelines; call :meth:`quit` in any case.
+        """
         drop: list[StatusLine] = []
         self._batch({"STAT": drop.append}, then_quit=then_quit)
-        with self._parsing():
+        try:
             return parse_drop_listing(drop[0].text)
+        except ProtocolViolation as error:
+            self.conversation.close(str(error))
+            raise
 
-    def overview(self, *, then_quit: bool = False) -> Overview:
-        """Return sizes and unique-ids, asking for the capabilities on the way, in one write if possible."""
-        reader = OverviewReader(self.conversation.session.line_end)
-        return self._read(reader, then_quit=then_quit).overview()
+    def overview(self) -> Overview:
+        """Return sizes and unique-ids by index, asking in one write if the server pipelines.
 
-    def overview_unless(
-        self, familiar: Digests, when_unlike: Callable[[], object]
-    ) -> tuple[Overview, Digests] | None:
-        """Return overview and digests; None, and nothing is parsed, where both lists are ``familiar``.
-
-        ``when_unlike`` is called where LIST shows that they are not, while UIDL may still arrive.
+        Learns the :meth:`capabilities` on the way. Raises MalformedListing, LineTooLong.
         """
-        reader = self._read(OverviewReader(self.conversation.session.line_end, familiar, when_unlike))
-        return None if reader.is_familiar else (reader.overview(), reader.digests)
+        line_end = self.conversation.session.line_end
+        sizes = ListingReader(parse_scan_line, line_end)
+        unique_ids = ListingReader(parse_unique_id_line, line_end)
+        has_uidl = self._read_lists(sizes, unique_ids)
+        return Overview(sizes.entries, unique_ids.entries if has_uidl else None)
 
-    def _read(self, reader: OverviewReader, *, then_quit: bool = False) -> OverviewReader:
+    def _read_lists(
+        self,
+        sizes: ListingReader[int],
+        unique_ids: ListingReader[bytes],
+        when_listed: Callable[[], object] = lambda: None,
+    ) -> bool:
+        """Read CAPA, LIST (and call ``when_listed``) and UIDL; return whether there is a UIDL."""
+        capa = CapabilityReader(self.conversation.session.line_end)
         refused = self._batch(
             {
-                "CAPA": lambda status: self._feed(reader.capabilities),
-                "LIST": lambda status: self._feed(reader.sizes, then=reader.sizes_end),
-                "UIDL": lambda status: self._feed(reader.unique_ids, then=reader.unique_ids_end),
-            },
-            then_quit=then_quit,
+                "CAPA": lambda status: self._feed(capa),
+                "LIST": lambda status: (self._feed(sizes), when_listed()),
+                "UIDL": lambda status: self._feed(unique_ids),
+            }
         )
-        self._learn(reader.capabilities.capabilities)
+        self._learn(capa.capabilities)
         no_uidl = refused.get("UIDL")
         # A server that announces it has it; and one that cannot answer now may have it.
-        if no_uidl and (no_uidl.is_temporary or "UIDL" in reader.capabilities.capabilities):
+        if no_uidl and (no_uidl.is_temporary or "UIDL" in capa.capabilities):
             raise no_uidl
-        return reader
+        return no_uidl is None
 
     def _batch(
-        self, takers: dict[str, Callable[[StatusLine], object]], *, then_quit: bool
+        self, takers: dict[str, Callable[[StatusLine], object]], *, then_quit: bool = False
     ) -> dict[str, ServerErrorResponse]:
-        """Ask several commands, in one write where the server pipelines; return the refusals.
+        """Ask several commands, in one write if the server pipelines; return the refusals.
 
         CAPA and UIDL are optional; another one's refusal is raised when all replies are there.
         """
-        pipelined = self.pipelines
         names = [name for name in takers if name != "CAPA" or self._has_capa]
+        if then_quit and self.pipelines:
+            names.append("QUIT")
         refused: dict[str, ServerErrorResponse] = {}
-        for name, status in self._replies([*names, "QUIT"] if then_quit and pipelined else names):
-            if not status.ok:
-                refused[name] = self.conversation.refusal(name, status)
-            elif name != "QUIT":
-                takers[name](status)
+        try:
+            replies = self._pipeline([Request(name) for name in names])
+            for name, status in zip(names, replies, strict=True):
+                if not status.ok:
+                    refused[name] = self.conversation.refusal(name, status)
+                elif name != "QUIT":
+                    takers[name](status)
+        except (ConnectionLost, TimedOut):
+            # A server that hangs up at QUIT alone has answered all that matters.
+            if [awaited.name for awaited in self.conversation.session.awaited] != ["QUIT"]:
+                raise
         for name in refused.keys() - {"CAPA", "UIDL", "QUIT"}:
             raise refused[name]
         return refused
 
-    def _replies(self, names: list[str]) -> Iterator[tuple[str, StatusLine]]:
-        """Yield each name with its reply; whoever hangs up at QUIT alone has answered all that matters."""
-        try:
-            yield from zip(names, self._pipeline([Request(name) for name in names]), strict=True)
-        except (ConnectionLost, TimedOut):
-            if [awaited.name for awaited in self.conversation.session.awaited] != ["QUIT"]:
-                raise
-
     def list_size(self, consumer: Callable[[int, int], object] | None = None) -> list[int | None]:
-        """Return the sizes in octets by index, None for deleted messages.
+        """Return the sizes in octets by index, None for deleted messages (LIST).
 
-        With a ``consumer``, (index, size) goes there as it arrives.
+        With a ``consumer``, (index, size) goes there as it arrives, and the list is empty. Raises
+        MalformedListing, LineTooLong.
         """
         self.conversation.ask("LIST")
-        return self._listing(SCAN_LISTING, consumer)
+        return self._listing(parse_scan_line, consumer)
 
     def list_uid(self, consumer: Callable[[int, bytes], object] | None = None) -> list[bytes | None]:
-        """Return the unique-ids by index, None for deleted messages; they may be empty."""
+        """Return the unique-ids by index, None for deleted messages; they may be empty (UIDL).
+
+        ``consumer`` and errors as for :meth:`list_size`.
+        """
         self.conversation.ask("UIDL")
-        return self._listing(UNIQUE_ID_LISTING, consumer)
+        return self._listing(parse_unique_id_line, consumer)
 
     def _listing(self, grammar: Grammar[T], consumer: Callable[[int, T], object] | None) -> list[T | None]:
-        reader = ListingReader(grammar, self.conversation.session.line_end, consumer)
-        for block in self.conversation.blocks():
-            reader.feed(block)
+        reader = self._feed(ListingReader(grammar, self.conversation.session.line_end, consumer))
         return [] if consumer else reader.entries
 
     def retrieve(
@@ -389,63 +428,58 @@ class POP3Client:
     ) -> list[bytes]:
         """Return the lines of a message (RETR), or of its headers and ``lines`` lines (TOP).
 
-        Lines come without CRLF, unstuffed; with a ``consumer`` each goes there instead.
+        Lines are ``bytes`` without CRLF, unstuffed; with a ``consumer`` each goes there instead.
         """
-        if lines is None:
-            self.retrieved.add(index)
-            return self.send_long("RETR", index + 1, consumer=consumer)
-        self.topped.add(index)
-        return self.send_long("TOP", index + 1, lines, consumer=consumer)
+        command = ("RETR", index + 1) if lines is None else ("TOP", index + 1, lines)
+        return self.send_long(*command, consumer=consumer)
 
     def iter_message(self, index: int, lines: int | None = None) -> Iterator[bytes]:
-        """Return an iterator of the blocks of a message, for large ones.
+        """Ask for a message, or its headers and ``lines`` lines; return an iterator of its blocks.
 
-        Whoever leaves it before its end ends the session.
+        For large messages: blocks are octets, unstuffed, with CRLF. To leave it before its end ends the
+        session.
         """
-        arguments = (index + 1,) if lines is None else (index + 1, lines)
-        (self.retrieved if lines is None else self.topped).add(index)
-        self.conversation.ask("RETR" if lines is None else "TOP", *arguments)
+        command = ("RETR", index + 1) if lines is None else ("TOP", index + 1, lines)
+        self.conversation.ask(*command)
         return self.conversation.blocks()
 
     def retrieve_many(
         self, indexes: Iterable[int], sizes: Mapping[int, int] = MappingProxyType({})
-    ) -> Iterator[Retrieval]:
-        """Yield the messages in order as they arrive, pipelined where the server can.
+    ) -> Iterator[IncomingMessage]:
+        """Yield messages in the order asked for as they arrive, pipelined if the server can (RETR).
 
-        ``sizes``, index to octets, bound what is under way. Each one's blocks are read before
-        the next is asked for; those that nobody read are passed over.
+        A refusal is in the message, and not raised. ``sizes``, index to octets, bound what is under way.
+        Each message's blocks are read before the next is asked for; those left unread are passed over. To
+        leave the iterator before its end ends the session.
         """
         asked = list(indexes)
-        requests = (Request("RETR", (index + 1,), sizes.get(index, 0)) for index in asked)
-        for retrieval in self._retrievals(asked, requests):
-            if retrieval.refusal is None:
-                self.retrieved.add(retrieval.index)
-            yield retrieval
+        return self._messages(asked, (Request("RETR", (index + 1,), sizes.get(index, 0)) for index in asked))
 
-    def top_many(self, indexes: Iterable[int], lines: int = 0) -> Iterator[Retrieval]:
-        """Yield the headers and ``lines`` lines of messages, like :meth:`retrieve_many`."""
+    def top_many(self, indexes: Iterable[int], lines: int = 0) -> Iterator[IncomingMessage]:
+        """Yield the headers and ``lines`` lines of messages, like :meth:`retrieve_many` (TOP)."""
         asked = list(indexes)
-        self.topped.update(asked)
-        return self._retrievals(
+        return self._messages(
             asked, (Request("TOP", (index + 1, lines), HEADERS_ESTIMATE) for index in asked)
         )
 
-    def _retrievals(self, asked: list[int], requests: Iterable[Request]) -> Iterator[Retrieval]:
+    def _messages(self, asked: list[int], requests: Iterable[Request]) -> Iterator[IncomingMessage]:
         for index, status in zip(asked, self._pipeline(requests), strict=True):
             blocks = self.conversation.blocks() if status.ok else iter(())
             refusal = None if status.ok else self.conversation.refusal(f"message {index + 1}", status)
-            yield Retrieval(index, refusal, blocks)
+            yield IncomingMessage(index, refusal, blocks)
             for _ in blocks:
                 pass
 
-    def delete_many(
-        self, indexes: Iterable[int], *, then_quit: bool = False
-    ) -> Iterator[tuple[int, ServerErrorResponse | None]]:
-        """Mark messages as deleted; yield (index, refusal) in order as replies arrive.
+    def delete_many(self, indexes: Iterable[int], *, then_quit: bool = False) -> list[Deletion]:
+        """Mark messages as deleted, pipelined if the server can; return (index, refusal or None) of each.
 
-        ``then_quit`` ends the session as well, without a round trip of its own where the server
-        pipelines; a refused QUIT raises ServerErrorResponse.
+        They are deleted once QUIT is answered +OK (RFC 1939 section 6). ``then_quit`` sends it along, which
+        saves a round trip; a refused QUIT raises ServerErrorResponse.
         """
+        return list(self.iter_deletions(indexes, then_quit=then_quit))
+
+    def iter_deletions(self, indexes: Iterable[int], *, then_quit: bool = False) -> Iterator[Deletion]:
+        """Yield the results of :meth:`delete_many` as replies arrive; sends as it is iterated."""
         asked = list(indexes)
         requests = [Request("DELE", (index + 1,)) for index in asked]
         if then_quit:
@@ -458,21 +492,22 @@ class POP3Client:
                 raise refusal
 
     def delete(self, index: int) -> bytes:
-        """Mark a message as deleted; it is, once QUIT was answered +OK."""
+        """Mark a message as deleted: it is once QUIT is answered +OK. Returns the server's text (DELE)."""
         return self.send_short("DELE", index + 1)
 
     def noop(self) -> bytes:
-        """Do nothing, and keep the connection awake."""
+        """Do nothing, and keep the connection awake; return the server's text (NOOP)."""
         return self.send_short("NOOP")
 
     def reset(self) -> bytes:
-        """Unmark the messages marked as deleted."""
+        """Unmark the messages marked as deleted; return the server's text (RSET)."""
         return self.send_short("RSET")
 
     def quit(self) -> bytes:
-        """End the session; the server now removes what is marked as deleted. Closes the connection.
+        """End the session, close the connection, and return the server's text (QUIT).
 
-        A session that was ended already by ``then_quit`` needs no second word.
+        The server now removes what is marked as deleted (RFC 1939 section 6). After ``then_quit``, which
+        has ended the session already, nothing is sent.
         """
         try:
             return b"" if self.state is UPDATE else self.send_short("QUIT")
@@ -488,19 +523,12 @@ class POP3Client:
     def _pipeline(self, requests: Iterable[Request]) -> Iterator[StatusLine]:
         return iter(Pipeline(self.conversation, requests, WIDE if self.pipelines else ONE_AT_A_TIME))
 
-    def _feed(self, reader: Reader, then: Callable[[], object] = lambda: None) -> Reader:
+    def _feed(self, reader: Reader) -> Reader:
         for block in self.conversation.blocks():
             reader.feed(block)
-        with self._parsing():
-            then()
         return reader
 
-    @contextmanager
-    def _parsing(self) -> Iterator[None]:
-        """End the session where a reply that was read to its end turns out to be none."""
-        try:
-            yield
-        except ProtocolViolation as error:
-            self._broke_in_the_pipe = self.pipelines
-            self.conversation.close(str(error))
-            raise
+
+def _require_one_of(name: str, value: str, known: Iterable[str]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} is one of {', '.join(known)}, not {value!r}")

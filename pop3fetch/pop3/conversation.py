@@ -15,7 +15,6 @@ from pop3fetch.errors import (
     POP3Error,
     ProtocolViolation,
     ServerErrorResponse,
-    SessionEnded,
     TimedOut,
 )
 from pop3fetch.net.transport import Transport
@@ -26,9 +25,7 @@ from pop3fetch.pop3.wire import StatusLine
 # Content octets that count as progress: a server that drips an octet now and then is stuck,
 # however long it keeps that up, and a slow line that carries 1 KiB in a time-out is not.
 PROGRESS = 1024
-BURST = 256 * 1024  # octets that came since we last spoke; more of them may gather before they are read
 
-Request = tuple[str | bytes | int, ...]
 TopUp = Callable[[], None]
 
 
@@ -43,13 +40,16 @@ class Conversation:
         self._outgoing: list[bytes] = []
         self._waited = 0.0  # seconds spent in reads since the last progress
         self._fresh = 0  # octets that came since then
-        self._burst = 0  # octets that came since we last spoke
 
     # -- one command at a time ---------------------------------------------------------------
 
     def greeting(self) -> Greeting:
         """Await the greeting; raises GreetingRefused or NotPOP3Server."""
-        event = self.next_event()
+        try:
+            event = self.next_event()
+        except BaseException:  # an interrupt, too
+            self.close("it never began")
+            raise
         assert isinstance(event, Greeting)
         return event
 
@@ -65,7 +65,7 @@ class Conversation:
         return self.reply()
 
     def reply(self) -> StatusLine:
-        """Await the next status line; raises ServerErrorResponse where it is -ERR."""
+        """Await the next status line; raises ServerErrorResponse if it is -ERR."""
         event = self.next_event()
         assert isinstance(event, Reply)
         if not event.status.ok:
@@ -74,7 +74,7 @@ class Conversation:
 
     def refusal(self, command: str, status: StatusLine) -> ServerErrorResponse:
         """Return the error for -ERR, without the secrets that a server repeats."""
-        return ServerErrorResponse(command, self.trace.blot(status.text), status.code)
+        return ServerErrorResponse(command, self.trace.secrets.blot(status.text), status.code)
 
     def blocks(self) -> Iterator[bytes]:
         """Yield the blocks of the multi-line reply whose status line was read.
@@ -93,7 +93,8 @@ class Conversation:
 
     def exchange(self, response: bytes) -> None:
         """Send the response to a SASL challenge."""
-        self._write(self.session.respond(response))
+        self._outgoing.append(self.session.respond(response))
+        self.flush()
         self.trace.secret_sent()
 
     # -- the loop ----------------------------------------------------------------------------
@@ -109,12 +110,16 @@ class Conversation:
 
     def flush(self) -> None:
         """Write the queued commands at once."""
-        if self._outgoing:
-            octets, self._outgoing = b"".join(self._outgoing), []
-            self._write(octets)
+        if not self._outgoing:
+            return
+        octets, self._outgoing = b"".join(self._outgoing), []
+        try:
+            self.transport.write(octets)
+        except POP3Error as error:
+            self._fail(error)
 
     def next_event(self) -> Event:
-        """Return what the server says next; a POP3Error other than -ERR ends the conversation."""
+        """Return what the server sends next; a POP3Error other than -ERR ends the conversation."""
         session = self.session
         event = None
         try:
@@ -125,7 +130,7 @@ class Conversation:
         except POP3Error as error:
             self._fail(error)
         if not isinstance(event, Content):
-            self._progress()
+            self._waited, self._fresh = 0.0, 0
         if self.trace.active:
             self.trace.event(event)
         return event
@@ -135,82 +140,53 @@ class Conversation:
         self.session.end(why)
         self.transport.close()
 
-    def require_open(self) -> None:
-        """Raise SessionEnded where the session is over."""
-        if self.session.over:
-            raise SessionEnded(self.session.over)
-
     def refuse_unread(self) -> None:
-        """End the session where a reply is left unread: what comes next would be taken for it."""
-        self.require_open()
+        """End the session if a reply is left unread: what comes next would be taken for it."""
+        self.session.require_open()
         if self.session.awaited:
             self.close("a reply was not read to its end")
-            self.require_open()
+            self.session.require_open()
 
     def _read(self) -> bytes:
         # Only the time spent here counts, not what a slow disk takes between two blocks.
         begun, timeout = time.monotonic(), self.transport.timeout
         deadline = None if timeout is None else begun + timeout - self._waited
-        octets = self.transport.read(deadline, gather=self._burst > BURST)
+        octets = self.transport.read(deadline)
         if not octets:
             raise ConnectionLost(self.transport.host, "")
         self._waited += time.monotonic() - begun
         self._fresh += len(octets)
-        self._burst += len(octets)
         if self._fresh >= PROGRESS:
-            self._progress()
+            self._waited, self._fresh = 0.0, 0
         return octets
 
-    def _progress(self) -> None:
-        self._waited, self._fresh = 0.0, 0
-
-    def _write(self, octets: bytes) -> None:
-        self._burst = 0
-        try:
-            self.transport.write(octets)
-        except POP3Error as error:
-            self._fail(error)
-
     def _refuse_unasked(self) -> None:
-        """Take what the server said without being asked: one answer too many shifts all others."""
-        self.require_open()
+        """Look at what the server sent unasked: one reply too many shifts all others."""
         try:
             self.session.next_event()  # which sees what came behind the last reply
             self.session.receive(self.transport.read_pending())
             self.session.next_event()
         except ProtocolViolation as error:
-            error.octets = self.trace.blot(error.octets)
-            self._fail(_farewell(self.transport.host, error) or error)
+            last_words = self.trace.secrets.blot(error.octets)
+            if not last_words.upper().startswith(b"-ERR"):
+                self._fail(error)
+            # Servers send that before they close an idle connection.
+            reason = last_words.decode("utf-8", "backslashreplace")
+            self._fail(ConnectionLost(self.transport.host, "between two commands", reason))
         except POP3Error as error:
             self._fail(error)
 
     def _fail(self, error: POP3Error) -> NoReturn:
         if isinstance(error, ProtocolViolation):
-            error.octets = self.trace.blot(error.octets)
+            error.octets = self.trace.secrets.blot(error.octets)
         if isinstance(error, ServerErrorResponse):  # a refused greeting
-            error.text = self.trace.blot(error.text)
+            error.text = self.trace.secrets.blot(error.text)
         if isinstance(error, ConnectionLost | TimedOut) and not error.during:
-            error.during = self._activity()
+            awaited = next(iter(self.session.awaited), None)
+            error.during = f"while the reply to {awaited} was awaited" if awaited else "between two commands"
+            if not self.session.greeted:
+                error.during = "while the greeting was awaited"
         if isinstance(error, TimedOut):
-            error.hint = self._hint()
+            error.may_await_tls = not (self.session.greeted or self.transport.tls)
         self.close(str(error))
         raise error
-
-    def _activity(self) -> str:
-        if not self.session.greeted:
-            return "while the greeting was awaited"
-        if self.session.awaited:
-            return f"while the reply to {self.session.awaited[0]} was awaited"
-        return "between two commands"
-
-    def _hint(self) -> str:
-        if self.session.greeted or self.transport.tls:
-            return ""
-        return "a server that waits for TLS is silent, too: try --tls implicit"
-
-
-def _farewell(host: str, error: ProtocolViolation) -> ConnectionLost | None:
-    """Return the error for a server's last words: -ERR before it closes an idle connection."""
-    if not error.octets.upper().startswith(b"-ERR"):
-        return None
-    return ConnectionLost(host, "between two commands", error.octets.decode("utf-8", "backslashreplace"))

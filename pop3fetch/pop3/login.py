@@ -1,36 +1,49 @@
 """The login policy as one pure function: what is known -> the next step, or a refusal.
 
     implicit  TLS from the first octet, then the strongest method inside it
-    auto      APOP where the greeting has a challenge; else STLS where it is offered, and the
-              strongest method inside it; else, only where that is allowed, without TLS
+    auto      APOP if the greeting has a challenge; else STLS if it is offered, and the
+              strongest method inside it; else, only if that is allowed, without TLS
     starttls  STLS before anything of the user's, whatever CAPA says
-    off       APOP or a challenge-response mechanism; clear text only where that is allowed
+    off       APOP or a challenge-response mechanism; clear text only if that is allowed
 
 STLS that is offered and fails is never a licence for clear text, and neither is APOP refused.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from pop3fetch.choices import AUTH_METHODS
 from pop3fetch.errors import InsecureAuthenticationDisallowed, MechanismNotOffered
 from pop3fetch.pop3.replies import Capabilities
-from pop3fetch.pop3.sasl import CLEAR_TEXT, strongest
+from pop3fetch.pop3.sasl import CLEAR_TEXT
 
 APOP = "APOP"
 USER = "USER"
 
 METHODS = {word: word.upper() for word in AUTH_METHODS if word != "auto"}
+# The strongest first; all others serve only if they are forced.
+STRENGTH = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "PLAIN")
 # EXTERNAL sends no secret, but without TLS there is no certificate that could stand for one.
 _NEEDS_TLS = CLEAR_TEXT | {USER, "EXTERNAL"}
+
+
+class LoginPolicy(NamedTuple):
+    """What the user allows and wants: the TLS mode, one forced method, clear text, UTF8."""
+
+    mode: str
+    method: str | None = None
+    allow_insecure: bool = False
+    utf8: bool = False
 
 
 class Situation(NamedTuple):
     """What is known before a step of the login.
 
     ``mode`` and ``method`` as in the contract (``auto`` is no method); ``challenge``: the
-    greeting had a valid one; ``capabilities``: None where the server has no CAPA; ``bindable``:
+    greeting had a valid one; ``capabilities``: None if the server has no CAPA; ``bindable``:
     the TLS session has channel binding data; ``refused``: methods that the server turned down;
     ``unfit``: those in clear text that cannot carry these credentials; ``challenge_forgotten``: the greeting
     had a valid one, before STLS.
@@ -64,11 +77,13 @@ class Situation(NamedTuple):
         return self.mode == "starttls" and not self.tls_active
 
 
-class StartTLS(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StartTLS:
     """Start TLS by STLS, and ask for the capabilities anew."""
 
 
-class Login(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Login:
     """Log in by ``method``: APOP, USER (and PASS), or the name of a SASL mechanism."""
 
     method: str
@@ -104,29 +119,31 @@ def _apop_is_open(situation: Situation) -> bool:
 
 def _forced(situation: Situation, method: str) -> str:
     if method == APOP and not situation.challenge:
-        raise MechanismNotOffered(_why_no_apop(situation))
+        raise _no_apop(situation)
     if method in _NEEDS_TLS and not situation.tls_active and not situation.allow_insecure:
-        raise InsecureAuthenticationDisallowed(
-            f"not logging in by {method} without TLS: {_ways_out(situation)}"
-        )
+        raise _clear_text_refused(f"not logging in by {method} without TLS", situation)
     if method in (APOP, USER):
         return method
     return _forced_mechanism(situation, method)
 
 
-def _ways_out(situation: Situation) -> str:
-    """Return why a login in clear text is refused, and what would help at this server."""
+def _clear_text_refused(what: str, situation: Situation) -> InsecureAuthenticationDisallowed:
     offers_stls = "STLS" in (situation.capabilities or {})
     why = "" if offers_stls else "the server offers no STLS and "
-    tls = "--tls starttls" if offers_stls else "--tls implicit (port 995)"
-    consent = "" if situation.allow_insecure else ", or --allow-insecure-login if you must"
-    return f"{why}the password would cross the network in clear text; use {tls}{consent}"
+    return InsecureAuthenticationDisallowed(
+        f"{what}: {why}the password would cross the network in clear text",
+        offers_stls,
+        situation.allow_insecure,
+    )
 
 
-def _why_no_apop(situation: Situation) -> str:
+def _no_apop(situation: Situation) -> MechanismNotOffered:
     if situation.challenge_forgotten:
-        return "no APOP after STLS: a challenge that came in clear text may be forged; use --tls implicit"
-    return f"the greeting of the server has no valid challenge for APOP; {_what_is_offered(situation)}"
+        forged = "no APOP after STLS: a challenge that came in clear text may be forged"
+        return MechanismNotOffered(forged, is_forgeable=True)
+    return MechanismNotOffered(
+        f"the greeting of the server has no valid challenge for APOP; {_what_is_offered(situation)}"
+    )
 
 
 def _what_is_offered(situation: Situation) -> str:
@@ -152,16 +169,19 @@ def _strongest_inside_tls(situation: Situation) -> str:
 def _without_tls(situation: Situation) -> str:
     if _apop_is_open(situation):
         return APOP
-    safe = _challenge_response(situation)
+    names = [name.upper() for name in situation.offered if name.upper() not in situation.refused]
+    scram = strongest([name for name in names if name.startswith("SCRAM-")], channel_binding=False)
+    safe = scram or ("CRAM-MD5" if "CRAM-MD5" in names else None)
     # A secret that APOP was refused with is not tried again, unless inside TLS.
     if safe and APOP not in situation.refused and (situation.mode == "off" or situation.allow_insecure):
         return safe
     if not situation.allow_insecure or situation.refused:
-        raise InsecureAuthenticationDisallowed(f"not logging in: {_ways_out(situation)}")
+        raise _clear_text_refused("not logging in", situation)
     return _strongest_inside_tls(situation)
 
 
-def _challenge_response(situation: Situation) -> str | None:
-    names = situation.left
-    scram = strongest([name for name in names if name.startswith("SCRAM-")], channel_binding=False)
-    return scram or ("CRAM-MD5" if "CRAM-MD5" in names else None)
+def strongest(offered: Iterable[str], *, channel_binding: bool) -> str | None:
+    """Return the strongest of the mechanisms offered, or None."""
+    names = {name.upper() for name in offered}
+    usable = (name for name in STRENGTH if channel_binding or not name.endswith("-PLUS"))
+    return next((name for name in usable if name in names), None)

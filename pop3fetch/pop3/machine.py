@@ -2,7 +2,7 @@
 
 No socket, no clock, no thread. Two questions decide everything, and each has one answer:
 
-*What may be said now?* The session state (RFC 1939 section 3), looked up in :data:`COMMANDS`:
+*What may be sent now?* The session state (RFC 1939 section 3), looked up in :data:`COMMANDS`:
 
     AUTHORIZATION ──PASS, APOP, AUTH: +OK──▶ TRANSACTION ──QUIT: +OK──▶ UPDATE
           └──────────────────────QUIT: +OK──────────────────────────────▶ UPDATE
@@ -28,7 +28,7 @@ What breaks a rule ends the session for good: there is no guessing where the nex
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
@@ -84,7 +84,7 @@ class Command(NamedTuple):
     """What the machine must know of a command.
 
     ``states`` in which it is valid; ``multiline``: how +OK is framed; ``then``: the session
-    state after +OK, where it changes; ``secret``: the 0-based argument that no trace may show;
+    state after +OK, if it changes; ``secret``: the 0-based argument that no trace may show;
     ``ends_batch``: nothing may be sent before its reply is there.
     """
 
@@ -117,36 +117,41 @@ COMMANDS = {
 }
 
 
-EARLY = frozenset({"CAPA"})  # what may be said before the greeting was read: it changes nothing
+EARLY = frozenset({"CAPA"})  # what may be sent before the greeting was read: it changes nothing
 
 
-class Greeting(NamedTuple):
-    """The server's first line; ``challenge`` where it holds a valid one (APOP)."""
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """The server's first line; ``challenge`` if it holds a valid one (APOP)."""
 
     text: bytes
     challenge: bytes | None
 
 
-class Reply(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Reply:
     """The status line of the reply to ``command``."""
 
     command: str
     status: StatusLine
 
 
-class Challenge(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Challenge:
     """A SASL challenge, still in base64 (RFC 5034 section 4)."""
 
     octets: bytes
 
 
-class Content(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Content:
     """A block of a multi-line reply, unstuffed; it never parts a line end."""
 
     octets: bytes
 
 
-class End(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class End:
     """The end of a multi-line reply."""
 
     command: str
@@ -156,9 +161,9 @@ Event = Greeting | Reply | Challenge | Content | End
 
 
 class Awaited(NamedTuple):
-    """A reply that is awaited; ``pipelined`` where its command was sent behind another.
+    """A reply that is awaited; ``pipelined`` if its command was sent behind another.
 
-    ``number`` is the message's, where its command has one: an error shall name it.
+    ``number`` is the message's, if its command has one: an error shall name it.
     """
 
     name: str
@@ -171,19 +176,22 @@ class Awaited(NamedTuple):
 
 
 class Session:
-    """One POP3 session as the client sees it."""
+    """One POP3 session as the client sees it.
+
+    ``greeted``: the greeting was read; ``awaited``: the replies that are awaited, the next one first.
+    """
 
     def __init__(self) -> None:
         self.state = AUTHORIZATION
         self.challenge: bytes | None = None
         self.challenge_forgotten = False
         self.line_end = CRLF
-        self._awaited: deque[Awaited] = deque()
+        self.greeted = False
+        self.awaited: deque[Awaited] = deque()
         self._buffer = b""
         self._position = 0
-        self._greeted = False
         self._content: ContentReader | None = None
-        self._confirming: StatusLine | None = None  # the next reply's, seen by the end of a content
+        self._confirming: StatusLine | Challenge | None = None  # the next reply's, seen by a content's end
         self._over: POP3Error | str | None = None
 
     # -- what is known ----------------------------------------------------------------------
@@ -191,23 +199,13 @@ class Session:
     @property
     def response(self) -> ResponseState:
         """How the next octets of the server are to be read."""
-        if not self._greeted:
+        if not self.greeted:
             return ResponseState.WELCOME
-        if not self._awaited:
+        if not self.awaited:
             return ResponseState.WAITING
         if self._content:
             return ResponseState.LONG
-        return ResponseState.LONG_INITIAL if self._awaited[0].command.multiline else ResponseState.SHORT
-
-    @property
-    def greeted(self) -> bool:
-        """Whether the greeting was read."""
-        return self._greeted
-
-    @property
-    def awaited(self) -> Sequence[Awaited]:
-        """The replies that are awaited, the next one first."""
-        return self._awaited
+        return ResponseState.LONG_INITIAL if self.awaited[0].command.multiline else ResponseState.SHORT
 
     @property
     def over(self) -> str | None:
@@ -215,7 +213,12 @@ class Session:
         # An error is asked for its words now: secrets may have been taken out of them since.
         return None if self._over is None else str(self._over)
 
-    # -- what we say ------------------------------------------------------------------------
+    def require_open(self) -> None:
+        """Raise SessionEnded if the session is over."""
+        if self._over is not None:
+            raise SessionEnded(str(self._over))
+
+    # -- what we send -----------------------------------------------------------------------
 
     def send(self, name: str, *arguments: str | bytes | int, multiline: bool | None = None) -> bytes:
         """Return the octets of a command, whose reply joins the awaited ones.
@@ -224,7 +227,7 @@ class Session:
         does not know, and must be true of one that it knows. Raises CommandNotAllowed,
         InvalidArgument, and SessionEnded after the end.
         """
-        self._refuse_after_the_end()
+        self.require_open()
         name = name.upper()  # keywords are case-insensitive: ``pass`` has a secret, too
         line = command_line(name, *arguments)
         numbered = COMMANDS.get(f"{name} n") if arguments else None
@@ -232,30 +235,23 @@ class Session:
         if multiline is not None and multiline is not command.multiline:
             lines = "more than one line" if command.multiline else "one line"
             raise InvalidArgument(name, f"its reply has {lines}")
-        self._refuse_out_of_turn(name, command)
-        number = arguments[0] if arguments and isinstance(arguments[0], int) else None
-        self._awaited.append(Awaited(name, command, bool(self._awaited), number))
-        return line
-
-    def _refuse_after_the_end(self) -> None:
-        if self._over is not None:
-            raise SessionEnded(str(self._over))
-
-    def _refuse_out_of_turn(self, name: str, command: Command) -> None:
         if self.state not in command.states:
             raise CommandNotAllowed(name, self.state.value)
-        if not self._greeted and name not in EARLY:
+        if not self.greeted and name not in EARLY:
             raise CommandNotAllowed(name, self.response.value)
-        if self._awaited and self._awaited[-1].command.ends_batch:
-            raise CommandNotAllowed(name, f"{self._awaited[-1].name}-is-not-answered")
+        if self.awaited and self.awaited[-1].command.ends_batch:
+            raise CommandNotAllowed(name, f"{self.awaited[-1].name}-is-not-answered")
+        number = arguments[0] if arguments and isinstance(arguments[0], int) else None
+        self.awaited.append(Awaited(name, command, bool(self.awaited), number))
+        return line
 
     def respond(self, response: bytes) -> bytes:
         """Return the octets that answer a SASL challenge; ``response`` is base64 or ``*``.
 
         Raises as :meth:`send` does.
         """
-        self._refuse_after_the_end()
-        if not self._awaited or self._awaited[0].name != "AUTH":
+        self.require_open()
+        if not self.awaited or self.awaited[0].name != "AUTH":
             raise CommandNotAllowed("a SASL response", self.response.value)
         return response_line(response)
 
@@ -268,7 +264,7 @@ class Session:
         self.challenge_forgotten = self.challenge is not None
         self.challenge = None
 
-    # -- what the server says ---------------------------------------------------------------
+    # -- what the server sends ---------------------------------------------------------------
 
     def receive(self, octets: bytes) -> None:
         """Take octets that the server sent; then ask for :meth:`next_event` until it is None."""
@@ -279,25 +275,22 @@ class Session:
             self._content.position = 0
 
     def next_event(self) -> Event | None:
-        """Return what happened next, or None where more octets are needed.
+        """Return what happened next, or None if more octets are needed.
 
         Raises ProtocolViolation (or a kind of it), which ends the session.
         """
-        self._refuse_after_the_end()
+        self.require_open()
         try:
-            return self._next_event()
+            if not self.greeted:
+                return self._read_greeting()
+            if self._content:
+                return self._read_content(self._content)
+            if self.awaited:
+                return self._read_reply(self.awaited[0])
+            self._refuse_leftovers("octets that nobody asked for")
         except POP3Error as error:
             self._over = error
             raise
-
-    def _next_event(self) -> Event | None:
-        if not self._greeted:
-            return self._read_greeting()
-        if self._content:
-            return self._read_content(self._content)
-        if self._awaited:
-            return self._read_reply(self._awaited[0])
-        self._refuse_leftovers("octets that nobody asked for")
         return None
 
     def _refuse_leftovers(self, what: str) -> None:
@@ -319,75 +312,59 @@ class Session:
             raise not_pop3(line)
         if not status.ok:
             raise GreetingRefused("the connection", status.text, status.code)
-        self._greeted = True
+        self.greeted = True
         self._position = end + 1
         self.challenge = find_challenge(status.text)
         return Greeting(status.text, self.challenge)
 
-    def _line_for(self, awaited: Awaited) -> bytes | None:
-        """Return the line that should be the status line of a reply, or None where it is not complete."""
+    def _first_line(self, awaited: Awaited) -> StatusLine | Challenge | None:
+        """Return how a reply begins, or None if its line is not complete; moves nothing."""
         try:
-            return take_line(self._buffer, self._position, self.line_end)
-        except ProtocolViolation as error:
-            if awaited.pipelined:
-                raise PipeliningBroken(error.what, error.octets) from error
-            raise
-
-    def _read_reply(self, awaited: Awaited) -> Reply | Challenge | None:
-        status, self._confirming = self._confirming, None
-        if status is None:
-            line = self._line_for(awaited)
+            line = take_line(self._buffer, self._position, self.line_end)
             if line is None:
                 return None
             if awaited.name == "AUTH" and (line == b"+" or line[:2] == b"+ "):
-                self._pass_line()
                 return Challenge(line[2:])
-            status = self._status_of(line, awaited)
-        if status.ok and awaited.command.multiline:
-            self._position = self._pass_line() - len(self.line_end)
-            self._content = ContentReader(self.line_end, self._position)
-        else:
-            self._awaited.popleft()
-            self._pass_line()
-            self._follow(awaited, status)
-        return Reply(awaited.name, status)
+            if status := parse_status(line):
+                return status
+            raise ProtocolViolation(f"the reply to {awaited} begins with no status indicator", line)
+        except ProtocolViolation as error:
+            if awaited.pipelined:
+                # Not from it: secrets are masked in this error alone, and -vv shows causes, too.
+                raise PipeliningBroken(error.what, error.octets) from None
+            raise
 
-    def _status_of(self, line: bytes, awaited: Awaited) -> StatusLine:
-        status = parse_status(line)
-        if status is None:
-            kind = PipeliningBroken if awaited.pipelined else ProtocolViolation
-            raise kind(f"the reply to {awaited} begins with no status indicator", line)
-        return status
-
-    def _pass_line(self) -> int:
-        """Move behind the line at the position; return the new position."""
+    def _read_reply(self, awaited: Awaited) -> Reply | Challenge | None:
+        first, self._confirming = self._confirming or self._first_line(awaited), None
+        if first is None:
+            return None
         self._position = self._buffer.index(LF, self._position) + 1
-        return self._position
-
-    def _follow(self, awaited: Awaited, status: StatusLine) -> None:
-        if not status.ok:
-            return
-        if awaited.name == "STLS":
+        if isinstance(first, Challenge):
+            return first
+        if first.ok and awaited.command.multiline:
+            self._position -= len(self.line_end)
+            self._content = ContentReader(self.line_end, self._position)
+            return Reply(awaited.name, first)
+        self.awaited.popleft()
+        if first.ok and awaited.name == "STLS":
             self._refuse_leftovers("octets before the TLS handshake")
-        if awaited.command.then:
+        if first.ok and awaited.command.then:
             self.state = awaited.command.then
-        if self.state is UPDATE:
-            self.end("QUIT was sent")
+            if self.state is UPDATE:
+                self.end("QUIT was sent")
+        return Reply(awaited.name, first)
 
     def _read_content(self, content: ContentReader) -> Content | End | None:
-        if content.ended:
-            return self._confirmed_end()
-        block = content.read(self._buffer)
-        self._position = content.position
-        if block:
-            return Content(block)
-        return self._confirmed_end() if content.ended else None
-
-    def _confirmed_end(self) -> End | None:
-        if len(self._awaited) > 1:
-            line = self._line_for(self._awaited[1])
-            if line is None:
+        if not content.ended:
+            block = content.read(self._buffer)
+            self._position = content.position
+            if block:
+                return Content(block)
+            if not content.ended:
                 return None
-            self._confirming = self._status_of(line, self._awaited[1])
+        if len(self.awaited) > 1:
+            self._confirming = self._first_line(self.awaited[1])
+            if self._confirming is None:
+                return None
         self._content = None
-        return End(self._awaited.popleft().name)
+        return End(self.awaited.popleft().name)

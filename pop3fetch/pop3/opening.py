@@ -1,4 +1,4 @@
-"""How a conversation begins: connect, TLS from the first octet where it is wanted, the greeting."""
+"""How a conversation begins: connect, TLS from the first octet if it is wanted, the greeting."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pop3fetch.errors import CertificateError, ConnectionLost, POP3Error, Server
 from pop3fetch.net.dial import Endpoint
 from pop3fetch.net.tls import TLSOptions, context_for, unverified_context
 from pop3fetch.net.transport import Transport
-from pop3fetch.pop3.authentication import Wish
 from pop3fetch.pop3.conversation import Conversation
+from pop3fetch.pop3.login import LoginPolicy
 from pop3fetch.pop3.replies import Capabilities, CapabilityReader
 from pop3fetch.pop3.trace import Secrets, Trace
 
@@ -27,11 +27,7 @@ LEAST_WAIT = 0.5  # seconds of it, however near the server is: it may be busy
 
 
 class CapabilitiesOverdue(Exception):
-    """A server lost the CAPA that was said before its greeting."""
-
-
-def _nowhere(text: str) -> None:
-    """Drop a notice."""
+    """A server lost the CAPA that was sent before its greeting."""
 
 
 class Early(NamedTuple):
@@ -45,41 +41,40 @@ class Server(NamedTuple):
     """Where a server is and how to talk to it; ``timeout`` in seconds, None to wait for ever.
 
     ``notice`` is told, in a sentence, what a careful user would like to know; ``secrets`` are those of
-    the run, if it has several clients.
+    the run, if it has several clients; ``dialling`` is a connection that is being made already.
     """
 
     endpoint: Endpoint
-    wish: Wish
+    policy: LoginPolicy
     timeout: float | None = DEFAULT_TIMEOUT
     tls: TLSOptions = TLSOptions()
     context: ssl.SSLContext | None = None
     pipelining: bool = True
     early: Early = Early()
     trace: Callable[[str, bytes], None] | None = None
-    notice: Callable[[str], None] = _nowhere
+    notice: Callable[[str], object] = lambda text: None
     secrets: Secrets | None = None
+    dialling: Ahead[socket.socket] | None = None
 
 
-def open_conversation(
-    server: Server, dialling: Ahead[socket.socket] | None = None, *, has_capa: bool = True
-) -> tuple[Conversation, Capabilities | None]:
-    """Connect and read the greeting; ``dialling`` is a connection that is being made already.
+def open_conversation(server: Server, *, has_capa: bool = True) -> tuple[Conversation, Capabilities | None]:
+    """Connect and read the greeting.
 
-    Returns what CAPA says, too, where that could be asked without a round trip of its own. Raises
+    Returns what CAPA lists, too, if that could be asked without a round trip of its own. Raises
     UnknownHost, ResolverFailed, ConnectionFailed, TimedOut, TLSError, GreetingRefused, NotPOP3Server,
     ConfigurationError.
     """
     begun = time.monotonic()
-    conversation = _connected(server, dialling)
-    if has_capa and server.wish.mode == "implicit" and server.pipelining and server.early.is_allowed:
+    conversation = _connected(server)
+    if has_capa and server.policy.mode == "implicit" and server.pipelining and server.early.is_allowed:
         try:
             return conversation, _capabilities_with_greeting(conversation, time.monotonic() - begun)
         except (ConnectionLost, CapabilitiesOverdue) as error:
             # A server that fails on input before its greeting gets a second connection, without it.
             server.early.was_lost()
             conversation.close(str(error))
-            conversation = _connected(server)
-    _greet(conversation)
+            conversation = _connected(server._replace(dialling=None))
+    conversation.greeting()
     return conversation, None
 
 
@@ -88,12 +83,12 @@ def _capabilities_with_greeting(conversation: Conversation, seen: float) -> Capa
 
     ``seen``: seconds that connecting took, by which the wait behind the greeting is bounded.
 
-    Only inside TLS that was there from the first octet, where nobody can put words before the
-    server's. Returns None where it says -ERR: that may be no word on CAPA, so it is asked again.
+    Only if TLS began with the first octet, so that nobody can put words before the server's. Returns
+    None if it replies -ERR: that may not be about CAPA, so it is asked again.
     """
     conversation.send("CAPA")
     conversation.flush()
-    _greet(conversation)
+    conversation.greeting()
     transport = conversation.transport
     timeout, bound = transport.timeout, min(OVERDUE, max(LEAST_WAIT, 4 * seen))
     transport.timeout = min(timeout or bound, bound)
@@ -111,24 +106,16 @@ def _capabilities_with_greeting(conversation: Conversation, seen: float) -> Capa
     return reader.capabilities
 
 
-def _greet(conversation: Conversation) -> None:
-    try:
-        conversation.greeting()
-    except BaseException:
-        conversation.close("it never began")
-        raise
-
-
-def _connected(server: Server, dialling: Ahead[socket.socket] | None = None) -> Conversation:
-    """Connect, with TLS where it is there from the first octet."""
+def _connected(server: Server) -> Conversation:
+    """Connect, with TLS if it begins with the first octet."""
     try:
         # Before anything is connected: what is wrong with a file shows at home.
-        context = tls_context(server) if server.wish.mode == "implicit" else None
+        context = tls_context(server) if server.policy.mode == "implicit" else None
     except POP3Error:
-        if dialling:
-            dialling.abandon(lambda connected: connected.close())
+        if server.dialling:
+            server.dialling.abandon(lambda connected: connected.close())
         raise
-    transport = Transport.connect(server.endpoint, server.timeout, dialling)
+    transport = Transport(server.endpoint, server.timeout, server.dialling)
     conversation = Conversation(transport, Trace(server.trace, server.secrets))
     try:
         if context:
@@ -142,7 +129,7 @@ def _connected(server: Server, dialling: Ahead[socket.socket] | None = None) -> 
 def tls_context(server: Server) -> ssl.SSLContext:
     """Return the context for a handshake with the server.
 
-    Raises ConfigurationError where a file cannot be used, or nothing could be verified.
+    Raises ConfigurationError if a file cannot be used, or nothing could be verified.
     """
     return context_for(server.endpoint.host, server.tls, server.context)
 
@@ -167,8 +154,8 @@ def _described(error: CertificateError, server: Server) -> CertificateError:
     """
     transport = None
     try:
-        transport = Transport.connect(server.endpoint, min(server.timeout or LOOK_TIMEOUT, LOOK_TIMEOUT))
-        if server.wish.mode != "implicit":
+        transport = Transport(server.endpoint, min(server.timeout or LOOK_TIMEOUT, LOOK_TIMEOUT))
+        if server.policy.mode != "implicit":
             plain = Conversation(transport, Trace())
             plain.greeting()
             plain.ask("STLS")

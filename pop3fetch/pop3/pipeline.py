@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from pop3fetch.errors import ServerErrorResponse
@@ -28,15 +29,19 @@ class Request(NamedTuple):
     expected: int = 0
 
 
-class Retrieval(NamedTuple):
-    """One message as it arrives: ``refusal`` where the server said -ERR, else its ``blocks``.
+@dataclass(frozen=True, slots=True)
+class IncomingMessage:
+    """A message as it arrives: ``refusal`` if the server replied -ERR, else its ``blocks``.
 
-    Blocks are octets, unstuffed, with CRLF; none parts a line end.
+    Blocks are octets, unstuffed, with CRLF; no line end is split between two of them.
     """
 
-    index: int  # type: ignore[assignment]  # nobody asks this tuple for its own index()
+    index: int
     refusal: ServerErrorResponse | None
     blocks: Iterator[bytes]
+
+
+Deletion = tuple[int, ServerErrorResponse | None]  # the index, and why the server did not mark it
 
 
 class Window(NamedTuple):
@@ -83,7 +88,10 @@ class Pipeline:
     def _top_up(self) -> None:
         if self._outstanding and len(self._outstanding) > self._window.commands - REFILL:
             return
-        while self._has_room():
+        window = self._window
+        while not self._outstanding or (
+            len(self._outstanding) < window.commands and self._octets < window.octets
+        ):
             request = next(self._requests, None)
             if request is None:
                 break
@@ -91,8 +99,3 @@ class Pipeline:
             self._outstanding.append(request.expected)
             self._octets += request.expected
         self._conversation.flush()
-
-    def _has_room(self) -> bool:
-        if not self._outstanding:
-            return True
-        return len(self._outstanding) < self._window.commands and self._octets < self._window.octets

@@ -1,6 +1,6 @@
 """The grammar of each reply: drop listing, scan and unique-id listings, capabilities.
 
-Pure: octets in, values out. Whatever no POP3 server may say is a MalformedListing (or
+Pure: octets in, values out. Whatever no POP3 server may send is a MalformedListing (or
 LineTooLong), and every reply that has no natural end has a bound, with its reason beside it.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from operator import methodcaller
+from hashlib import blake2b
 from typing import Generic, NamedTuple, TypeVar
 
 from pop3fetch.errors import LineTooLong, MalformedListing
@@ -28,11 +28,27 @@ _SCAN_LINE = re.compile(rb"[ \t]*([0-9]{1,19})[ \t]+([0-9]{1,19})(?:[ \t].*)?", 
 # space matches in one place only: a line of 8 KiB of them would else take an hour to refuse.
 _UNIQUE_ID_LINE = re.compile(rb"([0-9]{1,19})(?:[ \t]+([^\x00-\x20\x7f][^\x00-\x1f\x7f]*))?")
 
-_SPACES = methodcaller("count", b" ")
-_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
-
 Capabilities = dict[str, list[str] | None]
-Entry = TypeVar("Entry")
+Listed = TypeVar("Listed")
+DIGEST_SIZE = 24  # octets
+CHUNK = 64 * 1024  # octets at least that are kept together: many small ones would take fifty times the room
+
+
+class Overview(NamedTuple):
+    """Sizes and unique-ids by index, None for a gap; ``unique_ids`` is None if the server has no UIDL."""
+
+    sizes: list[int | None]
+    unique_ids: list[bytes | None] | None
+
+
+class Digests(NamedTuple):
+    """Digests of what LIST and UIDL replied, octet for octet: 48 hexadecimal digits each."""
+
+    sizes: str
+    unique_ids: str
+
+
+UNFAMILIAR = Digests("", "")
 
 
 def parse_drop_listing(text: bytes) -> tuple[int, int]:
@@ -84,106 +100,95 @@ class LineSplitter:
             self._size = len(self._parts[0])
         else:
             lines = []
-        self._check(lines)
+        limit = self._limit
+        if limit is not None and (self._size > limit or (lines and max(map(len, lines)) > limit)):
+            raise LineTooLong(f"a line of a list is longer than {limit} octets")
         return lines
 
-    def _check(self, lines: list[bytes]) -> None:
-        if self._limit is None:
-            return
-        if self._size > self._limit or (lines and max(map(len, lines)) > self._limit):
-            raise LineTooLong(f"a line of a list is longer than {self._limit} octets")
-
     def rest(self) -> list[bytes]:
-        """Return the last line where no line end follows it."""
+        """Return the last line if no line end follows it."""
         return [b"".join(self._parts)] if self._size else []
 
 
-def _plain_sizes(words: list[bytes]) -> list[int] | None:
-    lengths = set(map(len, words))
-    plain = b"".join(words).isdigit() and min(lengths) > 0 and max(lengths) <= 19
-    return list(map(int, words)) if plain else None
+Grammar = Callable[[bytes], tuple[int, Listed]]  # of a line: the message's number, and what is listed of it
 
 
-def _plain_unique_ids(words: list[bytes]) -> list[bytes] | None:
-    return None if _CONTROL.search(b"".join(words)) else words
-
-
-class Grammar(NamedTuple, Generic[Entry]):
-    """How a listing is read: each line by itself, or many plain ones (number, space, word) at once."""
-
-    line: Callable[[bytes], tuple[int, Entry]]
-    plain: Callable[[list[bytes]], list[Entry] | None]
-
-
-SCAN_LISTING = Grammar(parse_scan_line, _plain_sizes)
-UNIQUE_ID_LISTING = Grammar(parse_unique_id_line, _plain_unique_ids)
-
-
-class ListingReader(Generic[Entry]):
+class ListingReader(Generic[Listed]):
     """Read a whole LIST or UIDL reply, block by block, into ``entries`` by index.
 
     Numbers must be in range and none may come twice; gaps stay None (RFC 1939 section 5).
-    ``consumer`` is told each (index, entry) as it arrives.
-
-    A maildrop of 100 000 messages has 200 000 such lines. So the lines of a block that are all
-    plain, and numbered on from the last one, are taken together; any other block line by line.
+    ``consumer`` gets each (index, entry) as it arrives.
     """
 
     def __init__(
         self,
-        grammar: Grammar[Entry],
+        grammar: Grammar[Listed],
         line_end: bytes,
-        consumer: Callable[[int, Entry], object] | None = None,
+        consumer: Callable[[int, Listed], object] | None = None,
     ) -> None:
-        self.entries: list[Entry | None] = []
+        self.entries: list[Listed | None] = []
         self._grammar = grammar
         self._consumer = consumer
         self._splitter = LineSplitter(line_end)
         self._octets = 0
 
     def feed(self, block: bytes) -> None:
-        """Take a block of the reply's content."""
+        """Take a block of the reply's content; raises MalformedListing, LineTooLong."""
         self._octets += len(block)
         if self._octets > LISTING_LIMIT:
             raise MalformedListing(f"a listing is longer than {LISTING_LIMIT} octets")
-        self._read(block)
+        self._take(block)
 
-    def _read(self, block: bytes) -> None:
-        lines = self._splitter.lines(block)
-        if lines and (self._consumer or not self._take_plain(lines)):
-            self._take(lines)
-
-    def _take_plain(self, lines: list[bytes]) -> bool:
-        """Take the lines at once if all are plain; return whether they were."""
-        first, count = len(self.entries) + 1, len(lines)
-        if first + count > MESSAGES_LIMIT or set(map(_SPACES, lines)) != {1}:
-            return False
-        words = b" ".join(lines).split(b" ")
-        if words[::2] != [b"%d" % number for number in range(first, first + count)]:
-            return False
-        entries = self._grammar.plain(words[1::2])
-        if entries is not None:
-            self.entries += entries
-        return entries is not None
-
-    def _take(self, lines: list[bytes]) -> None:
-        for line in lines:
-            number, entry = self._grammar.line(line)
-            self._place(number, entry)
+    def _take(self, block: bytes) -> None:
+        entries = self.entries
+        for line in self._splitter.lines(block):
+            number, entry = self._grammar(line)
+            if not 1 <= number <= MESSAGES_LIMIT:
+                raise MalformedListing(f"message number {number} is out of range")
+            if number == len(entries) + 1:  # nearly always
+                entries.append(entry)
+            else:
+                entries.extend([None] * (number - len(entries)))
+                if entries[number - 1] is not None:
+                    raise MalformedListing(f"message number {number} is listed twice")
+                entries[number - 1] = entry
             if self._consumer:
                 self._consumer(number - 1, entry)
 
-    def _place(self, number: int, entry: Entry) -> None:
-        entries = self.entries
-        if number == len(entries) + 1 and number <= MESSAGES_LIMIT:  # nearly always
-            entries.append(entry)
-            return
-        if not 1 <= number <= MESSAGES_LIMIT:
-            raise MalformedListing(f"message number {number} is out of range")
-        entries.extend([None] * (number - len(entries)))
-        if entries[number - 1] is not None:
-            raise MalformedListing(f"message number {number} is listed twice")
-        entries[number - 1] = entry
+
+class RecognisingReader(ListingReader[Listed]):
+    """Read a LIST or UIDL reply of which the digest may be known.
+
+    A mailbox of 100 000 messages lists nearly always what it listed before. To see that takes a digest of
+    the octets; to parse them takes twenty times as long, 0.15 s beside the 0.42 s of "nothing new among
+    100 000" (README). So ``keeps`` lets a list that may be familiar stay as it comes until :meth:`parse`;
+    any other is parsed as it arrives.
+    """
+
+    def __init__(self, grammar: Grammar[Listed], line_end: bytes, *, keeps: bool) -> None:
+        super().__init__(grammar, line_end)
+        self._digest = blake2b(digest_size=DIGEST_SIZE)
+        self._kept: list[bytearray] | None = [] if keeps else None
+
+    @property
+    def digest(self) -> str:
+        """The digest of what was fed."""
+        return self._digest.hexdigest()
+
+    def _take(self, block: bytes) -> None:
+        self._digest.update(block)
+        if self._kept is None:
+            super()._take(block)
+        elif self._kept and len(self._kept[-1]) < CHUNK:
+            self._kept[-1] += block
+        else:
+            self._kept.append(bytearray(block))
+
+    def parse(self) -> None:
+        """Parse what was kept, and from now on what arrives; raises MalformedListing, LineTooLong."""
+        kept, self._kept = self._kept, None
+        for chunk in kept or ():
+            super()._take(bytes(chunk))
 
 
 class CapabilityReader:
@@ -200,13 +205,10 @@ class CapabilityReader:
         if self._octets > CAPABILITIES_LIMIT:
             raise MalformedListing(f"the reply to CAPA is longer than {CAPABILITIES_LIMIT} octets")
         for line in self._splitter.lines(block):
-            self._add(line.decode("utf-8", "backslashreplace").split())
-
-    def _add(self, words: list[str]) -> None:
-        if not words:
-            return
-        name, *arguments = words
-        known = self.capabilities.get(name.upper())  # tags are case-insensitive (RFC 2449 section 3)
-        # A server with SASL and no mechanism has an empty list, not None (Dovecot before TLS).
-        merged = (known or []) + arguments
-        self.capabilities[name.upper()] = merged if merged or name.upper() == "SASL" else None
+            words = line.decode("utf-8", "backslashreplace").split()
+            if not words:
+                continue
+            name = words[0].upper()  # tags are case-insensitive (RFC 2449 section 3)
+            # A server with SASL and no mechanism has an empty list, not None (Dovecot before TLS).
+            merged = (self.capabilities.get(name) or []) + words[1:]
+            self.capabilities[name] = merged if merged or name == "SASL" else None

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from scramp import ScramClient
 
 CLEAR_TEXT = frozenset({"PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"})  # these hand over the secret itself
-STRENGTH = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "PLAIN")
 
 # RFC 7677 section 4 asks for 4096 at least: with fewer our proof is cheap to guess from. A million take
 # about half a second; 2^31 would hang us (CVE-2026-42256).
@@ -81,21 +80,21 @@ class Mechanism:
         return ()
 
     def initial(self) -> bytes | None:
-        """Return the initial response, or None where the server speaks first."""
+        """Return the initial response, or None if the server speaks first."""
         return None
 
     def respond(self, challenge: bytes) -> bytes:
-        """Return the response to the next challenge; raise MechanismFailed where there is none."""
+        """Return the response to the next challenge; raise MechanismFailed if there is none."""
         step = next(self._left, None)
         if step is None:
             raise self._failure("the server asks for more than there is to say")
         return step(challenge)
 
     def finish(self) -> None:
-        """Take the server's +OK; raise MechanismFailed where the server has not proved itself."""
+        """Take the server's +OK; raise MechanismFailed if the server has not proved itself."""
 
     def refused(self) -> str:
-        """Return what an OAuth error challenge said, fit to be shown; empty where there was none."""
+        """Return what an OAuth error challenge said, fit to be shown; empty if there was none."""
         return ""
 
     def _failure(self, reason: str) -> MechanismFailed:
@@ -109,7 +108,7 @@ class Plain(Mechanism):
         return b"\0" + self._user + b"\0" + self._secret
 
 
-class Login(Mechanism):
+class LoginMechanism(Mechanism):
     """LOGIN: user name, then password; servers word the two prompts as they like."""
 
     def steps(self) -> tuple[Callable[[bytes], bytes], ...]:
@@ -198,7 +197,11 @@ class Scram(Mechanism):
         super().__init__(name, credentials)
         if name.endswith("-PLUS") and credentials.channel_binding is None:
             raise self._failure("there is no TLS channel to bind the login to")
-        self._nonce = _random_nonce() if nonce is None else nonce
+        if nonce is None:
+            import secrets
+
+            nonce = secrets.token_urlsafe(24)  # base64url has no comma, which a nonce may not contain
+        self._nonce = nonce
         self._verified = False
         with self._trouble("it does not work with this user name, password or channel"):
             self._client = _scram_client(name, credentials, self._nonce)
@@ -272,7 +275,7 @@ MECHANISM_CLASSES: dict[str, type[Mechanism]] = {
     "SCRAM-SHA-1-PLUS": Scram,
     "SCRAM-SHA-1": Scram,
     "PLAIN": Plain,
-    "LOGIN": Login,
+    "LOGIN": LoginMechanism,
     "CRAM-MD5": CramMD5,
     "XOAUTH2": XOAuth2,
     "OAUTHBEARER": OAuthBearer,
@@ -285,7 +288,7 @@ def mechanism(name: str, credentials: Credentials, *, nonce: str | None = None) 
     """Return a fresh exchange of the mechanism ``name``, whose case does not count.
 
     ``nonce`` is SCRAM's, printable ASCII without comma; without it there is a random one. Raise
-    MechanismFailed where the mechanism is unknown, or cannot carry these credentials.
+    MechanismFailed if the mechanism is unknown, or cannot carry these credentials.
     """
     known = MECHANISM_CLASSES.get(name.upper())
     if known is None:
@@ -293,17 +296,10 @@ def mechanism(name: str, credentials: Credentials, *, nonce: str | None = None) 
     return known(name.upper(), credentials, nonce)
 
 
-def strongest(offered: Iterable[str], *, channel_binding: bool) -> str | None:
-    """Return the strongest of the mechanisms offered, or None; all others serve only where asked for."""
-    names = {name.upper() for name in offered}
-    usable = (name for name in STRENGTH if channel_binding or not name.endswith("-PLUS"))
-    return next((name for name in usable if name in names), None)
-
-
 def apop_digest(challenge: bytes, secret: str) -> str:
     """Return the hexadecimal digest that answers a greeting's ``challenge``, ``<`` and ``>`` included.
 
-    RFC 1939 section 7. Raise MechanismFailed where the secret has a NUL or is no Unicode text.
+    RFC 1939 section 7. Raise MechanismFailed if the secret has a NUL or is no Unicode text.
     """
     return _md5(challenge + _octets("APOP", "secret", secret, NO_NUL)).hexdigest()
 
@@ -314,12 +310,12 @@ def encode(response: bytes) -> bytes:
 
 
 def encode_initial(response: bytes) -> bytes:
-    """Return an initial response as the argument of AUTH, where ``=`` stands for an empty one."""
+    """Return an initial response as the argument of AUTH; ``=`` stands for an empty one."""
     return encode(response) or b"="
 
 
 def decode(challenge: bytes) -> bytes:
-    """Return the octets of a base64 challenge; raise MechanismFailed where it is none."""
+    """Return the octets of a base64 challenge; raise MechanismFailed if it is none."""
     try:
         return base64.b64decode(challenge, validate=True)
     except ValueError as error:
@@ -329,7 +325,7 @@ def decode(challenge: bytes) -> bytes:
 def _md5(octets: bytes = b"") -> hashlib._Hash:
     import hashlib  # loads OpenSSL's part for it, which PLAIN does without
 
-    # RFC 1939 and RFC 2195 leave no choice; the flag keeps it usable where FIPS rules apply.
+    # RFC 1939 and RFC 2195 leave no choice; the flag keeps it usable under FIPS rules.
     return hashlib.md5(octets, usedforsecurity=False)
 
 
@@ -350,13 +346,8 @@ def _error_words(challenge: bytes) -> str:
         return text
     if not isinstance(fields, dict):
         return text
-    return ", ".join(f"{key}: {value}" for key, value in fields.items() if _is_shown(value)) or text
-
-
-def _random_nonce() -> str:
-    import secrets
-
-    return secrets.token_urlsafe(24)  # base64url has no comma, which alone a nonce may not contain
+    shown = {key: value for key, value in fields.items() if isinstance(value, str | int) and value != ""}
+    return ", ".join(f"{key}: {value}" for key, value in shown.items()) or text
 
 
 def _scram_client(name: str, credentials: Credentials, nonce: str) -> ScramClient:
@@ -371,7 +362,3 @@ def _scram_client(name: str, credentials: Credentials, nonce: str) -> ScramClien
     client = ScramClient([name], credentials.user, credentials.secret, stand_in, nonce)
     client.cb.name.cb_name = "tls-exporter"
     return client
-
-
-def _is_shown(value: object) -> bool:
-    return isinstance(value, str | int) and value != ""

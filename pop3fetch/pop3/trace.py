@@ -1,8 +1,8 @@
-"""The trace of ``-vv``: what was said on the line, secrets blotted out.
+"""The trace: what crossed the line, with secrets masked.
 
-The table of commands says which argument is secret. What the server says is searched for the
-secret as well: servers repeat what they were sent, in clear text, in hexadecimal or in base64,
-where a password stands behind the user's name and so begins anywhere in a group of three octets.
+The table of commands says which argument is secret. What the server sends is searched for the
+secret as well: servers repeat what they received, in clear text, in hexadecimal or in base64, in which
+a password follows the user's name and so begins anywhere in a group of three octets.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable
 
 from pop3fetch.pop3.machine import Challenge, Command, Content, End, Event, Greeting, Reply
-from pop3fetch.pop3.wire import StatusLine
 
 BLOT = b"(secret)"
 BASE64_WORD = re.compile(rb"[A-Za-z0-9+/]+=*")
@@ -34,7 +33,10 @@ class Secrets:
                 digits = octets.hex().encode()
                 # With the blots themselves: what is blotted out already stays as it is.
                 self._secrets += [octets, base64.b64encode(octets), digits, digits.upper(), BLOT]
-                self._traits |= {_inside_base64(octets, ahead) for ahead in range(3)}
+                for ahead in range(3):  # octets of something else in the secret's first group of three
+                    encoded = base64.b64encode(bytes(ahead) + octets)
+                    # The characters that the secret alone decides.
+                    self._traits.add(encoded[(ahead * 8 + 5) // 6 : (ahead + len(octets)) * 8 // 6])
         self._secrets.sort(key=len, reverse=True)
         self._traits = {trait for trait in self._traits if len(trait) >= SHORTEST}
 
@@ -60,20 +62,9 @@ class Trace:
         self, sink: Callable[[str, bytes], None] | None = None, secrets: Secrets | None = None
     ) -> None:
         self._sink = sink
-        self._secrets = secrets or Secrets()
+        self.active = sink is not None
+        self.secrets = secrets or Secrets()
         self._content = 0
-
-    @property
-    def active(self) -> bool:
-        return self._sink is not None
-
-    def keep_secret(self, *secrets: str | bytes) -> None:
-        """Blot ``secrets`` out of whatever is shown from now on."""
-        self._secrets.keep(*secrets)
-
-    def blot(self, octets: bytes) -> bytes:
-        """Return ``octets`` without the secrets that were made known."""
-        return self._secrets.blot(octets)
 
     def sent(self, line: bytes, command: Command | None) -> None:
         words = line.rstrip(b"\r\n").split(b" ")
@@ -92,7 +83,7 @@ class Trace:
             case Greeting(text=text):
                 self._show("<", b"+OK " + text)
             case Reply(status=status):
-                self._show("<", _spelled(status))
+                self._show("<", ((b"+OK " if status.ok else b"-ERR ") + status.text).rstrip(b" "))
             case Challenge():
                 # A challenge may hold what a guess at the password can be tried on.
                 self._show("<", b"+ (challenge)")
@@ -104,14 +95,4 @@ class Trace:
 
     def _show(self, mark: str, octets: bytes) -> None:
         if self._sink is not None:
-            self._sink(mark, self.blot(octets))
-
-
-def _spelled(status: StatusLine) -> bytes:
-    return ((b"+OK " if status.ok else b"-ERR ") + status.text).rstrip(b" ")
-
-
-def _inside_base64(octets: bytes, ahead: int) -> bytes:
-    """Return the characters that ``octets`` alone decide, with so many octets ``ahead`` in their group."""
-    encoded = base64.b64encode(bytes(ahead) + octets)
-    return encoded[(ahead * 8 + 5) // 6 : (ahead + len(octets)) * 8 // 6]
+            self._sink(mark, self.secrets.blot(octets))

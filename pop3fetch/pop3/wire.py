@@ -7,9 +7,9 @@ How content passes. A multi-line reply ends with CRLF . CRLF and with nothing el
 that begins with a dot has one more put before it (RFC 1939 section 3). The first line of the
 content follows the CRLF of the status line, so an empty content ends with the same five octets.
 :class:`ContentReader` therefore scans from the status line's own CRLF on, in blocks and not in
-lines: one search per block finds no line with a dot in most blocks, and such a block passes as
-it is. What could be the beginning of CRLF . CRLF at the end of the octets read so far is held
-back. So a block never parts a line end, and whoever changes line ends may do so block by block.
+lines: a block without a dot passes as it is. What could be the beginning of CRLF . CRLF at the end
+of the octets read so far is held back. So no line end is split between two blocks, and whoever
+changes line ends may do so block by block.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _STATUS = re.compile(rb"(\+OK|-ERR)(?:[ \t]+(.*))?", re.IGNORECASE | re.DOTALL)
 
 _IMAP = "an IMAP server answers (POP3 is on port 995 or 110)"
 _SMTP = "an SMTP or FTP server answers (POP3 is on port 995 or 110)"
-_TLS = "it speaks TLS; use --tls implicit"
+_TLS = "it speaks TLS"
 _OTHER_PROTOCOLS = {
     b"* OK": _IMAP,
     b"* PREAUTH": _IMAP,
@@ -64,13 +64,17 @@ class StatusLine(NamedTuple):
 def command_line(name: str, *arguments: str | bytes | int) -> bytes:
     """Return the octets of one command.
 
-    Raises InvalidArgument where an argument holds CR, LF or NUL, which would make it more
-    than one command, where it cannot be encoded, or where the line passes 255 octets.
+    Raises InvalidArgument if an argument holds CR, LF or NUL, which would make it more than one
+    command, if it cannot be encoded, or if the line passes 255 octets.
     """
     if not _KEYWORD.fullmatch(name):  # which the error does not show: an argument may be in it
         raise InvalidArgument("a command", "its name is not printable ASCII without spaces")
     try:
-        line = b" ".join([name.encode("ascii"), *map(_argument, arguments)])
+        encoded = (
+            argument if isinstance(argument, bytes) else str(argument).encode("utf-8", "surrogateescape")
+            for argument in arguments
+        )
+        line = b" ".join([name.encode("ascii"), *encoded])
     except UnicodeEncodeError:
         raise InvalidArgument(name, "an argument holds half a surrogate pair") from None
     if len(line) + len(CRLF) > COMMAND_LIMIT:
@@ -87,10 +91,6 @@ def response_line(response: bytes) -> bytes:
     return _one_line("a SASL response", response)
 
 
-def _argument(value: str | bytes | int) -> bytes:
-    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
-
-
 def _one_line(name: str, line: bytes) -> bytes:
     if b"\r" in line or b"\n" in line or b"\0" in line:
         raise InvalidArgument(name, "an argument holds CR, LF or NUL")
@@ -98,9 +98,9 @@ def _one_line(name: str, line: bytes) -> bytes:
 
 
 def take_line(buffer: bytes, start: int, line_end: bytes) -> bytes | None:
-    """Return the line at ``start`` without its end, or None where it is not complete yet.
+    """Return the line at ``start`` without its end, or None if it is not complete yet.
 
-    Raises LineTooLong past 8 KiB, and ProtocolViolation where a lone LF would end a line of
+    Raises LineTooLong past 8 KiB, and ProtocolViolation if a lone LF would end a line of
     a server that ends its lines with CRLF.
     """
     end = buffer.find(LF, start, start + LINE_LIMIT)
@@ -116,13 +116,13 @@ def take_line(buffer: bytes, start: int, line_end: bytes) -> bytes | None:
 
 
 def parse_status(line: bytes) -> StatusLine | None:
-    """Return the status line, or None where it is not one (RFC 1939 section 3)."""
+    """Return the status line, or None if it is not one (RFC 1939 section 3)."""
     status = _STATUS.fullmatch(line)
     return StatusLine(status[1][:1] == b"+", status[2] or b"") if status else None
 
 
 def find_challenge(greeting: bytes) -> bytes | None:
-    """Return the APOP challenge, angle brackets included, where the greeting has a valid one."""
+    """Return the APOP challenge, angle brackets included, if the greeting has a valid one."""
     challenge = _CHALLENGE.search(greeting)
     return challenge[0] if challenge else None
 
@@ -130,7 +130,7 @@ def find_challenge(greeting: bytes) -> bytes | None:
 def refuse_other_protocols(octets: bytes) -> None:
     """Raise NotPOP3Server as soon as ``octets``, the first of a server, cannot begin a greeting.
 
-    No sooner, where they may still become the opening of a protocol that the error can name.
+    No sooner, if they may still become the opening of a protocol that the error can name.
     """
     opening = octets[:4].upper()
     if b"+OK".startswith(opening[:3]) or b"-ERR".startswith(opening):
@@ -140,9 +140,10 @@ def refuse_other_protocols(octets: bytes) -> None:
 
 
 def not_pop3(line: bytes) -> NotPOP3Server:
-    """Return the error for a first line that is no greeting, naming the protocol where known."""
+    """Return the error for a first line that is no greeting, naming the protocol if it is known."""
     named = (what for opening, what in _OTHER_PROTOCOLS.items() if line.startswith(opening))
-    return NotPOP3Server(next(named, "its greeting is not +OK"), line.rstrip(b"\r\n"))
+    what = next(named, "its greeting is not +OK")
+    return NotPOP3Server(what, line.rstrip(b"\r\n"), speaks_tls=what == _TLS)
 
 
 def with_lf(block: bytes) -> bytes:
@@ -151,8 +152,8 @@ def with_lf(block: bytes) -> bytes:
     return b"\n".join(block.split(CRLF))
 
 
-_PARTS_OF_TERMINATORS = (b"\r", b"\n", b".")
-FEW = 64  # lines with a dot in a block; so many are taken one by one
+# What may be the beginning of CRLF . CRLF at the end of the octets read so far.
+_BEGUN_END = {CRLF: re.compile(rb"(?:\r(?:\n(?:\.\r?)?)?)?\Z"), LF: re.compile(rb"(?:\n\.?)?\Z")}
 
 
 class ContentReader:
@@ -161,78 +162,43 @@ class ContentReader:
     ``line_end`` is CRLF, or LF for a server whose greeting ended with a bare LF.
     """
 
-    __slots__ = ("_dot", "_is_first", "_line_end", "_skip", "_terminator", "ended", "position")
+    __slots__ = ("_dot", "_is_first", "_line_end", "_skip", "ended", "position")
 
     def __init__(self, line_end: bytes, position: int) -> None:
-        """Begin at ``position``, where the status line's own line end stands."""
+        """Begin at ``position``, where the status line's own line end is."""
         self._line_end = line_end
         self._dot = line_end + b"."
-        self._terminator = self._dot + line_end
-        self._skip = len(line_end)  # of what stands at the position: it is scanned, but passed on already
+        self._skip = len(line_end)  # of what is at the position: it is scanned, but passed on already
         self._is_first = True  # whether the first line of the content is still to come
         self.position = position
         self.ended = False
 
     def read(self, buffer: bytes) -> bytes:
         """Return what of ``buffer`` is content for certain, unstuffed, and move on behind it."""
-        start = at = self.position
-        held_back = self._held_back(buffer, start)
-        stop = len(buffer) - held_back
-        pieces = []
+        start = self.position
         begin = start + self._skip
-        while 0 <= (at := self._next_dot_line(buffer, at)) < stop:
-            dot = at + len(self._line_end)
-            if buffer.startswith(self._line_end, dot + 1):
-                self.ended = True
-                self.position = at + len(self._terminator)
-                pieces.append(buffer[begin:dot])
-                return b"".join(pieces)
-            has_two = buffer.startswith(b".", dot + 1)
-            # Dovecot 2.3 adds no dot to a first line that begins with one; whoever does, sends two of them.
-            if has_two or at > start or not self._is_first:
-                pieces.append(buffer[begin:dot])
-                begin = dot + 1
-            at = dot + 1 + has_two
-            if len(pieces) == FEW:
-                pieces.append(self._read_dense(buffer, begin, stop))
-                return b"".join(pieces)
-        self.position = stop
-        passed = stop
-        if held_back == len(self._line_end):
-            # A line is passed on when it is complete. Its end is scanned once more, with what follows.
-            passed = len(buffer)
-        if stop <= start and passed <= begin:
-            return b""
-        self._is_first = False
-        self._skip = passed - stop
-        pieces.append(buffer[begin:passed])
-        return b"".join(pieces)
-
-    def _read_dense(self, buffer: bytes, begin: int, stop: int) -> bytes:
-        """Return the content from ``begin`` on as :meth:`read` does, with no step of Python for each dot."""
-        self._skip = 0
-        self._is_first = False
-        self.position = stop
-        end = buffer.find(self._terminator, begin)
+        # Base64 has no dots, and one octet is found ten times as fast as three.
+        has_dots = buffer.find(b".", start) >= 0
+        end = buffer.find(self._dot + self._line_end, start) if has_dots else -1
         if end >= 0:
             self.ended = True
-            self.position = end + len(self._terminator)
             stop = end + len(self._line_end)
-        return self._line_end.join(buffer[begin:stop].split(self._dot))
-
-    def _next_dot_line(self, buffer: bytes, start: int) -> int:
-        """Return where the line end before the next line that begins with a dot stands, or -1."""
-        # Base64 has no dots, and one octet is found ten times as fast as three.
-        dot = buffer.find(b".", start)
-        line_end = dot - len(self._line_end)
-        if dot < 0 or (line_end >= start and buffer.startswith(self._line_end, line_end)):
-            return max(line_end, -1)
-        return buffer.find(self._dot, max(start, line_end))
-
-    def _held_back(self, buffer: bytes, start: int) -> int:
-        if not buffer.endswith(_PARTS_OF_TERMINATORS):
-            return 0
-        for length in range(min(len(self._terminator) - 1, len(buffer) - start), 0, -1):
-            if buffer.endswith(self._terminator[:length]):
-                return length
-        return 0
+            self.position = stop + len(self._dot)
+        else:
+            held_back = _BEGUN_END[self._line_end].search(buffer, max(start, len(buffer) - 4))
+            assert held_back  # at least the empty end
+            self.position = stop = held_back.start()
+            if held_back[0] == self._line_end:
+                # A line is passed on when it is complete. Its end is scanned once more, with what follows.
+                stop = len(buffer)
+            if stop <= begin and self.position <= start:
+                return b""
+            self._skip = stop - self.position
+        is_first, self._is_first = self._is_first, False
+        if not has_dots or buffer.find(self._dot, start, stop) < 0:
+            return buffer[begin:stop]
+        lines = buffer[start:stop].split(self._dot)
+        if is_first and not lines[0] and lines[1][:1] != b".":
+            # Dovecot 2.3 adds no dot to a first line that begins with one; a server that does, sends two.
+            lines[1] = b"." + lines[1]
+        return self._line_end.join(lines)[begin - start :]

@@ -55,17 +55,12 @@ class LoginDelay:
     def remember(self, now: float, arguments: Sequence[str] | None) -> None:
         """Keep the time of a login to a server that announces a delay; ``arguments`` of LOGIN-DELAY.
 
-        ``0`` ends what was announced before; where nothing is said, that stands.
+        ``0`` ends what was announced before; if nothing is announced now, that remains.
         """
-        delay = _announced(arguments or [])
+        digits = arguments[0] if arguments else ""  # ``USER`` may follow
+        delay = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else None
         with suppress(OSError, RecordError):  # a courtesy, and no reason to fail
             if delay == 0:
                 self._place.beside(ENDING).unlink()
             elif delay is not None:
                 self._place.keep_beside(ENDING, f"{int(now)} {delay}\n")
-
-
-def _announced(arguments: Sequence[str]) -> int | None:
-    """Return the seconds, None where none are announced; ``USER`` may stand behind them."""
-    digits = arguments[0] if arguments else ""
-    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else None

@@ -25,7 +25,7 @@ from pop3fetch.errors import (
 from pop3fetch.pop3.client import POP3Client
 from pop3fetch.pop3.opening import Server
 
-LIMIT = 5.0  # seconds for all together
+PROBE_TIMEOUT = 5.0  # seconds for all together
 ABSENT = (UnknownHost, ResolverFailed, ConnectionFailed, TimedOut)  # no server answers there
 
 
@@ -65,18 +65,17 @@ def find(
     domain: str,
     found: Candidates,
     server_of: Callable[[Candidate], Server],
-    report: Callable[[str], None],
-    limit: float = LIMIT,
+    report: Callable[[Candidate, POP3Error], None],
+    limit: float = PROBE_TIMEOUT,
 ) -> Candidate:
     """Return the best server of ``domain`` that is there, within ``limit`` seconds.
 
-    ``report`` takes a line about each that is not. Raises ServerNotFound, or what a server answered
+    ``report`` takes each that is not, and why. Raises ServerNotFound, or what a server answered
     that cannot be used.
     """
     trial = _tried(found.servers, server_of, limit)
     for place, error in sorted(trial.failed.items()):
-        server = found.servers[place]
-        report(f"{server.host} port {server.port} was passed over: {error}")
+        report(found.servers[place], error)
     best = trial.best()
     if best is None:
         raise _not_found(domain, found, trial.errors())

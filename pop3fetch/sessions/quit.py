@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from pop3fetch.errors import POP3Error
 
 if TYPE_CHECKING:
-    from pop3fetch.pop3.client import POP3Client
+    from pop3fetch.pop3.mail_session import MailSession
 
 NOTHING: Set[int] = frozenset()
 
 
-def say_quit(client: POP3Client, notice: Callable[[str], None]) -> None:
+def say_quit(client: MailSession, notice: Callable[[str], None]) -> None:
     """End the session, deleting nothing that the server has not dropped by itself."""
     try:
         client.quit()
@@ -26,7 +26,7 @@ def say_quit(client: POP3Client, notice: Callable[[str], None]) -> None:
         notice(str(error))
 
 
-def end_look(client: POP3Client, notice: Callable[[str], None]) -> None:
+def end_look(client: MailSession, notice: Callable[[str], None]) -> None:
     """Say QUIT, unless the server would then delete what was only looked at."""
     if quit_may_cost(client):
         client.close()
@@ -34,13 +34,13 @@ def end_look(client: POP3Client, notice: Callable[[str], None]) -> None:
         say_quit(client, notice)
 
 
-def quit_may_cost(client: POP3Client, dispensable: Set[int] = NOTHING) -> bool:
+def quit_may_cost(client: MailSession, dispensable: Set[int] = NOTHING) -> bool:
     """Whether QUIT might delete messages that were looked at, beside the ``dispensable`` ones, by index."""
     retrieved, topped = client.retrieved - dispensable, client.topped - dispensable
     return bool(retrieved or topped) and not may_quit(expire_of(client), retrieved=bool(retrieved))
 
 
-def expire_of(client: POP3Client) -> str | None:
+def expire_of(client: MailSession) -> str | None:
     """Return what the server announces as EXPIRE: ``NEVER``, days, or None if it announces nothing."""
     # What is announced after the login is more exact, but some servers announce nothing then.
     capabilities = {**client.capabilities_before_login, **client.capabilities()}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from pop3fetch.net.tls import TLSOptions
-    from pop3fetch.pop3.client import POP3Client
+    from pop3fetch.pop3.mail_session import MailSession
     from pop3fetch.pop3.opening import Server
     from pop3fetch.pop3.trace import Secrets
 
@@ -42,7 +42,7 @@ def server_of(
     known: KnownServer | None = None,
 ) -> Server:
     """Return the address of the account's server, and how to talk to it; ``known``: from earlier sessions."""
-    from pop3fetch.pop3.authentication import Wish
+    from pop3fetch.pop3.login import LoginPolicy
     from pop3fetch.pop3.opening import Early, Server
 
     early = Early()
@@ -54,7 +54,7 @@ def server_of(
 
     return Server(
         endpoint=endpoint_of(account, process.child_environment),
-        wish=Wish(
+        policy=LoginPolicy(
             mode=account.tls,
             method=None if account.auth == "auto" else account.auth,
             allow_insecure=account.allow_insecure_login,
@@ -102,7 +102,7 @@ class Sessions:
         place = RecordPlace(state_folder, account.address)
         self._delay = LoginDelay(place, account.address)
         self._known = KnownServer(place)
-        self._begun: Ahead[POP3Client] | None = None
+        self._begun: Ahead[MailSession] | None = None
         self._secrets: Secrets | None = None  # of all connections of the run
         self._was_checked = False
 
@@ -140,7 +140,7 @@ class Sessions:
         if begun:
             begun.abandon(lambda client: client.close())
 
-    def connect(self, pipelining: bool = True) -> POP3Client:
+    def connect(self, pipelining: bool = True) -> MailSession:
         """Return a client that has read the greeting; raises LoginTooSoon instead of connecting.
 
         A further connection of the same run is held up at most as long as the time-out: then it is for
@@ -149,21 +149,24 @@ class Sessions:
         self._check_delay()
         begun, self._begun = self._begun, None
         client = begun.result() if begun else self._opening()()
-        client.may_pipeline &= pipelining
+        if not pipelining:
+            client.stop_pipelining()
         return client
 
-    def _opening(self) -> Callable[[], POP3Client]:
+    def _opening(self) -> Callable[[], MailSession]:
         """Start to connect, load what will speak on the line, and return what opens it."""
         endpoint = endpoint_of(self.account, self._process.child_environment)
         dialling = Ahead(lambda: dial(endpoint, self.account.timeout or None), may_be_left=True)
-        from pop3fetch.pop3.client import POP3Client
+        from pop3fetch.pop3.mail_session import MailSession
         from pop3fetch.pop3.trace import Secrets
 
         self._secrets = self._secrets or Secrets()
-        server = server_of(self.account, self._process, known=self._known)._replace(secrets=self._secrets)
-        return lambda: POP3Client(server, dialling)
+        server = server_of(self.account, self._process, known=self._known)._replace(
+            secrets=self._secrets, dialling=dialling
+        )
+        return lambda: MailSession(server)
 
-    def log_in(self, pipelining: bool = True) -> POP3Client:
+    def log_in(self, pipelining: bool = True) -> MailSession:
         """Return a client that is logged in."""
         self.check()
         client = self.connect(pipelining)
@@ -174,7 +177,7 @@ class Sessions:
             raise
         return client
 
-    def log_in_on(self, client: POP3Client, secret: Callable[[], str] | None = None) -> None:
+    def log_in_on(self, client: MailSession, secret: Callable[[], str] | None = None) -> None:
         """Log in, by another ``secret`` than the account's if one is given.
 
         Remembers the pause that the server wants until the next time; what it says of that after the

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pop3fetch.errors import POP3Error
 from pop3fetch.pop3.machine import Challenge, Content, End, Greeting, Reply, ResponseState, Session
 from pop3fetch.pop3.replies import (
-    SCAN_LISTING,
-    UNIQUE_ID_LISTING,
     CapabilityReader,
     ListingReader,
     parse_drop_listing,
+    parse_scan_line,
+    parse_unique_id_line,
 )
 from tests.fuzz.model import Answer, Stream
 
@@ -83,9 +83,9 @@ class Driven:
             case b"CAPA":
                 CapabilityReader(line_end).feed(self._content)
             case b"LIST":
-                ListingReader(SCAN_LISTING, line_end).feed(self._content)
+                ListingReader(parse_scan_line, line_end).feed(self._content)
             case b"UIDL":
-                ListingReader(UNIQUE_ID_LISTING, line_end).feed(self._content)
+                ListingReader(parse_unique_id_line, line_end).feed(self._content)
 
 
 def answers_to(pieces: Sequence[bytes]) -> list[Answer]:

@@ -12,8 +12,8 @@ from pop3fetch.errors import LoginRefused
 from pop3fetch.net.dial import Endpoint
 from pop3fetch.net.tls import TLSOptions
 from pop3fetch.net.transport import Transport
-from pop3fetch.pop3.authentication import Wish
 from pop3fetch.pop3.client import POP3Client
+from pop3fetch.pop3.login import LoginPolicy
 from pop3fetch.pop3.opening import Server
 from tests.support.command import Ended
 from tests.support.cyrus import PASSWORD, USER, Cyrus, missing
@@ -82,7 +82,7 @@ def test_a_wrong_password_is_refused_and_tried_once(
 
 def connect(cyrus: Cyrus, ca_file: Path) -> POP3Client:
     endpoint = Endpoint(cyrus.host, cyrus.older_port)
-    return POP3Client(Server(endpoint, Wish("implicit"), tls=TLSOptions(str(ca_file))))
+    return POP3Client(Server(endpoint, LoginPolicy("implicit"), tls=TLSOptions(str(ca_file))))
 
 
 def test_whoever_passes_a_login_on_from_another_channel_is_refused(

@@ -19,8 +19,8 @@ from pop3fetch.errors import (
 )
 from pop3fetch.net.dial import Endpoint
 from pop3fetch.net.tls import TLSOptions
-from pop3fetch.pop3.authentication import Wish
 from pop3fetch.pop3.client import POP3Client
+from pop3fetch.pop3.login import LoginPolicy
 from pop3fetch.pop3.opening import Server
 from pop3fetch.status import Status
 from tests.support.bare_client import BareClient
@@ -49,14 +49,14 @@ NASTY = [
 ]
 
 
-def server(dovecot: Dovecot, wish: Wish, tls: TLSOptions | None = None) -> Server:
-    port = dovecot.pop3s_port if wish.mode == "implicit" else dovecot.pop3_port
+def server(dovecot: Dovecot, policy: LoginPolicy, tls: TLSOptions | None = None) -> Server:
+    port = dovecot.pop3s_port if policy.mode == "implicit" else dovecot.pop3_port
     options = tls or TLSOptions(str(dovecot.ca_file))
-    return Server(Endpoint(dovecot.host, port), wish, NEVER, options)
+    return Server(Endpoint(dovecot.host, port), policy, NEVER, options)
 
 
 def logged_in(dovecot: Dovecot, mode: str, method: str | None = None) -> POP3Client:
-    client = POP3Client(server(dovecot, Wish(mode, method, allow_insecure=True)))
+    client = POP3Client(server(dovecot, LoginPolicy(mode, method, allow_insecure=True)))
     try:
         client.login("alice", USERS["alice"])
     except BaseException:
@@ -98,14 +98,14 @@ def test_the_strongest_method_is_chosen_and_its_secret_is_not_traced(
     if chosen.startswith(b"APOP"):
         require_apop()
     told: list[bytes] = []
-    traced = server(dovecot, Wish(mode))._replace(trace=lambda mark, line: told.append(line))
+    traced = server(dovecot, LoginPolicy(mode))._replace(trace=lambda mark, line: told.append(line))
     with POP3Client(traced) as client:
         client.login("alice", USERS["alice"])
     assert chosen in told
 
 
 def refusal(dovecot: Dovecot, mode: str, method: str) -> LoginRefused:
-    with POP3Client(server(dovecot, Wish(mode, method, allow_insecure=True))) as client:
+    with POP3Client(server(dovecot, LoginPolicy(mode, method, allow_insecure=True))) as client:
         with pytest.raises(LoginRefused) as raised:
             client.login("alice", "wrong")
         return raised.value
@@ -122,7 +122,7 @@ def test_a_wrong_secret_is_refused_whatever_the_method(dovecot: Dovecot) -> None
 
 def test_apop_that_is_refused_goes_on_with_stls(dovecot: Dovecot) -> None:
     require_apop()
-    with POP3Client(server(dovecot, Wish("auto"))) as client:
+    with POP3Client(server(dovecot, LoginPolicy("auto"))) as client:
         with pytest.raises(LoginRefused) as raised:
             client.login("alice", "wrong")
         assert client.started_tls
@@ -130,11 +130,11 @@ def test_apop_that_is_refused_goes_on_with_stls(dovecot: Dovecot) -> None:
 
 
 def test_what_is_not_offered_or_not_wanted_is_refused_by_us(dovecot: Dovecot) -> None:
-    for wish, error in (
-        (Wish("implicit", "xoauth2"), MechanismNotOffered),
-        (Wish("off", "plain"), InsecureAuthenticationDisallowed),
+    for policy, error in (
+        (LoginPolicy("implicit", "xoauth2"), MechanismNotOffered),
+        (LoginPolicy("off", "plain"), InsecureAuthenticationDisallowed),
     ):
-        with POP3Client(server(dovecot, wish)) as client, pytest.raises(error):
+        with POP3Client(server(dovecot, policy)) as client, pytest.raises(error):
             client.login("alice", USERS["alice"])
 
 
@@ -157,9 +157,9 @@ def test_an_unknown_authority_is_refused_and_its_certificate_can_be_pinned(
     other = tmp_path / "other.pem"
     unknown_authority.cert_pem.write_to_path(str(other))
     with pytest.raises(CertificateError) as raised:
-        POP3Client(server(dovecot, Wish(mode), TLSOptions(str(other)))).login("alice", "secret")
+        POP3Client(server(dovecot, LoginPolicy(mode), TLSOptions(str(other)))).login("alice", "secret")
     pinned = TLSOptions(fingerprint=raised.value.fingerprint)
-    with POP3Client(server(dovecot, Wish(mode), pinned)) as client:
+    with POP3Client(server(dovecot, LoginPolicy(mode), pinned)) as client:
         client.login("alice", USERS["alice"])
         assert client.started_tls
 

@@ -17,8 +17,8 @@ from pop3fetch.account.settings import Account
 from pop3fetch.errors import LoginRefused
 from pop3fetch.net.dial import Endpoint
 from pop3fetch.net.tls import TLSOptions
-from pop3fetch.pop3.authentication import Wish
 from pop3fetch.pop3.client import POP3Client
+from pop3fetch.pop3.login import LoginPolicy
 from pop3fetch.pop3.opening import Server
 from pop3fetch.status import Status
 from tests.support.dovecot import Dovecot, version
@@ -74,7 +74,7 @@ def pop3(dovecot: Dovecot, method: str, trace: Callable[[str, bytes], None] | No
     return POP3Client(
         Server(
             endpoint=Endpoint(dovecot.host, dovecot.pop3s_port),
-            wish=Wish(mode="implicit", method=method),
+            policy=LoginPolicy(mode="implicit", method=method),
             timeout=NEVER,
             tls=TLSOptions(str(dovecot.ca_file)),
             trace=trace,

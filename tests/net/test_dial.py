@@ -135,7 +135,7 @@ def test_a_dead_address_beside_one_that_refuses_is_a_time_out(network: Network) 
     network.resolve(network.dead(), network.refusing())
     with pytest.raises(TimedOut) as raised:
         dial(Endpoint(NAME, 110), 2 * ATTEMPT_DELAY)
-    assert raised.value.status is Status.TRY_LATER
+    assert raised.value.exit_status is Status.TRY_LATER
     assert "connecting" in str(raised.value)
 
 
@@ -152,7 +152,7 @@ def test_addresses_that_all_refuse_are_a_connection_error_that_says_where_and_wh
     with pytest.raises(ConnectionError) as raised:
         dial(Endpoint(NAME, 110), NEVER)
     assert isinstance(raised.value, ConnectionFailed)
-    assert raised.value.status is Status.TRY_LATER
+    assert raised.value.exit_status is Status.TRY_LATER
     assert str(raised.value) == f"cannot connect to {NAME} port 110: Connection refused"
 
 
@@ -167,7 +167,7 @@ def test_an_unknown_host_has_its_own_status(monkeypatch: pytest.MonkeyPatch) -> 
     refuse_to_resolve(monkeypatch, socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
     with pytest.raises(UnknownHost) as raised:
         dial(Endpoint(NAME, 110), NEVER)
-    assert raised.value.status is Status.NO_HOST
+    assert raised.value.exit_status is Status.NO_HOST
     assert isinstance(raised.value, OSError)
     assert str(raised.value) == f"cannot resolve the host name {NAME}: Name or service not known"
 
@@ -195,7 +195,7 @@ def test_a_resolver_that_cannot_answer_is_tried_again_later(
     refuse_to_resolve(monkeypatch, error)
     with pytest.raises(ResolverFailed) as raised:
         dial(Endpoint(NAME, 110), NEVER)
-    assert raised.value.status is Status.TRY_LATER
+    assert raised.value.exit_status is Status.TRY_LATER
     assert str(raised.value) == f"cannot resolve the host name {NAME} now: {error.strerror}"
 
 
@@ -225,7 +225,7 @@ def test_a_unix_socket_whose_queue_is_full_is_not_taken_for_connected(listening:
     with dial(Endpoint(f"unix:{listening}", 0), NEVER):
         with pytest.raises(ConnectionFailed) as raised:
             dial(Endpoint(f"unix:{listening}", 0), NEVER)
-        assert raised.value.status is Status.TRY_LATER
+        assert raised.value.exit_status is Status.TRY_LATER
 
 
 @pytest.mark.parametrize(("path", "reason"), [("nothing", "No such file"), ("x" * 200, "Invalid argument")])

@@ -15,8 +15,8 @@ from pop3fetch.errors import ConnectionFailed, ConnectionLost, TimedOut
 from pop3fetch.net.dial import Endpoint
 from pop3fetch.net.tls import TLSOptions
 from pop3fetch.net.tunnel import Tunnel, TunnelSocket, connect_by
-from pop3fetch.pop3.authentication import Wish
 from pop3fetch.pop3.client import POP3Client
+from pop3fetch.pop3.login import LoginPolicy
 from pop3fetch.pop3.opening import Server
 from tests.support.mail_server import Mailbox
 from tests.support.scripted_server import StartServer
@@ -53,8 +53,8 @@ def client(
     tunnel: Tunnel, mode: str = "off", ca_file: Path | None = None, timeout: float = NEVER
 ) -> POP3Client:
     endpoint = Endpoint("localhost", 110, tunnel=tunnel)
-    wish = Wish(mode, allow_insecure=mode == "off")
-    return POP3Client(Server(endpoint, wish, timeout, TLSOptions(str(ca_file) if ca_file else None)))
+    policy = LoginPolicy(mode, allow_insecure=mode == "off")
+    return POP3Client(Server(endpoint, policy, timeout, TLSOptions(str(ca_file) if ca_file else None)))
 
 
 def is_running(process: int) -> bool:
@@ -95,7 +95,7 @@ def test_the_certificate_must_be_the_hosts_and_not_the_commands(server: StartSer
     running = server(lambda talk: None, tls="implicit")
     endpoint = Endpoint("mail.example.org", 995, tunnel=python(RELAY, running.host, running.port))
     with pytest.raises(OSError, match=r"Hostname mismatch.*'mail\.example\.org'"):
-        POP3Client(Server(endpoint, Wish("implicit"), NEVER, TLSOptions(str(ca_file))))
+        POP3Client(Server(endpoint, LoginPolicy("implicit"), NEVER, TLSOptions(str(ca_file))))
 
 
 def test_the_command_gets_its_environment_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +154,7 @@ def test_a_command_that_says_nothing_is_given_up() -> None:
 
 
 def test_a_command_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pop3fetch.net.tunnel.PATIENCE", SOON)
+    monkeypatch.setattr("pop3fetch.net.tunnel.EXIT_TIMEOUT", SOON)
     line = connect_by(python(DEAF), "localhost", 110)
     process = int(line.makefile("rb").readline().split()[1])
     assert is_running(process)

@@ -25,9 +25,8 @@ from pop3fetch.errors import (
     TLSError,
     TLSNotSupportedError,
 )
-from pop3fetch.pop3.authentication import Wish
 from pop3fetch.pop3.client import POP3Client
-from pop3fetch.pop3.login import METHODS, Situation, next_step
+from pop3fetch.pop3.login import METHODS, LoginPolicy, Situation, next_step
 from pop3fetch.pop3.machine import AUTHORIZATION, TRANSACTION
 from pop3fetch.status import Status
 from tests.support.scram import ScramServer
@@ -140,8 +139,8 @@ OFFER = b"SASL PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256 XOAUTH2 OAUTHBEARE
 NAMES: dict[str | None, str] = {None: "scram-sha-256", **{method: method for method in DIALOGUES}}
 
 
-def allowing(mode: str, method: str | None = None) -> Wish:
-    return Wish(mode, method, allow_insecure=mode == "off")
+def allowing(mode: str, method: str | None = None) -> LoginPolicy:
+    return LoginPolicy(mode, method, allow_insecure=mode == "off")
 
 
 @pytest.mark.parametrize("mode", WAYS)
@@ -167,18 +166,18 @@ def test_apop_logs_in_where_the_greeting_has_a_challenge(
         play(talk, (b"CAPA\r\n", capa(OFFER, b"STLS")), (APOP, b"+OK welcome\r\n"))
 
     notices: list[str] = []
-    wish = Wish(mode, "apop" if mode == "implicit" else None)
-    with connect(serve(server, script, mode), wish, ca_file, notice=notices.append) as client:
+    policy = LoginPolicy(mode, "apop" if mode == "implicit" else None)
+    with connect(serve(server, script, mode), policy, ca_file, notice=notices.append) as client:
         client.login("alice", SECRET)
         assert client.state is TRANSACTION
-    warned = [notice for notice in notices if "clear text" in notice and "--tls starttls" in notice]
+    warned = [notice for notice in notices if "clear text" in notice]
     assert len(warned) == (0 if mode == "implicit" else 1)
 
 
 @pytest.mark.parametrize(
     ("greeting", "reason"),
     [
-        (WITH_CHALLENGE, "may be forged; use --tls implicit"),
+        (WITH_CHALLENGE, "may be forged"),
         (b"+OK ready\r\n", "has no valid challenge for APOP"),
     ],
 )
@@ -191,7 +190,7 @@ def test_a_challenge_from_before_starttls_is_forgotten(
         talk.start_tls()
         play(talk, (b"CAPA\r\n", capa(OFFER)))
 
-    with connect(server(script), Wish("starttls", "apop"), ca_file) as client:
+    with connect(server(script), LoginPolicy("starttls", "apop"), ca_file) as client:
         with pytest.raises(MechanismNotOffered, match=reason):
             client.login("alice", SECRET)
         assert client.server_challenge is None
@@ -227,7 +226,7 @@ def test_scram_binds_to_the_channel_where_the_server_can(
         said.append((scram_final(talk, name + b"-PLUS", HASHES[name]), talk.channel))
 
     running = serve(server, script, mode, context=tls_1_2)
-    with connect(running, Wish(mode, method), ca_file) as client:
+    with connect(running, LoginPolicy(mode, method), ca_file) as client:
         client.login("alice", SECRET)
     running.stop()
     ((client_final, channel),) = said
@@ -255,7 +254,7 @@ def test_scram_tells_whether_binding_was_offered(
         said.append(scram_final(talk, b"SCRAM-SHA-256", "sha256"))
 
     running = server(script, tls="implicit", context=tls_1_2)
-    with connect(running, Wish("implicit"), ca_file) as client:
+    with connect(running, LoginPolicy("implicit"), ca_file) as client:
         client.login("alice", SECRET)
     running.stop()
     assert bound_by(said[0]) == header
@@ -274,7 +273,7 @@ def test_where_there_is_no_channel_to_bind_to_scram_goes_without(
         said.append(scram_final(talk, b"SCRAM-SHA-256", "sha256"))
 
     running = serve(server, script, mode)
-    with connect(running, Wish(mode), ca_file) as client:
+    with connect(running, LoginPolicy(mode), ca_file) as client:
         client.login("alice", SECRET)
     running.stop()
     assert bound_by(said[0]) == b"n,,"
@@ -284,26 +283,26 @@ def test_where_there_is_no_channel_to_bind_to_scram_goes_without(
 
 
 @pytest.mark.parametrize(
-    ("wish", "capabilities", "error"),
+    ("policy", "capabilities", "error"),
     [
-        (Wish("auto"), [], InsecureAuthenticationDisallowed),
-        (Wish("auto"), [OFFER], InsecureAuthenticationDisallowed),
-        (Wish("off"), [b"SASL PLAIN LOGIN", b"STLS"], InsecureAuthenticationDisallowed),
-        (Wish("off", "user"), [OFFER], InsecureAuthenticationDisallowed),
-        (Wish("off", "external"), [OFFER], InsecureAuthenticationDisallowed),
-        (Wish("off", "apop"), [OFFER], MechanismNotOffered),
-        (Wish("off", "cram-md5", allow_insecure=True), [b"SASL PLAIN"], MechanismNotOffered),
-        (Wish("implicit", "scram-sha-256"), [b"SASL PLAIN"], MechanismNotOffered),
+        (LoginPolicy("auto"), [], InsecureAuthenticationDisallowed),
+        (LoginPolicy("auto"), [OFFER], InsecureAuthenticationDisallowed),
+        (LoginPolicy("off"), [b"SASL PLAIN LOGIN", b"STLS"], InsecureAuthenticationDisallowed),
+        (LoginPolicy("off", "user"), [OFFER], InsecureAuthenticationDisallowed),
+        (LoginPolicy("off", "external"), [OFFER], InsecureAuthenticationDisallowed),
+        (LoginPolicy("off", "apop"), [OFFER], MechanismNotOffered),
+        (LoginPolicy("off", "cram-md5", allow_insecure=True), [b"SASL PLAIN"], MechanismNotOffered),
+        (LoginPolicy("implicit", "scram-sha-256"), [b"SASL PLAIN"], MechanismNotOffered),
     ],
 )
 def test_a_login_that_is_not_made_sends_nothing_and_asks_for_no_password(
-    wish: Wish, capabilities: list[bytes], error: type[Exception], server: StartServer, ca_file: Path
+    policy: LoginPolicy, capabilities: list[bytes], error: type[Exception], server: StartServer, ca_file: Path
 ) -> None:
-    running = serve(server, lambda talk: greet(talk, wish.mode, *capabilities), wish.mode)
+    running = serve(server, lambda talk: greet(talk, policy.mode, *capabilities), policy.mode)
     password = Password()
-    with connect(running, wish, ca_file) as client, pytest.raises(error) as raised:
+    with connect(running, policy, ca_file) as client, pytest.raises(error) as raised:
         client.login("alice", password)
-    assert raised.value.status is Status.NO_LOGIN  # type: ignore[attr-defined]
+    assert raised.value.exit_status is Status.NO_LOGIN  # type: ignore[attr-defined]
     assert everything_sent(running) == [b"CAPA\r\n"]
     assert password.asked == 0
 
@@ -345,8 +344,8 @@ def test_of_no_login_that_the_policy_refuses_the_server_hears_a_word(
         refused = [row for row in refused if not row.challenge and not row.allow_insecure]
     running, password = serve(server, [answering(row) for row in refused], mode), Password()
     for row in refused:
-        wish = Wish(mode, row.method, row.allow_insecure)
-        with connect(running, wish, ca_file) as client, pytest.raises(AuthenticationError) as raised:
+        policy = LoginPolicy(mode, row.method, row.allow_insecure)
+        with connect(running, policy, ca_file) as client, pytest.raises(AuthenticationError) as raised:
             client.login("alice", password)
         assert raised.value.exit_status is Status.NO_LOGIN
     assert len(everything_sent(running)) == len(refused) > 100
@@ -368,10 +367,10 @@ def test_stls_that_is_not_granted_is_no_licence_for_clear_text(
 
     running, password = server(script), Password()
     expected = TLSNotSupportedError if reply.startswith(b"-ERR") else Exception
-    with connect(running, Wish(mode, allow_insecure=allow)) as client:
+    with connect(running, LoginPolicy(mode, allow_insecure=allow)) as client:
         with pytest.raises(expected) as raised:
             client.login("alice", password)
-        assert raised.value.status is Status.PROTOCOL  # type: ignore[attr-defined]
+        assert raised.value.exit_status is Status.PROTOCOL  # type: ignore[attr-defined]
     assert everything_sent(running) == [b"STLS\r\n" if mode == "starttls" else b"CAPA\r\nSTLS\r\n"]
     assert password.asked == 0
 
@@ -399,7 +398,7 @@ def test_a_handshake_that_fails_is_no_licence_for_clear_text(
         instead(talk)
 
     running, password = server(script), Password()
-    with connect(running, Wish("auto", allow_insecure=allow)) as client:
+    with connect(running, LoginPolicy("auto", allow_insecure=allow)) as client:
         with pytest.raises((TLSError, ProtocolViolation)):
             client.login("alice", password)
         with pytest.raises(SessionEnded):
@@ -426,7 +425,10 @@ def test_a_server_that_hangs_up_inside_tls_never_gets_the_password_in_clear_text
         talk.cut()
 
     running, password = server(script), Password()
-    with connect(running, Wish(mode, allow_insecure=allow), ca_file) as client, pytest.raises(ConnectionLost):
+    with (
+        connect(running, LoginPolicy(mode, allow_insecure=allow), ca_file) as client,
+        pytest.raises(ConnectionLost),
+    ):
         client.login("alice", password)
     assert len(everything_sent(running)) == 1
     assert password.asked == 0
@@ -440,7 +442,10 @@ def test_a_user_name_cannot_be_a_second_command(method: str, server: StartServer
         talk.stall()
 
     running = server(script)
-    with connect(running, Wish("off", method, allow_insecure=True)) as client, pytest.raises(InvalidArgument):
+    with (
+        connect(running, LoginPolicy("off", method, allow_insecure=True)) as client,
+        pytest.raises(InvalidArgument),
+    ):
         client.login("alice\r\nDELE 1", SECRET)
     assert everything_sent(running) == [b"CAPA\r\n"]
 
@@ -452,7 +457,7 @@ def test_a_password_cannot_be_a_second_command(server: StartServer) -> None:
         talk.stall()
 
     running = server(script)
-    with connect(running, Wish("off", allow_insecure=True)) as client:
+    with connect(running, LoginPolicy("off", allow_insecure=True)) as client:
         with pytest.raises(InvalidArgument) as raised:
             client.login("alice", "secret\r\nDELE 1")
         assert "secret" not in str(raised.value)
@@ -512,7 +517,10 @@ def test_the_response_code_decides_the_status(
         play(talk, (at, b"-ERR " + text + b"\r\n"))
 
     running = server(script)
-    with connect(running, Wish("off", allow_insecure=True)) as client, pytest.raises(LoginRefused) as raised:
+    with (
+        connect(running, LoginPolicy("off", allow_insecure=True)) as client,
+        pytest.raises(LoginRefused) as raised,
+    ):
         client.login("alice", SECRET)
     assert raised.value.exit_status is status
     assert (text.decode() or "no reason") in str(raised.value)
@@ -524,7 +532,10 @@ def test_a_user_name_that_is_refused_is_said_once(server: StartServer, ca_file: 
         play(talk, (b"USER alice\r\n", b"-ERR who?\r\n"))
 
     running = serve(server, script, "implicit")
-    with connect(running, Wish("implicit"), ca_file) as client, pytest.raises(LoginRefused, match="who"):
+    with (
+        connect(running, LoginPolicy("implicit"), ca_file) as client,
+        pytest.raises(LoginRefused, match="who"),
+    ):
         client.login("alice", SECRET)
     assert everything_sent(running) == [b"CAPA\r\nUSER alice\r\n"]
 
@@ -540,7 +551,7 @@ def test_a_mechanism_that_is_refused_before_any_proof_makes_room_for_the_next(
         play(talk, (AUTH_PLAIN, b"+OK\r\n"))
 
     running, password = serve(server, script, "implicit"), Password()
-    with connect(running, Wish("implicit"), ca_file) as client:
+    with connect(running, LoginPolicy("implicit"), ca_file) as client:
         client.login("alice", password)
     running.stop()
     assert password.asked == 1
@@ -553,7 +564,10 @@ def test_a_response_code_of_a_mechanism_is_the_last_word(server: StartServer, ca
         talk.say(b"-ERR [AUTH] who?\r\n")
 
     running = serve(server, script, "implicit")
-    with connect(running, Wish("implicit"), ca_file) as client, pytest.raises(LoginRefused, match="who"):
+    with (
+        connect(running, LoginPolicy("implicit"), ca_file) as client,
+        pytest.raises(LoginRefused, match="who"),
+    ):
         client.login("alice", SECRET)
     assert everything_sent(running)[0].count(b"AUTH") == 1
 
@@ -566,8 +580,8 @@ def test_without_tls_no_clear_text_follows_a_mechanism_that_is_refused(server: S
             talk.say(b"-ERR not for you\r\n")
 
     running = server(script)
-    wish = Wish("off", allow_insecure=True)
-    with connect(running, wish) as client, pytest.raises(LoginRefused, match="not for you"):
+    policy = LoginPolicy("off", allow_insecure=True)
+    with connect(running, policy) as client, pytest.raises(LoginRefused, match="not for you"):
         client.login("alice", SECRET)
     assert SECRET.encode() not in everything_sent(running)[0]
     assert len(running.commands) == 4
@@ -583,7 +597,7 @@ def test_a_server_that_refuses_a_mechanism_and_hangs_up_has_refused_the_login(
 
     running = serve(server, script, "implicit")
     with (
-        connect(running, Wish("implicit"), ca_file) as client,
+        connect(running, LoginPolicy("implicit"), ca_file) as client,
         pytest.raises(LoginRefused, match="not for you"),
     ):
         client.login("alice", SECRET)
@@ -593,23 +607,23 @@ NOT_PREPARED = "pass-\U0001f511"  # SASLprep ends at Unicode 3.2 (RFC 4013 secti
 
 
 @pytest.mark.parametrize(
-    ("wish", "offered", "chosen"),
+    ("policy", "offered", "chosen"),
     [
-        (Wish("implicit"), b"SASL SCRAM-SHA-256 SCRAM-SHA-1 PLAIN", b"AUTH PLAIN "),
-        (Wish("implicit"), b"SASL SCRAM-SHA-256", b"USER alice"),
-        (Wish("off"), b"SASL SCRAM-SHA-256 PLAIN CRAM-MD5", b"AUTH CRAM-MD5"),
+        (LoginPolicy("implicit"), b"SASL SCRAM-SHA-256 SCRAM-SHA-1 PLAIN", b"AUTH PLAIN "),
+        (LoginPolicy("implicit"), b"SASL SCRAM-SHA-256", b"USER alice"),
+        (LoginPolicy("off"), b"SASL SCRAM-SHA-256 PLAIN CRAM-MD5", b"AUTH CRAM-MD5"),
     ],
 )
 def test_a_mechanism_that_cannot_carry_a_password_makes_room_for_the_next(
-    wish: Wish, offered: bytes, chosen: bytes, server: StartServer, ca_file: Path
+    policy: LoginPolicy, offered: bytes, chosen: bytes, server: StartServer, ca_file: Path
 ) -> None:
     def script(talk: Talk) -> None:
-        greet(talk, wish.mode, offered)
+        greet(talk, policy.mode, offered)
         assert talk.line().startswith(chosen)
         talk.say(b"-ERR [SYS/TEMP] later\r\n")
 
-    running, password = serve(server, script, wish.mode), Password(NOT_PREPARED)
-    with connect(running, wish, ca_file) as client, pytest.raises(LoginRefused, match="later"):
+    running, password = serve(server, script, policy.mode), Password(NOT_PREPARED)
+    with connect(running, policy, ca_file) as client, pytest.raises(LoginRefused, match="later"):
         client.login("alice", password)
     assert len(running.commands) == 2
     assert password.asked == 1
@@ -622,23 +636,26 @@ def test_a_line_that_is_lost_then_is_told_as_such(server: StartServer, ca_file: 
         talk.cut()
 
     running = serve(server, script, "implicit")
-    with connect(running, Wish("implicit"), ca_file) as client, pytest.raises(ConnectionLost, match="AUTH"):
+    with (
+        connect(running, LoginPolicy("implicit"), ca_file) as client,
+        pytest.raises(ConnectionLost, match="AUTH"),
+    ):
         client.login("alice", NOT_PREPARED)
 
 
 @pytest.mark.parametrize(
-    ("wish", "offered"),
+    ("policy", "offered"),
     [
-        (Wish("implicit", "scram-sha-256"), OFFER),
-        (Wish("off"), b"SASL SCRAM-SHA-256 SCRAM-SHA-1 PLAIN"),
-        (Wish("off", allow_insecure=True), b"SASL SCRAM-SHA-256 SCRAM-SHA-1 PLAIN"),
+        (LoginPolicy("implicit", "scram-sha-256"), OFFER),
+        (LoginPolicy("off"), b"SASL SCRAM-SHA-256 SCRAM-SHA-1 PLAIN"),
+        (LoginPolicy("off", allow_insecure=True), b"SASL SCRAM-SHA-256 SCRAM-SHA-1 PLAIN"),
     ],
 )
 def test_a_password_that_nothing_can_carry_is_not_sent(
-    wish: Wish, offered: bytes, server: StartServer, ca_file: Path
+    policy: LoginPolicy, offered: bytes, server: StartServer, ca_file: Path
 ) -> None:
-    running = serve(server, lambda talk: greet(talk, wish.mode, offered), wish.mode)
-    with connect(running, wish, ca_file) as client, pytest.raises(MechanismFailed, match="SCRAM-SHA-"):
+    running = serve(server, lambda talk: greet(talk, policy.mode, offered), policy.mode)
+    with connect(running, policy, ca_file) as client, pytest.raises(MechanismFailed, match="SCRAM-SHA-"):
         client.login("alice", NOT_PREPARED)
     assert everything_sent(running) == [b"CAPA\r\n"]
 
@@ -665,7 +682,7 @@ def test_apop_that_is_refused_goes_on_with_stls(allow: bool, server: StartServer
         starts_tls_and_logs_in(talk)
 
     running, password = server(script), Password()
-    with connect(running, Wish("auto", allow_insecure=allow), ca_file) as client:
+    with connect(running, LoginPolicy("auto", allow_insecure=allow), ca_file) as client:
         client.login("alice", password)
         assert client.started_tls
     running.stop()
@@ -687,7 +704,7 @@ def test_apop_that_is_refused_goes_on_with_stls_on_a_new_connection_where_that_o
         starts_tls_and_logs_in(talk)
 
     running, password = server([first, second]), Password()
-    with connect(running, Wish("auto", allow_insecure=allow), ca_file) as client:
+    with connect(running, LoginPolicy("auto", allow_insecure=allow), ca_file) as client:
         client.login("alice", password)
         assert client.started_tls
     running.stop()
@@ -703,30 +720,32 @@ def test_apop_that_is_refused_goes_nowhere_where_the_new_connection_has_no_stls(
         play(talk, (b"CAPA\r\n", capa(OFFER)))
 
     running = server([first, second])
-    wish = Wish("auto", allow_insecure=True)
-    with connect(running, wish) as client, pytest.raises(LoginRefused, match="no such secret"):
+    policy = LoginPolicy("auto", allow_insecure=True)
+    with connect(running, policy) as client, pytest.raises(LoginRefused, match="no such secret"):
         client.login("alice", SECRET)
     assert everything_sent(running)[1] == b"CAPA\r\n"
 
 
-@pytest.mark.parametrize("wish", [Wish("auto"), Wish("auto", allow_insecure=True)])
+@pytest.mark.parametrize("policy", [LoginPolicy("auto"), LoginPolicy("auto", allow_insecure=True)])
 @pytest.mark.parametrize("capabilities", [[], [OFFER]])
 def test_apop_that_is_refused_without_stls_is_the_end(
-    capabilities: list[bytes], wish: Wish, server: StartServer
+    capabilities: list[bytes], policy: LoginPolicy, server: StartServer
 ) -> None:
     running = server(lambda talk: apop_refused(talk, *capabilities))
-    with connect(running, wish) as client, pytest.raises(LoginRefused, match="no such secret") as raised:
+    with connect(running, policy) as client, pytest.raises(LoginRefused, match="no such secret") as raised:
         client.login("alice", SECRET)
     assert raised.value.command == "APOP"
     assert everything_sent(running) == [b"CAPA\r\n" + APOP]
 
 
-@pytest.mark.parametrize("wish", [Wish("off"), Wish("off", allow_insecure=True), Wish("auto", "apop")])
+@pytest.mark.parametrize(
+    "policy", [LoginPolicy("off"), LoginPolicy("off", allow_insecure=True), LoginPolicy("auto", "apop")]
+)
 def test_apop_that_is_refused_is_the_end_where_tls_is_off_or_apop_was_asked_for(
-    wish: Wish, server: StartServer
+    policy: LoginPolicy, server: StartServer
 ) -> None:
     running = server(lambda talk: apop_refused(talk, b"STLS", OFFER))
-    with connect(running, wish) as client, pytest.raises(LoginRefused, match="no such secret"):
+    with connect(running, policy) as client, pytest.raises(LoginRefused, match="no such secret"):
         client.login("alice", SECRET)
     assert everything_sent(running) == [b"CAPA\r\n" + APOP]
 
@@ -738,7 +757,7 @@ def test_apop_that_is_refused_for_now_is_not_tried_elsewhere(server: StartServer
         play(talk, (b"CAPA\r\n", capa(b"STLS")), (APOP, b"-ERR %s\r\n" % refusal))
 
     running = server(script)
-    with connect(running, Wish("auto")) as client, pytest.raises(LoginRefused) as raised:
+    with connect(running, LoginPolicy("auto")) as client, pytest.raises(LoginRefused) as raised:
         client.login("alice", SECRET)
     assert raised.value.exit_status is Status.TRY_LATER
     assert everything_sent(running) == [b"CAPA\r\n" + APOP]
@@ -754,7 +773,10 @@ def test_a_line_lost_inside_tls_is_not_mistaken_for_apop_refused(server: StartSe
         talk.cut()
 
     running = server(script)
-    with connect(running, Wish("auto"), ca_file) as client, pytest.raises(ConnectionLost, match="AUTH"):
+    with (
+        connect(running, LoginPolicy("auto"), ca_file) as client,
+        pytest.raises(ConnectionLost, match="AUTH"),
+    ):
         client.login("alice", SECRET)
 
 
@@ -776,7 +798,7 @@ def test_an_initial_response_that_does_not_fit_waits_for_the_servers_turn(
         seen.append(response(talk))
         talk.say(b"+OK\r\n")
 
-    with connect(serve(server, script, "implicit"), Wish("implicit", method), ca_file) as client:
+    with connect(serve(server, script, "implicit"), LoginPolicy("implicit", method), ca_file) as client:
         client.login("alice", token)
     assert token.encode() in seen[0]
     assert b"alice" in seen[0]
@@ -797,7 +819,7 @@ def test_an_initial_response_goes_with_auth_up_to_255_octets(
         talk.say(b"+OK\r\n")
 
     # "AUTH PLAIN " and CRLF leave 242 octets, which hold 240 of base64: 180 of NUL alice NUL secret.
-    with connect(serve(server, script, "implicit"), Wish("implicit"), ca_file) as client:
+    with connect(serve(server, script, "implicit"), LoginPolicy("implicit"), ca_file) as client:
         client.login("alice", "p" * (length + 4))
     assert len(lines) == (1 if whole else 2)
     assert len(lines[0]) <= 255
@@ -818,11 +840,11 @@ def test_a_bad_challenge_cancels_the_exchange(bad: str, server: StartServer) -> 
         BAD_CHALLENGES[bad](talk)
         play(talk, (b"*\r\n", b"-ERR cancelled\r\n"), (b"QUIT\r\n", b"+OK\r\n"))
 
-    with connect(server(script), Wish("off", "cram-md5")) as client:
+    with connect(server(script), LoginPolicy("off", "cram-md5")) as client:
         with pytest.raises(MechanismFailed) as raised:
             client.login("alice", SECRET)
         client.quit()
-    assert raised.value.status is Status.NO_LOGIN
+    assert raised.value.exit_status is Status.NO_LOGIN
 
 
 @pytest.mark.parametrize("answer", [b"+OK welcome\r\n", b"+ bW9yZQ==\r\n", b""])
@@ -832,7 +854,7 @@ def test_a_server_that_takes_no_cancel_is_left(answer: bytes, server: StartServe
         play(talk, (b"AUTH CRAM-MD5\r\n", b"+ !\r\n"), (b"*\r\n", answer))
 
     running = server(script)
-    with connect(running, Wish("off", "cram-md5")) as client:
+    with connect(running, LoginPolicy("off", "cram-md5")) as client:
         with pytest.raises(MechanismFailed, match="base64"):
             client.login("alice", SECRET)
         with pytest.raises(SessionEnded):
@@ -848,7 +870,7 @@ def test_a_server_that_asks_for_more_than_there_is_to_say_is_cancelled(
         play(talk, (AUTH_PLAIN, b"+ bW9yZQ==\r\n"), (b"*\r\n", b"-ERR cancelled\r\n"))
 
     running = serve(server, script, "implicit")
-    with connect(running, Wish("implicit"), ca_file) as client, pytest.raises(MechanismFailed):
+    with connect(running, LoginPolicy("implicit"), ca_file) as client, pytest.raises(MechanismFailed):
         client.login("alice", SECRET)
 
 
@@ -878,7 +900,7 @@ def test_a_scram_server_that_fishes_gets_no_proof(lie: Script, server: StartServ
         play(talk, (b"*\r\n", b"-ERR\r\n"))
 
     running = server(script)
-    with connect(running, Wish("off")) as client, pytest.raises(MechanismFailed):
+    with connect(running, LoginPolicy("off")) as client, pytest.raises(MechanismFailed):
         client.login("alice", SECRET)
 
 
@@ -911,7 +933,7 @@ def test_a_scram_server_that_cannot_prove_itself_is_left(
         lie(talk)
 
     running = serve(server, script, mode)
-    with connect(running, Wish(mode), ca_file) as client, pytest.raises(MechanismFailed):
+    with connect(running, LoginPolicy(mode), ca_file) as client, pytest.raises(MechanismFailed):
         client.login("alice", SECRET)
     assert everything_sent(running)[0].count(b"AUTH ") == 1
 
@@ -936,7 +958,7 @@ def test_the_json_of_a_refused_token_is_in_the_error(
         play(talk, (acknowledged, b"-ERR no\r\n"))
 
     running, why = serve(server, script, "implicit"), "no " + shown
-    with connect(running, Wish("implicit", method), ca_file) as client:
+    with connect(running, LoginPolicy("implicit", method), ca_file) as client:
         with pytest.raises(LoginRefused, match=why) as raised:
             client.login("alice", SECRET)
         assert raised.value.exit_status is Status.NO_LOGIN
@@ -946,18 +968,18 @@ def test_the_json_of_a_refused_token_is_in_the_error(
 
 
 @pytest.mark.parametrize(
-    ("wish", "user", "capabilities", "commands"),
+    ("policy", "user", "capabilities", "commands"),
     [
-        (Wish("implicit"), "jürgen", [b"UTF8 USER"], [b"UTF8\r\n", b"USER j\xc3\xbcrgen\r\n"]),
-        (Wish("implicit"), "jürgen", [b"UTF8"], [b"USER j\xc3\xbcrgen\r\n"]),
-        (Wish("implicit"), "jürgen", [], [b"USER j\xc3\xbcrgen\r\n"]),
-        (Wish("implicit"), "alice", [b"UTF8 USER"], [b"USER alice\r\n"]),
-        (Wish("implicit", utf8=True), "alice", [b"UTF8"], [b"UTF8\r\n", b"USER alice\r\n"]),
-        (Wish("implicit", utf8=True), "alice", [], [b"USER alice\r\n"]),
+        (LoginPolicy("implicit"), "jürgen", [b"UTF8 USER"], [b"UTF8\r\n", b"USER j\xc3\xbcrgen\r\n"]),
+        (LoginPolicy("implicit"), "jürgen", [b"UTF8"], [b"USER j\xc3\xbcrgen\r\n"]),
+        (LoginPolicy("implicit"), "jürgen", [], [b"USER j\xc3\xbcrgen\r\n"]),
+        (LoginPolicy("implicit"), "alice", [b"UTF8 USER"], [b"USER alice\r\n"]),
+        (LoginPolicy("implicit", utf8=True), "alice", [b"UTF8"], [b"UTF8\r\n", b"USER alice\r\n"]),
+        (LoginPolicy("implicit", utf8=True), "alice", [], [b"USER alice\r\n"]),
     ],
 )
 def test_utf8_is_said_only_where_user_needs_it_or_it_is_asked_for(
-    wish: Wish,
+    policy: LoginPolicy,
     user: str,
     capabilities: list[bytes],
     commands: list[bytes],
@@ -970,7 +992,7 @@ def test_utf8_is_said_only_where_user_needs_it_or_it_is_asked_for(
 
     notices: list[str] = []
     running = serve(server, script, "implicit")
-    with connect(running, wish, ca_file, notice=notices.append) as client:
+    with connect(running, policy, ca_file, notice=notices.append) as client:
         client.login(user, "secret")
     assert bool(notices) == (not capabilities)
 
@@ -981,7 +1003,7 @@ def test_utf8_that_is_asked_for_is_said_before_a_mechanism(server: StartServer, 
         play(talk, (b"UTF8\r\n", b"+OK\r\n"), (AUTH_PLAIN, b"+OK\r\n"))
 
     running = serve(server, script, "implicit")
-    with connect(running, Wish("implicit", utf8=True), ca_file) as client:
+    with connect(running, LoginPolicy("implicit", utf8=True), ca_file) as client:
         client.login("alice", SECRET)
 
 
@@ -997,7 +1019,7 @@ def test_utf8_is_said_once_on_a_connection_however_many_mechanisms_are_tried(
         play(talk, (AUTH_PLAIN, b"+OK\r\n"))
 
     running = serve(server, script, "implicit")
-    with connect(running, Wish("implicit", utf8=True), ca_file) as client:
+    with connect(running, LoginPolicy("implicit", utf8=True), ca_file) as client:
         client.login("alice", SECRET)
 
 
@@ -1015,7 +1037,7 @@ def test_utf8_is_said_again_on_a_new_connection(server: StartServer, ca_file: Pa
         play(talk, (b"CAPA\r\n", capa(b"UTF8", b"SASL PLAIN")), (b"UTF8\r\n", b"+OK\r\n"))
         play(talk, (AUTH_PLAIN, b"+OK\r\n"))
 
-    with connect(server([hangs_up, lets_in]), Wish("auto", utf8=True), ca_file) as client:
+    with connect(server([hangs_up, lets_in]), LoginPolicy("auto", utf8=True), ca_file) as client:
         client.login("alice", SECRET)
 
 
@@ -1026,7 +1048,7 @@ def test_utf8_that_is_refused_is_told_and_holds_up_nobody(server: StartServer, c
 
     notices: list[str] = []
     running = serve(server, script, "implicit")
-    with connect(running, Wish("implicit", utf8=True), ca_file, notice=notices.append) as client:
+    with connect(running, LoginPolicy("implicit", utf8=True), ca_file, notice=notices.append) as client:
         client.login("alice", SECRET)
     assert notices == ["the server refused UTF8: not now"]
 
@@ -1038,7 +1060,7 @@ def test_a_mechanism_needs_no_utf8_for_what_is_not_ascii(server: StartServer, ca
         play(talk, (b"AUTH PLAIN " + initial + b"\r\n", b"+OK\r\n"))
 
     running = serve(server, script, "implicit")
-    with connect(running, Wish("implicit"), ca_file) as client:
+    with connect(running, LoginPolicy("implicit"), ca_file) as client:
         client.login("jürgen", "pass-wörd")
 
 
@@ -1063,8 +1085,8 @@ def shown_by_a_server_that_repeats_everything(
 
     lines: list[bytes] = []
     running = serve(server, script, "implicit")
-    wish = Wish("implicit", method)
-    with connect(running, wish, ca_file, trace=lambda mark, line: lines.append(line)) as client:
+    policy = LoginPolicy("implicit", method)
+    with connect(running, policy, ca_file, trace=lambda mark, line: lines.append(line)) as client:
         try:
             client.login("alice", SECRET)
         except LoginRefused as refusal:
@@ -1108,7 +1130,7 @@ def test_a_password_that_was_not_asked_for_yet_is_asked_for_once(server: StartSe
         talk.say(b"+OK\r\n")
 
     password = Password()
-    with connect(server(script), Wish("off", allow_insecure=True)) as client:
+    with connect(server(script), LoginPolicy("off", allow_insecure=True)) as client:
         with pytest.raises(LoginRefused):
             client.login("alice", password)
         assert password.asked == 1
@@ -1135,7 +1157,7 @@ def test_no_secret_is_told_though_the_server_breaks_the_protocol_with_it(server:
         user_and_pass(talk)
         talk.say(b"not " + SECRET.encode() + b"\r\n")
 
-    with connect(server(script), Wish("off", allow_insecure=True)) as client:
+    with connect(server(script), LoginPolicy("off", allow_insecure=True)) as client:
         with pytest.raises(ProtocolViolation, match="secret") as raised:
             client.login("alice", SECRET)
         with pytest.raises(SessionEnded) as ended:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import collections.abc
+import inspect
+import re
 import socket
 import ssl
 import threading
+import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +16,11 @@ from typing import Any
 import pytest
 import trustme
 
-from pop3fetch import POP3Client
+from pop3fetch import POP3Client, errors, pop3
 from pop3fetch.errors import (
+    CertificateError,
     CommandNotAllowed,
+    ConnectionFailed,
     ConnectionLost,
     InsecureAuthenticationDisallowed,
     InvalidArgument,
@@ -27,12 +33,11 @@ from pop3fetch.errors import (
     TLSError,
     TLSNotSupportedError,
     UnknownHost,
-    UsageError,
 )
-from pop3fetch.pop3.authentication import Wish
+from pop3fetch.pop3.login import LoginPolicy
 from pop3fetch.pop3.machine import AUTHORIZATION, TRANSACTION, UPDATE
-from pop3fetch.pop3.overview import UNFAMILIAR, Digests, Overview
 from pop3fetch.pop3.pipeline import WIDE
+from pop3fetch.pop3.replies import Overview
 from pop3fetch.status import Status
 from tests.support.mail_server import Mailbox
 from tests.support.scripted_server import Script, StartServer, Talk
@@ -62,10 +67,6 @@ EMPTY = b""
 MESSAGES = [ONE, NASTY, EMPTY]
 
 
-def nothing() -> None:
-    pass
-
-
 def lines_of(message: bytes) -> list[bytes]:
     return message.split(b"\r\n")[:-1]
 
@@ -74,7 +75,7 @@ def mailbox_session(
     mode: str, mailbox: Mailbox, server: StartServer, ca_file: Path, **options: Any
 ) -> POP3Client:
     """Return a client that is logged in to a well-behaved server."""
-    client = connect(serve(server, mailbox, mode), Wish(mode, allow_insecure=True), ca_file, **options)
+    client = connect(serve(server, mailbox, mode), LoginPolicy(mode, allow_insecure=True), ca_file, **options)
     client.login("alice", "secret")
     return client
 
@@ -96,7 +97,6 @@ def test_a_client_is_connected_by_name_and_says_nothing_of_the_user(
         assert client.server_challenge == b"<1.2@example.org>"
         assert client.timeout == NEVER
         assert client.allow_insecure_login is False
-        assert client.ends_lines_with_crlf
         session = client.tls_session()
         assert session is not None
         assert session.version == "TLSv1.3"
@@ -110,15 +110,92 @@ def test_in_clear_text_there_is_no_tls_session(server: StartServer) -> None:
         assert client.tls_session() is None
         assert client.server_challenge is None
         assert client.allow_insecure_login is True
-        assert not client.ends_lines_with_crlf
 
 
 @pytest.mark.parametrize("mode", ["", "on", "STARTTLS", "ssl", "start-tls"])
 def test_a_way_of_tls_that_does_not_exist_is_not_taken_for_none(mode: str, server: StartServer) -> None:
     running = server(lambda talk: talk.say(b"+OK ready\r\n"))
-    with pytest.raises(UsageError, match="starttls"):
+    with pytest.raises(ValueError, match="starttls"):
         POP3Client.connect("localhost", running.port, tls=mode)
     assert everything_sent(running) == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"auth": "ntlm"},
+        {"auth": "PLAIN"},
+        {"family": "ipv5"},
+        {"timeout": -1},
+        {"client_key": "me.pem"},
+        {"fingerprint": "00:11"},
+        {"proxy": "socks5://localhost"},
+        {"proxy": "ftp://localhost:1"},
+        {"ssl_context": ssl.create_default_context(), "ca_file": "ca.pem"},
+        {"ssl_context": ssl.create_default_context(), "client_cert": "me.pem"},
+    ],
+    ids=str,
+)
+def test_a_setting_that_does_not_exist_is_a_value_error(
+    settings: dict[str, Any], server: StartServer
+) -> None:
+    running = server(lambda talk: talk.say(b"+OK ready\r\n"))
+    with pytest.raises(ValueError, match=next(iter(settings))) as raised:
+        POP3Client.connect("localhost", running.port, **settings)
+    assert not isinstance(raised.value, POP3Error)
+    assert everything_sent(running) == []
+
+
+def test_each_setting_of_connect_has_its_effect(server: StartServer, ca_file: Path) -> None:
+    def script(talk: Talk) -> None:
+        talk.expect(b"CAPA\r\n")
+        talk.say(b"+OK ready\r\n" + capa(b"SASL PLAIN", b"UTF8", b"PIPELINING"))
+        play(talk, (b"UTF8\r\n", b"+OK\r\n"), (b"USER alice\r\n", b"+OK\r\n"))
+        play(talk, (b"PASS secret\r\n", b"+OK\r\n"), (b"NOOP\r\n", b"+OK\r\n"))
+
+    running, lines = server(script, tls="implicit"), list[tuple[str, bytes]]()
+    with POP3Client.connect(
+        "localhost",
+        running.port,
+        ca_file=str(ca_file),
+        family="ipv4",
+        auth="user",
+        utf8=True,
+        timeout=NEVER,
+        trace=lambda mark, line: lines.append((mark, line)),
+    ) as client:
+        client.login("alice", "secret")
+        assert client.pipelines
+        client.noop()
+    assert (">", b"PASS (secret)") in lines
+    assert everything_sent(running)[0].endswith(b"NOOP\r\n")
+
+
+def test_a_fingerprint_takes_the_place_of_authorities(server: StartServer) -> None:
+    running = server(lambda talk: talk.say(b"+OK ready\r\n"), tls="implicit")
+    with pytest.raises(CertificateError) as raised:
+        POP3Client.connect("localhost", running.port, fingerprint="0" * 64, pipelining=False)
+    pin = raised.value.fingerprint
+    with POP3Client.connect("localhost", running.port, fingerprint=pin, pipelining=False) as client:
+        assert client.started_tls and not client.pipelines
+
+
+def test_a_proxy_is_used(server: StartServer) -> None:
+    with pytest.raises(ConnectionFailed, match=r"the proxy socks5://127\.0\.0\.1:1"):
+        POP3Client.connect("mail.example.org", proxy="socks5://127.0.0.1:1", tls="off")
+
+
+def test_all_types_of_the_public_calls_are_exported() -> None:
+    hidden = {"Server", "Conversation"}  # of __init__, which connect() calls
+    for name, call in vars(POP3Client).items():
+        if not name.startswith("_") and inspect.isroutine(call):
+            function = call.__func__ if isinstance(call, classmethod) else call
+            words = set(re.findall(r"[A-Z]\w+", " ".join(map(str, function.__annotations__.values()))))
+            known = {*dir(collections.abc), *dir(typing), "None", "SSLContext"}
+            assert words - known <= {*pop3.__all__, *dir(errors)} - hidden, name
+    assert all(getattr(pop3, name) for name in pop3.__all__)
+    with pytest.raises(AttributeError, match="Nothing"):
+        pop3.Nothing  # noqa: B018
 
 
 @pytest.mark.parametrize(("tls", "port"), [("implicit", 995), ("auto", 110), ("starttls", 110), ("off", 110)])
@@ -243,7 +320,7 @@ def test_the_calls_of_a_login_by_hand(code: bytes, server: StartServer) -> None:
             (b"PASS open sesame\r\n", b"+OK in\r\n"),
         )
 
-    with connect(server(script), Wish("off")) as client:
+    with connect(server(script), LoginPolicy("off")) as client:
         with pytest.raises(ServerErrorResponse):
             client.apop("alice", "c4c9334bac560ecc979e58001b3e22fb")
         assert client.user("alice") == b"who"
@@ -257,7 +334,7 @@ def test_an_apop_by_hand_logs_in(server: StartServer) -> None:
         talk.say(b"+OK ready <1@x>\r\n")
         play(talk, (b"APOP alice 00\r\n", b"+OK in\r\n"))
 
-    with connect(server(script), Wish("off")) as client:
+    with connect(server(script), LoginPolicy("off")) as client:
         assert client.apop("alice", "00") == b"in"
         assert client.state is TRANSACTION
 
@@ -280,7 +357,7 @@ def test_a_mistake_of_ours_sends_nothing_and_ends_nothing(
         play(talk, (b"QUIT\r\n", b"+OK\r\n"))
 
     running = server(script)
-    with connect(running, Wish("off")) as client:
+    with connect(running, LoginPolicy("off")) as client:
         with pytest.raises(error):
             call(client)
         client.quit()
@@ -403,16 +480,7 @@ def test_a_message_comes_octet_for_octet(
         (retrieval,) = client.retrieve_many([0])
         assert list(retrieval.blocks) == []  # passed over
         assert [b"".join(retrieval.blocks) for retrieval in client.retrieve_many([0])] == [message]
-        assert client.retrieved == {0}
         client.quit()
-
-
-def test_headers_are_not_remembered_as_retrieved(server: StartServer, ca_file: Path) -> None:
-    with mailbox_session("off", Mailbox([ONE]), server, ca_file) as client:
-        client.retrieve(0, lines=0)
-        list(client.iter_message(0, lines=0))
-        list(client.top_many([0]))
-        assert client.retrieved == set()
 
 
 def endless(talk: Talk) -> None:
@@ -477,7 +545,7 @@ def test_a_reply_that_cannot_be_ends_the_session(
     with log_in(running) as client:
         with pytest.raises(error) as raised:
             call(client)
-        assert raised.value.status is Status.BAD_DATA
+        assert raised.value.exit_status is Status.BAD_DATA
         with pytest.raises(SessionEnded):
             client.quit()
     assert b"QUIT" not in sent_after_login(running)
@@ -510,7 +578,7 @@ def test_a_quit_before_the_login(server: StartServer) -> None:
         talk.say(b"+OK\r\n")
         play(talk, (b"QUIT\r\n", b"+OK bye\r\n"))
 
-    with connect(server(script), Wish("off")) as client:
+    with connect(server(script), LoginPolicy("off")) as client:
         assert client.quit() == b"bye"
 
 
@@ -525,14 +593,13 @@ def test_capabilities_are_asked_once_and_again_after_the_login(server: StartServ
             play(talk, (b"CAPA\r\n", capa(b"UIDL", b"PIPELINING")))
 
     running = server(script)
-    with connect(running, Wish("off", allow_insecure=True)) as client:
+    with connect(running, LoginPolicy("off", allow_insecure=True)) as client:
         before = {"SASL": [], "TOP": None, "EXPIRE": ["NEVER"], "X-OWN": ["a", "b"]}
         assert client.capabilities() == before
         client.capabilities().clear()
         assert client.capabilities() == before
         assert client.offers("TOP") and not client.offers("UIDL")
         client.login("alice", "secret")
-        assert client.capabilities_before_login == before
         assert client.capabilities() == {"UIDL": None, "PIPELINING": None}
         assert client.capabilities() == client.capabilities(use_cache=False)
         assert client.pipelines
@@ -544,7 +611,7 @@ def test_a_server_without_capa_has_none_and_may_be_asked_for_anything(server: St
         talk.say(b"+OK\r\n")
         play(talk, (b"CAPA\r\n", b"-ERR what?\r\n"))
 
-    with connect(server(script), Wish("off")) as client:
+    with connect(server(script), LoginPolicy("off")) as client:
         assert client.capabilities() == client.capabilities() == {}
         assert client.offers("UIDL")
         assert not client.pipelines
@@ -567,7 +634,7 @@ def test_a_server_that_hangs_up_on_capa_is_not_asked_again(
 
     # Inside TLS it is asked twice: the first time might have been too early.
     running = serve(server, [first, first, second] if mode == "implicit" else [first, second], mode)
-    with connect(running, Wish(mode, allow_insecure=True), ca_file) as client:
+    with connect(running, LoginPolicy(mode, allow_insecure=True), ca_file) as client:
         client.login("alice", "secret")
         assert client.capabilities() == {}
         assert client.overview() == Overview([7], [b"A"])
@@ -580,7 +647,7 @@ def test_a_server_that_hangs_up_on_the_second_capa_is_lost(server: StartServer) 
         talk.expect(b"CAPA\r\n")
 
     running = server(script)
-    with connect(running, Wish("off")) as client:
+    with connect(running, LoginPolicy("off")) as client:
         client.capabilities()
         with pytest.raises(ConnectionLost):
             client.capabilities(use_cache=False)
@@ -594,7 +661,7 @@ def test_a_server_that_hangs_up_on_capa_after_the_login_is_lost(server: StartSer
         talk.expect(b"CAPA\r\n")
 
     running = server(script)
-    with connect(running, Wish("off")) as client:
+    with connect(running, LoginPolicy("off")) as client:
         client.user("a")
         client.password("b")
         with pytest.raises(ConnectionLost):
@@ -615,7 +682,7 @@ def test_start_tls_forgets_what_was_said_in_clear_text(server: StartServer, auth
     context = ssl.create_default_context()
     authority.configure_trust(context)
     running = server(script)
-    with connect(running, Wish("auto")) as client:
+    with connect(running, LoginPolicy("auto")) as client:
         assert client.server_challenge == b"<1@x>"
         assert client.start_tls(context) == {"USER": None}
         assert client.started_tls
@@ -628,7 +695,7 @@ def test_start_tls_forgets_what_was_said_in_clear_text(server: StartServer, auth
 def test_start_tls_that_is_not_offered_is_not_tried(server: StartServer) -> None:
     running = server(lambda talk: greet(talk, "off", b"TOP"))
     with (
-        connect(running, Wish("auto")) as client,
+        connect(running, LoginPolicy("auto")) as client,
         pytest.raises(TLSNotSupportedError, match="does not offer"),
     ):
         client.start_tls()
@@ -643,10 +710,10 @@ def test_start_tls_that_is_refused_is_not_supported(capabilities: bytes, server:
         talk.stall()
 
     running = server(script)
-    with connect(running, Wish("auto")) as client:
+    with connect(running, LoginPolicy("auto")) as client:
         with pytest.raises(TLSNotSupportedError, match="not today") as raised:
             client.start_tls()
-        assert raised.value.status is Status.PROTOCOL
+        assert raised.value.exit_status is Status.PROTOCOL
         assert not client.started_tls
     assert everything_sent(running) == [b"CAPA\r\nSTLS\r\n"]
 
@@ -656,7 +723,7 @@ def test_start_tls_that_fails_leaves_nothing_to_go_on_with(server: StartServer) 
         greet(talk, "off", b"STLS")
         play(talk, (b"STLS\r\n", b"+OK\r\n"))
 
-    with connect(server(script), Wish("auto", allow_insecure=True)) as client:
+    with connect(server(script), LoginPolicy("auto", allow_insecure=True)) as client:
         with pytest.raises(TLSError):
             client.start_tls()
         with pytest.raises(SessionEnded):
@@ -677,7 +744,7 @@ def test_start_tls_on_a_line_that_is_cut_does_not_end_in_clear_text(
         talk.cut()
 
     running = server(script)
-    with connect(running, Wish("auto"), ca_file) as client:
+    with connect(running, LoginPolicy("auto"), ca_file) as client:
         client.begin_tls()
         with pytest.raises(ConnectionLost):
             client.capabilities()
@@ -695,7 +762,7 @@ def test_a_login_follows_a_start_tls_by_hand(server: StartServer, ca_file: Path)
         assert talk.line().startswith(b"AUTH PLAIN ")
         talk.say(b"+OK\r\n")
 
-    with connect(server(script), Wish("auto"), ca_file) as client:
+    with connect(server(script), LoginPolicy("auto"), ca_file) as client:
         client.start_tls()
         client.login("alice", "secret")
 
@@ -704,7 +771,7 @@ def test_a_login_after_the_end_asks_nobody_for_a_password(server: StartServer) -
     def password() -> str:
         pytest.fail("the password was asked for")
 
-    with connect(server(lambda talk: greet(talk, "off")), Wish("off", allow_insecure=True)) as client:
+    with connect(server(lambda talk: greet(talk, "off")), LoginPolicy("off", allow_insecure=True)) as client:
         client.capabilities()
         client.close()
         with pytest.raises(SessionEnded):
@@ -716,7 +783,7 @@ def test_a_login_that_is_not_made_leaves_the_session_usable(server: StartServer)
         greet(talk, "off")
         play(talk, (b"QUIT\r\n", b"+OK\r\n"))
 
-    with connect(server(script), Wish("off")) as client:
+    with connect(server(script), LoginPolicy("off")) as client:
         with pytest.raises(InsecureAuthenticationDisallowed):
             client.login("alice", "secret")
         client.quit()
@@ -734,17 +801,16 @@ def test_many_messages_come_in_the_order_that_was_asked_for(
     mailbox = Mailbox(messages, capabilities=[b"STLS", b"TOP", b"PIPELINING"])
     running = serve(server, mailbox, mode)
     asked = [7, 3, 29, *range(10, 20), 0]
-    with connect(running, Wish(mode, allow_insecure=True), ca_file, pipelining=pipelining) as client:
+    with connect(running, LoginPolicy(mode, allow_insecure=True), ca_file, pipelining=pipelining) as client:
         client.login("alice", "secret")
         retrieved = [
             (retrieval.index, b"".join(retrieval.blocks))
             for retrieval in client.retrieve_many(asked, dict(enumerate(map(len, messages))))
         ]
         assert retrieved == [(index, mailbox.messages[index]) for index in asked]
-        assert client.retrieved == set(asked)
         tops = [(top.index, b"".join(top.blocks)) for top in client.top_many(asked)]
         assert tops == [(index, b"Subject: %d\r\n\r\n" % index) for index in asked]
-        assert list(client.delete_many(asked)) == [(index, None) for index in asked]
+        assert client.delete_many(asked) == [(index, None) for index in asked]
         client.quit()
     running.stop()
     assert len(mailbox.messages) == 30 - len(asked)
@@ -762,12 +828,12 @@ def test_a_server_that_does_not_say_pipelining_gets_one_command_at_a_time(
     capabilities: list[bytes] | None, server: StartServer, ca_file: Path
 ) -> None:
     running = server(Mailbox([ONE] * 20, capabilities=capabilities))
-    with connect(running, Wish("off", allow_insecure=True)) as client:
+    with connect(running, LoginPolicy("off", allow_insecure=True)) as client:
         client.login("alice", "secret")
         client.overview()
         list(client.retrieve_many(range(20)))
         list(client.top_many(range(20), 3))
-        list(client.delete_many(range(20), then_quit=True))
+        client.delete_many(range(20), then_quit=True)
     running.stop()
     assert not running.pipelined
     assert running.commands[-1] == b"QUIT\r\n"
@@ -784,7 +850,6 @@ def test_refusals_among_many_are_told_one_by_one(server: StartServer, ca_file: P
         assert refusal is not None
         assert "message 2" in str(refusal) and "broken" in str(refusal)
         assert refusal.exit_status is Status.TRY_LATER
-        assert client.retrieved == {0, 2}
         deleted = dict(client.delete_many([0, 4, 2]))
         assert (deleted[0], deleted[2]) == (None, None)
         assert isinstance(deleted[4], ServerErrorResponse)
@@ -877,59 +942,15 @@ OVERVIEW = b"+OK\r\nTOP\r\nUIDL\r\n.\r\n+OK\r\n1 12\r\n3 9\r\n.\r\n+OK\r\n1 A\r\
 
 
 @EACH_WAY
-@pytest.mark.parametrize("then_quit", [False, True])
-def test_an_overview_is_asked_for_in_one_write(
-    then_quit: bool, mode: str, server: StartServer, ca_file: Path
-) -> None:
-    commands = b"CAPA\r\nLIST\r\nUIDL\r\n" + b"QUIT\r\n" * then_quit
-    script = batch(commands, OVERVIEW + b"+OK bye\r\n" * then_quit)
+def test_an_overview_is_asked_for_in_one_write(mode: str, server: StartServer, ca_file: Path) -> None:
+    commands = b"CAPA\r\nLIST\r\nUIDL\r\n"
+    script = batch(commands, OVERVIEW)
     running = serve(server, after_login(script, mode, b"PIPELINING"), mode)
     with log_in(running, mode, ca_file) as client:
-        assert client.overview(then_quit=then_quit) == Overview([12, None, 9], [b"A", None, b"C"])
+        assert client.overview() == Overview([12, None, 9], [b"A", None, b"C"])
         assert client.capabilities() == {"TOP": None, "UIDL": None}
         assert client.pipelines  # said before the login, and not taken back
-        assert (client.state is UPDATE) == then_quit
     assert everything_sent(running)[0].endswith(commands)
-
-
-@EACH_WAY
-def test_an_overview_that_is_familiar_is_not_read_again(
-    mode: str, server: StartServer, ca_file: Path
-) -> None:
-    script = batch(b"CAPA\r\nLIST\r\nUIDL\r\n", OVERVIEW)
-    running = serve(server, after_login(script, mode, b"PIPELINING"), mode)
-    with log_in(running, mode, ca_file) as client:
-        told = client.overview_unless(UNFAMILIAR, nothing)
-    assert told is not None
-    overview, digests = told
-    assert overview == Overview([12, None, 9], [b"A", None, b"C"])
-    with log_in(running, mode, ca_file) as client:
-        assert client.overview_unless(digests, nothing) is None
-        assert client.capabilities() == {"TOP": None, "UIDL": None}
-    with log_in(running, mode, ca_file) as client:
-        other = digests._replace(unique_ids=digests.sizes)
-        assert client.overview_unless(other, nothing) == (overview, digests)
-
-
-def test_an_overview_without_uidl_is_never_familiar(server: StartServer) -> None:
-    script = batch(b"CAPA\r\nLIST\r\nUIDL\r\n", b"+OK\r\n.\r\n+OK\r\n.\r\n-ERR\r\n")
-    running = server(after_login(script, "off", b"PIPELINING"))
-    with log_in(running) as client:
-        told = client.overview_unless(UNFAMILIAR, nothing)
-    assert told is not None
-    assert told[0] == Overview([], None)
-    with log_in(running) as client:
-        assert client.overview_unless(told[1], nothing) == told
-
-
-def test_a_broken_list_that_was_kept_to_its_end_ends_the_session(server: StartServer) -> None:
-    script = batch(b"CAPA\r\nLIST\r\nUIDL\r\n", b"+OK\r\n.\r\n+OK\r\n1 1\r\n1 1\r\n.\r\n+OK\r\n.\r\n")
-    with log_in(server(after_login(script, "off", b"PIPELINING"))) as client:
-        with pytest.raises(MalformedListing, match="listed twice"):
-            client.overview_unless(Digests("a", "b"), nothing)
-        assert client.broke_in_the_pipe
-        with pytest.raises(SessionEnded, match="listed twice"):
-            client.noop()
 
 
 def test_an_overview_of_a_server_without_capa_or_uidl_is_what_there_is(server: StartServer) -> None:
@@ -959,6 +980,15 @@ def test_an_overview_without_a_list_is_an_error_when_all_replies_are_there(serve
         client.noop()
 
 
+def test_deletions_are_made_when_they_are_asked_for(server: StartServer, ca_file: Path) -> None:
+    mailbox = Mailbox([ONE] * 3)
+    with mailbox_session("off", mailbox, server, ca_file) as client:
+        assert client.delete_many([0]) == [(0, None)]
+        client.delete_many([2])
+        client.quit()
+    assert len(mailbox.messages) == 1
+
+
 def test_deletions_and_quit_go_together(server: StartServer) -> None:
     script = batch(b"DELE 1\r\nDELE 2\r\nQUIT\r\n", b"+OK\r\n-ERR gone\r\n+OK bye\r\n")
     with log_in(server(after_login(script, "off", b"PIPELINING"))) as client:
@@ -974,7 +1004,7 @@ def test_a_quit_that_is_refused_behind_deletions_is_an_error(server: StartServer
     told: list[int] = []
     with log_in(server(after_login(script, "off", b"PIPELINING"))) as client:
         with pytest.raises(ServerErrorResponse, match="QUIT: not removed"):
-            told.extend(index for index, _ in client.delete_many([0], then_quit=True))
+            told.extend(index for index, _ in client.iter_deletions([0], then_quit=True))
         assert told == [0]
         assert client.state is TRANSACTION
 

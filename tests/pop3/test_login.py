@@ -8,8 +8,9 @@ from functools import cache
 import pytest
 
 from pop3fetch.errors import InsecureAuthenticationDisallowed, MechanismNotOffered, POP3Error
-from pop3fetch.pop3.login import APOP, METHODS, USER, Login, Situation, StartTLS, Step, next_step
+from pop3fetch.pop3.login import APOP, METHODS, USER, Login, Situation, StartTLS, Step, next_step, strongest
 from pop3fetch.pop3.replies import Capabilities
+from pop3fetch.pop3.sasl import MECHANISMS
 from pop3fetch.status import Status
 from tests.support.situations import situations
 
@@ -188,14 +189,13 @@ def test_every_refusal_is_a_login_that_is_not_made() -> None:
 # Which refusal it is, and what it says
 
 
-def test_clear_text_without_consent_is_its_own_error_that_names_the_ways_out() -> None:
+def test_clear_text_without_consent_is_its_own_error_with_what_the_ways_out_depend_on() -> None:
     for situation, answered in rows(lambda s: s.method is None and not s.tls_active and s.mode != "starttls"):
         if not isinstance(answered, Login | StartTLS):
             assert isinstance(answered, InsecureAuthenticationDisallowed), situation
             offers_stls = "STLS" in (situation.capabilities or {})
             assert ("the server offers no STLS" in str(answered)) != offers_stls
-            assert ("--tls starttls" if offers_stls else "--tls implicit") in str(answered)
-            assert ("--allow-insecure-login" in str(answered)) != situation.allow_insecure
+            assert (answered.offers_stls, answered.is_allowed) == (offers_stls, situation.allow_insecure)
 
 
 @pytest.mark.parametrize("method", ["user", "plain", "login", "xoauth2", "oauthbearer", "external"])
@@ -218,7 +218,7 @@ def test_apop_after_stls_is_refused_for_the_reason_that_applies(mode: str) -> No
     situation = Situation(mode, "apop", tls_active=True, capabilities={})
     refusal = answer(situation._replace(challenge_forgotten=True))
     assert isinstance(refusal, MechanismNotOffered)
-    assert "may be forged; use --tls implicit" in str(refusal)
+    assert refusal.is_forgeable and "may be forged" in str(refusal)
     refusal = answer(situation)
     assert isinstance(refusal, MechanismNotOffered)
     assert "the greeting of the server has no valid challenge for APOP" in str(refusal)
@@ -259,3 +259,21 @@ def test_every_method_of_the_command_line_is_known() -> None:
         "oauthbearer",
         "external",
     ]
+
+
+@pytest.mark.parametrize(
+    ("offered", "bound", "unbound"),
+    [
+        (MECHANISMS, "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"),
+        (["SCRAM-SHA-1-PLUS", "SCRAM-SHA-256"], "SCRAM-SHA-256", "SCRAM-SHA-256"),
+        (["PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-1-PLUS"], "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1"),
+        (["plain", "scram-sha-1"], "SCRAM-SHA-1", "SCRAM-SHA-1"),
+        (["LOGIN", "PLAIN", "CRAM-MD5"], "PLAIN", "PLAIN"),
+        (["LOGIN", "CRAM-MD5", "XOAUTH2", "OAUTHBEARER", "EXTERNAL", "NTLM"], None, None),
+        (["SCRAM-SHA-256-PLUS"], "SCRAM-SHA-256-PLUS", None),
+        ([], None, None),
+    ],
+)
+def test_the_strongest_offered_is_chosen(offered: list[str], bound: str | None, unbound: str | None) -> None:
+    assert strongest(iter(offered), channel_binding=True) == bound
+    assert strongest(iter(offered), channel_binding=False) == unbound

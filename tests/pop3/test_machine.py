@@ -21,6 +21,8 @@ from pop3fetch.errors import (
     ProtocolViolation,
     SessionEnded,
 )
+from pop3fetch.messages import Last, Uid
+from pop3fetch.pop3.login import Login, StartTLS
 from pop3fetch.pop3.machine import (
     AUTHORIZATION,
     COMMANDS,
@@ -712,10 +714,14 @@ def test_replies_that_are_mixed_up_end_the_session_before_a_message_counts_as_wh
     assert heard.events == (Reply("RETR", OK), Content(b"Subject: one\r\n\r\n+OK\r\n"))
 
 
-@pytest.mark.parametrize("octets", [b"\r\n", b".\r\n", b"+\r\n", b"Subject: two\r\n", b"+OKAY\r\n"])
+@pytest.mark.parametrize(
+    "octets", [b"\r\n", b".\r\n", b"+\r\n", b"Subject: two\r\n", b"+OKAY\r\n", b"x" * LINE_LIMIT]
+)
 def test_a_pipelined_reply_without_a_status_is_broken_pipelining(octets: bytes) -> None:
     heard = hear(asking_for(("DELE", 1), ("DELE", 2)), b"+OK\r\n" + octets)
     assert (heard.events, type(heard.error)) == ((Reply("DELE", OK),), PipeliningBroken)
+    assert heard.error is not None
+    assert heard.error.__cause__ is None  # which -vv would show with its secrets
 
 
 def test_the_first_reply_of_a_pipeline_has_nothing_to_be_mixed_up_with() -> None:
@@ -798,3 +804,9 @@ def test_a_known_command_is_not_framed_otherwise(name: str, multiline: bool) -> 
     with pytest.raises(InvalidArgument, match="its reply has"):
         session.send(name, multiline=multiline)
     assert not session.awaited
+
+
+def test_values_of_different_kinds_are_different_and_all_are_true() -> None:
+    values: list[object] = [StartTLS(), Last(), Login("x"), End("x"), Content(b"x"), Uid(b"x"), Content(b"")]
+    assert all(values)
+    assert len(set(values)) == len(values)

@@ -21,15 +21,16 @@ from pop3fetch.errors import (
     ConnectionLost,
     GreetingRefused,
     LineTooLong,
+    NotATLSPort,
+    NothingToVerify,
     NotPOP3Server,
     POP3Error,
     TimedOut,
-    TLSError,
 )
 from pop3fetch.net.dial import Endpoint, dial
 from pop3fetch.net.tls import TLSOptions, fingerprint_of
-from pop3fetch.pop3.authentication import Wish
 from pop3fetch.pop3.client import POP3Client
+from pop3fetch.pop3.login import LoginPolicy
 from pop3fetch.pop3.opening import Early, Server
 from pop3fetch.status import Status
 from tests.support.certificates import server_context as context_for
@@ -59,7 +60,7 @@ def test_the_greeting_is_read_and_nothing_is_said(
     mode: str, pipelining: bool, server: StartServer, ca_file: Path
 ) -> None:
     running = serve(server, saying(b"+OK ready <1@example.org>\r\n"), mode)
-    with connect(running, Wish(mode), ca_file, pipelining=pipelining) as client:
+    with connect(running, LoginPolicy(mode), ca_file, pipelining=pipelining) as client:
         assert client.server_challenge == b"<1@example.org>"
         assert client.started_tls == (mode == "implicit")
     assert everything_sent(running) == [b""]
@@ -72,7 +73,7 @@ def test_inside_tls_capa_is_said_before_the_greeting_has_come(server: StartServe
         talk.stall()
 
     running = serve(server, script, "implicit")
-    with connect(running, Wish("implicit"), ca_file) as client:
+    with connect(running, LoginPolicy("implicit"), ca_file) as client:
         assert client.server_challenge == b"<1@example.org>"
         assert client.capabilities() == {"SASL": ["PLAIN"], "PIPELINING": None}
         assert client.timeout == NEVER
@@ -85,7 +86,7 @@ def test_what_is_refused_before_the_greeting_is_asked_again(server: StartServer,
         play(talk, (b"CAPA\r\n", b"-ERR wait for your turn\r\n"), (b"CAPA\r\n", capa(b"UIDL")))
         talk.stall()
 
-    with connect(serve(server, script, "implicit"), Wish("implicit"), ca_file) as client:
+    with connect(serve(server, script, "implicit"), LoginPolicy("implicit"), ca_file) as client:
         assert client.capabilities() == {"UIDL": None}
 
 
@@ -115,7 +116,7 @@ def test_a_server_that_cannot_bear_it_is_met_again_with_patience(
         talk.stall()
 
     running = serve(server, [first, second], "implicit")
-    with connect(running, Wish("implicit"), ca_file, timeout=SOON) as client:
+    with connect(running, LoginPolicy("implicit"), ca_file, timeout=SOON) as client:
         assert client.capabilities() == {"UIDL": None}
         assert client.timeout == SOON
     assert everything_sent(running) == [b"CAPA\r\n", b"CAPA\r\n"]
@@ -132,7 +133,7 @@ def test_that_it_cannot_is_reported_and_need_not_be_found_out_again(
     running = serve(server, [lose, patient, patient], "implicit")
     for is_allowed in (True, False):
         early = Early(is_allowed, lambda: lost.append(True))
-        with connect(running, Wish("implicit"), ca_file, early=early, timeout=SOON):
+        with connect(running, LoginPolicy("implicit"), ca_file, early=early, timeout=SOON):
             pass
     assert lost == [True]
     assert everything_sent(running) == [b"CAPA\r\n", b"", b""]
@@ -147,8 +148,8 @@ def test_that_it_cannot_is_reported_and_need_not_be_found_out_again(
         (b"* OK IMAP4rev1 ready\r\n", NotPOP3Server, "IMAP", Status.PROTOCOL),
         (b"220 mail.example.org ESMTP\r\n", NotPOP3Server, "SMTP", Status.PROTOCOL),
         (b"HTTP/1.0 400 Bad Request\r\n", NotPOP3Server, "web", Status.PROTOCOL),
-        (b"\x15\x03\x03\x00\x02\x02\x0a", NotPOP3Server, "--tls implicit", Status.PROTOCOL),
-        (b"\x16\x03\x03\x00\x02\x02\x0a", NotPOP3Server, "--tls implicit", Status.PROTOCOL),
+        (b"\x15\x03\x03\x00\x02\x02\x0a", NotPOP3Server, "it speaks TLS", Status.PROTOCOL),
+        (b"\x16\x03\x03\x00\x02\x02\x0a", NotPOP3Server, "it speaks TLS", Status.PROTOCOL),
         (b"hello", NotPOP3Server, "hello", Status.PROTOCOL),
         (b"+OK " + b"x" * 9000 + b"\r\n", LineTooLong, "longer", Status.BAD_DATA),
         (b"+OK " + b"x" * 9000, LineTooLong, "longer", Status.BAD_DATA),
@@ -159,28 +160,29 @@ def test_what_is_no_greeting_ends_the_connection_before_a_word(
 ) -> None:
     running = server(saying(greeting))
     with pytest.raises(error, match=words) as raised:
-        connect(running, Wish("off"))
+        connect(running, LoginPolicy("off"))
     assert raised.value.exit_status is status
     assert everything_sent(running) == [b""]
 
 
 def test_a_server_that_waits_for_tls_gets_a_hint(server: StartServer) -> None:
-    with pytest.raises(TimedOut, match="--tls implicit") as raised:
-        connect(server(silence), Wish("off"), timeout=SOON)
+    with pytest.raises(TimedOut, match="a server that waits for TLS is silent") as raised:
+        connect(server(silence), LoginPolicy("off"), timeout=SOON)
+    assert raised.value.may_await_tls
     assert "while the greeting was awaited" in str(raised.value)
 
 
 def test_a_server_that_is_silent_inside_tls_gets_none(server: StartServer, ca_file: Path) -> None:
     with pytest.raises(TimedOut) as raised:
-        connect(serve(server, silence, "implicit"), Wish("implicit"), ca_file, timeout=SOON)
-    assert "--tls" not in str(raised.value)
+        connect(serve(server, silence, "implicit"), LoginPolicy("implicit"), ca_file, timeout=SOON)
+    assert not raised.value.may_await_tls
     assert "while the greeting was awaited" in str(raised.value)
 
 
 @pytest.mark.parametrize("said", [b"", b"+OK rea"])
 def test_a_server_that_hangs_up_is_a_lost_connection(said: bytes, server: StartServer) -> None:
     with pytest.raises(ConnectionLost, match="while the greeting was awaited"):
-        connect(server(lambda talk: talk.say(said)), Wish("off"))
+        connect(server(lambda talk: talk.say(said)), LoginPolicy("off"))
 
 
 # TLS from the first octet
@@ -190,7 +192,9 @@ def test_a_server_that_hangs_up_is_a_lost_connection(said: bytes, server: StartS
 def test_the_trace_tells_of_tls(mode: str, server: StartServer, ca_file: Path) -> None:
     told: list[tuple[str, bytes]] = []
     running = serve(server, lambda talk: greet(talk, mode), mode)
-    with connect(running, Wish(mode), ca_file, trace=lambda mark, line: told.append((mark, line))) as client:
+    with connect(
+        running, LoginPolicy(mode), ca_file, trace=lambda mark, line: told.append((mark, line))
+    ) as client:
         if mode == "starttls":
             client.begin_tls()
         client.capabilities()
@@ -199,9 +203,9 @@ def test_the_trace_tells_of_tls(mode: str, server: StartServer, ca_file: Path) -
 
 def test_a_server_in_clear_text_on_the_port_of_tls_gets_a_hint(server: StartServer) -> None:
     running = server(saying(b"+OK ready\r\n"))
-    with pytest.raises(TLSError, match="--tls starttls") as raised:
-        connect(running, Wish("implicit"))
-    assert raised.value.status is Status.PROTOCOL
+    with pytest.raises(NotATLSPort) as raised:
+        connect(running, LoginPolicy("implicit"))
+    assert raised.value.exit_status is Status.PROTOCOL
 
 
 def test_a_context_may_be_brought_along(server: StartServer, authority: trustme.CA) -> None:
@@ -215,7 +219,7 @@ def test_a_context_may_be_brought_along(server: StartServer, authority: trustme.
 def test_a_file_that_cannot_be_used_shows_before_anything_is_connected(server: StartServer) -> None:
     running = serve(server, silence, "implicit")
     with pytest.raises(ConfigurationError, match="missing"):
-        connect(running, Wish("implicit"), tls=TLSOptions(ca_file="/missing.pem"))
+        connect(running, LoginPolicy("implicit"), tls=TLSOptions(ca_file="/missing.pem"))
     assert everything_sent(running) == []
 
 
@@ -230,8 +234,12 @@ def test_a_connection_in_the_background_is_closed_where_a_file_cannot_be_used(se
     endpoint = Endpoint(running.host, running.port)
     with pytest.raises(ConfigurationError, match="missing"):
         POP3Client(
-            Server(endpoint, Wish("implicit"), tls=TLSOptions(ca_file="/missing.pem")),
-            Ahead(lambda: dial(endpoint, NEVER)),
+            Server(
+                endpoint,
+                LoginPolicy("implicit"),
+                tls=TLSOptions(ca_file="/missing.pem"),
+                dialling=Ahead(lambda: dial(endpoint, NEVER)),
+            )
         )
     assert arrived.wait(NEVER)
     assert everything_sent(running) == [b""]
@@ -240,7 +248,7 @@ def test_a_connection_in_the_background_is_closed_where_a_file_cannot_be_used(se
 def test_a_file_that_cannot_be_used_shows_before_stls_is_said(server: StartServer) -> None:
     running = server(saying(b"+OK\r\n"))
     options, error = TLSOptions(ca_file="/missing.pem"), pytest.raises(ConfigurationError, match="missing")
-    with connect(running, Wish("starttls"), tls=options) as client, error:
+    with connect(running, LoginPolicy("starttls"), tls=options) as client, error:
         client.login("alice", "secret")
     assert everything_sent(running) == [b""]
 
@@ -264,7 +272,7 @@ def refused(server: StartServer, ca_file: Path) -> Refused:
         script = stls if mode == "starttls" else silence
         running = server(script, tls="implicit" if mode == "implicit" else None, context=context)
         with pytest.raises(CertificateError) as raised:
-            connect(running, Wish(mode), ca_file).login("alice", "secret")
+            connect(running, LoginPolicy(mode), ca_file).login("alice", "secret")
         return running, raised.value
 
     return refuse
@@ -281,7 +289,7 @@ def test_a_certificate_by_an_unknown_authority_is_shown(
     running, error = refused(
         mode, context_for(unknown_authority, "127.0.0.1", "a.example", not_after=tomorrow)
     )
-    assert error.status is Status.PROTOCOL
+    assert error.exit_status is Status.PROTOCOL
     shown = str(error)
     assert "local issuer" in shown
     assert "CN=" in shown or "O=" in shown
@@ -289,8 +297,7 @@ def test_a_certificate_by_an_unknown_authority_is_shown(
     assert "issued by" in shown
     assert f"expires {tomorrow:%Y-%m-%d}" in shown
     assert len(error.fingerprint) == 64
-    assert f"--tls-fingerprint {error.fingerprint}" in shown
-    assert "--ca-file" in shown
+    assert error.cause == "authority"
     # Both connections, the second to look at the certificate, say nothing but STLS.
     said = b"STLS\r\n" if mode == "starttls" else b""
     assert everything_sent(running) == [said, said]
@@ -318,7 +325,7 @@ def test_the_fingerprint_that_is_shown_is_the_one_to_trust(
     running, error = refused("implicit", context)
     running.stop()
     again = server(saying(b"+OK\r\n"), tls="implicit", context=context)
-    with connect(again, Wish("implicit"), tls=TLSOptions(fingerprint=error.fingerprint)) as client:
+    with connect(again, LoginPolicy("implicit"), tls=TLSOptions(fingerprint=error.fingerprint)) as client:
         assert client.started_tls
 
 
@@ -330,7 +337,7 @@ def test_another_fingerprint_than_the_pinned_one_is_refused_before_a_word(
     running = server(stls if mode == "starttls" else silence, tls="implicit" if mode == "implicit" else None)
     options = TLSOptions(str(ca_file), fingerprint="ab" * 32)
     with pytest.raises(CertificateError, match="fingerprint does not match") as raised:
-        connect(running, Wish(mode), tls=options).login("alice", "secret")
+        connect(running, LoginPolicy(mode), tls=options).login("alice", "secret")
     assert raised.value.fingerprint in str(raised.value)
     assert everything_sent(running) == [b"STLS\r\n" if mode == "starttls" else b""]
 
@@ -343,7 +350,7 @@ def test_a_second_look_that_fails_leaves_the_refusal(
 ) -> None:
     running = server([stls, then], context=context_for(unknown_authority))
     with pytest.raises(CertificateError) as raised:
-        connect(running, Wish("starttls"), ca_file).login("alice", "secret")
+        connect(running, LoginPolicy("starttls"), ca_file).login("alice", "secret")
     assert "local issuer" in raised.value.reason
     assert raised.value.fingerprint == ""
 
@@ -354,7 +361,7 @@ def test_a_second_look_takes_no_longer_than_the_user_would_wait(
     running = server([stls, silence], context=context_for(unknown_authority))
     begun = time.monotonic()
     with pytest.raises(CertificateError):
-        connect(running, Wish("starttls"), ca_file, timeout=SOON).login("alice", "secret")
+        connect(running, LoginPolicy("starttls"), ca_file, timeout=SOON).login("alice", "secret")
     assert time.monotonic() - begun < SOON + 2
 
 
@@ -383,8 +390,8 @@ def serve_unix(path: Path, context: ssl.SSLContext) -> threading.Thread:
 
 def test_tls_over_a_unix_socket_wants_a_fingerprint(tmp_path: Path) -> None:
     endpoint = Endpoint(f"unix:{tmp_path}/pop3", 0)
-    with pytest.raises(ConfigurationError, match="--tls-fingerprint"):
-        POP3Client(Server(endpoint, Wish("implicit")))
+    with pytest.raises(NothingToVerify):
+        POP3Client(Server(endpoint, LoginPolicy("implicit")))
 
 
 def test_tls_over_a_unix_socket_is_pinned_by_its_fingerprint(tmp_path: Path, authority: trustme.CA) -> None:
@@ -394,6 +401,8 @@ def test_tls_over_a_unix_socket_is_pinned_by_its_fingerprint(tmp_path: Path, aut
     der = ssl.PEM_cert_to_DER_cert(leaf.cert_chain_pems[0].bytes().decode())
     player = serve_unix(tmp_path / "pop3", context)
     options = TLSOptions(fingerprint=fingerprint_of(der))
-    with POP3Client(Server(Endpoint(f"unix:{tmp_path}/pop3", 0), Wish("implicit"), tls=options)) as client:
+    with POP3Client(
+        Server(Endpoint(f"unix:{tmp_path}/pop3", 0), LoginPolicy("implicit"), tls=options)
+    ) as client:
         assert client.started_tls
     player.join()

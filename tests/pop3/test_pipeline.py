@@ -12,7 +12,17 @@ from pop3fetch.pop3.client import POP3Client
 from pop3fetch.pop3.pipeline import ONE_AT_A_TIME, REFILL, WIDE, Pipeline, Request, Window
 from pop3fetch.pop3.wire import StatusLine
 from tests.support.scripted_server import Script, StartServer, Talk
-from tests.support.sessions import NEVER, SOON, WAYS, after_login, log_in, play, sent_after_login, serve
+from tests.support.sessions import (
+    NEVER,
+    SOON,
+    WAYS,
+    after_login,
+    begin_mail_session,
+    log_in,
+    play,
+    sent_after_login,
+    serve,
+)
 
 EACH_WAY = pytest.mark.parametrize("mode", WAYS)
 NARROW = Window(commands=32, octets=1000)
@@ -240,7 +250,7 @@ def test_what_ends_in_the_middle_ends_the_pipeline(
         end(talk)
 
     seen: list[StatusLine] = []
-    with log_in(server(after_login(script))) as client:
+    with begin_mail_session(server(after_login(script))) as client:
         client.timeout = SOON if error is TimedOut else NEVER
         with pytest.raises(error, match="while the reply to DELE 5 was awaited"):
             for status in Pipeline(client.conversation, requests("DELE", 10), WIDE):

@@ -74,7 +74,7 @@ def server(authority: trustme.CA, tmp_path: Path) -> Iterator[SServer]:
 def line(server: SServer, authority: trustme.CA) -> Iterator[Transport]:
     context = ssl.create_default_context()
     authority.configure_trust(context)
-    transport = Transport.connect(Endpoint("127.0.0.1", server.port), NEVER)
+    transport = Transport(Endpoint("127.0.0.1", server.port), NEVER)
     transport.start_tls(context)
     assert transport.tls_version == "TLSv1.2"
     yield transport
@@ -114,7 +114,7 @@ def test_what_came_before_the_request_and_with_it_is_kept(
 
 
 def test_nothing_is_sent_under_another_certificate(server: SServer, line: Transport) -> None:
-    line._stream._certificate = b"another"  # type: ignore[union-attr]
+    line._tls._certificate = b"another"  # type: ignore[union-attr]
     server.ask_for_a_handshake(b"r")
     server.type(b"+OK one")
     read(line)

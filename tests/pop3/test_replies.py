@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pop3fetch.errors import LineTooLong, MalformedListing
+from pop3fetch.errors import LineTooLong, MalformedListing, ProtocolViolation
 from pop3fetch.pop3.replies import (
     CAPABILITIES_LIMIT,
     LISTING_LIMIT,
     MESSAGES_LIMIT,
-    SCAN_LISTING,
-    UNIQUE_ID_LISTING,
     Capabilities,
     CapabilityReader,
     LineSplitter,
     ListingReader,
+    RecognisingReader,
     parse_drop_listing,
     parse_scan_line,
     parse_unique_id_line,
@@ -231,7 +232,7 @@ def test_a_line_of_a_message_has_no_limit() -> None:
 
 
 def scan(*blocks: bytes, line_end: bytes = CRLF) -> list[int | None]:
-    reader = ListingReader(SCAN_LISTING, line_end)
+    reader = ListingReader(parse_scan_line, line_end)
     for block in blocks:
         reader.feed(block)
     return reader.entries
@@ -288,29 +289,13 @@ def test_a_listing_that_cannot_be_is_refused(listing: bytes, what: str) -> None:
         b"1 5\r\n2 " + b"6" * 20 + CRLF,
     ],
 )
-def test_plain_lines_taken_together_are_held_to_the_same_grammar(listing: bytes) -> None:
+def test_lines_in_one_block_are_held_to_the_same_grammar(listing: bytes) -> None:
     with pytest.raises(MalformedListing, match="a line of LIST is no number and size"):
         scan(listing)
 
 
-@given(st.lists(st.binary(max_size=12), max_size=6))
-def test_a_unique_id_listing_is_the_same_taken_together_or_line_by_line(uids: list[bytes]) -> None:
-    listing = b"".join(b"%d %b\r\n" % (number, uid) for number, uid in enumerate(uids, 1))
-    together = ListingReader(UNIQUE_ID_LISTING, CRLF)
-    by_line = ListingReader(UNIQUE_ID_LISTING, CRLF, lambda index, uid: None)
-    assert outcome(together, listing) == outcome(by_line, listing)
-
-
-def outcome(reader: ListingReader[bytes], listing: bytes) -> object:
-    try:
-        reader.feed(listing)
-    except MalformedListing as error:
-        return str(error)
-    return reader.entries
-
-
 def test_an_empty_unique_id_is_listed_and_not_a_gap() -> None:
-    reader = ListingReader(UNIQUE_ID_LISTING, CRLF)
+    reader = ListingReader(parse_unique_id_line, CRLF)
     reader.feed(b"1\r\n3 c\r\n")
     assert reader.entries == [b"", None, b"c"]
     with pytest.raises(MalformedListing, match="1 is listed twice"):
@@ -319,7 +304,7 @@ def test_an_empty_unique_id_is_listed_and_not_a_gap() -> None:
 
 def test_the_consumer_is_told_each_entry_as_it_arrives() -> None:
     told: list[tuple[int, bytes]] = []
-    reader = ListingReader(UNIQUE_ID_LISTING, CRLF, lambda index, uid: told.append((index, uid)))
+    reader = ListingReader(parse_unique_id_line, CRLF, lambda index, uid: told.append((index, uid)))
     reader.feed(b"2 b\r\n1 a")
     assert told == [(1, b"b")]
     reader.feed(b"\r\n")
@@ -327,7 +312,7 @@ def test_the_consumer_is_told_each_entry_as_it_arrives() -> None:
 
 
 def test_a_maildrop_may_hold_so_many_messages_and_no_more() -> None:
-    reader = ListingReader(SCAN_LISTING, CRLF)
+    reader = ListingReader(parse_scan_line, CRLF)
     reader.feed(b"%d 7\r\n" % MESSAGES_LIMIT)
     assert (len(reader.entries), reader.entries[0], reader.entries[-1]) == (MESSAGES_LIMIT, None, 7)
     with pytest.raises(MalformedListing, match="1000001 is out of range"):
@@ -335,7 +320,7 @@ def test_a_maildrop_may_hold_so_many_messages_and_no_more() -> None:
 
 
 def test_a_listing_may_have_64_mib_and_no_more() -> None:
-    reader = ListingReader(SCAN_LISTING, CRLF)
+    reader = ListingReader(parse_scan_line, CRLF)
     line = b"1".ljust(LINE_LIMIT - 2) + CRLF
     lines = (
         b"%d" % (number + 1) + b" 7" + line[len(b"%d" % (number + 1)) + 2 :]
@@ -407,8 +392,8 @@ def test_a_capability_without_end_is_refused() -> None:
 @given(block=st.one_of(st.binary(), st.text("\r\n 0123456789abS\t\0").map(str.encode)))
 def test_whatever_a_server_lists_is_read_or_refused(block: bytes) -> None:
     for feed in (
-        ListingReader(SCAN_LISTING, CRLF).feed,
-        ListingReader(UNIQUE_ID_LISTING, LF).feed,
+        ListingReader(parse_scan_line, CRLF).feed,
+        ListingReader(parse_unique_id_line, LF).feed,
         CapabilityReader(CRLF).feed,
         parse_drop_listing,
     ):
@@ -416,3 +401,106 @@ def test_whatever_a_server_lists_is_read_or_refused(block: bytes) -> None:
             feed(block)
         except MalformedListing as error:
             assert error.exit_status is Status.BAD_DATA
+
+
+# -- lists that are known again --------------------------------------------------------------------
+
+SIZES = b"1 120\r\n2 7\r\n4 1\r\n"
+ENTRIES = [120, 7, None, 1]
+
+
+def recognising(*, keeps: bool = True) -> RecognisingReader[int]:
+    return RecognisingReader(parse_scan_line, CRLF, keeps=keeps)
+
+
+def digest_of(listing: bytes) -> str:
+    reader = recognising(keeps=False)
+    reader.feed(listing)
+    return reader.digest
+
+
+def test_a_list_that_is_sent_again_is_familiar_and_not_parsed() -> None:
+    reader = recognising()
+    reader.feed(SIZES)
+    assert reader.digest == digest_of(SIZES) and reader.entries == []
+    assert len(reader.digest) == 48
+
+
+@pytest.mark.parametrize("listing", [b"", SIZES + b"5 9\r\n", SIZES.replace(b"7", b"8"), SIZES[:-3]])
+def test_another_list_is_not_familiar_and_parsed_on_request(listing: bytes) -> None:
+    reader = recognising()
+    reader.feed(listing)
+    assert reader.digest != digest_of(SIZES) and reader.entries == []
+    reader.parse()
+    reader.parse()
+    assert reader.entries == scan(listing)
+
+
+def test_where_nothing_is_kept_it_is_parsed_as_it_arrives() -> None:
+    reader = recognising(keeps=False)
+    reader.feed(SIZES)
+    assert reader.entries == ENTRIES
+
+
+def test_behind_a_request_to_parse_it_is_parsed_as_it_arrives() -> None:
+    reader = recognising()
+    reader.parse()
+    reader.feed(SIZES)
+    assert reader.entries == ENTRIES
+
+
+@given(cuts=st.sets(st.sampled_from([cut for cut in range(len(SIZES)) if SIZES[cut : cut + 1] != LF])))
+def test_blocks_that_are_kept_may_end_anywhere_but_in_a_line_end(cuts: set[int]) -> None:
+    reader = recognising()
+    for first, last in pairwise([0, *sorted(cuts), len(SIZES)]):
+        reader.feed(SIZES[first:last])
+    assert reader.digest == digest_of(SIZES)
+    reader.parse()
+    assert reader.entries == ENTRIES
+
+
+def test_what_is_kept_takes_no_more_room_in_tiny_blocks() -> None:
+    line = b"1 1" + b" " * 5 + b"\r\n"
+    tracemalloc.start()
+    try:
+        reader = recognising()
+        for _ in range(100_000):
+            reader.feed(line)
+        assert tracemalloc.get_traced_memory()[1] < 2 * 100_000 * len(line)
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        (b"1 1\r\n1 1\r\n", MalformedListing),
+        (b"one\r\n", MalformedListing),
+        (b"1 1" + b" " * LINE_LIMIT + b"\r\n", LineTooLong),
+    ],
+)
+def test_what_no_server_may_send_is_an_error_once_it_is_parsed(
+    content: bytes, error: type[ProtocolViolation]
+) -> None:
+    reader = recognising()
+    reader.feed(content)
+    with pytest.raises(error):
+        reader.parse()
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_what_is_kept_has_the_same_limit(keeps: bool, feed_forever: Callable[[], bytes]) -> None:
+    reader = recognising(keeps=keeps)
+    fed = 0
+    with pytest.raises(MalformedListing, match="longer than 67108864 octets"):
+        while True:
+            reader.feed(block := feed_forever())
+            fed += len(block)
+    assert LISTING_LIMIT - len(block) < fed <= LISTING_LIMIT
+
+
+@pytest.fixture
+def feed_forever() -> Callable[[], bytes]:
+    """Return what gives numbered lines, as many as one wants, padded to 8 KiB a line."""
+    numbers = iter(range(1, 1_000_000))
+    return lambda: b"%d 1 " % next(numbers) + b"x" * (LINE_LIMIT - 32) + b"\r\n"

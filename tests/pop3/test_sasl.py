@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pop3fetch.errors import MechanismFailed
 from pop3fetch.pop3 import sasl
-from pop3fetch.pop3.sasl import CLEAR_TEXT, MECHANISMS, Credentials, Mechanism, mechanism, strongest
+from pop3fetch.pop3.sasl import CLEAR_TEXT, MECHANISMS, Credentials, Mechanism, mechanism
 from tests.support.scram import ScramServer
 
 NONCE = "rOprNGfwEbeRWgbNEkqO"
@@ -86,24 +86,6 @@ def test_clear_text_mechanisms_are_exactly_those_that_send_the_secret() -> None:
         return any(b"very-secret" in octets for octets in sent)
 
     assert {name for name in MECHANISMS if sends_secret(name)} == CLEAR_TEXT
-
-
-@pytest.mark.parametrize(
-    ("offered", "bound", "unbound"),
-    [
-        (MECHANISMS, "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"),
-        (["SCRAM-SHA-1-PLUS", "SCRAM-SHA-256"], "SCRAM-SHA-256", "SCRAM-SHA-256"),
-        (["PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-1-PLUS"], "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1"),
-        (["plain", "scram-sha-1"], "SCRAM-SHA-1", "SCRAM-SHA-1"),
-        (["LOGIN", "PLAIN", "CRAM-MD5"], "PLAIN", "PLAIN"),
-        (["LOGIN", "CRAM-MD5", "XOAUTH2", "OAUTHBEARER", "EXTERNAL", "NTLM"], None, None),
-        (["SCRAM-SHA-256-PLUS"], "SCRAM-SHA-256-PLUS", None),
-        ([], None, None),
-    ],
-)
-def test_the_strongest_offered_is_chosen(offered: list[str], bound: str | None, unbound: str | None) -> None:
-    assert strongest(iter(offered), channel_binding=True) == bound
-    assert strongest(iter(offered), channel_binding=False) == unbound
 
 
 # PLAIN, LOGIN, CRAM-MD5, EXTERNAL, APOP

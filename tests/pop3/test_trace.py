@@ -85,14 +85,14 @@ def test_our_own_notes_have_their_own_mark() -> None:
 @pytest.mark.parametrize("form", [OCTETS, base64.b64encode(OCTETS), OCTETS.hex().encode()])
 def test_a_secret_that_the_server_repeats_is_blotted_out(form: bytes) -> None:
     trace = Trace(told := Shown())
-    trace.keep_secret(SECRET)
+    trace.secrets.keep(SECRET)
     trace.event(refused(b"not <" + form + b"> again"))
     assert told == [("<", b"-ERR not <(secret)> again")]
 
 
 def test_secrets_are_those_of_all_connections_that_share_them() -> None:
     shared = Secrets()
-    Trace(None, shared).keep_secret("hunter2")
+    Trace(None, shared).secrets.keep("hunter2")
     trace = Trace(told := Shown(), shared)
     trace.event(Greeting(b"you are hunter2", None))
     assert told == [("<", b"+OK you are (secret)")]
@@ -101,7 +101,7 @@ def test_secrets_are_those_of_all_connections_that_share_them() -> None:
 
 def test_of_two_secrets_the_longer_is_blotted_out_first() -> None:
     trace = Trace(told := Shown())
-    trace.keep_secret("secret", "secret and more")
+    trace.secrets.keep("secret", "secret and more")
     trace.event(refused(b"secret and more"))
     assert told == [("<", b"-ERR (secret)")]
 
@@ -109,7 +109,7 @@ def test_of_two_secrets_the_longer_is_blotted_out_first() -> None:
 @pytest.mark.parametrize("secret", ["secret", "(", "(secret)", "cret)"])
 def test_a_blot_is_not_blotted_out_again(secret: str) -> None:
     trace = Trace(told := Shown())
-    trace.keep_secret(secret)
+    trace.secrets.keep(secret)
     trace.sent(b"PASS " + secret.encode() + b"\r\n", COMMANDS["PASS"])
     trace.secret_sent()
     assert told == [(">", b"PASS (secret)"), (">", b"(secret)")]
@@ -117,57 +117,57 @@ def test_a_blot_is_not_blotted_out_again(secret: str) -> None:
 
 def test_an_empty_secret_blots_nothing_out() -> None:
     trace = Trace(told := Shown())
-    trace.keep_secret("", b"")
+    trace.secrets.keep("", b"")
     trace.event(refused(b"no"))
     assert told == [("<", b"-ERR no")]
 
 
 def test_octets_that_are_no_text_can_be_secret() -> None:
     trace = Trace()
-    trace.keep_secret("\udcff\udcfe", b"\x00\x01")
-    assert trace.blot(b"<\xff\xfe> <\x00\x01>") == b"<(secret)> <(secret)>"
+    trace.secrets.keep("\udcff\udcfe", b"\x00\x01")
+    assert trace.secrets.blot(b"<\xff\xfe> <\x00\x01>") == b"<(secret)> <(secret)>"
 
 
 def test_a_trace_that_nobody_listens_to_still_blots_out_of_errors() -> None:
     trace = Trace()
     assert not trace.active
-    trace.keep_secret(SECRET)
+    trace.secrets.keep(SECRET)
     trace.event(refused(b"no"))
-    assert trace.blot(b"not " + OCTETS) == b"not (secret)"
+    assert trace.secrets.blot(b"not " + OCTETS) == b"not (secret)"
 
 
 @pytest.mark.parametrize("ahead", [b"", b"\0", b"\0alice\0", b"user=alice\x01auth=Bearer "])
 @pytest.mark.parametrize("behind", [b"", b"\x01", b"\x01\x01", b" and more"])
 def test_a_secret_somewhere_inside_base64_is_blotted_out(ahead: bytes, behind: bytes) -> None:
     trace = Trace()
-    trace.keep_secret(SECRET)
+    trace.secrets.keep(SECRET)
     word = base64.b64encode(ahead + OCTETS + behind)
-    assert trace.blot(b"not " + word + b", please") == b"not (secret), please"
+    assert trace.secrets.blot(b"not " + word + b", please") == b"not (secret), please"
 
 
 def test_a_secret_inside_base64_that_was_cut_off_is_blotted_out() -> None:
     trace = Trace()
-    trace.keep_secret(SECRET)
+    trace.secrets.keep(SECRET)
     word = base64.b64encode(b"\0alice\0" + OCTETS + b"and so on")[:-5]
-    assert trace.blot(word) == b"(secret)"
+    assert trace.secrets.blot(word) == b"(secret)"
 
 
 def test_hexadecimal_digits_may_be_upper_case() -> None:
     trace = Trace()
-    trace.keep_secret(SECRET)
-    assert trace.blot(OCTETS.hex().upper().encode()) == b"(secret)"
+    trace.secrets.keep(SECRET)
+    assert trace.secrets.blot(OCTETS.hex().upper().encode()) == b"(secret)"
 
 
 def test_a_short_secret_does_not_hide_what_merely_looks_like_it_in_base64() -> None:
     trace = Trace()
-    trace.keep_secret("ab")  # YWI=
-    assert trace.blot(b"YWxpY2U= ab") == b"YWxpY2U= (secret)"
+    trace.secrets.keep("ab")  # YWI=
+    assert trace.secrets.blot(b"YWxpY2U= ab") == b"YWxpY2U= (secret)"
 
 
 def test_the_blot_itself_is_not_searched() -> None:
     trace = Trace()
-    trace.keep_secret("secret", "(secret)")
-    assert trace.blot(b"a secret (secret)") == b"a (secret) (secret)"
+    trace.secrets.keep("secret", "(secret)")
+    assert trace.secrets.blot(b"a secret (secret)") == b"a (secret) (secret)"
 
 
 @given(st.binary(min_size=4, max_size=12), st.binary(max_size=9), st.binary(max_size=9))
@@ -175,7 +175,7 @@ def test_no_secret_of_four_octets_can_be_read_out_of_base64(
     secret: bytes, ahead: bytes, behind: bytes
 ) -> None:
     trace = Trace()
-    trace.keep_secret(secret)
-    left = trace.blot(base64.b64encode(ahead + secret + behind)).split(BLOT)
+    trace.secrets.keep(secret)
+    left = trace.secrets.blot(base64.b64encode(ahead + secret + behind)).split(BLOT)
     assert len(left) > 1
     assert not any(base64.b64encode(secret).rstrip(b"=")[:-1] in part for part in left)

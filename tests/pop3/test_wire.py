@@ -10,7 +10,6 @@ from pop3fetch.errors import InvalidArgument, LineTooLong, NotPOP3Server, Protoc
 from pop3fetch.pop3.wire import (
     COMMAND_LIMIT,
     CRLF,
-    FEW,
     LF,
     LINE_LIMIT,
     ContentReader,
@@ -293,8 +292,8 @@ def test_anything_else_is_no_challenge(greeting: bytes) -> None:
         (b"554 go away", "an SMTP or FTP server answers"),
         (b"421 later", "an SMTP or FTP server answers"),
         (b"HTTP/1.1 400 Bad Request", "a web server answers"),
-        (b"\x15\x03\x01\x00\x02\x02\x0a", "it speaks TLS; use --tls implicit"),
-        (b"\x16\x03\x01", "it speaks TLS; use --tls implicit"),
+        (b"\x15\x03\x01\x00\x02\x02\x0a", "it speaks TLS"),
+        (b"\x16\x03\x01", "it speaks TLS"),
         (b"SSH-2.0-OpenSSH_9.2", "its greeting is not +OK"),
         (b"", "its greeting is not +OK"),
     ],
@@ -389,7 +388,7 @@ def test_no_block_parts_a_line_end(line_end: bytes, lines: list[bytes], sizes: l
 
 
 @pytest.mark.parametrize("line_end", [CRLF, LF])
-@pytest.mark.parametrize("dots", [FEW - 1, FEW, FEW + 1, 10 * FEW])
+@pytest.mark.parametrize("dots", [1, 64, 640])
 @pytest.mark.parametrize("last", [b".", b"..", b".x", b"", b"x", b".\r"])
 def test_many_lines_with_a_dot_are_unstuffed_together(line_end: bytes, dots: int, last: bytes) -> None:
     content = b"".join(line + line_end for line in [*([b".", b".."] * dots)[:dots], last, b"end"])

@@ -14,6 +14,7 @@ from pop3fetch.errors import (
     CertificateError,
     ConnectionFailed,
     GreetingRefused,
+    POP3Error,
     ResolverFailed,
     ServerNotFound,
     TimedOut,
@@ -21,7 +22,7 @@ from pop3fetch.errors import (
 )
 from pop3fetch.net.dial import Endpoint
 from pop3fetch.net.tls import TLSOptions
-from pop3fetch.pop3.authentication import Wish
+from pop3fetch.pop3.login import LoginPolicy
 from pop3fetch.pop3.opening import Server
 from pop3fetch.sessions.probe import find
 from pop3fetch.status import Status
@@ -43,15 +44,18 @@ class Finder:
 
     def __init__(self, ca_file: Path) -> None:
         self._tls = TLSOptions(str(ca_file))
-        self.reports: list[str] = []
+        self.reports: list[tuple[Candidate, POP3Error]] = []
+
+    def report(self, candidate: Candidate, error: POP3Error) -> None:
+        self.reports.append((candidate, error))
 
     def __call__(self, *candidates: Candidate, by_dns: bool = False, limit: float = 5) -> Candidate:
         found = Candidates(candidates, by_dns)
-        return find("example.org", found, self._server, self.reports.append, limit)
+        return find("example.org", found, self._server, self.report, limit)
 
     def _server(self, candidate: Candidate) -> Server:
         endpoint = Endpoint(candidate.host, candidate.port)
-        return Server(endpoint, Wish(candidate.tls), timeout=5, tls=self._tls)
+        return Server(endpoint, LoginPolicy(candidate.tls), timeout=5, tls=self._tls)
 
 
 @pytest.fixture
@@ -63,7 +67,8 @@ def test_the_first_that_is_there_is_taken(finder: Finder, server: StartServer) -
     first, second = server(Mailbox([]), tls="implicit"), server(Mailbox([]), tls="implicit")
     assert finder(NOBODY, at(first), at(second)) == at(first)
     [report] = finder.reports
-    assert report.startswith("127.0.0.1 port 1 was passed over: cannot connect to 127.0.0.1 port 1: ")
+    assert report[0] == NOBODY
+    assert str(report[1]).startswith("cannot connect to 127.0.0.1 port 1: ")
 
 
 def test_a_server_hears_nothing_of_the_user(finder: Finder, server: StartServer) -> None:
@@ -124,9 +129,7 @@ def test_what_a_server_says_is_told_rather_than_who_is_absent(finder: Finder, se
 def test_usual_names_where_nobody_is_are_listed(finder: Finder) -> None:
     with pytest.raises(ServerNotFound) as caught:
         finder(NOBODY, Candidate("127.0.0.1", 1, "starttls"))
-    assert str(caught.value) == (
-        "no POP3 server was found for example.org: nobody answers at 127.0.0.1; name it with --host"
-    )
+    assert str(caught.value) == ("no POP3 server was found for example.org: nobody answers at 127.0.0.1")
 
 
 def test_a_server_that_the_domain_names_may_be_there_later(finder: Finder) -> None:
@@ -168,10 +171,10 @@ def test_a_name_that_does_not_exist_is_not_there_later(finder: Finder) -> None:
 def test_a_domain_whose_dns_did_not_answer_may_have_a_server(finder: Finder) -> None:
     found = Candidates((NOBODY,), by_dns=False, unanswered="SERVFAIL")
     with pytest.raises(ResolverFailed, match=r"example\.org now: SERVFAIL"):
-        find("example.org", found, finder._server, finder.reports.append)
+        find("example.org", found, finder._server, finder.report)
 
 
 def test_a_bug_is_no_absent_server(finder: Finder) -> None:
-    wrong = Server(Endpoint("127.0.0.1", 1, family="ipv5"), Wish("off"))
+    wrong = Server(Endpoint("127.0.0.1", 1, family="ipv5"), LoginPolicy("off"))
     with pytest.raises(KeyError, match="ipv5"):
-        find("example.org", Candidates((NOBODY,), by_dns=False), lambda _: wrong, finder.reports.append)
+        find("example.org", Candidates((NOBODY,), by_dns=False), lambda _: wrong, finder.report)

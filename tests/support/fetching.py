@@ -22,13 +22,12 @@ from pop3fetch.fetch.outcome import Outcome
 from pop3fetch.fetch.plan import Order
 from pop3fetch.fetch.run import Fetch
 from pop3fetch.messages import Message
-from pop3fetch.pop3.authentication import Wish
-from pop3fetch.pop3.client import POP3Client
+from pop3fetch.pop3.mail_session import MailSession
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.store import Store
 from tests.support.delivering import delivery_context
 from tests.support.scripted_server import ScriptedServer
-from tests.support.sessions import NEVER, connect
+from tests.support.sessions import NEVER, begin_mail_session
 
 NOW = 1_700_000_000.0  # seconds since the epoch, until a test says otherwise
 
@@ -144,12 +143,9 @@ class Account:
             return store.sizes()
 
 
-def log_in(server: ScriptedServer, *, pipelining: bool = True, timeout: float = NEVER) -> POP3Client:
+def log_in(server: ScriptedServer, *, pipelining: bool = True, timeout: float = NEVER) -> MailSession:
     """Return a client of alice's."""
-    wish = Wish("off", allow_insecure=True)
-    client = connect(server, wish, pipelining=pipelining, timeout=timeout)
-    client.login("alice", "secret")
-    return client
+    return begin_mail_session(server, pipelining=pipelining, timeout=timeout)
 
 
 def numbered(count: int, first: int = 1) -> list[bytes]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pop3fetch.net.dial import Endpoint
 from pop3fetch.net.tls import TLSOptions
-from pop3fetch.pop3.authentication import Wish
 from pop3fetch.pop3.client import POP3Client
+from pop3fetch.pop3.login import LoginPolicy
+from pop3fetch.pop3.mail_session import MailSession
 from pop3fetch.pop3.opening import Server
 from tests.support.scripted_server import Script, ScriptedServer, StartServer, Talk
+
+Client = TypeVar("Client", bound=POP3Client)
 
 WAYS = ("off", "starttls", "implicit")  # in clear text, TLS by STLS, TLS from the first octet
 SOON = 0.25  # seconds: a time-out that a test waits for
@@ -22,11 +25,20 @@ def serve(server: StartServer, script: Script | list[Script], mode: str, **optio
     return server(script, tls="implicit" if mode == "implicit" else None, **options)
 
 
-def connect(server: ScriptedServer, wish: Wish, ca_file: Path | None = None, **options: Any) -> POP3Client:
+def connect(
+    server: ScriptedServer, policy: LoginPolicy, ca_file: Path | None = None, **options: Any
+) -> POP3Client:
     """Return a client; ``options`` are more of ``opening.Server``'s."""
+    return POP3Client(server_for(server, policy, ca_file, **options))
+
+
+def server_for(
+    server: ScriptedServer, policy: LoginPolicy, ca_file: Path | None = None, **options: Any
+) -> Server:
+    """Return where a client finds ``server``, and how it talks to it."""
     options.setdefault("tls", TLSOptions(str(ca_file) if ca_file else None))
     options.setdefault("timeout", NEVER)
-    return POP3Client(Server(Endpoint(server.host, server.port), wish, **options))
+    return Server(Endpoint(server.host, server.port), policy, **options)
 
 
 def everything_sent(server: ScriptedServer) -> list[bytes]:
@@ -77,7 +89,18 @@ def log_in(
     server: ScriptedServer, mode: str = "off", ca_file: Path | None = None, **options: Any
 ) -> POP3Client:
     """Return a client that has passed :func:`after_login`."""
-    client = connect(server, Wish(mode, allow_insecure=True), ca_file, **options)
+    return _logged_in(connect(server, LoginPolicy(mode, allow_insecure=True), ca_file, **options))
+
+
+def begin_mail_session(
+    server: ScriptedServer, mode: str = "off", ca_file: Path | None = None, **options: Any
+) -> MailSession:
+    """Return a session that has passed :func:`after_login`."""
+    place = server_for(server, LoginPolicy(mode, allow_insecure=True), ca_file, **options)
+    return _logged_in(MailSession(place))
+
+
+def _logged_in(client: Client) -> Client:
     try:
         client.login("alice", "secret")
     except BaseException:

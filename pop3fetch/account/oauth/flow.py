@@ -28,7 +28,6 @@ from pop3fetch.account.settings import Account
 from pop3fetch.account.system_keyring import LOOK_LIMIT, STORE_LIMIT, Entry
 from pop3fetch.errors import AuthorizationFailed, ConfigurationError, NoPassword, POP3Error
 from pop3fetch.printable import printable
-from pop3fetch.status import Status
 
 SERVICE = "pop3fetch-oauth"
 SLOW_DOWN = 5.0  # seconds; RFC 8628 section 3.5
@@ -154,7 +153,7 @@ def access_token(account: Account, report: Callable[[str], None], limit: float =
     try:
         fresh = refresh(account.oauth, held)
     except AuthorizationFailed as refusal:
-        if refusal.exit_status is Status.TRY_LATER:
+        if refusal.is_temporary:
             raise
         raise _log_in_again(account, refusal.reason) from refusal
     if fresh.refresh not in (None, held):
@@ -202,6 +201,6 @@ def _next_interval(interval: float, error: POP3Error) -> float:
         return interval
     if code == "slow_down":
         return interval + SLOW_DOWN
-    if error.exit_status is Status.TRY_LATER:
+    if error.is_temporary:
         return interval * 2
     raise error

@@ -15,7 +15,7 @@ from pop3fetch.fetch.recall import known_of
 from pop3fetch.fetch.survey import Recorded, headers_of, status_of, survey
 from pop3fetch.headers import Summary, summarize
 from pop3fetch.messages import Listing, Message, Selector, select, shown_uid
-from pop3fetch.pop3.client import POP3Client
+from pop3fetch.pop3.mail_session import MailSession
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.store import ReadOnlyStore
 from pop3fetch.sessions.quit import end_look
@@ -65,7 +65,7 @@ class List:
         finally:
             store.close()
 
-    def _rows(self, client: POP3Client, listing: Listing, known: Known, console: Console) -> Iterator[Row]:
+    def _rows(self, client: MailSession, listing: Listing, known: Known, console: Console) -> Iterator[Row]:
         options = self._options
         comparison = compare(listing, known)
         new = set(comparison.new)  # what is in doubt is not: only a look could tell
@@ -105,7 +105,7 @@ def _cut(row: Row) -> Row:
 
 
 def _summaries(
-    client: POP3Client, indexes: Iterable[int], *, long: bool
+    client: MailSession, indexes: Iterable[int], *, long: bool
 ) -> Iterator[tuple[int, Summary | None]]:
     if not long:
         yield from ((index, None) for index in indexes)

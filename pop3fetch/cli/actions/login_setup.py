@@ -22,9 +22,10 @@ from pop3fetch.account.url import is_url
 from pop3fetch.choices import PLAIN_PORT, TLS_PORT
 from pop3fetch.cli.actions.login import log_in
 from pop3fetch.cli.options import Invocation
+from pop3fetch.cli.screen.advice import told
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.sessions import process_context, sessions_of
-from pop3fetch.errors import LoginRefused, UsageError
+from pop3fetch.errors import LoginRefused, POP3Error, UsageError
 from pop3fetch.net.names import wire_name
 from pop3fetch.sessions.quit import end_look
 from pop3fetch.sessions.sessions import Sessions, server_of, tls_options
@@ -142,7 +143,7 @@ def _account(setup: SetupOptions, console: Console) -> Account:
 def _found_server(setup: SetupOptions, console: Console) -> Candidate:
     from pop3fetch.net.tls import client_context
     from pop3fetch.pop3.opening import Server
-    from pop3fetch.sessions.probe import LIMIT, find
+    from pop3fetch.sessions.probe import PROBE_TIMEOUT, find
 
     search = _search(setup, console)
     # Before anything is asked: what is wrong with an option or a file shows at home.
@@ -153,10 +154,14 @@ def _found_server(setup: SetupOptions, console: Console) -> Candidate:
         account = setup.account_at(candidate)
         server = server_of(account, process_context(console), context)
         # Side by side, their traces would be one muddle.
-        return server._replace(timeout=min(account.timeout or LIMIT, LIMIT), trace=None)
+        return server._replace(timeout=min(account.timeout or PROBE_TIMEOUT, PROBE_TIMEOUT), trace=None)
 
     found = _agreed(setup.address.domain, candidates(setup.address.domain, search), console)
-    return find(setup.address.domain, found, server, console.notice)
+
+    def pass_over(candidate: Candidate, error: POP3Error) -> None:
+        console.notice(f"{candidate.host} port {candidate.port} was passed over: {told(error)}")
+
+    return find(setup.address.domain, found, server, pass_over)
 
 
 def _search(setup: SetupOptions, console: Console) -> Search:
@@ -212,7 +217,7 @@ def _try(setup: SetupOptions, sessions: Sessions, console: Console) -> None:
         with sessions.log_in() as client:
             end_look(client, console.notice)
     except LoginRefused as refusal:
-        if "user" not in setup.given and refusal.exit_status is Status.NO_LOGIN:
+        if "user" not in setup.given and not refusal.is_temporary:
             user = shlex.quote(setup.address.local_part)
             refusal.hint = f"where the password is right, the server may want --user {user}"
         raise

@@ -19,7 +19,7 @@ from pop3fetch.fetch.recall import recorded_in
 from pop3fetch.fetch.survey import headers_of, status_of, survey
 from pop3fetch.headers import summarize
 from pop3fetch.messages import Key, Listing, Message, Selector, needs_uids, select
-from pop3fetch.pop3.client import POP3Client
+from pop3fetch.pop3.mail_session import MailSession
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import Event
 from pop3fetch.record.store import Store
@@ -77,7 +77,7 @@ class Removal:
 
     def _delete(
         self,
-        client: POP3Client,
+        client: MailSession,
         listing: Listing,
         messages: Sequence[Message],
         account: Account,
@@ -88,7 +88,7 @@ class Removal:
         status: int = status_of(listing)
         deleted: list[Message] = []
         try:
-            for index, refusal in client.delete_many(by_index, then_quit=True):
+            for index, refusal in client.iter_deletions(by_index, then_quit=True):
                 if refusal:
                     reporter.skipped(by_index[index], refusal)
                     status = status or refusal.exit_status
@@ -124,13 +124,13 @@ class Removal:
                 store.close()
 
 
-def _refuse_collateral(client: POP3Client, chosen: Sequence[Message]) -> None:
+def _refuse_collateral(client: MailSession, chosen: Sequence[Message]) -> None:
     """Raise where QUIT would delete messages that nobody chose."""
     if quit_may_cost(client, {message.index for message in chosen}):
         raise DeletionUnsafe
 
 
-def _agreed(client: POP3Client, messages: Sequence[Message], console: Console) -> bool:
+def _agreed(client: MailSession, messages: Sequence[Message], console: Console) -> bool:
     """Show what would go, and ask once."""
     from pop3fetch.cli.screen.table import show
 

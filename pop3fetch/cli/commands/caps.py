@@ -12,7 +12,7 @@ from pop3fetch.status import Status
 if TYPE_CHECKING:
     from pop3fetch.account.settings import Account
     from pop3fetch.cli.screen.console import Console
-    from pop3fetch.pop3.client import POP3Client
+    from pop3fetch.pop3.mail_session import MailSession
     from pop3fetch.pop3.replies import Capabilities
     from pop3fetch.sessions.sessions import Sessions
 
@@ -46,7 +46,7 @@ def command(invocation: Invocation, as_json: bool) -> int:
     return for_each_account(invocation, caps)
 
 
-def _before_login(client: POP3Client, account: Account) -> Capabilities:
+def _before_login(client: MailSession, account: Account) -> Capabilities:
     """Return what the server says first, inside TLS where nobody will log in."""
     capabilities = client.capabilities()
     if account.user is None and account.tls in ("starttls", "auto") and "STLS" in capabilities:
@@ -54,12 +54,12 @@ def _before_login(client: POP3Client, account: Account) -> Capabilities:
     return capabilities
 
 
-def _with_login(client: POP3Client, sessions: Sessions) -> Capabilities:
+def _with_login(client: MailSession, sessions: Sessions) -> Capabilities:
     sessions.log_in_on(client)
     return {**client.capabilities_before_login, **client.capabilities()}
 
 
-def _describe(console: Console, client: POP3Client, capabilities: Capabilities) -> None:
+def _describe(console: Console, client: MailSession, capabilities: Capabilities) -> None:
     from pop3fetch.cli.screen.caps import description
 
     for line in description(client, capabilities):

@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterator
 
 from pop3fetch.net.tls import Certificate
-from pop3fetch.pop3.client import POP3Client
+from pop3fetch.pop3.mail_session import MailSession
 from pop3fetch.pop3.replies import Capabilities
 
 DAY = 24 * 60 * 60  # seconds
 
 
-def description(client: POP3Client, capabilities: Capabilities) -> Iterator[str]:
+def description(client: MailSession, capabilities: Capabilities) -> Iterator[str]:
     """Yield the TLS session, the certificate, the ways to log in, and the limits."""
     session = client.tls_session()
     if session is None:
@@ -35,7 +35,7 @@ def _certificate(certificate: Certificate) -> Iterator[str]:
     yield f"SHA-256: {certificate.fingerprint}"
 
 
-def _methods(client: POP3Client, capabilities: Capabilities) -> Iterator[str]:
+def _methods(client: MailSession, capabilities: Capabilities) -> Iterator[str]:
     if client.server_challenge is not None:
         yield "APOP"
     if "USER" in capabilities:

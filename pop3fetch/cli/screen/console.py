@@ -159,7 +159,9 @@ class Console:
 
     def fail(self, error: POP3Error) -> None:
         """Print the line of an error; under -vv what caused it, too."""
-        self.error(str(error))
+        from pop3fetch.cli.screen.advice import told
+
+        self.error(told(error))
         cause = error.__cause__
         while cause is not None and self.verbosity >= 2:
             self._say("= ", f"caused by {type(cause).__name__}: {cause}")

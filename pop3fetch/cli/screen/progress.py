@@ -87,7 +87,9 @@ class RunReporter:
         self._console.notice(text)
 
     def warn(self, text: str) -> None:
-        self._console.warn(text)
+        from pop3fetch.cli.screen.advice import noticed
+
+        self._console.warn(noticed(text))
 
     def planned(self, messages: Sequence[Message]) -> None:
         if self._draws:

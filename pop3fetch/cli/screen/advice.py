@@ -1,0 +1,98 @@
+"""What helps against an error: one table by the error's class.
+
+Errors hold facts, and no module below ``cli`` names an option or a command. The line that a user reads is
+an error's sentence with what is written here. Each advice must be able to help: an expired certificate
+is not cured by ``--ca-file``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pop3fetch.errors import (
+    CertificateError,
+    DeletionUnsafe,
+    InsecureAuthenticationDisallowed,
+    InvalidSelector,
+    MechanismNotOffered,
+    NotATLSPort,
+    NothingToVerify,
+    NotPOP3Server,
+    POP3Error,
+    ServerNotFound,
+    TimedOut,
+    TLSNotSupportedError,
+)
+from pop3fetch.printable import printable
+
+_PIN = "trust exactly this certificate with --tls-fingerprint {0}"
+# By what is wrong with a certificate; each is true of this cause, and of no other.
+_CERTIFICATE = {
+    "authority": f"if this is the right server, {_PIN}, or its authority with --ca-file FILE",
+    "expired": f"only the server's operator can renew it; until then, {_PIN} if this is the right server",
+    "not yet valid": "check this computer's clock; if it is right, tell the server's operator",
+    "name": f"use a host name that the certificate has; if this is the right server, {_PIN}",
+    "fingerprint": "if the server has a new certificate, use --tls-fingerprint {0}",
+    "": f"if this is the right server, {_PIN}",
+}
+
+
+def _of_certificate(error: CertificateError) -> str:
+    if not error.fingerprint:
+        return str(error)
+    advice = _CERTIFICATE.get(error.cause) or _CERTIFICATE[""]
+    return f"{error}; {advice.format(printable(error.fingerprint))}"
+
+
+def _of_clear_text(error: InsecureAuthenticationDisallowed) -> str:
+    tls = "--tls starttls" if error.offers_stls else "--tls implicit (port 995)"
+    consent = "" if error.is_allowed else ", or --allow-insecure-login if you must"
+    return f"{error}; use {tls}{consent}"
+
+
+def _of_selector(error: InvalidSelector) -> str:
+    if not error.is_address:
+        return str(error)
+    login = f"pop3fetch login {printable(error.word)}"
+    return f"{error}: an account is given with --account; a new one begins with `{login}`"
+
+
+ADVICE: dict[type[POP3Error], Callable[[Any], str]] = {
+    CertificateError: _of_certificate,
+    DeletionUnsafe: lambda error: noticed(str(error)),
+    InsecureAuthenticationDisallowed: _of_clear_text,
+    InvalidSelector: _of_selector,
+    MechanismNotOffered: lambda error: f"{error}; use --tls implicit" if error.is_forgeable else str(error),
+    NotATLSPort: lambda error: f"{error}; try --tls starttls (port 110)",
+    NothingToVerify: lambda error: (
+        f"{error}: give its fingerprint with --tls-fingerprint, or use --tls off with --allow-insecure-login"
+    ),
+    NotPOP3Server: lambda error: (
+        str(error).replace(error.what, f"{error.what}; use --tls implicit", 1)
+        if error.speaks_tls
+        else str(error)
+    ),
+    ServerNotFound: lambda error: f"{error}; name it with --host",
+    TimedOut: lambda error: (
+        str(error).removesuffix(")") + ": try --tls implicit)" if error.may_await_tls else str(error)
+    ),
+    TLSNotSupportedError: lambda error: f"{error}; try --tls implicit (port 995)",
+}
+
+# What a run only remarks, and what helps.
+_OF_NOTICES = {
+    "APOP protects the password alone: the mail crosses in clear text": " (see --tls starttls)",
+    str(DeletionUnsafe()): "; fetch them all before, with `pop3fetch get`",
+}
+
+
+def told(error: POP3Error) -> str:
+    """Return the line of an error as the command line prints it: what happened, and what to do."""
+    tell = ADVICE.get(type(error), str)
+    return tell(error)
+
+
+def noticed(text: str) -> str:
+    """Return a remark as the command line prints it."""
+    return text + _OF_NOTICES.get(text, "")

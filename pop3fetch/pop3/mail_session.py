@@ -1,0 +1,118 @@
+"""The session of a mail fetcher: :class:`POP3Client`, and what `get` has to know of a server besides.
+
+It keeps account of what was retrieved, as QUIT may delete that (RFC 1939 section 8), of what broke a
+session, so that the next one can avoid it, and recognises a maildrop that lists what it listed before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
+
+from pop3fetch.errors import ProtocolViolation
+from pop3fetch.pop3.client import POP3Client
+from pop3fetch.pop3.opening import Server
+from pop3fetch.pop3.pipeline import IncomingMessage
+from pop3fetch.pop3.replies import (
+    Capabilities,
+    Digests,
+    Overview,
+    RecognisingReader,
+    parse_scan_line,
+    parse_unique_id_line,
+)
+from pop3fetch.pop3.wire import CRLF
+
+
+class MailSession(POP3Client):
+    """A session of which ``fetch`` and ``sessions`` ask more than a library's user would."""
+
+    def __init__(self, server: Server) -> None:
+        self.when_told: Callable[[Capabilities], object] | None = None  # is called with what CAPA lists
+        # The indexes that :meth:`retrieve_many` gave: a server may delete those at QUIT.
+        self.retrieved: set[int] = set()
+        self.topped: set[int] = set()  # the indexes that :meth:`top_many` asked for
+        self._broke_in_a_list = False  # while pipelined replies were read
+        super().__init__(server)
+
+    # -- what is known -----------------------------------------------------------------------
+
+    @property
+    def capabilities_before_login(self) -> Capabilities:
+        """What CAPA listed before the login: some servers announce less after it."""
+        return self._capabilities_before_login
+
+    @property
+    def ends_lines_with_crlf(self) -> bool:
+        """Whether the server ends its lines as it should; else a CR before LF is content."""
+        return self.conversation.session.line_end == CRLF
+
+    @property
+    def broke_in_the_pipe(self) -> bool:
+        """Whether the session ended over pipelined replies, which the server may have mixed up."""
+        return self._broke_in_a_list or len(self.conversation.session.awaited) > 1
+
+    def broken_at(self) -> int | None:
+        """Return the index of the message during whose RETR, and no other command, the session ended."""
+        awaited = self.conversation.session.awaited
+        if len(awaited) != 1 or awaited[0].name != "RETR" or awaited[0].number is None:
+            return None
+        return awaited[0].number - 1
+
+    def stop_pipelining(self) -> None:
+        """Send one command at a time, whatever the server announces."""
+        self._may_pipeline = False
+
+    def _learn(self, capabilities: Capabilities) -> None:
+        super()._learn(capabilities)
+        if self.when_told:
+            self.when_told(capabilities)
+
+    # -- lists and messages ------------------------------------------------------------------
+
+    def overview_unless(
+        self, familiar: Digests, when_unlike: Callable[[], object]
+    ) -> tuple[Overview, Digests] | None:
+        """Return overview and digests; None, and nothing is parsed, if both lists are ``familiar``.
+
+        ``when_unlike`` is called if LIST shows that they are not, while UIDL may still arrive.
+        """
+        line_end = self.conversation.session.line_end
+        sizes = RecognisingReader(parse_scan_line, line_end, keeps=bool(familiar.sizes))
+        unique_ids = RecognisingReader(parse_unique_id_line, line_end, keeps=bool(familiar.unique_ids))
+
+        def parse() -> None:
+            try:
+                sizes.parse()
+                unique_ids.parse()
+            except ProtocolViolation as error:  # a list that was read to its end turns out to be none
+                self._broke_in_a_list = self.pipelines
+                self.conversation.close(str(error))
+                raise
+
+        def when_listed() -> None:
+            if sizes.digest != familiar.sizes:
+                parse()
+                when_unlike()
+
+        has_uidl = self._read_lists(sizes, unique_ids, when_listed)
+        digests = Digests(sizes.digest, unique_ids.digest)
+        if has_uidl and digests == familiar:
+            return None
+        parse()
+        return Overview(sizes.entries, unique_ids.entries if has_uidl else None), digests
+
+    def retrieve_many(
+        self, indexes: Iterable[int], sizes: Mapping[int, int] = MappingProxyType({})
+    ) -> Iterator[IncomingMessage]:
+        """As of the client; what is not refused is in ``retrieved``."""
+        for message in super().retrieve_many(indexes, sizes):
+            if message.refusal is None:
+                self.retrieved.add(message.index)
+            yield message
+
+    def top_many(self, indexes: Iterable[int], lines: int = 0) -> Iterator[IncomingMessage]:
+        """As of the client; all that are asked for are in ``topped``."""
+        asked = list(indexes)
+        self.topped.update(asked)
+        return super().top_many(asked, lines)

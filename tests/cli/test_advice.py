@@ -1,0 +1,99 @@
+"""The advice of the command line: what is printed of an error beside its facts."""
+
+from __future__ import annotations
+
+import pytest
+
+from pop3fetch.cli.screen.advice import ADVICE, noticed, told
+from pop3fetch.errors import (
+    CertificateError,
+    DeletionUnsafe,
+    InsecureAuthenticationDisallowed,
+    InvalidSelector,
+    MechanismNotOffered,
+    NotATLSPort,
+    NothingToVerify,
+    NotPOP3Server,
+    POP3Error,
+    ServerNotFound,
+    TimedOut,
+    TLSError,
+    TLSNotSupportedError,
+)
+
+PIN = "trust exactly this certificate with --tls-fingerprint 0f"
+LINES: list[tuple[POP3Error, str]] = [
+    (TLSError("h", "an alert"), "TLS with h failed: an alert"),
+    (CertificateError("h", "it is expired"), "the certificate of h does not verify: it is expired"),
+    (
+        CertificateError("h", "odd", "CN=h", "0f"),
+        f"the certificate of h does not verify: odd [CN=h]; if this is the right server, {PIN}",
+    ),
+    (
+        CertificateError("h", "odd", "CN=h", "0f", "authority"),
+        "the certificate of h does not verify: odd [CN=h]; "
+        f"if this is the right server, {PIN}, or its authority with --ca-file FILE",
+    ),
+    (
+        CertificateError("h", "odd", "CN=h", "0f", "fingerprint"),
+        "the certificate of h does not verify: odd [CN=h]; "
+        "if the server has a new certificate, use --tls-fingerprint 0f",
+    ),
+    (
+        DeletionUnsafe(),
+        "nothing is deleted: the server may delete every message that was looked at, too; "
+        "fetch them all before, with `pop3fetch get`",
+    ),
+    (
+        InsecureAuthenticationDisallowed("not logging in: why"),
+        "not logging in: why; use --tls implicit (port 995), or --allow-insecure-login if you must",
+    ),
+    (
+        InsecureAuthenticationDisallowed("not logging in: why", offers_stls=True, is_allowed=True),
+        "not logging in: why; use --tls starttls",
+    ),
+    (InvalidSelector("'0' names no message: why", "0"), "'0' names no message: why"),
+    (
+        InvalidSelector("'a@b' names no message", "a@b", is_address=True),
+        "'a@b' names no message: an account is given with --account; "
+        "a new one begins with `pop3fetch login a@b`",
+    ),
+    (MechanismNotOffered("the server does not"), "the server does not"),
+    (MechanismNotOffered("it may be forged", is_forgeable=True), "it may be forged; use --tls implicit"),
+    (
+        NotATLSPort("h", "why"),
+        "TLS with h failed: why: this port does not seem to speak TLS; try --tls starttls (port 110)",
+    ),
+    (
+        NothingToVerify("unix:/s"),
+        "unix:/s: a UNIX socket has no host name that a certificate could be checked for: give its "
+        "fingerprint with --tls-fingerprint, or use --tls off with --allow-insecure-login",
+    ),
+    (NotPOP3Server("it seems odd", b"x"), "this is not a POP3 server: it seems odd: x"),
+    (
+        NotPOP3Server("it speaks TLS", b"\x15", speaks_tls=True),
+        "this is not a POP3 server: it speaks TLS; use --tls implicit: \\x15",
+    ),
+    (ServerNotFound("d", "gone"), "no POP3 server was found for d: gone; name it with --host"),
+    (TimedOut("h", "in RETR", 60), "h made no progress in 60 s in RETR"),
+    (
+        TimedOut("h", "at last", 60, may_await_tls=True),
+        "h made no progress in 60 s at last (a server that waits for TLS is silent, too: try --tls implicit)",
+    ),
+    (TLSNotSupportedError("h", "no"), "h cannot start TLS: no; try --tls implicit (port 995)"),
+]
+
+
+@pytest.mark.parametrize(("error", "line"), LINES)
+def test_a_line_is_the_error_with_what_helps(error: POP3Error, line: str) -> None:
+    assert told(error) == line
+
+
+def test_each_advice_is_tried() -> None:
+    assert {type(error) for error, _ in LINES} >= ADVICE.keys()
+
+
+def test_a_notice_has_advice_too() -> None:
+    apop = "APOP protects the password alone: the mail crosses in clear text"
+    assert noticed(apop) == f"{apop} (see --tls starttls)"
+    assert noticed("UTF8 is not offered") == "UTF8 is not offered"

@@ -1,0 +1,157 @@
+"""What `get` has to know of a session besides what the public client tells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pop3fetch.errors import MalformedListing, ProtocolViolation, SessionEnded
+from pop3fetch.pop3.login import LoginPolicy
+from pop3fetch.pop3.mail_session import MailSession
+from pop3fetch.pop3.replies import UNFAMILIAR, Digests, Overview
+from tests.pop3.test_client import EACH_WAY, ONE, OVERVIEW, batch
+from tests.support.mail_server import Mailbox
+from tests.support.scripted_server import StartServer, Talk
+from tests.support.sessions import after_login, begin_mail_session, capa, greet, play, serve, server_for
+
+
+def nothing() -> None:
+    pass
+
+
+def test_what_was_retrieved_is_remembered(server: StartServer) -> None:
+    mailbox = Mailbox([ONE] * 3, replies={b"RETR 2\r\n": b"-ERR [SYS/TEMP] broken\r\n"})
+    with begin_mail_session(server(mailbox)) as client:
+        for message in client.retrieve_many([0, 1, 2, 3]):
+            assert b"".join(message.blocks) == (ONE if message.refusal is None else b"")
+        assert (client.retrieved, client.topped) == ({0, 2}, set())
+
+
+def test_headers_are_not_remembered_as_retrieved(server: StartServer) -> None:
+    with begin_mail_session(server(Mailbox([ONE]))) as client:
+        list(client.top_many([0]))
+        assert (client.retrieved, client.topped) == (set(), {0})
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\n"])
+def test_the_greeting_decides_on_the_line_ends(end: bytes, server: StartServer) -> None:
+    running = server(lambda talk: talk.say(b"+OK ready" + end))
+    with MailSession(server_for(running, LoginPolicy("off"))) as client:
+        assert client.ends_lines_with_crlf == (end == b"\r\n")
+
+
+def test_capabilities_from_before_the_login_are_kept_and_all_are_told(server: StartServer) -> None:
+    def script(talk: Talk) -> None:
+        greet(talk, "off", b"EXPIRE NEVER", b"PIPELINING")
+        play(talk, (b"USER alice\r\n", b"+OK\r\n"), (b"PASS secret\r\n", b"+OK\r\n"))
+        play(talk, (b"CAPA\r\n", capa(b"UIDL")))
+
+    told: list[object] = []
+    with begin_mail_session(server(script)) as client:
+        client.when_told = told.append
+        assert client.pipelines
+        client.stop_pipelining()
+        assert not client.pipelines
+        assert client.capabilities() == {"UIDL": None}
+        assert client.capabilities_before_login == {"EXPIRE": ["NEVER"], "PIPELINING": None}
+    assert told == [{"UIDL": None}]
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "command", "index"),
+    [((), b"RETR 2\r\n", 1), ((), b"TOP 2 0\r\n", None), ((b"PIPELINING",), b"RETR 2\r\n", None)],
+)
+def test_a_session_knows_at_which_message_it_broke(
+    capabilities: tuple[bytes, ...], command: bytes, index: int | None, server: StartServer
+) -> None:
+    def script(talk: Talk) -> None:
+        talk.expect(command)
+        talk.say(b"* what\r\n")
+        talk.stall()
+
+    with begin_mail_session(server(after_login(script, "off", *capabilities))) as client:
+        assert client.broken_at() is None
+        read = client.top_many if command.startswith(b"TOP") else client.retrieve_many
+        with pytest.raises(ProtocolViolation):
+            list(read([1, 2]))
+        assert client.broken_at() == index
+        assert client.broke_in_the_pipe == bool(capabilities)
+
+
+# Lists that are known again
+
+
+@EACH_WAY
+def test_an_overview_that_is_familiar_is_not_read_again(
+    mode: str, server: StartServer, ca_file: Path
+) -> None:
+    script = batch(b"CAPA\r\nLIST\r\nUIDL\r\n", OVERVIEW)
+    running = serve(server, after_login(script, mode, b"PIPELINING"), mode)
+    with begin_mail_session(running, mode, ca_file) as client:
+        told = client.overview_unless(UNFAMILIAR, nothing)
+    assert told is not None
+    overview, digests = told
+    assert overview == Overview([12, None, 9], [b"A", None, b"C"])
+    with begin_mail_session(running, mode, ca_file) as client:
+        assert client.overview_unless(digests, nothing) is None
+        assert client.capabilities() == {"TOP": None, "UIDL": None}
+    with begin_mail_session(running, mode, ca_file) as client:
+        other = digests._replace(unique_ids=digests.sizes)
+        assert client.overview_unless(other, nothing) == (overview, digests)
+
+
+def test_an_overview_without_uidl_is_never_familiar(server: StartServer) -> None:
+    script = batch(b"CAPA\r\nLIST\r\nUIDL\r\n", b"+OK\r\n.\r\n+OK\r\n.\r\n-ERR\r\n")
+    running = server(after_login(script, "off", b"PIPELINING"))
+    with begin_mail_session(running) as client:
+        told = client.overview_unless(UNFAMILIAR, nothing)
+    assert told is not None
+    assert told[0] == Overview([], None)
+    with begin_mail_session(running) as client:
+        assert client.overview_unless(told[1], nothing) == told
+
+
+def test_a_broken_list_that_was_kept_to_its_end_ends_the_session(server: StartServer) -> None:
+    script = batch(b"CAPA\r\nLIST\r\nUIDL\r\n", b"+OK\r\n.\r\n+OK\r\n1 1\r\n1 1\r\n.\r\n+OK\r\n.\r\n")
+    with begin_mail_session(server(after_login(script, "off", b"PIPELINING"))) as client:
+        with pytest.raises(MalformedListing, match="listed twice"):
+            client.overview_unless(Digests("a", "b"), nothing)
+        assert client.broke_in_the_pipe
+        with pytest.raises(SessionEnded, match="listed twice"):
+            client.noop()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "unique_ids", "is_told"),
+    [
+        (b"1 12\r\n3 9\r\n4 1\r\n", b"1 A\r\n3 C\r\n4 D\r\n", True),
+        (b"1 12\r\n3 8\r\n", b"1 A\r\n3 C\r\n", True),
+        (b"1 12\r\n3 9\r\n", b"1 A\r\n3 D\r\n", False),
+        (b"1 12\r\n3 9\r\n", b"1 A\r\n3 C\r\n4 D\r\n", False),
+        (b"1 12\r\n3 9\r\n", b"", False),
+        (b"", b"1 A\r\n3 C\r\n", True),
+        (b"", b"", True),
+    ],
+)
+def test_other_lists_are_read_as_ever_and_told_of_once_sizes_differ(
+    sizes: bytes, unique_ids: bytes, is_told: bool, server: StartServer
+) -> None:
+    lists = b"+OK\r\nUIDL\r\n.\r\n+OK\r\n" + sizes + b".\r\n+OK\r\n" + unique_ids + b".\r\n"
+    running = server(
+        [
+            after_login(batch(b"CAPA\r\nLIST\r\nUIDL\r\n", replies), "off", b"PIPELINING")
+            for replies in (OVERVIEW, lists, lists)
+        ]
+    )
+    with begin_mail_session(running) as client:
+        known = client.overview_unless(UNFAMILIAR, nothing)
+        assert known is not None
+    told: list[str] = []
+    with begin_mail_session(running) as client:
+        answer = client.overview_unless(known[1], lambda: told.append("unlike"))
+        assert answer is not None
+        assert answer[1] != known[1]
+    with begin_mail_session(running) as client:
+        assert answer[0] == client.overview()
+    assert bool(told) == is_told
