@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import select
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,17 +46,10 @@ def open_private(path: str | Path, flags: int, folder: int | None = None) -> int
 
 
 def write_all(file: int, octets: bytes, offset: int | None = None) -> None:
-    """Write all of ``octets``, at ``offset`` if it is given; raises OSError.
-
-    Waits if ``file`` does not block, which another process that shares a pipe with us may have set.
-    """
+    """Write all of ``octets``, at ``offset`` if it is given; raises OSError."""
     view = memoryview(octets)
     while view:
-        try:
-            written = os.write(file, view) if offset is None else os.pwrite(file, view, offset)
-        except BlockingIOError:
-            select.select([], [file], [])
-            continue
+        written = os.write(file, view) if offset is None else os.pwrite(file, view, offset)
         view = view[written:]
         offset = None if offset is None else offset + written
 

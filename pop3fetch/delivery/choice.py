@@ -85,16 +85,13 @@ def parse(destination: str, *, is_configured: bool = False) -> Choice:
         raise UsageError(f"'{kind}:' is no kind of destination: write maildir:DIR, mbox:FILE or -")
     if not match and path.endswith(".mbox"):
         raise UsageError(f"'{path}' could be a file or a folder: write mbox:{path} or maildir:{path}")
-    return Choice(Kind(kind), _absolute(path, destination, is_configured=is_configured))
-
-
-def _absolute(path: str, destination: str, *, is_configured: bool) -> Path:
     if not path or "\0" in path:
         raise UsageError(f"'{destination}' names no destination: write maildir:DIR, mbox:FILE or -")
     try:
-        return Path(os.path.abspath(Path(from_home(path) if is_configured else path).expanduser()))
+        absolute = os.path.abspath(Path(from_home(path) if is_configured else path).expanduser())
     except RuntimeError as error:  # from Path, if a home folder is not known
         raise UsageError(f"the home folder in '{destination}' is not known") from error
+    return Choice(Kind(kind), Path(absolute))
 
 
 def open_destination(choice: Choice, context: DeliveryContext) -> Destination:

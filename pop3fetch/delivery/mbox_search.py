@@ -72,19 +72,17 @@ def remains_of(mbox: int, place: Place, spool: int) -> Remains:
 
 
 def _is_part(there: bytes, ours: bytes) -> bool:
-    """Whether octets are ours but for pieces that are NULs: whole pieces, as disks lose them."""
+    """Whether octets are ours but for NULs: in pieces, as disks lose them.
+
+    A piece may begin with what is ours and end with NULs, or begin with NULs and end with what is ours.
+    """
     for start in range(0, len(there), PIECE):
-        piece = there[start : start + PIECE]
-        if piece != ours[start : start + PIECE] and not _is_begun(piece, ours[start : start + PIECE]):
+        piece, own = there[start : start + PIECE], ours[start : start + PIECE]
+        written = len(piece.rstrip(b"\0"))
+        missing = len(piece) - len(piece.lstrip(b"\0"))
+        if piece[:written] != own[:written] and piece[missing:] != own[missing:]:
             return False
     return True
-
-
-def _is_begun(piece: bytes, ours: bytes) -> bool:
-    """Whether a piece is the beginning of ours and then NULs, or NULs and then the end of ours."""
-    written = len(piece.rstrip(b"\0"))
-    missing = len(piece) - len(piece.lstrip(b"\0"))
-    return piece[:written] == ours[:written] or piece[missing:] == ours[missing:]
 
 
 def find_anywhere(mbox: int, spools: Sequence[int]) -> set[int]:

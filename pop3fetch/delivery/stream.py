@@ -189,7 +189,7 @@ class Stream(Destination):
             raise self._failure
         try:
             try:
-                _write_all(self._out, octets, self._interrupted)
+                write_interruptibly(self._out, octets, self._interrupted)
             except BrokenPipeError:
                 raise
             except OSError:
@@ -218,7 +218,7 @@ def _has_no_reader(pipe: int) -> bool:
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
-def _write_all(out: int, octets: bytes, interrupted: threading.Event) -> None:
+def write_interruptibly(out: int, octets: bytes, interrupted: threading.Event) -> None:
     """Write all of ``octets``; raises OSError, and DeliveryError if it must wait after an interrupt.
 
     No write to a full pipe blocks, because nothing could end that in another thread than the main one.

@@ -138,9 +138,9 @@ class Store:
             for uid, occurrence, state, since, misses in rows
         }
 
-    def short(self) -> set[tuple[bytes, int]]:
-        """Return (UID, occurrence) of what is recorded, not FETCHED, and came far shorter than listed."""
-        return set(self._rows("SELECT uid, occurrence FROM message WHERE state <> 0 AND 2 * octets < size"))
+    def short(self) -> set[Key]:
+        """Return what is recorded, not FETCHED, and came far shorter than listed."""
+        return self._keys("SELECT uid, occurrence FROM message WHERE state <> 0 AND 2 * octets < size")
 
     def entry(self, key: Key) -> Entry | None:
         """Return what is recorded of a message, or None."""
