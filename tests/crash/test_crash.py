@@ -15,14 +15,14 @@ from tests.crash.strace import missing
 from tests.crash.trial import SCENARIOS, SHORT_SESSIONS, Scenario
 from tests.support.launcher import Launcher
 
-# Of each scenario:
-CALLS = 8  # so many of all that can happen at calls of the system
-STEPS = 12  # one of so many steps
-OCTETS = 24  # one of so many octets
-SILENCES = 4
-MOMENTS = 4
-DOUBTS = 11  # and each contradiction after a whole run
-RIVALS = 10
+# Of each scenario, and several times as much in the slow test:
+CALLS = 4  # so many of all that can happen at calls of the system
+STEPS = 24  # one of so many steps
+OCTETS = 48  # one of so many octets
+SILENCES = 2
+MOMENTS = 2
+DOUBTS = 3  # and each contradiction after a whole run
+RIVALS = 5
 
 needs_strace = pytest.mark.skipif(missing() is not None, reason=missing() or "")
 each_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
@@ -41,6 +41,13 @@ def rival(tmp_path: Path) -> Iterator[Launcher]:
         yield launcher
 
 
+@pytest.fixture(params=[1, pytest.param(4, marks=pytest.mark.slow)], ids=["a few", "many"])
+def times(request: pytest.FixtureRequest) -> int:
+    """Return how many times the sample is taken."""
+    count: int = request.param
+    return count
+
+
 def try_out(launcher: Launcher, sample: Sequence[Misfortune]) -> None:
     for misfortune in sample:
         with TemporaryDirectory() as folder:
@@ -51,47 +58,51 @@ def try_out(launcher: Launcher, sample: Sequence[Misfortune]) -> None:
 @needs_strace
 @each_scenario
 def test_whatever_call_of_the_system_fails_or_is_the_last_each_message_comes_once(
-    launcher: Launcher, scenario: Scenario
+    launcher: Launcher, scenario: Scenario, times: int
 ) -> None:
-    try_out(launcher, random.sample(at_calls(launcher, scenario), CALLS))
+    try_out(launcher, random.sample(at_calls(launcher, scenario), CALLS * times))
 
 
 @each_scenario
-def test_whatever_step_is_the_last_each_message_comes_once(launcher: Launcher, scenario: Scenario) -> None:
-    try_out(launcher, at_steps(launcher, scenario)[random.randrange(STEPS) :: STEPS])
+def test_whatever_step_is_the_last_each_message_comes_once(
+    launcher: Launcher, scenario: Scenario, times: int
+) -> None:
+    stride = STEPS // times
+    try_out(launcher, at_steps(launcher, scenario)[random.randrange(stride) :: stride])
 
 
 @each_scenario
 def test_whatever_contradicts_the_record_after_a_crash_each_message_comes_once(
-    launcher: Launcher, scenario: Scenario
+    launcher: Launcher, scenario: Scenario, times: int
 ) -> None:
     everything = contradicted(launcher, scenario)
-    try_out(launcher, [*everything[-len(CONTRADICTIONS) :], *random.sample(everything, DOUBTS)])
+    try_out(launcher, [*everything[-len(CONTRADICTIONS) :], *random.sample(everything, DOUBTS * times)])
 
 
 @each_short_session
 def test_after_whatever_octet_the_line_is_cut_each_message_comes_once(
-    launcher: Launcher, scenario: Scenario
+    launcher: Launcher, scenario: Scenario, times: int
 ) -> None:
-    try_out(launcher, at_octets(launcher, scenario)[random.randrange(OCTETS) :: OCTETS])
+    stride = OCTETS // times
+    try_out(launcher, at_octets(launcher, scenario)[random.randrange(stride) :: stride])
 
 
 @each_short_session
 def test_after_whatever_octet_the_server_is_silent_each_message_comes_once(
-    launcher: Launcher, scenario: Scenario
+    launcher: Launcher, scenario: Scenario, times: int
 ) -> None:
-    try_out(launcher, random.sample(at_octets(launcher, scenario, silent=True), SILENCES))
+    try_out(launcher, random.sample(at_octets(launcher, scenario, silent=True), SILENCES * times))
 
 
 @each_scenario
 def test_an_interrupt_ends_a_run_promptly_and_each_message_comes_once(
-    launcher: Launcher, scenario: Scenario
+    launcher: Launcher, scenario: Scenario, times: int
 ) -> None:
-    try_out(launcher, at_moments(scenario, MOMENTS))
+    try_out(launcher, at_moments(scenario, MOMENTS * times))
 
 
 @pytest.mark.parametrize("scenario", [SCENARIOS[0], SCENARIOS[5]], ids=str)
 def test_of_two_runs_at_once_on_a_new_record_one_does_the_work(
-    launcher: Launcher, rival: Launcher, scenario: Scenario
+    launcher: Launcher, rival: Launcher, scenario: Scenario, times: int
 ) -> None:
-    try_out(launcher, with_rivals(rival, scenario, RIVALS))
+    try_out(launcher, with_rivals(rival, scenario, RIVALS * times))

@@ -153,7 +153,8 @@ class Trial:
         left = on_disk(self.mailbox.messages)
         gone = [octets for octets in self._expected if octets not in left]
         if gone:  # or else there may be half of an mbox
-            self.verdict.lost += sum(octets not in self.delivered() for octets in gone)
+            delivered = self.delivered()
+            self.verdict.lost += sum(octets not in delivered for octets in gone)
 
     def look_at_an_end_in_order(
         self, ended: Ended, statuses: Collection[int], *, hindered: bool = False
