@@ -1,7 +1,8 @@
 # Each target sets up in .venv what it needs, and again when pyproject.toml changes.
 #
 #   make demo    list, fetch and delete mail of a server that comes along
-#   make test    all tests; ARGS="-k apop" picks some
+#   make test    the tests, on all cores; ARGS="-k apop" picks some
+#   make test-all   with those marked slow: long campaigns in full
 #   make check   format, lint, types, architecture and documents
 #   make clean   back to a fresh clone
 
@@ -10,14 +11,21 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
 ARGS ?=
 
-.PHONY: help demo test check clean
+# What tests share is made once by each worker, so that neighbours stay together.
+PARALLEL := --numprocesses auto --dist worksteal
+SAMPLES := -m 'not slow'
+
+.PHONY: help demo test test-all check clean
 help:
 	@sed -n 's/^#   //p' Makefile
 
 demo: .venv/ready-for-demo
 	.venv/bin/pop3fetch demo
 
+test-all: SAMPLES =
 test: .venv/ready-for-test
+test-all: .venv/ready-for-test
+test test-all:
 	@.ci/need '.venv/bin/python -c "from tests.support.dovecot import *; exit(missing())"' dovecot-pop3d \
 		'no test against a real server'
 	@.ci/unpack .venv/cyrus '.venv/bin/python -c "from tests.support.cyrus import *; exit(missing())"' \
@@ -37,7 +45,7 @@ test: .venv/ready-for-test
 	@.ci/need 'command -v zsh' zsh 'no completion in zsh'
 	@.ci/need 'command -v fish' fish 'no completion in fish'
 	@.ci/need 'test -e /usr/share/bash-completion/bash_completion' bash-completion 'no completion in bash'
-	.venv/bin/python -m pytest $(ARGS)
+	.venv/bin/python -m pytest $(PARALLEL) $(SAMPLES) $(ARGS)
 
 check: .venv/ready-for-check
 	@.ci/need 'command -v mandoc' mandoc 'the manual page is not linted'
@@ -132,11 +140,11 @@ picture: .venv/ready-for-test
 #   make lowest   the tests with the oldest libraries that are allowed; ARGS as above
 .PHONY: versions lowest
 versions: .venv/bin/python
-	.ci/versions $(ARGS)
+	.ci/versions $(PARALLEL) $(SAMPLES) $(ARGS)
 
 lowest: .venv/ready-for-dist
 	.venv/bin/python -m release.lowest >.venv/lowest.txt
 	test -e .venv/lowest || .venv/bin/python -m venv .venv/lowest
 	.venv/lowest/bin/python -m pip --quiet --disable-pip-version-check install \
 		--constraint .venv/lowest.txt --editable '.[test]'
-	.venv/lowest/bin/python -m pytest $(ARGS)
+	.venv/lowest/bin/python -m pytest $(PARALLEL) $(SAMPLES) $(ARGS)

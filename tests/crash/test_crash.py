@@ -46,6 +46,13 @@ def rival(tmp_path: Path) -> Iterator[Launcher]:
         yield launcher
 
 
+@pytest.fixture(params=[1, pytest.param(4, marks=pytest.mark.slow)], ids=["a few", "many"])
+def times(request: pytest.FixtureRequest) -> int:
+    """Return how many times the sample is taken."""
+    count: int = request.param
+    return count
+
+
 def try_out(launcher: Launcher, sample: Sequence[Misfortune]) -> None:
     for misfortune in sample:
         with TemporaryDirectory() as folder:
@@ -56,56 +63,59 @@ def try_out(launcher: Launcher, sample: Sequence[Misfortune]) -> None:
 @needs_strace
 @each_of_all
 def test_whatever_call_of_the_system_fails_or_is_the_last_each_message_comes_once(
-    launcher: Launcher, scenario: Scenario
+    launcher: Launcher, scenario: Scenario, times: int
 ) -> None:
-    try_out(launcher, random.sample(at_calls(launcher, scenario), CALLS))
+    try_out(launcher, random.sample(at_calls(launcher, scenario), CALLS * times))
 
 
 @each_of_all
-def test_whatever_step_is_the_last_each_message_comes_once(launcher: Launcher, scenario: Scenario) -> None:
-    try_out(launcher, random.sample(at_steps(launcher, scenario), STEPS))
+def test_whatever_step_is_the_last_each_message_comes_once(
+    launcher: Launcher, scenario: Scenario, times: int
+) -> None:
+    try_out(launcher, random.sample(at_steps(launcher, scenario), STEPS * times))
 
 
 @each_scenario
 def test_whatever_contradicts_the_record_after_a_crash_each_message_comes_once(
-    launcher: Launcher, scenario: Scenario
+    launcher: Launcher, scenario: Scenario, times: int
 ) -> None:
     everything = contradicted(launcher, scenario)
     after_whole_runs = everything[-len(CONTRADICTIONS) :]
-    try_out(launcher, [*random.sample(after_whole_runs, WHOLE), *random.sample(everything, DOUBTS)])
+    sample = random.sample(after_whole_runs, min(WHOLE * times, len(after_whole_runs)))
+    try_out(launcher, [*sample, *random.sample(everything, DOUBTS * times)])
 
 
 @each_scenario
 def test_whatever_happens_to_the_disk_during_a_run_each_message_comes_once(
-    launcher: Launcher, scenario: Scenario
+    launcher: Launcher, scenario: Scenario, times: int
 ) -> None:
-    try_out(launcher, random.sample(during(launcher, scenario), DISKS))
-    try_out(launcher, during_settling(launcher, scenario, SETTLINGS))
+    try_out(launcher, random.sample(during(launcher, scenario), DISKS * times))
+    try_out(launcher, during_settling(launcher, scenario, SETTLINGS * times))
 
 
 @each_short_session
 def test_after_whatever_octet_the_line_is_cut_each_message_comes_once(
-    launcher: Launcher, scenario: Scenario
+    launcher: Launcher, scenario: Scenario, times: int
 ) -> None:
-    try_out(launcher, random.sample(at_octets(launcher, scenario), OCTETS))
+    try_out(launcher, random.sample(at_octets(launcher, scenario), OCTETS * times))
 
 
 @each_short_session
 def test_after_whatever_octet_the_server_is_silent_each_message_comes_once(
-    launcher: Launcher, scenario: Scenario
+    launcher: Launcher, scenario: Scenario, times: int
 ) -> None:
-    try_out(launcher, random.sample(at_octets(launcher, scenario, silent=True), SILENCES))
+    try_out(launcher, random.sample(at_octets(launcher, scenario, silent=True), SILENCES * times))
 
 
 @each_of_all
 def test_an_interrupt_ends_a_run_promptly_and_each_message_comes_once(
-    launcher: Launcher, scenario: Scenario
+    launcher: Launcher, scenario: Scenario, times: int
 ) -> None:
-    try_out(launcher, at_moments(scenario, MOMENTS))
+    try_out(launcher, at_moments(scenario, MOMENTS * times))
 
 
 @pytest.mark.parametrize("scenario", [SCENARIOS[0], SCENARIOS[5]], ids=str)
 def test_of_two_runs_at_once_on_a_new_record_one_does_the_work(
-    launcher: Launcher, rival: Launcher, scenario: Scenario
+    launcher: Launcher, rival: Launcher, scenario: Scenario, times: int
 ) -> None:
-    try_out(launcher, with_rivals(rival, scenario, RIVALS))
+    try_out(launcher, with_rivals(rival, scenario, RIVALS * times))

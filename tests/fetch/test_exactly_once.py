@@ -510,7 +510,10 @@ def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
         yield launcher
 
 
-def test_whatever_happens_each_message_is_delivered_once(launcher: Launcher) -> None:
+@pytest.mark.parametrize(
+    "examples", [15, pytest.param(EXAMPLES, marks=pytest.mark.slow)], ids=["a few", "many"]
+)
+def test_whatever_happens_each_message_is_delivered_once(launcher: Launcher, examples: int) -> None:
     class Launching(Machine):
         def __init__(self) -> None:
             super().__init__(launcher)
@@ -518,7 +521,7 @@ def test_whatever_happens_each_message_is_delivered_once(launcher: Launcher) -> 
     run_state_machine_as_test(
         Launching,
         settings=settings(
-            max_examples=EXAMPLES,
+            max_examples=examples,
             stateful_step_count=10,
             deadline=None,
             phases=[Phase.generate],  # to shrink an example would take minutes

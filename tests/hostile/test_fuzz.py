@@ -120,7 +120,7 @@ def attacked(playing: Playing, folder: Path) -> tuple[int, bytes]:
     with ScriptedServer(playing) as server, open(out, "w") as out_file, open(err, "w") as err_file:
         arguments = [
             "get", "-a", server.url(), "-o", str(folder / "Maildir"), "--state-dir", str(folder / "state"),
-            "--delete", "--crlf", "--timeout", "0.2",
+            "--delete", "--crlf", "--timeout", "0.1",
         ]  # fmt: skip
         status = run(arguments, Console(out_file, err_file, os.environ))
         server.wait()

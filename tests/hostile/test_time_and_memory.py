@@ -284,7 +284,7 @@ def test_what_has_no_end_has_no_memory(name: str, run: Run, server: StartServer,
 
 
 @ON_LINUX
-@pytest.mark.parametrize("command", ["list", "get"])
+@pytest.mark.parametrize("command", [pytest.param("list", marks=pytest.mark.slow), "get"])
 def test_the_longest_lists_that_are_taken_stay_in_bounds(
     command: str, run: Run, server: StartServer, tmp_path: Path
 ) -> None:

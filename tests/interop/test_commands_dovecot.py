@@ -202,7 +202,6 @@ sys.exit(status)
 """
 
 
-@pytest.mark.slow
 def test_a_large_message_needs_little_memory(run: Run, dovecot: Dovecot, maildir: Path) -> None:
     line = b"0123456789abcdef" * 4 + b"\n"
     message = b"Subject: large\n\n" + line * (LARGE // len(line))

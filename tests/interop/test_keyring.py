@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason=str(missing()))
 
 GREETING = b"+OK <1896.697170952@localhost>\r\n"
 WAYS = ("POP3FETCH_PASSWORD", "--password-command", "password_command", "`pop3fetch login`", "~/.netrc")
+BRIEF = 0.5  # seconds, for a wait that is sat out
 A_FEW_SECONDS = 2 * LOOK_LIMIT  # with the start of two processes in them, on a busy machine
 
 Command = Callable[..., Ended]
@@ -35,11 +37,17 @@ def served(server: StartServer) -> ScriptedServer:
 
 
 @pytest.fixture
-def pop3fetch(run: Run, served: ScriptedServer, secrets: SecretService) -> Command:
-    """Run the command for the account of the server; keyring chooses its backend by itself."""
+def environment(run: Run, served: ScriptedServer, secrets: SecretService) -> dict[str, str]:
+    """Return that of the account of the server; keyring chooses its backend by itself."""
     account = {**run.environment, **secrets.environment, "POP3FETCH_ACCOUNT": served.url()}
     del account["PYTHON_KEYRING_BACKEND"]
-    return lambda *arguments, **given: started(run.command(*arguments), {**account, **given})
+    return account
+
+
+@pytest.fixture
+def pop3fetch(run: Run, environment: dict[str, str]) -> Command:
+    """Run the command."""
+    return lambda *arguments, **given: started(run.command(*arguments), {**environment, **given})
 
 
 def started(words: list[str], environment: dict[str, str]) -> Ended:
@@ -47,6 +55,14 @@ def started(words: list[str], environment: dict[str, str]) -> Ended:
         words, env=environment, input=b"", capture_output=True, timeout=PATIENCE, start_new_session=True
     )
     return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+HASTY = f"""
+from pop3fetch.account import system_keyring
+system_keyring.LOOK_LIMIT = {BRIEF}
+from pop3fetch.cli import main
+main()
+"""
 
 
 def last_line(ended: Ended) -> str:
@@ -97,13 +113,13 @@ def test_a_locked_keyring_keeps_nothing_and_login_says_so(pop3fetch: Command, se
     assert "secret" not in last_line(ended)
 
 
-def test_a_keyring_that_hangs_is_passed_over(pop3fetch: Command, secrets: SecretService) -> None:
+def test_a_keyring_that_hangs_is_passed_over(environment: dict[str, str], secrets: SecretService) -> None:
     secrets.freeze()
     begun = time.monotonic()
-    ended = pop3fetch("stat", "-v")
+    ended = started([sys.executable, "-W", "error", "-c", HASTY, "stat", "-v"], environment)
     assert time.monotonic() - begun < A_FEW_SECONDS
     assert ended.status == 77
-    passed_over = f"pop3fetch: the keyring was passed over: it did not answer within {LOOK_LIMIT:g} s\n"
+    passed_over = f"pop3fetch: the keyring was passed over: it did not answer within {BRIEF:g} s\n"
     assert passed_over.encode() in ended.err
     assert all(way in last_line(ended) for way in WAYS)
 

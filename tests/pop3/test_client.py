@@ -134,7 +134,7 @@ def test_a_way_of_tls_that_does_not_exist_is_not_taken_for_none(mode: str, serve
         {"ssl_context": ssl.create_default_context(), "ca_file": "ca.pem"},
         {"ssl_context": ssl.create_default_context(), "client_cert": "me.pem"},
     ],
-    ids=str,
+    ids=" and ".join,
 )
 def test_a_setting_that_does_not_exist_is_a_value_error(
     settings: dict[str, Any], server: StartServer

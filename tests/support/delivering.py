@@ -125,5 +125,5 @@ def messages_of_mboxrd(octets: bytes) -> list[bytes]:
         return []
     assert octets.startswith(b"From ")
     assert octets.endswith(b"\n\n")
-    pieces = re.split(rb"(?:\A|(?<=\n\n))(?=From )", octets)[1:]
+    pieces = (piece + b"\n\n" for piece in octets[:-2].split(b"\n\nFrom "))  # for a regex it is slow
     return [re.sub(rb"(?m)^>(>*From )", rb"\1", piece.partition(b"\n")[2][:-1]) for piece in pieces]

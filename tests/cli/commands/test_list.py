@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pop3fetch.cli import selection
 from pop3fetch.cli.actions.list import CELL, Row, _cut
-from pop3fetch.cli.selection import LINES_LIMIT, OCTETS_LIMIT
 from pop3fetch.headers import Summary
 from pop3fetch.messages import Message
 from pop3fetch.pop3.replies import MESSAGES_LIMIT
@@ -102,18 +102,27 @@ def test_messages_are_read_from_standard_input(here: Here, post: StartPost) -> N
     assert [columns_of(line)[0] for line in ended.out.splitlines()] == ["4", "1", "2", "5"]
 
 
-@pytest.mark.parametrize("lines", [b"1\n" * (LINES_LIMIT + 1), b"uid:" + b"x" * OCTETS_LIMIT])
-def test_standard_input_without_end_is_no_list(here: Here, post: StartPost, lines: bytes) -> None:
+@pytest.fixture
+def low_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take fewer lines and octets on standard input than we do, for the sake of time."""
+    assert selection.LINES_LIMIT == MESSAGES_LIMIT
+    monkeypatch.setattr(selection, "LINES_LIMIT", 1000)
+    monkeypatch.setattr(selection, "OCTETS_LIMIT", 64_000)
+
+
+@pytest.mark.parametrize("lines", [b"1\n" * 1001, b"uid:" + b"x" * 64_000])
+def test_standard_input_without_end_is_no_list(
+    here: Here, post: StartPost, low_limits: None, lines: bytes
+) -> None:
     served = post(letters(1))
     ended = here("list", "--stdin", env=served.environment, stdin=lines)
     assert (ended.status, ended.out, served.verbs) == (Status.USAGE, b"", [])
     assert ended.err.startswith(b"pop3fetch: standard input is no list of messages: ")
 
 
-def test_as_many_lines_as_a_listing_may_have_are_read(here: Here, post: StartPost) -> None:
-    ended = here("list", "--stdin", env=post(letters(1)).environment, stdin=b"1\n" * LINES_LIMIT)
+def test_as_many_lines_as_a_listing_may_have_are_read(here: Here, post: StartPost, low_limits: None) -> None:
+    ended = here("list", "--stdin", env=post(letters(1)).environment, stdin=b"1\n" * 1000)
     assert ended.out.count(b"\n") == 1
-    assert LINES_LIMIT == MESSAGES_LIMIT
 
 
 def test_a_uid_on_standard_input_may_be_any_octets(here: Here, post: StartPost) -> None:
