@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from pop3fetch.ahead import Ahead
+from pop3fetch.ahead import Ahead, Interrupts
 from pop3fetch.choices import DEFAULT_TIMEOUT
 from pop3fetch.errors import CertificateError, ConnectionLost, POP3Error, ServerErrorResponse, TimedOut
 from pop3fetch.net.dial import Endpoint
@@ -41,7 +41,8 @@ class Server(NamedTuple):
     """Where a server is and how to talk to it; ``timeout`` in seconds, None to wait for ever.
 
     ``notice`` is told, in a sentence, what a careful user would like to know; ``secrets`` are those of
-    the run, if it has several clients; ``dialling`` is a connection that is being made already.
+    the run, if it has several clients; ``dialling`` is a connection that is being made already;
+    ``interrupts`` end the connection.
     """
 
     endpoint: Endpoint
@@ -55,6 +56,7 @@ class Server(NamedTuple):
     notice: Callable[[str], object] = lambda text: None
     secrets: Secrets | None = None
     dialling: Ahead[socket.socket] | None = None
+    interrupts: Interrupts | None = None
 
 
 def open_conversation(server: Server, *, has_capa: bool = True) -> tuple[Conversation, Capabilities | None]:
@@ -115,7 +117,7 @@ def _connected(server: Server) -> Conversation:
         if server.dialling:
             server.dialling.abandon(lambda connected: connected.close())
         raise
-    transport = Transport(server.endpoint, server.timeout, server.dialling)
+    transport = Transport(server.endpoint, server.timeout, server.dialling, server.interrupts)
     conversation = Conversation(transport, Trace(server.trace, server.secrets))
     try:
         if context:
