@@ -85,7 +85,7 @@ bench: .venv/ready-for-test .venv/bench/bin/pop3fetch
 	.venv/bin/python -m bench $(ARGS)
 
 # Alone, and not editable: what is beside it in an environment makes every start slower.
-.venv/bench/bin/pop3fetch: pyproject.toml $(wildcard pop3fetch/*.py pop3fetch/*/*.py) | .venv/bin/python
+.venv/bench/bin/pop3fetch: pyproject.toml $(shell find pop3fetch -name "*.py") | .venv/bin/python
 	.venv/bin/python -m venv .venv/bench
 	.venv/bench/bin/python -m pip --quiet --disable-pip-version-check install --force-reinstall .
 	@touch $@
