@@ -39,7 +39,7 @@ test test-all:
 	@.ci/need 'command -v procmail' procmail 'no test of --exec with procmail, nor of its locks'
 	@.ci/need 'command -v mutt' mutt 'no mbox is read by mutt'
 	@.ci/need 'command -v dotlockfile' liblockfile-bin 'no lock is tried by liblockfile'
-	@.ci/need 'command -v less' less 'the first minute of the README is not followed'
+	@.ci/need 'command -v less' less 'the first steps of the README are not tested'
 	@.ci/need 'command -v jq' jq 'no recipe with jq is followed'
 	@.ci/need 'command -v parallel' parallel 'the recipe with GNU parallel is not followed'
 	@.ci/need 'command -v zsh' zsh 'no completion in zsh'

@@ -425,6 +425,19 @@ def _blocks(heading: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", section[1], re.DOTALL | re.MULTILINE)
 
 
+def test_the_readme_has_a_first_result_within_ten_lines(place: Place) -> None:
+    opening, *_ = README.split("## ")
+    assert len(opening.partition("\n```\n")[0].splitlines()) < 10
+    [text] = re.findall(r"^```sh\n(.*?)^```$", opening, re.DOTALL | re.MULTILINE)
+    place.install("pipx", "#!/bin/sh\ntest \"$*\" = 'install .'\n")
+    shown = place.follow(text).out
+    assert [command in shown for command in (b"$ pop3fetch list", b"$ pop3fetch get", b"$ pop3fetch rm")] == [
+        True,
+        True,
+        True,
+    ]
+
+
 def test_the_readme_shows_how_to_install_what_is_there() -> None:
     ways, _ = _blocks("Install", "sh")
     assert [way.split()[-2:] for way in ways.splitlines()] == [["install", "."]] * 3
@@ -467,8 +480,8 @@ def _have_uv_install(place: Place) -> None:
         shutil.copy(PROJECT / source, file)
 
 
-def test_the_first_minute_goes_well(place: Place, server: StartServer, authority: trustme.CA) -> None:
-    text, _ = _blocks("The first minute", "sh")
+def test_the_first_steps_go_well(place: Place, server: StartServer, authority: trustme.CA) -> None:
+    [text] = _blocks("First steps", "sh")
     (place.run.home / ".config/pop3fetch/config.toml").unlink()
     (place.run.home / "paper.py").write_text(KEYRING)
     context = server_context(authority, "pop.example.org")
@@ -487,22 +500,35 @@ def test_the_first_minute_goes_well(place: Place, server: StartServer, authority
     assert place.mail("Maildir") == _lf(WORK)
 
 
-def test_the_configured_account_needs_no_more_words(place: Place) -> None:
-    _, text = _blocks("The first minute", "sh")
+def test_the_daily_jobs_do_what_their_comments_say(place: Place) -> None:
     _need("jq")
-    assert place.follow(text).out == b""
+    [text] = _blocks("Daily jobs", "sh")
+    place.install("maildrop", "#!/bin/sh\ncat >>taken\n")
+    get, get_and_delete, to_program, list_new, would_delete, delete = text.splitlines(keepends=True)
+    assert place.follow(get).out == b""
     assert place.mail("Mail/work") == _lf(WORK)
+    place.work.add(b"Subject: later\r\n\r\n", b"uid-4")
+    assert place.follow(list_new).out == b"uid-4\n"
+    assert place.follow(to_program).out == b""
+    assert (place.run.home / "taken").read_bytes() == b"Subject: later\n\n"
+    assert place.follow(would_delete).out.count(b"delete\t") == 2
+    assert place.follow(get_and_delete).out == b""
+    assert len(place.work.messages) == 4
+    assert place.follow(delete).out == b""
+    assert len(place.work.messages) == 2
 
 
 def test_the_configuration_of_the_readme_is_one(place: Place) -> None:
-    [text] = _blocks("The first minute", "toml")
+    [text] = _blocks("First steps", "toml")
     (place.run.home / "readme.toml").write_text(text)
     assert place.follow("pop3fetch accounts -c readme.toml").out == b"work\n"
 
 
-def test_the_readme_has_the_line_for_cron() -> None:
+def test_the_readme_has_the_schedules_of_the_manual() -> None:
     line = RECIPES[CRON_LINE]
-    assert _blocks("The first minute", "crontab") == [line]
+    assert _blocks("Daily jobs", "crontab") == [line]
+    timer = RECIPES["Fetch all accounts every ten minutes, with the units that are installed"].strip()
+    assert f"`{timer}`" in README
 
 
 def test_a_message_that_is_refused_stops_no_other(place: Place) -> None:
@@ -515,7 +541,7 @@ def test_a_message_that_is_refused_stops_no_other(place: Place) -> None:
 
 
 def test_the_python_example_works(place: Place) -> None:
-    [text] = _blocks("From Python", "python")
+    [text] = _blocks("Python", "python")
     here = f'"127.0.0.1", {place.server.port}, ca_file="{place.ca_file}"'
     assert f'"{SERVER}"' in text
     ended = subprocess.run(
@@ -530,4 +556,4 @@ def test_the_python_example_works(place: Place) -> None:
 
 def test_every_block_of_the_readme_has_its_test() -> None:
     languages = re.findall(r"^```(\w+)$", README, re.MULTILINE)
-    assert sorted(languages) == ["crontab", "python", "sh", "sh", "sh", "sh", "toml"]
+    assert sorted(languages) == ["crontab", "python", *["sh"] * 5, "toml"]
