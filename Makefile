@@ -31,7 +31,7 @@ test test-all:
 	@.ci/unpack .venv/cyrus '.venv/bin/python -c "from tests.support.cyrus import *; exit(missing())"' \
 		'no login is bound to a real channel' cyrus-pop3d cyrus-common sasl2-bin libsasl2-modules
 	@.ci/need 'command -v strace' strace 'no test of what is written in which order'
-	@.ci/need 'command -v mandoc' mandoc 'the manual page is not linted'
+	@.ci/need 'command -v mandoc' mandoc 'the manual pages are not linted'
 	@.ci/need 'command -v microsocks' microsocks 'no test through a real SOCKS proxy'
 	@.ci/need 'command -v dbus-daemon' dbus 'no test of a real keyring'
 	@.ci/need 'command -v gnome-keyring-daemon' gnome-keyring 'no test of a real keyring'
@@ -39,7 +39,7 @@ test test-all:
 	@.ci/need 'command -v procmail' procmail 'no test of --exec with procmail, nor of its locks'
 	@.ci/need 'command -v mutt' mutt 'no mbox is read by mutt'
 	@.ci/need 'command -v dotlockfile' liblockfile-bin 'no lock is tried by liblockfile'
-	@.ci/need 'command -v less' less 'the first minute of the README is not followed'
+	@.ci/need 'command -v less' less 'the first steps of the README are not tested'
 	@.ci/need 'command -v jq' jq 'no recipe with jq is followed'
 	@.ci/need 'command -v parallel' parallel 'the recipe with GNU parallel is not followed'
 	@.ci/need 'command -v zsh' zsh 'no completion in zsh'
@@ -48,7 +48,7 @@ test test-all:
 	.venv/bin/python -m pytest $(PARALLEL) $(SAMPLES) $(ARGS)
 
 check: .venv/ready-for-check
-	@.ci/need 'command -v mandoc' mandoc 'the manual page is not linted'
+	@.ci/need 'command -v mandoc' mandoc 'the manual pages are not linted'
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
