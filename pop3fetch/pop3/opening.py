@@ -14,7 +14,7 @@ from pop3fetch.net.tls import TLSOptions, context_for, unverified_context
 from pop3fetch.net.transport import Transport
 from pop3fetch.pop3.conversation import Conversation
 from pop3fetch.pop3.login import LoginPolicy
-from pop3fetch.pop3.replies import Capabilities, CapabilityReader
+from pop3fetch.pop3.replies import Capabilities, read_capabilities
 from pop3fetch.pop3.trace import Secrets, Trace
 
 if TYPE_CHECKING:
@@ -96,16 +96,13 @@ def _capabilities_with_greeting(conversation: Conversation, seen: float) -> Capa
     transport.timeout = min(timeout or bound, bound)
     try:
         conversation.reply()
-        reader = CapabilityReader(conversation.session.line_end)
-        for block in conversation.blocks():
-            reader.feed(block)
+        return read_capabilities(conversation.blocks(), conversation.session.line_end)
     except ServerErrorResponse:
         return None
     except TimedOut as error:
         raise CapabilitiesOverdue from error
     finally:
         transport.timeout = timeout
-    return reader.capabilities
 
 
 def _connected(server: Server) -> Conversation:
