@@ -15,7 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeVar
 
 from pop3fetch.errors import CertificateError, ConfigurationError, NotATLSPort, NothingToVerify, TLSError
-from pop3fetch.net.names import certificate_name
+from pop3fetch.net.dial import certificate_name
 from pop3fetch.verification import verifying_context
 
 if TYPE_CHECKING:

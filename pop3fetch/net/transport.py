@@ -18,8 +18,7 @@ from contextlib import suppress
 
 from pop3fetch.ahead import Ahead, Interrupts
 from pop3fetch.errors import CertificateError, ConnectionLost, POP3Error, TimedOut
-from pop3fetch.net.dial import Endpoint, dial
-from pop3fetch.net.names import certificate_name
+from pop3fetch.net.dial import Endpoint, certificate_name, dial
 from pop3fetch.net.tls import (
     TLSSession,
     channel_binding,
