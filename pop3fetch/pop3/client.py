@@ -29,10 +29,9 @@ from pop3fetch.errors import (
 from pop3fetch.net.dial import Endpoint
 from pop3fetch.net.tls import TLSOptions, TLSSession
 from pop3fetch.pop3.authentication import Authentication
-from pop3fetch.pop3.conversation import Conversation
+from pop3fetch.pop3.conversation import Conversation, Server, open_conversation, secure, tls_context
 from pop3fetch.pop3.login import LoginPolicy
 from pop3fetch.pop3.machine import AUTHORIZATION, UPDATE, SessionState
-from pop3fetch.pop3.opening import Server, open_conversation, secure, tls_context
 from pop3fetch.pop3.pipeline import ONE_AT_A_TIME, WIDE, Deletion, IncomingMessage, Request, pipelined
 from pop3fetch.pop3.replies import (
     Capabilities,
@@ -60,13 +59,14 @@ class POP3Client:
     """A session with a POP3 server; made by :meth:`connect`, closed by ``with``, for one thread at a time.
 
     ``allow_insecure_login``, as given to :meth:`connect`, may be changed before :meth:`login`.
+    ``capabilities_before_login`` is what CAPA listed then: some servers announce less after it.
     ``conversation`` is what the client is built on, and no part of the library's interface.
     """
 
     def __init__(self, server: Server) -> None:
         """Connect and read the greeting; callers use :meth:`connect`."""
         self._capabilities: Capabilities | None = None
-        self._capabilities_before_login: Capabilities = {}
+        self.capabilities_before_login: Capabilities = {}
         self._has_capa = True
         self._capa_was_answered = False
         self._announces_pipelining = False
@@ -192,9 +192,27 @@ class POP3Client:
         What came in clear text is forgotten when TLS starts, and what came before the login is asked
         again after it (RFC 2449 section 5). Raises MalformedListing, LineTooLong.
         """
-        if self._capabilities is None or not use_cache:
-            self._learn(self._ask_capabilities() if self._has_capa else {})
-        return dict(self._capabilities or {})
+        if self._capabilities is not None and use_cache:
+            return dict(self._capabilities)
+        capabilities: Capabilities = {}
+        try:
+            if self._has_capa:
+                self.conversation.ask("CAPA")
+                self._capa_was_answered = True
+                line_end = self.conversation.session.line_end
+                capabilities = read_capabilities(self.conversation.blocks(), line_end)
+        except ServerErrorResponse:
+            self._capa_was_answered = True
+        except ConnectionLost:
+            # Never inside TLS by STLS: who cuts that line would get a new one in clear text.
+            by_stls = self.started_tls and self._server.policy.mode != "implicit"
+            if self.state is not AUTHORIZATION or by_stls or self._capa_was_answered:
+                raise
+            # Some servers hang up on CAPA (fetchmail's FAQ, items R11 and O11).
+            self._has_capa = False
+            self.reconnect()
+        self._learn(capabilities)
+        return dict(capabilities)
 
     def offers(self, capability: str) -> bool:
         """Whether the server lists ``capability``; one without CAPA may have any."""
@@ -215,24 +233,6 @@ class POP3Client:
             self._capa_was_answered = True
             self._learn(capabilities)
         return conversation
-
-    def _ask_capabilities(self) -> Capabilities:
-        try:
-            self.conversation.ask("CAPA")
-        except ServerErrorResponse:
-            self._capa_was_answered = True
-            return {}
-        except ConnectionLost:
-            # Never inside TLS by STLS: who cuts that line would get a new one in clear text.
-            by_stls = self.started_tls and self._server.policy.mode != "implicit"
-            if self.state is not AUTHORIZATION or by_stls or self._capa_was_answered:
-                raise
-            # Some servers hang up on CAPA (fetchmail's FAQ, items R11 and O11).
-            self._has_capa = False
-            self.reconnect()
-            return {}
-        self._capa_was_answered = True
-        return read_capabilities(self.conversation.blocks(), self.conversation.session.line_end)
 
     def reconnect(self) -> None:
         """Begin anew on a new connection, before the login. Raises what :meth:`connect` raises."""
@@ -309,7 +309,7 @@ class POP3Client:
         policy = self._server.policy._replace(allow_insecure=self.allow_insecure_login)
         secret = password if callable(password) else lambda: password
         text = Authentication(self, policy, user, secret, self._server.notice).run()
-        self._capabilities_before_login, self._capabilities = self._capabilities or {}, None
+        self.capabilities_before_login, self._capabilities = self._capabilities or {}, None
         return text
 
     def apop(self, user: str, digest: str) -> bytes:
@@ -510,7 +510,8 @@ class POP3Client:
         has ended the session already, nothing is sent.
         """
         try:
-            return b"" if self.state is UPDATE else self.send_short("QUIT")
+            is_over = self.conversation.session.state is UPDATE
+            return b"" if is_over else self.conversation.ask("QUIT").text
         finally:
             self.close()
 

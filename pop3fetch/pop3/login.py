@@ -97,27 +97,21 @@ def next_step(situation: Situation) -> Step:
             return StartTLS()
     if forced:
         return Login(_forced(situation, METHODS[forced]))
+    names = {name.upper() for name in situation.offered} - situation.refused
     if not situation.tls_active:
         if apop_is_open:
             return Login(APOP)
-        safe = _challenge_response(situation)
+        scram = strongest((name for name in names if name.startswith("SCRAM-")), channel_binding=False)
+        safe = scram or ("CRAM-MD5" if "CRAM-MD5" in names else None)
         # A secret that APOP was refused with is not tried again, unless inside TLS.
         if safe and APOP not in situation.refused and (situation.mode == "off" or situation.allow_insecure):
             return Login(safe)
         if not situation.allow_insecure or situation.refused:
             raise _clear_text_refused("not logging in", situation)
-    left = (name for name in situation.offered if name.upper() not in situation.refused | situation.unfit)
-    method = strongest(left, channel_binding=situation.bindable) or USER
+    method = strongest(names - situation.unfit, channel_binding=situation.bindable) or USER
     if method in situation.refused:
         raise MechanismNotOffered("the server refused every method that it offers")
     return Login(method)
-
-
-def _challenge_response(situation: Situation) -> str | None:
-    """Return the best mechanism that is safe without TLS, or None."""
-    names = [name.upper() for name in situation.offered if name.upper() not in situation.refused]
-    scram = strongest([name for name in names if name.startswith("SCRAM-")], channel_binding=False)
-    return scram or ("CRAM-MD5" if "CRAM-MD5" in names else None)
 
 
 def _forced(situation: Situation, method: str) -> str:

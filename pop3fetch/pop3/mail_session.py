@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from pop3fetch.errors import ProtocolViolation
 from pop3fetch.pop3.client import POP3Client
-from pop3fetch.pop3.opening import Server
+from pop3fetch.pop3.conversation import Server
 from pop3fetch.pop3.pipeline import IncomingMessage
 from pop3fetch.pop3.replies import (
     UNFAMILIAR,
@@ -37,11 +37,6 @@ class MailSession(POP3Client):
         super().__init__(server)
 
     # -- what is known -----------------------------------------------------------------------
-
-    @property
-    def capabilities_before_login(self) -> Capabilities:
-        """What CAPA listed before the login: some servers announce less after it."""
-        return self._capabilities_before_login
 
     @property
     def ends_lines_with_crlf(self) -> bool:

@@ -23,7 +23,7 @@ from pop3fetch.errors import (
     UnknownHost,
 )
 from pop3fetch.pop3.client import POP3Client
-from pop3fetch.pop3.opening import Server
+from pop3fetch.pop3.conversation import Server
 
 PROBE_TIMEOUT = 5.0  # seconds for all together
 ABSENT = (UnknownHost, ResolverFailed, ConnectionFailed, TimedOut)  # no server answers there

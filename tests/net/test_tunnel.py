@@ -16,8 +16,8 @@ from pop3fetch.net.dial import Endpoint
 from pop3fetch.net.tls import TLSOptions
 from pop3fetch.net.tunnel import Tunnel, TunnelSocket, connect_by
 from pop3fetch.pop3.client import POP3Client
+from pop3fetch.pop3.conversation import Server
 from pop3fetch.pop3.login import LoginPolicy
-from pop3fetch.pop3.opening import Server
 from tests.support.mail_server import Mailbox
 from tests.support.scripted_server import StartServer
 from tests.support.sessions import NEVER, SOON

@@ -30,8 +30,8 @@ from pop3fetch.errors import (
 from pop3fetch.net.dial import Endpoint, dial
 from pop3fetch.net.tls import TLSOptions, fingerprint_of
 from pop3fetch.pop3.client import POP3Client
+from pop3fetch.pop3.conversation import Early, Server
 from pop3fetch.pop3.login import LoginPolicy
-from pop3fetch.pop3.opening import Early, Server
 from pop3fetch.status import Status
 from tests.support.certificates import server_context as context_for
 from tests.support.scripted_server import Script, ScriptedServer, StartServer, Talk

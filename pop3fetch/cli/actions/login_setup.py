@@ -142,7 +142,7 @@ def _account(setup: SetupOptions, console: Console) -> Account:
 
 def _found_server(setup: SetupOptions, console: Console) -> Candidate:
     from pop3fetch.net.tls import client_context
-    from pop3fetch.pop3.opening import Server
+    from pop3fetch.pop3.conversation import Server
     from pop3fetch.sessions.probe import PROBE_TIMEOUT, find
 
     search = _search(setup, console)
