@@ -108,7 +108,7 @@ def _connect_through(proxy: str, endpoint: Endpoint, timeout: float | None) -> s
         connected.setblocking(True)
         ask_for(server, proxy, connected, deadline)
     except TimeoutError as error:
-        raise TimedOut(endpoint.host, f"connecting through {called(proxy)}", timeout or 0) from error
+        raise TimedOut(endpoint.host, f"connecting through {called(proxy)} to", timeout or 0) from error
     except ConnectionFailed as error:
         raise ConnectionFailed(endpoint.host, endpoint.port, f"{called(proxy)}: {error.reason}") from error
     return connected
@@ -150,7 +150,7 @@ def _race(endpoint: Endpoint, addresses: list[ResolvedAddress], timeout: float |
                     if not ready and waiting:
                         break
                     if not ready:
-                        raise TimedOut(endpoint.host, "connecting", timeout or 0)
+                        raise TimedOut(endpoint.host, "connecting to", timeout or 0)
                     for key, _ in ready:
                         attempt: Any = key.fileobj
                         selector.unregister(attempt)

@@ -165,7 +165,7 @@ class Transport:
 
     def _translated(self, error: OSError | ValueError, during: str = "") -> POP3Error:
         if isinstance(error, TimeoutError):
-            return TimedOut(self.host, during, self.timeout or 0)
+            return TimedOut(self.host, during and f"{during} with", self.timeout or 0)
         if isinstance(error, ssl.SSLError):
             return session_error(self.host, error)
         return ConnectionLost(self.host, during, getattr(error, "strerror", None) or str(error) or "it broke")

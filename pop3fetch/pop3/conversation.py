@@ -195,9 +195,14 @@ class Conversation:
             error.text = self.trace.secrets.blot(error.text)
         if isinstance(error, ConnectionLost | TimedOut) and not error.during:
             awaited = next(iter(self.session.awaited), None)
-            error.during = f"while the reply to {awaited} was awaited" if awaited else "between two commands"
             if not self.session.greeted:
-                error.during = "while the greeting was awaited"
+                lost, late = "while waiting for the greeting", "waiting for the greeting of"
+            elif awaited:
+                reply = f"waiting for the reply to {awaited}"
+                lost, late = f"while {reply}", f"{reply} from"
+            else:
+                lost, late = "between two commands", "between two commands with"
+            error.during = late if isinstance(error, TimedOut) else lost
         if isinstance(error, TimedOut):
             error.may_await_tls = not (self.session.greeted or self.transport.tls)
         self.close(str(error))

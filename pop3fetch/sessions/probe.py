@@ -102,7 +102,7 @@ def _tried(servers: Sequence[Candidate], server_of: Callable[[Candidate], Server
             trial.note(*answers.get(timeout=max(deadline - time.monotonic(), 0)))
         return trial
     for place in set(range(len(servers))) - trial.there - trial.failed.keys():
-        trial.note(place, TimedOut(servers[place].host, "at the first contact", limit))
+        trial.note(place, TimedOut(servers[place].host, "at the first contact with", limit))
     return trial
 
 

@@ -126,7 +126,7 @@ def test_a_command_that_cannot_be_run_is_named() -> None:
 @pytest.mark.parametrize("status", [1, 255])
 def test_a_command_that_fails_is_told_with_its_status(status: int) -> None:
     with pytest.raises(
-        ConnectionLost, match=f"greeting was awaited: the tunnel command ended with status {status}"
+        ConnectionLost, match=f"waiting for the greeting: the tunnel command ended with status {status}"
     ):
         client(python(f"raise SystemExit({status})"))
 
