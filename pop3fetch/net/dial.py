@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pop3fetch.net.tunnel import Tunnel
 
 ATTEMPT_DELAY = 0.25  # seconds until the next address is tried beside (RFC 8305 section 5)
-# What the resolver says of a name; anything else is its own trouble, and passes.
+# The resolver's errors about a name. Any other is trouble of the resolver itself, and temporary.
 NO_SUCH_NAME = frozenset(
     getattr(socket, name)
     for name in ("EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY", "EAI_FAMILY", "EAI_SERVICE")
@@ -28,7 +28,7 @@ FAMILY = dict(zip(FAMILIES, (socket.AF_UNSPEC, socket.AF_INET, socket.AF_INET6),
 
 
 class Endpoint(NamedTuple):
-    """Where a server is, and the way there.
+    """Where a server is, and how to reach it.
 
     ``host`` is a name, an address or ``unix:/path``; ``family`` of FAMILIES; ``proxy`` a URL.
     """
@@ -50,18 +50,18 @@ class ResolvedAddress(NamedTuple):
 def wire_name(host: str) -> str:
     """Return the name in ASCII, an internationalised one as its A-labels (RFC 5890 section 2.3.2.1).
 
-    Raises UnknownHost if there is no such name.
+    Raises UnknownHost if it is not a host name.
     """
     if host.isascii():
         return host
-    # Not the codec of the standard library: that is IDNA 2003, by which straße.example is
-    # strasse.example and so may be somebody else's. UTS 46 folds case and width as browsers do.
+    # The codec of the standard library is IDNA 2003: for it straße.example is strasse.example, which may
+    # belong to another owner. UTS 46 folds case and width as browsers do.
     import idna
 
     try:
         return idna.encode(host, uts46=True).decode("ascii")
     except idna.IDNAError as error:
-        raise UnknownHost(host, "it is no host name") from error
+        raise UnknownHost(host, "it is not a host name") from error
 
 
 def certificate_name(host: str) -> str | None:
@@ -82,7 +82,7 @@ def dial(endpoint: Endpoint, timeout: float | None) -> socket.socket:
     if endpoint.tunnel is not None:
         from pop3fetch.net.tunnel import connect_by
 
-        certificate_name(endpoint.host)  # nobody resolves it, but a certificate must be for it
+        certificate_name(endpoint.host)  # it is not resolved, but a certificate must be for it
         connected: socket.socket = connect_by(endpoint.tunnel, endpoint.host, endpoint.port)
     elif endpoint.host.startswith(UNIX_PREFIX):
         addresses = [ResolvedAddress(socket.AF_UNIX, endpoint.host.removeprefix(UNIX_PREFIX))]
@@ -115,7 +115,7 @@ def _connect_through(proxy: str, endpoint: Endpoint, timeout: float | None) -> s
 
 
 def _resolve(endpoint: Endpoint) -> list[ResolvedAddress]:
-    # As octets, for text would be given to a codec that knows other names (see :func:`wire_name`).
+    # As octets: text would pass through the codec that :func:`wire_name` avoids.
     host = wire_name(endpoint.host).encode("ascii")
     try:
         found = socket.getaddrinfo(host, endpoint.port, FAMILY[endpoint.family], socket.SOCK_STREAM)
@@ -175,7 +175,7 @@ def _begin(selector: selectors.BaseSelector, address: ResolvedAddress) -> str | 
         status = attempt.connect_ex(address.target)
     except OSError as error:
         status = error.errno or errno.EINVAL
-    # Not EAGAIN: that is a UNIX socket whose queue is full, and nothing comes of it.
+    # EAGAIN is a failure: the queue of a UNIX socket is full, and no event will follow.
     if attempt is not None and status in (0, errno.EINPROGRESS):
         selector.register(attempt, selectors.EVENT_WRITE)
         return None

@@ -1,8 +1,8 @@
 """TLS: how contexts are made, and what a session and a certificate look like.
 
-One function makes every verifying context, for implicit TLS and STLS alike (a check that is
-made on one way and not on the other: CVE-2021-26911). There is no option to switch the
-verification off; a fingerprint takes the chain's place and is compared before an octet is sent.
+One function makes every verifying context, for implicit TLS and for STLS. Another client verified on one
+way and not on the other (CVE-2021-26911). No option switches verification off. A fingerprint replaces
+the chain, and is compared before an octet is sent.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class TLSSession(NamedTuple):
 T = TypeVar("T")
 
 _describing = Lock()  # filters of warnings are the process's
-_making = Lock()  # or each of twenty accounts would make one at the same time
+_making = Lock()  # otherwise twenty accounts would make a context each at the same time
 _contexts: dict[TLSOptions, ssl.SSLContext] = {}
 
 
@@ -118,7 +118,7 @@ def unverified_context() -> ssl.SSLContext:
 
 
 def check_fingerprint(tls: ssl.SSLObject, expected: str, host: str) -> None:
-    """Compare the certificate with the pinned one; a mismatch fails whoever vouches for it."""
+    """Compare the certificate with the pinned one; a mismatch fails even if an authority signed it."""
     actual = fingerprint_of(peer_der(tls))
     if actual != expected.lower():  # both are public
         described = str(describe(tls))
@@ -157,7 +157,7 @@ def _described(der: bytes) -> Certificate:
         return x509.load_der_x509_certificate
 
     unreadable = Certificate("an unreadable certificate", (), "unknown", None, fingerprint_of(der))
-    with catch_warnings():  # about a serial number that is not positive, say
+    with catch_warnings():  # for example about a serial number that is not positive
         simplefilter("ignore")
         load = _attempt(load_library)
         if load is None:  # the single-file program has no compiled library
@@ -193,11 +193,11 @@ def _attempt(read: Callable[[], T]) -> T | None:
 
 
 def _name(name: x509.Name) -> str:
-    return name.rfc4514_string() or "nobody"
+    return name.rfc4514_string() or "(no name)"
 
 
 def _names(certificate: x509.Certificate) -> tuple[str, ...]:
-    """Return the names of the subject; one of another kind than a name or an address says its kind."""
+    """Return the names of the subject. An entry that has no readable name is shown by its kind."""
     from cryptography import x509
 
     try:
@@ -265,11 +265,11 @@ def _reason(error: ssl.SSLError) -> str:
 def channel_binding(tls: ssl.SSLObject) -> tuple[str, bytes] | None:
     """Return the type and the octets that SCRAM binds a login by in this session, or None.
 
-    ``tls-exporter`` in TLS 1.3 (RFC 9266 section 3), which no ssl module gives up to Python 3.14;
+    ``tls-exporter`` in TLS 1.3 (RFC 9266 section 3), which no ssl module offers up to Python 3.14;
     ``tls-unique`` before it (RFC 5802 section 6.1).
     """
-    # Not tls-server-end-point, though any version has it: no server is known that takes it. Cyrus 3.6
-    # calls the password wrong, and Dovecot 2.4.1 hangs up.
+    # Not tls-server-end-point, although every version has it: no known server accepts it. Cyrus 3.6
+    # reports a wrong password, and Dovecot 2.4.1 hangs up.
     kind = "tls-exporter" if tls.version() == "TLSv1.3" else "tls-unique"
     if kind not in ssl.CHANNEL_BINDING_TYPES:
         return None

@@ -1,7 +1,7 @@
 """Logging in: takes the steps that the login policy decides, one exchange at a time.
 
-A password is asked for when a step that needs it was chosen, never before; and it is tried once:
-a second mechanism with the same wrong password only gets accounts locked.
+A password is asked for when a chosen step needs it, and not before. It is tried once, because a second
+mechanism with the same wrong password only gets accounts locked.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Authentication:
                 raise
             if isinstance(step, StartTLS):
                 self._line.begin_tls()
-                self._refusal = None  # of APOP; what goes wrong inside TLS has its own reasons
+                self._refusal = None  # of APOP; a failure inside TLS has its own reason
                 continue
             attempt = Attempt(step.method)
             try:
@@ -107,9 +107,9 @@ class Authentication:
     def _situation(self) -> Situation:
         policy = self._policy
         if policy.mode == "starttls" and not self._line.conversation.transport.tls:
-            return Situation(policy.mode)  # a round trip saved: CAPA does not matter
+            return Situation(policy.mode)  # this saves a round trip: CAPA does not matter
         capabilities = self._line.capabilities()
-        # Only now: a server that hangs up on CAPA leaves us with a new line, perhaps without TLS.
+        # Only now: if the server hung up on CAPA, this is a new connection, perhaps without TLS.
         session, transport = self._line.conversation.session, self._line.conversation.transport
         is_inside_tls = transport.tls is not None
         return Situation(
@@ -135,7 +135,7 @@ class Authentication:
             raise refusal
         stls_is_left = self._policy.mode == "auto" and not self._line.started_tls
         if attempt.method == APOP and stls_is_left and "STLS" in self._line.capabilities():
-            # Servers show a challenge to users who have no APOP secret, too (Mailutils, Cyrus).
+            # Servers send a challenge even if the user has no APOP secret (Mailutils, Cyrus).
             try:
                 self._line.capabilities(use_cache=False)
             except ConnectionLost:  # some close after any refused login (nginx, popa3d)
@@ -144,11 +144,11 @@ class Authentication:
             raise refusal
 
     def _pass_over(self, attempt: Attempt, failure: MechanismFailed) -> None:
-        """Leave out a mechanism that cannot carry these credentials, such as SCRAM after SASLprep."""
+        """Skip a mechanism that cannot carry these credentials, such as SCRAM after SASLprep."""
         if attempt.begun or attempt.method == APOP or self._policy.method is not None:
             raise failure
         self._refusal = failure
-        if attempt.method in CLEAR_TEXT:  # so PASS would show no more
+        if attempt.method in CLEAR_TEXT:  # PASS would reveal no more than this did
             self._unfit |= {attempt.method}
         else:
             self._refused |= {attempt.method}
@@ -185,8 +185,8 @@ class Authentication:
         transport = self._line.conversation.transport
         binding = None
         if method.startswith("SCRAM-"):
-            # A SCRAM that is not -PLUS states that none is offered: a server whose offer was taken out on
-            # the way then ends the login (RFC 5802 section 6).
+            # A SCRAM that is not -PLUS states that no -PLUS is offered. If an attacker removed the offer,
+            # the server then ends the login (RFC 5802 section 6).
             offered = self._line.capabilities().get("SASL") or []
             if offered and (method.endswith("-PLUS") or not _offers_channel_binding(offered)):
                 binding = transport.channel_binding()
@@ -200,12 +200,12 @@ class Authentication:
         if self._decided_on_utf8 == here:
             return
         self._decided_on_utf8 = here
-        if "UTF8" not in offered:  # what is not offered makes some servers hang up (WildDuck)
+        if "UTF8" not in offered:  # some servers hang up on commands that they do not offer (WildDuck)
             self._notice("the server does not offer UTF8")
         elif self._policy.utf8 or "USER" in (offered["UTF8"] or []):
             try:
                 self._line.conversation.ask("UTF8")
-            except ServerErrorResponse as refusal:  # the login may do without
+            except ServerErrorResponse as refusal:  # the login may succeed without it
                 self._notice(str(refusal))
 
 
@@ -254,17 +254,17 @@ class Exchange:
     def _answer(self, challenge: bytes) -> None:
         self._attempt.proof_sent = self._initial is None or self._mechanism.name in CLEAR_TEXT
         try:
-            if self._initial is not None:  # the server asked for what did not fit behind AUTH
+            if self._initial is not None:  # the server requests what did not fit in the line of AUTH
                 response, self._initial = self._initial, None
             else:
                 response = self._mechanism.respond(decode(challenge))
         except MechanismFailed as failure:
             failure.reason = self._conversation.trace.secrets.blot(failure.reason.encode()).decode()
-            with suppress(POP3Error):  # why it is cancelled is the better explanation
+            with suppress(POP3Error):  # the reason for cancelling explains more
                 self._conversation.exchange(b"*")
                 event = self._conversation.next_event()
                 if not isinstance(event, Reply) or event.status.ok:
-                    self._conversation.close("the server went on after a cancelled login")
+                    self._conversation.close("the server continued after a cancelled login")
             raise
         encoded = encode(response)
         self._conversation.trace.secrets.keep(encoded)

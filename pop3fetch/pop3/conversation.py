@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     import socket
     import ssl
 
-# Content octets that count as progress: a server that drips an octet now and then is stuck,
-# however long it keeps that up, and a slow line that carries 1 KiB in a time-out is not.
+# Content octets that count as progress: a server that sends an octet now and then is stuck, however long
+# it does so, and a slow line that carries 1 KiB within a time-out is not.
 PROGRESS = 1024
 
-LOOK_TIMEOUT = 10.0  # seconds at most for a second look at a refused certificate
-OVERDUE = 5.0  # seconds behind a greeting, at most, for the reply to what was sent before it
-LEAST_WAIT = 0.5  # seconds of it, however near the server is: it may be busy
+LOOK_TIMEOUT = 10.0  # seconds at most to fetch a refused certificate for its description
+OVERDUE = 5.0  # seconds after a greeting, at most, for the reply to a command sent before it
+LEAST_WAIT = 0.5  # seconds of it at least, however near the server is: it may be busy
 
 TopUp = Callable[[], None]
 
@@ -95,7 +95,7 @@ class Conversation:
     def blocks(self) -> Iterator[bytes]:
         """Yield the blocks of the multi-line reply whose status line was read.
 
-        Leaving it before its end ends the session: the rest would be taken for the next reply.
+        Leaving it before its end ends the session, because the rest would be taken for the next reply.
         """
         finished = False
         try:
@@ -166,16 +166,16 @@ class Conversation:
         self.transport.close()
 
     def refuse_unread(self) -> None:
-        """End the session if a reply is left unread: what comes next would be taken for it."""
+        """End the session if a reply is left unread: it would be taken for the next one."""
         self.session.require_open()
         if self.session.awaited:
             self.close("a reply was not read to its end")
             self.session.require_open()
 
     def _refuse_unasked(self) -> None:
-        """Look at what the server sent unasked: one reply too many shifts all others."""
+        """Refuse what the server sent without a request: one reply too many shifts all others."""
         try:
-            self.session.next_event()  # which sees what came behind the last reply
+            self.session.next_event()  # fails if anything followed the last reply
             self.session.receive(self.transport.read_pending())
             self.session.next_event()
         except ProtocolViolation as error:
@@ -214,18 +214,18 @@ class CapabilitiesOverdue(Exception):
 
 
 class Early(NamedTuple):
-    """Whether a command may be sent before the greeting, and who is told that it was lost."""
+    """Whether a command may be sent before the greeting, and a function to call if it was lost."""
 
     is_allowed: bool = True
     was_lost: Callable[[], object] = lambda: None
 
 
 class Server(NamedTuple):
-    """Where a server is and how to talk to it; ``timeout`` in seconds, None to wait for ever.
+    """The address of a server and how to use it; ``timeout`` in seconds, None to wait forever.
 
-    ``notice`` is told, in a sentence, what a careful user would like to know; ``secrets`` are those of
-    the run, if it has several clients; ``dialling`` is a connection that is being made already;
-    ``interrupts`` end the connection.
+    ``notice`` is called with a sentence for a careful user. ``secrets`` are those of the run, if it has
+    several clients. ``dialling`` is a connection that is being made already. ``interrupts`` end the
+    connection.
     """
 
     endpoint: Endpoint
@@ -245,7 +245,7 @@ class Server(NamedTuple):
 def open_conversation(server: Server, *, has_capa: bool = True) -> tuple[Conversation, Capabilities | None]:
     """Connect and read the greeting.
 
-    Returns what CAPA lists, too, if that could be asked without a round trip of its own. Raises
+    Also returns what CAPA lists, if that costs no round trip of its own. Raises
     UnknownHost, ResolverFailed, ConnectionFailed, TimedOut, TLSError, GreetingRefused, NotPOP3Server,
     ConfigurationError.
     """
@@ -264,12 +264,12 @@ def open_conversation(server: Server, *, has_capa: bool = True) -> tuple[Convers
 
 
 def _capabilities_with_greeting(conversation: Conversation, seen: float) -> Capabilities | None:
-    """Send CAPA before the greeting has come, and read both: they take one round trip together.
+    """Send CAPA before the greeting is received, and read both: they take one round trip together.
 
-    ``seen``: seconds that connecting took, by which the wait behind the greeting is bounded.
+    ``seen``: seconds that connecting took; the wait after the greeting is limited to a multiple.
 
-    Only if TLS began with the first octet, so that nobody can put words before the server's. Returns
-    None if it replies -ERR: that may not be about CAPA, so it is asked again.
+    Only if TLS began with the first octet, so that an attacker cannot insert a reply before the server's.
+    Returns None if the server replies -ERR: that may not be about CAPA, so CAPA is sent again later.
     """
     conversation.send("CAPA")
     conversation.flush()
@@ -291,7 +291,7 @@ def _capabilities_with_greeting(conversation: Conversation, seen: float) -> Capa
 def _connected(server: Server) -> Conversation:
     """Connect, with TLS if it begins with the first octet."""
     try:
-        # Before anything is connected: what is wrong with a file shows at home.
+        # Before connecting, so that an error in a local file is reported first.
         context = tls_context(server) if server.policy.mode == "implicit" else None
     except POP3Error:
         if server.dialling:
@@ -331,8 +331,8 @@ def secure(conversation: Conversation, server: Server, context: ssl.SSLContext) 
 def _described(error: CertificateError, server: Server) -> CertificateError:
     """Return ``error`` with the certificate in it.
 
-    The ssl module shows no certificate that it refused, so a second connection looks at it
-    without verifying; nothing is said on it but STLS.
+    The ssl module does not show a certificate that it refused. So a second connection fetches it without
+    verifying, and sends nothing but STLS.
     """
     transport = None
     try:

@@ -2,11 +2,11 @@
 
     implicit  TLS from the first octet, then the strongest method inside it
     auto      APOP if the greeting has a challenge; else STLS if it is offered, and the
-              strongest method inside it; else, only if that is allowed, without TLS
-    starttls  STLS before anything of the user's, whatever CAPA says
+              strongest method inside it; else, only if the user allows it, without TLS
+    starttls  STLS before anything of the user's, whatever CAPA lists
     off       APOP or a challenge-response mechanism; clear text only if that is allowed
 
-STLS that is offered and fails is never a licence for clear text, and neither is APOP refused.
+If STLS is offered and fails, or APOP is refused, the password is not sent in clear text.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ APOP = "APOP"
 USER = "USER"
 
 METHODS = {word: word.upper() for word in AUTH_METHODS if word != "auto"}
-# The strongest first; all others serve only if they are forced.
+# The strongest first; all others are used only if forced.
 STRENGTH = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "PLAIN")
-# EXTERNAL sends no secret, but without TLS there is no certificate that could stand for one.
+# EXTERNAL sends no secret, but needs the client certificate of a TLS session.
 _NEEDS_TLS = CLEAR_TEXT | {USER, "EXTERNAL"}
 
 
@@ -42,11 +42,10 @@ class LoginPolicy(NamedTuple):
 class Situation(NamedTuple):
     """What is known before a step of the login.
 
-    ``mode`` and ``method`` as in the contract (``auto`` is no method); ``challenge``: the
-    greeting had a valid one; ``capabilities``: None if the server has no CAPA; ``bindable``:
-    the TLS session has channel binding data; ``refused``: methods that the server turned down;
-    ``unfit``: those in clear text that cannot carry these credentials; ``challenge_forgotten``: the greeting
-    had a valid one, before STLS.
+    ``mode``: of TLS. ``method``: the forced one. ``challenge``: the greeting had a valid one.
+    ``challenge_forgotten``: it had one before STLS. ``capabilities``: None if the server has no CAPA.
+    ``bindable``: the TLS session has channel binding data. ``refused``: methods that the server refused.
+    ``unfit``: methods in clear text that cannot carry these credentials.
     """
 
     mode: str
@@ -68,7 +67,7 @@ class Situation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StartTLS:
-    """Start TLS by STLS, and ask for the capabilities anew."""
+    """Start TLS by STLS, and request the capabilities again."""
 
 
 @dataclass(frozen=True, slots=True)

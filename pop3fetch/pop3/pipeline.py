@@ -1,11 +1,11 @@
 """Pipelining: keep a window of commands outstanding, and take their replies in order.
 
-RFC 2449 section 6.6 leaves it to the client that neither side blocks the other. Dovecot stops
+RFC 2449 section 6.6 makes the client responsible that neither side blocks the other. Dovecot stops
 reading commands while more than 4096 octets of its output wait, so a client that writes without
-reading can hang. Here the commands outstanding never pass what any socket buffer holds (512 of
-some 12 octets), so that a write never waits for the server; and the replies outstanding are
-bounded in octets, so that what an abandoned session wastes is bounded, too. The window is
-refilled before each read: as continuously as replies arrive, and many commands to a write.
+reading can hang. Here the outstanding commands always fit in any socket buffer (512 of some 12
+octets), so a write never waits for the server. The outstanding replies are limited in octets, which
+limits what an abandoned session wastes. The window is refilled before each read: as continuously as
+replies arrive, and with many commands to a write.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def pipelined(
 ) -> Iterator[StatusLine]:
     """Send ``requests`` through a window, and yield the status line of each reply.
 
-    The content of a multi-line reply is read before the next status line is asked for.
+    Read the content of a multi-line reply before the next status line.
     """
     left = iter(requests)
     outstanding: deque[int] = deque()  # the octets expected for each

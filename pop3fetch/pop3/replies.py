@@ -1,7 +1,7 @@
 """The grammar of each reply: drop listing, scan and unique-id listings, capabilities.
 
-Pure: octets in, values out. Whatever no POP3 server may send is a MalformedListing (or
-LineTooLong), and every reply that has no natural end has a bound, with its reason beside it.
+Pure: octets in, values out. What no POP3 server may send is a MalformedListing (or LineTooLong). Every
+reply without a natural end has a limit, with its reason beside it.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from typing import Generic, NamedTuple, TypeVar
 from pop3fetch.errors import LineTooLong, MalformedListing
 from pop3fetch.pop3.wire import LINE_LIMIT
 
-# A maildrop of more messages is a broken or hostile server's. With LISTING_LIMIT, which leaves room for as
-# many unique-ids of 50 octets, this keeps LIST and UIDL together below 300 MiB of memory.
+# Only a broken or hostile server lists more messages. With LISTING_LIMIT, enough for as many unique-ids of
+# 50 octets, this keeps LIST and UIDL together below 300 MiB of memory.
 MESSAGES_LIMIT = 1_000_000
 LISTING_LIMIT = 64 * 1024 * 1024  # octets of one LIST or UIDL reply
 CAPABILITIES_LIMIT = 64 * 1024  # octets of one CAPA reply; real ones have some 300
 
-# Only ASCII digits, and few: int() also takes signs, underscores and other scripts' digits.
+# Only ASCII digits, and few: int() also accepts signs, underscores and other scripts' digits.
 _DROP_LISTING = re.compile(rb"([0-9]{1,19})[ \t]+([0-9]{1,19})(?:[ \t].*)?", re.DOTALL)
 _SCAN_LINE = re.compile(rb"[ \t]*([0-9]{1,19})[ \t]+([0-9]{1,19})(?:[ \t].*)?", re.DOTALL)
-# A unique-id is 1 to 70 octets 0x21-0x7E on paper. Longer, 8-bit and empty ones are seen, and
-# ones with spaces; so all behind the number belongs to it, but no control character does. Each
-# space matches in one place only: a line of 8 KiB of them would else take an hour to refuse.
+# A unique-id is 1 to 70 octets 0x21-0x7E by RFC 1939. Servers also send longer, 8-bit and empty ones, and
+# ones with spaces. So all after the number belongs to it, except control characters. Each space matches in
+# one place only: otherwise refusing a line of 8 KiB of spaces would take an hour.
 _UNIQUE_ID_LINE = re.compile(rb"([0-9]{1,19})(?:[ \t]+([^\x00-\x20\x7f][^\x00-\x1f\x7f]*))?")
 
 Capabilities = dict[str, list[str] | None]
 Listed = TypeVar("Listed")
-Grammar = Callable[[bytes], tuple[int, Listed]]  # of a line: the message's number, and what is listed of it
+Grammar = Callable[[bytes], tuple[int, Listed]]  # of a line: the message's number, and what is listed
 DIGEST_SIZE = 24  # octets
-CHUNK = 64 * 1024  # octets at least that are kept together: many small ones would take fifty times the room
+CHUNK = 64 * 1024  # octets at least that are kept together: small blocks would need fifty times the memory
 
 
 class Overview(NamedTuple):
@@ -56,15 +56,15 @@ def parse_drop_listing(text: bytes) -> tuple[int, int]:
     """Return (messages, octets) of a reply to STAT (RFC 1939 section 5)."""
     drop = _DROP_LISTING.fullmatch(text.strip(b" \t"))
     if not drop:
-        raise MalformedListing("the reply to STAT names no two numbers", text)
+        raise MalformedListing("the reply to STAT does not begin with two numbers", text)
     return int(drop[1]), int(drop[2])
 
 
 def parse_scan_line(line: bytes) -> tuple[int, int]:
-    """Return (number, octets) of a line of LIST; words behind the size are passed over."""
+    """Return (number, octets) of a line of LIST; words after the size are ignored."""
     scan = _SCAN_LINE.fullmatch(line)
     if not scan:
-        raise MalformedListing("a line of LIST is no number and size", line)
+        raise MalformedListing("a line of LIST is not a number and a size", line)
     return int(scan[1]), int(scan[2])
 
 
@@ -72,7 +72,7 @@ def parse_unique_id_line(line: bytes) -> tuple[int, bytes]:
     """Return (number, unique-id) of a line of UIDL; the unique-id may be empty."""
     entry = _UNIQUE_ID_LINE.fullmatch(line.strip(b" \t"))
     if not entry:
-        raise MalformedListing("a line of UIDL is no number and unique-id", line)
+        raise MalformedListing("a line of UIDL is not a number and a unique-id", line)
     return int(entry[1]), entry[2] or b""
 
 
@@ -124,7 +124,7 @@ def read_listing(
 ) -> list[Listed | None]:
     """Read a whole LIST or UIDL reply; return its entries by index.
 
-    Numbers must be in range and none may come twice; gaps are None (RFC 1939 section 5).
+    Numbers must be in range, and each may appear only once; gaps are None (RFC 1939 section 5).
     ``consumer`` gets each (index, entry) as it arrives, ``digest`` the octets. Raises MalformedListing,
     LineTooLong.
     """
@@ -149,9 +149,9 @@ def read_listing(
 class Listing(Generic[Listed]):
     """A LIST or UIDL reply with its ``digest``, which may be known.
 
-    A mailbox of 100 000 messages lists nearly always what it listed before. To see that takes a digest of
-    the octets; to parse them takes twenty times as long, 0.15 s beside the 0.42 s of "nothing new among
-    100 000" (README). So a list that may be familiar can be kept as it comes until :meth:`parse`.
+    A mailbox of 100 000 messages nearly always lists what it listed before, and a digest of the octets shows
+    that. To parse them takes twenty times as long: 0.15 s of the 0.42 s for "nothing new among 100 000"
+    (README). So a list that may be familiar can be kept unparsed until :meth:`parse`.
     """
 
     def __init__(self, grammar: Grammar[Listed], line_end: bytes) -> None:

@@ -41,7 +41,7 @@ LINES: list[tuple[POP3Error, str]] = [
     ),
     (
         DeletionUnsafe(),
-        "nothing is deleted: the server may delete every message that was looked at, too; "
+        "nothing is deleted: the server may delete every message that was read, too; "
         "fetch them all before, with `pop3fetch get`",
     ),
     (
@@ -66,7 +66,7 @@ LINES: list[tuple[POP3Error, str]] = [
     ),
     (
         NothingToVerify("unix:/s"),
-        "unix:/s: a UNIX socket has no host name that a certificate could be checked for: give its "
+        "unix:/s: a UNIX socket has no host name that a certificate could be checked against: give its "
         "fingerprint with --tls-fingerprint, or use --tls off with --allow-insecure-login",
     ),
     (NotPOP3Server("it seems odd", b"x"), "this is not a POP3 server: it seems odd: x"),

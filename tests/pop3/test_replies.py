@@ -257,8 +257,8 @@ def test_a_listing_is_read_by_index_and_gaps_stay_none(listing: bytes, entries: 
         (b"2 0\r\n1 0\r\n2 0\r\n", "message number 2 is listed twice"),
         (b"%d 1\r\n" % (MESSAGES_LIMIT + 1), "message number 1000001 is out of range"),
         (b"9999999999999999999 1\r\n", "message number 9999999999999999999 is out of range"),
-        (b"1 120\r\n\r\n", "a line of LIST is no number and size"),
-        (b"1 120\n2 200\r\n", "a line of LIST is no number and size"),
+        (b"1 120\r\n\r\n", "a line of LIST is not a number and a size"),
+        (b"1 120\n2 200\r\n", "a line of LIST is not a number and a size"),
     ],
 )
 def test_a_listing_that_cannot_be_is_refused(listing: bytes, what: str) -> None:
@@ -278,7 +278,7 @@ def test_a_listing_that_cannot_be_is_refused(listing: bytes, what: str) -> None:
     ],
 )
 def test_lines_in_one_block_are_held_to_the_same_grammar(listing: bytes) -> None:
-    with pytest.raises(MalformedListing, match="a line of LIST is no number and size"):
+    with pytest.raises(MalformedListing, match="a line of LIST is not a number and a size"):
         scan(listing)
 
 
