@@ -37,7 +37,10 @@ class _Stored:
     """A message as RETR sends it, but for the byte-stuffing: it ends with CRLF."""
 
     octets: bytes
-    uid: bytes
+
+    @property
+    def uid(self) -> bytes:
+        return hashlib.sha256(self.octets).hexdigest()[:16].encode()
 
 
 class _Maildrop:
@@ -46,7 +49,7 @@ class _Maildrop:
     def __init__(self, user: str, password: str, messages: Sequence[bytes]) -> None:
         self.user = user.encode()
         self.password = password.encode()
-        self._messages = [_stored(message) for message in messages]
+        self._messages = [_Stored(message.removesuffix(b"\r\n") + b"\r\n") for message in messages]
         self._lock = threading.Lock()
 
     def messages(self) -> list[_Stored]:
@@ -57,11 +60,6 @@ class _Maildrop:
     def remove(self, deleted: list[_Stored]) -> None:
         with self._lock:
             self._messages = [message for message in self._messages if message not in deleted]
-
-
-def _stored(message: bytes) -> _Stored:
-    octets = message if message.endswith(b"\r\n") else message + b"\r\n"
-    return _Stored(octets, hashlib.sha256(octets).hexdigest()[:16].encode())
 
 
 class _Session:

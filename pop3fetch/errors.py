@@ -211,7 +211,11 @@ class ConnectionLost(POP3Error, ConnectionError):
 
 
 class TimedOut(POP3Error, TimeoutError):
-    """Nothing came in time; ``timeout`` in seconds. ``may_await_tls``: nothing at all, in clear text."""
+    """The server made no progress in time; ``timeout`` in seconds.
+
+    ``during`` leads up to the host: ``waiting for the greeting of``. ``may_await_tls``: nothing at all was
+    received, in clear text.
+    """
 
     is_temporary = True
     host: str
@@ -221,7 +225,7 @@ class TimedOut(POP3Error, TimeoutError):
 
     def __str__(self) -> str:
         hint = " (a server that waits for TLS is silent, too)" if self.may_await_tls else ""
-        return f"{printable(self.host)} made no progress in {self.timeout:g} s {self.during}{hint}"
+        return f"timed out after {self.timeout:g} s {self.during} {printable(self.host)}{hint}"
 
 
 class UnknownHost(POP3Error, OSError):

@@ -324,13 +324,13 @@ def test_a_sentence_is_one_bounded_line_whatever_the_facts_are(error: type[POP3E
         (ConnectionFailed("h", 995, "it is refused"), "cannot connect to h port 995: it is refused"),
         (ConnectionFailed("unix:/s", 0, "it is refused"), "cannot connect to unix:/s: it is refused"),
         (
-            ConnectionLost("h", "while the greeting was awaited"),
-            "lost the connection to h while the greeting was awaited: the server closed the connection",
+            ConnectionLost("h", "while waiting for the greeting"),
+            "lost the connection to h while waiting for the greeting: the server closed the connection",
         ),
-        (TimedOut("h", "in RETR", 60.0), "h made no progress in 60 s in RETR"),
+        (TimedOut("h", "connecting to", 60.0), "timed out after 60 s connecting to h"),
         (
-            TimedOut("h", "in RETR", 0.5, may_await_tls=True),
-            "h made no progress in 0.5 s in RETR (a server that waits for TLS is silent, too)",
+            TimedOut("h", "connecting to", 0.5, may_await_tls=True),
+            "timed out after 0.5 s connecting to h (a server that waits for TLS is silent, too)",
         ),
         (ResolverFailed("h", "no answer"), "cannot resolve the host name h now: no answer"),
         (UnknownHost("h"), "cannot resolve the host name h"),

@@ -18,8 +18,7 @@ from contextlib import suppress
 
 from pop3fetch.ahead import Ahead, Interrupts
 from pop3fetch.errors import CertificateError, ConnectionLost, POP3Error, TimedOut
-from pop3fetch.net.dial import Endpoint, dial
-from pop3fetch.net.names import certificate_name
+from pop3fetch.net.dial import Endpoint, certificate_name, dial
 from pop3fetch.net.tls import (
     TLSSession,
     channel_binding,
@@ -166,7 +165,7 @@ class Transport:
 
     def _translated(self, error: OSError | ValueError, during: str = "") -> POP3Error:
         if isinstance(error, TimeoutError):
-            return TimedOut(self.host, during, self.timeout or 0)
+            return TimedOut(self.host, during and f"{during} with", self.timeout or 0)
         if isinstance(error, ssl.SSLError):
             return session_error(self.host, error)
         return ConnectionLost(self.host, during, getattr(error, "strerror", None) or str(error) or "it broke")

@@ -29,21 +29,20 @@ from pop3fetch.errors import (
 from pop3fetch.net.dial import Endpoint
 from pop3fetch.net.tls import TLSOptions, TLSSession
 from pop3fetch.pop3.authentication import Authentication
-from pop3fetch.pop3.conversation import Conversation
+from pop3fetch.pop3.conversation import Conversation, Server, open_conversation, secure, tls_context
 from pop3fetch.pop3.login import LoginPolicy
 from pop3fetch.pop3.machine import AUTHORIZATION, UPDATE, SessionState
-from pop3fetch.pop3.opening import Server, open_conversation, secure, tls_context
-from pop3fetch.pop3.pipeline import ONE_AT_A_TIME, WIDE, Deletion, IncomingMessage, Pipeline, Request
+from pop3fetch.pop3.pipeline import ONE_AT_A_TIME, WIDE, Deletion, IncomingMessage, Request, pipelined
 from pop3fetch.pop3.replies import (
     Capabilities,
-    CapabilityReader,
     Grammar,
-    LineSplitter,
-    ListingReader,
     Overview,
+    lines_of,
     parse_drop_listing,
     parse_scan_line,
     parse_unique_id_line,
+    read_capabilities,
+    read_listing,
 )
 from pop3fetch.pop3.trace import Secrets
 from pop3fetch.pop3.wire import LINE_LIMIT, StatusLine
@@ -54,20 +53,20 @@ if TYPE_CHECKING:
 HEADERS_ESTIMATE = 4096  # octets of a message's headers, to bound pipelined TOPs
 
 T = TypeVar("T")
-Reader = TypeVar("Reader", CapabilityReader, ListingReader[Any])
 
 
 class POP3Client:
     """A session with a POP3 server; made by :meth:`connect`, closed by ``with``, for one thread at a time.
 
     ``allow_insecure_login``, as given to :meth:`connect`, may be changed before :meth:`login`.
+    ``capabilities_before_login`` is what CAPA listed then: some servers announce less after it.
     ``conversation`` is what the client is built on, and no part of the library's interface.
     """
 
     def __init__(self, server: Server) -> None:
         """Connect and read the greeting; callers use :meth:`connect`."""
         self._capabilities: Capabilities | None = None
-        self._capabilities_before_login: Capabilities = {}
+        self.capabilities_before_login: Capabilities = {}
         self._has_capa = True
         self._capa_was_answered = False
         self._announces_pipelining = False
@@ -193,9 +192,27 @@ class POP3Client:
         What came in clear text is forgotten when TLS starts, and what came before the login is asked
         again after it (RFC 2449 section 5). Raises MalformedListing, LineTooLong.
         """
-        if self._capabilities is None or not use_cache:
-            self._learn(self._ask_capabilities() if self._has_capa else {})
-        return dict(self._capabilities or {})
+        if self._capabilities is not None and use_cache:
+            return dict(self._capabilities)
+        capabilities: Capabilities = {}
+        try:
+            if self._has_capa:
+                self.conversation.ask("CAPA")
+                self._capa_was_answered = True
+                line_end = self.conversation.session.line_end
+                capabilities = read_capabilities(self.conversation.blocks(), line_end)
+        except ServerErrorResponse:
+            self._capa_was_answered = True
+        except ConnectionLost:
+            # Never inside TLS by STLS: who cuts that line would get a new one in clear text.
+            by_stls = self.started_tls and self._server.policy.mode != "implicit"
+            if self.state is not AUTHORIZATION or by_stls or self._capa_was_answered:
+                raise
+            # Some servers hang up on CAPA (fetchmail's FAQ, items R11 and O11).
+            self._has_capa = False
+            self.reconnect()
+        self._learn(capabilities)
+        return dict(capabilities)
 
     def offers(self, capability: str) -> bool:
         """Whether the server lists ``capability``; one without CAPA may have any."""
@@ -216,24 +233,6 @@ class POP3Client:
             self._capa_was_answered = True
             self._learn(capabilities)
         return conversation
-
-    def _ask_capabilities(self) -> Capabilities:
-        try:
-            self.conversation.ask("CAPA")
-        except ServerErrorResponse:
-            self._capa_was_answered = True
-            return {}
-        except ConnectionLost:
-            # Never inside TLS by STLS: who cuts that line would get a new one in clear text.
-            by_stls = self.started_tls and self._server.policy.mode != "implicit"
-            if self.state is not AUTHORIZATION or by_stls or self._capa_was_answered:
-                raise
-            # Some servers hang up on CAPA (fetchmail's FAQ, items R11 and O11).
-            self._has_capa = False
-            self.reconnect()
-            return {}
-        self._capa_was_answered = True
-        return self._feed(CapabilityReader(self.conversation.session.line_end)).capabilities
 
     def reconnect(self) -> None:
         """Begin anew on a new connection, before the login. Raises what :meth:`connect` raises."""
@@ -267,12 +266,9 @@ class POP3Client:
         self.conversation.ask(command, *args, multiline=True)
         kept: list[Any] = []
         take = consumer or kept.append
-        splitter = LineSplitter(self.conversation.session.line_end, limit)
-        for block in self.conversation.blocks():
-            for line in splitter.lines(block):
+        for lines in lines_of(self.conversation.blocks(), self.conversation.session.line_end, limit):
+            for line in lines:
                 take(transform(line) if transform else line)
-        for line in splitter.rest():
-            take(transform(line) if transform else line)
         return kept
 
     # -- AUTHORIZATION -----------------------------------------------------------------------
@@ -313,7 +309,7 @@ class POP3Client:
         policy = self._server.policy._replace(allow_insecure=self.allow_insecure_login)
         secret = password if callable(password) else lambda: password
         text = Authentication(self, policy, user, secret, self._server.notice).run()
-        self._capabilities_before_login, self._capabilities = self._capabilities or {}, None
+        self.capabilities_before_login, self._capabilities = self._capabilities or {}, None
         return text
 
     def apop(self, user: str, digest: str) -> bytes:
@@ -349,30 +345,33 @@ class POP3Client:
         Learns the :meth:`capabilities` on the way. Raises MalformedListing, LineTooLong.
         """
         line_end = self.conversation.session.line_end
-        sizes = ListingReader(parse_scan_line, line_end)
-        unique_ids = ListingReader(parse_unique_id_line, line_end)
-        has_uidl = self._read_lists(sizes, unique_ids)
-        return Overview(sizes.entries, unique_ids.entries if has_uidl else None)
+        sizes: list[int | None] = []
+        unique_ids: list[bytes | None] = []
+        has_uidl = self._read_lists(
+            lambda blocks: sizes.extend(read_listing(blocks, parse_scan_line, line_end)),
+            lambda blocks: unique_ids.extend(read_listing(blocks, parse_unique_id_line, line_end)),
+        )
+        return Overview(sizes, unique_ids if has_uidl else None)
 
     def _read_lists(
         self,
-        sizes: ListingReader[int],
-        unique_ids: ListingReader[bytes],
-        when_listed: Callable[[], object] = lambda: None,
+        take_sizes: Callable[[Iterator[bytes]], object],
+        take_unique_ids: Callable[[Iterator[bytes]], object],
     ) -> bool:
-        """Read CAPA, LIST (and call ``when_listed``) and UIDL; return whether there is a UIDL."""
-        capa = CapabilityReader(self.conversation.session.line_end)
+        """Read CAPA, LIST and UIDL, of which the last two are taken; return whether there is a UIDL."""
+        conversation, line_end = self.conversation, self.conversation.session.line_end
+        capabilities: Capabilities = {}
         refused = self._batch(
             {
-                "CAPA": lambda status: self._feed(capa),
-                "LIST": lambda status: (self._feed(sizes), when_listed()),
-                "UIDL": lambda status: self._feed(unique_ids),
+                "CAPA": lambda _: capabilities.update(read_capabilities(conversation.blocks(), line_end)),
+                "LIST": lambda _: take_sizes(conversation.blocks()),
+                "UIDL": lambda _: take_unique_ids(conversation.blocks()),
             }
         )
-        self._learn(capa.capabilities)
+        self._learn(capabilities)
         no_uidl = refused.get("UIDL")
         # A server that announces it has it; and one that cannot answer now may have it.
-        if no_uidl and (no_uidl.is_temporary or "UIDL" in capa.capabilities):
+        if no_uidl and (no_uidl.is_temporary or "UIDL" in capabilities):
             raise no_uidl
         return no_uidl is None
 
@@ -420,8 +419,9 @@ class POP3Client:
         return self._listing(parse_unique_id_line, consumer)
 
     def _listing(self, grammar: Grammar[T], consumer: Callable[[int, T], object] | None) -> list[T | None]:
-        reader = self._feed(ListingReader(grammar, self.conversation.session.line_end, consumer))
-        return [] if consumer else reader.entries
+        conversation = self.conversation
+        entries = read_listing(conversation.blocks(), grammar, conversation.session.line_end, consumer)
+        return [] if consumer else entries
 
     def retrieve(
         self, index: int, consumer: Callable[[bytes], object] | None = None, lines: int | None = None
@@ -510,7 +510,8 @@ class POP3Client:
         has ended the session already, nothing is sent.
         """
         try:
-            return b"" if self.state is UPDATE else self.send_short("QUIT")
+            is_over = self.conversation.session.state is UPDATE
+            return b"" if is_over else self.conversation.ask("QUIT").text
         finally:
             self.close()
 
@@ -521,12 +522,7 @@ class POP3Client:
     # -- within ------------------------------------------------------------------------------
 
     def _pipeline(self, requests: Iterable[Request]) -> Iterator[StatusLine]:
-        return iter(Pipeline(self.conversation, requests, WIDE if self.pipelines else ONE_AT_A_TIME))
-
-    def _feed(self, reader: Reader) -> Reader:
-        for block in self.conversation.blocks():
-            reader.feed(block)
-        return reader
+        return pipelined(self.conversation, requests, WIDE if self.pipelines else ONE_AT_A_TIME)
 
 
 def _require_one_of(name: str, value: str, known: Iterable[str]) -> None:

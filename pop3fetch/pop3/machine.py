@@ -287,20 +287,21 @@ class Session:
                 return self._read_content(self._content)
             if self.awaited:
                 return self._read_reply(self.awaited[0])
-            self._refuse_leftovers("octets that nobody asked for")
+            if self._position < len(self._buffer):
+                raise self._leftovers("octets that nobody asked for")
         except POP3Error as error:
             self._over = error
             raise
         return None
 
-    def _refuse_leftovers(self, what: str) -> None:
-        if self._position < len(self._buffer):
-            raise ProtocolViolation(what, self._buffer[self._position :][:LINE_LIMIT])
+    def _leftovers(self, what: str) -> ProtocolViolation:
+        return ProtocolViolation(what, self._buffer[self._position :][:LINE_LIMIT])
 
     def _read_greeting(self) -> Greeting | None:
         # The line end of the greeting decides for the whole connection: some servers speak
         # bare LF throughout, and mixing both rules is how messages get cut (field reports).
-        refuse_other_protocols(self._buffer)
+        if not b"+OK".startswith(self._buffer[:3]):
+            refuse_other_protocols(self._buffer)
         end = self._buffer.find(LF)
         if end >= 0 and self._buffer[end - 1 : end] != b"\r":
             self.line_end = LF
@@ -346,8 +347,8 @@ class Session:
             self._content = ContentReader(self.line_end, self._position)
             return Reply(awaited.name, first)
         self.awaited.popleft()
-        if first.ok and awaited.name == "STLS":
-            self._refuse_leftovers("octets before the TLS handshake")
+        if first.ok and awaited.name == "STLS" and self._position < len(self._buffer):
+            raise self._leftovers("octets before the TLS handshake")
         if first.ok and awaited.command.then:
             self.state = awaited.command.then
             if self.state is UPDATE:

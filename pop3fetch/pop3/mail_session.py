@@ -11,13 +11,14 @@ from types import MappingProxyType
 
 from pop3fetch.errors import ProtocolViolation
 from pop3fetch.pop3.client import POP3Client
-from pop3fetch.pop3.opening import Server
+from pop3fetch.pop3.conversation import Server
 from pop3fetch.pop3.pipeline import IncomingMessage
 from pop3fetch.pop3.replies import (
+    UNFAMILIAR,
     Capabilities,
     Digests,
+    Listing,
     Overview,
-    RecognisingReader,
     parse_scan_line,
     parse_unique_id_line,
 )
@@ -36,11 +37,6 @@ class MailSession(POP3Client):
         super().__init__(server)
 
     # -- what is known -----------------------------------------------------------------------
-
-    @property
-    def capabilities_before_login(self) -> Capabilities:
-        """What CAPA listed before the login: some servers announce less after it."""
-        return self._capabilities_before_login
 
     @property
     def ends_lines_with_crlf(self) -> bool:
@@ -78,8 +74,9 @@ class MailSession(POP3Client):
         ``when_unlike`` is called if LIST shows that they are not, while UIDL may still arrive.
         """
         line_end = self.conversation.session.line_end
-        sizes = RecognisingReader(parse_scan_line, line_end, keeps=bool(familiar.sizes))
-        unique_ids = RecognisingReader(parse_unique_id_line, line_end, keeps=bool(familiar.unique_ids))
+        sizes = Listing(parse_scan_line, line_end)
+        unique_ids = Listing(parse_unique_id_line, line_end)
+        is_unlike = familiar == UNFAMILIAR
 
         def parse() -> None:
             try:
@@ -90,16 +87,21 @@ class MailSession(POP3Client):
                 self.conversation.close(str(error))
                 raise
 
-        def when_listed() -> None:
+        def take_sizes(blocks: Iterator[bytes]) -> None:
+            nonlocal is_unlike
+            sizes.read(blocks, keep=not is_unlike)
             if sizes.digest != familiar.sizes:
-                parse()
+                if not is_unlike:
+                    parse()
+                is_unlike = True
                 when_unlike()
 
-        has_uidl = self._read_lists(sizes, unique_ids, when_listed)
+        has_uidl = self._read_lists(take_sizes, lambda blocks: unique_ids.read(blocks, keep=not is_unlike))
         digests = Digests(sizes.digest, unique_ids.digest)
         if has_uidl and digests == familiar:
             return None
-        parse()
+        if not is_unlike:
+            parse()
         return Overview(sizes.entries, unique_ids.entries if has_uidl else None), digests
 
     def retrieve_many(

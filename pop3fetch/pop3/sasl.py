@@ -17,7 +17,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from pop3fetch.errors import MechanismFailed
@@ -151,10 +151,17 @@ class Bearer(Mechanism):
         return self._refusal
 
     def _acknowledge(self, challenge: bytes) -> bytes:
-        words = _error_words(challenge)
-        # Some servers repeat what they were sent.
-        secret = self._secret.decode()
-        self._refusal = printable(words.replace(secret, "(secret)") if secret else words)
+        """Keep the fields of an error challenge (RFC 7628 section 3.2.2), or all of one in another form."""
+        import json
+
+        text = challenge.decode(errors="backslashreplace")
+        with suppress(ValueError, RecursionError):  # eight kilobytes of "[" are nested too deeply
+            fields = json.loads(text)
+            if isinstance(fields, dict):
+                shown = {key: value for key, value in fields.items() if isinstance(value, str | int)}
+                text = ", ".join(f"{key}: {value}" for key, value in shown.items() if value != "") or text
+        secret = self._secret.decode()  # which some servers repeat
+        self._refusal = printable(text.replace(secret, "(secret)") if secret else text)
         return self.acknowledgement
 
 
@@ -333,21 +340,6 @@ def _octets(name: str, what: str, text: str, unfit: re.Pattern[str]) -> bytes:
     if unfit.search(text):
         raise MechanismFailed(f"{name} cannot carry the {what}: it has a control character or is no UTF-8")
     return text.encode()
-
-
-def _error_words(challenge: bytes) -> str:
-    """Return the fields of an OAuth error challenge (RFC 7628 section 3.2.2), or all of it if it is none."""
-    import json
-
-    text = challenge.decode(errors="backslashreplace")
-    try:
-        fields = json.loads(text)
-    except (ValueError, RecursionError):  # eight kilobytes of "[" are nested too deeply
-        return text
-    if not isinstance(fields, dict):
-        return text
-    shown = {key: value for key, value in fields.items() if isinstance(value, str | int) and value != ""}
-    return ", ".join(f"{key}: {value}" for key, value in shown.items()) or text
 
 
 def _scram_client(name: str, credentials: Credentials, nonce: str) -> ScramClient:

@@ -46,10 +46,11 @@ class Secrets:
             return octets
         # Only between the blots: a secret may be the very word "secret".
         between = re.split(b"|".join(map(re.escape, self._secrets)), octets)
-        return BLOT.join(BASE64_WORD.sub(self._blot_word, part) for part in between)
 
-    def _blot_word(self, word: re.Match[bytes]) -> bytes:
-        return BLOT if any(trait in word[0] for trait in self._traits) else word[0]
+        def blot_word(word: re.Match[bytes]) -> bytes:
+            return BLOT if any(trait in word[0] for trait in self._traits) else word[0]
+
+        return BLOT.join(BASE64_WORD.sub(blot_word, part) for part in between)
 
 
 class Trace:

@@ -29,6 +29,7 @@ LF = b"\n"
 # challenges that collide under MD5 and give the secret away (CVE-2007-1558).
 _CHALLENGE = re.compile(rb"<[!-;=?A-~]{1,250}@[!-;=?A-~]{1,250}>")
 _KEYWORD = re.compile(r"[!-~]+")  # printable ASCII (RFC 1939 section 3)
+_NO_LINE = re.compile(rb"[\r\n\0]")
 _RESPONSE_CODE = re.compile(rb"\[([!-Z^-~]{1,64})\]")
 _STATUS = re.compile(rb"(\+OK|-ERR)(?:[ \t]+(.*))?", re.IGNORECASE | re.DOTALL)
 
@@ -79,7 +80,9 @@ def command_line(name: str, *arguments: str | bytes | int) -> bytes:
         raise InvalidArgument(name, "an argument holds half a surrogate pair") from None
     if len(line) + len(CRLF) > COMMAND_LIMIT:
         raise InvalidArgument(name, f"the line would be longer than {COMMAND_LIMIT} octets")
-    return _one_line(name, line)
+    if _NO_LINE.search(line):
+        raise InvalidArgument(name, "an argument holds CR, LF or NUL")
+    return line + CRLF
 
 
 def response_line(response: bytes) -> bytes:
@@ -88,13 +91,9 @@ def response_line(response: bytes) -> bytes:
     They may pass the 255 octets of a command (RFC 5034 section 4). Raises InvalidArgument as
     :func:`command_line` does.
     """
-    return _one_line("a SASL response", response)
-
-
-def _one_line(name: str, line: bytes) -> bytes:
-    if b"\r" in line or b"\n" in line or b"\0" in line:
-        raise InvalidArgument(name, "an argument holds CR, LF or NUL")
-    return line + CRLF
+    if _NO_LINE.search(response):
+        raise InvalidArgument("a SASL response", "it holds CR, LF or NUL")
+    return response + CRLF
 
 
 def take_line(buffer: bytes, start: int, line_end: bytes) -> bytes | None:

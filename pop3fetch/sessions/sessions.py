@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from pop3fetch.net.tls import TLSOptions
+    from pop3fetch.pop3.conversation import Server
     from pop3fetch.pop3.mail_session import MailSession
-    from pop3fetch.pop3.opening import Server
     from pop3fetch.pop3.trace import Secrets
 
 
@@ -44,8 +44,8 @@ def server_of(
     known: KnownServer | None = None,
 ) -> Server:
     """Return the address of the account's server, and how to talk to it; ``known``: from earlier sessions."""
+    from pop3fetch.pop3.conversation import Early, Server
     from pop3fetch.pop3.login import LoginPolicy
-    from pop3fetch.pop3.opening import Early, Server
 
     early = Early()
     if known is not None:

@@ -10,10 +10,10 @@ from pop3fetch.errors import POP3Error
 from pop3fetch.pop3.login import Situation, next_step
 from pop3fetch.pop3.machine import Session
 from pop3fetch.pop3.replies import (
-    ListingReader,
     parse_drop_listing,
     parse_scan_line,
     parse_unique_id_line,
+    read_listing,
 )
 from pop3fetch.pop3.wire import LINE_LIMIT, command_line
 
@@ -85,7 +85,7 @@ SENTENCES: list[tuple[Callable[[], object], str]] = [
     (lambda: parse_drop_listing(b"5"), BROKEN + "the reply to STAT names no two numbers: 5"),
     (lambda: parse_unique_id_line(b"x y"), BROKEN + "a line of UIDL is no number and unique-id: x y"),
     (
-        lambda: ListingReader(parse_scan_line, b"\r\n").feed(b"1 1" + b" " * LINE_LIMIT),
+        lambda: read_listing([b"1 1" + b" " * LINE_LIMIT], parse_scan_line, b"\r\n"),
         BROKEN + "a line of a list is longer than 8192 octets",
     ),
     (unproven, "the server refused every method that it offers"),
@@ -115,7 +115,4 @@ def test_what_is_awaited_is_named_with_its_message() -> None:
 
 
 def test_a_line_of_a_list_may_be_as_long_as_its_limit() -> None:
-    reader = ListingReader(parse_scan_line, b"\r\n")
-    reader.feed(b"1 1".ljust(LINE_LIMIT))
-    reader.feed(b"\r\n")
-    assert reader.entries == [1]
+    assert read_listing([b"1 1".ljust(LINE_LIMIT), b"\r\n"], parse_scan_line, b"\r\n") == [1]
