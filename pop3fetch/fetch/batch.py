@@ -32,7 +32,7 @@ Refused = Callable[[Draft, DeliveryError], None]
 class Batcher:
     """Deliver drafts in batches of at most ``room``, as each may hold a file open.
 
-    ``delivered`` and ``refused`` are told in the session's thread.
+    ``delivered`` and ``refused`` are called in the session's thread.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class Batcher:
         self._delivered = delivered
         self._refused = refused
         self._room = room
+        self._worthwhile = min(WORTHWHILE_MESSAGES, room)
         # Taken as it is, and not through the condition: so no interrupt can come between taking it
         # and knowing that it is taken.
         self._lock = threading.Lock()
@@ -87,29 +88,30 @@ class Batcher:
             self._destination.interrupt()
             self.end()
             raise
-        self._tell()
+        self._report()
         if error is None and self._failure:
             raise self._failure
 
     def add(self, draft: Draft) -> None:
         """Take a draft that is written; waits while the batch is full. Raises what a delivery raised."""
         with self._lock:
-            self._changed.wait_for(lambda: self._failure or not self._is_full())
+            self._changed.wait_for(lambda: self._failure or not self._holds(self._room))
             if self._failure:
                 draft.discard()
                 raise self._failure
             self._pending.append(draft)
             self._octets += draft.octets
             # Woken only if it has something to do: each waking costs more than a message.
-            if len(self._pending) == 1 or self._is_worthwhile():
+            if len(self._pending) == 1 or self._holds(self._worthwhile):
                 self._changed.notify_all()
         if self._results:
-            self._tell()
+            self._report()
 
-    def _is_full(self) -> bool:
-        return len(self._pending) >= self._room or self._octets >= BATCH_OCTETS
+    def _holds(self, messages: int) -> bool:
+        """Whether so many messages, or as many octets as a batch may have, are waiting."""
+        return len(self._pending) >= messages or self._octets >= BATCH_OCTETS
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         with self._lock:
             results, self._results = self._results, []
         for draft, refusal in results:
@@ -131,7 +133,14 @@ class Batcher:
 
     def _work(self) -> None:
         try:
-            while not self._failure and (batch := self._next_batch()):
+            while not self._failure:
+                with self._lock:
+                    self._changed.wait_for(lambda: self._ending or self._pending)
+                    self._changed.wait_for(lambda: self._ending or self._holds(self._worthwhile), BATCH_DELAY)
+                    batch, self._pending, self._octets = self._pending, [], 0
+                    self._changed.notify_all()
+                if not batch:
+                    return
                 try:
                     refused = dict(self._destination.deliver(batch, self._journal))
                 except BaseException as error:  # it is raised again in the session's thread
@@ -141,17 +150,6 @@ class Batcher:
                         self._results += [(draft, refused.get(draft)) for draft in batch]
         finally:
             self._running.release()
-
-    def _next_batch(self) -> list[Draft]:
-        with self._lock:
-            self._changed.wait_for(lambda: self._ending or self._pending)
-            self._changed.wait_for(lambda: self._ending or self._is_worthwhile(), BATCH_DELAY)
-            batch, self._pending, self._octets = self._pending, [], 0
-            self._changed.notify_all()
-        return batch
-
-    def _is_worthwhile(self) -> bool:
-        return len(self._pending) >= WORTHWHILE_MESSAGES or self._is_full()
 
     def _fail(self, error: BaseException, batch: list[Draft]) -> None:
         with self._lock:

@@ -1,13 +1,13 @@
 """DELE and QUIT: which messages a run deletes, and when that is safe.
 
 Only what the record calls done is deleted, and what is proven to be that very message. QUIT lets
-a server drop what was retrieved as well (RFC 1939 section 8), so it is said only where all that
-this session retrieved is safe; otherwise the line is cut, and a session of its own deletes.
+a server drop what was retrieved as well (RFC 1939 section 8), so it is sent only if all that this
+session retrieved is safe; otherwise the connection is closed, and another session deletes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from pop3fetch.errors import DeletionUnsafe
@@ -40,8 +40,6 @@ class Deletion:
     def old_enough(self, listing: Listing, new: set[int]) -> Iterator[Message]:
         """Yield the messages that were delivered before and are to be deleted now."""
         order = self._order
-        if order.mark or not (order.delete or order.delete_after is not None):
-            return
         delivered = None
         if not order.delete:
             moment = int(self._context.clock()) - (order.delete_after or 0) * DAY
@@ -69,27 +67,25 @@ class Deletion:
     # -- how ---------------------------------------------------------------------------------
 
     def run(self, client: MailSession, listing: Listing, doomed: list[Message], *, pipelining: bool) -> None:
-        """Delete and say QUIT; in a new session where something retrieved here is not safe."""
+        """Delete the ``doomed`` and send QUIT; in a new session if something retrieved here is not safe."""
         if self._tally.may_quit(client):
             self._delete_and_quit(client, listing, doomed)
             return
         client.close()
-        if doomed:
-            with self._context.connect(pipelining) as second:
-                self._delete_in(second, {message.key: message.size for message in doomed})
-
-    def _delete_in(self, client: MailSession, sizes: Mapping[Key, int]) -> None:
-        """Delete, in a new session, what still has its UID and size."""
+        sizes = {message.key: message.size for message in doomed}
         has_unique_ids = not all(stands_in(key.uid) for key in sizes)
-        listing = survey(client, self._reporter, Recorded(self._context.account, lambda: has_unique_ids))
-        doomed = [message for message in listing if sizes.get(message.key) == message.size]
-        self._tally.safe = {message.index for message in doomed}
-        if self._tally.may_quit(client):
-            self._delete_and_quit(client, listing, doomed)
-        else:
-            unsafe = DeletionUnsafe()
-            self._tally.outcome.fail(unsafe)
-            self._reporter.warn(str(unsafe))
+        recorded = Recorded(self._context.account, lambda: has_unique_ids)
+        with self._context.connect(pipelining) as second:
+            listing = survey(second, self._reporter, recorded)
+            # What still has its UID and size.
+            doomed = [message for message in listing if sizes.get(message.key) == message.size]
+            self._tally.safe = {message.index for message in doomed}
+            if self._tally.may_quit(second):
+                self._delete_and_quit(second, listing, doomed)
+            else:
+                unsafe = DeletionUnsafe()
+                self._tally.outcome.fail(unsafe)
+                self._reporter.warn(str(unsafe))
 
     def _delete_and_quit(self, client: MailSession, listing: Listing, doomed: list[Message]) -> None:
         if not doomed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pop3fetch.delivery.destination import Draft
@@ -16,16 +17,16 @@ if TYPE_CHECKING:
     from pop3fetch.pop3.mail_session import MailSession
 
 
+@dataclass(slots=True)
 class Outcome:
     """What a run has done; ``error`` is the first one of its ``failures``."""
 
-    def __init__(self) -> None:
-        self.messages = 0
-        self.octets = 0
-        self.deleted = 0
-        self.oversize = 0
-        self.failures = 0
-        self.error: POP3Error | None = None
+    messages: int = 0
+    octets: int = 0
+    deleted: int = 0
+    oversize: int = 0
+    failures: int = 0
+    error: POP3Error | None = None
 
     @property
     def status(self) -> Status:
@@ -39,7 +40,7 @@ class Outcome:
 
 
 class Tally:
-    """What the steps of a run tell each other about messages, over all its sessions."""
+    """What the steps of a run share about messages, over all its sessions."""
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
@@ -65,16 +66,11 @@ class Tally:
         self.outcome.octets += draft.octets
         self._reporter.delivered(message, draft.octets, draft.path)
 
-    @property
-    def whole(self) -> set[Key]:
-        """The messages that were delivered and may be deleted."""
-        return self.delivered - self.short
-
     def skip(self, message: Message, error: POP3Error) -> None:
         """Take note of a message that stays as it is."""
         self.outcome.fail(error)
         self._reporter.skipped(message, error)
 
     def may_quit(self, client: MailSession) -> bool:
-        """Whether QUIT deletes nothing that is not safe, even where the server deletes what was retrieved."""
+        """Whether QUIT deletes only what is safe, even if the server deletes all that was retrieved."""
         return client.retrieved <= self.safe and not quit_may_cost(client, self.safe)

@@ -1,4 +1,4 @@
-"""What the record makes of a listing: which messages are new, after a look where it must look.
+"""Which listed messages are new, as the record and, if necessary, a look at them show.
 
 A UID alone is no proof. Servers give UIDs again, give one to several messages, change sizes of
 messages that stay the same (Mailutils), leave messages out of a listing, or change all UIDs at once (a
@@ -16,24 +16,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fetch.ahead import Ahead
 from pop3fetch.errors import BlankMessage, POP3Error
-from pop3fetch.fetch.compare import Comparison, Known, all_renumbered, compare, unlisted
 from pop3fetch.fetch.context import Reporter
-from pop3fetch.fetch.plan import Order
+from pop3fetch.fetch.plan import Comparison, Order, all_renumbered, compare, unlisted
 from pop3fetch.fetch.survey import Looked, Recorded, headers_of, whole_of
 from pop3fetch.headers import Identity, identity, proves
 from pop3fetch.messages import Key, Listing, Message, stand_in_uid, stands_in
 from pop3fetch.pop3.replies import UNFAMILIAR, Digests
 from pop3fetch.record.place import RecordPlace
-from pop3fetch.record.states import Event, State, is_short
+from pop3fetch.record.states import Event, Known, State, is_short
 from pop3fetch.record.store import LISTING, Entry, ReadOnlyStore, Store
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.mail_session import MailSession
-
-
-def known_of(store: Store) -> Known:
-    """Return what the record has fetched."""
-    return Known(store.sizes(), store.copies(), store.unsettled())
 
 
 def recorded_in(place: RecordPlace, account: str) -> Recorded:
@@ -42,7 +36,7 @@ def recorded_in(place: RecordPlace, account: str) -> Recorded:
     def has_unique_ids() -> bool:
         store = ReadOnlyStore(place)
         try:
-            return known_of(store).has_unique_ids
+            return store.known().has_unique_ids
         finally:
             store.close()
 
@@ -57,8 +51,8 @@ class Remembered:
 
     Most runs find the mailbox as the last one left it. So if a run leaves nothing new, the record keeps
     digests of what the server listed, and the next run compares those before it loads anything. Every
-    change of the record drops them (see :class:`~pop3fetch.record.store.Store`). A run with nothing new
-    among 100 000 messages takes a third of the time with them (benchmark row ``nothing-new``).
+    change of the record drops them (see :class:`~pop3fetch.record.store.Store`). With digests a run with
+    nothing new among 100 000 messages takes a third of the time (benchmark row ``nothing-new``).
     """
 
     def __init__(self, store: Store, order: Order) -> None:
@@ -72,7 +66,7 @@ class Remembered:
 
     def load(self) -> None:
         """Begin to load, unless it is begun."""
-        self._known = self._known or Ahead(lambda: known_of(self._store))
+        self._known = self._known or Ahead(self._store.known)
 
     def known(self) -> Known:
         """Return what is recorded, or raise what went wrong; once."""
@@ -109,11 +103,11 @@ class Recall:
     def new(self, listing: Listing, known: Known) -> set[int]:
         """Return the indexes of the messages that are new; raises what a session raises."""
         if listing.former_stand_ins and self._rename_stand_ins(listing, known):
-            known = known_of(self._store)
+            known = self._store.known()
         comparison = compare(listing, known)
         missing = unlisted(listing, known, comparison)
         if comparison.new and missing and self._match_by_headers(listing, known, comparison, missing):
-            known = known_of(self._store)
+            known = self._store.known()
             comparison = compare(listing, known)
             missing = unlisted(listing, known, comparison)
         # A listing that is not complete may lack what is there.
@@ -129,7 +123,7 @@ class Recall:
         """Look at what is to be deleted on the word of an earlier run, as UIDs may be given again.
 
         Returns the messages that are the recorded ones, and the indexes of those that are others, which
-        are new. A server without TOP allows no such look: there UID and size alone decide.
+        are new. Without TOP there is no such look: UID and size alone decide.
         """
         messages = list(messages)
         if not messages or not self._client.offers("TOP"):
@@ -164,7 +158,11 @@ class Recall:
         headers: list[int] = []
         for index in sorted([*comparison.doubted, *comparison.shared]):
             (whole if listing.message(index).key in short else headers).append(index)
-        others = self._decide(listing, whole_of(self._client, whole), _is_same_in_whole)
+        others = self._decide(
+            listing,
+            whole_of(self._client, whole),
+            lambda message, looked, entry: looked.octets == entry.octets and _is_same(message, looked, entry),
+        )
         return [*self._look_at_headers(listing, headers), *others]
 
     def _look_at_headers(self, listing: Listing, indexes: Iterable[int]) -> list[int]:
@@ -177,7 +175,11 @@ class Recall:
         for index, looked in looks:
             message = listing.message(index)
             recorded = self._store.entry(message.key)
-            if failure := looked.failure(index, message.size) or _nothing_shown(message, looked, recorded):
+            failure = looked.failure(index, message.size)
+            if not message.size and looked.is_blank and recorded and recorded.identity:
+                # LIST lacks the message, and no headers show what the record has of them.
+                failure = failure or BlankMessage(message.number, recorded.size)
+            if failure:
                 self.undecided[index] = failure
             elif recorded is not None and is_same(message, looked, recorded):
                 same.append(recorded)
@@ -205,16 +207,13 @@ class Recall:
                     break
         return moved
 
-    def _displaced(self, moved: Mapping[Key, Key]) -> dict[Key, Key]:
-        """Return where the messages go whose place a moved one takes: to the places that become free."""
-        free = [key for key in moved if key not in moved.values()]
-        taken = [key for key in moved.values() if key not in moved and self._store.entry(key)]
-        return dict(zip(taken, free, strict=False))
-
     def _keep(self, listing: Listing, same: list[Entry], moved: dict[Key, Key], others: set[int]) -> None:
         """Bring the record up to date with what looks have shown."""
         if moved:
-            self._store.rename(moved | self._displaced(moved))
+            # Messages whose place a moved one takes go to the places that become free.
+            free = [key for key in moved if key not in moved.values()]
+            taken = [key for key in moved.values() if key not in moved and self._store.entry(key)]
+            self._store.rename(moved | dict(zip(taken, free, strict=False)))
         settled = [entry.key for entry in same if entry.state is not State.FETCHED]
         failed = [listing.message(index).key for index in self.undecided]
         found = {
@@ -266,13 +265,21 @@ class Recall:
                 self.undecided[index] = failure
             seen[index] = _Traits(identity(looked.headers), stand_in_uid(looked.headers, sizes_of[index]))
         found = recorded.find_all({listing.message(index): traits for index, traits in seen.items()}, is_move)
-        self._rename(found)
+        if not found:
+            return False
+        # The record keeps them under the UIDs and with the sizes that the server has given them.
+        self._store.rename({entry.key: message.key for message, entry in found.items()})
+        # What came far shorter than listed is still to be looked at as a whole.
+        confirmed = [message for message, entry in found.items() if not _is_short(entry)]
+        self._confirmed.update(message.index for message in confirmed)
+        self._store.happened(Event.LOOKED_SAME, (message.key for message in confirmed), self._now)
+        self._store.resize({message.key: message.size for message in found})
         if is_move and len(found) > HANDFUL:
             self._reporter.warn(
                 f"the server has changed all unique-ids: {len(found)} of {len(listing)} messages"
                 " were recognised by their headers and are not fetched again"
             )
-        return bool(found)
+        return True
 
     def _still_expected(self, listing: Listing, known: Known, missing: Iterable[Key]) -> Iterator[Entry]:
         """Yield what is recorded of the missing messages.
@@ -286,17 +293,6 @@ class Recall:
                 entry = self._store.entry(key)
                 if entry is not None:
                     yield entry
-
-    def _rename(self, found: Mapping[Message, Entry]) -> None:
-        """Keep messages under the UIDs and with the sizes that the server has given them."""
-        if not found:
-            return
-        self._store.rename({entry.key: message.key for message, entry in found.items()})
-        # What came far shorter than listed is still to be looked at as a whole.
-        confirmed = [message for message, entry in found.items() if not _is_short(entry)]
-        self._confirmed.update(message.index for message in confirmed)
-        self._store.happened(Event.LOOKED_SAME, (message.key for message in confirmed), self._now)
-        self._store.resize({message.key: message.size for message in found})
 
 
 class _Traits(NamedTuple):
@@ -342,11 +338,13 @@ class _Recorded:
         if not is_move:
             return found
         counts = Counter(traits.identity for traits in listed.values())
-        others = {
-            message: entry
-            for message, traits in listed.items()
-            if message not in found and counts[traits.identity] == 1 and (entry := self._take_unique(traits))
-        }
+        others: dict[Message, Entry] = {}
+        for message, (who, _) in listed.items():
+            # The only one recorded is the only one listed with the same identity, whatever their sizes.
+            alike = self._by_identity.get(who)
+            is_unique = counts[who] == 1 and alike and len(alike) == 1 and proves(who)
+            if message not in found and is_unique and (entry := self._first(alike)):
+                others[message] = entry
         is_sure = self._count > HANDFUL or len(found) + len(others) == self._count
         return found | others if is_sure else found
 
@@ -362,11 +360,6 @@ class _Recorded:
             places.append(self._deleted.get((message.size, who)))
         return next(filter(None, map(self._first, places)), None)
 
-    def _take_unique(self, traits: _Traits) -> Entry | None:
-        """Return the recorded message of this identity, if it is the only one, whatever its size, or None."""
-        alike = self._by_identity.get(traits.identity)
-        return self._first(alike) if alike and len(alike) == 1 and proves(traits.identity) else None
-
     def _first(self, alike: deque[Entry] | None) -> Entry | None:
         """Take the first that is not taken yet, or return None."""
         while alike:
@@ -375,13 +368,6 @@ class _Recorded:
                 self._taken.add(entry.key)
                 return entry
         return None
-
-
-def _nothing_shown(message: Message, looked: Looked, recorded: Entry | None) -> POP3Error | None:
-    """Return an error if LIST lacks the message, and no headers show what the record has of them."""
-    if message.size or not looked.is_blank or recorded is None or recorded.identity is None:
-        return None
-    return BlankMessage(message.number, recorded.size)
 
 
 def _is_short(recorded: Entry) -> bool:
@@ -399,7 +385,3 @@ def _is_same(message: Message, looked: Looked, recorded: Entry) -> bool:
     # Nothing proves that they are one, so that another size, or other weak headers, make them two.
     differ = who is not None and known is not None and who.proves == known.proves and who != known
     return message.size == recorded.size and not differ
-
-
-def _is_same_in_whole(message: Message, looked: Looked, recorded: Entry) -> bool:
-    return looked.octets == recorded.octets and _is_same(message, looked, recorded)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from pop3fetch.delivery.destination import Draft
@@ -28,10 +28,10 @@ class Retrieval:
         self._context = context
         self._tally = tally
         self._messages = messages
-        self._crlf = crlf
+        self._line_ends: Callable[[bytes], bytes] = bytes if crlf else with_lf  # bytes() changes nothing
         self._batcher: Batcher | None = None
         # Dovecot 2.3 ends a message whose first line is a dot right there, and sends the rest of it.
-        self._empty: Message | None = None  # the last one, where it came so
+        self._empty: Message | None = None  # the last one, if it came so
 
     def run(self, client: MailSession) -> None:
         """Retrieve and deliver; raises what a session and a destination raise."""
@@ -40,8 +40,10 @@ class Retrieval:
         sizes = {message.index: message.size for message in self._messages}
         destination = context.destination
         journal = RecordJournal(context.store, destination.name, context.clock, destination.folder_id)
-        count, refuse = self._tally.count, self._refuse
-        with Batcher(context.destination, journal, count, refuse, room=context.room) as batcher:
+        count, skip = self._tally.count, self._tally.skip
+        with Batcher(
+            destination, journal, count, lambda draft, error: skip(draft.message, error), room=context.room
+        ) as batcher:
             self._batcher = batcher
             for message, retrieval in zip(self._messages, client.retrieve_many(sizes, sizes), strict=True):
                 self._empty = None
@@ -67,7 +69,7 @@ class Retrieval:
         return culprit
 
     def _draft(self, message: Message, blocks: Iterator[bytes]) -> Draft | None:
-        """Return the message as a draft, or None where it came empty."""
+        """Return the message as a draft, or None if it came empty."""
         draft = self._context.destination.draft(message)
         try:
             head = self._write(draft, blocks)
@@ -112,9 +114,3 @@ class Retrieval:
             draft.write(self._line_ends(blank))
         draft.received = received
         return head
-
-    def _line_ends(self, block: bytes) -> bytes:
-        return block if self._crlf else with_lf(block)
-
-    def _refuse(self, draft: Draft, error: POP3Error) -> None:
-        self._tally.skip(draft.message, error)

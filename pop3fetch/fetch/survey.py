@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MOST_UNPAIRED = 1000  # messages in one list only that are believed to exist
 NAMED = 10  # of them that a warning names
-TOGETHER = 100  # messages whose headers are asked for at once, and kept if TOP is refused for one of them
+TOGETHER = 100  # messages whose headers are requested at once, and kept if TOP is refused for one of them
 
 
 class Looked(NamedTuple):
@@ -54,7 +54,7 @@ class Looked(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """What the record of ``account`` knows of its server: asked only if the server refuses UIDL."""
+    """What the record of ``account`` knows of its server; it is read only if the server refuses UIDL."""
 
     account: str
     has_unique_ids: Callable[[], bool]
@@ -92,56 +92,46 @@ def status_of(listing: Listing) -> Status:
 def listing_of(client: MailSession, overview: Overview, reporter: Reporter) -> Listing:
     """Return the messages of an overview, with stand-ins for the unique-ids that are missing."""
     sizes, unique_ids = overview
-    unpaired: list[int] = []
+    unpaired = 0
     if unique_ids is None:
         reporter.notice("the server has no UIDL: headers stand in for unique-ids")
         unique_ids = [None if size is None else b"" for size in sizes]
-    elif unpaired := _unpaired(sizes, unique_ids):
-        named = ", ".join(str(index + 1) for index in unpaired[:NAMED])
-        more = ", …" if len(unpaired) > NAMED else ""
-        count = f"{len(unpaired)} messages are" if len(unpaired) > 1 else "1 message is"
-        reporter.warn(f"LIST and UIDL disagree: {count} in one of them only ({named}{more})")
-        sizes, unique_ids = _paired(sizes, unique_ids, unpaired)
-    return _completed(client, sizes, unique_ids, len(unpaired))
-
-
-def _unpaired(sizes: Sequence[int | None], unique_ids: Sequence[bytes | None]) -> list[int]:
-    """Return the indexes of the messages that only one of the lists has."""
-    if len(sizes) == len(unique_ids) and None not in sizes and None not in unique_ids:
-        return []
-    longest = range(max(len(sizes), len(unique_ids)))
-    return [index for index in longest if (_at(sizes, index) is None) != (_at(unique_ids, index) is None)]
-
-
-def _at(column: Sequence[object], index: int) -> object:
-    return column[index] if index < len(column) else None
+    elif len(sizes) != len(unique_ids) or None in sizes or None in unique_ids:
+        sizes, unique_ids, unpaired = _paired(sizes, unique_ids, reporter)
+    listing = _completed(client, sizes, unique_ids) if b"" in unique_ids else Listing(sizes, unique_ids)
+    listing.unpaired = max(listing.unpaired, unpaired)
+    return listing
 
 
 def _paired(
-    sizes: Sequence[int | None],
-    unique_ids: Sequence[bytes | None],
-    unpaired: Sequence[int],
-) -> tuple[list[int | None], list[bytes | None]]:
-    """Return both lists with what each lacks: an empty UID, or a size of 0 until LIST has the message."""
+    sizes: Sequence[int | None], unique_ids: Sequence[bytes | None], reporter: Reporter
+) -> tuple[list[int | None], list[bytes | None], int]:
+    """Return both lists with what each lacks, and how many messages only one of them has.
+
+    An empty UID stands for one that UIDL lacks; a size of 0 for one that LIST lacks.
+    """
     count = max(len(sizes), len(unique_ids))
     all_sizes = [*sizes, *[None] * (count - len(sizes))]
     all_uids = [*unique_ids, *[None] * (count - len(unique_ids))]
+    pairs = enumerate(zip(all_sizes, all_uids, strict=True))
+    unpaired = [index for index, (size, uid) in pairs if (size is None) != (uid is None)]
+    if unpaired:
+        named = ", ".join(str(index + 1) for index in unpaired[:NAMED])
+        more = ", …" if len(unpaired) > NAMED else ""
+        messages = f"{len(unpaired)} messages are" if len(unpaired) > 1 else "1 message is"
+        reporter.warn(f"LIST and UIDL disagree: {messages} in one of them only ({named}{more})")
     for index in unpaired[:MOST_UNPAIRED]:
         if all_uids[index] is None:
             all_uids[index] = b""
         else:
             all_sizes[index] = 0
-    return all_sizes, all_uids
+    return all_sizes, all_uids, len(unpaired)
 
 
 def _completed(
-    client: MailSession, sizes: Sequence[int | None], unique_ids: list[bytes | None], unpaired: int
+    client: MailSession, sizes: Sequence[int | None], unique_ids: Sequence[bytes | None]
 ) -> Listing:
-    """Return the listing with a stand-in for each empty UID; ``unpaired`` were in one list only."""
-    if b"" not in unique_ids:
-        listing = Listing(sizes, unique_ids)
-        listing.unpaired = max(listing.unpaired, unpaired)
-        return listing
+    """Return the listing with a stand-in for each empty UID."""
     pairs = enumerate(zip(unique_ids, sizes, strict=False))
     empty = [index for index, (uid, size) in pairs if uid == b"" and size is not None]
     completed = list(unique_ids)
@@ -158,7 +148,6 @@ def _completed(
         if old != stand_in:
             former[stand_in] = old
     listing = Listing([None if i in unreadable else size for i, size in enumerate(sizes)], completed)
-    listing.unpaired = max(listing.unpaired, unpaired)
     listing.unreadable = unreadable
     listing.former_stand_ins = former
     return listing

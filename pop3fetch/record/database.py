@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from pop3fetch.durable import is_absent, open_private, sync_file, sync_folder
@@ -96,7 +96,19 @@ def create(path: Path) -> None:
     aside = path.with_suffix(".aside")
     aside.unlink(missing_ok=True)
     try:
-        _write_empty(aside)
+        os.close(open_private(aside, os.O_RDWR | os.O_EXCL))
+        with closing(sqlite3.connect(aside, isolation_level=None)) as database:
+            # No sync at each step: it has no name before it is whole, and then it is synced once.
+            database.executescript("PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY;" + SCHEMA)
+            database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            database.execute(f"PRAGMA user_version = {VERSION}")
+            database.execute("INSERT INTO fact VALUES ('tag', ?)", (os.urandom(8).hex(),))
+            database.execute("PRAGMA journal_mode = WAL")  # which stays, so that no run has to change it
+        file = os.open(aside, os.O_RDONLY)
+        try:
+            sync_file(file)
+        finally:
+            os.close(file)
         for ending in _COMPANIONS:
             # They may be left of a removed record, and SQLite would apply them to the new one.
             Path(f"{path}{ending}").unlink(missing_ok=True)
@@ -123,33 +135,16 @@ def remove_aside(path: Path) -> None:
         path.with_suffix(".aside").unlink()
 
 
-def _write_empty(aside: Path) -> None:
-    os.close(open_private(aside, os.O_RDWR | os.O_EXCL))
-    database = sqlite3.connect(aside, isolation_level=None)
-    try:
-        # No sync at each step: it has no name before it is whole, and then it is synced once.
-        database.executescript("PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY;" + SCHEMA)
-        database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        database.execute(f"PRAGMA user_version = {VERSION}")
-        database.execute("INSERT INTO fact VALUES ('tag', ?)", (os.urandom(8).hex(),))
-        database.execute("PRAGMA journal_mode = WAL")  # which stays, so that no run has to change it
-    finally:
-        database.close()
-    file = os.open(aside, os.O_RDONLY)
-    try:
-        sync_file(file)
-    finally:
-        os.close(file)
-
-
 def open_database(path: Path) -> sqlite3.Connection:
     database = _connect(path, "rw")
     try:
-        _bring_up(database, path)
+        version = _version_of(database, path)
+        if version < VERSION:
+            _bring_up(database, version)
         # One sync a commit, and readers beside it; FULL, for a commit must outlive the power.
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
-        database.execute("PRAGMA fullfsync = ON")  # macOS: as in folders.sync_file
+        database.execute("PRAGMA fullfsync = ON")  # macOS: as in durable.sync_file
     except BaseException:
         database.close()
         raise
@@ -159,11 +154,12 @@ def open_database(path: Path) -> sqlite3.Connection:
 def open_to_read(path: Path) -> sqlite3.Connection:
     database = _connect(path, "ro")
     try:
-        if _check(database, path) == VERSION:
+        version = _version_of(database, path)
+        if version == VERSION:
             return database
         copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         database.backup(copy)  # what is only read is not brought up on the disk
-        _bring_up(copy, path)
+        _bring_up(copy, version)
     except BaseException:
         database.close()
         raise
@@ -178,7 +174,7 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     )
 
 
-def _check(database: sqlite3.Connection, path: Path) -> int:
+def _version_of(database: sqlite3.Connection, path: Path) -> int:
     """Return the record's version; raises RecordError if it is not one of ours, or too new."""
     (application,) = database.execute("PRAGMA application_id").fetchone()
     (version,) = database.execute("PRAGMA user_version").fetchone()
@@ -189,10 +185,10 @@ def _check(database: sqlite3.Connection, path: Path) -> int:
     return int(version)
 
 
-def _bring_up(database: sqlite3.Connection, path: Path) -> None:
-    for version in range(_check(database, path), VERSION):
+def _bring_up(database: sqlite3.Connection, version: int) -> None:
+    for old in range(version, VERSION):
         database.executescript(
-            f"BEGIN IMMEDIATE; {_MIGRATIONS[version]}; PRAGMA user_version = {version + 1}; COMMIT;"
+            f"BEGIN IMMEDIATE; {_MIGRATIONS[old]}; PRAGMA user_version = {old + 1}; COMMIT;"
         )
 
 

@@ -8,6 +8,7 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 from pop3fetch.durable import make_folder, open_private
@@ -99,21 +100,6 @@ def file_name(address: str) -> str:
 _NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
-def _lock(file: int) -> None:
-    """Take the lock by flock, or by fcntl if the file system lacks that; raises OSError."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError as error:
-        if error.errno not in _NO_FLOCK:
-            raise
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except PermissionError as refusal:  # POSIX lets systems reply EACCES for EAGAIN
-            raise BlockingIOError(errno.EAGAIN, "it is locked") from refusal
-
-
 class Lock:
     """An exclusive lock on a file that is never replaced; the kernel lets go of it when we die."""
 
@@ -124,7 +110,15 @@ class Lock:
         except OSError as error:
             raise record_error(path, error) from error
         try:
-            _lock(self._file)
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in _NO_FLOCK:
+                    raise
+                try:
+                    fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except PermissionError as refusal:  # POSIX lets systems reply EACCES for EAGAIN
+                    raise BlockingIOError(errno.EAGAIN, "it is locked") from refusal
         except BlockingIOError as error:
             os.close(self._file)
             raise RecordLocked(str(path), "it is locked") from error
@@ -139,15 +133,14 @@ class Lock:
             os.close(self._file)
 
 
-class KnownServer:
+class KnownServer(NamedTuple):
     """What earlier sessions have found out about an account's server; times are seconds since the epoch.
 
     Not in the record: every command connects, but only `get` holds the record. One file of ``name since``
     lines. It only makes connecting quicker: if anything is wrong with it, nothing is known.
     """
 
-    def __init__(self, place: RecordPlace) -> None:
-        self._place = place
+    place: RecordPlace
 
     def knows(self, fact: str, now: float) -> bool:
         """Return whether ``fact`` was found out within the last 30 days."""
@@ -159,11 +152,11 @@ class KnownServer:
         facts = self._facts() | {fact: int(now)}
         with suppress(OSError, POP3Error):
             lines = (f"{name} {since}\n" for name, since in facts.items())
-            self._place.keep_beside(_SERVER_ENDING, "".join(lines))
+            self.place.keep_beside(_SERVER_ENDING, "".join(lines))
 
     def _facts(self) -> dict[str, int]:
         try:
-            lines = self._place.beside(_SERVER_ENDING).read_text("ascii").splitlines()
+            lines = self.place.beside(_SERVER_ENDING).read_text("ascii").splitlines()
             return {name: int(since) for name, since in (line.split() for line in lines)}
         except (OSError, ValueError):  # none, or torn
             return {}

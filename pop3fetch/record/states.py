@@ -11,9 +11,12 @@ is delivered, which makes it FETCHED or SHORT, or not, which leaves it NEW.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum, IntEnum
+from types import MappingProxyType
 from typing import NamedTuple
+
+from pop3fetch.messages import Key, Message, stands_in
 
 DAY = 24 * 60 * 60  # seconds
 KEPT = 7 * DAY  # seconds that an unlisted message is remembered: longer than a server's bad weekend
@@ -50,6 +53,39 @@ class Unsettled(NamedTuple):
     def counts_misses(self) -> bool:
         """Whether one more listing that lacks it is news to the record."""
         return self.state not in (State.MISSING, State.DELETED) or self.misses < MOST_MISSES
+
+
+class Known(NamedTuple):
+    """What the record has of an account's messages.
+
+    ``sizes`` by UID, and ``copies`` by key, of those that are FETCHED; ``unsettled`` has all others by key.
+    """
+
+    sizes: Mapping[bytes, int] = MappingProxyType({})
+    copies: Mapping[Key, int] = MappingProxyType({})
+    unsettled: Mapping[Key, Unsettled] = MappingProxyType({})
+
+    def size_of(self, message: Message) -> int | None:
+        """Return the size of a FETCHED message, or None."""
+        if message.occurrence:
+            return self.copies.get(message.key)
+        return self.sizes.get(message.uid)
+
+    def fetched(self) -> Iterator[Key]:
+        """Yield the keys of the messages that are FETCHED."""
+        for uid in self.sizes:
+            yield Key(uid, 0)
+        yield from self.copies
+
+    def expected(self) -> Iterator[Key]:
+        """Yield the keys of the messages that a listing should have, missing ones included."""
+        yield from self.fetched()
+        yield from (key for key, row in self.unsettled.items() if row.state is not State.DELETED)
+
+    @property
+    def has_unique_ids(self) -> bool:
+        """Whether the server has listed UIDs of its own, as far as the record shows."""
+        return any(not stands_in(uid) for uid, _ in self.expected())
 
 
 class Event(Enum):

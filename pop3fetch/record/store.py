@@ -27,7 +27,7 @@ from pop3fetch.record.database import (
     remove_aside,
 )
 from pop3fetch.record.place import Lock, RecordPlace
-from pop3fetch.record.states import Event, State, Unsettled, next_states, state_of
+from pop3fetch.record.states import Event, Known, State, Unsettled, next_states, state_of
 
 MARKED = "marked"  # the destination of what was recorded without being fetched
 LISTING = "listing"  # the fact that names a listing of which everything is recorded; any change drops it
@@ -121,22 +121,19 @@ class Store:
 
     # -- what is known -----------------------------------------------------------------------
 
-    def sizes(self) -> dict[bytes, int]:
-        """Return UID to recorded size, for the first message of each UID that is FETCHED."""
-        return dict(self._rows("SELECT uid, size FROM message WHERE occurrence = 0 AND state = 0"))
-
-    def copies(self) -> dict[Key, int]:
-        """Return the recorded sizes of the further FETCHED messages of each UID."""
-        rows = self._rows("SELECT uid, occurrence, size FROM message WHERE occurrence > 0 AND state = 0")
-        return {Key(uid, occurrence): size for uid, occurrence, size in rows}
-
-    def unsettled(self) -> dict[Key, Unsettled]:
-        """Return the states of the messages that are recorded and not FETCHED."""
-        rows = self._rows("SELECT uid, occurrence, state, since, misses FROM message WHERE state <> 0")
-        return {
-            Key(uid, occurrence): Unsettled(State(state), since, misses)
-            for uid, occurrence, state, since, misses in rows
-        }
+    def known(self) -> Known:
+        """Return the sizes and states of all messages that are recorded."""
+        firsts = self._rows("SELECT uid, size FROM message WHERE occurrence = 0 AND state = 0")
+        copies = self._rows("SELECT uid, occurrence, size FROM message WHERE occurrence > 0 AND state = 0")
+        others = self._rows("SELECT uid, occurrence, state, since, misses FROM message WHERE state <> 0")
+        return Known(
+            dict(firsts),
+            {Key(uid, occurrence): size for uid, occurrence, size in copies},
+            {
+                Key(uid, occurrence): Unsettled(State(state), *since)
+                for uid, occurrence, state, *since in others
+            },
+        )
 
     def short(self) -> set[Key]:
         """Return what is recorded, not FETCHED, and came far shorter than listed."""

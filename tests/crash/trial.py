@@ -212,10 +212,9 @@ class Trial:
             return ["--delete-after", str(AGE // DAY)]
         return ["--delete" if self._scenario.delete else "--keep"]
 
-    @property
-    def deletes(self) -> bool:
-        """Whether the scenario deletes what is delivered, at once or later."""
-        return self._scenario.delete or self._scenario.delete_after
+    def is_to_go(self, message: Message) -> bool:
+        """Tell whether the scenario deletes a message that is delivered."""
+        return message.octets not in self._to_stay
 
     @property
     def is_maildir(self) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pop3fetch.fetch.compare import Comparison, Known, all_renumbered, compare, unlisted
+from pop3fetch.fetch.plan import Comparison, all_renumbered, compare, unlisted
 from pop3fetch.messages import Key, Listing, stand_in_uid
-from pop3fetch.record.states import State, Unsettled
+from pop3fetch.record.states import Known, State, Unsettled
 
 A, B, C = b"A", b"B", b"C"
 

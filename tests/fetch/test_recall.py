@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pop3fetch.fetch.plan import Order
-from pop3fetch.fetch.recall import Recall, known_of
+from pop3fetch.fetch.recall import Recall
 from pop3fetch.fetch.survey import survey
 from pop3fetch.headers import identity
 from pop3fetch.messages import Key
@@ -52,7 +52,7 @@ class Session:
         with account.store() as store, log_in(scripted) as client:
             listing = survey(client, account.told)
             recall = Recall(client, store, account.told, account.now)
-            self.new = [index + 1 for index in sorted(recall.new(listing, known_of(store)))]
+            self.new = [index + 1 for index in sorted(recall.new(listing, store.known()))]
             self.undecided = [index + 1 for index in recall.undecided]
         scripted.stop()
         self.tops = [int(line.split()[1]) for line in scripted.commands if line.startswith(b"TOP")]
@@ -316,7 +316,7 @@ class Confirmation(Session):
         with account.store() as store, log_in(scripted) as client:
             listing = survey(client, account.told)
             recall = Recall(client, store, account.told, account.now)
-            recall.new(listing, known_of(store))
+            recall.new(listing, store.known())
             same, others = recall.confirm(listing, list(listing))
             self.same = [message.number for message in same]
             self.others = [index + 1 for index in others]
@@ -411,7 +411,7 @@ def test_a_message_that_was_missing_stays_in_doubt_if_the_look_is_blank(
     session = Session(server, account, Mailbox(MANY, replies=blank(2)))
     assert (session.new, session.undecided) == ([], [2])
     with account.store() as store:
-        assert store.unsettled()[Key(b"uid-2", 0)].state is State.DOUBTED
+        assert store.known().unsettled[Key(b"uid-2", 0)].state is State.DOUBTED
 
 
 def test_a_message_is_not_deleted_after_a_blank_look(server: StartServer, account: Account) -> None:

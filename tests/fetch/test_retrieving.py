@@ -88,7 +88,7 @@ def test_a_short_message_is_delivered_and_not_deleted(server: StartServer, accou
     assert account.told.short_numbers == [2]
     assert mailbox.messages == [LARGE]
     with account.store() as store:
-        states = {uid: row.state for (uid, _), row in store.unsettled().items()}
+        states = {uid: row.state for (uid, _), row in store.known().unsettled.items()}
     assert states == {b"uid-1": State.DELETED, b"uid-2": State.SHORT, b"uid-3": State.DELETED}
 
 

@@ -989,5 +989,5 @@ def test_a_delivery_that_runs_at_an_interrupt_comes_to_its_end_before_anything_i
 def test_what_marking_is_called_is_no_destination(account: Account, server: StartServer) -> None:
     account.fetch(server(Mailbox(THREE)), Order(mark=True))
     with account.store() as store:
-        assert store.marked() == {(uid, 0) for uid in store.sizes()}
+        assert store.marked() == {(uid, 0) for uid in store.known().sizes}
         assert ":" not in MARKED

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from pop3fetch.messages import Key
 from pop3fetch.record import database as database_module
 from pop3fetch.record import store as store_module
 from pop3fetch.record.place import RecordPlace
-from pop3fetch.record.states import Event, State, Unsettled, next_states
+from pop3fetch.record.states import Event, Known, State, Unsettled, next_states
 from pop3fetch.record.store import Entry, Intent, ReadOnlyStore, Store
 from pop3fetch.status import Status
 
@@ -53,9 +53,9 @@ def done(place: RecordPlace, *entries: Entry, moment: int = NOON, destination: s
         store.done(entries, destination, moment)
 
 
-def sizes(place: RecordPlace) -> dict[bytes, int]:
+def sizes(place: RecordPlace) -> Mapping[bytes, int]:
     with opened(place) as store:
-        return store.sizes()
+        return store.known().sizes
 
 
 def intents_of(place: RecordPlace) -> list[Intent]:
@@ -74,7 +74,7 @@ def refuses_to_open(place: RecordPlace, kind: Callable[[RecordPlace], Store] = S
 
 def test_a_new_record_is_empty_and_private(place: RecordPlace) -> None:
     with opened(place) as store:
-        assert (store.sizes(), store.copies(), store.intents(), list(store.entries())) == ({}, {}, [], [])
+        assert (store.known(), store.intents(), list(store.entries())) == (Known({}, {}, {}), [], [])
         modes = {path.name: path.stat().st_mode & 0o777 for path in place.folder.iterdir()}
     assert set(modes.values()) == {0o600}
     assert place.folder.stat().st_mode & 0o777 == 0o700
@@ -93,8 +93,8 @@ def test_the_tag_is_sixteen_digits_and_stays(place: RecordPlace, tmp_path: Path)
 def test_what_is_done_is_kept_by_uid_and_occurrence(place: RecordPlace) -> None:
     done(place, ONE, TWO, COPY)
     with opened(place) as store:
-        assert store.sizes() == {b"one": 100, b"two": 200}
-        assert store.copies() == {(b"one", 1): 100}
+        assert store.known().sizes == {b"one": 100, b"two": 200}
+        assert store.known().copies == {(b"one", 1): 100}
         assert set(store.entries()) == {ONE, TWO, COPY}
         assert store.entry(Key(b"one", 1)) == COPY
         assert store.entry(Key(b"one", 2)) is None
@@ -119,7 +119,7 @@ def test_an_intent_lasts_until_it_is_done_or_undone(place: RecordPlace) -> None:
         store.intend(intents)
     with opened(place) as store:
         assert store.intents() == [intents[2], intents[1], intents[0]], "in the order of the destination"
-        assert store.sizes() == {}
+        assert store.known().sizes == {}
         store.done([TWO], "mbox:/b", NOON)
         store.undo([COPY.key])
     assert intents_of(place) == [intents[0]]
@@ -138,7 +138,7 @@ def test_file_names_need_not_be_text(place: RecordPlace) -> None:
 def states(place: RecordPlace) -> dict[bytes, tuple[State, int, int]]:
     """Return the UID of each message that is not FETCHED, with its state, since when, and misses."""
     with opened(place) as store:
-        rows = store.unsettled().items()
+        rows = store.known().unsettled.items()
         return {uid: (row.state, row.since, row.misses) for (uid, _), row in rows}
 
 
@@ -172,11 +172,11 @@ def test_what_is_not_settled_has_no_size_to_compare(place: RecordPlace) -> None:
     done(place, ONE, TWO, COPY)
     with opened(place) as store:
         store.happened(Event.DELETING, [TWO.key, COPY.key], NOON)
-        assert (store.sizes(), store.copies()) == ({b"one": 100}, {})
-        assert set(store.unsettled()) == {(b"two", 0), (b"one", 1)}
+        assert store.known()[:2] == ({b"one": 100}, {})
+        assert set(store.known().unsettled) == {(b"two", 0), (b"one", 1)}
         store.resize({COPY.key: 111})
         store.happened(Event.LOOKED_SAME, [COPY.key], NOON)
-        assert store.copies() == {(b"one", 1): 111}
+        assert store.known().copies == {(b"one", 1): 111}
 
 
 def test_messages_may_change_places(place: RecordPlace) -> None:
@@ -232,7 +232,7 @@ def test_a_record_of_version_2_is_brought_up(
     database.close()
     store = kind(place)
     try:
-        assert (store.sizes(), store.marked()) == ({b"one": 100}, {(b"zero", 0)})
+        assert (store.known().sizes, store.marked()) == ({b"one": 100}, {(b"zero", 0)})
         assert list(store.entries()) == [
             ONE,
             Entry(Key(b"two", 0), 200, None, None, State.DOUBTED),
@@ -309,7 +309,7 @@ def test_a_record_of_version_3_is_brought_up(
             Entry(Key(b"one", 1), 100, hint, 98),
             Entry(Key(b"short", 0), 1000, proof, 20, State.SHORT),
         ]
-        assert store.unsettled() == {
+        assert store.known().unsettled == {
             (b"deleted", 0): Unsettled(State.DELETED, 1700000003, 1),
             (b"gone", 0): Unsettled(State.MISSING, 1700000002, 1),
             (b"short", 0): Unsettled(State.SHORT, 0, 0),
@@ -328,8 +328,8 @@ def test_renaming_keeps_all_but_the_uid(place: RecordPlace) -> None:
     done(place, ONE, COPY)
     with opened(place) as store:
         store.rename({ONE.key: Key(b"new", 0), COPY.key: Key(b"new", 1)})
-        assert store.sizes() == {b"new": 100}
-        assert store.copies() == {(b"new", 1): 100}
+        assert store.known().sizes == {b"new": 100}
+        assert store.known().copies == {(b"new", 1): 100}
         assert store.entry(Key(b"new", 0)) == Entry(Key(b"new", 0), 100, PROOF)
         assert store.delivered_before(NOON) == {(b"new", 0), (b"new", 1)}
 
@@ -425,7 +425,7 @@ def test_uids_may_have_any_length(place: RecordPlace) -> None:
     with opened(place) as store:
         assert store.entry(long.key) == long
         store.happened(Event.LOOKED_OTHER, [long.key], NOON)
-        assert list(store.sizes().values()) == [2]
+        assert list(store.known().sizes.values()) == [2]
 
 
 # -- durability ------------------------------------------------------------------------------------
@@ -494,7 +494,7 @@ def test_reopening_undoes_what_was_not_committed(place: RecordPlace) -> None:
         store._database.execute("BEGIN IMMEDIATE")
         store._database.execute("DELETE FROM message")
         store.reopen()
-        assert store.sizes() == {b"one": 100}
+        assert store.known().sizes == {b"one": 100}
         with pytest.raises(RecordLocked):
             Store(place)
 
@@ -536,9 +536,9 @@ def test_a_reader_needs_no_lock_and_sees_what_was_committed(place: RecordPlace) 
     with opened(place) as store:
         store.done([ONE], WHERE, NOON)
         reader = ReadOnlyStore(place)
-        assert reader.sizes() == {b"one": 100}
+        assert reader.known().sizes == {b"one": 100}
         store.done([TWO], WHERE, NOON)
-        assert reader.sizes() == {b"one": 100, b"two": 200}
+        assert reader.known().sizes == {b"one": 100, b"two": 200}
         reader.close()
     assert sizes(place) == {b"one": 100, b"two": 200}
 
@@ -548,16 +548,16 @@ def test_a_writer_that_ends_beside_a_reader_loses_nothing(place: RecordPlace) ->
     store.done([ONE], WHERE, NOON)
     reader = ReadOnlyStore(place)
     store.close()
-    assert reader.sizes() == {b"one": 100}
+    assert reader.known().sizes == {b"one": 100}
     done(place, TWO)
-    assert reader.sizes() == {b"one": 100, b"two": 200}
+    assert reader.known().sizes == {b"one": 100, b"two": 200}
     reader.close()
 
 
 def test_a_reader_sees_what_a_killed_run_had_committed(place: RecordPlace) -> None:
     end(another_process(place, "in a transaction"))
     reader = ReadOnlyStore(place)
-    assert reader.sizes() == {b"one": 100}
+    assert reader.known().sizes == {b"one": 100}
     reader.close()
 
 
@@ -572,7 +572,7 @@ def test_a_reader_cannot_write(place: RecordPlace) -> None:
 
 def test_to_a_reader_a_record_that_is_not_there_is_empty_and_is_not_made(place: RecordPlace) -> None:
     reader = ReadOnlyStore(place)
-    assert (reader.sizes(), reader.copies()) == ({}, {})
+    assert reader.known()[:2] == ({}, {})
     reader.close()
     assert not place.folder.exists()
 
@@ -622,7 +622,7 @@ def test_a_damaged_record_is_an_error_and_never_empty(
     with pytest.raises(RecordError) as caught:
         store = kind(place)
         try:
-            assert store.sizes() == {}
+            assert store.known().sizes == {}
         finally:
             store.close()
     assert caught.value.exit_status is Status.CONFIGURATION
@@ -696,7 +696,7 @@ def test_an_older_record_is_brought_up_step_by_step(
     monkeypatch.setattr(database_module, "VERSION", first + 2)
     monkeypatch.setattr(database_module, "_MIGRATIONS", steps)
     with opened(place) as store:
-        assert store.sizes() == {b"one": 100}
+        assert store.known().sizes == {b"one": 100}
         assert list(store._rows("SELECT flags, user_version FROM message, pragma_user_version")) == [
             (7, first + 2)
         ]
@@ -733,7 +733,7 @@ over = threading.Event()
 
 def read_on():
     while not over.is_set():
-        read.append(len(store.sizes()))
+        read.append(len(store.known().sizes))
 
 reader = threading.Thread(target=read_on)
 reader.start()

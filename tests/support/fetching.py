@@ -140,7 +140,7 @@ class Account:
         """Return UID to size, as the record has it; for the first of each UID."""
         with self.store() as store:
             assert store.intents() == []
-            return store.sizes()
+            return dict(store.known().sizes)
 
 
 def log_in(server: ScriptedServer, *, pipelining: bool = True, timeout: float = NEVER) -> MailSession:

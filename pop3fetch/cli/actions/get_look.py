@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pop3fetch.delivery.destination import Destination
-from pop3fetch.fetch.compare import compare
 from pop3fetch.fetch.context import Reporter
-from pop3fetch.fetch.plan import Order
-from pop3fetch.fetch.recall import known_of, recorded_in
+from pop3fetch.fetch.plan import Order, compare
+from pop3fetch.fetch.recall import recorded_in
 from pop3fetch.fetch.show import Look
 from pop3fetch.fetch.survey import status_of, survey
 from pop3fetch.messages import Listing, needs_uids, select
@@ -41,6 +40,6 @@ def _chosen(listing: Listing, place: RecordPlace, order: Order) -> list[int]:
         return list(listing.indexes())
     store = ReadOnlyStore(place)
     try:
-        return compare(listing, known_of(store)).new
+        return compare(listing, store.known()).new
     finally:
         store.close()

@@ -10,13 +10,13 @@ from pop3fetch.account.settings import Account
 from pop3fetch.cli.screen.console import Console, Foreign
 from pop3fetch.cli.screen.objects import date_of, listed_message
 from pop3fetch.cli.screen.progress import RunReporter
-from pop3fetch.fetch.compare import Known, compare
-from pop3fetch.fetch.recall import known_of
+from pop3fetch.fetch.plan import compare
 from pop3fetch.fetch.survey import Recorded, headers_of, status_of, survey
 from pop3fetch.headers import Summary, summarize
 from pop3fetch.messages import Listing, Message, Selector, select, shown_uid
 from pop3fetch.pop3.mail_session import MailSession
 from pop3fetch.record.place import RecordPlace
+from pop3fetch.record.states import Known
 from pop3fetch.record.store import ReadOnlyStore
 from pop3fetch.sessions.quit import end_look
 from pop3fetch.sessions.sessions import Sessions
@@ -61,7 +61,7 @@ class List:
     def _known(self, account: Account) -> Known:
         store = ReadOnlyStore(RecordPlace(self._state_folder, account.address))
         try:
-            return known_of(store)
+            return store.known()
         finally:
             store.close()
 
