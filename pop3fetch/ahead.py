@@ -29,7 +29,7 @@ class Answer(Generic[T]):
         """Do the work; raises what is no Exception, such as Ctrl-C, here as well."""
         try:
             self._answer.put((self._work(), None))
-        except BaseException as error:  # raised again where the result is wanted
+        except BaseException as error:  # raised again for whatever awaits the result
             self.refuse(error)
             if not isinstance(error, Exception):
                 raise
@@ -45,7 +45,7 @@ class Answer(Generic[T]):
     def result(self, limit: float | None = None) -> T:
         """Return the result, or raise what went wrong instead. There is one answer only.
 
-        Raises TimeoutError where there is none within ``limit`` seconds from now.
+        Raises TimeoutError if there is none within ``limit`` seconds from now.
         """
         try:
             result, error = self._answer.get(timeout=limit)
@@ -53,7 +53,7 @@ class Answer(Generic[T]):
             raise TimeoutError(f"it did not answer within {limit:g} s") from None
         if error is not None:
             raise error
-        return result  # type: ignore[return-value]  # None only where T is
+        return result  # type: ignore[return-value]  # None only if T is
 
 
 def is_thread_limit(error: RuntimeError) -> bool:

@@ -59,7 +59,7 @@ class Listing:
     """
 
     def __init__(self, sizes: Sequence[int | None], uids: Sequence[bytes | None]) -> None:
-        """Take the two lists by index, with None, or an early end, where one names no message."""
+        """Take the two lists by index, with None, or an early end, if one lists no message."""
         indexes: Sequence[int] = range(len(uids))
         self.unpaired = 0
         if len(sizes) != len(uids) or None in sizes or None in uids:
@@ -113,7 +113,7 @@ class Listing:
 
     @property
     def last_number(self) -> int:
-        """The highest message number; 0 where there is no message."""
+        """The highest message number; 0 if there is no message."""
         return self._indexes[-1] + 1 if self._indexes else 0
 
     def indexes(self, first: int = 0, last: int | None = None) -> Iterator[int]:
@@ -181,7 +181,7 @@ def _count(column: Sequence[object]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """The message numbers from ``first`` to ``last``, both included; to the end where ``last`` is None."""
+    """The message numbers from ``first`` to ``last``, both included; to the end if ``last`` is None."""
 
     first: int
     last: int | None

@@ -1,4 +1,4 @@
-"""Who we are and where the mail is: the accounts and their secrets.
+"""The accounts: servers, users and their secrets.
 
 ``settings`` is the table of settings, a row each, and ``checks`` what they may be; ``url`` reads an
 account that is given as a URL, ``config`` makes one ``Account`` of file, environment and options,

@@ -1,4 +1,4 @@
-"""Where an account's password comes from: an ordered list of sources, asked only when needed.
+"""The sources of an account's password: an ordered list, asked only when needed.
 
     --password-file, --password-command   on the command line
     POP3FETCH_PASSWORD          the environment, handed in

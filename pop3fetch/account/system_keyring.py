@@ -30,7 +30,7 @@ class Entry(NamedTuple):
 
 
 def check(entry: Entry, limit: float = STORE_LIMIT) -> None:
-    """Raise ConfigurationError where nothing can be kept, as far as that shows without trying."""
+    """Raise ConfigurationError if nothing can be stored, as far as that shows without trying."""
 
     def ask() -> bool:
         import keyring

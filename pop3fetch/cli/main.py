@@ -146,7 +146,7 @@ def explain(error: Exception, console: Console) -> int:
 
 
 def _interrupt_behind(error: BaseException | None) -> BaseException | None:
-    """Return the interrupt that ``error`` came of: it may come where a lock of Python's own breaks of it."""
+    """Return the interrupt behind ``error``: it may have broken a lock of Python's own."""
     while error and not isinstance(error, KeyboardInterrupt | Terminated):
         error = error.__context__
     return error

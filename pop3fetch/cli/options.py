@@ -181,7 +181,7 @@ class Many(NamedTuple):
 
 
 class Invocation(NamedTuple):
-    """One command line: whose mail, where things are kept, and how much is said."""
+    """One command line: the account, the folders, and the verbosity."""
 
     console: Console
     options: Overrides

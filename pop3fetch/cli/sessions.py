@@ -33,7 +33,7 @@ def process_context(console: Console) -> ProcessContext:
 
 
 def sources(console: Console, *, keyring: bool = True) -> Sources:
-    """Return where this process may look for a password."""
+    """Return the sources in which this process may look for a password."""
     return Sources(
         home=Path(os.path.expanduser("~")),
         report=console.notice,

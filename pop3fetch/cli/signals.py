@@ -1,4 +1,4 @@
-"""Signals that end a run: raised again where Python drops one, heard where it would sleep over one.
+"""Signals that end a run: raised again if Python drops one, and noticed if it would sleep over one.
 
 What a handler raises inside a finaliser, the callback of a weak reference or a generator that is
 closed goes to ``sys.unraisablehook``, and no further: the run would go on as if nothing had come.

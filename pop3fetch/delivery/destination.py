@@ -90,7 +90,7 @@ class Journal(Protocol):
 
 
 class Destination(ABC):
-    """Where messages go."""
+    """A place that messages are delivered to."""
 
     def __init__(self, name: str) -> None:
         self.name = name  # as in the record and in errors, e.g. "maildir:/home/alice/Mail"

@@ -1,4 +1,4 @@
-"""Where an account's record is, what is kept beside it, and the lock that one run at a time holds."""
+"""The path of an account's record, the files beside it, and the lock that one run at a time holds."""
 
 from __future__ import annotations
 

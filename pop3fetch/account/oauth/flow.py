@@ -1,6 +1,6 @@
 """OAuth 2 for an account: a login in the browser once, a fresh access token at each run.
 
-``Authorization`` is the login: by device code (RFC 8628) where the server has an endpoint for it,
+``Authorization`` is the login: by device code (RFC 8628) if the server has an endpoint for it,
 else by a loopback redirect with PKCE (RFC 8252). What lasts of it is the refresh token, in the
 system's keyring; an access token is kept nowhere.
 """
@@ -62,7 +62,7 @@ class Authorization:
         """Let the user log in, and return the tokens.
 
         Raises AuthorizationFailed, ConnectionFailed, TLSError, ProtocolViolation, and
-        ConfigurationError where the extra ``oauth`` is not installed.
+        ConfigurationError if the extra ``oauth`` is not installed.
         """
         if self._settings.device_endpoint is None:
             return self._by_redirect()
@@ -113,17 +113,17 @@ class Authorization:
 
 
 def refresh(settings: OAuthSettings, refresh_token: str, interrupts: Interrupts | None = None) -> Tokens:
-    """Return fresh tokens, with a new refresh token only where the server rotates it; raises as `run`."""
+    """Return fresh tokens, with a new refresh token only if the server rotates it; raises as `run`."""
     return _token_request(settings, refresh_form(settings, refresh_token), interrupts)
 
 
 def check_keyring(account: Account, limit: float = STORE_LIMIT) -> None:
-    """Raise ConfigurationError where the system's keyring cannot keep a refresh token."""
+    """Raise ConfigurationError if the system's keyring cannot keep a refresh token."""
     system_keyring.check(_entry(account), limit)
 
 
 def store_refresh_token(account: Account, tokens: Tokens, limit: float = STORE_LIMIT) -> None:
-    """Keep the refresh token in the system's keyring; raises ConfigurationError where there is none."""
+    """Store the refresh token in the system's keyring; raises ConfigurationError if there is none."""
     if tokens.refresh is None:
         raise ConfigurationError(
             "OAuth 2",
@@ -135,7 +135,7 @@ def store_refresh_token(account: Account, tokens: Tokens, limit: float = STORE_L
 def refresh_token(
     account: Account, limit: float = LOOK_LIMIT, interrupts: Interrupts | None = None
 ) -> str | None:
-    """Return what the keyring holds, None where that is nothing; raises ConfigurationError."""
+    """Return what the keyring holds, or None; raises ConfigurationError."""
     return system_keyring.look(_entry(account), limit, interrupts)
 
 
@@ -205,7 +205,7 @@ def _token_request(settings: OAuthSettings, form: str, interrupts: Interrupts | 
 
 
 def _next_interval(interval: float, error: POP3Error) -> float:
-    """Return how long to wait until the next poll; raises the error where there is to be none."""
+    """Return how long to wait until the next poll; raises the error if there is to be none."""
     code = error.error if isinstance(error, AuthorizationFailed) else ""
     if code == "authorization_pending":
         return interval

@@ -148,7 +148,7 @@ class ManyAccounts:
             self._errands.put(None)
 
     def _next(self) -> Account | None:
-        """Take the first account that may begin; waits where none may, None at the end."""
+        """Take the first account that may begin; waits if none may, None at the end."""
         with self._changed:
             while self._waiting:
                 for account in self._waiting:

@@ -61,7 +61,7 @@ class SetupOptions:
         return self.given.get("tls") or self.environment.get("tls")
 
     def account_at(self, server: Candidate | None) -> Account:
-        """Return the account with its mail on ``server``, or where --host says."""
+        """Return the account with its mail on ``server``, or on --host."""
         options = Overrides(self.given, user=self.given.get("user") or self.address.text)
         if server is not None:
             options = Overrides(options, host=server.host, port=server.port, tls=server.tls)
@@ -131,7 +131,7 @@ def _known_account(known: Configuration, setup: SetupOptions) -> Account:
 
 
 def _account(setup: SetupOptions, console: Console) -> Account:
-    """Return the account with its mail where --host says, or on the server that was found."""
+    """Return the account with its mail on --host, or on the server that was found."""
     if "host" in setup.given:
         return setup.account_at(None)
     server = _found_server(setup, console)

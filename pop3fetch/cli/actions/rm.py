@@ -125,7 +125,7 @@ class Removal:
 
 
 def _refuse_collateral(client: MailSession, chosen: Sequence[Message]) -> None:
-    """Raise where QUIT would delete messages that nobody chose."""
+    """Raise DeletionUnsafe if QUIT would delete messages that were not chosen."""
     if quit_may_cost(client, {message.index for message in chosen}):
         raise DeletionUnsafe
 

@@ -47,7 +47,7 @@ def command(invocation: Invocation, as_json: bool) -> int:
 
 
 def _before_login(client: MailSession, account: Account) -> Capabilities:
-    """Return what the server says first, inside TLS where nobody will log in."""
+    """Return what the server announces before a login, inside TLS if there will be none."""
     capabilities = client.capabilities()
     if account.user is None and account.tls in ("starttls", "auto") and "STLS" in capabilities:
         return client.start_tls()

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 Foreign = bytes | str | int | None
 Answer = TypeVar("Answer")
 
-USUAL_WIDTH = 80  # columns, where a terminal does not say
+USUAL_WIDTH = 80  # columns, if a terminal does not report them
 
 
 class Console:
     """Standard output and error; ``verbosity`` is -1 for --quiet, 0, 1 for -v, 2 for -vv.
 
-    ``account`` stands in front of each line where several are at work.
+    ``account`` precedes each line if there are several.
     """
 
     def __init__(self, out: TextIO, err: TextIO, environment: Mapping[str, str]) -> None:
@@ -67,7 +67,7 @@ class Console:
 
     @property
     def account_field(self) -> dict[str, object]:
-        """What a JSON object says of the account where several are at work."""
+        """The account in a JSON object, if there are several."""
         return {"account": self.account} if self.account else {}
 
     @property
@@ -242,7 +242,7 @@ class Console:
 
     @contextmanager
     def _keyboard(self) -> Iterator[TextIO]:
-        """Give what a person types; raises OSError where there is no terminal."""
+        """Give what a person types; raises OSError without a terminal."""
         if not self.err.isatty() or (sys.stdin is not None and sys.stdin.isatty()):
             yield sys.stdin
         else:

@@ -32,7 +32,7 @@ class ProgressLine:
         self._begun = self._drawn = clock()
 
     def advance(self, octets: int = 0, messages: int = 0) -> None:
-        """Count what has come, and draw the line where it is time to."""
+        """Count what has come, and draw the line when it is time."""
         self._octets += octets
         self._messages += messages
         now = self._clock()
