@@ -229,7 +229,7 @@ class Store:
         following = next_states(event)
         lost = [int(state) for state, then in following.items() if then is State.NEW]
         changed = {int(state): int(then) for state, then in following.items() if then is not State.NEW}
-        rows = list(keys)
+        rows = sorted(keys)  # as the table is: each page of it is changed once
         with self._transaction():
             if lost:
                 self._database.executemany(_DELETE.format(", ".join(map(str, lost))), rows)
@@ -276,7 +276,7 @@ class Store:
                 self._database.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
 
     def _each(self, statement: str, keys: Iterable[Key]) -> None:
-        rows = list(keys)
+        rows = sorted(keys)  # as the table is: each page of it is changed once
         with self._transaction():
             self._database.executemany(statement, rows)
 
