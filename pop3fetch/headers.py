@@ -1,29 +1,27 @@
 """What a message's header says: values to show, and an identity to compare.
 
 Reads five fields (RFC 5322 section 3.6) out of octets that anyone may have written, and decodes
-encoded words (RFC 2047). It bounds its input, takes linear time, and never raises. What comes out
-is text but not yet safe to show: that is the work of :func:`pop3fetch.printable.printable`.
-
-The encoded words are decoded here because :mod:`email.header` takes seconds for 60 KB of hostile
-ones, raises on malformed ones, and would double the time of a listing.
+them. It bounds its input, takes linear time, and never raises. What comes out is text but not yet
+safe to show: that is the work of :func:`pop3fetch.printable.printable`.
 """
 
 from __future__ import annotations
 
-import binascii
 import re
-from datetime import UTC, datetime, timedelta, timezone
-from encodings import normalize_encoding
-from encodings.aliases import aliases
+from datetime import datetime
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import groupby
 from typing import NamedTuple
 
-LIMIT = 65536  # octets of a header that are looked at: more than honest ones have
+# What decodes is imported when it is needed: its patterns take milliseconds to compile, and most commands
+# decode nothing.
+
+LIMIT = 512 * 1024  # octets of a header that are shown: 2000 recipients take a fifth of it
+IDENTITY_LIMIT = 64 * 1024  # octets of a header that have a part in an identity; records depend on it
 
 _SHOWN = (b"date", b"from", b"message-id", b"subject", b"to")
 _PROVING = (b"message-id", b"date", b"from")
+_CONTENT_TYPE = (b"content-type",)
 _TELLING = (b"received", b"return-path", b"delivered-to", b"to", b"subject")
 
 
@@ -44,42 +42,10 @@ def _field(names: tuple[bytes, ...]) -> re.Pattern[bytes]:
     )
 
 
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_READABLE = 10  # characters, of which one may be unreadable: a text that was cut is still in its charset
 
-_USUAL_DATE = re.compile(
-    r"""
-    (?: [A-Za-z]{3} , [ ]* )?
-    ([0-9]{1,2}) [ ] (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ ] ([0-9]{4}) [ ]
-    ([0-9]{2}) : ([0-9]{2}) (?: : ([0-9]{2}) )? [ ]
-    ( [+-] [0-9]{2} [0-5][0-9] | GMT | UTC? )
-    (?! [^ (] )
-    """,
-    re.VERBOSE,
-)
-
-_DATE_LIMIT = 100  # characters; more is no date, and the standard library's parser need not see it
-
-# Earlier is no mail; later ones overflow when a reader converts them to local time.
-_YEARS = range(1900, 9999)
-
-# `=?charset*language?encoding?text?=` (RFC 2047 section 2, RFC 2231 section 5). Blanks in the text are
-# against the RFC but seen; a text ends at the next question mark, so that each character is read once.
-_WORD = r"=\?([\w-]{1,40})(?:\*[\w-]{0,40})?\?([BbQq])\?([ ->@-~]*+)\?="
-_ENCODED_WORD = re.compile(_WORD, re.ASCII)
-_ENCODED_WORDS = re.compile(rf"{_WORD}(?:\s*+{_WORD})*+", re.ASCII)
-
-# Only the codecs that Python lists under a charset's name: the others (punycode, idna, unicode_escape) take
-# quadratic time or warn. UTF-7 can hold lone surrogates, which no output takes. Then the labels that Python
-# lacks, or reads more narrowly than mailers use them.
-_CODECS = {
-    **{name: codec for name, codec in aliases.items() if codec != "utf_7"},
-    **{codec: codec for codec in aliases.values() if codec != "utf_7"},
-    "gb2312": "gb18030",
-    "iso_8859_8_i": "iso8859_8",
-    "koi8_u": "koi8_u",
-    "ks_c_5601_1987": "cp949",
-    "windows_874": "cp874",
-}
+# The charset parameter of Content-Type (RFC 2045 section 5.1, RFC 2231 section 4), in its simple forms.
+_CHARSET = rb"""(?xi) [;\s] charset \*?+ \s*+ = \s*+ "?+ ([\w:.+-]{1,40})"""
 
 
 class Summary(NamedTuple):
@@ -97,14 +63,31 @@ class Summary(NamedTuple):
 
 def summarize(headers: bytes) -> Summary:
     """Return what the first of each field in ``headers`` says; a body behind them is passed over."""
+    from pop3fetch.dates import parse_date
+
     fields = _fields(headers, _SHOWN)
+
+    def text(name: bytes) -> str | None:
+        value = fields.get(name)
+        return None if value is None else _text(value, headers)
+
+    date, sender, to, subject, message_id = map(text, (b"date", b"from", b"to", b"subject", b"message-id"))
     return Summary(
-        date=_date(_text(fields.get(b"date"))),
-        sender=_text(fields.get(b"from")),
-        to=_text(fields.get(b"to")),
-        subject=_text(fields.get(b"subject")),
-        message_id=_text(fields.get(b"message-id")),
+        date=None if date is None else parse_date(date),
+        sender=_decoded_addresses(sender),
+        to=_decoded_addresses(to),
+        subject=_decoded(subject),
+        message_id=_decoded(message_id),
     )
+
+
+def one_line(text: str | None) -> str:
+    """Return what a table shows of a text: a blank for each tab and line end."""
+    if text is None or text.isprintable():
+        return text or ""
+    from pop3fetch.encoded_words import LINE_END
+
+    return LINE_END.sub(" ", text).strip(" ")
 
 
 class Identity(NamedTuple):
@@ -123,7 +106,7 @@ def identity(headers: bytes) -> Identity | None:
     """Return the identity of a message, or None if it has none of the fields.
 
     Line ends, folding and other fields change nothing. ``headers`` must be all of the header, or its
-    first :data:`LIMIT` octets, whenever two identities are compared.
+    first :data:`IDENTITY_LIMIT` octets, whenever two identities are compared.
     """
     if digest := _digest(headers, _PROVING, 16):
         return Identity(digest, proves=True)
@@ -137,7 +120,7 @@ def proves(identity: Identity | None) -> bool:
 
 
 def _digest(headers: bytes, names: tuple[bytes, ...], size: int) -> bytes | None:
-    fields = _fields(headers, names)
+    fields = _fields(headers[:IDENTITY_LIMIT], names)
     values = [b" ".join(fields.get(name, b"").split()) for name in names]
     return blake2b(b"\n".join(values), digest_size=size).digest() if any(values) else None
 
@@ -155,85 +138,49 @@ def _fields(headers: bytes, names: tuple[bytes, ...]) -> dict[bytes, bytes]:
     return fields
 
 
-def _text(value: bytes | None) -> str | None:
-    if value is None:
-        return None
+def _decoded_addresses(text: str | None) -> str | None:
+    if text is None or "=?" not in text:
+        return text
+    from pop3fetch.encoded_words import decode_addresses
+
+    return decode_addresses(text)
+
+
+def _decoded(text: str | None) -> str | None:
+    if text is None or "=?" not in text:
+        return text
+    from pop3fetch.encoded_words import decode_text
+
+    return decode_text(text)
+
+
+def _text(value: bytes, headers: bytes) -> str:
+    """Return a value unfolded, its encoded words not yet decoded."""
     unfolded = b" ".join(filter(None, map(bytes.strip, value.split(b"\n"))))
-    text = _characters(unfolded)
-    return _ENCODED_WORDS.sub(_decode_words, text) if "=?" in text else text
+    return _characters(unfolded, headers)
 
 
-def _characters(octets: bytes) -> str:
-    """Decode raw 8-bit text: UTF-8 (RFC 6532), else what Western mailers sent before it."""
+def _characters(octets: bytes, headers: bytes) -> str:
+    """Decode raw 8-bit text: as UTF-8 (RFC 6532), else by the message's charset, else as windows-1252."""
     try:
         return octets.decode("utf-8")
     except UnicodeDecodeError:
-        return octets.decode("cp1252", "backslashreplace")
+        pass
+    own = _by_charset_of(headers, octets)
+    return octets.decode("cp1252", "backslashreplace") if own is None else own
 
 
-def _decode_words(words: re.Match[str]) -> str:
-    """Decode adjacent encoded words, or return them as they are where one is malformed.
+def _by_charset_of(headers: bytes, octets: bytes) -> str | None:
+    """Decode by the charset in Content-Type; None if it has none, or the text is not in it."""
+    from pop3fetch.charsets import UNREADABLE, decoder, extends_ascii
 
-    White space between them does not count (RFC 2047 section 6.2). Words of one charset are joined
-    before they are decoded, since many mailers cut in the middle of a character.
-    """
-    decoded = []
+    content_type = _fields(headers, _CONTENT_TYPE).get(b"content-type", b"")
+    match = re.search(_CHARSET, b";" + content_type)
     try:
-        for charset, group in groupby(_ENCODED_WORD.findall(words[0]), key=lambda word: word[0].lower()):
-            octets = b"".join(_octets(encoding, text) for _, encoding, text in group)
-            decoded.append(octets.decode(_codec(charset), "replace"))
-    except (LookupError, ValueError):
-        return words[0]
-    return "".join(decoded)
-
-
-@lru_cache(maxsize=64)
-def _codec(charset: str) -> str:
-    return _CODECS[normalize_encoding(charset)]
-
-
-def _octets(encoding: str, text: str) -> bytes:
-    if encoding in "Qq":
-        return binascii.a2b_qp(text, header=True)
-    return binascii.a2b_base64(text + "==")  # padding is often lost, and too much of it does no harm
-
-
-def _date(text: str | None) -> datetime | None:
-    if text is None:
+        label = match[1].decode("ascii") if match else ""
+        if not extends_ascii(label):
+            return None
+        text = decoder(label)(octets)
+    except LookupError:
         return None
-    try:
-        date = _usual_date(text) or _unusual_date(text)
-    except (ArithmeticError, LookupError, TypeError, ValueError):  # what datetime and email.utils raise
-        return None
-    return date if date.year in _YEARS else None
-
-
-def _usual_date(text: str) -> datetime | None:
-    match = _USUAL_DATE.match(text)
-    if match is None:
-        return None
-    day, month, year, hour, minute, second, zone = match.groups()
-    return datetime(
-        int(year),
-        _MONTHS.index(month) + 1,
-        int(day),
-        int(hour),
-        int(minute),
-        min(int(second or 0), 59),  # a leap second is 60, which Python does not have
-        tzinfo=_zone(zone),
-    )
-
-
-@lru_cache(maxsize=64)
-def _zone(zone: str) -> timezone:
-    if zone[0] not in "+-":
-        return UTC
-    offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[3:]))
-    return timezone(-offset if zone[0] == "-" else offset)
-
-
-def _unusual_date(text: str) -> datetime:
-    from email.utils import parsedate_to_datetime  # slow to import, and seldom needed
-
-    date = parsedate_to_datetime(text[:_DATE_LIMIT])
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
+    return text if text.count(UNREADABLE) * _READABLE <= len(text) else None

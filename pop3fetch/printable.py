@@ -9,12 +9,24 @@ from __future__ import annotations
 
 LIMIT = 400  # characters of foreign text in one line: a reply is a hint to a person, not a payload
 
+# Harmless, though not str.isprintable(). A blank of any width is shown as a blank. The joiners shape Persian
+# words and emoji. Characters without a shape of their own (soft hyphen, zero-width space, marks of direction,
+# byte order mark) are left out.
+_BLANKS = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+_JOINERS = "\u200c\u200d"
+_SHAPELESS = "\u00ad\u061c\u200b\u200e\u200f\u2060\ufeff"
+_HARMLESS = {
+    **dict.fromkeys(_BLANKS, " "),
+    **{joiner: joiner for joiner in _JOINERS},
+    **dict.fromkeys(_SHAPELESS, ""),
+}
+
 
 def printable(foreign: bytes | str, limit: int | None = LIMIT) -> str:
     """Return ``foreign`` as one harmless line of at most ``limit`` characters.
 
-    Octets are read as UTF-8; those that are not, and every character for which
-    :meth:`str.isprintable` is false, become escapes such as ``\\x1b`` or ``\\u202e``.
+    Octets are read as UTF-8. Those that are not, control characters and what moves text about become
+    escapes such as ``\\x1b`` or ``\\u202e``; blanks of all widths become a blank.
     """
     text = foreign.decode("utf-8", "backslashreplace") if isinstance(foreign, bytes) else foreign
     if not text.isprintable():
@@ -25,6 +37,8 @@ def printable(foreign: bytes | str, limit: int | None = LIMIT) -> str:
 def _visible(character: str) -> str:
     if character.isprintable():
         return character
+    if character in _HARMLESS:
+        return _HARMLESS[character]
     if "\udc80" <= character <= "\udcff":  # an octet that is not UTF-8, as Python hands it on (PEP 383)
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")

@@ -28,7 +28,10 @@ ROOMS: dict[str, set[str]] = {
     "verification": set(),
     "status": set(),
     "durable": set(),
-    "headers": set(),
+    "charsets": set(),
+    "dates": set(),
+    "encoded_words": {"charsets"},
+    "headers": {"charsets", "dates", "encoded_words"},
     "refusal": set(),
     "errors": {"printable", "refusal", "status"},
     "ahead": {"errors"},
@@ -85,12 +88,14 @@ HOMES: dict[str, tuple[str, ...]] = {
     ),
     "tomlkit": ("account/registration.py",),
     "tomllib": ("account/config.py",),
+    "webencodings": ("charsets.py",),
 }
 
 # What is testable without network, clock or disk, and is to stay so.
 PURE = {
     "account/oauth/messages.py", "account/oauth/settings.py",
-    "choices.py", "errors.py", "headers.py", "messages.py", "printable.py", "refusal.py", "veil.py",
+    "charsets.py", "choices.py", "dates.py", "encoded_words.py", "errors.py", "headers.py",
+    "messages.py", "printable.py", "refusal.py", "veil.py",
     "fetch/plan.py",
     "pop3/login.py", "pop3/machine.py", "pop3/replies.py",
     "pop3/sasl.py", "pop3/trace.py", "pop3/wire.py",

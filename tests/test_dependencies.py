@@ -21,7 +21,7 @@ LIBRARIES = {
         "importlib-metadata", "lazy-importer",
     },
     "BSD": {
-        "click", "idna", "oauthlib",
+        "click", "idna", "oauthlib", "webencodings",
         "pycparser", "pygments", "secretstorage",
     },
     "ISC": {"dnspython"},

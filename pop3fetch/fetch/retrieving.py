@@ -11,7 +11,7 @@ from pop3fetch.fetch.batch import Batcher
 from pop3fetch.fetch.context import Context
 from pop3fetch.fetch.journal import RecordJournal
 from pop3fetch.fetch.outcome import Tally
-from pop3fetch.headers import LIMIT as HEADERS_LIMIT
+from pop3fetch.headers import IDENTITY_LIMIT as HEADERS_LIMIT
 from pop3fetch.headers import identity
 from pop3fetch.messages import Message
 from pop3fetch.pop3.wire import with_lf

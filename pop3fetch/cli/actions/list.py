@@ -12,7 +12,7 @@ from pop3fetch.cli.screen.objects import date_of, listed_message
 from pop3fetch.cli.screen.progress import RunReporter
 from pop3fetch.fetch.plan import compare
 from pop3fetch.fetch.survey import Recorded, headers_of, status_of, survey
-from pop3fetch.headers import Summary, summarize
+from pop3fetch.headers import Summary, one_line, summarize
 from pop3fetch.messages import Listing, Message, Selector, select, shown_uid
 from pop3fetch.pop3.mail_session import MailSession
 from pop3fetch.record.place import RecordPlace
@@ -117,5 +117,5 @@ def _summaries(
 def _cells(row: Row) -> list[Foreign]:
     cells: list[Foreign] = [row.message.number, row.message.size, shown_uid(row.message.uid)]
     if row.summary is not None:
-        cells += [date_of(row.summary) or "", row.summary.sender, row.summary.subject]
+        cells += [date_of(row.summary) or "", *map(one_line, (row.summary.sender, row.summary.subject))]
     return cells

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.numbers import human_size
-from pop3fetch.headers import Summary
+from pop3fetch.headers import Summary, one_line
 from pop3fetch.messages import Message, shown_uid
 from pop3fetch.printable import printable
 
@@ -57,7 +57,7 @@ def _texts(row: Row, *, narrow: bool) -> tuple[str, ...]:
 def _described(summary: Summary, *, narrow: bool) -> tuple[str, str, str]:
     form = "%m-%d" if narrow else "%Y-%m-%d %H:%M"
     date = summary.date.astimezone().strftime(form) if summary.date else ""
-    return date, printable(_name(summary.sender or "")), printable(summary.subject or "")
+    return date, printable(_name(one_line(summary.sender))), printable(one_line(summary.subject))
 
 
 def _name(sender: str) -> str:

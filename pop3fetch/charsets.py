@@ -1,0 +1,191 @@
+"""What the name of a charset means: the Encoding Standard's labels, read as mail uses them.
+
+Mailers write many names for one charset, and the name of a charset for its superset: windows-1252 goes
+out as ISO-8859-1, windows-31J as ISO-2022-JP. The standard (https://encoding.spec.whatwg.org/) lists
+the names; the codecs are Python's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from encodings import normalize_encoding
+from encodings.aliases import aliases
+from functools import lru_cache, partial
+
+Decoder = Callable[[bytes], str]  # never raises: what cannot be read becomes U+FFFD
+
+UNREADABLE = "\ufffd"
+
+# Found without the table of the standard, since nearly all mail has one of these.
+_COMMON = {
+    "ascii": "cp1252",
+    "iso-8859-1": "cp1252",
+    "us-ascii": "cp1252",
+    "utf-8": "utf_8",
+    "windows-1252": "cp1252",
+}
+
+# Encodings of the standard that Python has under another name.
+_STANDARD = {
+    "iso-8859-8-i": "iso8859_8",
+    "koi8-u": "koi8_u",
+    "macintosh": "mac_roman",
+    "windows-874": "cp874",
+    "x-mac-cyrillic": "mac_cyrillic",
+}
+
+# Python's codec of a charset: that of the superset by which the standard reads it.
+_SUPERSETS = {
+    "ascii": "cp1252",
+    "cp950": "big5",
+    "euc_kr": "cp949",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "iso8859_1": "cp1252",
+    "iso8859_9": "cp1254",
+    "iso8859_11": "cp874",
+    "latin_1": "cp1252",
+    "shift_jis": "cp932",
+    "tis_620": "cp874",
+    "utf_16_le": "utf_16",
+}
+
+# The standard does not have these, but mail does.
+_OTHERS = {"iso-2022-jp-ms": "iso2022_jp", "cp50220": "iso2022_jp", "cp51932": "euc_jp"}
+
+# Only the codecs that Python lists under a charset's name: the others (punycode, idna, unicode_escape) take
+# quadratic time or warn. Some of the listed ones do not make text (hex, zlib), or only on Windows (mbcs).
+_NO_TEXT = {
+    "base64_codec", "bz2_codec", "hex_codec", "mbcs", "quopri_codec", "rot_13", "uu_codec", "zlib_codec",
+}  # fmt: skip
+_NAMES = {**{codec: codec for codec in aliases.values()}, **aliases}
+_CODECS = {name.lower(): codec for name, codec in _NAMES.items() if codec not in _NO_TEXT}
+
+_PRINTABLE_ASCII = bytes(range(32, 127))
+
+
+@lru_cache(maxsize=64)
+def decoder(label: str) -> Decoder:
+    """Return what decodes the text of a charset; raises LookupError for an unknown label."""
+    label = label.lower()
+    codec = _COMMON.get(label) or _codec(label)
+    return _DECODERS.get(codec) or partial(_by_codec, codec)
+
+
+@lru_cache(maxsize=64)
+def extends_ascii(label: str) -> bool:
+    """Return whether ASCII text is the same in the charset; raises LookupError for an unknown label."""
+    return decoder(label)(_PRINTABLE_ASCII) == _PRINTABLE_ASCII.decode("ascii")
+
+
+def _codec(label: str) -> str:
+    from webencodings.labels import LABELS  # takes a millisecond, and most mail does not need it
+
+    codec = None
+    for name in (label, label.removeprefix("x-"), label.replace("_", "-")):
+        standard = LABELS.get(name) or _OTHERS.get(name)
+        # What browsers must not decode at all (iso-2022-kr, hz) has the encoding "replacement".
+        codec = _STANDARD.get(standard or "") or _CODECS.get(normalize_encoding(standard or name))
+        codec = codec or _CODECS.get(normalize_encoding(name))
+        if codec:
+            return _SUPERSETS.get(codec, codec)
+    raise LookupError(label)
+
+
+def _by_codec(codec: str, octets: bytes) -> str:
+    return octets.decode(codec, "replace").removeprefix("\ufeff")
+
+
+def _utf_7(octets: bytes) -> str:
+    """Decode UTF-7; what Python leaves as half a surrogate pair is no text that could be encoded."""
+    text = octets.decode("utf_7", "replace")
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").removeprefix("\ufeff")
+
+
+def _utf_16(octets: bytes) -> str:
+    marked = octets.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return octets.decode("utf_16" if marked else "utf_16_le", "replace")
+
+
+def _big5(octets: bytes) -> str:
+    """Decode Big5 by Microsoft's table or Hong Kong's, whichever reads more: each lacks some characters."""
+    text = octets.decode("cp950", "replace")
+    if UNREADABLE not in text:
+        return text
+    return min(text, octets.decode("big5hkscs", "replace"), key=lambda read: read.count(UNREADABLE))
+
+
+# The two Japanese charsets below have the characters of cp932 in another order of octets. Python's own codecs
+# for them lack the rows that NEC and IBM added.
+
+
+def _cp932(row: int, cell: int) -> bytes:
+    """Return a character of JIS X 0208, by its row and cell from 0, in cp932."""
+    lead = 0x81 + row // 2
+    trail = cell + 0x9F if row % 2 else cell + 0x40 + (cell >= 0x3F)
+    return bytes([lead if lead < 0xA0 else lead + 0x40, trail])
+
+
+_JIS_PAIR = re.compile(rb"[!-~]{2}")
+_ISO_2022_JP_ESCAPE = re.compile(rb"\x1b(\$[@B]|\$\(D|\([BIJ])")
+_EUC_JP_PAIR = re.compile(rb"\x8e([\xa1-\xdf])|([\xa1-\xfe]{2})|[\x80-\xff]")
+_EUC_JP_SUPPLEMENT = re.compile(rb"((?:\x8f[\xa1-\xfe]{2})++)")  # characters of JIS X 0212
+
+
+def _jis(octets: bytes) -> str:
+    pairs = _JIS_PAIR.sub(lambda pair: _cp932(pair[0][0] - 0x21, pair[0][1] - 0x21), octets)
+    return pairs.decode("cp932", "replace")
+
+
+def _jis_supplement(octets: bytes) -> str:
+    pairs = _JIS_PAIR.sub(lambda pair: bytes([0x8F, pair[0][0] | 0x80, pair[0][1] | 0x80]), octets)
+    return pairs.decode("euc_jp", "replace")
+
+
+def _katakana(octets: bytes) -> str:
+    return bytes(octet | 0x80 if 0x20 < octet < 0x60 else octet for octet in octets).decode(
+        "cp932", "replace"
+    )
+
+
+def _roman(octets: bytes) -> str:
+    return octets.decode("cp932", "replace").translate({0x5C: "¥", 0x7E: "‾"})
+
+
+def _iso_2022_jp(octets: bytes) -> str:
+    decode: Decoder = partial(_by_codec, "cp932")
+    shifts: dict[bytes, Decoder] = {
+        b"$@": _jis, b"$B": _jis, b"$(D": _jis_supplement, b"(B": decode, b"(I": _katakana, b"(J": _roman,
+    }  # fmt: skip
+    first, *rest = _ISO_2022_JP_ESCAPE.split(octets)
+    runs = (shifts[shift](run) for shift, run in zip(rest[::2], rest[1::2], strict=True))
+    return "".join((decode(first), *runs))
+
+
+def _euc_jp(octets: bytes) -> str:
+    return "".join(
+        run.decode("euc_jp", "replace") if index % 2 else _euc_jp_pairs(run)
+        for index, run in enumerate(_EUC_JP_SUPPLEMENT.split(octets))
+    )
+
+
+def _euc_jp_pairs(octets: bytes) -> str:
+    text = _EUC_JP_PAIR.sub(_euc_jp_pair, octets).decode("cp932", "replace")
+    return text.replace("\uf8f3", UNREADABLE)  # Python's reading of \xff
+
+
+def _euc_jp_pair(match: re.Match[bytes]) -> bytes:
+    katakana, pair = match.groups()
+    if pair:
+        return _cp932(pair[0] - 0xA1, pair[1] - 0xA1)
+    return katakana or b"\xff"
+
+
+_DECODERS: dict[str, Decoder] = {
+    "big5": _big5,
+    "euc_jp": _euc_jp,
+    "iso2022_jp": _iso_2022_jp,
+    "utf_16": _utf_16,
+    "utf_7": _utf_7,
+}

@@ -1,0 +1,190 @@
+"""Encoded words (RFC 2047) in text and in addresses.
+
+They are decoded here because :mod:`email.header` takes seconds for 60 KB of hostile ones, raises on
+malformed ones, and would double the time of a listing. All of this takes linear time, and never raises.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from functools import lru_cache
+from itertools import groupby
+
+from pop3fetch.charsets import decoder
+
+# `=?charset*language?encoding?text?=` (RFC 2047 section 2, RFC 2231 section 5). Blanks and a last question
+# mark in the text are against the RFC but seen; each character is read once.
+_LANGUAGE = r"(?:\*[\w-]{0,40})?"
+_QUESTION_MARK = r"(?:\?(?=\?=))?+"
+_WORD = rf"=\?([\w:.+-]{{0,40}}){_LANGUAGE}\?([BbQq])\?([ ->@-~]*+{_QUESTION_MARK})\?="
+_ENCODED_WORD = re.compile(_WORD, re.ASCII)
+_ENCODED_WORDS = re.compile(rf"{_WORD}(?:\s*+{_WORD})*+", re.ASCII)
+
+LINE_END = re.compile(r"\r\n|[\t-\r\u2028\u2029]")
+
+
+def decode_text(text: str) -> str:
+    """Decode the encoded words of an unstructured field, such as Subject."""
+    return _ENCODED_WORDS.sub(lambda words: _decode(words[0]), text) if "=?" in text else text
+
+
+def _decode(words: str) -> str:
+    """Decode adjacent encoded words; those that are malformed stay as they are.
+
+    White space between them does not count (RFC 2047 section 6.2). Words of one charset are joined
+    before they are decoded, since many mailers cut in the middle of a character.
+    """
+    decoded = ""
+    failed = False
+    for charset, group in groupby(_ENCODED_WORD.finditer(words), key=lambda word: word[1].lower()):
+        adjacent = list(group)
+        text = _characters(charset, b"".join(_octets(word[2], word[3]) for word in adjacent))
+        if decoded and (failed or text is None):
+            decoded += " "
+        failed = text is None
+        decoded += words[adjacent[0].start() : adjacent[-1].end()] if text is None else text
+    return decoded
+
+
+def _characters(charset: str, octets: bytes) -> str | None:
+    """Decode octets; None if their charset is unknown, unless they can only be ASCII or UTF-8."""
+    try:
+        return decoder(charset)(octets)
+    except LookupError:
+        pass
+    try:
+        return octets.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _octets(encoding: str, text: str) -> bytes:
+    if encoding in "Qq":
+        return binascii.a2b_qp(text, header=True)
+    try:
+        return binascii.a2b_base64(text + "==")  # padding is often lost, and too much of it does no harm
+    except ValueError:  # one character too many: the text was cut
+        return binascii.a2b_base64(_NOT_BASE64.sub("", text)[:-1] + "==")
+
+
+_NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
+
+
+# Addresses (RFC 5322 section 3.4) are taken apart before they are decoded (RFC 2047 section 6.2). An
+# encoded word is a name, or part of one: what it says is quoted so that it cannot be taken for an address.
+
+_SPECIALS = r'()<>\[\]:;@\\,"'
+_NEEDS_QUOTES = re.compile(rf"[{_SPECIALS}.]")
+_PLAIN = rf"[^{_SPECIALS}?\x00-\x1f\x7f-\U0010ffff]*+"
+_NAME_WORD = rf"=\?[\w.+-]{{0,40}}{_LANGUAGE}\?[BbQq]\?{_PLAIN}(?:\({_PLAIN}\){_PLAIN})*+{_QUESTION_MARK}\?="
+_FLAT_COMMENT = r"\((?:[^()\\]|\\.)*+\)"
+_COMMENT = rf"\((?:[^()\\]|\\.|\((?:[^()\\]|\\.|{_FLAT_COMMENT})*+\))*+\)"
+
+
+@lru_cache
+def _address_token() -> re.Pattern[str]:
+    """Return what matches one token; a field that is not made of them is malformed."""
+    return re.compile(
+        rf"""(?P<words>(?a:{_NAME_WORD}(?:\s*+{_NAME_WORD})*+))"""
+        rf"""|(?P<quoted>"(?:[^"\\]|\\.)*+")"""
+        rf"""|(?P<comment>{_COMMENT})"""
+        r"""|(?P<angle><[^<>"()\\]*+(?:>|\Z))"""
+        r"""|(?P<end>[,;:])"""
+        r"""|(?P<at>@\s*+(?:\[[^\[\]\\"()]*+\])?)"""
+        rf"""|(?P<plain>[^{_SPECIALS}=]++|=)""",
+        re.DOTALL,
+    )
+
+
+_ELEMENT_ENDS = re.compile(r"([,;])")
+
+_Token = tuple[str, str]  # the name of a group, and its text
+
+
+def decode_addresses(text: str) -> str:
+    """Decode the names of a field of addresses, such as From; the addresses stay what they are."""
+    if "=?" not in text:
+        return text
+    token = _address_token()
+    decoded: list[str] = []
+    element: list[_Token] = []
+    position = 0
+    while match := token.match(text, position):  # no search: it would look behind what is malformed
+        position = match.end()
+        kind = match.lastgroup or ""
+        if kind in ("angle", "end"):
+            decoded += (_decode_element(element, named=kind == "angle" or match[0] == ":"), match[0])
+            element = []
+        else:
+            element.append((kind, match[0]))
+    if position != len(text):
+        return _decode_safe_words(text)
+    return "".join(decoded) + _decode_element(element, named=False)
+
+
+def _decode_element(tokens: list[_Token], *, named: bool) -> str:
+    """Decode a name before an address in angle brackets (``named``), or what has no such address.
+
+    Without one, the words around an @ are an address. If only a decoded word has an @, the empty ``<>``
+    shows that it is not an address.
+    """
+    is_address = any(
+        kind == "at" or (kind == "quoted" and "@" in text and not named) for kind, text in tokens
+    )
+    texts = [
+        text if "=?" not in text or (is_address and kind != "comment") else _decode_token(kind, text)
+        for kind, text in tokens
+    ]
+    decoded = "".join(texts)
+    names = (text for (kind, _), text in zip(tokens, texts, strict=True) if kind != "comment")
+    pretends = not (named or is_address) and any("@" in text for text in names)
+    return f"{decoded.rstrip()} <>" if pretends else decoded
+
+
+def _decode_name(words: str) -> str:
+    decoded = _decode(words)
+    return decoded if decoded.isprintable() else LINE_END.sub(" ", decoded)
+
+
+def _decode_token(kind: str, text: str) -> str:
+    if kind == "words":
+        name = _decode_name(text)
+        return f'"{_escaped(name)}"' if _NEEDS_QUOTES.search(name) else name
+    if kind == "quoted":
+        return _ENCODED_WORDS.sub(lambda words: _escaped(_decode_name(words[0])), text)
+    if kind == "comment":
+        return _ENCODED_WORDS.sub(lambda words: _decode_in_comment(words[0]), text)
+    return text
+
+
+def _decode_in_comment(words: str) -> str:
+    decoded = _decode_name(words)
+    if not _NEEDS_QUOTES.search(decoded):
+        return decoded
+    return f'"{_IN_COMMENT.sub(_ESCAPE, decoded)}"'
+
+
+_IN_QUOTES = re.compile(r'["\\]')
+_IN_COMMENT = re.compile(r'["\\()]')
+_ESCAPE = r"\\\g<0>"
+
+
+def _escaped(name: str) -> str:
+    return _IN_QUOTES.sub(_ESCAPE, name)
+
+
+def _decode_safe_words(text: str) -> str:
+    """Decode a field that is not well-formed: only names that have no special characters."""
+    elements = _ELEMENT_ENDS.split(text)
+    for index, element in enumerate(elements):
+        name, bracket, rest = element.partition("<")
+        if "=?" in name and not {"@", "("} & set(name):
+            safe = _ENCODED_WORDS.sub(lambda words: _decode_if_safe(words[0]), name)
+            elements[index] = safe + bracket + rest
+    return "".join(elements)
+
+
+def _decode_if_safe(words: str) -> str:
+    decoded = _decode_name(words)
+    return words if _NEEDS_QUOTES.search(decoded) else decoded
