@@ -158,7 +158,8 @@ sys.setprofile(watch)
 sys.exit(run(sys.argv[2:]))
 """
 
-# And one that gets it when it has let go of a lock of threading's own, and does not know it yet.
+# And one that gets it when it has let go of a lock of threading's own, and does not know it yet. A
+# thread that it starts must not run first, or else it waits for none.
 IN_A_LOCK = """
 import signal, sys
 from pop3fetch.cli.main import run
@@ -168,6 +169,7 @@ def watch(frame, event, called):
         sys.setprofile(None)
         signal.raise_signal(int(sys.argv[1]))
 
+sys.setswitchinterval(60)
 sys.setprofile(watch)
 sys.exit(run(sys.argv[2:]))
 """
