@@ -18,7 +18,6 @@ from pop3fetch.errors import (
     POP3Error,
     ProtocolViolation,
     TimedOut,
-    UniqueIdsRefused,
 )
 from pop3fetch.fetch.context import Context
 from pop3fetch.fetch.deleting import Deletion
@@ -27,7 +26,7 @@ from pop3fetch.fetch.outcome import Outcome, Tally
 from pop3fetch.fetch.plan import Order, Plan, make_plan
 from pop3fetch.fetch.recall import Recall, Remembered
 from pop3fetch.fetch.retrieving import Retrieval
-from pop3fetch.fetch.survey import headers_of, listing_of
+from pop3fetch.fetch.survey import Recorded, headers_of, listing_of
 from pop3fetch.headers import identity
 from pop3fetch.messages import Key, Message
 from pop3fetch.record.states import Known
@@ -186,9 +185,8 @@ class Fetch:
     # -- what is to be done ------------------------------------------------------------------
 
     def _plan(self, client: MailSession, overview: Overview, known: Known) -> Plan:
-        if overview.unique_ids is None and known.has_unique_ids:
-            raise UniqueIdsRefused(self._context.account)
-        listing = listing_of(client, overview, self._reporter)
+        server = Recorded(self._context.account, lambda: known.has_unique_ids)
+        listing = listing_of(client, overview, self._reporter, server)
         recall = Recall(client, self._store, self._reporter, self._context.clock())
         new = recall.new(listing, known)
         old: list[Message] = []

@@ -73,9 +73,7 @@ def survey(
     overview = client.overview()
     if by_number and (overview.unique_ids is None or b"" in overview.unique_ids):
         return Listing(overview.sizes, [None if size is None else b"" for size in overview.sizes])
-    if overview.unique_ids is None and recorded.has_unique_ids():
-        raise UniqueIdsRefused(recorded.account)
-    listing = listing_of(client, overview, reporter)
+    listing = listing_of(client, overview, reporter, recorded)
     for index, error in islice(listing.unreadable.items(), NAMED):
         reporter.warn(f"message {index + 1} cannot be listed: {error}")
     if len(listing.unreadable) > NAMED:
@@ -89,11 +87,16 @@ def status_of(listing: Listing) -> Status:
     return Status.OK if error is None else error.exit_status
 
 
-def listing_of(client: MailSession, overview: Overview, reporter: Reporter) -> Listing:
-    """Return the messages of an overview, with stand-ins for the unique-ids that are missing."""
+def listing_of(client: MailSession, overview: Overview, reporter: Reporter, recorded: Recorded) -> Listing:
+    """Return the messages of an overview, with stand-ins for the unique-ids that are missing.
+
+    Raises UniqueIdsRefused if all are missing although the record has some.
+    """
     sizes, unique_ids = overview
     unpaired = 0
     if unique_ids is None:
+        if recorded.has_unique_ids():
+            raise UniqueIdsRefused(recorded.account)
         reporter.notice("the server has no UIDL: headers stand in for unique-ids")
         unique_ids = [None if size is None else b"" for size in sizes]
     elif len(sizes) != len(unique_ids) or None in sizes or None in unique_ids:
