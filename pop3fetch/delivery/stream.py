@@ -21,6 +21,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cached_property
 from typing import Protocol
 
 from pop3fetch.delivery.destination import Destination, Draft, Journal, delivery_errors
@@ -189,7 +190,7 @@ class Stream(Destination):
             raise self._failure
         try:
             try:
-                write_interruptibly(self._out, octets, self._interrupted)
+                self._write_all(octets)
             except BrokenPipeError:
                 raise
             except OSError:
@@ -199,6 +200,30 @@ class Stream(Destination):
             self._failure = error
             raise
         self.position += len(octets)
+
+    def _write_all(self, octets: bytes) -> None:
+        """Write all of ``octets``; raises OSError, and DeliveryError if it must wait after an interrupt.
+
+        No write to a full pipe blocks, because nothing could end that in another thread than the main one.
+        """
+        if not self._may_wait:
+            write_all(self._out, octets)
+            return
+        view = memoryview(octets)
+        poll = select.poll()
+        poll.register(self._out, select.POLLOUT)
+        while view:
+            while not poll.poll(0 if self._interrupted.is_set() else LONGEST_LOOK * 1000):
+                if self._interrupted.is_set():
+                    raise DeliveryError(NAME, "it was interrupted")
+            with suppress(BlockingIOError):  # another process that writes there was quicker
+                view = view[os.write(self._out, view[: select.PIPE_BUF]) :]
+
+    @cached_property
+    def _may_wait(self) -> bool:
+        """Whether a write may wait for room: not if it goes to a file, or can only fail."""
+        is_writable = fcntl.fcntl(self._out, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+        return is_writable and not stat.S_ISREG(os.fstat(self._out).st_mode)
 
 
 def _octets_unread(pipe: int) -> int:
@@ -216,23 +241,3 @@ def _has_no_reader(pipe: int) -> bool:
     poll = select.poll()
     poll.register(pipe, 0)  # an error is reported whatever is asked for
     return any(event & select.POLLERR for _, event in poll.poll(0))
-
-
-def write_interruptibly(out: int, octets: bytes, interrupted: threading.Event) -> None:
-    """Write all of ``octets``; raises OSError, and DeliveryError if it must wait after an interrupt.
-
-    No write to a full pipe blocks, because nothing could end that in another thread than the main one.
-    """
-    is_writable = fcntl.fcntl(out, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
-    if stat.S_ISREG(os.fstat(out).st_mode) or not is_writable:  # a write that can only fail must not wait
-        write_all(out, octets)
-        return
-    view = memoryview(octets)
-    poll = select.poll()
-    poll.register(out, select.POLLOUT)
-    while view:
-        while not poll.poll(0 if interrupted.is_set() else LONGEST_LOOK * 1000):
-            if interrupted.is_set():
-                raise DeliveryError(NAME, "it was interrupted")
-        with suppress(BlockingIOError):  # another process that writes there was quicker
-            view = view[os.write(out, view[: select.PIPE_BUF]) :]

@@ -101,7 +101,7 @@ class Deletion:
             else:
                 self._tally.skip(by_index[index], refusal)
         # Only now are they deleted (RFC 1939 section 6), and some servers keep them even so.
-        self._happened(Event.DELETED, [by_index[index].key for index in sorted(marked)])
+        self._happened(Event.DELETED, (by_index[index].key for index in marked))
         self._store.rename(moved_up(listing, marked))
         self._tally.outcome.deleted += len(marked)
         self._reporter.deleted(len(marked))

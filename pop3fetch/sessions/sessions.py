@@ -175,8 +175,8 @@ class Sessions:
         return lambda: MailSession(server)
 
     def log_in(self, pipelining: bool = True) -> MailSession:
-        """Return a client that is logged in."""
-        self.check()
+        """Return a client that is logged in; raises what :meth:`check` does."""
+        self.account.login_name()  # before anything is connected
         client = self.connect(pipelining)
         try:
             self.log_in_on(client)
