@@ -98,7 +98,7 @@ def _by_codec(codec: str, octets: bytes) -> str:
 
 
 def _utf_7(octets: bytes) -> str:
-    """Decode UTF-7; what Python leaves as half a surrogate pair is no text that could be encoded."""
+    """Decode UTF-7; half a surrogate pair, which Python leaves as it is, cannot be encoded again."""
     text = octets.decode("utf_7", "replace")
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").removeprefix("\ufeff")
 

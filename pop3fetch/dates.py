@@ -56,9 +56,9 @@ _ZONE = (
 )
 _LAST_COMMENT = r"\(\s*+([A-Za-z]{2,5})\s*+\)\s*+\Z"
 
-_DATE_LIMIT = 200  # characters; more is no date
+_DATE_LIMIT = 200  # characters; a longer text is not a date
 
-# Earlier is no mail; later ones overflow when a reader converts them to local time.
+# There is no mail from earlier years; later ones overflow when a reader converts them to local time.
 _YEARS = range(1900, 9999)
 
 # In hours. Only names that mean one zone in the mail of the world: IST and BST have several, MSK has changed,

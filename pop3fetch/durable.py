@@ -26,7 +26,7 @@ def make_folder(path: Path) -> None:
     make_folder(path.parent)
     try:
         path.mkdir(PRIVATE_FOLDER)
-    except FileExistsError:  # another run was quicker, or it is no folder
+    except FileExistsError:  # another run was quicker, or it is not a folder
         if not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
         return
@@ -194,7 +194,7 @@ def require_own_links(path: Path) -> None:
 def _status(path: Path) -> os.stat_result | None:
     try:
         return path.lstat()
-    except (FileNotFoundError, NotADirectoryError):  # then there is no link either
+    except (FileNotFoundError, NotADirectoryError):  # and so not a link
         return None
 
 

@@ -74,7 +74,7 @@ class List:
             indexes = [index for index in indexes if index in new]
         for index, summary in _summaries(client, indexes, long=options.long):
             yield Row(listing.message(index), index in new, summary)
-            if options.long:  # whoever reads a pipe gets each line as it comes
+            if options.long:  # the reader of a pipe gets each line at once
                 console.flush()
 
     def _print(self, rows: Iterator[Row], console: Console) -> None:

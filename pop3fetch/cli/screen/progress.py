@@ -104,7 +104,7 @@ class RunReporter:
             self._line.advance(messages=1)
         if self._as_json:
             self._console.json({**message_object(message), "path": path})
-            self._console.flush()  # whoever reads a pipe gets each line as it comes
+            self._console.flush()  # the reader of a pipe gets each line at once
         if self._console.verbosity >= 1:
             where = f" to {path}" if path else ""
             self._console.notice(f"message {message.number}: {octets} octets{where}")
