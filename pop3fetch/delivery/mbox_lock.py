@@ -20,7 +20,6 @@ from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
-from weakref import WeakValueDictionary
 
 from pop3fetch.durable import SHARED, open_private, owner_for, sync_folder
 
@@ -28,13 +27,14 @@ PAUSE = 0.1  # seconds between two attempts
 STALE = 300.0  # seconds after which a dot-lock counts as forgotten, as in liblockfile
 
 # A lock of the open file (Linux, fcntl(2)) holds between threads as well, and keeps out those who lock
-# by process. Elsewhere a process has but one lock of a file, whatever the file is called, and loses it
-# when it closes any descriptor of it: so one thread at a time may have it open. The guards are the
-# process's, as the lock is, whichever run takes it; a guard that no run holds is dropped.
+# by process. Elsewhere, and on file systems that lack it, a process has but one lock of a file, whatever
+# the file is called, and loses it when it closes any descriptor of it: so one thread at a time may have
+# it open. Only then is a dot-lock with the number of our process surely one that a dead run has left.
 OFD_SETLK: int | None = getattr(fcntl, "F_OFD_SETLK", None)
 _NO_OPEN_FILE_LOCKS = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
-_guards: WeakValueDictionary[tuple[int, int], threading.Lock] = WeakValueDictionary()
-_guards_lock = threading.Lock()
+# Device and inode -> what the MboxLock that has it open is known by. Whatever changes it is one step, for
+# an interrupt may come between any two.
+_open_ones: dict[tuple[int, int], object] = {}
 
 # A folder that is not ours, or a file system without hard links.
 _NO_DOT_LOCKS = {errno.EACCES, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
@@ -58,7 +58,7 @@ class MboxLock:
     _stream: FileIO | None = None
     _dot_lock: Path | None = None
     _signed: Inode | None = None  # what the dot-lock is if it is ours
-    _guard: threading.Lock | None = None
+    _key: tuple[int, int] | None = None  # in _open_ones, if we are there
 
     def __init__(self, path: Path, tag: str, may_make: Callable[[], None] = lambda: None) -> None:
         """Open and lock the mbox, made if it is missing.
@@ -66,12 +66,13 @@ class MboxLock:
         ``path`` has no symbolic links; ``tag`` is one record's; ``may_make`` raises if the mbox must
         not be made. Raises BlockingIOError if another program has a lock, and any other OSError.
         """
+        self._self = object()
         try:
-            if OFD_SETLK is None:
-                self._guard = _take_guard(path)
+            self._keep_out_threads(path)
             # The stream closes it whatever interrupts us, and only once: as long as it is open it is locked.
             self._stream = FileIO(_open(path, may_make), "r+")
             self.file = self._stream.fileno()
+            self._keep_out_threads(self.file)  # for it may have been made or replaced just now
             _refuse_a_strange_file(path, self.file)
             _lock_by_fcntl(self.file)
             _refuse_a_replaced_file(path, self.file)
@@ -79,6 +80,22 @@ class MboxLock:
         except BaseException:
             self.release()
             raise
+
+    def _keep_out_threads(self, mbox: Path | int) -> None:
+        """Be the one that has a file open, by its path or open; one that is not there yet is passed over.
+
+        Raises BlockingIOError if another one has.
+        """
+        try:
+            status = os.stat(mbox)
+        except FileNotFoundError:
+            return
+        key = status.st_dev, status.st_ino
+        if self._key not in (None, key):
+            raise BlockingIOError(errno.EAGAIN, "it was replaced")
+        self._key = key
+        if _open_ones.setdefault(key, self._self) is not self._self:
+            raise BlockingIOError(errno.EAGAIN, "another account delivers there")
 
     def _take_dot_lock(self, dot_lock: Path, tag: str) -> None:
         """Make it if the folder lets us; if not, fcntl must do."""
@@ -112,9 +129,8 @@ class MboxLock:
             with suppress(OSError):
                 self._stream.close()
         self.file = -1
-        guard, self._guard = self._guard, None
-        if guard:
-            guard.release()
+        if self._key is not None and _open_ones.get(self._key) is self._self:
+            del _open_ones[self._key]
 
     def _is_ours(self, dot_lock: Path) -> bool:
         """Return whether no other program has broken it, and perhaps made one of its own."""
@@ -170,19 +186,6 @@ def _make(path: Path, flags: int) -> int:
         os.fchown(file, *owner)
     sync_folder(path.parent)
     return file
-
-
-def _take_guard(path: Path) -> threading.Lock | None:
-    """Return the guard of the file that is there, held; a file that is not there yet has no second name."""
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    with _guards_lock:
-        guard = _guards.setdefault((status.st_dev, status.st_ino), threading.Lock())
-    if not guard.acquire(timeout=PAUSE):
-        raise BlockingIOError(errno.EAGAIN, "another account delivers there")
-    return guard
 
 
 def _lock_by_fcntl(file: int) -> None:

@@ -89,7 +89,8 @@ class Batcher:
             self.end()
             raise
         self._report()
-        if error is None and self._failure:
+        # Not a broken session: another one would deliver again what only settling can decide.
+        if self._failure and (error is None or isinstance(error, POP3Error)):
             raise self._failure
 
     def add(self, draft: Draft) -> None:

@@ -35,6 +35,7 @@ ONE = b"Return-Path: <bob@example.org>\nFrom: bob@example.org\nSubject: one\n\nF
 SHORT = b"Subject: short\n\n.\n"
 TWO = b"From: eve@example.org\nSubject: two\n\nno line end"
 THREE = b"From: eve@example.org\nSubject: three\n\n" + b"0123456789abcde\n" * 70_000 + b"\n\n"
+FOUR = b"Subject: four\n\n4\n"
 OTHERS = b"From carol@example.org Tue Nov 14 22:13:20 2023\nSubject: of others\n\nhello\n\n"
 
 PATIENCE = 10.0  # seconds that another program may take
@@ -298,32 +299,6 @@ def test_a_part_in_the_room_for_all_of_it_is_completed(
         assert inbox.read_bytes() == octets + behind
 
 
-def test_message_completed_before_that_of_another_account_is_octet_for_octet(
-    mbox: Mbox, inbox: Path, spools: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The other account finds the room as a crash leaves it at its first octet."""
-
-    def die(*_: object) -> None:
-        raise Died
-
-    monkeypatch.setattr("pop3fetch.delivery.mbox._copy", die)
-    monkeypatch.setattr(
-        "os.ftruncate",
-        lambda file, length, truncate=os.ftruncate: (
-            None if length == 0 else truncate(file, length)  # which nothing cuts back
-        ),
-    )
-    journal = Journal()
-    mbox.prepare()
-    with pytest.raises(Died):
-        mbox.deliver(drafts(mbox, [ONE, THREE]), journal)
-    monkeypatch.undo()
-    deliver(Mbox(inbox, "f" * 16, spools), ONE)
-
-    assert mbox.settle(list(journal.intents.values())) == [Settled.DELIVERED] * 2
-    assert messages_of_mboxrd(inbox.read_bytes()) == [ONE, THREE, ONE]
-
-
 class Meanwhile(Journal):
     """Lets something happen once the record has the intents."""
 
@@ -334,6 +309,107 @@ class Meanwhile(Journal):
     def intend(self, drafts: Sequence[Draft], places: Sequence[Place]) -> None:
         super().intend(drafts, places)
         self._happen()
+
+
+def die_at_write(mbox: Mbox, messages: Sequence[bytes], number: int) -> list[Place]:
+    """Die before the ``number``-th write to the mbox, from 0; return the places of what was intended."""
+    left = number
+
+    with pytest.MonkeyPatch.context() as patched:
+
+        def last(call: Callable[..., int]) -> Callable[..., int]:
+            def counted(*arguments: object) -> int:
+                nonlocal left
+                left -= 1
+                if left < 0:
+                    raise Died
+                return call(*arguments)
+
+            return counted
+
+        def arm() -> None:
+            for name in ("pwrite", "ftruncate"):
+                patched.setattr(os, name, last(getattr(os, name)))
+
+        journal = Meanwhile(arm)
+        mbox.prepare()
+        with pytest.raises(Died):
+            mbox.deliver(drafts(mbox, messages), journal)
+    return list(journal.intents.values())
+
+
+def settle(mbox: Mbox, places: Sequence[Place], messages: Sequence[bytes]) -> None:
+    """Settle, and deliver what is undone, as the next run does."""
+    pairs = zip(messages, mbox.settle(places), strict=True)
+    if undone := [message for message, settled in pairs if settled is Settled.UNDONE]:
+        deliver(mbox, *undone)
+
+
+@pytest.fixture
+def link(inbox: Path, spools: Path) -> Mbox:
+    """Another account's mbox, which is the same file."""
+    link = inbox.with_name("link")
+    inbox.touch()
+    os.link(inbox, link)
+    return Mbox(link, "f" * 16, spools, patience=0)
+
+
+ROOM, PADDING, FIRST, SECOND, END = range(5)  # what is written to an mbox that lacks line ends
+
+
+@pytest.mark.parametrize("write", [ROOM, PADDING, FIRST, SECOND, END])
+def test_whatever_write_is_the_last_another_account_may_append_before_it_is_settled(
+    write: int, mbox: Mbox, link: Mbox, inbox: Path
+) -> None:
+    """The other account finds neither a room that lacks its line ends, nor a place that is its own."""
+    inbox.write_bytes(OTHERS[:-2])
+    places = die_at_write(mbox, [ONE, THREE], write)
+    deliver(link, FOUR)
+    behind = inbox.read_bytes()
+
+    settle(mbox, places, [ONE, THREE])
+    of_others = OTHERS.partition(b"\n")[2][:-1]
+    in_order = [of_others, FOUR, ONE, THREE] if write == ROOM else [of_others, ONE, THREE, FOUR]
+    assert messages_of_mboxrd(inbox.read_bytes()) == in_order
+    assert inbox.read_bytes().startswith(behind) == (write == ROOM)
+
+
+def test_nuls_of_another_message_are_not_taken_for_room(mbox: Mbox, link: Mbox, inbox: Path) -> None:
+    zeros = b"Subject: zeros\n\n" + bytes(10_000) + b"\n"
+    places = die_at_write(mbox, [ONE, FOUR, ONE], 0)
+    deliver(link, zeros)
+    settle(mbox, places, [ONE, FOUR, ONE])
+    assert messages_of_mboxrd(inbox.read_bytes()) == [zeros, ONE, FOUR, ONE]
+
+
+def test_nuls_where_a_mail_program_has_moved_them_are_not_taken_for_room(mbox: Mbox, inbox: Path) -> None:
+    inbox.write_bytes(OTHERS * 10)
+    places = die_at_write(mbox, [ONE], 0)
+    octets = OTHERS[:-1] + bytes(10_000) + b"\n\n" + OTHERS
+    inbox.write_bytes(octets)
+    assert mbox.settle(places) == [Settled.UNDONE]
+    assert inbox.read_bytes() == octets
+
+
+@pytest.mark.parametrize("behind", [b"", OTHERS])
+def test_part_that_ends_anywhere_in_a_whole_room_is_completed(behind: bytes, mbox: Mbox, inbox: Path) -> None:
+    """The kernel ends a write of a process that was killed, between two pages for one."""
+    places = dead_run(mbox, ONE, TWO)
+    octets = inbox.read_bytes()
+    room = bytes(len(octets) - 2) + b"\n\n"
+    for cut in range(len(octets)):
+        inbox.write_bytes(octets[:cut] + room[cut:] + behind)
+        assert mbox.settle(places) == [Settled.DELIVERED] * 2
+        assert inbox.read_bytes() == octets + behind
+
+
+def test_room_that_lacks_its_last_octet_is_completed(mbox: Mbox, link: Mbox, inbox: Path) -> None:
+    places = die_at_write(mbox, [ONE, TWO], 1)
+    with inbox.open("r+b") as file:
+        file.truncate(inbox.stat().st_size - 1)
+    deliver(link, THREE)
+    settle(mbox, places, [ONE, TWO])
+    assert messages_of_mboxrd(inbox.read_bytes()) == [ONE, with_last_line_end(TWO), THREE]
 
 
 @pytest.fixture

@@ -72,6 +72,29 @@ def refuse_links(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.link", refuse)
 
 
+def refuse_locks_of_open_files(monkeypatch: pytest.MonkeyPatch, number: int = errno.EINVAL) -> None:
+    """Be on a file system without them."""
+    set_lock = fcntl.fcntl
+
+    def refuse(file: int, command: int, argument: bytes | int = 0) -> bytes | int:
+        if command == lock.OFD_SETLK:
+            raise OSError(number, os.strerror(number))
+        return set_lock(file, command, argument)
+
+    monkeypatch.setattr("fcntl.fcntl", refuse)
+
+
+@pytest.fixture(params=["of the file", "of the process", "of the process on this file system"])
+def kind_of_lock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have locks of this kind."""
+    if request.param == "of the process":
+        monkeypatch.setattr(lock, "OFD_SETLK", None)  # as on macOS and the BSDs
+    elif lock.OFD_SETLK is None:
+        pytest.skip("the system has no locks of open files")
+    elif request.param != "of the file":
+        refuse_locks_of_open_files(monkeypatch)
+
+
 def take(inbox: Path, patience: float = 0.0) -> MboxLock:
     return take_lock(inbox, TAG, patience, threading.Event())
 
@@ -294,6 +317,7 @@ def interrupted(step: int, work: Callable[[], object]) -> bool:
     return False
 
 
+@pytest.mark.usefixtures("kind_of_lock")
 def test_an_interrupt_at_any_step_leaves_no_lock(inbox: Path, tmp_path: Path) -> None:
     for step in itertools.count(1):
         mbox = Mbox(inbox, TAG, tmp_path / "state", patience=0.0)
@@ -458,14 +482,8 @@ def test_accounts_of_one_process_deliver_to_one_mbox_in_turn(
 # -- names and owners ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("of_the_file", [True, False])
-def test_a_file_with_two_names_is_locked_once(
-    inbox: Path, tmp_path: Path, of_the_file: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if not of_the_file:
-        monkeypatch.setattr(lock, "OFD_SETLK", None)  # as on macOS and the BSDs
-    elif lock.OFD_SETLK is None:
-        pytest.skip("the system has no locks of open files")
+@pytest.mark.usefixtures("kind_of_lock")
+def test_a_file_with_two_names_is_locked_once(inbox: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     os.link(inbox, other)
     held = take(inbox)
@@ -473,6 +491,23 @@ def test_a_file_with_two_names_is_locked_once(
         MboxLock(other, TAG)
     held.release()
     take(other).release()
+    assert is_free(inbox)
+
+
+@pytest.mark.usefixtures("kind_of_lock")
+@pytest.mark.parametrize("exists", [True, False])
+def test_one_account_does_not_break_the_dot_lock_of_another_one(
+    exists: bool, inbox: Path, dot_lock: Path
+) -> None:
+    """It has the number of their process, as what a run left behind in a container has."""
+    if not exists:
+        inbox.unlink()
+    held = take(inbox)
+    for _ in range(2):
+        with pytest.raises(BlockingIOError):
+            MboxLock(inbox, "f" * 16)
+        assert dot_lock.exists()
+    held.release()
     assert is_free(inbox)
 
 
@@ -555,14 +590,7 @@ def test_root_writes_to_no_file_that_a_user_has_linked_into_the_users_folder(tmp
 def test_file_system_without_locks_of_open_files_has_those_of_processes(
     inbox: Path, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    set_lock = fcntl.fcntl
-
-    def refuse(file: int, command: int, argument: bytes | int = 0) -> bytes | int:
-        if command == lock.OFD_SETLK:
-            raise OSError(number, os.strerror(number))
-        return set_lock(file, command, argument)
-
-    monkeypatch.setattr("fcntl.fcntl", refuse)
+    refuse_locks_of_open_files(monkeypatch, number)
     held = take(inbox)
     assert subprocess.run([sys.executable, "-W", "error", "-S", "-c", TRIER, str(inbox)]).returncode == 75
     held.release()

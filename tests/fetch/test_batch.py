@@ -188,6 +188,16 @@ def test_a_failure_of_the_last_batch_is_raised_at_the_end(heard: Heard) -> None:
     assert caught.value is FULL
 
 
+def test_failure_of_a_delivery_is_raised_in_place_of_an_error_of_the_session(heard: Heard) -> None:
+    """A session that broke may be followed by another one, but a delivery that failed ends the run."""
+    gate = Gate()
+    gate.failure, gate.intends = FULL, True
+    with pytest.raises(DeliveryError) as caught, batcher_to(gate, heard) as batcher:
+        batcher.add(note(0))
+        raise LOST
+    assert caught.value is FULL
+
+
 def test_after_an_error_of_the_session_what_came_whole_is_delivered(heard: Heard) -> None:
     gate = Gate()
     with pytest.raises(ConnectionLost), batcher_to(gate, heard) as batcher:
