@@ -53,6 +53,7 @@ class MboxDraft(Draft):
 
     def __init__(self, message: Message, mbox: Mbox, spool: Path) -> None:
         super().__init__(message)
+        self.path = str(mbox.file)
         self.spool = spool
         self.length = 0  # octets in the spool
         self._mbox = mbox
@@ -83,10 +84,6 @@ class MboxDraft(Draft):
         self.close_file()
         with suppress(OSError):
             self.spool.unlink()
-
-    @property
-    def path(self) -> str:
-        return str(self._mbox.file)
 
 
 class Mbox(Destination):
