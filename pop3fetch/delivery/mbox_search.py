@@ -1,4 +1,4 @@
-"""What stands in an mbox of a message that was to be appended: looked for octet by octet.
+"""What an mbox has of a message that was to be appended: compared octet by octet.
 
 Reads only. ``mbox`` and ``spool`` are open files; the spool holds the message in mboxrd form.
 """
@@ -24,7 +24,7 @@ _EMPTY_LINE = re.compile(rb"\n(?=\r?\n)")
 
 
 def same_octets(mbox: int, offset: int, spool: int, part: range) -> bool:
-    """Return whether ``part`` of the spool stands in the mbox at ``offset``."""
+    """Return whether ``part`` of the spool is in the mbox at ``offset``."""
     for place in range(part.start, part.stop, BLOCK):
         length = min(BLOCK, part.stop - place)
         expected = os.pread(spool, length, place)
@@ -52,7 +52,7 @@ class Remains(Enum):
 
 
 def remains_of(mbox: int, place: Place, spool: int) -> Remains:
-    """Return what stands at ``place`` of the message in ``spool``.
+    """Return what is at ``place`` of the message in ``spool``.
 
     A part is octets of ours and NULs, which is what a file has before anything is written; it may
     end with the mbox.
@@ -86,7 +86,7 @@ def _is_part(there: bytes, ours: bytes) -> bool:
 
 
 def find_anywhere(mbox: int, spools: Sequence[int]) -> set[int]:
-    """Return those of ``spools`` whose message stands in the mbox, wherever a mail program has put it.
+    """Return those of ``spools`` whose message is in the mbox, wherever a mail program has put it.
 
     The mbox is read once. The From_ line need not be ours, and the header may have more lines at its
     end: ``Status`` and the like. Each message of the mbox is taken for one of them at most.
@@ -110,7 +110,7 @@ def find_anywhere(mbox: int, spools: Sequence[int]) -> set[int]:
 
 
 def _first_line(file: int, offset: int) -> bytes:
-    """Return the beginning of a line, by which most messages are told apart at once."""
+    """Return the beginning of a line, in which most messages differ."""
     return os.pread(file, FIRST_LINE, offset).partition(b"\n")[0]
 
 
@@ -122,7 +122,7 @@ class _Parts(NamedTuple):
 
 
 def _measure(spool: int) -> _Parts:
-    end = os.fstat(spool).st_size - 1  # the empty line that follows is no part of the message
+    end = os.fstat(spool).st_size - 1  # the empty line that follows is not part of the message
     head = os.pread(spool, HEAD, 0)
     start = head.index(b"\n") + 1  # behind the From_ line
     empty = _EMPTY_LINE.search(head, start - 1)
