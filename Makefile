@@ -1,17 +1,17 @@
-# Each target sets up in .venv what it needs, and again when pyproject.toml changes.
+# Each target installs what it needs in .venv, and again if pyproject.toml changes.
 #
-#   make demo    list, fetch and delete mail of a server that comes along
-#   make test    the tests, on all cores; ARGS="-k apop" picks some
-#   make test-all   with those marked slow: long campaigns in full
-#   make check   format, lint, types, architecture and documents
-#   make clean   back to a fresh clone
+#   make demo    list, fetch and delete messages on a built-in demo server
+#   make test    run the tests on all cores; ARGS="-k apop" selects some
+#   make test-all   run all tests, with the long campaigns
+#   make check   check format, types, architecture and documents
+#   make clean   remove everything that make has created
 
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
 ARGS ?=
 
-# What tests share is made once by each worker, so that neighbours stay together.
+# Each worker creates what tests share once, so tests that are next to each other stay together.
 PARALLEL := --numprocesses auto --dist worksteal
 SAMPLES := -m 'not slow'
 
@@ -31,7 +31,7 @@ test test-all:
 	@.ci/unpack .venv/cyrus '.venv/bin/python -c "from tests.support.cyrus import *; exit(missing())"' \
 		'no login is bound to a real channel' cyrus-pop3d cyrus-common sasl2-bin libsasl2-modules
 	@.ci/need 'command -v strace' strace 'no test of what is written in which order'
-	@.ci/need 'command -v mandoc' mandoc 'the manual page is not linted'
+	@.ci/need 'command -v mandoc' mandoc 'the manual pages are not linted'
 	@.ci/need 'command -v microsocks' microsocks 'no test through a real SOCKS proxy'
 	@.ci/need 'command -v dbus-daemon' dbus 'no test of a real keyring'
 	@.ci/need 'command -v gnome-keyring-daemon' gnome-keyring 'no test of a real keyring'
@@ -39,7 +39,7 @@ test test-all:
 	@.ci/need 'command -v procmail' procmail 'no test of --exec with procmail, nor of its locks'
 	@.ci/need 'command -v mutt' mutt 'no mbox is read by mutt'
 	@.ci/need 'command -v dotlockfile' liblockfile-bin 'no lock is tried by liblockfile'
-	@.ci/need 'command -v less' less 'the first minute of the README is not followed'
+	@.ci/need 'command -v less' less 'the first steps of the README are not tested'
 	@.ci/need 'command -v jq' jq 'no recipe with jq is followed'
 	@.ci/need 'command -v parallel' parallel 'the recipe with GNU parallel is not followed'
 	@.ci/need 'command -v zsh' zsh 'no completion in zsh'
@@ -48,7 +48,7 @@ test test-all:
 	.venv/bin/python -m pytest $(PARALLEL) $(SAMPLES) $(ARGS)
 
 check: .venv/ready-for-check
-	@.ci/need 'command -v mandoc' mandoc 'the manual page is not linted'
+	@.ci/need 'command -v mandoc' mandoc 'the manual pages are not linted'
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
@@ -74,7 +74,7 @@ clean:
 	@.ci/need '$(PYTHON) -c "import ensurepip"' python3-venv 'no virtual environment can be made'
 	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
-#   make bench   against mpop, fetchmail, getmail6, poplib and curl; ARGS="--quick --only keep --against REVISION"
+#   make bench   compare with mpop, fetchmail, getmail6, poplib and curl; ARGS="--quick --only keep --against REVISION"
 .PHONY: bench
 bench: .venv/ready-for-test .venv/bench/bin/pop3fetch
 	@.ci/need '.venv/bin/python -c "from tests.support.dovecot import *; exit(missing())"' dovecot-pop3d 'no benchmark'
@@ -84,25 +84,25 @@ bench: .venv/ready-for-test .venv/bench/bin/pop3fetch
 	@.ci/need 'command -v curl' curl 'curl does not take part'
 	.venv/bin/python -m bench $(ARGS)
 
-# Alone, and not editable: what is beside it in an environment makes every start slower.
-.venv/bench/bin/pop3fetch: pyproject.toml $(wildcard pop3fetch/*.py pop3fetch/*/*.py) | .venv/bin/python
+# Installed alone and not editable, because other packages in an environment slow down every start.
+.venv/bench/bin/pop3fetch: pyproject.toml $(shell find pop3fetch -name "*.py") | .venv/bin/python
 	.venv/bin/python -m venv .venv/bench
 	.venv/bench/bin/python -m pip --quiet --disable-pip-version-check install --force-reinstall .
 	@touch $@
 
-#   make crash   die at every call of the system, and lose nothing; ARGS="--only disks --sample 500"
+#   make crash   test a crash at every system call; ARGS="--only disks --sample 500"
 .PHONY: crash
 crash: .venv/ready-for-test
 	@.ci/need 'command -v strace' strace 'no call of the system is disturbed'
 	.venv/bin/python -m tests.crash $(ARGS)
 
-#   make audit   what is known against the libraries that are installed; needs the network
+#   make audit   check the installed libraries for known vulnerabilities; needs the network
 .PHONY: audit
 audit: .venv/ready-for-audit
 	.venv/bin/pip-audit --progress-spinner off --timeout 10 --strict --skip-editable
 
-#   make fuzz    the protocol's core, by atheris; SECONDS=60
-#   make mutants what the tests of the core let pass, by mutmut
+#   make fuzz    fuzz the core of the protocol with atheris; SECONDS=60
+#   make mutants test the tests of the core with mutmut
 SECONDS ?= 60
 .PHONY: fuzz mutants
 fuzz: .venv/ready-for-fuzz
@@ -112,7 +112,7 @@ mutants: .venv/ready-for-mutants
 	.venv/bin/mutmut run
 	.venv/bin/mutmut results
 
-#   make test-debian12, make test-debian13   demo, check and test on a bare Debian; needs root and debootstrap
+#   make test-debian12, make test-debian13   run demo, check and test on a bare Debian; needs root and debootstrap
 .PHONY: test-debian12 test-debian13
 test-debian12 test-debian13: export ARGS := $(ARGS)
 test-debian12:
@@ -120,24 +120,24 @@ test-debian12:
 test-debian13:
 	.ci/debian trixie
 
-#   make dist    source distribution and wheel, the same octets whenever and wherever they are built
+#   make dist    build source distribution and wheel, byte-for-byte reproducible
 .PHONY: dist
 dist: .venv/ready-for-dist
 	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} \
 		.venv/bin/python -m hatchling build --directory dist
 
-#   make zipapp  all in one file, dist/pop3fetch.pyz; cryptography, compiled, is used where it is installed
+#   make zipapp  build a single portable file, dist/pop3fetch.pyz; it uses cryptography if that is installed
 .PHONY: zipapp
 zipapp: .venv/ready-for-dist
 	.venv/bin/python -m release.zipapp dist/pop3fetch.pyz
 
-#   make picture the one in the README, of a real run
+#   make picture draw the picture in the README from a real run
 .PHONY: picture
 picture: .venv/ready-for-test
 	.venv/bin/python -m release.picture docs/picture.svg
 
-#   make versions the tests under each Python from 3.11 on that is here; ARGS as above
-#   make lowest   the tests with the oldest libraries that are allowed; ARGS as above
+#   make versions run the tests with every installed Python from 3.11 on; ARGS as above
+#   make lowest   run the tests with the oldest supported libraries; ARGS as above
 .PHONY: versions lowest
 versions: .venv/bin/python
 	.ci/versions $(PARALLEL) $(SAMPLES) $(ARGS)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any, Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 from weakref import WeakSet
 
 from pop3fetch.errors import POP3Error
@@ -37,6 +37,10 @@ class Answer(Generic[T]):
     def refuse(self, error: BaseException) -> None:
         """Let the result be ``error``."""
         self._answer.put((None, error))
+
+    def interrupt(self) -> None:
+        """Raise KeyboardInterrupt where the result is awaited, now or later; from any thread."""
+        self.refuse(KeyboardInterrupt())
 
     def result(self, limit: float | None = None) -> T:
         """Return the result, or raise what went wrong instead. There is one answer only.
@@ -68,36 +72,54 @@ def try_to_start(thread: Thread) -> bool:
     return True
 
 
-_left_at_interrupts: WeakSet[Answer[Any]] = WeakSet()
+class Interruptible(Protocol):
+    """Something that a thread may be waiting for."""
+
+    def interrupt(self) -> None:
+        """End the wait soon; from any thread."""
 
 
-def leave_all(error: BaseException) -> None:
-    """Raise ``error`` where what need not be waited for, such as a connection, is or will be awaited."""
-    for answer in list(_left_at_interrupts):
-        answer.refuse(error)
+class Interrupts:
+    """What the threads of a command wait for. Its owner can end all of it, also what begins later."""
+
+    def __init__(self) -> None:
+        self._waits: WeakSet[Interruptible] = WeakSet()
+        self._is_over = False
+
+    def watch(self, wait: Interruptible) -> None:
+        """Let an interrupt end ``wait``, as long as something else holds on to it."""
+        self._waits.add(wait)
+        if self._is_over:
+            wait.interrupt()
+
+    def interrupt(self) -> None:
+        """End everything that is watched."""
+        self._is_over = True
+        for wait in list(self._waits):
+            wait.interrupt()
 
 
-def pause(seconds: float) -> None:
-    """Wait for so long, unless an interrupt ends all waits, see :func:`leave_all`."""
+def pause(seconds: float, interrupts: Interrupts | None = None) -> None:
+    """Wait; raises KeyboardInterrupt after an interrupt."""
     answer: Answer[None] = Answer(lambda: None)
-    _left_at_interrupts.add(answer)
-    try:
-        with suppress(TimeoutError):
-            answer.result(seconds)
-    finally:
-        _left_at_interrupts.discard(answer)
+    if interrupts:
+        interrupts.watch(answer)
+    with suppress(TimeoutError):
+        answer.result(seconds)
 
 
 class Ahead(Answer[T]):
     """An answer that is begun at once, in a thread ``name`` that holds up no exit.
 
-    ``may_be_left``: an interrupt need not wait for it, see :func:`leave_all`.
+    ``interrupts``: they end the wait for the result, and not the work.
     """
 
-    def __init__(self, work: Callable[[], T], name: str | None = None, *, may_be_left: bool = False) -> None:
+    def __init__(
+        self, work: Callable[[], T], name: str | None = None, *, interrupts: Interrupts | None = None
+    ) -> None:
         super().__init__(work)
-        if may_be_left:  # from now on, for an interrupt may come before anybody awaits it
-            _left_at_interrupts.add(self)
+        if interrupts:
+            interrupts.watch(self)
         # Whether there was no thread for it, so that it begins when it is wanted.
         self._is_late = not try_to_start(Thread(target=self._work_out_quietly, name=name, daemon=True))
 
@@ -107,10 +129,7 @@ class Ahead(Answer[T]):
             if limit is not None:
                 raise TimeoutError("the system allows no thread in which it could be waited for")
             self.work_out()
-        try:
-            return super().result(limit)
-        finally:
-            _left_at_interrupts.discard(self)
+        return super().result(limit)
 
     def _work_out_quietly(self) -> None:
         with suppress(BaseException):
@@ -122,5 +141,5 @@ class Ahead(Answer[T]):
             try_to_start(Thread(target=self._dispose, args=(dispose,), daemon=True))
 
     def _dispose(self, dispose: Callable[[T], object]) -> None:
-        with suppress(POP3Error, KeyboardInterrupt):  # the latter from leave_all: the process ends
+        with suppress(POP3Error, KeyboardInterrupt):  # the latter ends the process
             dispose(self.result())

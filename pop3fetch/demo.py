@@ -1,7 +1,7 @@
-"""The POP3 server of ``pop3fetch demo``: one small maildrop on loopback, for whoever has none at hand.
+"""The POP3 server of ``pop3fetch demo``: one small maildrop on loopback, to try commands on.
 
-Implements RFC 1939 with APOP, and of RFC 2449 what the demonstration shows. It listens on 127.0.0.1
-alone, touches no disk, forgets all when it stops, and knows no TLS: it is not for real mail.
+Implements RFC 1939 with APOP, and the part of RFC 2449 that the demonstration shows. It listens only on
+127.0.0.1, writes nothing to disk, forgets everything when it stops, and has no TLS. Not for real mail.
 """
 
 from __future__ import annotations
@@ -37,31 +37,29 @@ class _Stored:
     """A message as RETR sends it, but for the byte-stuffing: it ends with CRLF."""
 
     octets: bytes
-    uid: bytes
+
+    @property
+    def uid(self) -> bytes:
+        return hashlib.sha256(self.octets).hexdigest()[:16].encode()
 
 
 class _Maildrop:
-    """The messages that all sessions share, with the name and password that open them."""
+    """The messages that all sessions share, with the name and password to log in with."""
 
     def __init__(self, user: str, password: str, messages: Sequence[bytes]) -> None:
         self.user = user.encode()
         self.password = password.encode()
-        self._messages = [_stored(message) for message in messages]
+        self._messages = [_Stored(message.removesuffix(b"\r\n") + b"\r\n") for message in messages]
         self._lock = threading.Lock()
 
     def messages(self) -> list[_Stored]:
-        """Return the messages of this moment: what a session sees from its login to its end."""
+        """Return the messages at this moment; a session sees these from its login to its end."""
         with self._lock:
             return list(self._messages)
 
     def remove(self, deleted: list[_Stored]) -> None:
         with self._lock:
             self._messages = [message for message in self._messages if message not in deleted]
-
-
-def _stored(message: bytes) -> _Stored:
-    octets = message if message.endswith(b"\r\n") else message + b"\r\n"
-    return _Stored(octets, hashlib.sha256(octets).hexdigest()[:16].encode())
 
 
 class _Session:
@@ -89,7 +87,7 @@ class _Session:
         keyword, *arguments = line.rstrip(b"\r\n").split(b" ")
         command = _COMMANDS.get(keyword.upper())
         if command is None:
-            return _error(b"there is no such command")
+            return _error(b"unknown command")
         if len(arguments) not in command.arguments:
             return _error(b"this is the wrong number of arguments")
         if command.logged_in not in (None, self._messages is not None):
@@ -133,7 +131,7 @@ class _Session:
         if message is None:
             return _NO_SUCH_MESSAGE
         if not _NUMBER.fullmatch(lines):
-            return _error(b"this is no number of lines")
+            return _error(b"this is not a number of lines")
         header, _, body = message.octets.partition(b"\r\n\r\n")
         shown = body.split(b"\r\n")[:-1][: int(lines)]
         return _multiline(b"the top of it", [*header.split(b"\r\n"), b"", *shown])
@@ -161,7 +159,7 @@ class _Session:
     def _log_in(self, name: bytes, proof: bytes, expected: bytes) -> bytes:
         if name != self._maildrop.user or not secrets.compare_digest(proof, expected):
             self._user = None
-            return _error(b"[AUTH] this name and password do not fit")
+            return _error(b"[AUTH] the name or the password is wrong")
         self._messages = self._maildrop.messages()
         return _ok(b"welcome, %d messages are waiting" % len(self._messages))
 
@@ -202,7 +200,7 @@ def _multiline(text: bytes, lines: Sequence[bytes]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Command:
-    """A command: what answers it, the numbers of arguments it may have, and when it is allowed."""
+    """A command: the method that answers it, how many arguments it may have, and when it is allowed."""
 
     answer: Callable[..., bytes]
     arguments: range
@@ -227,7 +225,7 @@ _COMMANDS = {
 
 
 class _Connection(socketserver.StreamRequestHandler):
-    """The socket of one session; reads are buffered, so that pipelined commands wait their turn."""
+    """The socket of one session; reads are buffered, so pipelined commands wait their turn."""
 
     server: _Server
     timeout = _INACTIVITY
@@ -288,7 +286,7 @@ class DemoServer:
         self._server.server_close()  # waits for the sessions' threads
 
 
-# The messages: each has something that clients stumble over.
+# The messages: each has a feature that some clients handle badly.
 
 
 def _message(text: str) -> bytes:

@@ -5,7 +5,7 @@
     │   ├── GreetingRefused              the greeting was -ERR
     │   └── LoginRefused                 the login was
     ├── ProtocolViolation                the server broke the protocol
-    │   ├── NotPOP3Server                no POP3 server at all
+    │   ├── NotPOP3Server                it is not a POP3 server
     │   ├── LineTooLong                  a status or list line without end
     │   ├── MalformedListing             LIST, UIDL, CAPA or STAT that cannot be
     │   └── PipeliningBroken             replies mixed up under PIPELINING
@@ -19,35 +19,35 @@
     │   ├── TLSNotSupportedError         STLS is not offered, or was refused
     │   ├── NotATLSPort                  what answers does not speak TLS
     │   └── CertificateError             the certificate does not verify
-    ├── AuthenticationError              we do not log in like this
+    ├── AuthenticationError              the login cannot be made in this way
     │   ├── InsecureAuthenticationDisallowed  a clear-text password without consent
     │   ├── MechanismNotOffered          the forced method is not offered
     │   ├── MechanismFailed              the server's side of a SASL exchange is wrong
     │   ├── AuthorizationFailed          the OAuth 2 server gives no token
-    │   └── NoPassword                   no source has one
-    ├── LoginTooSoon                     inside the server's LOGIN-DELAY
+    │   └── NoPassword                   no source has a password
+    ├── LoginTooSoon                     the server's LOGIN-DELAY is not over
     ├── SessionEnded                     a call after the session's end; also RuntimeError
     ├── CommandNotAllowed                a command in the wrong state; also RuntimeError
     ├── InvalidArgument                  an argument that no command may carry; also ValueError
-    ├── EmptyMessage                     a message came without an octet
-    ├── BlankMessage                     a message came without content
+    ├── EmptyMessage                     a message arrived without an octet
+    ├── BlankMessage                     a message arrived without content
     ├── UniqueIdsRefused                 UIDL is refused, although the record has unique-ids
     ├── ThreadLimit                      the system allows no more threads
     ├── DeletionUnsafe                   more would be deleted than is meant
-    ├── MessageNotFound                  a selected message is not there; also LookupError
-    ├── UidShared                        a UID that was to name one message names several
+    ├── MessageNotFound                  a selected message is missing; also LookupError
+    ├── UidShared                        several messages share the selected UID
     ├── DeliveryError                    the destination cannot take it; also OSError
-    │   └── DestinationLocked            another program holds it
+    │   └── DestinationLocked            another program has locked it
     ├── RecordError                      the record cannot be used
-    │   └── RecordLocked                 another run holds it
+    │   └── RecordLocked                 another run has locked it
     ├── ConfigurationError               the configuration is wrong; also ValueError
     │   └── NothingToVerify              TLS to a UNIX socket, which has no name to verify
     └── UsageError                       the command line is wrong; also ValueError
-        └── InvalidSelector              a word that names no message
+        └── InvalidSelector              a word of MESSAGES is invalid
 
-An error carries facts as attributes; its sentence is made once, in ``__str__``: what happened, and to
-whom. Foreign text in a sentence has passed :func:`printable`. What to do about it depends on who reads
-it: the command line's advice is in ``cli/screen/advice.py``. Anything else that leaves a module is a bug.
+An error has its facts as attributes. Its sentence is made once, in ``__str__``: what happened, and where.
+Foreign text in a sentence has passed :func:`printable`. What to do about it depends on the program: the
+command line's advice is in ``cli/screen/advice.py``. Any other exception that leaves a module is a bug.
 """
 
 from __future__ import annotations
@@ -58,19 +58,19 @@ from pop3fetch.printable import printable
 from pop3fetch.refusal import code_means_later, means_later
 from pop3fetch.status import Status
 
-_SENTENCE_LIMIT = 1000  # characters of a reason that is a sentence of ours with foreign words in it
+_SENTENCE_LIMIT = 1000  # characters of a reason that is our own sentence with foreign text in it
 
 
 @dataclass_transform(eq_default=False)
 class POP3Error(Exception):
     """The base of all errors of pop3fetch.
 
-    An error's facts are its annotated names: they are given in order or by name, like a
-    dataclass's. Thirty real dataclasses would double the time that ``pop3fetch --help`` takes.
+    An error's facts are its annotated names: they are given in order or by name, like those of a
+    dataclass. Thirty real dataclasses would double the time that ``pop3fetch --help`` takes.
     """
 
     status: ClassVar[Status] = Status.PROTOCOL
-    is_temporary: ClassVar[bool] = False  # whether it may go well another time, with nothing changed
+    is_temporary: ClassVar[bool] = False  # whether it may succeed later with nothing changed
 
     def __init__(self, *values: object, **facts: object) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class POP3Error(Exception):
 
     @property
     def exit_status(self) -> Status:
-        """The status with which the command line ends on this error."""
+        """The exit status of the command line for this error."""
         return Status.TRY_LATER if self.is_temporary else self.status
 
 
@@ -113,13 +113,13 @@ class ServerErrorResponse(POP3Error):
 
     @property
     def is_temporary(self) -> bool:  # type: ignore[override]
-        """Whether the server may answer otherwise another time: by its code, or else by its words."""
+        """Whether the command may succeed later: by the response code, or else by the text."""
         by_code = code_means_later(self.code)
         return means_later(self.text) if by_code is None else by_code
 
     @property
     def exit_status(self) -> Status:
-        # A code that excludes another time is about the user: AUTH, SYS/PERM (RFC 3206).
+        # A code for a permanent failure is about the user: AUTH, SYS/PERM (RFC 3206).
         return Status.NO_LOGIN if code_means_later(self.code) is False else super().exit_status
 
     def __str__(self) -> str:
@@ -137,7 +137,7 @@ class GreetingRefused(ServerErrorResponse):
 
 
 class LoginRefused(ServerErrorResponse):
-    """The server refused the login; ``command`` is the method, ``hint`` what may help."""
+    """The server refused the login; ``command`` is the method, ``hint`` may help."""
 
     status = Status.NO_LOGIN
     user: str = ""
@@ -150,7 +150,7 @@ class LoginRefused(ServerErrorResponse):
 
 
 class ProtocolViolation(POP3Error):
-    """The server sent what the protocol does not allow; the connection is of no more use."""
+    """The server sent what the protocol does not allow; the connection cannot be used any more."""
 
     status = Status.PROTOCOL
     what: str
@@ -163,14 +163,14 @@ class ProtocolViolation(POP3Error):
 
 
 class NotPOP3Server(ProtocolViolation):
-    """What answered is not a POP3 server; ``what`` says what it seems to be."""
+    """The server is not a POP3 server; ``what``: what it seems to be."""
 
     speaks_tls: bool = False
     _opening = "this is not a POP3 server"
 
 
 class LineTooLong(ProtocolViolation):
-    """A line of a status or a list passed its limit."""
+    """A line of a status or a list exceeded its limit."""
 
     status = Status.BAD_DATA
 
@@ -182,11 +182,11 @@ class MalformedListing(ProtocolViolation):
 
 
 class PipeliningBroken(ProtocolViolation):
-    """A reply's status line is not one while commands are pipelined: replies got mixed up."""
+    """A pipelined reply does not begin with a status line: the server mixed up replies."""
 
 
 class ConnectionFailed(POP3Error, ConnectionError):
-    """No connection could be made; ``reason`` says why, and ``port`` is 0 for a UNIX socket."""
+    """No connection could be made, because of ``reason``; ``port`` is 0 for a UNIX socket."""
 
     is_temporary = True
     host: str
@@ -199,7 +199,7 @@ class ConnectionFailed(POP3Error, ConnectionError):
 
 
 class ConnectionLost(POP3Error, ConnectionError):
-    """The stream ended or broke while something was awaited."""
+    """The stream ended or broke before the session did."""
 
     is_temporary = True
     host: str
@@ -211,7 +211,11 @@ class ConnectionLost(POP3Error, ConnectionError):
 
 
 class TimedOut(POP3Error, TimeoutError):
-    """Nothing came in time; ``timeout`` in seconds. ``may_await_tls``: nothing at all, in clear text."""
+    """The server made no progress in time; ``timeout`` in seconds.
+
+    ``during`` leads up to the host: ``waiting for the greeting of``. ``may_await_tls``: nothing at all was
+    received, in clear text.
+    """
 
     is_temporary = True
     host: str
@@ -221,7 +225,7 @@ class TimedOut(POP3Error, TimeoutError):
 
     def __str__(self) -> str:
         hint = " (a server that waits for TLS is silent, too)" if self.may_await_tls else ""
-        return f"{printable(self.host)} made no progress in {self.timeout:g} s {self.during}{hint}"
+        return f"timed out after {self.timeout:g} s {self.during} {printable(self.host)}{hint}"
 
 
 class UnknownHost(POP3Error, OSError):
@@ -237,7 +241,7 @@ class UnknownHost(POP3Error, OSError):
 
 
 class ResolverFailed(POP3Error, OSError):
-    """The resolver cannot say now whether the host name exists; ``reason`` says why."""
+    """The resolver cannot find out now whether the host name exists, because of ``reason``."""
 
     is_temporary = True
     host: str
@@ -248,7 +252,7 @@ class ResolverFailed(POP3Error, OSError):
 
 
 class ServerNotFound(POP3Error):
-    """No server was found for the mail of a domain; ``reason`` says why."""
+    """No server was found for the mail of a domain, because of ``reason``."""
 
     status = Status.NO_HOST
     domain: str
@@ -288,7 +292,7 @@ class CertificateError(TLSError):
     """The server's certificate does not verify.
 
     ``certificate`` describes it in one line; ``cause``: ``authority``, ``expired``, ``not yet valid``,
-    ``name``, ``fingerprint``, or empty if it is another.
+    ``name``, ``fingerprint``, or empty for any other.
     """
 
     certificate: str = ""
@@ -311,20 +315,23 @@ class AuthenticationError(POP3Error):
 
 
 class InsecureAuthenticationDisallowed(AuthenticationError):
-    """The password would cross the network in clear text; ``is_allowed``: but not with a refused secret."""
+    """The password would cross the network in clear text.
+
+    ``is_allowed``: the user allows that, but APOP was refused with this password.
+    """
 
     offers_stls: bool = False
     is_allowed: bool = False
 
 
 class MechanismNotOffered(AuthenticationError):
-    """The forced method is not offered; ``is_forgeable``: a challenge for it came before STLS."""
+    """The forced method is not offered; ``is_forgeable``: its challenge was received before STLS."""
 
     is_forgeable: bool = False
 
 
 class MechanismFailed(AuthenticationError):
-    """The server's part of a SASL exchange is wrong: it does not know the secret, or lies."""
+    """The server's part of a SASL exchange is wrong; it may not know the secret."""
 
 
 class AuthorizationFailed(AuthenticationError):
@@ -334,7 +341,7 @@ class AuthorizationFailed(AuthenticationError):
 
     @property
     def is_temporary(self) -> bool:  # type: ignore[override]
-        return self.error in ("temporarily_unavailable", "server_error")  # trouble of its own
+        return self.error in ("temporarily_unavailable", "server_error")  # its own trouble
 
 
 class NoPassword(AuthenticationError):
@@ -342,7 +349,7 @@ class NoPassword(AuthenticationError):
 
 
 class LoginTooSoon(POP3Error):
-    """The server asked for a pause between logins that is not over yet; seconds."""
+    """The pause that the server requires between logins is not over; ``wait`` in seconds."""
 
     is_temporary = True
     account: str
@@ -353,7 +360,7 @@ class LoginTooSoon(POP3Error):
 
 
 class SessionEnded(POP3Error, RuntimeError):
-    """The session is over: a call came after QUIT, close or an error."""
+    """The session is over: a call followed QUIT, close or an error."""
 
     why: str
 
@@ -362,7 +369,7 @@ class SessionEnded(POP3Error, RuntimeError):
 
 
 class CommandNotAllowed(POP3Error, RuntimeError):
-    """The command is not valid in the session's present state."""
+    """The command is not valid in the session's current state."""
 
     command: str
     state: str
@@ -372,7 +379,7 @@ class CommandNotAllowed(POP3Error, RuntimeError):
 
 
 class InvalidArgument(POP3Error, ValueError):
-    """What no command line of POP3 may carry; ``reason`` never shows the argument."""
+    """No POP3 command may contain this argument; ``reason`` never shows it."""
 
     status = Status.USAGE
     command: str
@@ -383,13 +390,13 @@ class InvalidArgument(POP3Error, ValueError):
 
 
 class EmptyMessage(POP3Error):
-    """The server said +OK and sent nothing of a message that has octets (Mailutils, once it is gone)."""
+    """The server replied +OK and sent no octet of a message that has some (Mailutils, if it is deleted)."""
 
     status = Status.BAD_DATA
     number: int
 
     def __str__(self) -> str:
-        return f"message {self.number} came empty; it stays on the server"
+        return f"message {self.number} arrived empty; it stays on the server"
 
 
 class BlankMessage(POP3Error):
@@ -400,7 +407,7 @@ class BlankMessage(POP3Error):
     size: int
 
     def __str__(self) -> str:
-        return f"it came blank, although the server lists {self.size} octets"
+        return f"it arrived blank, although the server lists {self.size} octets"
 
 
 class UniqueIdsRefused(POP3Error):
@@ -423,16 +430,16 @@ class ThreadLimit(POP3Error):
 
 
 class DeletionUnsafe(POP3Error):
-    """QUIT would delete messages, too, that were only looked at."""
+    """QUIT would also delete messages that were only read."""
 
     status = Status.REFUSED
 
     def __str__(self) -> str:
-        return "nothing is deleted: the server may delete every message that was looked at, too"
+        return "nothing is deleted: the server may delete every message that was read, too"
 
 
 class MessageNotFound(POP3Error, LookupError):
-    """A message that was asked for is not in the maildrop; ``selector`` as it was given."""
+    """A selected message is not in the maildrop; ``selector`` as it was given."""
 
     status = Status.NO_MESSAGE
     selector: str
@@ -442,7 +449,7 @@ class MessageNotFound(POP3Error, LookupError):
 
 
 class UidShared(POP3Error):
-    """A UID was to name one message, and several have it; ``numbers`` as text."""
+    """Several messages share the UID that was to select one; ``numbers`` as text."""
 
     status = Status.NO_MESSAGE
     selector: str
@@ -453,7 +460,7 @@ class UidShared(POP3Error):
 
 
 class DeliveryError(POP3Error, OSError):
-    """A message cannot be delivered; ``fatal`` if the next one could not be either."""
+    """A message cannot be delivered; ``fatal`` if the next one cannot be delivered either."""
 
     status = Status.CANNOT_DELIVER
     destination: str
@@ -465,7 +472,7 @@ class DeliveryError(POP3Error, OSError):
 
 
 class DestinationLocked(DeliveryError):
-    """Another program holds the destination's lock."""
+    """Another program has locked the destination."""
 
     is_temporary = True
 
@@ -482,12 +489,12 @@ class RecordError(POP3Error):
 
 
 class RecordLocked(RecordError):
-    """Another run works on this account."""
+    """Another run is using this account."""
 
     is_temporary = True
 
     def __str__(self) -> str:
-        return f"another pop3fetch is at work on this account ({printable(self.path)} is locked)"
+        return f"another pop3fetch is using this account ({printable(self.path)} is locked)"
 
 
 class ConfigurationError(POP3Error, ValueError):
@@ -502,9 +509,9 @@ class ConfigurationError(POP3Error, ValueError):
 
 
 class NothingToVerify(ConfigurationError):
-    """TLS to a UNIX socket, which has no host name that a certificate could be for."""
+    """TLS to a UNIX socket: it has no host name to check a certificate against."""
 
-    reason: str = "a UNIX socket has no host name that a certificate could be checked for"
+    reason: str = "a UNIX socket has no host name that a certificate could be checked against"
 
 
 class UsageError(POP3Error, ValueError):
@@ -518,7 +525,7 @@ class UsageError(POP3Error, ValueError):
 
 
 class InvalidSelector(UsageError):
-    """A word of MESSAGES that names no message; ``is_address`` if it may be meant for an account."""
+    """A word of MESSAGES is invalid; ``is_address`` if it may be meant as an account."""
 
     word: str = ""
     is_address: bool = False

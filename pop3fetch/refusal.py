@@ -1,8 +1,8 @@
-"""What a refusal by the server, -ERR, says about trying again: by its response code, else by its words."""
+"""Whether a command that the server refused (-ERR) may succeed later: by response code, else by text."""
 
 from __future__ import annotations
 
-# RFC 2449 section 8, RFC 3206: whether a response code means that it may go well later.
+# RFC 2449 section 8, RFC 3206: whether a command refused with this code may succeed later.
 _CODES = {
     b"IN-USE": True,
     b"LOGIN-DELAY": True,
@@ -13,7 +13,7 @@ _CODES = {
 
 
 def code_means_later(code: bytes | None) -> bool | None:
-    """Return whether it may go well later, None if the code does not tell.
+    """Return whether the command may succeed later, None if the code does not decide that.
 
     Codes are hierarchical and case does not count: ``SYS/TEMP/x`` is read as ``SYS/TEMP``
     (RFC 3206 section 3).
@@ -23,8 +23,8 @@ def code_means_later(code: bytes | None) -> bool | None:
     return next((_CODES[prefix] for prefix in prefixes if prefix in _CODES), None)
 
 
-# What servers without response codes write if the mailbox is in use, or they are busy. "Locked" counts
-# for a mailbox alone: a locked account does not open by itself.
+# The text of servers without response codes if the mailbox is in use, or the server is busy. "Locked"
+# counts for a mailbox only: a locked account does not open by itself.
 _MAILBOX = r"(?:mail ?boxe?s?|mail ?drops?|mail ?files?|mail ?spools?|spools?|inbox|folders?)"
 _SESSION = r"(?:connections?|sessions?|clients?|logins?|users?|processes)"
 _LATER_WORDS = (
@@ -44,7 +44,7 @@ _LATER_WORDS = (
     rf"\bmaximum (?:number of )?(?:[a-z0-9/]+ ){{0,3}}{_SESSION}\b",
     r"\b(?:server|system|service) (?:is )?(?:currently )?(?:too )?(?:busy|overloaded|unavailable)\b",
 )
-# Words beside them that speak of the user: then it may never be later.
+# Words about the user: with one of them a refusal may be final.
 _BLAME = (
     r"passw|passphrase|credential|authenticat|authoriz|log(?:i|-i| i)n (?:failed|incorrect|invalid|denied)"
     r"|invalid|incorrect|wrong|denied|disabled|suspended|blocked|banned|expired|not allowed|no such|unknown"
@@ -53,7 +53,7 @@ _BLAME = (
 
 
 def means_later(text: bytes) -> bool:
-    """Return whether the words of an -ERR mean only that it is to be tried again later."""
+    """Return whether the text of an -ERR means only: try again later."""
     import re
 
     words = " ".join(text.decode("ascii", "replace").lower().split())

@@ -1,4 +1,4 @@
-"""The exit statuses of the command line: one table, which every error refers to."""
+"""The exit statuses of the command line: one table for all errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a value that holds a secret shows itself: a traceback or a log must not tell it."""
+"""The ``repr`` of a value that contains a secret: no traceback and no log may show it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """How certificates are verified: the same by every version of Python.
 
-Python 3.13 made its defaults stricter than OpenSSL's own: it refuses authorities that `openssl req -x509`
+Since 3.13, Python's defaults are stricter than OpenSSL's. They refuse authorities that `openssl req -x509`
 makes, and that curl and mpop accept.
 """
 

@@ -8,7 +8,7 @@ from threading import enumerate as enumerate_threads
 
 import pytest
 
-from pop3fetch.ahead import Ahead, leave_all, pause
+from pop3fetch.ahead import Ahead, Interrupts, pause
 from pop3fetch.errors import UnknownHost
 
 
@@ -40,32 +40,27 @@ def test_a_result_that_nobody_wants_any_more_is_disposed_of() -> None:
     assert disposed.get(timeout=10) == "a connection"
 
 
-def test_what_need_not_be_waited_for_is_left() -> None:
-    begun, never = Event(), Event()
-
-    def wait() -> None:
-        begun.set()
-        never.wait()
-
-    waiting = Ahead(lambda: Ahead(wait, may_be_left=True).result())
-    begun.wait(10)
-    require_left(waiting)
+@pytest.mark.parametrize("is_early", [True, False])
+def test_interrupt_ends_waits_that_begin_before_and_after_it(is_early: bool) -> None:
+    never, interrupts = Event(), Interrupts()
+    if is_early:
+        interrupts.interrupt()
+    waiting = Ahead(never.wait, interrupts=interrupts)
+    interrupts.interrupt()
+    with pytest.raises(KeyboardInterrupt):
+        waiting.result(10)
+    with pytest.raises(KeyboardInterrupt):
+        pause(600, interrupts)
     never.set()
 
 
-def require_left(waiting: Ahead[None]) -> None:
-    with pytest.raises(UnknownHost):
-        # The thread may be about to wait: an interrupt is repeated as well.
-        while True:
-            leave_all(UnknownHost("mail.example.org", ""))
-            try:
-                waiting.result(0.01)
-            except TimeoutError:
-                continue
-
-
-def test_a_pause_is_left() -> None:
-    require_left(Ahead(lambda: pause(600)))
+def test_interrupt_ends_a_wait_of_another_thread() -> None:
+    never, interrupts = Event(), Interrupts()
+    waiting = Ahead(lambda: Ahead(never.wait, interrupts=interrupts).result())
+    interrupts.interrupt()
+    with pytest.raises(KeyboardInterrupt):
+        waiting.result(10)
+    never.set()
 
 
 def test_a_pause_ends_in_time() -> None:
@@ -75,7 +70,7 @@ def test_a_pause_ends_in_time() -> None:
 def test_what_must_be_waited_for_is_not_left() -> None:
     wanted = Event()
     waiting = Ahead(lambda: Ahead(lambda: wanted.wait(10) and "written").result())
-    leave_all(UnknownHost("mail.example.org", ""))
+    Interrupts().interrupt()
     wanted.set()
     assert waiting.result() == "written"
 
@@ -108,10 +103,10 @@ def test_without_a_thread_no_limit_is_kept_and_so_the_work_is_not_done() -> None
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 def test_what_was_abandoned_is_left_in_silence() -> None:
-    never, disposed = Event(), SimpleQueue[object]()
-    ahead = Ahead(never.wait, may_be_left=True)
+    never, disposed, interrupts = Event(), SimpleQueue[object](), Interrupts()
+    ahead = Ahead(never.wait, interrupts=interrupts)
     ahead.abandon(disposed.put)
-    leave_all(KeyboardInterrupt())
+    interrupts.interrupt()
     for thread in enumerate_threads():
         if thread.name.endswith("(_dispose)"):
             thread.join(10)

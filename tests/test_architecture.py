@@ -56,7 +56,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "click": ("cli/*",),
     "cryptography": ("net/tls.py",),
     "dns": ("account/discovery.py",),
-    "idna": ("net/names.py",),
+    "idna": ("net/dial.py",),
     "keyring": ("account/system_keyring.py",),
     "oauthlib": ("account/oauth/messages.py",),
     "platformdirs": ("account/config.py",),
@@ -92,7 +92,7 @@ PURE = {
     "account/oauth/messages.py", "account/oauth/settings.py",
     "choices.py", "errors.py", "headers.py", "messages.py", "printable.py", "refusal.py", "veil.py",
     "fetch/plan.py",
-    "pop3/login.py", "pop3/machine.py", "net/names.py", "pop3/replies.py",
+    "pop3/login.py", "pop3/machine.py", "pop3/replies.py",
     "pop3/sasl.py", "pop3/trace.py", "pop3/wire.py",
 }  # fmt: skip
 IMPURE = {

@@ -131,7 +131,7 @@ def test_keywords_may_be_in_any_case(server: DemoServer, stranger: Client) -> No
 
 
 def test_wrong_secrets_are_refused_with_a_code(server: DemoServer, stranger: Client) -> None:
-    refusal = b"-ERR [AUTH] this name and password do not fit\r\n"
+    refusal = b"-ERR [AUTH] the name or the password is wrong\r\n"
     assert stranger.ask(apop(stranger, "wrong")) == refusal
     assert stranger.ask(b"USER alice").startswith(b"+OK")
     assert stranger.ask(b"PASS wrong") == refusal
@@ -161,7 +161,7 @@ def test_nobody_logs_in_twice(alice: Client) -> None:
 
 @pytest.mark.parametrize("command", [b"", b" ", b"XYZZY", b"\0", b"RETR1", b"STLS"])
 def test_an_unknown_command_is_refused(alice: Client, command: bytes) -> None:
-    assert alice.ask(command) == b"-ERR there is no such command\r\n"
+    assert alice.ask(command) == b"-ERR unknown command\r\n"
     assert alice.ask(b"NOOP").startswith(b"+OK")
 
 
@@ -227,7 +227,7 @@ def test_top_of_an_empty_body_is_the_header(alice: Client) -> None:
 
 
 def test_top_wants_a_number_of_lines(alice: Client) -> None:
-    assert alice.ask(b"TOP 1 -1") == b"-ERR this is no number of lines\r\n"
+    assert alice.ask(b"TOP 1 -1") == b"-ERR this is not a number of lines\r\n"
 
 
 @pytest.mark.parametrize("number", [b"0", b"13", b"-1", b"x", b"", b"1_0", b"1" * 10, "٣".encode()])

@@ -18,14 +18,16 @@ import pytest
 
 from pop3fetch import __version__
 from pop3fetch.account.config import TOP_LEVEL
-from pop3fetch.account.oauth.settings import OAUTH_KEYS
+from pop3fetch.account.oauth.settings import OAUTH_KEYS, PROVIDERS
 from pop3fetch.account.settings import SETTINGS
+from pop3fetch.choices import AUTH_METHODS, FAMILIES, TLS_MODES
 from pop3fetch.cli.main import COMMANDS, commands
 from pop3fetch.status import Status
 from tests.support import manual
 
 PROJECT = Path(__file__).parent.parent
 WITHOUT_SERVER = {"accounts", "demo"}
+OPTIONS_OF_SYSTEMCTL = {"--user", "--now"}
 STATUSES = {str(status.value) for status in Status}
 
 VARIABLE = re.compile(r"(?<![A-Z])_?POP3FETCH_[A-Z][A-Z_]*")
@@ -39,30 +41,63 @@ def _read(name: str) -> str:
 # The manual
 
 
-def test_the_manual_page_is_flawless() -> None:
+each_page = pytest.mark.parametrize("page", manual.PAGES, ids=[page.path.name for page in manual.PAGES])
+
+
+def _shown(page: manual.Page) -> str:
+    """Return the text of a page as a terminal shows it, in one line."""
     if shutil.which("mandoc") is None:
         pytest.skip("mandoc is not installed")
-    lint = subprocess.run(["mandoc", "-T", "lint", manual.PAGE], capture_output=True, text=True)
-    # Which other manuals are installed where the tests run is no flaw of this one.
+    shown = subprocess.run(["mandoc", "-T", "utf8", "-O", "width=200", page.path], capture_output=True)
+    text = re.sub(".\b", "", shown.stdout.decode())  # bold and underlined characters are typed twice
+    return " ".join(text.split())
+
+
+@each_page
+def test_mandoc_finds_no_fault_in(page: manual.Page) -> None:
+    if shutil.which("mandoc") is None:
+        pytest.skip("mandoc is not installed")
+    lint = subprocess.run(["mandoc", "-T", "lint", page.path], capture_output=True, text=True)
+    # Which other manuals are installed on this machine does not matter.
     flaws = [line for line in lint.stdout.splitlines() if "referenced manual not found" not in line]
     assert flaws == []
 
 
-def test_quotes_in_the_manual_page_do_not_run_into_each_other() -> None:
-    if shutil.which("mandoc") is None:
-        pytest.skip("mandoc is not installed")
-    page = subprocess.run(["mandoc", "-T", "utf8", "-O", "width=200", manual.PAGE], capture_output=True)
-    text = re.sub(".\b", "", page.stdout.decode())  # bold and underlined characters are typed twice
-    assert re.findall("‘[^’]*‘.*|’’.*", text) == []
-    assert r"(‘\n’, ‘\r’, ‘\t’, ‘\"’, ‘\\’)" in " ".join(text.split())
+@each_page
+def test_every_quote_is_closed_in(page: manual.Page) -> None:
+    assert re.findall("‘[^’]*‘.*|’’.*", _shown(page)) == []
 
 
-def test_the_manual_page_has_its_name_and_the_version() -> None:
-    page = manual.PAGE.read_text("utf-8")
-    assert re.search(r"^\.Dd [A-Z][a-z]+ [0-9]{1,2}, 20[0-9]{2}$", page, re.MULTILINE)
-    assert ".Dt POP3FETCH 1" in page.splitlines()
-    assert manual.sections()["NAME"][0] == ".Nm pop3fetch"
-    assert manual.prose("HISTORY") == f"This page describes {__version__}."
+def test_the_manual_shows_the_escapes_of_netrc() -> None:
+    assert r"(‘\n’, ‘\r’, ‘\t’, ‘\"’, ‘\\’)" in _shown(manual.MAIN)
+
+
+@each_page
+def test_its_name_and_the_version_are_in(page: manual.Page) -> None:
+    text = page.path.read_text("utf-8")
+    name, section = page.path.name.split(".")
+    assert re.search(r"^\.Dd [A-Z][a-z]+ [0-9]{1,2}, 20[0-9]{2}$", text, re.MULTILINE)
+    assert f".Dt {name.upper()} {section}" in text.splitlines()
+    assert page.sections()["NAME"][0] == f".Nm {name}"
+    assert re.fullmatch(
+        rf"This page describes (pop3fetch )?{re.escape(__version__)}\.", page.prose("HISTORY")
+    )
+
+
+@each_page
+def test_each_page_refers_to_the_others(page: manual.Page) -> None:
+    others = {other.path.name.replace(".", " ") for other in manual.PAGES if other != page}
+    references = re.findall(r"^\.Xr (pop3fetch\S* \d)", "\n".join(page.under("SEE ALSO")), re.MULTILINE)
+    assert set(references) == others
+
+
+@each_page
+def test_options_exist_that_are_named_in(page: manual.Page) -> None:
+    known = {name for command in COMMANDS for name in _options_of(_command(command))}
+    text = page.path.read_text("utf-8").replace("\\-", "-")
+    named = {f"-{name}" for name in re.findall(r"\bFl (-[a-z]\S+)", text)}
+    named |= set(OPTION_IN_MARKDOWN.findall("\n".join(page.examples().values())))
+    assert named <= {*known, *_options_of(commands), *OPTIONS_OF_SYSTEMCTL, "--help"}
 
 
 def _command(name: str) -> click.Command:
@@ -81,7 +116,7 @@ def _options_of(command: click.Command) -> set[str]:
 
 
 def test_the_manual_has_a_section_for_each_command() -> None:
-    titles = manual.sections()
+    titles = manual.MAIN.sections()
     assert {title for title in titles if title.startswith("COMMANDS/")} == {
         f"COMMANDS/{name}" for name in COMMANDS
     }
@@ -90,8 +125,8 @@ def test_the_manual_has_a_section_for_each_command() -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_manual_has_the_options_of(name: str) -> None:
     has = _options_of(_command(name))
-    own = manual.options(manual.sections()[f"COMMANDS/{name}"])
-    shared = manual.options(manual.under("OPTIONS")) - {"-h", "--help", "-V", "--version"}
+    own = manual.options(manual.MAIN.sections()[f"COMMANDS/{name}"])
+    shared = manual.options(manual.MAIN.under("OPTIONS")) - {"-h", "--help", "-V", "--version"}
     assert own <= has, "the manual has options that the command has not"
     if name in WITHOUT_SERVER:
         assert has <= own | shared
@@ -100,26 +135,37 @@ def test_the_manual_has_the_options_of(name: str) -> None:
 
 
 def test_the_manual_has_the_options_before_a_command() -> None:
-    assert _options_of(commands) | {"-h", "--help"} <= manual.options(manual.under("OPTIONS"))
+    assert _options_of(commands) | {"-h", "--help"} <= manual.options(manual.MAIN.under("OPTIONS"))
 
 
 def test_the_manual_has_every_variable() -> None:
     in_options = {parameter.envvar for parameter in _parameters() if isinstance(parameter.envvar, str)}
     sources = (path.read_text("utf-8") for path in (PROJECT / "pop3fetch").rglob("*.py"))
     in_sources = {name for source in sources for name in VARIABLE.findall(source)}
-    documented = manual.entries(manual.under("ENVIRONMENT"), "Ev")
+    documented = manual.entries(manual.MAIN.under("ENVIRONMENT"), "Ev")
     assert {name for name in documented if "POP3FETCH_" in name} == in_options | in_sources
 
 
 def test_the_manual_has_every_exit_status() -> None:
-    assert manual.entries(manual.under("EXIT STATUS"), "") == STATUSES
+    assert manual.entries(manual.MAIN.under("EXIT STATUS"), "") == STATUSES
 
 
 def test_the_manual_has_every_configuration_key() -> None:
-    of_oauth = manual.entries(manual.sections()["CONFIGURATION FILE/OAuth 2"], "Cm")
-    assert of_oauth == OAUTH_KEYS.keys()
-    documented = manual.entries(manual.under("CONFIGURATION FILE"), "Cm")
-    assert documented - of_oauth == {*SETTINGS, *TOP_LEVEL} - {"accounts"}
+    sections = manual.CONFIG.sections()
+    assert manual.entries(sections.pop("OAUTH 2"), "Cm") == OAUTH_KEYS.keys()
+    documented = manual.entries((line for lines in sections.values() for line in lines), "Cm")
+    assert documented == {*SETTINGS, *TOP_LEVEL} - {"accounts"}
+
+
+def test_the_manual_has_the_choices_of_a_configuration_key() -> None:
+    shown = _shown(manual.CONFIG)
+    for values in (TLS_MODES, FAMILIES, tuple(PROVIDERS)):
+        assert f"{', '.join(values[:-1])} or {values[-1]}" in shown
+
+
+def test_the_manual_has_every_login_method() -> None:
+    methods = [method for method in AUTH_METHODS if method != "auto"]
+    assert f"{', '.join(methods[:-1])} or {methods[-1]}" in _shown(manual.MAIN)
 
 
 # README and the others
@@ -133,7 +179,8 @@ def test_the_readme_has_every_exit_status() -> None:
 @pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "SECURITY.md"])
 def test_options_that_are_named_exist(name: str) -> None:
     known = {option for command in COMMANDS for option in _options_of(_command(command))}
-    assert set(OPTION_IN_MARKDOWN.findall(_read(name))) <= {*known, *_options_of(commands)}
+    named = set(OPTION_IN_MARKDOWN.findall(_read(name)))
+    assert named <= {*known, *_options_of(commands), *OPTIONS_OF_SYSTEMCTL}
 
 
 @pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md"])
@@ -175,6 +222,8 @@ def test_the_changelog_begins_with_this_version() -> None:
 
 PLACES = {
     "man/pop3fetch.1": "share/man/man1/pop3fetch.1",
+    "man/pop3fetch-config.5": "share/man/man5/pop3fetch-config.5",
+    "man/pop3fetch-recipes.7": "share/man/man7/pop3fetch-recipes.7",
     "completions/pop3fetch.bash": "share/bash-completion/completions/pop3fetch",
     "completions/_pop3fetch": "share/zsh/site-functions/_pop3fetch",
     "completions/pop3fetch.fish": "share/fish/vendor_completions.d/pop3fetch.fish",

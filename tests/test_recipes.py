@@ -1,6 +1,6 @@
-"""The examples of the manual and the README do what is said of them, as they stand there.
+"""The examples of the manual and the README do what the documents say.
 
-They are run by the shell, in a home with the accounts `work` and `home`, whose mailboxes are on loopback.
+The shell runs them in a home with the accounts `work` and `home`, whose mailboxes are on loopback.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from pop3fetch.account.config import load
 from tests.support import manual
 from tests.support.certificates import server_context
 from tests.support.command import Ended, Run
@@ -30,8 +31,12 @@ from tests.test_documents import PLACES
 
 PROJECT = Path(__file__).parent.parent
 README = (PROJECT / "README.md").read_text("utf-8")
-RECIPES = manual.examples("EXAMPLES")
+RECIPES = {**manual.MAIN.examples(), **manual.RECIPES.examples()}
 SERVER = "mail.example.org"  # whom the README's examples talk to
+CRON_LINE = "Fetch all accounts every ten minutes"
+MOVING_IN = (
+    "If another program has already fetched the messages that are on the server, record them as fetched"
+)
 CRON = {"PATH": "/usr/bin:/bin", "SHELL": "/bin/sh"}
 
 LONG_AGO = "Fri, 3 Jan 2020 10:00:00 +0100"
@@ -176,46 +181,75 @@ def recipe(sentence: str) -> Callable[[Callable[..., None]], Callable[..., None]
     return pytest.mark.parametrize("text", [RECIPES.get(sentence, "")], ids=["as-written"])
 
 
-@recipe("The newest message, to a pipe")
+@recipe("Fetch all new messages of the default account")
+def test_get_fetches_all_new_messages(place: Place, text: str) -> None:
+    assert place.follow(text).out == b""
+    assert place.mail("Mail/work") == _lf(WORK)
+
+
+@recipe("Show date, sender and subject of the new messages")
+def test_list_shows_the_new_messages(place: Place, text: str) -> None:
+    place.follow("pop3fetch get 2")
+    shown = [line.split(b"\t") for line in place.follow(text).out.splitlines()]
+    assert [line[4:] for line in shown] == [
+        [b"Bob <bob@example.com>", b"one"],
+        [b"Bob <bob@example.com>", b"three"],
+    ]
+
+
+@recipe("Fetch to an mbox, and delete the fetched messages from the server")
+def test_fetched_messages_are_deleted_from_the_server(place: Place, text: str) -> None:
+    place.follow(text)
+    assert (place.run.home / "mbox").read_bytes().count(b"\nSubject: ") == 3
+    assert place.work.messages == []
+
+
+@recipe("Delete the first two messages from the server")
+def test_rm_deletes_the_given_messages(place: Place, text: str) -> None:
+    place.follow(text)
+    assert place.work.messages == WORK[2:]
+
+
+@recipe("Read the newest message")
 def test_the_newest_message_goes_to_a_pipe(place: Place, text: str) -> None:
     _need("less")
     assert place.follow(text).out == WORK[-1].replace(b"\r\n", b"\n")
     assert place.follow("pop3fetch list --new").out.count(b"\n") == 3
 
 
-@recipe("Subjects of what is new")
+@recipe("Print the subjects of the new messages")
 def test_subjects_are_a_column(place: Place, text: str) -> None:
     assert place.follow(text).out == b"one\ntwo\nthree\n"
 
 
-@recipe("The number of messages, and of new ones, for a status bar")
+@recipe("Count all messages, and the new ones, for a status bar")
 def test_messages_are_counted(place: Place, text: str) -> None:
     place.follow("pop3fetch get 2")
     assert place.follow(text).out.split() == [b"3", b"2"]
 
 
-@recipe("Mail of one sender, to a folder of its own")
+@recipe("Fetch the messages of one sender to a folder of their own")
 def test_the_mail_of_one_sender_goes_to_a_folder(place: Place, text: str) -> None:
     _need("jq")
     place.follow(text)
     assert place.mail("Mail/bob") == _lf([WORK[0], WORK[2]])
 
 
-@recipe("Mail of one sender, to a folder of its own")
+@recipe("Fetch the messages of one sender to a folder of their own")
 def test_a_sender_without_mail_brings_none(place: Place, text: str) -> None:
     _need("jq")
     place.follow(text.replace("bob@", "nobody@"))
     assert place.mail("Mail/bob") == []
 
 
-@recipe("Delete what is dated more than a month ago")
+@recipe("Delete messages with a date more than 30 days ago, fetched or not")
 def test_old_mail_is_deleted(place: Place, text: str) -> None:
     _need("jq")
     place.follow(text)
     assert place.work.messages == [WORK[2]]
 
 
-@recipe("Delete what is dated more than a month ago")
+@recipe("Delete messages with a date more than 30 days ago, fetched or not")
 def test_where_nothing_is_old_nothing_is_deleted(place: Place, text: str) -> None:
     _need("jq")
     place.work.remove(place.work.maildrop[:2])
@@ -223,7 +257,7 @@ def test_where_nothing_is_old_nothing_is_deleted(place: Place, text: str) -> Non
     assert place.work.messages == [WORK[2]]
 
 
-@recipe("Fetch, and delete what was fetched a month ago")
+@recipe("Fetch new messages, and delete those that were fetched at least 30 days ago")
 def test_what_was_fetched_now_stays_for_a_month(place: Place, text: str) -> None:
     place.follow(text)
     place.follow(text)
@@ -231,7 +265,7 @@ def test_what_was_fetched_now_stays_for_a_month(place: Place, text: str) -> None
     assert place.work.messages == WORK
 
 
-@recipe("Begin with what comes from now on")
+@recipe(MOVING_IN)
 def test_marked_mail_is_not_new(place: Place, text: str) -> None:
     place.follow(text)
     place.work.add(b"Subject: later\r\n\r\n", b"uid-later")
@@ -239,7 +273,7 @@ def test_marked_mail_is_not_new(place: Place, text: str) -> None:
     assert place.mail("Mail/work") == [b"Subject: later\n\n"]
 
 
-@recipe("Give each message to a program")
+@recipe("Pass each new message to a program that sorts mail")
 def test_a_program_takes_each_message(place: Place, text: str) -> None:
     place.install("maildrop", "#!/bin/sh\ncat >>taken\n")
     place.follow(text)
@@ -251,7 +285,7 @@ def _assert_all_mail_is_here(place: Place) -> None:
     assert place.mail("Mail/home") == _lf(HOME)
 
 
-@recipe("A line for cron: every ten minutes, silent unless something is wrong")
+@recipe(CRON_LINE)
 def test_the_line_for_cron_fetches_all_in_silence(place: Place, text: str) -> None:
     *times, command = text.split(maxsplit=5)
     assert times == ["*/10", "*", "*", "*", "*"]
@@ -259,7 +293,7 @@ def test_the_line_for_cron_fetches_all_in_silence(place: Place, text: str) -> No
     _assert_all_mail_is_here(place)
 
 
-@recipe("The same by systemd, with the units that come along")
+@recipe("Fetch all accounts every ten minutes, with the units that are installed")
 def test_the_systemd_service_fetches_all(place: Place, text: str) -> None:
     timer = text.split()[-1]
     assert (PROJECT / "share/systemd/user" / timer).exists()
@@ -282,26 +316,26 @@ def test_systemd_finds_no_fault_in_the_units(unit: str, tmp_path: Path) -> None:
     assert (verified.returncode, verified.stderr) == (0, b"")
 
 
-@recipe("Many accounts, more of them at once")
+@recipe("Fetch all accounts, and more of them in parallel")
 def test_many_accounts_are_fetched_at_once(place: Place, text: str) -> None:
     place.follow(text)
     _assert_all_mail_is_here(place)
 
 
-@recipe("The same, a process each, with GNU parallel")
+@recipe("Fetch each account in a process of its own, with GNU parallel")
 def test_gnu_parallel_takes_the_names_of_the_accounts(place: Place, text: str) -> None:
     _need("parallel")
     place.follow(text)
     _assert_all_mail_is_here(place)
 
 
-@recipe("And with xargs")
+@recipe("Do the same with xargs")
 def test_xargs_takes_the_names_of_the_accounts(place: Place, text: str) -> None:
     place.follow(text)
     _assert_all_mail_is_here(place)
 
 
-@recipe("Try again later what may go well then, in a script")
+@recipe("End a script with status 0 if a later run may succeed")
 @pytest.mark.parametrize(("greeting", "status"), [(b"-ERR [IN-USE] busy\r\n", 0), (b"* OK IMAP\r\n", 1)])
 def test_a_script_tells_later_from_never(place: Place, text: str, greeting: bytes, status: int) -> None:
     place.work.greeting = greeting
@@ -312,7 +346,7 @@ def test_every_recipe_is_followed() -> None:
     assert set(RECIPES) == FOLLOWED
 
 
-# What else the manual says of scripts
+# Other facts of the manual
 
 
 def _keys(ended: Ended) -> set[str]:
@@ -323,7 +357,7 @@ def _keys(ended: Ended) -> set[str]:
 
 
 def _documented_keys(command: str) -> set[str]:
-    lines = manual.under("JSON")
+    lines = manual.MAIN.under("JSON")
     start = lines.index(f".It Cm {command}") + 1
     ends = [place for place, line in enumerate(lines) if place > start and line.startswith((".It", ".El"))]
     return manual.words(lines[start : ends[0]], "Va")
@@ -357,8 +391,8 @@ def _round_trips(place: Place, command: str) -> int:
 
 def test_the_manual_counts_the_round_trips(place: Place) -> None:
     said = re.search(
-        r"get with nothing new takes (\d+) round trips, with new messages (\d+), and stat (\d+)\.",
-        manual.prose("IMPLEMENTATION NOTES").replace("Cm ", ""),
+        r"get takes (\d+) round trips if nothing is new and (\d+) otherwise, and stat takes (\d+)\.",
+        manual.MAIN.prose("IMPLEMENTATION NOTES"),
     )
     assert said
     with_messages, with_nothing_new, stat = (_round_trips(place, line) for line in ("get", "get", "stat"))
@@ -366,13 +400,19 @@ def test_the_manual_counts_the_round_trips(place: Place) -> None:
 
 
 def test_the_example_of_a_configuration_is_one(place: Place) -> None:
-    [text] = manual.examples("CONFIGURATION FILE").values()
+    text = manual.CONFIG.examples()["Two accounts"]
     (place.run.home / "example.toml").write_text(text)
     listed = place.follow("pop3fetch accounts -v -c example.toml").out
     assert listed.splitlines() == [
         b"work\tmail.example.org\talice\tmaildir:~/Mail/work",
         b"home\tpop.example.net\talice@example.net\tmbox:~/Mail/home",
     ]
+
+
+def test_the_example_of_an_account_with_oauth_is_one(tmp_path: Path) -> None:
+    file = tmp_path / "example.toml"
+    file.write_text(manual.CONFIG.examples()["An account that logs in with OAuth 2"])
+    assert load(file).account().uses_oauth
 
 
 # README
@@ -383,6 +423,19 @@ def _blocks(heading: str, language: str) -> list[str]:
     section = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", README, re.DOTALL | re.MULTILINE)
     assert section, f"README.md has no section {heading}"
     return re.findall(rf"^```{language}\n(.*?)^```$", section[1], re.DOTALL | re.MULTILINE)
+
+
+def test_the_readme_has_a_first_result_within_ten_lines(place: Place) -> None:
+    opening, *_ = README.split("## ")
+    assert len(opening.partition("\n```\n")[0].splitlines()) < 10
+    [text] = re.findall(r"^```sh\n(.*?)^```$", opening, re.DOTALL | re.MULTILINE)
+    place.install("pipx", "#!/bin/sh\ntest \"$*\" = 'install .'\n")
+    shown = place.follow(text).out
+    assert [command in shown for command in (b"$ pop3fetch list", b"$ pop3fetch get", b"$ pop3fetch rm")] == [
+        True,
+        True,
+        True,
+    ]
 
 
 def test_the_readme_shows_how_to_install_what_is_there() -> None:
@@ -398,7 +451,7 @@ LOOKED_UP = {
     ),
     "fish": ("complete -C 'pop3fetch accou'", b"accounts"),
     "zsh": ("{fpath}; autoload -Uz compinit; compinit -u -D; print $_comps[pop3fetch]", b"_pop3fetch"),
-    "sh": ("man -w pop3fetch", b"/.local/share/man/man1/pop3fetch.1"),
+    "sh": ("man -w 7 pop3fetch-recipes", b"/.local/share/man/man7/pop3fetch-recipes.7"),
 }
 
 
@@ -427,8 +480,8 @@ def _have_uv_install(place: Place) -> None:
         shutil.copy(PROJECT / source, file)
 
 
-def test_the_first_minute_goes_well(place: Place, server: StartServer, authority: trustme.CA) -> None:
-    text, _ = _blocks("The first minute", "sh")
+def test_the_first_steps_go_well(place: Place, server: StartServer, authority: trustme.CA) -> None:
+    [text] = _blocks("First steps", "sh")
     (place.run.home / ".config/pop3fetch/config.toml").unlink()
     (place.run.home / "paper.py").write_text(KEYRING)
     context = server_context(authority, "pop.example.org")
@@ -447,22 +500,35 @@ def test_the_first_minute_goes_well(place: Place, server: StartServer, authority
     assert place.mail("Maildir") == _lf(WORK)
 
 
-def test_the_configured_account_needs_no_more_words(place: Place) -> None:
-    _, text = _blocks("The first minute", "sh")
+def test_the_daily_jobs_do_what_their_comments_say(place: Place) -> None:
     _need("jq")
-    assert place.follow(text).out == b""
+    [text] = _blocks("Daily jobs", "sh")
+    place.install("maildrop", "#!/bin/sh\ncat >>taken\n")
+    get, get_and_delete, to_program, list_new, would_delete, delete = text.splitlines(keepends=True)
+    assert place.follow(get).out == b""
     assert place.mail("Mail/work") == _lf(WORK)
+    place.work.add(b"Subject: later\r\n\r\n", b"uid-4")
+    assert place.follow(list_new).out == b"uid-4\n"
+    assert place.follow(to_program).out == b""
+    assert (place.run.home / "taken").read_bytes() == b"Subject: later\n\n"
+    assert place.follow(would_delete).out.count(b"delete\t") == 2
+    assert place.follow(get_and_delete).out == b""
+    assert len(place.work.messages) == 4
+    assert place.follow(delete).out == b""
+    assert len(place.work.messages) == 2
 
 
 def test_the_configuration_of_the_readme_is_one(place: Place) -> None:
-    [text] = _blocks("The first minute", "toml")
+    [text] = _blocks("First steps", "toml")
     (place.run.home / "readme.toml").write_text(text)
     assert place.follow("pop3fetch accounts -c readme.toml").out == b"work\n"
 
 
-def test_the_readme_has_the_line_for_cron() -> None:
-    line = RECIPES["A line for cron: every ten minutes, silent unless something is wrong"]
-    assert _blocks("The first minute", "crontab") == [line]
+def test_the_readme_has_the_schedules_of_the_manual() -> None:
+    line = RECIPES[CRON_LINE]
+    assert _blocks("Daily jobs", "crontab") == [line]
+    timer = RECIPES["Fetch all accounts every ten minutes, with the units that are installed"].strip()
+    assert f"`{timer}`" in README
 
 
 def test_a_message_that_is_refused_stops_no_other(place: Place) -> None:
@@ -475,7 +541,7 @@ def test_a_message_that_is_refused_stops_no_other(place: Place) -> None:
 
 
 def test_the_python_example_works(place: Place) -> None:
-    [text] = _blocks("From Python", "python")
+    [text] = _blocks("Python", "python")
     here = f'"127.0.0.1", {place.server.port}, ca_file="{place.ca_file}"'
     assert f'"{SERVER}"' in text
     ended = subprocess.run(
@@ -490,4 +556,4 @@ def test_the_python_example_works(place: Place) -> None:
 
 def test_every_block_of_the_readme_has_its_test() -> None:
     languages = re.findall(r"^```(\w+)$", README, re.MULTILINE)
-    assert sorted(languages) == ["crontab", "python", "sh", "sh", "sh", "sh", "toml"]
+    assert sorted(languages) == ["crontab", "python", *["sh"] * 5, "toml"]

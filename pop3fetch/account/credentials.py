@@ -24,6 +24,7 @@ from typing import NamedTuple
 from pop3fetch.account import system_keyring
 from pop3fetch.account.settings import Account
 from pop3fetch.account.system_keyring import STORE_LIMIT, Entry
+from pop3fetch.ahead import Interrupts
 from pop3fetch.errors import ConfigurationError, NoPassword
 from pop3fetch.printable import printable
 from pop3fetch.veil import veiled
@@ -39,7 +40,8 @@ class Sources(NamedTuple):
     ``environment``: the value of POP3FETCH_PASSWORD; ``ask`` puts a question on the terminal, None
     if there is none; ``report`` takes a line about a source that was passed over;
     ``child_environment`` goes to the password command, see :func:`without_password`;
-    ``keyring``: look into it, which `login` must not. The limits are seconds.
+    ``keyring``: look into it, which `login` must not. The limits are seconds. ``interrupts`` end the
+    waits for a program, the keyring and the OAuth 2 server.
     """
 
     home: Path
@@ -50,6 +52,7 @@ class Sources(NamedTuple):
     keyring: bool = True
     command_limit: float = COMMAND_LIMIT
     keyring_limit: float = system_keyring.LOOK_LIMIT
+    interrupts: Interrupts | None = None
 
     def __repr__(self) -> str:
         return veiled(self, "child_environment", "environment")
@@ -138,7 +141,9 @@ def _from_command(account: Account, sources: Sources) -> str | None:
     # Not passed over if it fails: a command is named for its answer, not for an old one.
     from pop3fetch.account.password_command import first_line
 
-    return first_line(account.password_command, sources.child_environment, sources.command_limit)
+    return first_line(
+        account.password_command, sources.child_environment, sources.command_limit, sources.interrupts
+    )
 
 
 def _from_configuration(account: Account, sources: Sources) -> str | None:
@@ -150,14 +155,14 @@ def _from_oauth(account: Account, sources: Sources) -> str | None:
         return None
     from pop3fetch.account.oauth.flow import access_token
 
-    return access_token(account, sources.report, sources.keyring_limit)
+    return access_token(account, sources.report, sources.keyring_limit, sources.interrupts)
 
 
 def _from_keyring(account: Account, sources: Sources) -> str | None:
     if not sources.keyring:
         return None
     try:
-        return system_keyring.look(_entry(account), sources.keyring_limit)
+        return system_keyring.look(_entry(account), sources.keyring_limit, sources.interrupts)
     except ConfigurationError as error:
         sources.report(f"the keyring was passed over: {error.reason}")
         return None

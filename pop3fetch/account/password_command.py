@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pop3fetch.account import secret
+from pop3fetch.ahead import Interrupts
 from pop3fetch.errors import NoPassword
 from pop3fetch.printable import printable
 
@@ -30,19 +31,8 @@ BLOCK = 1 << 14  # octets
 BLOCKS_OF_A_PIPE = 64  # 1 MiB is the most that a pipe holds on Linux without privileges (pipe(7))
 TICK = 0.02  # seconds between two looks at whether a program has ended that leaves its output open
 
-_running: set[subprocess.Popen[bytes]] = set()
-_interrupts = 0  # so many so far: a command that one of them finds only half started must end as well
 
-
-def interrupt_all() -> None:
-    """Kill every password command with all that it has started; from any thread."""
-    global _interrupts
-    _interrupts += 1
-    for process in list(_running):
-        _kill(process)
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class _Run:
     """What a command has said, and how it ended."""
 
@@ -50,15 +40,28 @@ class _Run:
     printed: bytearray = field(default_factory=bytearray, repr=False)
     complaint: bytearray = field(default_factory=bytearray)
     status: int = 0
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)  # while it runs
+
+    def interrupt(self) -> None:
+        """Kill the command with all that it has started; from any thread."""
+        process = self.process
+        if process:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
-def first_line(command: Sequence[str], environment: Mapping[str, str], limit: float) -> str:
+def first_line(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    limit: float,
+    interrupts: Interrupts | None = None,
+) -> str:
     """Return the first line that ``command`` prints, without its end; ``limit`` in seconds.
 
     Raises NoPassword if the program cannot be run, fails, takes too long, or prints none.
     """
     try:
-        run = _run(command, environment, time.monotonic() + limit)
+        run = _run(command, environment, time.monotonic() + limit, interrupts)
     except (TimeoutError, subprocess.TimeoutExpired):
         raise _error(command, f"did not end within {limit:g} s") from None
     except OSError as error:
@@ -71,9 +74,10 @@ def first_line(command: Sequence[str], environment: Mapping[str, str], limit: fl
     return line
 
 
-def _run(command: Sequence[str], environment: Mapping[str, str], deadline: float) -> _Run:
+def _run(
+    command: Sequence[str], environment: Mapping[str, str], deadline: float, interrupts: Interrupts | None
+) -> _Run:
     run = _Run(command)
-    interrupts = _interrupts
     # The command is the user's own, split into words: nothing foreign is in it.
     with subprocess.Popen(  # noqa: S603
         command,
@@ -84,24 +88,19 @@ def _run(command: Sequence[str], environment: Mapping[str, str], deadline: float
         stderr=subprocess.PIPE,
         start_new_session=True,
     ) as process:
-        _running.add(process)
+        run.process = process
         try:
-            if interrupts != _interrupts:
-                _kill(process)
+            if interrupts:
+                interrupts.watch(run)
             _listen(process, run, deadline)
             run.status = process.wait(max(0.0, deadline - time.monotonic()))
         except BaseException:
-            _kill(process)
+            run.interrupt()
             raise
         finally:
-            _running.discard(process)
+            run.process = None
         _catch_up(process, run)
     return run
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _listen(process: subprocess.Popen[bytes], run: _Run, deadline: float) -> None:

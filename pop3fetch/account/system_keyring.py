@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
-from pop3fetch.ahead import Ahead
+from pop3fetch.ahead import Ahead, Interrupts
 from pop3fetch.errors import ConfigurationError
 from pop3fetch.printable import printable
 
@@ -47,7 +47,7 @@ def check(entry: Entry, limit: float = STORE_LIMIT) -> None:
         raise _no_keyring(KEEPS_NOTHING)
 
 
-def look(entry: Entry, limit: float = LOOK_LIMIT) -> str | None:
+def look(entry: Entry, limit: float = LOOK_LIMIT, interrupts: Interrupts | None = None) -> str | None:
     """Return the secret, None if there is none; raises ConfigurationError, with no advice in it."""
 
     def get() -> str | None:
@@ -56,7 +56,7 @@ def look(entry: Entry, limit: float = LOOK_LIMIT) -> str | None:
         return keyring.get_password(entry.service, entry.user)
 
     try:
-        return _asked(get, limit)
+        return _asked(get, limit, interrupts)
     except Exception as error:
         raise ConfigurationError("the system's keyring", _told(error)) from error
 
@@ -97,8 +97,8 @@ def remove(entry: Entry, limit: float = STORE_LIMIT) -> bool:
         raise _no_keyring(_told(error)) from error
 
 
-def _asked(work: Callable[[], Answer], limit: float) -> Answer:
-    return Ahead(work, "keyring", may_be_left=True).result(limit)
+def _asked(work: Callable[[], Answer], limit: float, interrupts: Interrupts | None = None) -> Answer:
+    return Ahead(work, "keyring", interrupts=interrupts).result(limit)
 
 
 def _told(error: Exception) -> str:

@@ -29,7 +29,7 @@ def process_context(console: Console) -> ProcessContext:
 
         console.notice(noticed(text))
 
-    return ProcessContext(without_password(os.environ), notice, trace)
+    return ProcessContext(without_password(os.environ), notice, trace, console.interrupts)
 
 
 def sources(console: Console, *, keyring: bool = True) -> Sources:
@@ -41,6 +41,7 @@ def sources(console: Console, *, keyring: bool = True) -> Sources:
         environment=os.environ.get(VARIABLE),
         ask=_asker(console),
         keyring=keyring,
+        interrupts=console.interrupts,
     )
 
 

@@ -132,7 +132,7 @@ class Openings:
 
     @contextmanager
     def of_a_run(self) -> Iterator[Callable[[Destination], Destination]]:
-        """Yield a function that notes a destination and returns it; at the end of the run all are forgotten."""
+        """Yield a function that notes and returns a destination; the end of the run forgets all."""
         opened: list[Destination] = []
 
         def keep(destination: Destination) -> Destination:

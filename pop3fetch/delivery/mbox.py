@@ -27,7 +27,7 @@ from pop3fetch.delivery.destination import (
 )
 from pop3fetch.delivery.mbox_format import Encoder
 from pop3fetch.delivery.mbox_lock import take_lock
-from pop3fetch.delivery.mbox_search import Remains, find_anywhere, looks_whole, remains_of
+from pop3fetch.delivery.mbox_search import Remains, find_anywhere, remains_of, rows_of
 from pop3fetch.durable import (
     folder_id,
     is_absent,
@@ -229,37 +229,33 @@ class Mbox(Destination):
         delivered: set[Place] = set()
         elsewhere: dict[int, Place] = {}
         with ExitStack() as opened:
-            for place in sorted(places, key=lambda place: place.offset):
-                spool = self._open_spool(place)
-                if spool is None:  # removed or spoilt; we remove it only once the record calls it done
-                    delivered.update([place] if looks_whole(mbox, place) else [])
-                    continue
-                opened.callback(os.close, spool)
-                remains = remains_of(mbox, place, spool)
-                if remains is Remains.NOTHING:
-                    elsewhere[spool] = place
-                    continue
-                # A power cut may have left NULs for the line ends before the From_ line.
-                start = max(0, place.offset - 2)
-                before = os.pread(mbox, place.offset - start, start)
-                if b"\0" in before:
-                    write_all(mbox, before.replace(b"\0", b"\n"), start)
-                if remains is Remains.PART:
-                    _copy(spool, place.length, mbox, place.offset)
-                delivered.add(place)
+            for row in rows_of(places):
+                spools = [self._open_spool(place, opened) for place in row]
+                for place, spool, remains in zip(row, spools, remains_of(mbox, row, spools), strict=True):
+                    if remains is Remains.NOTHING:
+                        if spool is not None:
+                            elsewhere[spool] = place
+                        continue
+                    # A power cut may have left NULs for the line ends before the From_ line.
+                    start = max(0, place.offset - 2)
+                    before = os.pread(mbox, place.offset - start, start)
+                    if b"\0" in before:
+                        write_all(mbox, before.replace(b"\0", b"\n"), start)
+                    if remains is Remains.PART and spool is not None:
+                        _copy(spool, place.length, mbox, place.offset)
+                    delivered.add(place)
             # A mail program has rewritten the mbox, or nothing of them was written.
             delivered.update(elsewhere[spool] for spool in find_anywhere(mbox, list(elsewhere)))
         return delivered
 
-    def _open_spool(self, place: Place) -> int | None:
+    def _open_spool(self, place: Place, opened: ExitStack) -> int | None:
+        """Open the spool of a place until ``opened`` ends, or return None if it is gone or spoilt."""
         try:
             spool = os.open(self._spool_folder / place.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
-        if os.fstat(spool).st_size == place.length:
-            return spool
-        os.close(spool)
-        return None
+        opened.callback(os.close, spool)
+        return spool if os.fstat(spool).st_size == place.length else None
 
     def remove_leftovers(self) -> None:
         with delivery_errors(self.name), suppress(FileNotFoundError):  # not prepared yet

@@ -90,13 +90,13 @@ class MboxLock:
         try:
             # Linked when it is signed: so a dot-lock that we leave in a crash always names its owner.
             # The name is always the same, so that what a crash left of it goes with the next run.
-            # Known before it is there, for an interrupt may come between the two.
             signed.unlink(missing_ok=True)
             file = open_private(signed, os.O_WRONLY | os.O_EXCL)
             try:
                 os.write(file, _signature())
             finally:
                 os.close(file)
+            # Known before it is there, for an interrupt may come between the two.
             self._dot_lock, self._signed = dot_lock, _inode(signed)
             os.link(signed, dot_lock)
         except FileExistsError as error:

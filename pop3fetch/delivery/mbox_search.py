@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -51,38 +51,90 @@ class Remains(Enum):
     NOTHING = "nothing that is certainly ours"
 
 
-def remains_of(mbox: int, place: Place, spool: int) -> Remains:
-    """Return what is at ``place`` of the message in ``spool``.
+class _Standing(Enum):
+    """What is at one place, examined alone."""
+
+    WHOLE = "all of it"
+    PART = "a part of it"
+    NULS = "room, which need not be ours"
+    MISSING = "nothing, as the mbox ends before it, or nothing that can be compared"
+    OTHER = "something else"
+
+
+def rows_of(places: Iterable[Place]) -> Iterator[list[Place]]:
+    """Yield the places that follow each other at once, for all of which one room was made."""
+    row: list[Place] = []
+    for place in sorted(places, key=lambda place: place.offset):
+        if row and row[-1].offset + row[-1].length != place.offset:
+            yield row
+            row = []
+        row.append(place)
+    if row:
+        yield row
+
+
+def remains_of(mbox: int, row: Sequence[Place], spools: Sequence[int | None]) -> list[Remains]:
+    """Return what is at each place of a row of the message in its spool.
 
     A part is octets of ours and NULs, which is what a file has before anything is written; it may
-    end with the mbox.
+    end with the mbox. NULs alone may be those of a message, or the room of another account, unless
+    what is beside them shows that they are ours. Without a spool the answer is all or nothing.
     """
+    standings = [_standing(mbox, place, spool) for place, spool in zip(row, spools, strict=True)]
+    shows_ours = _Standing.WHOLE in standings or _Standing.PART in standings
+    has_room = _Standing.OTHER not in standings and (shows_ours or _ends_a_room(mbox, row[-1]))
+    remains = {
+        _Standing.WHOLE: Remains.WHOLE,
+        _Standing.PART: Remains.PART,
+        _Standing.NULS: Remains.PART if has_room else Remains.NOTHING,
+    }
+    return [remains.get(standing, Remains.NOTHING) for standing in standings]
+
+
+def _standing(mbox: int, place: Place, spool: int | None) -> _Standing:
+    if spool is None:  # removed or spoilt; we remove it only once the record calls it done
+        return _Standing.WHOLE if looks_whole(mbox, place) else _Standing.MISSING
     end = os.fstat(mbox).st_size
     if end <= place.offset:
-        return Remains.NOTHING
+        return _Standing.MISSING
     is_whole = end >= place.offset + place.length
+    shows_ours = False
     for start in range(0, min(place.length, end - place.offset), BLOCK):
         there = os.pread(mbox, min(BLOCK, place.length - start), place.offset + start)
         ours = os.pread(spool, len(there), start)
         if there != ours:
             is_whole = False
             if not _is_part(there, ours):
-                return Remains.NOTHING
-    return Remains.WHOLE if is_whole else Remains.PART
+                return _Standing.OTHER
+        shows_ours = shows_ours or bool(there.strip(b"\0\n"))  # the room has line ends of its own
+    if is_whole:
+        return _Standing.WHOLE
+    return _Standing.PART if shows_ours else _Standing.NULS
 
 
 def _is_part(there: bytes, ours: bytes) -> bool:
-    """Whether octets are ours but for NULs: in pieces, as disks lose them.
+    """Whether octets are ours but for NULs, in pieces, as disks lose them.
 
-    A piece may begin with what is ours and end with NULs, or begin with NULs and end with what is ours.
+    A piece is the beginning of ours, then NULs, and then the end of ours; each may be missing. The kernel
+    may end a write between two pages, and the end of the room may follow.
     """
     for start in range(0, len(there), PIECE):
         piece, own = there[start : start + PIECE], ours[start : start + PIECE]
-        written = len(piece.rstrip(b"\0"))
-        missing = len(piece) - len(piece.lstrip(b"\0"))
-        if piece[:written] != own[:written] and piece[missing:] != own[missing:]:
-            return False
+        if piece != own:
+            same = next(place for place, octet in enumerate(piece) if octet != own[place])
+            if not own.endswith(piece[same:].lstrip(b"\0")):
+                return False
     return True
+
+
+def _ends_a_room(mbox: int, place: Place) -> bool:
+    """Whether an mbox of which nothing but NULs is known may have a room that ends with ``place``."""
+    end = place.offset + place.length
+    if os.fstat(mbox).st_size in (end - 1, end):  # a write of two octets may have been ended after one
+        return True
+    around = os.pread(mbox, len(b"\n\n\n\nFrom "), end - 2)
+    # A power cut may have taken its line ends; then others have added theirs.
+    return around.startswith(b"\n\n") or around[2:].lstrip(b"\n").startswith(b"From ")
 
 
 def find_anywhere(mbox: int, spools: Sequence[int]) -> set[int]:

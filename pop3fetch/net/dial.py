@@ -1,4 +1,4 @@
-"""How a connection comes about: names to addresses, addresses to a connected socket."""
+"""How a connection is made: host names to addresses, addresses to a connected socket."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pop3fetch.choices import FAMILIES, UNIX_PREFIX
 from pop3fetch.errors import ConnectionFailed, ResolverFailed, TimedOut, UnknownHost
-from pop3fetch.net.names import certificate_name, wire_name
 
 if TYPE_CHECKING:
     from pop3fetch.net.tunnel import Tunnel
 
 ATTEMPT_DELAY = 0.25  # seconds until the next address is tried beside (RFC 8305 section 5)
-# What the resolver says of a name; anything else is its own trouble, and passes.
+# The resolver's errors about a name. Any other is trouble of the resolver itself, and temporary.
 NO_SUCH_NAME = frozenset(
     getattr(socket, name)
     for name in ("EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY", "EAI_FAMILY", "EAI_SERVICE")
@@ -29,7 +28,7 @@ FAMILY = dict(zip(FAMILIES, (socket.AF_UNSPEC, socket.AF_INET, socket.AF_INET6),
 
 
 class Endpoint(NamedTuple):
-    """Where a server is, and the way there.
+    """Where a server is, and how to reach it.
 
     ``host`` is a name, an address or ``unix:/path``; ``family`` of FAMILIES; ``proxy`` a URL.
     """
@@ -48,6 +47,33 @@ class ResolvedAddress(NamedTuple):
     target: Any
 
 
+def wire_name(host: str) -> str:
+    """Return the name in ASCII, an internationalised one as its A-labels (RFC 5890 section 2.3.2.1).
+
+    Raises UnknownHost if it is not a host name.
+    """
+    if host.isascii():
+        return host
+    # The codec of the standard library is IDNA 2003: for it straße.example is strasse.example, which may
+    # belong to another owner. UTS 46 folds case and width as browsers do.
+    import idna
+
+    try:
+        return idna.encode(host, uts46=True).decode("ascii")
+    except idna.IDNAError as error:
+        raise UnknownHost(host, "it is not a host name") from error
+
+
+def certificate_name(host: str) -> str | None:
+    """Return the name or address that a certificate must be for, None for a UNIX socket.
+
+    A zone (``fe80::1%eth0``) names an interface of ours, and the dot at the end of a name is DNS's.
+    """
+    if host.startswith(UNIX_PREFIX):
+        return None
+    return wire_name(host).partition("%")[0].removesuffix(".")
+
+
 def dial(endpoint: Endpoint, timeout: float | None) -> socket.socket:
     """Return a connected socket; ``timeout`` in seconds covers all addresses together.
 
@@ -56,15 +82,15 @@ def dial(endpoint: Endpoint, timeout: float | None) -> socket.socket:
     if endpoint.tunnel is not None:
         from pop3fetch.net.tunnel import connect_by
 
-        certificate_name(endpoint.host)  # nobody resolves it, but a certificate must be for it
+        certificate_name(endpoint.host)  # it is not resolved, but a certificate must be for it
         connected: socket.socket = connect_by(endpoint.tunnel, endpoint.host, endpoint.port)
     elif endpoint.host.startswith(UNIX_PREFIX):
         addresses = [ResolvedAddress(socket.AF_UNIX, endpoint.host.removeprefix(UNIX_PREFIX))]
-        connected = _Race(endpoint, timeout).run(addresses)
+        connected = _race(endpoint, addresses, timeout)
     elif endpoint.proxy is not None:
         connected = _connect_through(endpoint.proxy, endpoint, timeout)
     else:
-        connected = _Race(endpoint, timeout).run(_resolve(endpoint))
+        connected = _race(endpoint, _resolve(endpoint), timeout)
     connected.setblocking(True)
     if connected.family != socket.AF_UNIX:
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -78,18 +104,18 @@ def _connect_through(proxy: str, endpoint: Endpoint, timeout: float | None) -> s
     server = (wire_name(endpoint.host), endpoint.port)
     way = Endpoint(*location(proxy), endpoint.family)
     try:
-        connected = _Race(way, timeout).run(_resolve(way))
+        connected = _race(way, _resolve(way), timeout)
         connected.setblocking(True)
         ask_for(server, proxy, connected, deadline)
     except TimeoutError as error:
-        raise TimedOut(endpoint.host, f"connecting through {called(proxy)}", timeout or 0) from error
+        raise TimedOut(endpoint.host, f"connecting through {called(proxy)} to", timeout or 0) from error
     except ConnectionFailed as error:
         raise ConnectionFailed(endpoint.host, endpoint.port, f"{called(proxy)}: {error.reason}") from error
     return connected
 
 
 def _resolve(endpoint: Endpoint) -> list[ResolvedAddress]:
-    # As octets, for text would be given to a codec that knows other names (see ``names``).
+    # As octets: text would pass through the codec that :func:`wire_name` avoids.
     host = wire_name(endpoint.host).encode("ascii")
     try:
         found = socket.getaddrinfo(host, endpoint.port, FAMILY[endpoint.family], socket.SOCK_STREAM)
@@ -105,68 +131,54 @@ def _resolve(endpoint: Endpoint) -> list[ResolvedAddress]:
     return [address for address in chain(*zip_longest(first, others)) if address]
 
 
-class _Race:
-    """Connect to several addresses side by side; the first that stands wins (RFC 8305 section 5)."""
-
-    def __init__(self, endpoint: Endpoint, timeout: float | None) -> None:
-        self._endpoint = endpoint
-        self._timeout = timeout
-        self._deadline = None if timeout is None else time.monotonic() + timeout
-        self._reason = "it has no address"
-        self._winner: socket.socket | None = None
-
-    def run(self, addresses: list[ResolvedAddress]) -> socket.socket:
-        waiting = list(reversed(addresses))
-        with selectors.DefaultSelector() as selector:
-            try:
-                while self._winner is None and (waiting or selector.get_map()):
-                    if waiting:
-                        self._attempt(selector, waiting.pop())
-                    self._wait(selector, more=bool(waiting))
-            finally:
-                for key in list(selector.get_map().values()):
-                    with suppress(OSError):
-                        key.fileobj.close()  # type: ignore[union-attr]
-        if self._winner is None:
-            raise ConnectionFailed(self._endpoint.host, self._endpoint.port, self._reason)
-        return self._winner
-
-    def _attempt(self, selector: selectors.BaseSelector, address: ResolvedAddress) -> None:
-        attempt = None
+def _race(endpoint: Endpoint, addresses: list[ResolvedAddress], timeout: float | None) -> socket.socket:
+    """Connect to several addresses side by side; the first that connects wins (RFC 8305 section 5)."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    waiting = list(reversed(addresses))
+    reason = "it has no address"
+    with selectors.DefaultSelector() as selector:
         try:
-            attempt = socket.socket(address.family, socket.SOCK_STREAM)
-            attempt.setblocking(False)
-            status = attempt.connect_ex(address.target)
-        except OSError as error:
-            status = error.errno or errno.EINVAL
-        # Not EAGAIN: that is a UNIX socket whose queue is full, and nothing comes of it.
-        if attempt is not None and status in (0, errno.EINPROGRESS):
-            selector.register(attempt, selectors.EVENT_WRITE)
-            return
-        self._reason = os.strerror(status)
-        if attempt is not None:
-            attempt.close()
+            while waiting or selector.get_map():
+                if waiting:
+                    reason = _begin(selector, waiting.pop()) or reason
+                # Until all attempts are decided, or it is time for the next address.
+                while selector.get_map():
+                    left = None if deadline is None else max(deadline - time.monotonic(), 0)
+                    if waiting:
+                        left = ATTEMPT_DELAY if left is None else min(ATTEMPT_DELAY, left)
+                    ready = selector.select(left)
+                    if not ready and waiting:
+                        break
+                    if not ready:
+                        raise TimedOut(endpoint.host, "connecting to", timeout or 0)
+                    for key, _ in ready:
+                        attempt: Any = key.fileobj
+                        selector.unregister(attempt)
+                        status = attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                        if status == 0:
+                            return attempt  # type: ignore[no-any-return]
+                        reason = os.strerror(status)
+                        attempt.close()
+        finally:
+            for key in list(selector.get_map().values()):
+                with suppress(OSError):
+                    key.fileobj.close()  # type: ignore[union-attr]
+    raise ConnectionFailed(endpoint.host, endpoint.port, reason)
 
-    def _wait(self, selector: selectors.BaseSelector, *, more: bool) -> None:
-        """Wait until an attempt is decided, or until it is time for the next address."""
-        while self._winner is None and selector.get_map():
-            remaining = None if self._deadline is None else max(self._deadline - time.monotonic(), 0)
-            if more:
-                remaining = ATTEMPT_DELAY if remaining is None else min(ATTEMPT_DELAY, remaining)
-            ready = selector.select(remaining)
-            if not ready and more:
-                return
-            if not ready:
-                raise TimedOut(self._endpoint.host, "connecting", self._timeout or 0)
-            for key, _ in ready:
-                self._decide(selector, key.fileobj)
 
-    def _decide(self, selector: selectors.BaseSelector, attempt: Any) -> None:
-        selector.unregister(attempt)
-        status = attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if status == 0 and self._winner is None:
-            self._winner = attempt
-            return
-        if status:
-            self._reason = os.strerror(status)
+def _begin(selector: selectors.BaseSelector, address: ResolvedAddress) -> str | None:
+    """Begin to connect; return why that failed at once, or None."""
+    attempt = None
+    try:
+        attempt = socket.socket(address.family, socket.SOCK_STREAM)
+        attempt.setblocking(False)
+        status = attempt.connect_ex(address.target)
+    except OSError as error:
+        status = error.errno or errno.EINVAL
+    # EAGAIN is a failure: the queue of a UNIX socket is full, and no event will follow.
+    if attempt is not None and status in (0, errno.EINPROGRESS):
+        selector.register(attempt, selectors.EVENT_WRITE)
+        return None
+    if attempt is not None:
         attempt.close()
+    return os.strerror(status)

@@ -1,6 +1,6 @@
-"""The way through a proxy, SOCKS5 or HTTP; it resolves the server's name, so ours stay at home.
+"""Connections through a SOCKS5 or HTTP proxy. The proxy resolves the server's name, and we do not.
 
-python-socks speaks to the proxy, over a connection that ``dial`` has made like any other.
+python-socks negotiates with the proxy, over a connection made by ``dial``.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ HEADER_END = b"\r\n\r\n"
 
 
 def location(proxy: str) -> tuple[str, int]:
-    """Return host and port of a proxy's URL, which must have both."""
+    """Return host and port of a proxy's URL; it must have both."""
     parts = urlsplit(proxy)
     assert parts.hostname and parts.port
     return parts.hostname, parts.port
 
 
 def called(proxy: str) -> str:
-    """Return what a proxy is called in an error: its URL without user name and password."""
+    """Return the name of a proxy in an error: its URL without user name and password."""
     parts = urlsplit(proxy)
     return f"the proxy {parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def ask_for(server: tuple[str, int], proxy: str, connected: socket.socket, deadline: float | None) -> None:
-    """Make a proxy, to which ``connected`` leads, connect us to ``server``: host in ASCII, and port.
+    """Ask the proxy at the other end of ``connected`` to connect to ``server``: host in ASCII, and port.
 
     ``proxy``: ``socks5://[user:password@]host:port`` or ``http://…``; ``deadline``, a time of
-    :func:`time.monotonic`, covers all of it. Raises ConnectionFailed, without the password of the
-    proxy, or TimeoutError; the connection is closed then. A name that the proxy cannot resolve is one as
-    well, for no proxy tells whether it exists.
+    :func:`time.monotonic`, covers all of it. Raises TimeoutError, or ConnectionFailed without the proxy's
+    password, and closes the connection. A name that the proxy cannot resolve is a ConnectionFailed, too:
+    no proxy reports whether it exists.
     """
     from python_socks import ProxyError, ProxyTimeoutError  # slow to import, and rarely wanted
     from python_socks.sync import Proxy
@@ -54,8 +54,8 @@ def ask_for(server: tuple[str, int], proxy: str, connected: socket.socket, deadl
 class _Line:
     """The connection to a proxy as python-socks reads it: under one deadline, and no octet too many.
 
-    POP3 servers speak first. What came behind an HTTP proxy's reply, in one packet with it, is
-    the greeting, and the library would drop it.
+    POP3 servers send first. The greeting may arrive in one packet with an HTTP proxy's reply, and the
+    library would drop it.
     """
 
     def __init__(self, connected: socket.socket, deadline: float | None, *, whole_header: bool) -> None:
@@ -64,7 +64,7 @@ class _Line:
         self._whole_header = whole_header
 
     def connect(self, **_: Any) -> _Line:
-        """Return itself: python-socks takes us for a proxy on the way to the proxy."""
+        """Return itself, in the place of a proxy before the proxy."""
         return self
 
     def sendall(self, octets: bytes) -> None:
@@ -90,7 +90,7 @@ class _Line:
 
     def _bound(self) -> None:
         if self._deadline is not None:
-            # Zero would make the socket non-blocking: let a past deadline fail as a time-out.
+            # Zero would make the socket non-blocking, and a past deadline must fail as a time-out.
             self._socket.settimeout(max(self._deadline - time.monotonic(), 1e-6))
 
 

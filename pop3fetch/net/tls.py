@@ -1,8 +1,8 @@
 """TLS: how contexts are made, and what a session and a certificate look like.
 
-One function makes every verifying context, for implicit TLS and STLS alike (a check that is
-made on one way and not on the other: CVE-2021-26911). There is no option to switch the
-verification off; a fingerprint takes the chain's place and is compared before an octet is sent.
+One function makes every verifying context, for implicit TLS and for STLS. Another client verified on one
+way and not on the other (CVE-2021-26911). No option switches verification off. A fingerprint replaces
+the chain, and is compared before an octet is sent.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeVar
 
 from pop3fetch.errors import CertificateError, ConfigurationError, NotATLSPort, NothingToVerify, TLSError
-from pop3fetch.net.names import certificate_name
+from pop3fetch.net.dial import certificate_name
 from pop3fetch.verification import verifying_context
 
 if TYPE_CHECKING:
@@ -57,40 +56,37 @@ class TLSSession(NamedTuple):
 T = TypeVar("T")
 
 _describing = Lock()  # filters of warnings are the process's
-_making = Lock()  # or each of twenty accounts would make one at the same time
+_making = Lock()  # otherwise twenty accounts would make a context each at the same time
+_contexts: dict[TLSOptions, ssl.SSLContext] = {}
 
 
 def client_context(options: TLSOptions) -> ssl.SSLContext:
     """Return the context for all connections: TLS 1.2 at least, verified (RFC 8314 section 4.1).
 
-    The system's certificates take as long to read as half a round trip, so one is made for all
-    accounts. Raises ConfigurationError if a file cannot be used.
+    The system's certificates take as long to read as half a round trip, so all accounts share one
+    context. Raises ConfigurationError if a file cannot be used.
     """
     with _making:
-        return _made_once(options)
+        if options in _contexts:
+            return _contexts[options]
+        if options.fingerprint:
+            context = unverified_context()
+        else:
+            with _usable(options.ca_file or "the certificates"):
+                context = verifying_context(options.ca_file)
+            context.hostname_checks_common_name = False  # RFC 6125 section 6.4.4
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if options.client_cert:
+            files = " with ".join(filter(None, (options.client_cert, options.client_key)))
 
+            def refuse_pass_phrase() -> NoReturn:  # without it, OpenSSL would ask on the terminal
+                advice = "`openssl pkey -in KEY -out NEW` removes it"
+                raise ConfigurationError(files, f"the private key has a pass phrase; {advice}")
 
-@cache
-def _made_once(options: TLSOptions) -> ssl.SSLContext:
-    if options.fingerprint:
-        context = unverified_context()
-    else:
-        with _usable(options.ca_file or "the certificates"):
-            context = verifying_context(options.ca_file)
-        context.hostname_checks_common_name = False  # RFC 6125 section 6.4.4
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if options.client_cert:
-        files = " with ".join(filter(None, (options.client_cert, options.client_key)))
-        with _usable(files):
-            context.load_cert_chain(options.client_cert, options.client_key, lambda: _no_pass_phrase(files))
-    return context
-
-
-def _no_pass_phrase(files: str) -> NoReturn:
-    # Without this, OpenSSL would ask on the terminal.
-    raise ConfigurationError(
-        files, "the private key has a pass phrase; `openssl pkey -in KEY -out NEW` takes it off"
-    )
+            with _usable(files):
+                context.load_cert_chain(options.client_cert, options.client_key, refuse_pass_phrase)
+        _contexts[options] = context
+        return context
 
 
 @contextmanager
@@ -122,7 +118,7 @@ def unverified_context() -> ssl.SSLContext:
 
 
 def check_fingerprint(tls: ssl.SSLObject, expected: str, host: str) -> None:
-    """Compare the certificate with the pinned one; a mismatch fails whoever vouches for it."""
+    """Compare the certificate with the pinned one; a mismatch fails even if an authority signed it."""
     actual = fingerprint_of(peer_der(tls))
     if actual != expected.lower():  # both are public
         described = str(describe(tls))
@@ -152,12 +148,18 @@ def describe(tls: ssl.SSLObject) -> Certificate:
 
 
 def _described(der: bytes) -> Certificate:
+    from datetime import UTC
     from warnings import catch_warnings, simplefilter
 
+    def load_library() -> Callable[[bytes], x509.Certificate]:
+        from cryptography import x509  # slow to import
+
+        return x509.load_der_x509_certificate
+
     unreadable = Certificate("an unreadable certificate", (), "unknown", None, fingerprint_of(der))
-    with catch_warnings():  # about a serial number that is not positive, say
+    with catch_warnings():  # for example about a serial number that is not positive
         simplefilter("ignore")
-        load = _attempt(_loader)
+        load = _attempt(load_library)
         if load is None:  # the single-file program has no compiled library
             return unreadable._replace(subject="not shown without cryptography")
         certificate = _attempt(lambda: load(der))
@@ -167,15 +169,11 @@ def _described(der: bytes) -> Certificate:
             _attempt(lambda: _name(certificate.subject)) or unreadable.subject,
             _attempt(lambda: _names(certificate)) or (),
             _attempt(lambda: _name(certificate.issuer)) or unreadable.issuer,
-            _attempt(lambda: _expiry(certificate)),
+            _attempt(lambda: certificate.not_valid_after_utc.timestamp())
+            # Before cryptography 42:
+            or _attempt(lambda: certificate.not_valid_after.replace(tzinfo=UTC).timestamp()),
             unreadable.fingerprint,
         )
-
-
-def _loader() -> Callable[[bytes], x509.Certificate]:
-    from cryptography import x509  # slow to import
-
-    return x509.load_der_x509_certificate
 
 
 def _attempt(read: Callable[[], T]) -> T | None:
@@ -195,35 +193,26 @@ def _attempt(read: Callable[[], T]) -> T | None:
 
 
 def _name(name: x509.Name) -> str:
-    return name.rfc4514_string() or "nobody"
-
-
-def _expiry(certificate: x509.Certificate) -> float:
-    if hasattr(certificate, "not_valid_after_utc"):
-        return certificate.not_valid_after_utc.timestamp()
-    from datetime import UTC  # before cryptography 42
-
-    return certificate.not_valid_after.replace(tzinfo=UTC).timestamp()
+    return name.rfc4514_string() or "(no name)"
 
 
 def _names(certificate: x509.Certificate) -> tuple[str, ...]:
-    """Return the names of the subject; one of another kind than a name or an address says its kind."""
+    """Return the names of the subject. An entry that has no readable name is shown by its kind."""
     from cryptography import x509
 
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
         return ()
-    return tuple(_general_name(name) for name in extension.value)
-
-
-def _general_name(name: x509.GeneralName) -> str:
-    value = name.value
-    for readable in ("rfc4514_string", "dotted_string"):  # a DirectoryName, a RegisteredID
-        if hasattr(value, readable):
-            shown = getattr(value, readable)
-            return str(shown() if callable(shown) else shown)
-    return f"({type(name).__name__})" if isinstance(value, bytes) else str(value)
+    shown = []
+    for name in extension.value:
+        if isinstance(name, x509.DirectoryName):
+            shown.append(name.value.rfc4514_string())
+        elif isinstance(name, x509.RegisteredID):
+            shown.append(name.value.dotted_string)
+        else:
+            shown.append(f"({type(name).__name__})" if isinstance(name.value, bytes) else str(name.value))
+    return tuple(shown)
 
 
 def session_of(tls: ssl.SSLObject) -> TLSSession:
@@ -276,11 +265,11 @@ def _reason(error: ssl.SSLError) -> str:
 def channel_binding(tls: ssl.SSLObject) -> tuple[str, bytes] | None:
     """Return the type and the octets that SCRAM binds a login by in this session, or None.
 
-    ``tls-exporter`` in TLS 1.3 (RFC 9266 section 3), which no ssl module gives up to Python 3.14;
+    ``tls-exporter`` in TLS 1.3 (RFC 9266 section 3), which no ssl module offers up to Python 3.14;
     ``tls-unique`` before it (RFC 5802 section 6.1).
     """
-    # Not tls-server-end-point, though any version has it: no server is known that takes it. Cyrus 3.6
-    # calls the password wrong, and Dovecot 2.4.1 hangs up.
+    # Not tls-server-end-point, although every version has it: no known server accepts it. Cyrus 3.6
+    # reports a wrong password, and Dovecot 2.4.1 hangs up.
     kind = "tls-exporter" if tls.version() == "TLSv1.3" else "tls-unique"
     if kind not in ssl.CHANNEL_BINDING_TYPES:
         return None

@@ -13,14 +13,12 @@ import errno
 import socket
 import ssl
 import time
-import weakref
 from collections.abc import Callable
 from contextlib import suppress
 
-from pop3fetch.ahead import Ahead
+from pop3fetch.ahead import Ahead, Interrupts
 from pop3fetch.errors import CertificateError, ConnectionLost, POP3Error, TimedOut
-from pop3fetch.net.dial import Endpoint, dial
-from pop3fetch.net.names import certificate_name
+from pop3fetch.net.dial import Endpoint, certificate_name, dial
 from pop3fetch.net.tls import (
     TLSSession,
     channel_binding,
@@ -37,20 +35,16 @@ CIPHERTEXT_SIZE = 128 * 1024  # octets read from the socket at once, inside TLS
 RECORD_SIZE = 16 * 1024  # octets of content in a TLS record at most (RFC 8446 section 5.1)
 AHEAD_LIMIT = 1024 * 1024  # octets that may come while a new handshake holds up a write
 
-_open: weakref.WeakSet[Transport] = weakref.WeakSet()
-
-
-def abort_all() -> None:
-    """Cut every open connection: whoever waits for one is told that it is lost."""
-    for transport in list(_open):
-        transport.abort()
-
 
 class Transport:
     """A connection to a server; ``timeout`` in seconds, None to wait for ever."""
 
     def __init__(
-        self, endpoint: Endpoint, timeout: float | None, dialling: Ahead[socket.socket] | None = None
+        self,
+        endpoint: Endpoint,
+        timeout: float | None,
+        dialling: Ahead[socket.socket] | None = None,
+        interrupts: Interrupts | None = None,
     ) -> None:
         """Connect, or take the connection that is being made already.
 
@@ -64,7 +58,8 @@ class Transport:
         self.port = endpoint.port
         self.server_name = certificate_name(endpoint.host)
         self.timeout = timeout
-        _open.add(self)
+        if interrupts:
+            interrupts.watch(self)
 
     @property
     def tls(self) -> ssl.SSLObject | None:
@@ -158,7 +153,7 @@ class Transport:
         """Return type and data of the channel binding, or None outside TLS."""
         return channel_binding(self.tls) if self.tls else None
 
-    def abort(self) -> None:
+    def interrupt(self) -> None:
         """Cut the connection from another thread."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
@@ -170,7 +165,7 @@ class Transport:
 
     def _translated(self, error: OSError | ValueError, during: str = "") -> POP3Error:
         if isinstance(error, TimeoutError):
-            return TimedOut(self.host, during, self.timeout or 0)
+            return TimedOut(self.host, during and f"{during} with", self.timeout or 0)
         if isinstance(error, ssl.SSLError):
             return session_error(self.host, error)
         return ConnectionLost(self.host, during, getattr(error, "strerror", None) or str(error) or "it broke")

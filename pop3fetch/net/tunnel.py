@@ -1,4 +1,4 @@
-"""The way through a command: the server on its standard input and output (``ssh mail nc …``)."""
+"""Connections through a command that has the server on standard input and output (``ssh mail nc …``)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pop3fetch.veil import veiled
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-EXIT_TIMEOUT = 2.0  # seconds for a tunnel to end by itself once its line is closed
+EXIT_TIMEOUT = 2.0  # seconds for a tunnel to end by itself after its connection is closed
 
 
 class Tunnel(NamedTuple):
-    """A command, by its words and without a shell, and all of its environment."""
+    """A command as a list of words, run without a shell, and its whole environment."""
 
     command: tuple[str, ...]
     environment: Mapping[str, str]
@@ -28,12 +28,12 @@ class Tunnel(NamedTuple):
 
 
 class TunnelSocket(socket.socket):
-    """Our end of the line to a running tunnel; to close it ends the command."""
+    """Our end of the connection to a running tunnel; closing it ends the command."""
 
     process: subprocess.Popen[bytes] | None = None
 
     def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
-        """Read; a command that has failed is an error, and no end of the stream like another."""
+        """Read; if the command has failed, the end of the stream is an error."""
         try:
             size = super().recv_into(buffer, nbytes, flags)
         except ConnectionError:
@@ -44,7 +44,7 @@ class TunnelSocket(socket.socket):
         return size
 
     def sendall(self, data: ReadableBuffer, flags: int = 0) -> None:
-        """Write all; a command that has failed is the better explanation of what breaks."""
+        """Write all; if the command has failed, that explains a broken connection."""
         try:
             super().sendall(data, flags)
         except ConnectionError:
@@ -75,7 +75,7 @@ class TunnelSocket(socket.socket):
 def connect_by(tunnel: Tunnel, host: str, port: int) -> socket.socket:
     """Return a socket whose other end is the command's standard input and output.
 
-    Its standard error and terminal are ours: there ssh asks and complains. Raises ConnectionFailed.
+    It shares our standard error and terminal, for the questions and errors of ssh. Raises ConnectionFailed.
     """
     ours, theirs = socket.socketpair()
     try:

@@ -1,6 +1,6 @@
-"""The protocol and its client: a library in itself, which knows nothing of the other rooms.
+"""The protocol and its client: a library that is independent of the program's other parts.
 
-:class:`POP3Client` is the way in; beside it are the types that it takes and returns.
+Start with :class:`POP3Client`; the other names are the types that it takes and returns.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> object:
-    # Imported when asked for: a pure module of this room is to load no socket.
+    # Imported on request, so that a pure module of this folder loads no socket.
     if name in __all__:
         return getattr(import_module(f"pop3fetch.{_MODULES.get(name, 'pop3.client')}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,13 +1,14 @@
 """Logging in: takes the steps that the login policy decides, one exchange at a time.
 
-A password is asked for when a step that needs it was chosen, never before; and it is tried once:
-a second mechanism with the same wrong password only gets accounts locked.
+A password is asked for when a chosen step needs it, and not before. It is tried once, because a second
+mechanism with the same wrong password only gets accounts locked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Protocol
 
 from pop3fetch.errors import (
@@ -48,13 +49,13 @@ class Line(Protocol):
     def reconnect(self) -> None: ...
 
 
+@dataclass(slots=True)
 class Attempt:
     """A method being tried: ``begun`` once AUTH is sent, ``proof_sent`` once the secret can be judged."""
 
-    def __init__(self, method: str) -> None:
-        self.method = method
-        self.begun = False
-        self.proof_sent = False
+    method: str
+    begun: bool = False
+    proof_sent: bool = False
 
 
 class Authentication:
@@ -88,7 +89,7 @@ class Authentication:
                 raise
             if isinstance(step, StartTLS):
                 self._line.begin_tls()
-                self._refusal = None  # of APOP; what goes wrong inside TLS has its own reasons
+                self._refusal = None  # of APOP; a failure inside TLS has its own reason
                 continue
             attempt = Attempt(step.method)
             try:
@@ -105,25 +106,25 @@ class Authentication:
 
     def _situation(self) -> Situation:
         policy = self._policy
-        known = Situation(
+        if policy.mode == "starttls" and not self._line.conversation.transport.tls:
+            return Situation(policy.mode)  # this saves a round trip: CAPA does not matter
+        capabilities = self._line.capabilities()
+        # Only now: if the server hung up on CAPA, this is a new connection, perhaps without TLS.
+        session, transport = self._line.conversation.session, self._line.conversation.transport
+        is_inside_tls = transport.tls is not None
+        return Situation(
             policy.mode,
             policy.method,
+            tls_active=is_inside_tls,
+            challenge=session.challenge is not None,
+            capabilities=capabilities or None,
             allow_insecure=policy.allow_insecure,
+            bindable=is_inside_tls
+            and _offers_channel_binding(capabilities.get("SASL") or [])
+            and transport.channel_binding() is not None,
             refused=self._refused,
             unfit=self._unfit,
-        )
-        if known._replace(tls_active=self._line.started_tls).tls_whatever_comes:
-            return known  # a round trip saved: CAPA does not matter
-        capabilities = self._line.capabilities()
-        # Only now: a server that hangs up on CAPA leaves us with a new line, perhaps without TLS.
-        conversation = self._line.conversation
-        bindable = _offers_channel_binding(capabilities.get("SASL") or [])
-        return known._replace(
-            tls_active=self._line.started_tls,
-            challenge=conversation.session.challenge is not None,
-            challenge_forgotten=conversation.session.challenge_forgotten,
-            capabilities=capabilities or None,
-            bindable=bindable and conversation.transport.channel_binding() is not None,
+            challenge_forgotten=session.challenge_forgotten,
         )
 
     def _go_on_after(self, attempt: Attempt, refusal: LoginRefused) -> None:
@@ -134,7 +135,7 @@ class Authentication:
             raise refusal
         stls_is_left = self._policy.mode == "auto" and not self._line.started_tls
         if attempt.method == APOP and stls_is_left and "STLS" in self._line.capabilities():
-            # Servers show a challenge to users who have no APOP secret, too (Mailutils, Cyrus).
+            # Servers send a challenge even if the user has no APOP secret (Mailutils, Cyrus).
             try:
                 self._line.capabilities(use_cache=False)
             except ConnectionLost:  # some close after any refused login (nginx, popa3d)
@@ -143,11 +144,11 @@ class Authentication:
             raise refusal
 
     def _pass_over(self, attempt: Attempt, failure: MechanismFailed) -> None:
-        """Leave out a mechanism that cannot carry these credentials, such as SCRAM after SASLprep."""
+        """Skip a mechanism that cannot carry these credentials, such as SCRAM after SASLprep."""
         if attempt.begun or attempt.method == APOP or self._policy.method is not None:
             raise failure
         self._refusal = failure
-        if attempt.method in CLEAR_TEXT:  # so PASS would show no more
+        if attempt.method in CLEAR_TEXT:  # PASS would reveal no more than this did
             self._unfit |= {attempt.method}
         else:
             self._refused |= {attempt.method}
@@ -163,9 +164,15 @@ class Authentication:
             secret = self._known_secret
         conversation.trace.secrets.keep(secret)
         try:
-            self._send_utf8(attempt.method, secret)
+            if self._policy.utf8 or (attempt.method == USER and not (self._user + secret).isascii()):
+                self._send_utf8()
             if attempt.method == APOP:
-                return self._apop(attempt, secret).text
+                if not conversation.transport.tls:
+                    self._notice("APOP protects the password alone: the mail crosses in clear text")
+                digest = apop_digest(conversation.session.challenge or b"", secret)
+                conversation.trace.secrets.keep(digest)  # the password can be guessed from it
+                attempt.proof_sent = True
+                return conversation.ask("APOP", self._user, digest).text
             if attempt.method == USER:
                 conversation.ask("USER", self._user)
                 attempt.proof_sent = True
@@ -174,49 +181,31 @@ class Authentication:
         except ServerErrorResponse as refusal:
             raise LoginRefused(attempt.method, refusal.text, refusal.code, self._user) from refusal
 
-    def _apop(self, attempt: Attempt, secret: str) -> StatusLine:
-        conversation = self._line.conversation
-        if not conversation.transport.tls:
-            self._notice("APOP protects the password alone: the mail crosses in clear text")
-        attempt.proof_sent = True
-        digest = apop_digest(conversation.session.challenge or b"", secret)
-        conversation.trace.secrets.keep(digest)  # the password can be guessed from it
-        return conversation.ask("APOP", self._user, digest)
-
     def _mechanism(self, method: str, secret: str) -> Mechanism:
         transport = self._line.conversation.transport
+        binding = None
+        if method.startswith("SCRAM-"):
+            # A SCRAM that is not -PLUS states that no -PLUS is offered. If an attacker removed the offer,
+            # the server then ends the login (RFC 5802 section 6).
+            offered = self._line.capabilities().get("SASL") or []
+            if offered and (method.endswith("-PLUS") or not _offers_channel_binding(offered)):
+                binding = transport.channel_binding()
         host = transport.server_name or ""
-        credentials = Credentials(self._user, secret, host, transport.port, self._binding(method))
-        return mechanism(method, credentials)
+        return mechanism(method, Credentials(self._user, secret, host, transport.port, binding))
 
-    def _binding(self, method: str) -> tuple[str, bytes] | None:
-        """Return what a SCRAM tells of its channel.
-
-        One that is not -PLUS tells that none is offered: a server whose offer was taken out on the
-        way then ends the login (RFC 5802 section 6).
-        """
-        offered = self._line.capabilities().get("SASL") or []
-        if not method.startswith("SCRAM-") or not offered:
-            return None
-        if not method.endswith("-PLUS") and _offers_channel_binding(offered):
-            return None
-        return self._line.conversation.transport.channel_binding()
-
-    def _send_utf8(self, method: str, secret: str) -> None:
-        """Send UTF8 if it was asked for, or if USER needs it (RFC 6856 section 2)."""
-        if not self._policy.utf8 and (method != USER or (self._user + secret).isascii()):
-            return
+    def _send_utf8(self) -> None:
+        """Send UTF8, once on each line, if it is offered and of use (RFC 6856 section 2)."""
         offered = self._line.capabilities()
         here = (self._line.conversation, self._line.started_tls)
         if self._decided_on_utf8 == here:
             return
         self._decided_on_utf8 = here
-        if "UTF8" not in offered:  # what is not offered makes some servers hang up (WildDuck)
+        if "UTF8" not in offered:  # some servers hang up on commands that they do not offer (WildDuck)
             self._notice("the server does not offer UTF8")
         elif self._policy.utf8 or "USER" in (offered["UTF8"] or []):
             try:
                 self._line.conversation.ask("UTF8")
-            except ServerErrorResponse as refusal:  # the login may do without
+            except ServerErrorResponse as refusal:  # the login may succeed without it
                 self._notice(str(refusal))
 
 
@@ -230,8 +219,8 @@ class Exchange:
         self._initial = chosen.initial()
 
     def run(self) -> StatusLine:
-        """Say AUTH and answer each challenge; returns the +OK, raises ServerErrorResponse."""
-        self._say_auth()
+        """Send AUTH and answer each challenge; returns the +OK, raises ServerErrorResponse."""
+        self._send_auth()
         while not isinstance(event := self._conversation.next_event(), Reply):
             assert isinstance(event, Challenge)
             self._answer(event.octets)
@@ -247,7 +236,7 @@ class Exchange:
             raise
         return status
 
-    def _say_auth(self) -> None:
+    def _send_auth(self) -> None:
         self._attempt.begun = True
         conversation, name = self._conversation, self._mechanism.name
         if self._initial is not None:
@@ -265,25 +254,21 @@ class Exchange:
     def _answer(self, challenge: bytes) -> None:
         self._attempt.proof_sent = self._initial is None or self._mechanism.name in CLEAR_TEXT
         try:
-            if self._initial is not None:  # the server asked for what did not fit behind AUTH
+            if self._initial is not None:  # the server requests what did not fit in the line of AUTH
                 response, self._initial = self._initial, None
             else:
                 response = self._mechanism.respond(decode(challenge))
         except MechanismFailed as failure:
             failure.reason = self._conversation.trace.secrets.blot(failure.reason.encode()).decode()
-            self._cancel()
+            with suppress(POP3Error):  # the reason for cancelling explains more
+                self._conversation.exchange(b"*")
+                event = self._conversation.next_event()
+                if not isinstance(event, Reply) or event.status.ok:
+                    self._conversation.close("the server continued after a cancelled login")
             raise
         encoded = encode(response)
         self._conversation.trace.secrets.keep(encoded)
         self._conversation.exchange(encoded)
-
-    def _cancel(self) -> None:
-        """Cancel the exchange; the server answers -ERR, whatever else it says does not matter."""
-        with suppress(POP3Error):  # why it is cancelled is the better explanation
-            self._conversation.exchange(b"*")
-            event = self._conversation.next_event()
-            if not isinstance(event, Reply) or event.status.ok:
-                self._conversation.close("the server went on after a cancelled login")
 
 
 def _offers_channel_binding(mechanisms: list[str]) -> bool:

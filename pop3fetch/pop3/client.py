@@ -4,7 +4,7 @@ A message's *index* is its number on the server minus one. Text of the server, u
 are ``bytes``, sizes are octets, times are seconds.
 
 Errors are those of :mod:`pop3fetch.errors`. A reply -ERR raises ServerErrorResponse and leaves the
-session usable, and so does what was refused before anything was sent: CommandNotAllowed (the session is
+session usable. So do errors that are raised before anything is sent: CommandNotAllowed (the session is
 in another state), InvalidArgument (CR, LF or NUL, or more than 255 octets; a ValueError) and
 AuthenticationError. Every other error ends it (ConnectionLost, TimedOut, TLSError, ProtocolViolation):
 the connection is closed, and later calls raise SessionEnded with the reason. Each call may raise these;
@@ -29,21 +29,20 @@ from pop3fetch.errors import (
 from pop3fetch.net.dial import Endpoint
 from pop3fetch.net.tls import TLSOptions, TLSSession
 from pop3fetch.pop3.authentication import Authentication
-from pop3fetch.pop3.conversation import Conversation
+from pop3fetch.pop3.conversation import Conversation, Server, open_conversation, secure, tls_context
 from pop3fetch.pop3.login import LoginPolicy
 from pop3fetch.pop3.machine import AUTHORIZATION, UPDATE, SessionState
-from pop3fetch.pop3.opening import Server, open_conversation, secure, tls_context
-from pop3fetch.pop3.pipeline import ONE_AT_A_TIME, WIDE, Deletion, IncomingMessage, Pipeline, Request
+from pop3fetch.pop3.pipeline import ONE_AT_A_TIME, WIDE, Deletion, IncomingMessage, Request, pipelined
 from pop3fetch.pop3.replies import (
     Capabilities,
-    CapabilityReader,
     Grammar,
-    LineSplitter,
-    ListingReader,
     Overview,
+    lines_of,
     parse_drop_listing,
     parse_scan_line,
     parse_unique_id_line,
+    read_capabilities,
+    read_listing,
 )
 from pop3fetch.pop3.trace import Secrets
 from pop3fetch.pop3.wire import LINE_LIMIT, StatusLine
@@ -54,20 +53,20 @@ if TYPE_CHECKING:
 HEADERS_ESTIMATE = 4096  # octets of a message's headers, to bound pipelined TOPs
 
 T = TypeVar("T")
-Reader = TypeVar("Reader", CapabilityReader, ListingReader[Any])
 
 
 class POP3Client:
     """A session with a POP3 server; made by :meth:`connect`, closed by ``with``, for one thread at a time.
 
     ``allow_insecure_login``, as given to :meth:`connect`, may be changed before :meth:`login`.
-    ``conversation`` is what the client is built on, and no part of the library's interface.
+    ``capabilities_before_login`` is what CAPA listed then: some servers announce less after it.
+    ``conversation`` is internal, and not part of the library's interface.
     """
 
     def __init__(self, server: Server) -> None:
         """Connect and read the greeting; callers use :meth:`connect`."""
         self._capabilities: Capabilities | None = None
-        self._capabilities_before_login: Capabilities = {}
+        self.capabilities_before_login: Capabilities = {}
         self._has_capa = True
         self._capa_was_answered = False
         self._announces_pipelining = False
@@ -75,7 +74,7 @@ class POP3Client:
         self.allow_insecure_login = server.policy.allow_insecure
         self._server = server._replace(secrets=server.secrets or Secrets())
         self.conversation = self._open()
-        self._server = self._server._replace(dialling=None)  # a second connection is a new one
+        self._server = self._server._replace(dialling=None)  # which is used once
 
     @classmethod
     def connect(
@@ -104,25 +103,25 @@ class POP3Client:
         else 110 (RFC 1939 section 3).
         tls: ``implicit`` (from the first octet), ``starttls`` (STLS before the login, RFC 2595), ``auto``
         (APOP or STLS, see :mod:`pop3fetch.pop3.login`) or ``off``.
-        timeout: seconds without progress until the session is given up; 0 waits for ever.
+        timeout: seconds without progress until the session is given up; 0 waits forever.
         ca_file: authorities to trust instead of the system's (PEM). fingerprint: SHA-256 of the server's
         certificate, 64 hexadecimal digits, to trust instead of any authority.
         client_cert, client_key: files in PEM; one may hold both.
-        ssl_context: takes the place of ca_file, client_cert and client_key.
+        ssl_context: replaces ca_file, client_cert and client_key.
         proxy: ``socks5://[user:password@]host:port`` or ``http://…``; it resolves the host's name.
         family: ``any``, ``ipv4`` or ``ipv6``.
-        auth: ``auto``, or the one method to log in by, of :data:`pop3fetch.pop3.login.METHODS`.
+        auth: ``auto``, or the only method to log in by, of :data:`pop3fetch.pop3.login.METHODS`.
         allow_insecure_login: the password may cross the network in clear text.
-        utf8: send UTF8 before the login (RFC 6856 section 2).
+        utf8: send UTF8 before logging in (RFC 6856 section 2).
         pipelining: send several commands at once if the server announces it (RFC 2449 section 6.6).
-        trace: is called with ``<``, ``>`` or ``=`` (the server's line, ours, a note) and the line, in which
-        secrets are masked.
+        trace: is called with ``<``, ``>`` or ``=`` (the server's line, ours, a note) and the line, with
+        secrets masked.
 
-        Raises ValueError for an argument that is none of these; UnknownHost, ResolverFailed,
+        Raises ValueError for any other value of an argument; UnknownHost, ResolverFailed,
         ConnectionFailed; CertificateError; ConfigurationError if a file cannot be used; GreetingRefused,
         NotPOP3Server.
         """
-        _require_one_of("tls", tls, TLS_MODES)  # what is not known would be taken for "off"
+        _require_one_of("tls", tls, TLS_MODES)  # an unknown mode would be taken for "off"
         _require_one_of("family", family, FAMILIES)
         _require_one_of("auth", auth, AUTH_METHODS)
         if timeout < 0:
@@ -130,11 +129,12 @@ class POP3Client:
         if fingerprint is not None and not re.fullmatch("[0-9A-Fa-f]{64}", fingerprint):
             raise ValueError(f"fingerprint has 64 hexadecimal digits: {fingerprint!r}")
         if proxy is not None and not re.fullmatch(r"(socks5|http)://([^/]*@)?[^/@]+:[0-9]+/?", proxy):
-            raise ValueError("proxy is socks5://[user:password@]host:port or http://…")  # it may be a secret
+            # Without the value: it may contain a password.
+            raise ValueError("proxy is socks5://[user:password@]host:port or http://…")
         if client_key and not client_cert:
             raise ValueError("client_key needs client_cert")
         if ssl_context and (ca_file or client_cert):
-            raise ValueError("ssl_context takes the place of ca_file, client_cert and client_key")
+            raise ValueError("ssl_context replaces ca_file, client_cert and client_key")
         server = Server(
             Endpoint(host, port or (TLS_PORT if tls == "implicit" else PLAIN_PORT), family, proxy),
             LoginPolicy(tls, None if auth == "auto" else auth, allow_insecure_login, utf8),
@@ -161,7 +161,7 @@ class POP3Client:
 
     @property
     def timeout(self) -> float:
-        """Seconds without progress until the session is given up; 0 waits for ever."""
+        """Seconds without progress until the session is given up; 0 waits forever."""
         return self.conversation.transport.timeout or 0
 
     @timeout.setter
@@ -190,21 +190,39 @@ class POP3Client:
     def capabilities(self, use_cache: bool = True) -> Capabilities:
         """Return what CAPA lists, name to arguments or None; ``{}`` if there is no CAPA (RFC 2449).
 
-        What came in clear text is forgotten when TLS starts, and what came before the login is asked
-        again after it (RFC 2449 section 5). Raises MalformedListing, LineTooLong.
+        Capabilities received in clear text are forgotten when TLS starts, and those from before the login
+        are requested again after it (RFC 2449 section 5). Raises MalformedListing, LineTooLong.
         """
-        if self._capabilities is None or not use_cache:
-            self._learn(self._ask_capabilities() if self._has_capa else {})
-        return dict(self._capabilities or {})
+        if self._capabilities is not None and use_cache:
+            return dict(self._capabilities)
+        capabilities: Capabilities = {}
+        try:
+            if self._has_capa:
+                self.conversation.ask("CAPA")
+                self._capa_was_answered = True
+                line_end = self.conversation.session.line_end
+                capabilities = read_capabilities(self.conversation.blocks(), line_end)
+        except ServerErrorResponse:
+            self._capa_was_answered = True
+        except ConnectionLost:
+            # Not inside TLS by STLS: an attacker could cut that connection to get one in clear text.
+            by_stls = self.started_tls and self._server.policy.mode != "implicit"
+            if self.state is not AUTHORIZATION or by_stls or self._capa_was_answered:
+                raise
+            # Some servers hang up on CAPA (fetchmail's FAQ, items R11 and O11).
+            self._has_capa = False
+            self.reconnect()
+        self._learn(capabilities)
+        return dict(capabilities)
 
     def offers(self, capability: str) -> bool:
-        """Whether the server lists ``capability``; one without CAPA may have any."""
+        """Whether the server lists ``capability``; a server without CAPA may have any."""
         capabilities = self.capabilities()
         return not capabilities or capability in capabilities
 
     def _learn(self, capabilities: Capabilities) -> None:
         self._capabilities = capabilities
-        # Big servers show it only after the login, others only before: once announced, it counts.
+        # Big servers announce it only after the login, others only before it: either counts.
         self._announces_pipelining |= "PIPELINING" in capabilities
 
     def _forget(self) -> None:
@@ -217,27 +235,9 @@ class POP3Client:
             self._learn(capabilities)
         return conversation
 
-    def _ask_capabilities(self) -> Capabilities:
-        try:
-            self.conversation.ask("CAPA")
-        except ServerErrorResponse:
-            self._capa_was_answered = True
-            return {}
-        except ConnectionLost:
-            # Never inside TLS by STLS: who cuts that line would get a new one in clear text.
-            by_stls = self.started_tls and self._server.policy.mode != "implicit"
-            if self.state is not AUTHORIZATION or by_stls or self._capa_was_answered:
-                raise
-            # Some servers hang up on CAPA (fetchmail's FAQ, items R11 and O11).
-            self._has_capa = False
-            self.reconnect()
-            return {}
-        self._capa_was_answered = True
-        return self._feed(CapabilityReader(self.conversation.session.line_end)).capabilities
-
     def reconnect(self) -> None:
-        """Begin anew on a new connection, before the login. Raises what :meth:`connect` raises."""
-        self.conversation.close("it was begun anew")
+        """Start again on a new connection, before the login. Raises what :meth:`connect` raises."""
+        self.conversation.close("a new connection replaced it")
         self._forget()
         self.conversation = self._open()
 
@@ -246,7 +246,7 @@ class POP3Client:
     def send_short(self, command: str, *args: str | bytes | int) -> bytes:
         """Send a command with a single-line reply; return its text without the status indicator.
 
-        Raises InvalidArgument for a command that has several lines in reply.
+        Raises InvalidArgument for a command with a multi-line reply.
         """
         return self.conversation.ask(command, *args, multiline=False).text
 
@@ -259,26 +259,23 @@ class POP3Client:
     ) -> list[Any]:
         """Send a command with a multi-line reply; return its lines, each through ``transform``.
 
-        Lines are ``bytes`` without CRLF, unstuffed (RFC 1939 section 3). With a ``consumer`` each goes
-        there as it arrives, and the list is empty. Raises InvalidArgument for a command that has one line
-        in reply; LineTooLong past 8 KiB, unless it is a message.
+        Lines are ``bytes`` without CRLF, unstuffed (RFC 1939 section 3). If there is a ``consumer``, each
+        goes there as it arrives, and the list is empty. Raises InvalidArgument for a command with a
+        single-line reply; LineTooLong past 8 KiB, unless it is a message.
         """
         limit = None if command.upper() in ("RETR", "TOP") else LINE_LIMIT
         self.conversation.ask(command, *args, multiline=True)
         kept: list[Any] = []
         take = consumer or kept.append
-        splitter = LineSplitter(self.conversation.session.line_end, limit)
-        for block in self.conversation.blocks():
-            for line in splitter.lines(block):
+        for lines in lines_of(self.conversation.blocks(), self.conversation.session.line_end, limit):
+            for line in lines:
                 take(transform(line) if transform else line)
-        for line in splitter.rest():
-            take(transform(line) if transform else line)
         return kept
 
     # -- AUTHORIZATION -----------------------------------------------------------------------
 
     def start_tls(self, ssl_context: ssl.SSLContext | None = None) -> Capabilities:
-        """Ask for the capabilities, start TLS by STLS, and return the new capabilities (RFC 2595).
+        """Request the capabilities, start TLS by STLS, and return the new capabilities (RFC 2595).
 
         Raises TLSNotSupportedError if STLS is not offered or is refused, CertificateError.
         """
@@ -288,9 +285,9 @@ class POP3Client:
         return self.capabilities()
 
     def begin_tls(self, ssl_context: ssl.SSLContext | None = None) -> None:
-        """Send STLS and make the handshake; forget what came in clear text (RFC 2595 section 4).
+        """Send STLS and make the handshake; forget what was received in clear text (RFC 2595 section 4).
 
-        Asks for no capabilities. Raises TLSNotSupportedError, CertificateError.
+        Requests no capabilities. Raises TLSNotSupportedError, CertificateError.
         """
         context = ssl_context or tls_context(self._server)
         try:
@@ -313,7 +310,7 @@ class POP3Client:
         policy = self._server.policy._replace(allow_insecure=self.allow_insecure_login)
         secret = password if callable(password) else lambda: password
         text = Authentication(self, policy, user, secret, self._server.notice).run()
-        self._capabilities_before_login, self._capabilities = self._capabilities or {}, None
+        self.capabilities_before_login, self._capabilities = self._capabilities or {}, None
         return text
 
     def apop(self, user: str, digest: str) -> bytes:
@@ -333,7 +330,7 @@ class POP3Client:
     def stat(self, *, then_quit: bool = False) -> tuple[int, int]:
         """Return (messages, octets) of STAT; raises MalformedListing.
 
-        ``then_quit`` sends QUIT along, if the server pipelines; call :meth:`quit` in any case.
+        ``then_quit`` also sends QUIT if the server pipelines; call :meth:`quit` in any case.
         """
         drop: list[StatusLine] = []
         self._batch({"STAT": drop.append}, then_quit=then_quit)
@@ -344,44 +341,47 @@ class POP3Client:
             raise
 
     def overview(self) -> Overview:
-        """Return sizes and unique-ids by index, asking in one write if the server pipelines.
+        """Return sizes and unique-ids by index, requested in one write if the server pipelines.
 
-        Learns the :meth:`capabilities` on the way. Raises MalformedListing, LineTooLong.
+        Also requests the :meth:`capabilities`. Raises MalformedListing, LineTooLong.
         """
         line_end = self.conversation.session.line_end
-        sizes = ListingReader(parse_scan_line, line_end)
-        unique_ids = ListingReader(parse_unique_id_line, line_end)
-        has_uidl = self._read_lists(sizes, unique_ids)
-        return Overview(sizes.entries, unique_ids.entries if has_uidl else None)
+        sizes: list[int | None] = []
+        unique_ids: list[bytes | None] = []
+        has_uidl = self._read_lists(
+            lambda blocks: sizes.extend(read_listing(blocks, parse_scan_line, line_end)),
+            lambda blocks: unique_ids.extend(read_listing(blocks, parse_unique_id_line, line_end)),
+        )
+        return Overview(sizes, unique_ids if has_uidl else None)
 
     def _read_lists(
         self,
-        sizes: ListingReader[int],
-        unique_ids: ListingReader[bytes],
-        when_listed: Callable[[], object] = lambda: None,
+        take_sizes: Callable[[Iterator[bytes]], object],
+        take_unique_ids: Callable[[Iterator[bytes]], object],
     ) -> bool:
-        """Read CAPA, LIST (and call ``when_listed``) and UIDL; return whether there is a UIDL."""
-        capa = CapabilityReader(self.conversation.session.line_end)
+        """Read CAPA, LIST and UIDL, the last two with the functions given; return whether UIDL exists."""
+        conversation, line_end = self.conversation, self.conversation.session.line_end
+        capabilities: Capabilities = {}
         refused = self._batch(
             {
-                "CAPA": lambda status: self._feed(capa),
-                "LIST": lambda status: (self._feed(sizes), when_listed()),
-                "UIDL": lambda status: self._feed(unique_ids),
+                "CAPA": lambda _: capabilities.update(read_capabilities(conversation.blocks(), line_end)),
+                "LIST": lambda _: take_sizes(conversation.blocks()),
+                "UIDL": lambda _: take_unique_ids(conversation.blocks()),
             }
         )
-        self._learn(capa.capabilities)
+        self._learn(capabilities)
         no_uidl = refused.get("UIDL")
-        # A server that announces it has it; and one that cannot answer now may have it.
-        if no_uidl and (no_uidl.is_temporary or "UIDL" in capa.capabilities):
+        # A server that announces UIDL has it, and one that cannot answer now may have it.
+        if no_uidl and (no_uidl.is_temporary or "UIDL" in capabilities):
             raise no_uidl
         return no_uidl is None
 
     def _batch(
         self, takers: dict[str, Callable[[StatusLine], object]], *, then_quit: bool = False
     ) -> dict[str, ServerErrorResponse]:
-        """Ask several commands, in one write if the server pipelines; return the refusals.
+        """Send several commands, in one write if the server pipelines; return the refusals.
 
-        CAPA and UIDL are optional; another one's refusal is raised when all replies are there.
+        CAPA and UIDL are optional; the refusal of another is raised when all replies have arrived.
         """
         names = [name for name in takers if name != "CAPA" or self._has_capa]
         if then_quit and self.pipelines:
@@ -395,7 +395,7 @@ class POP3Client:
                 elif name != "QUIT":
                     takers[name](status)
         except (ConnectionLost, TimedOut):
-            # A server that hangs up at QUIT alone has answered all that matters.
+            # If only QUIT is unanswered, all replies that matter have arrived.
             if [awaited.name for awaited in self.conversation.session.awaited] != ["QUIT"]:
                 raise
         for name in refused.keys() - {"CAPA", "UIDL", "QUIT"}:
@@ -405,7 +405,7 @@ class POP3Client:
     def list_size(self, consumer: Callable[[int, int], object] | None = None) -> list[int | None]:
         """Return the sizes in octets by index, None for deleted messages (LIST).
 
-        With a ``consumer``, (index, size) goes there as it arrives, and the list is empty. Raises
+        If there is a ``consumer``, (index, size) goes there as it arrives, and the list is empty. Raises
         MalformedListing, LineTooLong.
         """
         self.conversation.ask("LIST")
@@ -420,23 +420,24 @@ class POP3Client:
         return self._listing(parse_unique_id_line, consumer)
 
     def _listing(self, grammar: Grammar[T], consumer: Callable[[int, T], object] | None) -> list[T | None]:
-        reader = self._feed(ListingReader(grammar, self.conversation.session.line_end, consumer))
-        return [] if consumer else reader.entries
+        conversation = self.conversation
+        entries = read_listing(conversation.blocks(), grammar, conversation.session.line_end, consumer)
+        return [] if consumer else entries
 
     def retrieve(
         self, index: int, consumer: Callable[[bytes], object] | None = None, lines: int | None = None
     ) -> list[bytes]:
         """Return the lines of a message (RETR), or of its headers and ``lines`` lines (TOP).
 
-        Lines are ``bytes`` without CRLF, unstuffed; with a ``consumer`` each goes there instead.
+        Lines are ``bytes`` without CRLF, unstuffed; if there is a ``consumer``, each goes there instead.
         """
         command = ("RETR", index + 1) if lines is None else ("TOP", index + 1, lines)
         return self.send_long(*command, consumer=consumer)
 
     def iter_message(self, index: int, lines: int | None = None) -> Iterator[bytes]:
-        """Ask for a message, or its headers and ``lines`` lines; return an iterator of its blocks.
+        """Request a message, or its headers and ``lines`` lines; return an iterator of its blocks.
 
-        For large messages: blocks are octets, unstuffed, with CRLF. To leave it before its end ends the
+        For large messages: blocks are octets, unstuffed, with CRLF. Leaving it before its end ends the
         session.
         """
         command = ("RETR", index + 1) if lines is None else ("TOP", index + 1, lines)
@@ -446,11 +447,11 @@ class POP3Client:
     def retrieve_many(
         self, indexes: Iterable[int], sizes: Mapping[int, int] = MappingProxyType({})
     ) -> Iterator[IncomingMessage]:
-        """Yield messages in the order asked for as they arrive, pipelined if the server can (RETR).
+        """Yield messages in the order requested as they arrive, pipelined if the server can (RETR).
 
-        A refusal is in the message, and not raised. ``sizes``, index to octets, bound what is under way.
-        Each message's blocks are read before the next is asked for; those left unread are passed over. To
-        leave the iterator before its end ends the session.
+        A refusal is in the message, and not raised. ``sizes``, index to octets, limit what is pipelined.
+        Read each message's blocks before the next message; blocks left unread are skipped. Leaving the
+        iterator before its end ends the session.
         """
         asked = list(indexes)
         return self._messages(asked, (Request("RETR", (index + 1,), sizes.get(index, 0)) for index in asked))
@@ -473,13 +474,13 @@ class POP3Client:
     def delete_many(self, indexes: Iterable[int], *, then_quit: bool = False) -> list[Deletion]:
         """Mark messages as deleted, pipelined if the server can; return (index, refusal or None) of each.
 
-        They are deleted once QUIT is answered +OK (RFC 1939 section 6). ``then_quit`` sends it along, which
-        saves a round trip; a refused QUIT raises ServerErrorResponse.
+        They are deleted once QUIT is answered +OK (RFC 1939 section 6). ``then_quit`` also sends QUIT, to
+        save a round trip; a refused QUIT raises ServerErrorResponse.
         """
         return list(self.iter_deletions(indexes, then_quit=then_quit))
 
     def iter_deletions(self, indexes: Iterable[int], *, then_quit: bool = False) -> Iterator[Deletion]:
-        """Yield the results of :meth:`delete_many` as replies arrive; sends as it is iterated."""
+        """Yield the results of :meth:`delete_many` as replies arrive; sends while it is iterated."""
         asked = list(indexes)
         requests = [Request("DELE", (index + 1,)) for index in asked]
         if then_quit:
@@ -492,7 +493,7 @@ class POP3Client:
                 raise refusal
 
     def delete(self, index: int) -> bytes:
-        """Mark a message as deleted: it is once QUIT is answered +OK. Returns the server's text (DELE)."""
+        """Mark a message to be deleted when QUIT is answered +OK; return the server's text (DELE)."""
         return self.send_short("DELE", index + 1)
 
     def noop(self) -> bytes:
@@ -506,11 +507,12 @@ class POP3Client:
     def quit(self) -> bytes:
         """End the session, close the connection, and return the server's text (QUIT).
 
-        The server now removes what is marked as deleted (RFC 1939 section 6). After ``then_quit``, which
-        has ended the session already, nothing is sent.
+        The server now removes what is marked as deleted (RFC 1939 section 6). After a ``then_quit`` that
+        has already ended the session, nothing is sent.
         """
         try:
-            return b"" if self.state is UPDATE else self.send_short("QUIT")
+            is_over = self.conversation.session.state is UPDATE
+            return b"" if is_over else self.conversation.ask("QUIT").text
         finally:
             self.close()
 
@@ -521,12 +523,7 @@ class POP3Client:
     # -- within ------------------------------------------------------------------------------
 
     def _pipeline(self, requests: Iterable[Request]) -> Iterator[StatusLine]:
-        return iter(Pipeline(self.conversation, requests, WIDE if self.pipelines else ONE_AT_A_TIME))
-
-    def _feed(self, reader: Reader) -> Reader:
-        for block in self.conversation.blocks():
-            reader.feed(block)
-        return reader
+        return pipelined(self.conversation, requests, WIDE if self.pipelines else ONE_AT_A_TIME)
 
 
 def _require_one_of(name: str, value: str, known: Iterable[str]) -> None:

@@ -1,6 +1,7 @@
-"""The conversation: drives the state machine over a transport, with deadlines and a trace.
+"""The conversation with a server: how it is opened, and what is sent and received in it.
 
-The joint between the two is one loop: take the next event, or read octets and feed them. All
+To open it is to connect, to start TLS if it begins with the first octet, and to read the greeting. Then
+one loop joins the state machine and the transport: take the next event, or read octets and feed them. All
 that a session pays in round trips is decided here and in ``pipeline``.
 """
 
@@ -8,23 +9,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
+from pop3fetch.ahead import Ahead, Interrupts
+from pop3fetch.choices import DEFAULT_TIMEOUT
 from pop3fetch.errors import (
+    CertificateError,
     ConnectionLost,
     POP3Error,
     ProtocolViolation,
     ServerErrorResponse,
     TimedOut,
 )
+from pop3fetch.net.dial import Endpoint
+from pop3fetch.net.tls import TLSOptions, context_for, unverified_context
 from pop3fetch.net.transport import Transport
+from pop3fetch.pop3.login import LoginPolicy
 from pop3fetch.pop3.machine import COMMANDS, Content, End, Event, Greeting, Reply, Session
-from pop3fetch.pop3.trace import Trace
+from pop3fetch.pop3.replies import Capabilities, read_capabilities
+from pop3fetch.pop3.trace import Secrets, Trace
 from pop3fetch.pop3.wire import StatusLine
 
-# Content octets that count as progress: a server that drips an octet now and then is stuck,
-# however long it keeps that up, and a slow line that carries 1 KiB in a time-out is not.
+if TYPE_CHECKING:
+    import socket
+    import ssl
+
+# Content octets that count as progress: a server that sends an octet now and then is stuck, however long
+# it does so, and a slow line that carries 1 KiB within a time-out is not.
 PROGRESS = 1024
+
+LOOK_TIMEOUT = 10.0  # seconds at most to fetch a refused certificate for its description
+OVERDUE = 5.0  # seconds after a greeting, at most, for the reply to a command sent before it
+LEAST_WAIT = 0.5  # seconds of it at least, however near the server is: it may be busy
 
 TopUp = Callable[[], None]
 
@@ -79,7 +95,7 @@ class Conversation:
     def blocks(self) -> Iterator[bytes]:
         """Yield the blocks of the multi-line reply whose status line was read.
 
-        Leaving it before its end ends the session: the rest would be taken for the next reply.
+        Leaving it before its end ends the session, because the rest would be taken for the next reply.
         """
         finished = False
         try:
@@ -126,7 +142,16 @@ class Conversation:
             while (event := session.next_event()) is None:
                 if self.top_up:
                     self.top_up()
-                session.receive(self._read())
+                # Only the time spent here counts, not what a slow disk takes between two blocks.
+                begun, timeout = time.monotonic(), self.transport.timeout
+                octets = self.transport.read(None if timeout is None else begun + timeout - self._waited)
+                if not octets:
+                    raise ConnectionLost(self.transport.host, "")
+                self._waited += time.monotonic() - begun
+                self._fresh += len(octets)
+                if self._fresh >= PROGRESS:
+                    self._waited, self._fresh = 0.0, 0
+                session.receive(octets)
         except POP3Error as error:
             self._fail(error)
         if not isinstance(event, Content):
@@ -141,29 +166,16 @@ class Conversation:
         self.transport.close()
 
     def refuse_unread(self) -> None:
-        """End the session if a reply is left unread: what comes next would be taken for it."""
+        """End the session if a reply is left unread: it would be taken for the next one."""
         self.session.require_open()
         if self.session.awaited:
             self.close("a reply was not read to its end")
             self.session.require_open()
 
-    def _read(self) -> bytes:
-        # Only the time spent here counts, not what a slow disk takes between two blocks.
-        begun, timeout = time.monotonic(), self.transport.timeout
-        deadline = None if timeout is None else begun + timeout - self._waited
-        octets = self.transport.read(deadline)
-        if not octets:
-            raise ConnectionLost(self.transport.host, "")
-        self._waited += time.monotonic() - begun
-        self._fresh += len(octets)
-        if self._fresh >= PROGRESS:
-            self._waited, self._fresh = 0.0, 0
-        return octets
-
     def _refuse_unasked(self) -> None:
-        """Look at what the server sent unasked: one reply too many shifts all others."""
+        """Refuse what the server sent without a request: one reply too many shifts all others."""
         try:
-            self.session.next_event()  # which sees what came behind the last reply
+            self.session.next_event()  # fails if anything followed the last reply
             self.session.receive(self.transport.read_pending())
             self.session.next_event()
         except ProtocolViolation as error:
@@ -183,10 +195,156 @@ class Conversation:
             error.text = self.trace.secrets.blot(error.text)
         if isinstance(error, ConnectionLost | TimedOut) and not error.during:
             awaited = next(iter(self.session.awaited), None)
-            error.during = f"while the reply to {awaited} was awaited" if awaited else "between two commands"
             if not self.session.greeted:
-                error.during = "while the greeting was awaited"
+                lost, late = "while waiting for the greeting", "waiting for the greeting of"
+            elif awaited:
+                reply = f"waiting for the reply to {awaited}"
+                lost, late = f"while {reply}", f"{reply} from"
+            else:
+                lost, late = "between two commands", "between two commands with"
+            error.during = late if isinstance(error, TimedOut) else lost
         if isinstance(error, TimedOut):
             error.may_await_tls = not (self.session.greeted or self.transport.tls)
         self.close(str(error))
         raise error
+
+
+class CapabilitiesOverdue(Exception):
+    """A server lost the CAPA that was sent before its greeting."""
+
+
+class Early(NamedTuple):
+    """Whether a command may be sent before the greeting, and a function to call if it was lost."""
+
+    is_allowed: bool = True
+    was_lost: Callable[[], object] = lambda: None
+
+
+class Server(NamedTuple):
+    """The address of a server and how to use it; ``timeout`` in seconds, None to wait forever.
+
+    ``notice`` is called with a sentence for a careful user. ``secrets`` are those of the run, if it has
+    several clients. ``dialling`` is a connection that is being made already. ``interrupts`` end the
+    connection.
+    """
+
+    endpoint: Endpoint
+    policy: LoginPolicy
+    timeout: float | None = DEFAULT_TIMEOUT
+    tls: TLSOptions = TLSOptions()
+    context: ssl.SSLContext | None = None
+    pipelining: bool = True
+    early: Early = Early()
+    trace: Callable[[str, bytes], None] | None = None
+    notice: Callable[[str], object] = lambda text: None
+    secrets: Secrets | None = None
+    dialling: Ahead[socket.socket] | None = None
+    interrupts: Interrupts | None = None
+
+
+def open_conversation(server: Server, *, has_capa: bool = True) -> tuple[Conversation, Capabilities | None]:
+    """Connect and read the greeting.
+
+    Also returns what CAPA lists, if that costs no round trip of its own. Raises
+    UnknownHost, ResolverFailed, ConnectionFailed, TimedOut, TLSError, GreetingRefused, NotPOP3Server,
+    ConfigurationError.
+    """
+    begun = time.monotonic()
+    conversation = _connected(server)
+    if has_capa and server.policy.mode == "implicit" and server.pipelining and server.early.is_allowed:
+        try:
+            return conversation, _capabilities_with_greeting(conversation, time.monotonic() - begun)
+        except (ConnectionLost, CapabilitiesOverdue) as error:
+            # A server that fails on input before its greeting gets a second connection, without it.
+            server.early.was_lost()
+            conversation.close(str(error))
+            conversation = _connected(server._replace(dialling=None))
+    conversation.greeting()
+    return conversation, None
+
+
+def _capabilities_with_greeting(conversation: Conversation, seen: float) -> Capabilities | None:
+    """Send CAPA before the greeting is received, and read both: they take one round trip together.
+
+    ``seen``: seconds that connecting took; the wait after the greeting is limited to a multiple.
+
+    Only if TLS began with the first octet, so that an attacker cannot insert a reply before the server's.
+    Returns None if the server replies -ERR: that may not be about CAPA, so CAPA is sent again later.
+    """
+    conversation.send("CAPA")
+    conversation.flush()
+    conversation.greeting()
+    transport = conversation.transport
+    timeout, bound = transport.timeout, min(OVERDUE, max(LEAST_WAIT, 4 * seen))
+    transport.timeout = min(timeout or bound, bound)
+    try:
+        conversation.reply()
+        return read_capabilities(conversation.blocks(), conversation.session.line_end)
+    except ServerErrorResponse:
+        return None
+    except TimedOut as error:
+        raise CapabilitiesOverdue from error
+    finally:
+        transport.timeout = timeout
+
+
+def _connected(server: Server) -> Conversation:
+    """Connect, with TLS if it begins with the first octet."""
+    try:
+        # Before connecting, so that an error in a local file is reported first.
+        context = tls_context(server) if server.policy.mode == "implicit" else None
+    except POP3Error:
+        if server.dialling:
+            server.dialling.abandon(lambda connected: connected.close())
+        raise
+    transport = Transport(server.endpoint, server.timeout, server.dialling, server.interrupts)
+    conversation = Conversation(transport, Trace(server.trace, server.secrets))
+    try:
+        if context:
+            secure(conversation, server, context)
+    except BaseException:
+        conversation.close("it never began")
+        raise
+    return conversation
+
+
+def tls_context(server: Server) -> ssl.SSLContext:
+    """Return the context for a handshake with the server.
+
+    Raises ConfigurationError if a file cannot be used, or nothing could be verified.
+    """
+    return context_for(server.endpoint.host, server.tls, server.context)
+
+
+def secure(conversation: Conversation, server: Server, context: ssl.SSLContext) -> None:
+    """Make the TLS handshake; a refused certificate's error describes it."""
+    try:
+        conversation.transport.start_tls(context, server.tls.fingerprint)
+    except POP3Error as error:
+        conversation.close(str(error))
+        if isinstance(error, CertificateError) and not error.fingerprint:
+            raise _described(error, server) from error
+        raise
+    conversation.trace.note(f"TLS: {conversation.transport.tls_version}")
+
+
+def _described(error: CertificateError, server: Server) -> CertificateError:
+    """Return ``error`` with the certificate in it.
+
+    The ssl module does not show a certificate that it refused. So a second connection fetches it without
+    verifying, and sends nothing but STLS.
+    """
+    transport = None
+    try:
+        transport = Transport(server.endpoint, min(server.timeout or LOOK_TIMEOUT, LOOK_TIMEOUT))
+        if server.policy.mode != "implicit":
+            plain = Conversation(transport, Trace())
+            plain.greeting()
+            plain.ask("STLS")
+        transport.start_tls(unverified_context())
+        return transport.described(error)
+    except POP3Error:
+        return error  # less to show, and still the same refusal
+    finally:
+        if transport:
+            transport.close()

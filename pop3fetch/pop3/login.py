@@ -2,11 +2,11 @@
 
     implicit  TLS from the first octet, then the strongest method inside it
     auto      APOP if the greeting has a challenge; else STLS if it is offered, and the
-              strongest method inside it; else, only if that is allowed, without TLS
-    starttls  STLS before anything of the user's, whatever CAPA says
+              strongest method inside it; else, only if the user allows it, without TLS
+    starttls  STLS before anything of the user's, whatever CAPA lists
     off       APOP or a challenge-response mechanism; clear text only if that is allowed
 
-STLS that is offered and fails is never a licence for clear text, and neither is APOP refused.
+If STLS is offered and fails, or APOP is refused, the password is not sent in clear text.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ APOP = "APOP"
 USER = "USER"
 
 METHODS = {word: word.upper() for word in AUTH_METHODS if word != "auto"}
-# The strongest first; all others serve only if they are forced.
+# The strongest first; all others are used only if forced.
 STRENGTH = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "PLAIN")
-# EXTERNAL sends no secret, but without TLS there is no certificate that could stand for one.
+# EXTERNAL sends no secret, but needs the client certificate of a TLS session.
 _NEEDS_TLS = CLEAR_TEXT | {USER, "EXTERNAL"}
 
 
@@ -42,11 +42,10 @@ class LoginPolicy(NamedTuple):
 class Situation(NamedTuple):
     """What is known before a step of the login.
 
-    ``mode`` and ``method`` as in the contract (``auto`` is no method); ``challenge``: the
-    greeting had a valid one; ``capabilities``: None if the server has no CAPA; ``bindable``:
-    the TLS session has channel binding data; ``refused``: methods that the server turned down;
-    ``unfit``: those in clear text that cannot carry these credentials; ``challenge_forgotten``: the greeting
-    had a valid one, before STLS.
+    ``mode``: of TLS. ``method``: the forced one. ``challenge``: the greeting had a valid one.
+    ``challenge_forgotten``: it had one before STLS. ``capabilities``: None if the server has no CAPA.
+    ``bindable``: the TLS session has channel binding data. ``refused``: methods that the server refused.
+    ``unfit``: methods in clear text that cannot carry these credentials.
     """
 
     mode: str
@@ -62,24 +61,13 @@ class Situation(NamedTuple):
 
     @property
     def offered(self) -> list[str]:
-        """The SASL mechanisms that the server names."""
+        """The SASL mechanisms that the server announces."""
         return (self.capabilities or {}).get("SASL") or []
-
-    @property
-    def left(self) -> list[str]:
-        """The SASL mechanisms that the server names and that may still be tried, in upper case."""
-        names = (name.upper() for name in self.offered)
-        return [name for name in names if name not in self.refused | self.unfit]
-
-    @property
-    def tls_whatever_comes(self) -> bool:
-        """Whether STLS is the next step whatever CAPA says."""
-        return self.mode == "starttls" and not self.tls_active
 
 
 @dataclass(frozen=True, slots=True)
 class StartTLS:
-    """Start TLS by STLS, and ask for the capabilities anew."""
+    """Start TLS by STLS, and request the capabilities again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,33 +86,50 @@ def next_step(situation: Situation) -> Step:
     Raises InsecureAuthenticationDisallowed or MechanismNotOffered; then nothing of the user's
     may be sent.
     """
-    if _tls_comes_first(situation):
-        return StartTLS()
-    if situation.method:
-        return Login(_forced(situation, METHODS[situation.method]))
-    return Login(_strongest_inside_tls(situation) if situation.tls_active else _without_tls(situation))
-
-
-def _tls_comes_first(situation: Situation) -> bool:
-    if situation.tls_active or situation.mode != "auto":
-        return situation.tls_whatever_comes
-    if _apop_is_open(situation) and situation.method in (None, "apop"):
-        return False
-    return "STLS" in (situation.capabilities or {})
-
-
-def _apop_is_open(situation: Situation) -> bool:
-    return situation.challenge and APOP not in situation.refused
+    forced = situation.method
+    apop_is_open = situation.challenge and APOP not in situation.refused
+    if not situation.tls_active:
+        if situation.mode == "starttls":
+            return StartTLS()
+        logs_in_by_apop = apop_is_open and forced in (None, "apop")
+        if situation.mode == "auto" and not logs_in_by_apop and "STLS" in (situation.capabilities or {}):
+            return StartTLS()
+    if forced:
+        return Login(_forced(situation, METHODS[forced]))
+    names = {name.upper() for name in situation.offered} - situation.refused
+    if not situation.tls_active:
+        if apop_is_open:
+            return Login(APOP)
+        scram = strongest((name for name in names if name.startswith("SCRAM-")), channel_binding=False)
+        safe = scram or ("CRAM-MD5" if "CRAM-MD5" in names else None)
+        # A secret that APOP was refused with is not tried again, unless inside TLS.
+        if safe and APOP not in situation.refused and (situation.mode == "off" or situation.allow_insecure):
+            return Login(safe)
+        if not situation.allow_insecure or situation.refused:
+            raise _clear_text_refused("not logging in", situation)
+    method = strongest(names - situation.unfit, channel_binding=situation.bindable) or USER
+    if method in situation.refused:
+        raise MechanismNotOffered("the server refused every method that it offers")
+    return Login(method)
 
 
 def _forced(situation: Situation, method: str) -> str:
+    offer = f"it offers {' '.join(situation.offered) or 'no SASL mechanism'}"
     if method == APOP and not situation.challenge:
-        raise _no_apop(situation)
+        if situation.challenge_forgotten:
+            forged = "no APOP after STLS: a challenge that came in clear text may be forged"
+            raise MechanismNotOffered(forged, is_forgeable=True)
+        raise MechanismNotOffered(f"the greeting of the server has no valid challenge for APOP; {offer}")
     if method in _NEEDS_TLS and not situation.tls_active and not situation.allow_insecure:
         raise _clear_text_refused(f"not logging in by {method} without TLS", situation)
     if method in (APOP, USER):
         return method
-    return _forced_mechanism(situation, method)
+    offered = {name.upper() for name in situation.offered}
+    if situation.bindable and f"{method}-PLUS" in offered:
+        return f"{method}-PLUS"
+    if situation.capabilities is not None and method not in offered:
+        raise MechanismNotOffered(f"the server does not offer {method}; {offer}")
+    return method
 
 
 def _clear_text_refused(what: str, situation: Situation) -> InsecureAuthenticationDisallowed:
@@ -135,49 +140,6 @@ def _clear_text_refused(what: str, situation: Situation) -> InsecureAuthenticati
         offers_stls,
         situation.allow_insecure,
     )
-
-
-def _no_apop(situation: Situation) -> MechanismNotOffered:
-    if situation.challenge_forgotten:
-        forged = "no APOP after STLS: a challenge that came in clear text may be forged"
-        return MechanismNotOffered(forged, is_forgeable=True)
-    return MechanismNotOffered(
-        f"the greeting of the server has no valid challenge for APOP; {_what_is_offered(situation)}"
-    )
-
-
-def _what_is_offered(situation: Situation) -> str:
-    return f"it offers {' '.join(situation.offered) or 'no SASL mechanism'}"
-
-
-def _forced_mechanism(situation: Situation, method: str) -> str:
-    offered = {name.upper() for name in situation.offered}
-    if situation.bindable and f"{method}-PLUS" in offered:
-        return f"{method}-PLUS"
-    if situation.capabilities is not None and method not in offered:
-        raise MechanismNotOffered(f"the server does not offer {method}; {_what_is_offered(situation)}")
-    return method
-
-
-def _strongest_inside_tls(situation: Situation) -> str:
-    method = strongest(situation.left, channel_binding=situation.bindable) or USER
-    if method in situation.refused:
-        raise MechanismNotOffered("the server refused every method that it offers")
-    return method
-
-
-def _without_tls(situation: Situation) -> str:
-    if _apop_is_open(situation):
-        return APOP
-    names = [name.upper() for name in situation.offered if name.upper() not in situation.refused]
-    scram = strongest([name for name in names if name.startswith("SCRAM-")], channel_binding=False)
-    safe = scram or ("CRAM-MD5" if "CRAM-MD5" in names else None)
-    # A secret that APOP was refused with is not tried again, unless inside TLS.
-    if safe and APOP not in situation.refused and (situation.mode == "off" or situation.allow_insecure):
-        return safe
-    if not situation.allow_insecure or situation.refused:
-        raise _clear_text_refused("not logging in", situation)
-    return _strongest_inside_tls(situation)
 
 
 def strongest(offered: Iterable[str], *, channel_binding: bool) -> str | None:

@@ -7,12 +7,12 @@ No socket, no clock, no thread. Two questions decide everything, and each has on
     AUTHORIZATION ──PASS, APOP, AUTH: +OK──▶ TRANSACTION ──QUIT: +OK──▶ UPDATE
           └──────────────────────QUIT: +OK──────────────────────────────▶ UPDATE
 
-STLS leaves the state as it is; after its +OK no octet may arrive before the handshake.
+STLS does not change the state; after its +OK no octet may arrive before the handshake.
 
 *What do the next octets mean?* The head of the queue of awaited replies:
 
     WELCOME        the greeting is awaited
-    WAITING        nothing is: whatever arrives now is an error
+    WAITING        nothing is awaited: whatever arrives now is an error
     SHORT          a single-line reply, or a SASL challenge in the middle of AUTH
     LONG_INITIAL   the first line of a multi-line reply
     LONG           its other lines
@@ -22,7 +22,7 @@ sent, replies leave it in the same order. Some servers announce PIPELINING and m
 (WildDuck 1.46, 2026: the next +OK before the closing dot). So the end of a pipelined content
 is reported only when the next reply's status line has been seen to be one.
 
-What breaks a rule ends the session for good: there is no guessing where the next reply begins.
+A broken rule ends the session, because the start of the next reply would be a guess.
 """
 
 from __future__ import annotations
@@ -83,9 +83,9 @@ EITHER = BEFORE | AFTER
 class Command(NamedTuple):
     """What the machine must know of a command.
 
-    ``states`` in which it is valid; ``multiline``: how +OK is framed; ``then``: the session
-    state after +OK, if it changes; ``secret``: the 0-based argument that no trace may show;
-    ``ends_batch``: nothing may be sent before its reply is there.
+    ``states``: it is valid in these. ``multiline``: whether lines follow +OK. ``then``: the session state
+    after +OK, if it changes. ``secret``: the 0-based argument that no trace may show. ``ends_batch``:
+    nothing may be sent before its reply is received.
     """
 
     states: frozenset[SessionState] = EITHER
@@ -161,9 +161,9 @@ Event = Greeting | Reply | Challenge | Content | End
 
 
 class Awaited(NamedTuple):
-    """A reply that is awaited; ``pipelined`` if its command was sent behind another.
+    """A reply that is awaited; ``pipelined`` if its command followed an unanswered one.
 
-    ``number`` is the message's, if its command has one: an error shall name it.
+    ``number`` is the message's, if its command has one; errors show it.
     """
 
     name: str
@@ -191,7 +191,7 @@ class Session:
         self._buffer = b""
         self._position = 0
         self._content: ContentReader | None = None
-        self._confirming: StatusLine | Challenge | None = None  # the next reply's, seen by a content's end
+        self._confirming: StatusLine | Challenge | None = None  # of the next reply, read with a content
         self._over: POP3Error | str | None = None
 
     # -- what is known ----------------------------------------------------------------------
@@ -210,7 +210,7 @@ class Session:
     @property
     def over(self) -> str | None:
         """Why the session is over, or None."""
-        # An error is asked for its words now: secrets may have been taken out of them since.
+        # The error's text is made now: secrets may have been masked in it since.
         return None if self._over is None else str(self._over)
 
     def require_open(self) -> None:
@@ -260,14 +260,14 @@ class Session:
         self._over = self._over or why
 
     def tls_started(self) -> None:
-        """Forget what was received in clear text (RFC 2595 section 4); an error may say that it was."""
+        """Forget what was received in clear text (RFC 2595 section 4), but not that a challenge was."""
         self.challenge_forgotten = self.challenge is not None
         self.challenge = None
 
     # -- what the server sends ---------------------------------------------------------------
 
     def receive(self, octets: bytes) -> None:
-        """Take octets that the server sent; then ask for :meth:`next_event` until it is None."""
+        """Take octets that the server sent; then call :meth:`next_event` until it returns None."""
         rest = self._buffer[self._position :]
         self._buffer = rest + octets if rest else octets
         self._position = 0
@@ -277,7 +277,7 @@ class Session:
     def next_event(self) -> Event | None:
         """Return what happened next, or None if more octets are needed.
 
-        Raises ProtocolViolation (or a kind of it), which ends the session.
+        Raises ProtocolViolation or a subclass; that ends the session.
         """
         self.require_open()
         try:
@@ -287,20 +287,21 @@ class Session:
                 return self._read_content(self._content)
             if self.awaited:
                 return self._read_reply(self.awaited[0])
-            self._refuse_leftovers("octets that nobody asked for")
+            if self._position < len(self._buffer):
+                raise self._leftovers("octets that were not requested")
         except POP3Error as error:
             self._over = error
             raise
         return None
 
-    def _refuse_leftovers(self, what: str) -> None:
-        if self._position < len(self._buffer):
-            raise ProtocolViolation(what, self._buffer[self._position :][:LINE_LIMIT])
+    def _leftovers(self, what: str) -> ProtocolViolation:
+        return ProtocolViolation(what, self._buffer[self._position :][:LINE_LIMIT])
 
     def _read_greeting(self) -> Greeting | None:
-        # The line end of the greeting decides for the whole connection: some servers speak
-        # bare LF throughout, and mixing both rules is how messages get cut (field reports).
-        refuse_other_protocols(self._buffer)
+        # The line end of the greeting decides for the whole connection: some servers send only
+        # bare LF, and clients that mix both rules cut messages (field reports).
+        if not b"+OK".startswith(self._buffer[:3]):
+            refuse_other_protocols(self._buffer)
         end = self._buffer.find(LF)
         if end >= 0 and self._buffer[end - 1 : end] != b"\r":
             self.line_end = LF
@@ -318,7 +319,7 @@ class Session:
         return Greeting(status.text, self.challenge)
 
     def _first_line(self, awaited: Awaited) -> StatusLine | Challenge | None:
-        """Return how a reply begins, or None if its line is not complete; moves nothing."""
+        """Return how a reply begins, or None if its line is not complete; consumes nothing."""
         try:
             line = take_line(self._buffer, self._position, self.line_end)
             if line is None:
@@ -327,10 +328,10 @@ class Session:
                 return Challenge(line[2:])
             if status := parse_status(line):
                 return status
-            raise ProtocolViolation(f"the reply to {awaited} begins with no status indicator", line)
+            raise ProtocolViolation(f"the reply to {awaited} does not begin with a status indicator", line)
         except ProtocolViolation as error:
             if awaited.pipelined:
-                # Not from it: secrets are masked in this error alone, and -vv shows causes, too.
+                # Without a cause: -vv shows causes, too, and secrets are masked only in this error.
                 raise PipeliningBroken(error.what, error.octets) from None
             raise
 
@@ -346,8 +347,8 @@ class Session:
             self._content = ContentReader(self.line_end, self._position)
             return Reply(awaited.name, first)
         self.awaited.popleft()
-        if first.ok and awaited.name == "STLS":
-            self._refuse_leftovers("octets before the TLS handshake")
+        if first.ok and awaited.name == "STLS" and self._position < len(self._buffer):
+            raise self._leftovers("octets before the TLS handshake")
         if first.ok and awaited.command.then:
             self.state = awaited.command.then
             if self.state is UPDATE:

@@ -1,7 +1,7 @@
-"""The session of a mail fetcher: :class:`POP3Client`, and what `get` has to know of a server besides.
+"""The session of a mail fetcher: :class:`POP3Client`, and what `get` needs to know besides.
 
-It keeps account of what was retrieved, as QUIT may delete that (RFC 1939 section 8), of what broke a
-session, so that the next one can avoid it, and recognises a maildrop that lists what it listed before.
+It remembers what was retrieved, because QUIT may delete that (RFC 1939 section 8). It knows what broke
+the session, so that the next one can avoid it. And it recognises a listing that has not changed.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from types import MappingProxyType
 
 from pop3fetch.errors import ProtocolViolation
 from pop3fetch.pop3.client import POP3Client
-from pop3fetch.pop3.opening import Server
+from pop3fetch.pop3.conversation import Server
 from pop3fetch.pop3.pipeline import IncomingMessage
 from pop3fetch.pop3.replies import (
+    UNFAMILIAR,
     Capabilities,
     Digests,
+    Listing,
     Overview,
-    RecognisingReader,
     parse_scan_line,
     parse_unique_id_line,
 )
@@ -25,35 +26,30 @@ from pop3fetch.pop3.wire import CRLF
 
 
 class MailSession(POP3Client):
-    """A session of which ``fetch`` and ``sessions`` ask more than a library's user would."""
+    """A session with what ``fetch`` and ``sessions`` need beyond the library's calls."""
 
     def __init__(self, server: Server) -> None:
         self.when_told: Callable[[Capabilities], object] | None = None  # is called with what CAPA lists
-        # The indexes that :meth:`retrieve_many` gave: a server may delete those at QUIT.
+        # The indexes that :meth:`retrieve_many` yielded: a server may delete those at QUIT.
         self.retrieved: set[int] = set()
-        self.topped: set[int] = set()  # the indexes that :meth:`top_many` asked for
+        self.topped: set[int] = set()  # the indexes that :meth:`top_many` requested
         self._broke_in_a_list = False  # while pipelined replies were read
         super().__init__(server)
 
     # -- what is known -----------------------------------------------------------------------
 
     @property
-    def capabilities_before_login(self) -> Capabilities:
-        """What CAPA listed before the login: some servers announce less after it."""
-        return self._capabilities_before_login
-
-    @property
     def ends_lines_with_crlf(self) -> bool:
-        """Whether the server ends its lines as it should; else a CR before LF is content."""
+        """Whether the server ends its lines with CRLF; if not, a CR before LF is content."""
         return self.conversation.session.line_end == CRLF
 
     @property
     def broke_in_the_pipe(self) -> bool:
-        """Whether the session ended over pipelined replies, which the server may have mixed up."""
+        """Whether the session ended on pipelined replies: the server may have mixed them up."""
         return self._broke_in_a_list or len(self.conversation.session.awaited) > 1
 
     def broken_at(self) -> int | None:
-        """Return the index of the message during whose RETR, and no other command, the session ended."""
+        """Return the index of the message if the session ended during its RETR, and no other command."""
         awaited = self.conversation.session.awaited
         if len(awaited) != 1 or awaited[0].name != "RETR" or awaited[0].number is None:
             return None
@@ -75,44 +71,50 @@ class MailSession(POP3Client):
     ) -> tuple[Overview, Digests] | None:
         """Return overview and digests; None, and nothing is parsed, if both lists are ``familiar``.
 
-        ``when_unlike`` is called if LIST shows that they are not, while UIDL may still arrive.
+        ``when_unlike`` is called if LIST differs, while UIDL may still arrive.
         """
         line_end = self.conversation.session.line_end
-        sizes = RecognisingReader(parse_scan_line, line_end, keeps=bool(familiar.sizes))
-        unique_ids = RecognisingReader(parse_unique_id_line, line_end, keeps=bool(familiar.unique_ids))
+        sizes = Listing(parse_scan_line, line_end)
+        unique_ids = Listing(parse_unique_id_line, line_end)
+        is_unlike = familiar == UNFAMILIAR
 
         def parse() -> None:
             try:
                 sizes.parse()
                 unique_ids.parse()
-            except ProtocolViolation as error:  # a list that was read to its end turns out to be none
+            except ProtocolViolation as error:  # the list was read to its end, but is malformed
                 self._broke_in_a_list = self.pipelines
                 self.conversation.close(str(error))
                 raise
 
-        def when_listed() -> None:
+        def take_sizes(blocks: Iterator[bytes]) -> None:
+            nonlocal is_unlike
+            sizes.read(blocks, keep=not is_unlike)
             if sizes.digest != familiar.sizes:
-                parse()
+                if not is_unlike:
+                    parse()
+                is_unlike = True
                 when_unlike()
 
-        has_uidl = self._read_lists(sizes, unique_ids, when_listed)
+        has_uidl = self._read_lists(take_sizes, lambda blocks: unique_ids.read(blocks, keep=not is_unlike))
         digests = Digests(sizes.digest, unique_ids.digest)
         if has_uidl and digests == familiar:
             return None
-        parse()
+        if not is_unlike:
+            parse()
         return Overview(sizes.entries, unique_ids.entries if has_uidl else None), digests
 
     def retrieve_many(
         self, indexes: Iterable[int], sizes: Mapping[int, int] = MappingProxyType({})
     ) -> Iterator[IncomingMessage]:
-        """As of the client; what is not refused is in ``retrieved``."""
+        """As :meth:`POP3Client.retrieve_many`; messages that are not refused are added to ``retrieved``."""
         for message in super().retrieve_many(indexes, sizes):
             if message.refusal is None:
                 self.retrieved.add(message.index)
             yield message
 
     def top_many(self, indexes: Iterable[int], lines: int = 0) -> Iterator[IncomingMessage]:
-        """As of the client; all that are asked for are in ``topped``."""
+        """As :meth:`POP3Client.top_many`; all messages requested are added to ``topped``."""
         asked = list(indexes)
         self.topped.update(asked)
         return super().top_many(asked, lines)

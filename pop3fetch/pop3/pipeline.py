@@ -1,11 +1,11 @@
 """Pipelining: keep a window of commands outstanding, and take their replies in order.
 
-RFC 2449 section 6.6 leaves it to the client that neither side blocks the other. Dovecot stops
+RFC 2449 section 6.6 makes the client responsible that neither side blocks the other. Dovecot stops
 reading commands while more than 4096 octets of its output wait, so a client that writes without
-reading can hang. Here the commands outstanding never pass what any socket buffer holds (512 of
-some 12 octets), so that a write never waits for the server; and the replies outstanding are
-bounded in octets, so that what an abandoned session wastes is bounded, too. The window is
-refilled before each read: as continuously as replies arrive, and many commands to a write.
+reading can hang. Here the outstanding commands always fit in any socket buffer (512 of some 12
+octets), so a write never waits for the server. The outstanding replies are limited in octets, which
+limits what an abandoned session wastes. The window is refilled before each read: as continuously as
+replies arrive, and with many commands to a write.
 """
 
 from __future__ import annotations
@@ -56,46 +56,42 @@ WIDE = Window(commands=512, octets=8 * 1024 * 1024)
 ONE_AT_A_TIME = Window(commands=1, octets=1)
 
 
-class Pipeline:
-    """Send ``requests`` through a window; iterate for the status lines of their replies."""
+def pipelined(
+    conversation: Conversation, requests: Iterable[Request], window: Window
+) -> Iterator[StatusLine]:
+    """Send ``requests`` through a window, and yield the status line of each reply.
 
-    def __init__(self, conversation: Conversation, requests: Iterable[Request], window: Window) -> None:
-        self._conversation = conversation
-        self._requests = iter(requests)
-        self._window = window
-        self._outstanding: deque[int] = deque()  # the octets expected for each
-        self._octets = 0
+    Read the content of a multi-line reply before the next status line.
+    """
+    left = iter(requests)
+    outstanding: deque[int] = deque()  # the octets expected for each
+    octets = 0
 
-    def __iter__(self) -> Iterator[StatusLine]:
-        """Yield each reply's status line; the content of a multi-line reply is read before the next."""
-        conversation = self._conversation
-        conversation.refuse_unread()
-        conversation.top_up = self._top_up
-        try:
-            self._top_up()
-            while self._outstanding:
-                event = conversation.next_event()
-                assert isinstance(event, Reply)
-                yield event.status
-                self._octets -= self._outstanding.popleft()
-                if not self._outstanding:
-                    self._top_up()
-        finally:
-            conversation.top_up = None
-            if conversation.session.awaited and not conversation.session.over:
-                conversation.close("pipelined replies were not read")
-
-    def _top_up(self) -> None:
-        if self._outstanding and len(self._outstanding) > self._window.commands - REFILL:
+    def top_up() -> None:
+        nonlocal octets
+        if outstanding and len(outstanding) > window.commands - REFILL:
             return
-        window = self._window
-        while not self._outstanding or (
-            len(self._outstanding) < window.commands and self._octets < window.octets
-        ):
-            request = next(self._requests, None)
+        while not outstanding or (len(outstanding) < window.commands and octets < window.octets):
+            request = next(left, None)
             if request is None:
                 break
-            self._conversation.send(request.name, *request.arguments)
-            self._outstanding.append(request.expected)
-            self._octets += request.expected
-        self._conversation.flush()
+            conversation.send(request.name, *request.arguments)
+            outstanding.append(request.expected)
+            octets += request.expected
+        conversation.flush()
+
+    conversation.refuse_unread()
+    conversation.top_up = top_up
+    try:
+        top_up()
+        while outstanding:
+            event = conversation.next_event()
+            assert isinstance(event, Reply)
+            yield event.status
+            octets -= outstanding.popleft()
+            if not outstanding:
+                top_up()
+    finally:
+        conversation.top_up = None
+        if conversation.session.awaited and not conversation.session.over:
+            conversation.close("pipelined replies were not read")

@@ -1,15 +1,15 @@
 """SASL mechanisms as pure steps, and the APOP digest: a challenge in, a response out.
 
-Challenges and responses are octets as the mechanism means them; base64 is three functions at the end,
-and AUTH, ``+`` and ``*`` are the caller's. Nothing here reads, writes or knows the time, and the only
-randomness, SCRAM's nonce, may be handed in. Whatever a server sends, the one exception that leaves is
+Challenges and responses are octets before base64, which is three functions at the end. The caller sends
+AUTH and ``*``, and reads ``+``. Nothing here reads, writes or uses the time. The only random value,
+SCRAM's nonce, may be given. Whatever a server sends, the only exception raised is
 :class:`MechanismFailed`, and it never shows a secret.
 
-    the server speaks first   LOGIN, CRAM-MD5
-    the client speaks first   all others: ``initial()`` goes with AUTH, or answers an empty ``+``
-    the server proves itself  SCRAM alone: there a +OK is a success only after ``finish()``
+    the server sends first    LOGIN, CRAM-MD5
+    the client sends first    all others: ``initial()`` goes with AUTH, or answers an empty ``+``
+    the server proves itself  only SCRAM: there a +OK is a success only after ``finish()``
 
-A mechanism is made before AUTH is sent: what it cannot carry is refused while nothing is on the line.
+A mechanism is made before AUTH is sent, so credentials that it cannot carry are refused before that.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from pop3fetch.errors import MechanismFailed
@@ -29,29 +29,29 @@ if TYPE_CHECKING:
 
     from scramp import ScramClient
 
-CLEAR_TEXT = frozenset({"PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"})  # these hand over the secret itself
+CLEAR_TEXT = frozenset({"PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"})  # these send the secret itself
 
 # RFC 7677 section 4 asks for 4096 at least: with fewer our proof is cheap to guess from. A million take
 # about half a second; 2^31 would hang us (CVE-2026-42256).
 MIN_ITERATIONS = 4096
 MAX_ITERATIONS = 1_000_000
 
-# RFC 5802 section 7, server-first-message. A mandatory extension, m=, would stand in front: it does not
-# match, and section 5.1 wants it refused.
+# RFC 5802 section 7, server-first-message. A mandatory extension, m=, would come first. It does not match,
+# as section 5.1 requires it to be refused.
 SERVER_FIRST = re.compile(r"r=([!-+\--~]+),s=([A-Za-z0-9+/]+={0,2}),i=([1-9][0-9]*)(?:,.*)?", re.DOTALL)
 SCRAMP_SALT = "A" * 16  # scramp refuses salts under 12 octets, and RFC 5802 allows any; so it sees this one
 
-NO_NUL = re.compile(r"[\x00\ud800-\udfff]")  # a lone surrogate stands for an octet that is no UTF-8
+NO_NUL = re.compile(r"[\x00\ud800-\udfff]")  # a lone surrogate represents an octet that is not UTF-8
 NO_CONTROLS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 class Credentials(NamedTuple):
-    """Who logs in, and with what.
+    """The user, the secret, and what else a mechanism sends.
 
-    ``secret`` is a password, or an OAuth 2 access token; OAUTHBEARER alone says ``host`` and ``port``.
+    ``secret`` is a password, or an OAuth 2 access token; only OAUTHBEARER sends ``host`` and ``port``.
     ``channel_binding`` is a type and its octets, such as ``("tls-exporter", b"...")``. With a SCRAM that
-    is not -PLUS it claims that the server offered no -PLUS, and a server that did must end the login
-    (RFC 5802 section 6): leave it out then.
+    is not -PLUS it claims that the server offered no -PLUS. A server that offered one must end the login
+    (RFC 5802 section 6), so leave it out then.
     """
 
     user: str
@@ -65,7 +65,7 @@ class Credentials(NamedTuple):
 
 
 class Mechanism:
-    """The client's side of one exchange; an instance serves once."""
+    """The client's side of one exchange; an instance is used once."""
 
     unfit: ClassVar[re.Pattern[str]] = NO_NUL  # what neither user name nor secret may contain
 
@@ -76,25 +76,25 @@ class Mechanism:
         self._left = iter(self.steps())
 
     def steps(self) -> tuple[Callable[[bytes], bytes], ...]:
-        """Return what answers each challenge, in order: as many as the mechanism has rounds."""
+        """Return a function for each challenge, in order."""
         return ()
 
     def initial(self) -> bytes | None:
-        """Return the initial response, or None if the server speaks first."""
+        """Return the initial response, or None if the server sends first."""
         return None
 
     def respond(self, challenge: bytes) -> bytes:
-        """Return the response to the next challenge; raise MechanismFailed if there is none."""
+        """Return the response to the next challenge; raise MechanismFailed if none is left."""
         step = next(self._left, None)
         if step is None:
-            raise self._failure("the server asks for more than there is to say")
+            raise self._failure("the server requests more than the mechanism sends")
         return step(challenge)
 
     def finish(self) -> None:
         """Take the server's +OK; raise MechanismFailed if the server has not proved itself."""
 
     def refused(self) -> str:
-        """Return what an OAuth error challenge said, fit to be shown; empty if there was none."""
+        """Return the text of an OAuth error challenge, safe to show; empty if none was received."""
         return ""
 
     def _failure(self, reason: str) -> MechanismFailed:
@@ -109,7 +109,7 @@ class Plain(Mechanism):
 
 
 class LoginMechanism(Mechanism):
-    """LOGIN: user name, then password; servers word the two prompts as they like."""
+    """LOGIN: user name, then password; the text of the two prompts differs between servers."""
 
     def steps(self) -> tuple[Callable[[bytes], bytes], ...]:
         return (lambda prompt: self._user, lambda prompt: self._secret)
@@ -123,7 +123,7 @@ class CramMD5(Mechanism):
 
     def _digest(self, challenge: bytes) -> bytes:
         if not challenge:
-            # A digest of nothing is the same at every login: whoever asks for it collects passwords.
+            # A digest of nothing is the same at every login: a server that requests it collects passwords.
             raise self._failure("the server's challenge is empty")
         import hmac
 
@@ -131,7 +131,7 @@ class CramMD5(Mechanism):
 
 
 class External(Mechanism):
-    """EXTERNAL: the client certificate says who we are, we say who we want to be (RFC 4422 appendix A)."""
+    """EXTERNAL: the client certificate authenticates, and the user name is sent (RFC 4422 appendix A)."""
 
     def initial(self) -> bytes:
         return self._user
@@ -141,7 +141,7 @@ class Bearer(Mechanism):
     """What XOAUTH2 and OAUTHBEARER share: a token out, and on failure an error challenge in."""
 
     unfit = NO_CONTROLS  # \x01 parts the fields
-    acknowledgement: ClassVar[bytes]  # what the server wants to hear before its -ERR
+    acknowledgement: ClassVar[bytes]  # the response that the server requires before its -ERR
     _refusal = ""
 
     def steps(self) -> tuple[Callable[[bytes], bytes], ...]:
@@ -151,10 +151,17 @@ class Bearer(Mechanism):
         return self._refusal
 
     def _acknowledge(self, challenge: bytes) -> bytes:
-        words = _error_words(challenge)
-        # Some servers repeat what they were sent.
-        secret = self._secret.decode()
-        self._refusal = printable(words.replace(secret, "(secret)") if secret else words)
+        """Keep the fields of an error challenge (RFC 7628 section 3.2.2), or all of one in another form."""
+        import json
+
+        text = challenge.decode(errors="backslashreplace")
+        with suppress(ValueError, RecursionError):  # eight kilobytes of "[" are nested too deeply
+            fields = json.loads(text)
+            if isinstance(fields, dict):
+                shown = {key: value for key, value in fields.items() if isinstance(value, str | int)}
+                text = ", ".join(f"{key}: {value}" for key, value in shown.items() if value != "") or text
+        secret = self._secret.decode()  # which some servers repeat
+        self._refusal = printable(text.replace(secret, "(secret)") if secret else text)
         return self.acknowledgement
 
 
@@ -215,7 +222,7 @@ class Scram(Mechanism):
 
     def finish(self) -> None:
         if not self._verified:
-            raise self._failure("the server took the login without a proof that it knows the password")
+            raise self._failure("the server accepted the login without proving that it knows the password")
 
     def _client_final(self, challenge: bytes) -> bytes:
         server_first = self._message(challenge)
@@ -240,21 +247,21 @@ class Scram(Mechanism):
         except UnicodeDecodeError as error:
             raise self._failure("the server's message is not UTF-8") from error
         if message.startswith("e="):
-            raise self._failure(f"the server says {printable(message[2:])}")
+            raise self._failure(f"the server refuses: {printable(message[2:])}")
         return message
 
     def _check(self, server_first: str) -> str:
-        """Refuse a foreign nonce and a hostile iteration count while nothing is computed; return the salt."""
+        """Refuse a foreign nonce and a hostile count of iterations before computing; return the salt."""
         match = SERVER_FIRST.fullmatch(server_first)
         if match is None:
             raise self._failure("the server's first message is malformed")
         nonce, salt, count = match.groups()
         if not nonce.startswith(self._nonce) or nonce == self._nonce:
-            raise self._failure("the server's nonce does not continue ours")
+            raise self._failure("the server's nonce does not begin with ours")
         # Seven digits hold the maximum; int() takes no more than 4300.
         if len(count) > 7 or not MIN_ITERATIONS <= int(count) <= MAX_ITERATIONS:
             raise self._failure(
-                f"the server asks for {printable(count, 20)} iterations, "
+                f"the server requests {printable(count, 20)} iterations, "
                 f"outside of {MIN_ITERATIONS} to {MAX_ITERATIONS}"
             )
         return salt
@@ -285,37 +292,37 @@ MECHANISMS = tuple(MECHANISM_CLASSES)
 
 
 def mechanism(name: str, credentials: Credentials, *, nonce: str | None = None) -> Mechanism:
-    """Return a fresh exchange of the mechanism ``name``, whose case does not count.
+    """Return a new exchange of the mechanism ``name``, in any case.
 
-    ``nonce`` is SCRAM's, printable ASCII without comma; without it there is a random one. Raise
-    MechanismFailed if the mechanism is unknown, or cannot carry these credentials.
+    ``nonce`` is SCRAM's, printable ASCII without comma (default: a random one). Raise MechanismFailed if
+    the mechanism is unknown, or cannot carry these credentials.
     """
     known = MECHANISM_CLASSES.get(name.upper())
     if known is None:
-        raise MechanismFailed(f"there is no mechanism {printable(name)} here, only {', '.join(MECHANISMS)}")
+        raise MechanismFailed(f"unknown mechanism {printable(name)}; use one of {', '.join(MECHANISMS)}")
     return known(name.upper(), credentials, nonce)
 
 
 def apop_digest(challenge: bytes, secret: str) -> str:
     """Return the hexadecimal digest that answers a greeting's ``challenge``, ``<`` and ``>`` included.
 
-    RFC 1939 section 7. Raise MechanismFailed if the secret has a NUL or is no Unicode text.
+    RFC 1939 section 7. Raise MechanismFailed if the secret contains a NUL or is not Unicode text.
     """
     return _md5(challenge + _octets("APOP", "secret", secret, NO_NUL)).hexdigest()
 
 
 def encode(response: bytes) -> bytes:
-    """Return a response as base64, which for an empty one is an empty line (RFC 5034 section 4)."""
+    """Return a response as base64; an empty one is an empty line (RFC 5034 section 4)."""
     return base64.b64encode(response)
 
 
 def encode_initial(response: bytes) -> bytes:
-    """Return an initial response as the argument of AUTH; ``=`` stands for an empty one."""
+    """Return an initial response as the argument of AUTH; an empty one is ``=``."""
     return encode(response) or b"="
 
 
 def decode(challenge: bytes) -> bytes:
-    """Return the octets of a base64 challenge; raise MechanismFailed if it is none."""
+    """Return the octets of a base64 challenge; raise MechanismFailed if it is not base64."""
     try:
         return base64.b64decode(challenge, validate=True)
     except ValueError as error:
@@ -323,7 +330,7 @@ def decode(challenge: bytes) -> bytes:
 
 
 def _md5(octets: bytes = b"") -> hashlib._Hash:
-    import hashlib  # loads OpenSSL's part for it, which PLAIN does without
+    import hashlib  # loads OpenSSL's part for it, and PLAIN does not need that
 
     # RFC 1939 and RFC 2195 leave no choice; the flag keeps it usable under FIPS rules.
     return hashlib.md5(octets, usedforsecurity=False)
@@ -331,23 +338,10 @@ def _md5(octets: bytes = b"") -> hashlib._Hash:
 
 def _octets(name: str, what: str, text: str, unfit: re.Pattern[str]) -> bytes:
     if unfit.search(text):
-        raise MechanismFailed(f"{name} cannot carry the {what}: it has a control character or is no UTF-8")
+        raise MechanismFailed(
+            f"{name} cannot carry the {what}: it contains a control character or is not UTF-8"
+        )
     return text.encode()
-
-
-def _error_words(challenge: bytes) -> str:
-    """Return the fields of an OAuth error challenge (RFC 7628 section 3.2.2), or all of it if it is none."""
-    import json
-
-    text = challenge.decode(errors="backslashreplace")
-    try:
-        fields = json.loads(text)
-    except (ValueError, RecursionError):  # eight kilobytes of "[" are nested too deeply
-        return text
-    if not isinstance(fields, dict):
-        return text
-    shown = {key: value for key, value in fields.items() if isinstance(value, str | int) and value != ""}
-    return ", ".join(f"{key}: {value}" for key, value in shown.items()) or text
 
 
 def _scram_client(name: str, credentials: Credentials, nonce: str) -> ScramClient:
@@ -356,8 +350,8 @@ def _scram_client(name: str, credentials: Credentials, nonce: str) -> ScramClien
     binding = credentials.channel_binding
     if binding is None or binding[0] != "tls-exporter":
         return ScramClient([name], credentials.user, credentials.secret, binding, nonce)
-    # scramp 1.5 refuses this type by name, as Python's ssl cannot export its octets (RFC 9266). To SCRAM
-    # they are like any other's: only the name in the GS2 header has to be the right one.
+    # scramp 1.5 refuses this type by name, as Python's ssl cannot export its octets (RFC 9266). SCRAM treats
+    # the octets of all types alike: only the name in the GS2 header must be right.
     stand_in = ("tls-unique", binding[1])
     client = ScramClient([name], credentials.user, credentials.secret, stand_in, nonce)
     client.cb.name.cb_name = "tls-exporter"

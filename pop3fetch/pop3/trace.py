@@ -1,8 +1,8 @@
-"""The trace: what crossed the line, with secrets masked.
+"""The trace: what was sent and received, with secrets masked.
 
-The table of commands says which argument is secret. What the server sends is searched for the
-secret as well: servers repeat what they received, in clear text, in hexadecimal or in base64, in which
-a password follows the user's name and so begins anywhere in a group of three octets.
+The table of commands marks the secret argument. Replies are searched for the secret, too: servers repeat
+what they received, in clear text, in hexadecimal or in base64. In base64 a password follows the user's
+name, and so begins anywhere in a group of three octets.
 """
 
 from __future__ import annotations
@@ -15,47 +15,48 @@ from pop3fetch.pop3.machine import Challenge, Command, Content, End, Event, Gree
 
 BLOT = b"(secret)"
 BASE64_WORD = re.compile(rb"[A-Za-z0-9+/]+=*")
-SHORTEST = 4  # characters of base64; fewer are in every other word
+SHORTEST = 4  # characters of base64; fewer occur in many words
 
 
 class Secrets:
-    """What no trace and no error may show, over all connections of a run: a server knows it on each."""
+    """What no trace and no error may show, on any connection of a run: a server knows it on each."""
 
     def __init__(self) -> None:
         self._secrets: list[bytes] = []
-        self._traits: set[bytes] = set()  # of base64 in which a secret is
+        self._traits: set[bytes] = set()  # of base64 that contains a secret
 
     def keep(self, *secrets: str | bytes) -> None:
-        """Blot ``secrets`` out of whatever is shown from now on, also in base64 and hexadecimal."""
+        """Mask ``secrets`` in whatever is shown from now on, also in base64 and hexadecimal."""
         for secret in secrets:
             octets = secret if isinstance(secret, bytes) else secret.encode("utf-8", "surrogateescape")
             if octets and octets not in self._secrets:
                 digits = octets.hex().encode()
-                # With the blots themselves: what is blotted out already stays as it is.
+                # With the mask itself: what is masked already stays as it is.
                 self._secrets += [octets, base64.b64encode(octets), digits, digits.upper(), BLOT]
                 for ahead in range(3):  # octets of something else in the secret's first group of three
                     encoded = base64.b64encode(bytes(ahead) + octets)
-                    # The characters that the secret alone decides.
+                    # The characters that only the secret decides.
                     self._traits.add(encoded[(ahead * 8 + 5) // 6 : (ahead + len(octets)) * 8 // 6])
         self._secrets.sort(key=len, reverse=True)
         self._traits = {trait for trait in self._traits if len(trait) >= SHORTEST}
 
     def blot(self, octets: bytes) -> bytes:
-        """Return ``octets`` without the secrets that were made known."""
+        """Return ``octets`` with the known secrets masked."""
         if not self._secrets:
             return octets
-        # Only between the blots: a secret may be the very word "secret".
+        # Only between the masks: a secret may be the very word "secret".
         between = re.split(b"|".join(map(re.escape, self._secrets)), octets)
-        return BLOT.join(BASE64_WORD.sub(self._blot_word, part) for part in between)
 
-    def _blot_word(self, word: re.Match[bytes]) -> bytes:
-        return BLOT if any(trait in word[0] for trait in self._traits) else word[0]
+        def blot_word(word: re.Match[bytes]) -> bytes:
+            return BLOT if any(trait in word[0] for trait in self._traits) else word[0]
+
+        return BLOT.join(BASE64_WORD.sub(blot_word, part) for part in between)
 
 
 class Trace:
-    """Tell ``sink`` each line said, with a mark: ``>`` ours, ``<`` the server's, ``=`` our own notes.
+    """Call ``sink`` with each line and its direction: ``>`` ours, ``<`` the server's, ``=`` a note.
 
-    ``secrets``: those of the run, if there are other connections.
+    ``secrets``: those of the run, if it has other connections.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class Trace:
             case Reply(status=status):
                 self._show("<", ((b"+OK " if status.ok else b"-ERR ") + status.text).rstrip(b" "))
             case Challenge():
-                # A challenge may hold what a guess at the password can be tried on.
+                # A challenge may be enough to test guesses of the password.
                 self._show("<", b"+ (challenge)")
             case Content(octets=octets):
                 self._content += len(octets)

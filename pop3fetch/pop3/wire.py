@@ -1,15 +1,14 @@
 """The octets of POP3: command lines, status lines, the greeting, and multi-line ends.
 
-Pure functions and one small reader; what a reply *means* is the business of ``machine``
-(which reply is awaited) and ``replies`` (the grammar of each list).
+Pure functions and one small reader. The meaning of a reply is in ``machine`` (which reply is awaited)
+and ``replies`` (the grammar of each list).
 
-How content passes. A multi-line reply ends with CRLF . CRLF and with nothing else, and a line
-that begins with a dot has one more put before it (RFC 1939 section 3). The first line of the
-content follows the CRLF of the status line, so an empty content ends with the same five octets.
-:class:`ContentReader` therefore scans from the status line's own CRLF on, in blocks and not in
-lines: a block without a dot passes as it is. What could be the beginning of CRLF . CRLF at the end
-of the octets read so far is held back. So no line end is split between two blocks, and whoever
-changes line ends may do so block by block.
+How content is read. A multi-line reply ends with CRLF . CRLF and with nothing else, and a line that
+begins with a dot gets another dot before it (RFC 1939 section 3). The first line of the content follows
+the CRLF of the status line, so an empty content ends with the same five octets. :class:`ContentReader`
+therefore scans from the status line's own CRLF on, in blocks and not in lines: a block without a dot is
+passed on unchanged. If the octets read so far end with what may be the beginning of CRLF . CRLF, that
+is held back. So no line end is split between two blocks, and line ends can be changed block by block.
 """
 
 from __future__ import annotations
@@ -20,15 +19,16 @@ from typing import NamedTuple
 from pop3fetch.errors import InvalidArgument, LineTooLong, NotPOP3Server, ProtocolViolation
 
 COMMAND_LIMIT = 255  # octets with CRLF (RFC 2449 section 4)
-LINE_LIMIT = 8192  # RFC 2449 allows 512; real servers have sent 4096 and more in an -ERR
+LINE_LIMIT = 8192  # RFC 2449 allows 512; real servers have sent 4096 and more with -ERR
 
 CRLF = b"\r\n"
 LF = b"\n"
 
-# RFC 1939 section 7 wants a msg-id of RFC 822. Anything looser lets a hostile server choose
-# challenges that collide under MD5 and give the secret away (CVE-2007-1558).
+# RFC 1939 section 7 requires a msg-id of RFC 822. Anything looser lets a hostile server choose
+# challenges that collide under MD5 and reveal the secret (CVE-2007-1558).
 _CHALLENGE = re.compile(rb"<[!-;=?A-~]{1,250}@[!-;=?A-~]{1,250}>")
 _KEYWORD = re.compile(r"[!-~]+")  # printable ASCII (RFC 1939 section 3)
+_NO_LINE = re.compile(rb"[\r\n\0]")
 _RESPONSE_CODE = re.compile(rb"\[([!-Z^-~]{1,64})\]")
 _STATUS = re.compile(rb"(\+OK|-ERR)(?:[ \t]+(.*))?", re.IGNORECASE | re.DOTALL)
 
@@ -49,7 +49,7 @@ _OTHER_PROTOCOLS = {
 
 
 class StatusLine(NamedTuple):
-    """The first line of a reply: ``ok``, and the text behind the status indicator."""
+    """The first line of a reply: ``ok``, and the text after the status indicator."""
 
     ok: bool
     text: bytes
@@ -64,10 +64,10 @@ class StatusLine(NamedTuple):
 def command_line(name: str, *arguments: str | bytes | int) -> bytes:
     """Return the octets of one command.
 
-    Raises InvalidArgument if an argument holds CR, LF or NUL, which would make it more than one
-    command, if it cannot be encoded, or if the line passes 255 octets.
+    Raises InvalidArgument if an argument contains CR, LF or NUL, which could make it two commands, if it
+    cannot be encoded, or if the line would exceed 255 octets.
     """
-    if not _KEYWORD.fullmatch(name):  # which the error does not show: an argument may be in it
+    if not _KEYWORD.fullmatch(name):  # the error does not show it: it may contain an argument
         raise InvalidArgument("a command", "its name is not printable ASCII without spaces")
     try:
         encoded = (
@@ -76,25 +76,23 @@ def command_line(name: str, *arguments: str | bytes | int) -> bytes:
         )
         line = b" ".join([name.encode("ascii"), *encoded])
     except UnicodeEncodeError:
-        raise InvalidArgument(name, "an argument holds half a surrogate pair") from None
+        raise InvalidArgument(name, "an argument contains half a surrogate pair") from None
     if len(line) + len(CRLF) > COMMAND_LIMIT:
         raise InvalidArgument(name, f"the line would be longer than {COMMAND_LIMIT} octets")
-    return _one_line(name, line)
+    if _NO_LINE.search(line):
+        raise InvalidArgument(name, "an argument contains CR, LF or NUL")
+    return line + CRLF
 
 
 def response_line(response: bytes) -> bytes:
     """Return the octets that answer a SASL challenge; ``response`` is base64 or ``*``.
 
-    They may pass the 255 octets of a command (RFC 5034 section 4). Raises InvalidArgument as
+    They may exceed the 255 octets of a command (RFC 5034 section 4). Raises InvalidArgument as
     :func:`command_line` does.
     """
-    return _one_line("a SASL response", response)
-
-
-def _one_line(name: str, line: bytes) -> bytes:
-    if b"\r" in line or b"\n" in line or b"\0" in line:
-        raise InvalidArgument(name, "an argument holds CR, LF or NUL")
-    return line + CRLF
+    if _NO_LINE.search(response):
+        raise InvalidArgument("a SASL response", "it contains CR, LF or NUL")
+    return response + CRLF
 
 
 def take_line(buffer: bytes, start: int, line_end: bytes) -> bytes | None:
@@ -140,7 +138,7 @@ def refuse_other_protocols(octets: bytes) -> None:
 
 
 def not_pop3(line: bytes) -> NotPOP3Server:
-    """Return the error for a first line that is no greeting, naming the protocol if it is known."""
+    """Return the error for a first line that is not a greeting, with the protocol if it is known."""
     named = (what for opening, what in _OTHER_PROTOCOLS.items() if line.startswith(opening))
     what = next(named, "its greeting is not +OK")
     return NotPOP3Server(what, line.rstrip(b"\r\n"), speaks_tls=what == _TLS)
@@ -148,7 +146,7 @@ def not_pop3(line: bytes) -> NotPOP3Server:
 
 def with_lf(block: bytes) -> bytes:
     """Return a block of content with LF for each CRLF; nothing else changes."""
-    # Half again as fast as replace(), which looks for each CRLF anew.
+    # Half again as fast as replace(), because that searches for each CRLF separately.
     return b"\n".join(block.split(CRLF))
 
 
@@ -165,16 +163,16 @@ class ContentReader:
     __slots__ = ("_dot", "_is_first", "_line_end", "_skip", "ended", "position")
 
     def __init__(self, line_end: bytes, position: int) -> None:
-        """Begin at ``position``, where the status line's own line end is."""
+        """Begin at ``position``: the line end of the status line."""
         self._line_end = line_end
         self._dot = line_end + b"."
-        self._skip = len(line_end)  # of what is at the position: it is scanned, but passed on already
-        self._is_first = True  # whether the first line of the content is still to come
+        self._skip = len(line_end)  # octets at the position that are scanned, but were passed on already
+        self._is_first = True  # whether the first line of the content is not yet read
         self.position = position
         self.ended = False
 
     def read(self, buffer: bytes) -> bytes:
-        """Return what of ``buffer`` is content for certain, unstuffed, and move on behind it."""
+        """Return what in ``buffer`` is certainly content, unstuffed, and move the position after it."""
         start = self.position
         begin = start + self._skip
         # Base64 has no dots, and one octet is found ten times as fast as three.

@@ -194,7 +194,7 @@ def _bring_up(database: sqlite3.Connection, version: int) -> None:
 
 @contextmanager
 def record_errors(path: Path) -> Iterator[None]:
-    """Turn errors of SQLite and the kernel into ours: RecordError for damage, DeliveryError for a full disk."""
+    """Turn errors of SQLite and the kernel into RecordError, or DeliveryError if the disk is in trouble."""
     try:
         yield
     except sqlite3.Error as error:

@@ -23,7 +23,7 @@ from pop3fetch.errors import (
     UnknownHost,
 )
 from pop3fetch.pop3.client import POP3Client
-from pop3fetch.pop3.opening import Server
+from pop3fetch.pop3.conversation import Server
 
 PROBE_TIMEOUT = 5.0  # seconds for all together
 ABSENT = (UnknownHost, ResolverFailed, ConnectionFailed, TimedOut)  # no server answers there
@@ -102,7 +102,7 @@ def _tried(servers: Sequence[Candidate], server_of: Callable[[Candidate], Server
             trial.note(*answers.get(timeout=max(deadline - time.monotonic(), 0)))
         return trial
     for place in set(range(len(servers))) - trial.there - trial.failed.keys():
-        trial.note(place, TimedOut(servers[place].host, "at the first contact", limit))
+        trial.note(place, TimedOut(servers[place].host, "at the first contact with", limit))
     return trial
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fetch.account.credentials import Password
 from pop3fetch.account.settings import Account
-from pop3fetch.ahead import Ahead
+from pop3fetch.ahead import Ahead, Interrupts, pause
 from pop3fetch.errors import LoginTooSoon
 from pop3fetch.net.dial import Endpoint, dial
 from pop3fetch.record.place import LOSES_EARLY_INPUT, KnownServer, RecordPlace
@@ -19,20 +19,22 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from pop3fetch.net.tls import TLSOptions
+    from pop3fetch.pop3.conversation import Server
     from pop3fetch.pop3.mail_session import MailSession
-    from pop3fetch.pop3.opening import Server
     from pop3fetch.pop3.trace import Secrets
 
 
 class ProcessContext(NamedTuple):
-    """What a session needs of the process: the environment for programs that it starts, and listeners.
+    """What a session needs of the process.
 
-    ``notice`` takes a line; ``trace``, if given, every line of the protocol with who sent it.
+    ``child_environment`` is for programs that it starts. ``notice`` takes a line; ``trace``, if given, every
+    line of the protocol with who sent it. ``interrupts`` end what the session waits for.
     """
 
     child_environment: Mapping[str, str]
     notice: Callable[[str], None]
     trace: Callable[[str, bytes], None] | None = None
+    interrupts: Interrupts | None = None
 
 
 def server_of(
@@ -42,8 +44,8 @@ def server_of(
     known: KnownServer | None = None,
 ) -> Server:
     """Return the address of the account's server, and how to talk to it; ``known``: from earlier sessions."""
+    from pop3fetch.pop3.conversation import Early, Server
     from pop3fetch.pop3.login import LoginPolicy
-    from pop3fetch.pop3.opening import Early, Server
 
     early = Early()
     if known is not None:
@@ -67,6 +69,7 @@ def server_of(
         early=early,
         trace=process.trace,
         notice=process.notice,
+        interrupts=process.interrupts,
     )
 
 
@@ -116,11 +119,14 @@ class Sessions:
         if self.account.user is None:  # without a login there is none to wait for
             return
         try:
-            self._delay.await_end(self.account.timeout or None)
+            self._delay.await_end(self.account.timeout or None, wait=self._pause)
         except LoginTooSoon:
             if not self._was_checked:
                 raise
         self._was_checked = True
+
+    def _pause(self, seconds: float) -> None:
+        pause(seconds, self._process.interrupts)
 
     def begin(self) -> Sessions:
         """Open the connection that :meth:`connect` will return, in the background.
@@ -128,7 +134,7 @@ class Sessions:
         Raises what forbids a login, before anything is connected.
         """
         self.check()
-        self._begun = Ahead(self._opening(), may_be_left=True)
+        self._begun = Ahead(self._opening(), interrupts=self._process.interrupts)
         return self
 
     def __enter__(self) -> Sessions:
@@ -156,7 +162,9 @@ class Sessions:
     def _opening(self) -> Callable[[], MailSession]:
         """Start to connect, load what will speak on the line, and return what opens it."""
         endpoint = endpoint_of(self.account, self._process.child_environment)
-        dialling = Ahead(lambda: dial(endpoint, self.account.timeout or None), may_be_left=True)
+        dialling = Ahead(
+            lambda: dial(endpoint, self.account.timeout or None), interrupts=self._process.interrupts
+        )
         from pop3fetch.pop3.mail_session import MailSession
         from pop3fetch.pop3.trace import Secrets
 

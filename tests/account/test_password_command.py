@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pop3fetch.account.password_command import LARGEST, first_line, interrupt_all
-from pop3fetch.ahead import Ahead
+from pop3fetch.account.password_command import LARGEST, first_line
+from pop3fetch.ahead import Ahead, Interrupts
 from pop3fetch.errors import NoPassword
 from pop3fetch.status import Status
 
@@ -172,12 +172,13 @@ def test_a_background_program_that_prints_nothing_is_ended_in_time() -> None:
         shell("sleep 600 &", SOON)
 
 
-def test_all_commands_can_be_interrupted_from_another_thread(tmp_path: Path) -> None:
+def test_a_command_can_be_interrupted_from_another_thread(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    waiting = Ahead(lambda: shell(f"echo started >{fifo}; sleep 600"))
+    command, interrupts = ["/bin/sh", "-c", f"echo started >{fifo}; sleep 600"], Interrupts()
+    waiting = Ahead(lambda: first_line(command, dict(os.environ), LIMIT, interrupts))
     with open(fifo) as started:
         assert started.read() == "started\n"
-    interrupt_all()  # maybe before the thread knows that the command has started
+    interrupts.interrupt()  # maybe before the thread knows that the command has started
     with pytest.raises(NoPassword, match="was ended by signal 9"):
         waiting.result(LIMIT)

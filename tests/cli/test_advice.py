@@ -41,7 +41,7 @@ LINES: list[tuple[POP3Error, str]] = [
     ),
     (
         DeletionUnsafe(),
-        "nothing is deleted: the server may delete every message that was looked at, too; "
+        "nothing is deleted: the server may delete every message that was read, too; "
         "fetch them all before, with `pop3fetch get`",
     ),
     (
@@ -66,7 +66,7 @@ LINES: list[tuple[POP3Error, str]] = [
     ),
     (
         NothingToVerify("unix:/s"),
-        "unix:/s: a UNIX socket has no host name that a certificate could be checked for: give its "
+        "unix:/s: a UNIX socket has no host name that a certificate could be checked against: give its "
         "fingerprint with --tls-fingerprint, or use --tls off with --allow-insecure-login",
     ),
     (NotPOP3Server("it seems odd", b"x"), "this is not a POP3 server: it seems odd: x"),
@@ -75,10 +75,11 @@ LINES: list[tuple[POP3Error, str]] = [
         "this is not a POP3 server: it speaks TLS; use --tls implicit: \\x15",
     ),
     (ServerNotFound("d", "gone"), "no POP3 server was found for d: gone; name it with --host"),
-    (TimedOut("h", "in RETR", 60), "h made no progress in 60 s in RETR"),
+    (TimedOut("h", "connecting to", 60), "timed out after 60 s connecting to h"),
     (
-        TimedOut("h", "at last", 60, may_await_tls=True),
-        "h made no progress in 60 s at last (a server that waits for TLS is silent, too: try --tls implicit)",
+        TimedOut("h", "connecting to", 60, may_await_tls=True),
+        "timed out after 60 s connecting to h "
+        "(a server that waits for TLS is silent, too: try --tls implicit)",
     ),
     (TLSNotSupportedError("h", "no"), "h cannot start TLS: no; try --tls implicit (port 995)"),
 ]

@@ -110,7 +110,7 @@ def test_a_certificate_for_what_an_international_name_merely_looks_like_is_refus
 def test_a_name_that_is_none_is_an_unknown_host(here: Here) -> None:
     ended = here("stat", "-H", "bü..example", "-u", "alice", env=PASSWORD)
     assert ended.status == 68
-    assert error(ended) == "cannot resolve the host name bü..example: it is no host name"
+    assert error(ended) == "cannot resolve the host name bü..example: it is not a host name"
 
 
 def test_a_proxys_password_is_not_shown(here: Here, server: StartServer) -> None:
@@ -237,7 +237,7 @@ def test_tls_on_a_unix_socket_needs_a_fingerprint(
         ended = here("stat", "-H", host, "-u", "alice", "--tls", mode, "--ca-file", ca_file, env=PASSWORD)
     assert ended.status == 78
     assert error(ended) == (
-        f"{host}: a UNIX socket has no host name that a certificate could be checked for: "
+        f"{host}: a UNIX socket has no host name that a certificate could be checked against: "
         "give its fingerprint with --tls-fingerprint, or use --tls off with --allow-insecure-login"
     )
     assert {line.split()[0] for line in running.commands} <= {b"CAPA"}

@@ -93,9 +93,9 @@ def send_a_blank(trial: Trial) -> None:
 def give_a_uid_again(trial: Trial) -> None:
     """Another client deletes a message, and a new one of the same size gets its UID."""
     trial.get("--keep")
-    # If nothing is deleted, no look tells it from the old one, and nothing is lost on the server.
-    for old in trial.mailbox.maildrop if trial.deletes else ():
-        if len(old.octets) >= SHORTEST:
+    for old in trial.mailbox.maildrop:
+        # If it is not deleted, no look tells it from the old one, and nothing is lost on the server.
+        if trial.is_to_go(old) and len(old.octets) >= SHORTEST:
             trial.replace(old, _another(len(old.octets)))
             return
 

@@ -172,7 +172,7 @@ def at_octets(launcher: Launcher, scenario: Scenario, *, silent: bool = False) -
     """Return a broken line after each octet that the server says."""
     with TemporaryDirectory() as folder, Trial(launcher, Path(folder), scenario) as trial:
         trial.get()
-        said = trial.mailbox.said
+        said = sum(session.said for session in trial.sessions())
     return [BrokenLine(scenario, octets, silent) for octets in range(said)]
 
 

@@ -22,7 +22,6 @@ from tests.support.delivering import messages_of_mboxrd
 from tests.support.fetching import message, on_disk
 from tests.support.launcher import Fault, Launcher
 from tests.support.mail_server import Mailbox, Message
-from tests.support.odd_mail_server import OddMailbox
 from tests.support.scripted_server import ScriptedServer, Talk
 
 MESSAGES = [
@@ -129,7 +128,7 @@ class Trial:
 
     def __init__(self, launcher: Launcher, folder: Path, scenario: Scenario) -> None:
         accounts = 2 if scenario.link else 1
-        self._mailboxes = [OddMailbox(scenario.messages[first::accounts]) for first in range(accounts)]
+        self._mailboxes = [Mailbox(scenario.messages[first::accounts]) for first in range(accounts)]
         self._servers: list[ScriptedServer] = []
         self.mailbox = self._mailboxes[0]
         self.verdict = Verdict()
@@ -213,10 +212,9 @@ class Trial:
             return ["--delete-after", str(AGE // DAY)]
         return ["--delete" if self._scenario.delete else "--keep"]
 
-    @property
-    def deletes(self) -> bool:
-        """Whether the scenario deletes what is delivered, at once or later."""
-        return self._scenario.delete or self._scenario.delete_after
+    def is_to_go(self, message: Message) -> bool:
+        """Tell whether the scenario deletes a message that is delivered."""
+        return message.octets not in self._to_stay
 
     @property
     def is_maildir(self) -> bool:

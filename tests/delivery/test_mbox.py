@@ -32,6 +32,7 @@ from tests.support.delivering import (
 from tests.support.file_modes import mode
 
 ONE = b"Return-Path: <bob@example.org>\nFrom: bob@example.org\nSubject: one\n\nFrom here\nto there\n"
+SHORT = b"Subject: short\n\n.\n"
 TWO = b"From: eve@example.org\nSubject: two\n\nno line end"
 THREE = b"From: eve@example.org\nSubject: three\n\n" + b"0123456789abcde\n" * 70_000 + b"\n\n"
 OTHERS = b"From carol@example.org Tue Nov 14 22:13:20 2023\nSubject: of others\n\nhello\n\n"
@@ -432,6 +433,45 @@ def test_disk_that_goes_while_an_mbox_is_settled_decides_nothing(
     with pytest.raises(DeliveryError, match="moved or replaced"):
         Mbox(on_a_disk.file, TAG, spools, patience=0).settle(places)
     assert not on_a_disk.file.exists()
+
+
+@pytest.mark.parametrize(
+    ("intended", "begun"),
+    [([ONE], [THREE]), ([THREE], [ONE]), ([ONE, ONE], [SHORT]), ([SHORT], [ONE, THREE])],
+)
+@pytest.mark.parametrize(
+    "behind", [[], [b"Subject: behind\n\n.\n"]], ids=["nothing behind", "a message behind"]
+)
+def test_room_of_another_account_is_not_taken_for_ones_own(
+    inbox: Path,
+    spools: Path,
+    intended: list[bytes],
+    begun: list[bytes],
+    behind: list[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One account died with an intent and no room; another one made its room at the same offset, and died."""
+
+    def die(*_: object) -> None:
+        raise Died
+
+    def left(tag: str, messages: list[bytes], step: str) -> list[Place]:
+        journal = Journal()
+        mbox = Mbox(inbox, tag, spools)
+        mbox.prepare()
+        with monkeypatch.context() as patch, pytest.raises(Died):
+            patch.setattr(f"pop3fetch.delivery.mbox.{step}", die)
+            patch.setattr("os.ftruncate", lambda *_: None)  # nothing cuts the room back
+            mbox.deliver(drafts(mbox, messages), journal)
+        return list(journal.intents.values())
+
+    other = "f" * 16
+    ours, theirs = left(TAG, intended, "_append"), left(other, begun, "_copy")
+    deliver(Mbox(inbox, "e" * 16, spools), *behind)
+
+    assert Mbox(inbox, TAG, spools).settle(ours) == [Settled.UNDONE] * len(intended)
+    assert Mbox(inbox, other, spools).settle(theirs) == [Settled.DELIVERED] * len(begun)
+    assert messages_of_mboxrd(inbox.read_bytes()) == [*begun, *behind]
 
 
 @pytest.mark.parametrize("is_there", [True, False])

@@ -16,7 +16,7 @@ from pop3fetch.fetch.batch import BATCH_MESSAGES, BATCH_OCTETS, Batcher
 from pop3fetch.fetch.journal import NoJournal
 from tests.support.delivering import message
 
-LOST = ConnectionLost("mail.example.org", "while the reply to RETR was awaited")
+LOST = ConnectionLost("mail.example.org", "while waiting for the reply to RETR")
 FULL = DeliveryError("the disk", "it is full")
 PATIENCE = 10.0  # seconds that one thread waits for the other; no test needs them
 

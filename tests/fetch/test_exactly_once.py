@@ -37,8 +37,7 @@ from tests.support.command import Ended
 from tests.support.delivering import messages_of_mboxrd
 from tests.support.fetching import message
 from tests.support.launcher import DIED, Fault, Launcher
-from tests.support.mail_server import CAPABILITIES, Message
-from tests.support.odd_mail_server import QUIT, OddMailbox
+from tests.support.mail_server import CAPABILITIES, Mailbox, Message
 from tests.support.scripted_server import ScriptedServer, Talk
 
 EXAMPLES = int(os.environ.get("POP3FETCH_EXAMPLES", "60"))
@@ -137,7 +136,7 @@ class Machine(RuleBasedStateMachine):
     ) -> None:
         self._kind = kind
         self._target = self._folder / kind
-        self._mailbox = OddMailbox([], pops=pops, capabilities=capabilities)
+        self._mailbox = Mailbox([], pops=pops, capabilities=capabilities)
         self._server = ScriptedServer(self._mailbox).start()
         for _ in range(count):
             self._arrive(0)
@@ -300,7 +299,7 @@ class Machine(RuleBasedStateMachine):
     @rule(options=options, good_bye=good_byes)
     def get_and_have_nothing_deleted(self, options: list[str], good_bye: bytes) -> None:
         """QUIT is refused, or it is confirmed; in both cases nothing is deleted."""
-        self._mailbox.replies[QUIT] = good_bye
+        self._mailbox.replies[b"QUIT\r\n"] = good_bye
         self._check(self._run(*options), disturbed=True)
         self._mailbox.replies.clear()
 

@@ -35,7 +35,6 @@ from pop3fetch.status import Status
 from tests.support.delivering import delivery_context, messages_of_mboxrd, no_file_longer_than
 from tests.support.fetching import NOW, Account, message, numbered, on_disk
 from tests.support.mail_server import CAPABILITIES, Mailbox
-from tests.support.odd_mail_server import OddMailbox
 from tests.support.scripted_server import ScriptedServer, StartServer, Talk
 from tests.support.sessions import SOON
 
@@ -412,8 +411,8 @@ def test_a_refused_quit_is_an_error_and_the_next_run_settles_it(
     assert (mailbox.messages, account.delivered(), account.told.deletions) == ([], on_disk(THREE), 3)
 
 
-def losing_quit(messages: Sequence[bytes]) -> OddMailbox:
-    mailbox = OddMailbox(messages)
+def losing_quit(messages: Sequence[bytes]) -> Mailbox:
+    mailbox = Mailbox(messages)
     mailbox.loses_quit = True
     return mailbox
 
@@ -499,7 +498,7 @@ def program(script: str) -> Program:
 def test_quit_is_not_said_over_a_message_that_was_retrieved_and_not_delivered(
     server: StartServer, account: Account
 ) -> None:
-    mailbox = OddMailbox(THREE, pops=True)
+    mailbox = Mailbox(THREE, pops=True)
     scripted = server(mailbox)
     outcome = account.fetch(scripted, destination=refuse_the_second)
     assert outcome.status is Status.CANNOT_DELIVER
@@ -510,7 +509,7 @@ def test_quit_is_not_said_over_a_message_that_was_retrieved_and_not_delivered(
 
 
 def test_deletions_are_then_made_in_a_session_of_their_own(server: StartServer, account: Account) -> None:
-    mailbox = OddMailbox(THREE, pops=True)
+    mailbox = Mailbox(THREE, pops=True)
     scripted = server(mailbox)
     outcome = account.fetch(scripted, DELETE, destination=refuse_the_second)
     assert (outcome.status, outcome.deleted) == (Status.CANNOT_DELIVER, 2)
@@ -536,7 +535,7 @@ def test_a_session_for_deletions_deletes_only_what_is_still_the_same(
 def test_headers_that_were_had_by_retr_forbid_quit_as_well(
     server: StartServer, account: Account, order: Order
 ) -> None:
-    mailbox = OddMailbox(THREE, capabilities=NO_TOP, replies=NO_UIDL, pops=True)
+    mailbox = Mailbox(THREE, capabilities=NO_TOP, replies=NO_UIDL, pops=True)
     account.fetch(server(mailbox), order)
     assert mailbox.messages == THREE
     account.fetch(server(mailbox), DELETE)
@@ -557,14 +556,14 @@ def test_headers_of_recorded_messages_that_were_had_by_retr_do_not_forbid_it(
 def test_a_session_for_deletions_deletes_nothing_where_it_would_lose_what_is_not_delivered(
     server: StartServer, account: Account
 ) -> None:
-    mailbox = OddMailbox(THREE, capabilities=NO_TOP, replies=NO_UIDL, pops=True)
+    mailbox = Mailbox(THREE, capabilities=NO_TOP, replies=NO_UIDL, pops=True)
     account.fetch(server(mailbox), DELETE, destination=refuse_the_second)
     assert mailbox.messages == THREE
     assert len(account.told.warnings) == 1
 
 
 def test_what_could_not_be_deleted_for_that_is_no_success(server: StartServer, account: Account) -> None:
-    mailbox = OddMailbox(THREE, capabilities=NO_TOP, replies=NO_UIDL, pops=True)
+    mailbox = Mailbox(THREE, capabilities=NO_TOP, replies=NO_UIDL, pops=True)
     outcome = account.fetch(server(mailbox), Order(delete=True, limit=1))
     assert (outcome.status, outcome.deleted) == (Status.REFUSED, 0)
     assert mailbox.messages == THREE

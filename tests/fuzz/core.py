@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pop3fetch.errors import POP3Error
 from pop3fetch.pop3.machine import Challenge, Content, End, Greeting, Reply, ResponseState, Session
 from pop3fetch.pop3.replies import (
-    CapabilityReader,
-    ListingReader,
     parse_drop_listing,
     parse_scan_line,
     parse_unique_id_line,
+    read_capabilities,
+    read_listing,
 )
 from tests.fuzz.model import Answer, Stream
 
@@ -81,11 +81,11 @@ class Driven:
         line_end = self.session.line_end
         match self._command:
             case b"CAPA":
-                CapabilityReader(line_end).feed(self._content)
+                read_capabilities([self._content], line_end)
             case b"LIST":
-                ListingReader(parse_scan_line, line_end).feed(self._content)
+                read_listing([self._content], parse_scan_line, line_end)
             case b"UIDL":
-                ListingReader(parse_unique_id_line, line_end).feed(self._content)
+                read_listing([self._content], parse_unique_id_line, line_end)
 
 
 def answers_to(pieces: Sequence[bytes]) -> list[Answer]:

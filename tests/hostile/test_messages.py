@@ -35,7 +35,7 @@ def test_a_dot_between_bare_line_feeds_ends_nothing(attack: Attack, capabilities
 def test_nothing_but_its_own_line_is_an_end(attack: Attack, end: bytes) -> None:
     reply = b"+OK\r\nSubject: x\r\n\r\nbody" + end
     after = attack(mailbox([ONE], replies={b"RETR 1\r\n": reply}))
-    after.fails(Status.TRY_LATER, "made no progress", "RETR").left_alone()
+    after.fails(Status.TRY_LATER, "timed out", "RETR").left_alone()
 
 
 DOTS = b"Subject: dots\r\n\r\n.\r\n..\r\n...\r\n.x\r\n..x\r\n\r\n.\r\n"
@@ -102,7 +102,7 @@ def test_an_answer_too_many_is_an_error_and_nothing_is_deleted(attack: Attack, c
     }
     served = mailbox([ONE], capabilities=UNPIPELINED, replies={command: replies[command] + b"+OK 1 more\r\n"})
     after = attack(served)
-    after.fails(Status.PROTOCOL, "nobody asked for")
+    after.fails(Status.PROTOCOL, "not requested")
     assert b"DELE" not in after.received
     assert served.messages == [ONE]
 
@@ -135,7 +135,7 @@ def test_a_refusal_with_a_body_is_an_error_and_loses_nothing(attack: Attack) -> 
     after = attack(served)
     refused, broken = after.error.splitlines()
     assert refused.startswith("pop3fetch: message 2 stays on the server: ")
-    assert broken.startswith("pop3fetch: the server broke the protocol: octets that nobody asked for")
+    assert broken.startswith("pop3fetch: the server broke the protocol: octets that were not requested")
     assert (after.ended.status, after.delivered) == (Status.PROTOCOL, [ONE])
     assert served.messages == [ONE, TWO, THREE]
 

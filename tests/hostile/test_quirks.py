@@ -358,13 +358,13 @@ def test_a_final_dot_that_is_missing_at_the_end_names_the_message(attack: Attack
 def test_a_final_dot_without_its_line_end_before_names_the_message(attack: Attack) -> None:
     reply = b"+OK\r\nSubject: Exchange\r\n\r\nno last line end.\r\n"
     after = attack(mailbox(replies={b"RETR 2\r\n": reply}, capabilities=UNPIPELINED))
-    after.fails(Status.TRY_LATER, "made no progress", "RETR 2")
+    after.fails(Status.TRY_LATER, "timed out", "RETR 2")
     assert after.delivered == [ONE]
 
 
 def test_a_message_that_comes_empty_is_skipped(attack: Attack) -> None:
     served = mailbox(replies={b"RETR 2\r\n": b"+OK\r\n.\r\n"})
-    attack(served).fails(Status.BAD_DATA, "message 2 came empty; it stays on the server")
+    attack(served).fails(Status.BAD_DATA, "message 2 arrived empty; it stays on the server")
     assert served.messages == [TWO]
 
 

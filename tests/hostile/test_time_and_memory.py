@@ -76,7 +76,7 @@ def test_silence_and_drips_end_in_time_wherever_they_come(
     else:
         after = attack(mailbox(replies={point: said}, after={point: behaviour}))
     if behaviour is stalling or said not in (b"", b"+O"):
-        after.fails(Status.TRY_LATER, f"made no progress in {TIMEOUT:g} s")
+        after.fails(Status.TRY_LATER, f"timed out after {TIMEOUT:g} s")
     else:  # what drips makes no status line
         assert after.ended.status in (Status.TRY_LATER, Status.PROTOCOL)
     after.left_alone()
@@ -87,7 +87,7 @@ def test_silence_and_drips_end_in_time_wherever_they_come(
 def test_silence_after_the_delivery_costs_no_mail(attack: Attack, point: bytes, behaviour: Script) -> None:
     served = mailbox([ONE], replies={point: b""}, after={point: behaviour})
     after = attack(served)
-    after.fails(Status.TRY_LATER, "made no progress", point.split()[0].decode())
+    after.fails(Status.TRY_LATER, "timed out", point.split()[0].decode())
     assert (after.delivered, after.recorded, served.messages) == ([ONE], {b"uid-1"}, [ONE])
 
 

@@ -10,10 +10,10 @@ from pop3fetch.errors import POP3Error
 from pop3fetch.pop3.login import Situation, next_step
 from pop3fetch.pop3.machine import Session
 from pop3fetch.pop3.replies import (
-    ListingReader,
     parse_drop_listing,
     parse_scan_line,
     parse_unique_id_line,
+    read_listing,
 )
 from pop3fetch.pop3.wire import LINE_LIMIT, command_line
 
@@ -68,24 +68,27 @@ SENTENCES: list[tuple[Callable[[], object], str]] = [
     (lambda: told(b"").respond(b""), "a SASL response is not allowed in the WAITING state"),
     (lambda: logged_in().send("LIST", multiline=False), "cannot send LIST: its reply has more than one line"),
     (lambda: logged_in().send("STAT", multiline=True), "cannot send STAT: its reply has one line"),
-    (lambda: command_line("X", "\ud800"), "cannot send X: an argument holds half a surrogate pair"),
-    (lambda: command_line("X", "\n"), "cannot send X: an argument holds CR, LF or NUL"),
+    (lambda: command_line("X", "\ud800"), "cannot send X: an argument contains half a surrogate pair"),
+    (lambda: command_line("X", "\n"), "cannot send X: an argument contains CR, LF or NUL"),
     (lambda: command_line("X", "x" * 300), "cannot send X: the line would be longer than 255 octets"),
     (lambda: told(OK + b"x", "STLS"), BROKEN + "octets before the TLS handshake: x"),
-    (lambda: told(b"no\r\n", "CAPA"), BROKEN + "the reply to CAPA begins with no status indicator: no"),
+    (
+        lambda: told(b"no\r\n", "CAPA"),
+        BROKEN + "the reply to CAPA does not begin with a status indicator: no",
+    ),
     (lambda: told(b"+OK\n", "CAPA"), BROKEN + "a bare LF ends a line: +OK"),
     (lambda: broken_pipe(b"a\n"), BROKEN + "a bare LF ends a line: a"),
-    (lambda: broken_pipe(b"a\r\n"), BROKEN + "the reply to DELE 2 begins with no status indicator: a"),
+    (lambda: broken_pipe(b"a\r\n"), BROKEN + "the reply to DELE 2 does not begin with a status indicator: a"),
     (
         lambda: greeted_by(b"hello world\r\n"),
         "this is not a POP3 server: its greeting is not +OK: hello world",
     ),
-    (lambda: greeted_by(b"+OK\r\nx"), BROKEN + "octets that nobody asked for: x"),
+    (lambda: greeted_by(b"+OK\r\nx"), BROKEN + "octets that were not requested: x"),
     (lambda: greeted_by(b"-ERR\r\n"), "the server refused the connection: it gave no reason"),
-    (lambda: parse_drop_listing(b"5"), BROKEN + "the reply to STAT names no two numbers: 5"),
-    (lambda: parse_unique_id_line(b"x y"), BROKEN + "a line of UIDL is no number and unique-id: x y"),
+    (lambda: parse_drop_listing(b"5"), BROKEN + "the reply to STAT does not begin with two numbers: 5"),
+    (lambda: parse_unique_id_line(b"x y"), BROKEN + "a line of UIDL is not a number and a unique-id: x y"),
     (
-        lambda: ListingReader(parse_scan_line, b"\r\n").feed(b"1 1" + b" " * LINE_LIMIT),
+        lambda: read_listing([b"1 1" + b" " * LINE_LIMIT], parse_scan_line, b"\r\n"),
         BROKEN + "a line of a list is longer than 8192 octets",
     ),
     (unproven, "the server refused every method that it offers"),
@@ -115,7 +118,4 @@ def test_what_is_awaited_is_named_with_its_message() -> None:
 
 
 def test_a_line_of_a_list_may_be_as_long_as_its_limit() -> None:
-    reader = ListingReader(parse_scan_line, b"\r\n")
-    reader.feed(b"1 1".ljust(LINE_LIMIT))
-    reader.feed(b"\r\n")
-    assert reader.entries == [1]
+    assert read_listing([b"1 1".ljust(LINE_LIMIT), b"\r\n"], parse_scan_line, b"\r\n") == [1]

@@ -13,8 +13,8 @@ from pop3fetch.net.dial import Endpoint
 from pop3fetch.net.tls import TLSOptions
 from pop3fetch.net.transport import Transport
 from pop3fetch.pop3.client import POP3Client
+from pop3fetch.pop3.conversation import Server
 from pop3fetch.pop3.login import LoginPolicy
-from pop3fetch.pop3.opening import Server
 from tests.support.command import Ended
 from tests.support.cyrus import PASSWORD, USER, Cyrus, missing
 from tests.support.in_process import Here

@@ -20,8 +20,8 @@ from pop3fetch.errors import (
 from pop3fetch.net.dial import Endpoint
 from pop3fetch.net.tls import TLSOptions
 from pop3fetch.pop3.client import POP3Client
+from pop3fetch.pop3.conversation import Server
 from pop3fetch.pop3.login import LoginPolicy
-from pop3fetch.pop3.opening import Server
 from pop3fetch.status import Status
 from tests.support.bare_client import BareClient
 from tests.support.dovecot import USERS, Dovecot, has_apop

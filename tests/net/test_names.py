@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from pop3fetch.errors import UnknownHost
-from pop3fetch.net.dial import Endpoint, dial
-from pop3fetch.net.names import certificate_name, wire_name
+from pop3fetch.net.dial import Endpoint, certificate_name, dial, wire_name
 from pop3fetch.net.tunnel import Tunnel
 
 

@@ -283,7 +283,7 @@ def offer_password(talk: Talk) -> None:
 def test_a_proxy_that_says_nothing_is_given_up(server: StartServer, scheme: str) -> None:
     proxy = server(lambda talk: talk.stall())
     with pytest.raises(
-        TimedOut, match=rf"in {SOON:g} s connecting through the proxy {scheme}://127\.0\.0\.1"
+        TimedOut, match=rf"after {SOON:g} s connecting through the proxy {scheme}://127\.0\.0\.1"
     ):
         dial(through(proxy, scheme, login=LOGIN), SOON)
 

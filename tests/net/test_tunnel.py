@@ -16,8 +16,8 @@ from pop3fetch.net.dial import Endpoint
 from pop3fetch.net.tls import TLSOptions
 from pop3fetch.net.tunnel import Tunnel, TunnelSocket, connect_by
 from pop3fetch.pop3.client import POP3Client
+from pop3fetch.pop3.conversation import Server
 from pop3fetch.pop3.login import LoginPolicy
-from pop3fetch.pop3.opening import Server
 from tests.support.mail_server import Mailbox
 from tests.support.scripted_server import StartServer
 from tests.support.sessions import NEVER, SOON
@@ -126,7 +126,7 @@ def test_a_command_that_cannot_be_run_is_named() -> None:
 @pytest.mark.parametrize("status", [1, 255])
 def test_a_command_that_fails_is_told_with_its_status(status: int) -> None:
     with pytest.raises(
-        ConnectionLost, match=f"greeting was awaited: the tunnel command ended with status {status}"
+        ConnectionLost, match=f"waiting for the greeting: the tunnel command ended with status {status}"
     ):
         client(python(f"raise SystemExit({status})"))
 

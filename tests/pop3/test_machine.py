@@ -256,7 +256,7 @@ def test_octets_that_nobody_asked_for_end_the_session(octets: bytes, state: Sess
     heard = hear(lambda: in_state(state), octets, range(1, min(len(octets), 40)))
     assert heard.events == ()
     assert type(heard.error) is ProtocolViolation
-    assert heard.error.what == "octets that nobody asked for"
+    assert heard.error.what == "octets that were not requested"
     assert heard.error.octets == octets[:LINE_LIMIT]
 
 

@@ -30,8 +30,8 @@ from pop3fetch.errors import (
 from pop3fetch.net.dial import Endpoint, dial
 from pop3fetch.net.tls import TLSOptions, fingerprint_of
 from pop3fetch.pop3.client import POP3Client
+from pop3fetch.pop3.conversation import Early, Server
 from pop3fetch.pop3.login import LoginPolicy
-from pop3fetch.pop3.opening import Early, Server
 from pop3fetch.status import Status
 from tests.support.certificates import server_context as context_for
 from tests.support.scripted_server import Script, ScriptedServer, StartServer, Talk
@@ -169,19 +169,19 @@ def test_a_server_that_waits_for_tls_gets_a_hint(server: StartServer) -> None:
     with pytest.raises(TimedOut, match="a server that waits for TLS is silent") as raised:
         connect(server(silence), LoginPolicy("off"), timeout=SOON)
     assert raised.value.may_await_tls
-    assert "while the greeting was awaited" in str(raised.value)
+    assert "waiting for the greeting of 127.0.0.1" in str(raised.value)
 
 
 def test_a_server_that_is_silent_inside_tls_gets_none(server: StartServer, ca_file: Path) -> None:
     with pytest.raises(TimedOut) as raised:
         connect(serve(server, silence, "implicit"), LoginPolicy("implicit"), ca_file, timeout=SOON)
     assert not raised.value.may_await_tls
-    assert "while the greeting was awaited" in str(raised.value)
+    assert "waiting for the greeting of 127.0.0.1" in str(raised.value)
 
 
 @pytest.mark.parametrize("said", [b"", b"+OK rea"])
 def test_a_server_that_hangs_up_is_a_lost_connection(said: bytes, server: StartServer) -> None:
-    with pytest.raises(ConnectionLost, match="while the greeting was awaited"):
+    with pytest.raises(ConnectionLost, match="while waiting for the greeting"):
         connect(server(lambda talk: talk.say(said)), LoginPolicy("off"))
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, pairwise
 from typing import Any
 
 import pytest
@@ -17,13 +17,13 @@ from pop3fetch.pop3.replies import (
     LISTING_LIMIT,
     MESSAGES_LIMIT,
     Capabilities,
-    CapabilityReader,
-    LineSplitter,
-    ListingReader,
-    RecognisingReader,
+    Listing,
+    lines_of,
     parse_drop_listing,
     parse_scan_line,
     parse_unique_id_line,
+    read_capabilities,
+    read_listing,
 )
 from pop3fetch.pop3.wire import CRLF, LF, LINE_LIMIT
 from pop3fetch.status import Status
@@ -173,11 +173,9 @@ def test_a_line_of_8_kib_that_fits_nowhere_is_refused_without_backtracking(
 def test_blocks_are_cut_into_lines(
     line_end: bytes, lines: list[bytes], rest: bytes, sizes: list[int]
 ) -> None:
-    splitter = LineSplitter(line_end)
-    read = []
-    for piece in in_pieces(line_end.join([*lines, rest]).replace(line_end, b"|"), sizes):
-        read += splitter.lines(piece.replace(b"|", line_end))  # as content comes: no line end is parted
-    assert read + splitter.rest() == lines + [rest] * bool(rest)
+    pieces = in_pieces(line_end.join([*lines, rest]).replace(line_end, b"|"), sizes)
+    blocks = (piece.replace(b"|", line_end) for piece in pieces)  # as content comes: no line end is parted
+    assert list(chain(*lines_of(blocks, line_end))) == lines + [rest] * bool(rest)
 
 
 class Block(bytes):
@@ -194,18 +192,16 @@ class Block(bytes):
 
 
 def test_a_line_in_very_many_blocks_is_searched_and_put_together_once() -> None:
-    splitter, blocks = LineSplitter(CRLF, limit=None), 128 * 1024
+    count = 128 * 1024
     Block.searched = 0
-    for _ in range(blocks):
-        assert not splitter.lines(Block(b"x"))
-    assert splitter.lines(CRLF) == [b"x" * blocks]
-    assert Block.searched == blocks
-    assert splitter.rest() == []
+    blocks = chain((Block(b"x") for _ in range(count)), [CRLF])
+    assert list(lines_of(blocks, CRLF, limit=None)) == [[]] * count + [[b"x" * count]]
+    assert Block.searched == count
 
 
 def test_a_line_of_a_list_may_have_8192_octets_and_no_more() -> None:
     line = b"x" * LINE_LIMIT
-    assert LineSplitter(CRLF).lines(line + CRLF) == [line]
+    assert list(lines_of([line + CRLF], CRLF)) == [[line]]
     for blocks in (
         [line + b"x"],
         [line + b"x" + CRLF],
@@ -213,29 +209,21 @@ def test_a_line_of_a_list_may_have_8192_octets_and_no_more() -> None:
         [b"a\r\nb", line],
         [b"a\r\n", b"x" + line + CRLF],
     ):
-        splitter = LineSplitter(CRLF)
         with pytest.raises(LineTooLong) as refused:
-            for block in blocks:
-                splitter.lines(block)
+            list(lines_of(blocks, CRLF))
         assert refused.value.exit_status is Status.BAD_DATA
 
 
 def test_a_line_of_a_message_has_no_limit() -> None:
-    splitter = LineSplitter(CRLF, limit=None)
     line = b"x" * LINE_LIMIT * 10
-    assert splitter.lines(line) == []
-    assert splitter.lines(line + CRLF + line) == [line + line]
-    assert splitter.rest() == [line]
+    assert list(lines_of([line, line + CRLF + line], CRLF, limit=None)) == [[], [line + line], [line]]
 
 
 # -- whole listings --------------------------------------------------------------------------------
 
 
 def scan(*blocks: bytes, line_end: bytes = CRLF) -> list[int | None]:
-    reader = ListingReader(parse_scan_line, line_end)
-    for block in blocks:
-        reader.feed(block)
-    return reader.entries
+    return read_listing(blocks, parse_scan_line, line_end)
 
 
 @pytest.mark.parametrize(
@@ -269,8 +257,8 @@ def test_a_listing_is_read_by_index_and_gaps_stay_none(listing: bytes, entries: 
         (b"2 0\r\n1 0\r\n2 0\r\n", "message number 2 is listed twice"),
         (b"%d 1\r\n" % (MESSAGES_LIMIT + 1), "message number 1000001 is out of range"),
         (b"9999999999999999999 1\r\n", "message number 9999999999999999999 is out of range"),
-        (b"1 120\r\n\r\n", "a line of LIST is no number and size"),
-        (b"1 120\n2 200\r\n", "a line of LIST is no number and size"),
+        (b"1 120\r\n\r\n", "a line of LIST is not a number and a size"),
+        (b"1 120\n2 200\r\n", "a line of LIST is not a number and a size"),
     ],
 )
 def test_a_listing_that_cannot_be_is_refused(listing: bytes, what: str) -> None:
@@ -290,47 +278,43 @@ def test_a_listing_that_cannot_be_is_refused(listing: bytes, what: str) -> None:
     ],
 )
 def test_lines_in_one_block_are_held_to_the_same_grammar(listing: bytes) -> None:
-    with pytest.raises(MalformedListing, match="a line of LIST is no number and size"):
+    with pytest.raises(MalformedListing, match="a line of LIST is not a number and a size"):
         scan(listing)
 
 
 def test_an_empty_unique_id_is_listed_and_not_a_gap() -> None:
-    reader = ListingReader(parse_unique_id_line, CRLF)
-    reader.feed(b"1\r\n3 c\r\n")
-    assert reader.entries == [b"", None, b"c"]
+    listing = b"1\r\n3 c\r\n"
+    assert read_listing([listing], parse_unique_id_line, CRLF) == [b"", None, b"c"]
     with pytest.raises(MalformedListing, match="1 is listed twice"):
-        reader.feed(b"1 a\r\n")
+        read_listing([listing, b"1 a\r\n"], parse_unique_id_line, CRLF)
 
 
 def test_the_consumer_is_told_each_entry_as_it_arrives() -> None:
     told: list[tuple[int, bytes]] = []
-    reader = ListingReader(parse_unique_id_line, CRLF, lambda index, uid: told.append((index, uid)))
-    reader.feed(b"2 b\r\n1 a")
-    assert told == [(1, b"b")]
-    reader.feed(b"\r\n")
-    assert told == [(1, b"b"), (0, b"a")]
+
+    def blocks() -> Iterator[bytes]:
+        yield b"2 b\r\n1 a"
+        assert told == [(1, b"b")]
+        yield b"\r\n"
+        assert told == [(1, b"b"), (0, b"a")]
+
+    read_listing(blocks(), parse_unique_id_line, CRLF, lambda index, uid: told.append((index, uid)))
 
 
 def test_a_maildrop_may_hold_so_many_messages_and_no_more() -> None:
-    reader = ListingReader(parse_scan_line, CRLF)
-    reader.feed(b"%d 7\r\n" % MESSAGES_LIMIT)
-    assert (len(reader.entries), reader.entries[0], reader.entries[-1]) == (MESSAGES_LIMIT, None, 7)
+    last = b"%d 7\r\n" % MESSAGES_LIMIT
+    entries = scan(last)
+    assert (len(entries), entries[0], entries[-1]) == (MESSAGES_LIMIT, None, 7)
     with pytest.raises(MalformedListing, match="1000001 is out of range"):
-        reader.feed(b"%d 7\r\n" % (MESSAGES_LIMIT + 1))
+        scan(last, b"%d 7\r\n" % (MESSAGES_LIMIT + 1))
 
 
 def test_a_listing_may_have_64_mib_and_no_more() -> None:
-    reader = ListingReader(parse_scan_line, CRLF)
-    line = b"1".ljust(LINE_LIMIT - 2) + CRLF
-    lines = (
-        b"%d" % (number + 1) + b" 7" + line[len(b"%d" % (number + 1)) + 2 :]
-        for number in range(LISTING_LIMIT // LINE_LIMIT)
-    )
-    for _ in range(LISTING_LIMIT // LINE_LIMIT):
-        reader.feed(next(lines))
-    assert len(reader.entries) == LISTING_LIMIT // LINE_LIMIT
+    count = LISTING_LIMIT // LINE_LIMIT
+    lines = [(b"%d 7" % number).ljust(LINE_LIMIT - 2) + CRLF for number in range(1, count + 1)]
+    assert scan(*lines) == [7] * count
     with pytest.raises(MalformedListing, match="longer than 67108864 octets"):
-        reader.feed(b"4")
+        scan(*lines, b"4")
 
 
 def test_a_line_of_a_listing_without_end_is_refused() -> None:
@@ -342,10 +326,7 @@ def test_a_line_of_a_listing_without_end_is_refused() -> None:
 
 
 def capabilities(*blocks: bytes, line_end: bytes = CRLF) -> Capabilities:
-    reader = CapabilityReader(line_end)
-    for block in blocks:
-        reader.feed(block)
-    return reader.capabilities
+    return read_capabilities(blocks, line_end)
 
 
 @pytest.mark.parametrize(
@@ -376,12 +357,10 @@ def test_capabilities_are_read_by_name_in_capitals(reply: bytes, known: Capabili
 
 
 def test_capabilities_may_have_64_kib_and_no_more() -> None:
-    reader = CapabilityReader(CRLF)
-    for _ in range(CAPABILITIES_LIMIT // 8):
-        reader.feed(b"TOP   \r\n")
-    assert reader.capabilities == {"TOP": None}
+    lines = [b"TOP   \r\n"] * (CAPABILITIES_LIMIT // 8)
+    assert capabilities(*lines) == {"TOP": None}
     with pytest.raises(MalformedListing, match="CAPA is longer than 65536 octets"):
-        reader.feed(b"U")
+        capabilities(*lines, b"U")
 
 
 def test_a_capability_without_end_is_refused() -> None:
@@ -391,14 +370,14 @@ def test_a_capability_without_end_is_refused() -> None:
 
 @given(block=st.one_of(st.binary(), st.text("\r\n 0123456789abS\t\0").map(str.encode)))
 def test_whatever_a_server_lists_is_read_or_refused(block: bytes) -> None:
-    for feed in (
-        ListingReader(parse_scan_line, CRLF).feed,
-        ListingReader(parse_unique_id_line, LF).feed,
-        CapabilityReader(CRLF).feed,
-        parse_drop_listing,
+    for read in (
+        lambda: read_listing([block], parse_scan_line, CRLF),
+        lambda: read_listing([block], parse_unique_id_line, LF),
+        lambda: read_capabilities([block], CRLF),
+        lambda: parse_drop_listing(block),
     ):
         try:
-            feed(block)
+            read()
         except MalformedListing as error:
             assert error.exit_status is Status.BAD_DATA
 
@@ -409,66 +388,55 @@ SIZES = b"1 120\r\n2 7\r\n4 1\r\n"
 ENTRIES = [120, 7, None, 1]
 
 
-def recognising(*, keeps: bool = True) -> RecognisingReader[int]:
-    return RecognisingReader(parse_scan_line, CRLF, keeps=keeps)
+def read(blocks: Iterable[bytes], *, keep: bool = True) -> Listing[int]:
+    listing = Listing(parse_scan_line, CRLF)
+    listing.read(blocks, keep=keep)
+    return listing
 
 
-def digest_of(listing: bytes) -> str:
-    reader = recognising(keeps=False)
-    reader.feed(listing)
-    return reader.digest
+def digest_of(octets: bytes) -> str:
+    return read([octets], keep=False).digest
 
 
 def test_a_list_that_is_sent_again_is_familiar_and_not_parsed() -> None:
-    reader = recognising()
-    reader.feed(SIZES)
-    assert reader.digest == digest_of(SIZES) and reader.entries == []
-    assert len(reader.digest) == 48
+    listing = read([SIZES])
+    assert listing.digest == digest_of(SIZES) and listing.entries == []
+    assert len(listing.digest) == 48
 
 
-@pytest.mark.parametrize("listing", [b"", SIZES + b"5 9\r\n", SIZES.replace(b"7", b"8"), SIZES[:-3]])
-def test_another_list_is_not_familiar_and_parsed_on_request(listing: bytes) -> None:
-    reader = recognising()
-    reader.feed(listing)
-    assert reader.digest != digest_of(SIZES) and reader.entries == []
-    reader.parse()
-    reader.parse()
-    assert reader.entries == scan(listing)
+@pytest.mark.parametrize("octets", [b"", SIZES + b"5 9\r\n", SIZES.replace(b"7", b"8"), SIZES[:-5]])
+def test_another_list_is_not_familiar_and_parsed_on_request(octets: bytes) -> None:
+    listing = read([octets])
+    assert listing.digest != digest_of(SIZES) and listing.entries == []
+    listing.parse()
+    listing.parse()
+    assert listing.entries == scan(octets)
 
 
-def test_where_nothing_is_kept_it_is_parsed_as_it_arrives() -> None:
-    reader = recognising(keeps=False)
-    reader.feed(SIZES)
-    assert reader.entries == ENTRIES
-
-
-def test_behind_a_request_to_parse_it_is_parsed_as_it_arrives() -> None:
-    reader = recognising()
-    reader.parse()
-    reader.feed(SIZES)
-    assert reader.entries == ENTRIES
+def test_a_list_that_is_not_kept_is_parsed_as_it_arrives() -> None:
+    listing = read([SIZES], keep=False)
+    assert listing.entries == ENTRIES
+    listing.parse()
+    assert listing.entries == ENTRIES
 
 
 @given(cuts=st.sets(st.sampled_from([cut for cut in range(len(SIZES)) if SIZES[cut : cut + 1] != LF])))
 def test_blocks_that_are_kept_may_end_anywhere_but_in_a_line_end(cuts: set[int]) -> None:
-    reader = recognising()
-    for first, last in pairwise([0, *sorted(cuts), len(SIZES)]):
-        reader.feed(SIZES[first:last])
-    assert reader.digest == digest_of(SIZES)
-    reader.parse()
-    assert reader.entries == ENTRIES
+    listing = read(SIZES[first:last] for first, last in pairwise([0, *sorted(cuts), len(SIZES)]))
+    assert listing.digest == digest_of(SIZES)
+    listing.parse()
+    assert listing.entries == ENTRIES
 
 
 def test_what_is_kept_takes_no_more_room_in_tiny_blocks() -> None:
     line = b"1 1" + b" " * 5 + b"\r\n"
     tracemalloc.start()
     try:
-        reader = recognising()
-        for _ in range(100_000):
-            reader.feed(line)
+        listing = read(line for _ in range(100_000))
         assert tracemalloc.get_traced_memory()[1] < 2 * 100_000 * len(line)
     finally:
         tracemalloc.stop()
+    assert listing.entries == []
 
 
 @pytest.mark.parametrize(
@@ -482,25 +450,21 @@ def test_what_is_kept_takes_no_more_room_in_tiny_blocks() -> None:
 def test_what_no_server_may_send_is_an_error_once_it_is_parsed(
     content: bytes, error: type[ProtocolViolation]
 ) -> None:
-    reader = recognising()
-    reader.feed(content)
+    listing = read([content])
     with pytest.raises(error):
-        reader.parse()
+        listing.parse()
 
 
-@pytest.mark.parametrize("keeps", [True, False])
-def test_what_is_kept_has_the_same_limit(keeps: bool, feed_forever: Callable[[], bytes]) -> None:
-    reader = recognising(keeps=keeps)
-    fed = 0
+@pytest.mark.parametrize("keep", [True, False])
+def test_what_is_kept_has_the_same_limit(keep: bool) -> None:
+    sent: list[int] = []
+
+    def blocks() -> Iterator[bytes]:
+        for number in range(1, 1_000_000):
+            block = b"%d 1 " % number + b"x" * (LINE_LIMIT - 32) + b"\r\n"
+            sent.append(len(block))
+            yield block
+
     with pytest.raises(MalformedListing, match="longer than 67108864 octets"):
-        while True:
-            reader.feed(block := feed_forever())
-            fed += len(block)
-    assert LISTING_LIMIT - len(block) < fed <= LISTING_LIMIT
-
-
-@pytest.fixture
-def feed_forever() -> Callable[[], bytes]:
-    """Return what gives numbered lines, as many as one wants, padded to 8 KiB a line."""
-    numbers = iter(range(1, 1_000_000))
-    return lambda: b"%d 1 " % next(numbers) + b"x" * (LINE_LIMIT - 32) + b"\r\n"
+        read(blocks(), keep=keep)
+    assert sum(sent[:-1]) <= LISTING_LIMIT < sum(sent)

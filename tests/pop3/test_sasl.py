@@ -64,7 +64,7 @@ def test_the_mechanisms_are_those_of_the_contract() -> None:
 
 
 def test_an_unknown_mechanism_is_refused_in_harmless_words() -> None:
-    with pytest.raises(MechanismFailed, match=r"no mechanism NTLM\\x1b here, only SCRAM-SHA-256-PLUS, "):
+    with pytest.raises(MechanismFailed, match=r"unknown mechanism NTLM\\x1b; use one of SCRAM-"):
         mechanism("NTLM\x1b", Credentials("user", "secret"))
 
 
@@ -161,14 +161,14 @@ def test_a_mechanism_answers_as_many_challenges_as_it_has_rounds(name: str, roun
     for _ in range(rounds):
         exchange.respond(b"challenge")
     for _ in range(2):
-        with pytest.raises(MechanismFailed, match=f"{name}: the server asks for more than there is to say"):
+        with pytest.raises(MechanismFailed, match=f"{name}: the server requests more than"):
             exchange.respond(b"challenge")
 
 
 def test_scram_answers_two_challenges() -> None:
     exchange = scram()
     assert_logs_in(exchange, ScramServer("sha256", b"pencil"))
-    with pytest.raises(MechanismFailed, match="SCRAM-SHA-256: the server asks for more"):
+    with pytest.raises(MechanismFailed, match="SCRAM-SHA-256: the server requests more"):
         exchange.respond(b"")
 
 
@@ -176,10 +176,10 @@ def test_scram_answers_two_challenges() -> None:
 @pytest.mark.parametrize("unfit", ["a\0b", "a\udcffb"])
 def test_no_mechanism_carries_a_nul_or_what_is_no_utf_8(name: str, unfit: str) -> None:
     with pytest.raises(
-        MechanismFailed, match=f"{name} cannot carry the user name: it has a control character"
+        MechanismFailed, match=f"{name} cannot carry the user name: it contains a control character"
     ):
         mechanism(name, Credentials(unfit, "secret", channel_binding=BINDINGS[0]))
-    with pytest.raises(MechanismFailed, match=f"{name} cannot carry the secret: it has a control character"):
+    with pytest.raises(MechanismFailed, match=f"{name} cannot carry the secret: it contains a control"):
         mechanism(name, Credentials("user", unfit, channel_binding=BINDINGS[0]))
 
 
@@ -369,7 +369,7 @@ def test_scram_refuses_an_unfit_nonce() -> None:
 
 @pytest.mark.parametrize("nonce", ["", NONCE, NONCE[:-1] + "xyz", "x" + NONCE])
 def test_a_nonce_that_does_not_continue_ours_is_refused(nonce: str) -> None:
-    reason = "nonce does not continue ours" if nonce else "malformed"
+    reason = "nonce does not begin with ours" if nonce else "malformed"
     with pytest.raises(MechanismFailed, match=reason):
         scram().respond(f"r={nonce},s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096".encode())
 
@@ -463,7 +463,7 @@ def test_a_forged_server_signature_is_refused() -> None:
     exchange.respond(server.first(initial(exchange)))
     with pytest.raises(MechanismFailed, match="the server does not prove that it knows the password"):
         exchange.respond(b"v=" + base64.b64encode(bytes(32)))
-    with pytest.raises(MechanismFailed, match="without a proof"):
+    with pytest.raises(MechanismFailed, match="without proving"):
         exchange.finish()
 
 
@@ -480,7 +480,7 @@ def test_ok_without_a_server_signature_is_refused(challenges: int) -> None:
     exchange, server = scram(), ScramServer("sha256", b"pencil")
     for _ in range(challenges):
         exchange.respond(server.first(initial(exchange)))
-    with pytest.raises(MechanismFailed, match="took the login without a proof that it knows the password"):
+    with pytest.raises(MechanismFailed, match="accepted the login without proving that"):
         exchange.finish()
 
 
@@ -492,7 +492,7 @@ def test_a_right_signature_after_a_refused_first_message_is_no_proof() -> None:
         exchange.respond(server.server_first.replace(b"i=4096", b"i=1"))
     with pytest.raises(MechanismFailed, match="does not prove"):
         exchange.respond(server_final)
-    with pytest.raises(MechanismFailed, match="without a proof"):
+    with pytest.raises(MechanismFailed, match="without proving"):
         exchange.finish()
 
 
@@ -502,7 +502,7 @@ def test_an_error_of_the_server_is_told_harmlessly(after_first: bool) -> None:
     if after_first:
         exchange.respond(server.first(initial(exchange)))
     with pytest.raises(
-        MechanismFailed, match=r"SCRAM-SHA-256: the server says invalid-proof\\x1b\[2J"
+        MechanismFailed, match=r"SCRAM-SHA-256: the server refuses: invalid-proof\\x1b\[2J"
     ) as caught:
         exchange.respond(b"e=invalid-proof\x1b[2J")
     assert len(str(caught.value)) < 100

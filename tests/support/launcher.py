@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -151,15 +152,21 @@ def serve(home: Path, patience: float | None = None) -> None:
         ours.recv(1)  # it is ready
         print(process, flush=True)
         sys.stdin.readline()
-        ours.sendall(b"!")
+        let_go(ours)
         if (steps := heard(ours)) == b"?":  # it waits
             print(WAITING, end="", flush=True)
             sys.stdin.readline()
-            ours.sendall(b"!")
+            let_go(ours)
             steps = heard(ours)
         status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
         print(status, (steps or b"0").decode(), flush=True)
         ours.close()
+
+
+def let_go(process: socket.socket) -> None:
+    """Let a process that is held go on; a signal may have ended it meanwhile."""
+    with suppress(ConnectionError):
+        process.sendall(b"!")
 
 
 def heard(process: socket.socket) -> bytes:

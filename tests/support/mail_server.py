@@ -1,7 +1,8 @@
 """A small POP3 server that follows the RFCs, as a script for the scripted server.
 
 Owns a maildrop that lives on over connections, and the replies of RFC 1939, 2449, 2595 and 5034. Where
-a test wants a server to be wrong, it replaces single replies, or breaks the connection.
+a test wants a server to be wrong, it replaces single replies, or breaks the connection. What the
+server of `pop3fetch demo` shares with it, it has of its own: no test shall pass for their common mistake.
 
     mailbox = Mailbox([b"Subject: hello\\r\\n\\r\\nworld\\r\\n"])
     with ScriptedServer(mailbox) as server:
@@ -49,6 +50,11 @@ class Mailbox:
     refuses CAPA. A ``greeting`` with a challenge in it switches APOP on. An empty ``user`` is everybody.
     ``replies`` maps a whole command line to the whole reply that stands in for the right one, and then
     nothing happens in the maildrop; ``after`` maps one to what is done once it is answered.
+
+    What hurts, and the RFCs allow: a server that ``pops`` deletes at QUIT what was retrieved (RFC 1939
+    section 8), and one that ``loses_quit`` obeys it, and never answers. ``break_after`` lets the next
+    connection say so many octets, before its ``manner`` of breaking is what happens to it.
+    ``removed`` is what QUITs have removed, in the order of the maildrop.
     """
 
     def __init__(
@@ -63,6 +69,7 @@ class Mailbox:
         password: str = "secret",
         replies: Mapping[bytes, bytes] | None = None,
         after: Mapping[bytes, Script] | None = None,
+        pops: bool = False,
     ) -> None:
         all_octets = [_with_last_line_end(octets) for octets in messages]
         all_uids = [b"uid-%d" % number for number in range(1, len(all_octets) + 1)] if uids is None else uids
@@ -73,6 +80,11 @@ class Mailbox:
         self.password = password.encode("utf-8", "surrogateescape")
         self.replies = dict(replies or {})
         self.after = dict(after or {})
+        self.pops = pops
+        self.loses_quit = False
+        self.break_after: int | None = None
+        self.manner: Script = Talk.cut
+        self.removed: list[Message] = []
         self.maildrop = [Message(*facts) for facts in zip(all_octets, all_uids, all_sizes, strict=True)]
         self._lock = threading.Lock()
 
@@ -95,6 +107,7 @@ class Mailbox:
         """Take messages out; what another session has taken out already is no matter."""
         gone = set(deleted)
         with self._lock:
+            self.removed += [message for message in self.maildrop if message in gone]
             self.maildrop = [message for message in self.maildrop if message not in gone]
 
     def __call__(self, talk: Talk) -> None:
@@ -119,12 +132,19 @@ class _Session:
         self._name = b""
         self._maildrop: list[Message] | None = None  # as it was at the login
         self._deleted: set[Message] = set()
+        self._retrieved: set[Message] = set()
         self._over = False
 
     def play(self) -> None:
+        if self._mailbox.break_after is not None:
+            octets, self._mailbox.break_after = self._mailbox.break_after, None
+            self._talk.cut_after(octets, self._mailbox.manner)
         self._talk.say(self._mailbox.greeting)
         while not self._over and (line := self._talk.line()):
-            self._talk.say(self._reply(line))
+            reply = self._reply(line)
+            if self._maildrop and line.startswith(b"RETR ") and reply.startswith(b"+OK"):
+                self._retrieved.add(self._maildrop[int(line[5:]) - 1])
+            self._talk.say(reply)
             if line in self._mailbox.after:
                 self._mailbox.after[line](self._talk)
 
@@ -150,7 +170,10 @@ class _Session:
         return _multiline(b"capabilities follow", shown)
 
     def _quit(self, _: bytes) -> bytes:
-        self._mailbox.remove(self._deleted)
+        popped = self._retrieved if self._mailbox.pops else set()
+        self._mailbox.remove(self._deleted | popped)
+        if self._mailbox.loses_quit:
+            self._talk.cut()
         self._over = True
         return b"+OK bye\r\n"
 

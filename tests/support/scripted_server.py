@@ -40,6 +40,7 @@ class Talk:
         self, connection: socket.socket, context: ssl.SSLContext | None, stopping: threading.Event
     ) -> None:
         self.received = bytearray()
+        self.said = 0  # octets that the script gave to be sent
         self.commands: list[bytes] = []
         self.pipelined = False
         self.in_tls = False
@@ -48,12 +49,14 @@ class Talk:
         self._stopping = stopping
         self._unread = bytearray()
         self._allowance: int | None = None
+        self._manner: Script = Talk.cut
         connection.settimeout(PATIENCE)
         # Small replies shall not wait for each other: every session would pause for 40 ms.
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def say(self, octets: bytes) -> None:
         """Send ``octets``, as they are."""
+        self.said += len(octets)
         allowed = octets if self._allowance is None else octets[: self._allowance]
         try:
             self._socket.sendall(allowed)
@@ -62,7 +65,7 @@ class Talk:
         if self._allowance is not None:
             self._allowance -= len(allowed)
             if self._allowance == 0:
-                self.cut()
+                self._break()
 
     def drip(self, octets: bytes, every: float) -> None:
         """Send one octet each ``every`` seconds."""
@@ -124,11 +127,18 @@ class Talk:
         self.drop()
         raise ClientLeft
 
-    def cut_after(self, octets: int) -> None:
-        """Let only so many more octets through, then :meth:`cut`; TLS's own are not counted."""
+    def cut_after(self, octets: int, manner: Script | None = None) -> None:
+        """Let only so many more octets through, then :meth:`cut`, or break the line in another ``manner``.
+
+        TLS's own are not counted.
+        """
+        self._allowance, self._manner = octets, manner or Talk.cut
         if octets == 0:
-            self.cut()
-        self._allowance = octets
+            self._break()
+
+    def _break(self) -> None:
+        self._manner(self)
+        raise ClientLeft
 
     def close(self, *, notify: bool = True) -> None:
         """End the stream (FIN), inside TLS after a close_notify, and wait until the client does so too.

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 from pop3fetch.net.dial import Endpoint
 from pop3fetch.net.tls import TLSOptions
 from pop3fetch.pop3.client import POP3Client
+from pop3fetch.pop3.conversation import Server
 from pop3fetch.pop3.login import LoginPolicy
 from pop3fetch.pop3.mail_session import MailSession
-from pop3fetch.pop3.opening import Server
 from tests.support.scripted_server import Script, ScriptedServer, StartServer, Talk
 
 Client = TypeVar("Client", bound=POP3Client)

@@ -26,6 +26,7 @@ from pop3fetch.account.oauth.messages import (
 from pop3fetch.account.oauth.settings import OAuthSettings
 from pop3fetch.account.settings import Account
 from pop3fetch.account.system_keyring import LOOK_LIMIT, STORE_LIMIT, Entry
+from pop3fetch.ahead import Interrupts
 from pop3fetch.errors import AuthorizationFailed, ConfigurationError, NoPassword, POP3Error
 from pop3fetch.printable import printable
 
@@ -111,9 +112,9 @@ class Authorization:
         return AuthorizationFailed("nobody has logged in at the OAuth 2 server in time")
 
 
-def refresh(settings: OAuthSettings, refresh_token: str) -> Tokens:
+def refresh(settings: OAuthSettings, refresh_token: str, interrupts: Interrupts | None = None) -> Tokens:
     """Return fresh tokens, with a new refresh token only where the server rotates it; raises as `run`."""
-    return _token_request(settings, refresh_form(settings, refresh_token))
+    return _token_request(settings, refresh_form(settings, refresh_token), interrupts)
 
 
 def check_keyring(account: Account, limit: float = STORE_LIMIT) -> None:
@@ -131,9 +132,11 @@ def store_refresh_token(account: Account, tokens: Tokens, limit: float = STORE_L
     system_keyring.keep(_entry(account), tokens.refresh, limit)
 
 
-def refresh_token(account: Account, limit: float = LOOK_LIMIT) -> str | None:
+def refresh_token(
+    account: Account, limit: float = LOOK_LIMIT, interrupts: Interrupts | None = None
+) -> str | None:
     """Return what the keyring holds, None where that is nothing; raises ConfigurationError."""
-    return system_keyring.look(_entry(account), limit)
+    return system_keyring.look(_entry(account), limit, interrupts)
 
 
 def forget(account: Account, limit: float = STORE_LIMIT) -> bool:
@@ -141,7 +144,12 @@ def forget(account: Account, limit: float = STORE_LIMIT) -> bool:
     return system_keyring.remove(_entry(account), limit)
 
 
-def access_token(account: Account, report: Callable[[str], None], limit: float = LOOK_LIMIT) -> str:
+def access_token(
+    account: Account,
+    report: Callable[[str], None],
+    limit: float = LOOK_LIMIT,
+    interrupts: Interrupts | None = None,
+) -> str:
     """Return a fresh access token, by the refresh token in the keyring, which has ``limit`` seconds.
 
     ``report`` takes a line about a keyring that does not work. Raises NoPassword, which says how to
@@ -149,9 +157,9 @@ def access_token(account: Account, report: Callable[[str], None], limit: float =
     """
     if account.oauth is None:
         raise ConfigurationError(f"accounts.{account.name}.oauth", "is missing")
-    held = _held(account, report, limit)
+    held = _held(account, report, limit, interrupts)
     try:
-        fresh = refresh(account.oauth, held)
+        fresh = refresh(account.oauth, held, interrupts)
     except AuthorizationFailed as refusal:
         if refusal.is_temporary:
             raise
@@ -161,10 +169,12 @@ def access_token(account: Account, report: Callable[[str], None], limit: float =
     return fresh.access
 
 
-def _held(account: Account, report: Callable[[str], None], limit: float) -> str:
+def _held(
+    account: Account, report: Callable[[str], None], limit: float, interrupts: Interrupts | None
+) -> str:
     reason = f"there is no refresh token for {account.address}"
     try:
-        held = refresh_token(account, limit)
+        held = refresh_token(account, limit, interrupts)
     except ConfigurationError as error:
         report(f"the keyring was passed over: {error.reason}")
         reason += f" (the keyring was passed over: {error.reason})"
@@ -190,8 +200,8 @@ def _entry(account: Account) -> Entry:
     return Entry(SERVICE, account.address, "refresh token")
 
 
-def _token_request(settings: OAuthSettings, form: str) -> Tokens:
-    return tokens(post(settings.token_endpoint, form), form)
+def _token_request(settings: OAuthSettings, form: str, interrupts: Interrupts | None = None) -> Tokens:
+    return tokens(post(settings.token_endpoint, form, interrupts=interrupts), form)
 
 
 def _next_interval(interval: float, error: POP3Error) -> float:

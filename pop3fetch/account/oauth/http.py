@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request
 
 from pop3fetch.account.oauth.messages import Answer
-from pop3fetch.ahead import Ahead
+from pop3fetch.ahead import Ahead, Interrupts
 from pop3fetch.errors import ConnectionFailed, POP3Error, ProtocolViolation, TLSError
 from pop3fetch.verification import verifying_context
 
@@ -21,13 +21,13 @@ LIMIT = 30.0  # seconds for everything from the name's look-up to the last octet
 LARGEST = 1 << 16  # octets of an answer; one with three tokens has a few thousand
 
 
-def post(url: str, form: str, limit: float = LIMIT) -> Answer:
+def post(url: str, form: str, limit: float = LIMIT, interrupts: Interrupts | None = None) -> Answer:
     """Send ``form`` to ``url`` and return the answer, whatever its status; ``limit`` in seconds.
 
     Raises ConnectionFailed, TLSError, and ProtocolViolation for what is too large or no HTTP.
     """
     try:
-        status, body = Ahead(lambda: _exchange(url, form, limit), may_be_left=True).result(limit)
+        status, body = Ahead(lambda: _exchange(url, form, limit), interrupts=interrupts).result(limit)
     except (OSError, UnicodeError) as error:  # the latter of a host name that no DNS could have
         raise _trouble(url, error, limit) from error
     except HTTPException as error:

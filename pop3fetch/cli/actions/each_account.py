@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from pop3fetch.account.settings import Account
-from pop3fetch.ahead import Answer, try_to_start
+from pop3fetch.ahead import Answer, Interrupts, try_to_start
 from pop3fetch.cli.main import explain
 from pop3fetch.cli.options import Invocation, Many
 from pop3fetch.cli.screen.console import Console
@@ -62,6 +62,7 @@ class ManyAccounts:
         self._busy: list[Account] = []
         self._changed = threading.Condition()
         self._stopping = threading.Event()
+        self._interrupts = Interrupts()
         self._statuses: list[int] = []
         self._failures: list[BaseException] = []
         self._is_alone = False  # whether the main thread does the work
@@ -122,15 +123,9 @@ class ManyAccounts:
 
     def _cut(self) -> None:
         """End all that a session may be waiting for."""
-        from pop3fetch import ahead
-        from pop3fetch.account import password_command
-        from pop3fetch.net.transport import abort_all
-
-        abort_all()
-        password_command.interrupt_all()
+        self._interrupts.interrupt()
         if self._openings:
             self._openings.interrupt()
-        ahead.leave_all(KeyboardInterrupt())
         self._refuse_errands()
 
     def _refuse_errands(self) -> None:
@@ -180,7 +175,7 @@ class ManyAccounts:
                 self._statuses.append(explain(error, self._console_of(account.name)))
 
     def _console_of(self, name: str) -> Console:
-        return self._console.for_account(name, self._in_main_thread)
+        return self._console.for_account(name, self._in_main_thread, self._interrupts)
 
     def _in_main_thread(self, talk: Talk) -> Any:
         if self._is_alone:

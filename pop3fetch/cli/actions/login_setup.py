@@ -26,7 +26,7 @@ from pop3fetch.cli.screen.advice import told
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.sessions import process_context, sessions_of
 from pop3fetch.errors import LoginRefused, POP3Error, UsageError
-from pop3fetch.net.names import wire_name
+from pop3fetch.net.dial import wire_name
 from pop3fetch.sessions.quit import end_look
 from pop3fetch.sessions.sessions import Sessions, server_of, tls_options
 from pop3fetch.status import Status
@@ -142,7 +142,7 @@ def _account(setup: SetupOptions, console: Console) -> Account:
 
 def _found_server(setup: SetupOptions, console: Console) -> Candidate:
     from pop3fetch.net.tls import client_context
-    from pop3fetch.pop3.opening import Server
+    from pop3fetch.pop3.conversation import Server
     from pop3fetch.sessions.probe import PROBE_TIMEOUT, find
 
     search = _search(setup, console)

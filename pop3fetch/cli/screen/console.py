@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from pop3fetch.ahead import Interrupts
     from pop3fetch.errors import POP3Error
 
 Foreign = bytes | str | int | None
@@ -42,6 +43,7 @@ class Console:
         self._turn = threading.RLock()
         self._drawn = threading.Event()  # set while a line stands that shall be drawn anew
         self._host: Callable[[Callable[[], Any]], Any] = _at_once
+        self.interrupts: Interrupts | None = None  # of the threads that work on several accounts
 
     @classmethod
     def of_process(cls) -> Console:
@@ -52,13 +54,15 @@ class Console:
         sys.stdout = sys.stdout or console.out  # on which --help is printed
         return console
 
-    def for_account(self, name: str, host: Callable[[Callable[[], Any]], Any]) -> Console:
+    def for_account(
+        self, name: str, host: Callable[[Callable[[], Any]], Any], interrupts: Interrupts
+    ) -> Console:
         """Return the same console with the name of an account in front of its lines.
 
         ``host`` is given all talks with the person at the terminal, to have them one by one.
         """
         console = Console(self.out, self.err, self.environment)
-        console.__dict__.update({**self.__dict__, "account": name, "_host": host})
+        console.__dict__.update({**self.__dict__, "account": name, "_host": host, "interrupts": interrupts})
         return console
 
     @property

@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from pop3fetch.account.oauth.http import LARGEST, post
-from pop3fetch.ahead import Ahead, leave_all
+from pop3fetch.ahead import Ahead, Interrupts
 from pop3fetch.errors import ConnectionFailed, ProtocolViolation, TLSError
 from pop3fetch.status import Status
 from tests.support import certificates
@@ -136,9 +136,10 @@ def test_an_interrupt_does_not_wait_for_a_silent_server(server: StartServer) -> 
         talk.stall()
 
     started = server(script)
-    waiting = Ahead(lambda: post(url(started), FORM, PATIENCE))
+    interrupts = Interrupts()
+    waiting = Ahead(lambda: post(url(started), FORM, PATIENCE, interrupts))
     assert begun.wait(PATIENCE)
-    leave_all(KeyboardInterrupt())
+    interrupts.interrupt()
     with pytest.raises(KeyboardInterrupt):
         waiting.result(PATIENCE / 2)
 

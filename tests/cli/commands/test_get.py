@@ -294,7 +294,7 @@ def test_two_runs_at_once_do_not_mix(here: Here, post: StartPost, run: Run, mail
         may_go_on.set()
         assert first.communicate(timeout=PATIENCE) == (b"", b"")
     assert second.status == Status.TRY_LATER
-    assert b"another pop3fetch is at work on this account" in second.err
+    assert b"another pop3fetch is using this account" in second.err
     assert len(delivered(maildir)) == 3
 
 

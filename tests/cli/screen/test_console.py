@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pop3fetch.ahead import Interrupts
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.errors import ConnectionLost, DeliveryError
 
@@ -80,7 +81,7 @@ def test_an_object_is_one_line_of_ascii_and_comes_back(value: dict[str, object])
 
 @pytest.mark.parametrize("stream", [in_cron(), on_terminal()], ids=["cron", "terminal"])
 def test_the_account_stands_in_front_of_everything(stream: Console) -> None:
-    console = stream.for_account("wo\trk", at_once)
+    console = stream.for_account("wo\trk", at_once, Interrupts())
     console.row(1, b"uid")
     console.text("words")
     console.json({"number": 1})
@@ -152,7 +153,7 @@ def test_a_line_that_cannot_be_said_is_no_error() -> None:
         (on_terminal({"TERM": "dumb"}), 0, False),
         (on_terminal({}), 0, False),
         (in_cron(), 0, False),
-        (on_terminal().for_account("work", at_once), 0, False),
+        (on_terminal().for_account("work", at_once, Interrupts()), 0, False),
     ],
 )
 def test_progress_is_drawn_where_a_line_can_be(console: Console, verbosity: int, draws: bool) -> None:
@@ -210,7 +211,7 @@ def test_a_talk_is_had_by_the_host() -> None:
         hosted.append(talk)
         return talk()
 
-    assert on_terminal().for_account("work", host).talk(lambda: 7) == 7
+    assert on_terminal().for_account("work", host, Interrupts()).talk(lambda: 7) == 7
     assert len(hosted) == 1
 
 
