@@ -176,8 +176,11 @@ def require_own_links(path: Path) -> None:
     while ahead:
         part = ahead.pop()
         current = current.parent if part == ".." else current / part
-        status = _status(current)
-        if status is None or not stat.S_ISLNK(status.st_mode):
+        try:
+            status = current.lstat()
+        except (FileNotFoundError, NotADirectoryError):  # then there is no link either
+            continue
+        if not stat.S_ISLNK(status.st_mode):
             continue
         links += 1
         if links > MOST_LINKS:
@@ -187,17 +190,8 @@ def require_own_links(path: Path) -> None:
         target = current.readlink()
         ahead += reversed(target.parts[1:] if target.is_absolute() else target.parts)
         current = Path("/") if target.is_absolute() else current.parent
-    if foreign and (user != 0 or foreign != {_owner_of_the_nearest(current)}):
+    if foreign and user == 0:
+        nearest = next(part for part in (current, *current.parents) if os.path.lexists(part))
+        foreign.discard(nearest.lstat().st_uid)
+    if foreign:
         raise PermissionError(errno.EPERM, "it leads over a symbolic link of another user", str(path))
-
-
-def _status(path: Path) -> os.stat_result | None:
-    try:
-        return path.lstat()
-    except (FileNotFoundError, NotADirectoryError):  # and so not a link
-        return None
-
-
-def _owner_of_the_nearest(path: Path) -> int:
-    status = _status(path)
-    return status.st_uid if status else _owner_of_the_nearest(path.parent)

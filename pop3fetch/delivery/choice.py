@@ -81,12 +81,12 @@ def parse(destination: str, *, is_configured: bool = False) -> Choice:
     match = _KIND.fullmatch(destination)
     kind, path = match.groups() if match else ("maildir", destination)
     if kind not in ("maildir", "mbox"):
-        # A slip of the pen must not become a folder of that name; ./ before it says that it is meant.
-        raise UsageError(f"'{kind}:' is no kind of destination: write maildir:DIR, mbox:FILE or -")
+        # A slip must not become a folder of that name; to mean one, write ./ before it.
+        raise UsageError(f"unknown destination type '{kind}:': write maildir:DIR, mbox:FILE or -")
     if not match and path.endswith(".mbox"):
         raise UsageError(f"'{path}' could be a file or a folder: write mbox:{path} or maildir:{path}")
     if not path or "\0" in path:
-        raise UsageError(f"'{destination}' names no destination: write maildir:DIR, mbox:FILE or -")
+        raise UsageError(f"'{destination}' is not a destination: write maildir:DIR, mbox:FILE or -")
     try:
         absolute = os.path.abspath(Path(from_home(path) if is_configured else path).expanduser())
     except RuntimeError as error:  # from Path, if a home folder is not known
@@ -132,7 +132,7 @@ class Openings:
 
     @contextmanager
     def of_a_run(self) -> Iterator[Callable[[Destination], Destination]]:
-        """Give what takes note of a destination, and returns it; they are forgotten when the run is over."""
+        """Yield a function that notes and returns a destination; the end of the run forgets all."""
         opened: list[Destination] = []
 
         def keep(destination: Destination) -> Destination:

@@ -1,15 +1,15 @@
 """What a destination is: drafts go in, a journal learns what is safe.
 
 A message is first a *draft*: written as it arrives, visible to no other program. A batch of drafts is then
-delivered in one go, and the journal (the account's record) is told twice: what is about to
-become visible, and what is. Each destination keeps that order by itself, for it alone knows
-what must be on the disk in between:
+delivered in one go. The journal (the account's record) is called twice: with what is about to become
+visible, and with what is visible. Each destination keeps that order itself, as only it knows what must
+be on the disk in between:
 
     drafts synced -> journal.intend -> made visible, synced -> journal.done
 
-What a crash left between the two is decided by :meth:`Destination.settle` at the next start.
-Programs and standard output cannot be asked afterwards, so there is no intent, and each message
-is done when it was taken: at least once.
+:meth:`Destination.settle` decides at the next start what a crash left between the two. Programs and
+standard output cannot be examined afterwards. So they have no intents, and a message is done as soon
+as it is taken: it is delivered at least once.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Place(NamedTuple):
-    """Where a draft is about to become visible; all that :meth:`Destination.settle` needs.
+    """The place at which a draft is about to become visible; all that :meth:`Destination.settle` needs.
 
     ``destination`` as :attr:`Destination.name`; ``name``: a file's name; ``offset`` and
     ``length`` in octets if the destination is one file; ``folder``: which folder it was, as
@@ -56,10 +56,11 @@ class Draft(ABC):
 
     def __init__(self, message: Message) -> None:
         self.message = message
+        self.path: str | None = None  # the file that the delivered message is in, if it is a file
         self.identity: Identity | None = None  # for the record
         self.octets = 0  # written so far
         self.received: int | None = None  # octets as the server sent them, with its line ends
-        # Once the journal was asked to keep the intent, settling alone decides, for which it needs the draft.
+        # Once the journal may have the intent, only settling decides, and it needs the draft for that.
         self.intended = False
 
     @abstractmethod
@@ -70,14 +71,9 @@ class Draft(ABC):
     def discard(self) -> None:
         """Leave no trace; never raises. After the delivery there is nothing left to discard."""
 
-    @property
-    def path(self) -> str | None:
-        """The file of the delivered message, or None if it is not a file."""
-        return None
-
 
 class Journal(Protocol):
-    """What the record must be told while a batch is delivered."""
+    """The record, as a delivery of a batch uses it."""
 
     def intend(self, drafts: Sequence[Draft], places: Sequence[Place]) -> None:
         """Keep durably that these drafts are about to become visible."""
@@ -97,7 +93,7 @@ class Destination(ABC):
 
     @property
     def folder_id(self) -> str:
-        """What tells its folder from all others, whatever it is called; "" if it has none."""
+        """The identity of its folder, whatever the folder's name is; "" if it has none."""
         return ""
 
     def was(self, place: Place) -> bool:
@@ -133,13 +129,13 @@ class Destination(ABC):
         """Remove what dead runs of this record left; all intents must be settled."""
 
     def interrupt(self) -> None:  # noqa: B027
-        """Wait no longer, for a lock or a program: :meth:`deliver` ends soon; from any thread."""
+        """Stop waiting for a lock or a program, so that :meth:`deliver` ends soon; from any thread."""
 
     def close(self) -> None:  # noqa: B027
-        """Let go of what is open."""
+        """Close what is open."""
 
 
-# Errors of the kernel after which the next message would fare no better.
+# Errors of the kernel that the next message would meet as well.
 _REASONS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",

@@ -2,8 +2,8 @@
 
 A draft's file has a unique name in ``tmp`` that carries the tag of our record. So a message is
 delivered if its name is in ``new``, or in ``cur`` (a mail reader has moved it on, and added flags). A
-name in ``tmp`` that an intent knows is not delivered yet, and one that no intent knows is a dead run's
-leftover. One that is nowhere was removed from ``tmp`` by another program, and is not delivered.
+name in ``tmp`` that has an intent is not delivered yet; one that has none is a dead run's leftover. If
+the name is missing, another program has removed it from ``tmp``, and the message is not delivered.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -55,6 +55,7 @@ class MaildirDraft(Draft):
 
     def __init__(self, message: Message, maildir: Maildir, name: str, file: int) -> None:
         super().__init__(message)
+        self.path = f"{maildir.folder}/new/{name}"
         self.name = name
         self.file = file
         self._maildir = maildir
@@ -66,7 +67,7 @@ class MaildirDraft(Draft):
             write_all(self.file, block)
             self.octets += len(block)
             if self.octets - self._begun >= LARGE:
-                # The disk writes what is there of a large message, while the rest of it arrives.
+                # The disk writes the first part of a large message while the rest arrives.
                 self._end_writing()
                 begun, self._begun = self._begun, self.octets
                 self._writing = Ahead(lambda: start_writing(self.file, begun, self._begun - begun))
@@ -78,7 +79,8 @@ class MaildirDraft(Draft):
             writing.result()
 
     def close_file(self) -> None:
-        self._end_writing()
+        if self._writing:
+            self._end_writing()
         if self.file >= 0:
             os.close(self.file)
             self.file = -1
@@ -88,10 +90,6 @@ class MaildirDraft(Draft):
             self.close_file()
         with suppress(OSError):
             os.unlink(self.name, dir_fd=self._maildir.tmp)
-
-    @property
-    def path(self) -> str:
-        return f"{self._maildir.folder}/new/{self.name}"
 
 
 class Maildir(Destination):
@@ -108,24 +106,21 @@ class Maildir(Destination):
 
     @property
     def folder_id(self) -> str:
-        return "" if self._is_missing() else folder_id(self.folder)
+        # An empty folder is not a maildir: it may be the mount point of a disk that is missing.
+        is_there = any((self.folder / subfolder).is_dir() for subfolder in DELIVERED)
+        return folder_id(self.folder) if is_there else ""
 
     def was(self, place: Place) -> bool:
         return bool(place.folder) and place.folder == self.folder_id
 
-    def _is_missing(self) -> bool:
-        """Whether there is no maildir; an empty folder may be the mount point of a disk that is missing."""
-        return not any((self.folder / subfolder).is_dir() for subfolder in DELIVERED)
-
     def prepare(self, known: str | None = None, *, create: bool = False) -> None:
         with delivery_errors(self.name):
-            must_exist = known is not None and not create
-            self._require_mounted(must_exist)
             self._require_own_links()
             self._owner = owner_for(self.folder)
             for folder in (self.folder, *(self.folder / subfolder for subfolder in SUBFOLDERS)):
                 if not folder.is_dir():
-                    self._require_mounted(must_exist)  # it may have been unmounted since
+                    if known is not None and not create and not self.folder_id:
+                        raise DeliveryError(self.name, NOT_MOUNTED)
                     make_folder(folder)
                     if self._owner:
                         os.chown(folder, *self._owner, follow_symlinks=False)
@@ -133,12 +128,8 @@ class Maildir(Destination):
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (os.O_NOFOLLOW if self._owner else 0)
             self.tmp, self.new = (os.open(self.folder / name, flags) for name in ("tmp", "new"))
 
-    def _require_mounted(self, must_exist: bool) -> None:
-        if must_exist and self._is_missing():
-            raise DeliveryError(self.name, NOT_MOUNTED)
-
     def _require_own_links(self) -> None:
-        if os.geteuid() == 0:  # whom a user's link could lead where only root may write
+        if os.geteuid() == 0:  # a user's link could lead to what only root may write
             for subfolder in SUBFOLDERS:
                 require_own_links(self.folder / subfolder)
 
@@ -188,27 +179,24 @@ class Maildir(Destination):
                 raise DeliveryError(self.name, f"{subfolder}/ was moved or replaced during the delivery")
 
     def settle(self, places: Sequence[Place]) -> list[Settled]:
-        """Look where the names are, and finish the renames of those that are still in ``tmp``."""
+        """Find the names, and finish the renames of those that are still in ``tmp``."""
         with delivery_errors(self.name):
-            if self._is_missing():  # which decides nothing
+            if not self.folder_id:  # which decides nothing
                 raise DeliveryError(self.name, NOT_MOUNTED)
             self._require_own_links()
-            delivered = set(self._visible_names())
+            # The names that this record's messages have in ``new`` and ``cur``, without flags.
+            delivered: set[str] = set()
+            for subfolder in DELIVERED:
+                with suppress(FileNotFoundError):
+                    names = (name for name in os.listdir(self.folder / subfolder) if self._mark in name)
+                    delivered.update(_INFO.split(name, maxsplit=1)[0] for name in names)
             for place in places:
                 if place.name not in delivered and self._finish(place):
                     delivered.add(place.name)
             sync_folder(self.folder / "new")
-            if self.tmp >= 0:  # this run delivers to the prepared one, which may have what is undone here
+            if self.tmp >= 0:  # this run delivers to the prepared one, which may hold what is undone here
                 self._require_the_same_folders()
         return [Settled.DELIVERED if place.name in delivered else Settled.UNDONE for place in places]
-
-    def _visible_names(self) -> Iterator[str]:
-        """Yield the names that this record's messages have in ``new`` and ``cur``, without flags."""
-        for subfolder in DELIVERED:
-            with suppress(FileNotFoundError):
-                for name in os.listdir(self.folder / subfolder):
-                    if self._mark in name:
-                        yield _INFO.split(name, maxsplit=1)[0]
 
     def _finish(self, place: Place) -> bool:
         """Rename a draft; return False if it is not there whole. A record of version 2 knew no length."""

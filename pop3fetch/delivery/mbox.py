@@ -53,6 +53,7 @@ class MboxDraft(Draft):
 
     def __init__(self, message: Message, mbox: Mbox, spool: Path) -> None:
         super().__init__(message)
+        self.path = str(mbox.file)
         self.spool = spool
         self.length = 0  # octets in the spool
         self._mbox = mbox
@@ -84,10 +85,6 @@ class MboxDraft(Draft):
         with suppress(OSError):
             self.spool.unlink()
 
-    @property
-    def path(self) -> str:
-        return str(self._mbox.file)
-
 
 class Mbox(Destination):
     """An mbox file; ``tag`` marks the spools of one record in ``spool_folder``."""
@@ -104,7 +101,7 @@ class Mbox(Destination):
         self._patience = patience
         self._names = itertools.count(1)
         self._given_up = threading.Event()
-        self._may_be_new = False  # whether the user has said that it may be made anew
+        self._may_be_new = False  # whether the user allows it to be made anew
         self._folder = ""  # the folder_id, once known: a disk may be unmounted during the run
 
     @property
@@ -157,8 +154,12 @@ class Mbox(Destination):
     def _append(self, spools: Sequence[MboxDraft], journal: Journal) -> None:
         with self._locked() as mbox:
             with delivery_errors(self.name):
-                padding = _missing_line_ends(mbox)
-                offset = os.fstat(mbox).st_size + len(padding)
+                size = os.fstat(mbox).st_size
+                end = os.pread(mbox, 3, max(0, size - 3))
+                padding = b""  # what the mbox lacks: a From_ line must follow an empty line
+                if size and not end.endswith(EMPTY_LINES):
+                    padding = b"\n" if end.endswith(b"\n") else b"\n\n"
+                offset = size + len(padding)
             places = []
             for draft in spools:
                 places.append(Place(self.name, draft.spool.name, offset, draft.length, self._folder))
@@ -209,7 +210,7 @@ class Mbox(Destination):
     # -- after a crash -----------------------------------------------------------------------
 
     def settle(self, places: Sequence[Place]) -> list[Settled]:
-        """Complete what stands at each place, or look for the message elsewhere."""
+        """Complete what is at each place, or look for the message elsewhere."""
         with delivery_errors(self.name):
             # In this order: a disk that goes in between must not pass for an mbox that was removed.
             self._folder = self._folder or self.folder_id
@@ -231,11 +232,18 @@ class Mbox(Destination):
             for row in rows_of(places):
                 spools = [self._open_spool(place, opened) for place in row]
                 for place, spool, remains in zip(row, spools, remains_of(mbox, row, spools), strict=True):
-                    if remains is not Remains.NOTHING:
-                        _complete(mbox, place, spool, remains)
-                        delivered.add(place)
-                    elif spool is not None:
-                        elsewhere[spool] = place
+                    if remains is Remains.NOTHING:
+                        if spool is not None:
+                            elsewhere[spool] = place
+                        continue
+                    # A power cut may have left NULs for the line ends before the From_ line.
+                    start = max(0, place.offset - 2)
+                    before = os.pread(mbox, place.offset - start, start)
+                    if b"\0" in before:
+                        write_all(mbox, before.replace(b"\0", b"\n"), start)
+                    if remains is Remains.PART and spool is not None:
+                        _copy(spool, place.length, mbox, place.offset)
+                    delivered.add(place)
             # A mail program has rewritten the mbox, or nothing of them was written.
             delivered.update(elsewhere[spool] for spool in find_anywhere(mbox, list(elsewhere)))
         return delivered
@@ -263,30 +271,6 @@ class Mbox(Destination):
 
     def close(self) -> None:
         self.interrupt()
-
-
-def _missing_line_ends(mbox: int) -> bytes:
-    """Return what the mbox lacks for a From_ line to be one: it must follow an empty line."""
-    size = os.fstat(mbox).st_size
-    end = os.pread(mbox, 3, max(0, size - 3))
-    if size == 0 or end.endswith(EMPTY_LINES):
-        return b""
-    return b"\n" if end.endswith(b"\n") else b"\n\n"
-
-
-def _complete(mbox: int, place: Place, spool: int | None, remains: Remains) -> None:
-    """Write what lacks at a place, of which there are ``remains``."""
-    _mend_padding(mbox, place.offset)
-    if remains is Remains.PART and spool is not None:
-        _copy(spool, place.length, mbox, place.offset)
-
-
-def _mend_padding(mbox: int, offset: int) -> None:
-    """Write the line ends before a From_ line again, if a power cut has left NULs there."""
-    start = max(0, offset - 2)
-    before = os.pread(mbox, offset - start, start)
-    if b"\0" in before:
-        write_all(mbox, before.replace(b"\0", b"\n"), start)
 
 
 def _append(mbox: int, padding: bytes, spools: Sequence[MboxDraft]) -> None:

@@ -4,8 +4,8 @@ A line that reads ``From `` behind any number of ``>`` gets one more ``>``. A re
 one off each such line has the message's own octets again, and no message can forge the beginning
 of another. What we add ends in LF; the message's own line ends stay as they are.
 
-Readers of an mbox obey fields that the sender may have written: ``Content-Length`` says where the next
-message begins, ``Status`` and ``X-Status`` that a message is read or deleted. They get a prefix.
+Readers of an mbox obey fields that the sender may have written: ``Content-Length`` is used to find the next
+message, ``Status`` and ``X-Status`` mark a message as read or deleted. These fields get a prefix.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _END_OF_HEADER = re.compile(rb"(?:\A|\n)\r?\n")
 _RETURN_PATH = re.compile(rb"\nreturn-path[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)", re.IGNORECASE)
 _EMPTY_LINE = re.compile(rb"\n\r?\n")
 _OBEYED = re.compile(rb"(\n)((?:content-length|x-status|status)[ \t]{0,64}:)", re.IGNORECASE)
-_LONGEST_NAME = len(b"\nContent-Length") + 64  # octets of a line that tell whether it is one of them
+_LONGEST_NAME = len(b"\nContent-Length") + 64  # octets that show whether a line is one of them
 _PREFIX = rb"\1X-Original-\2"
 # Readers find the date behind the sender: it must have no blanks. 8-bit addresses are RFC 6531's.
 _SENDER = re.compile(rb"[!-;=?-~\x80-\xff]{1,256}")

@@ -43,7 +43,7 @@ _OWNER = re.compile(rb"([0-9]{1,10}) ([^\s]+)\n")  # how we sign a dot-lock
 
 
 class Inode(NamedTuple):
-    """What tells a file from all others; its number alone may be given again."""
+    """The identity of a file; its number alone may be given again."""
 
     device: int
     number: int
@@ -75,7 +75,11 @@ class MboxLock:
             self._keep_out_threads(self.file)  # for it may have been made or replaced just now
             _refuse_a_strange_file(path, self.file)
             _lock_by_fcntl(self.file)
-            _refuse_a_replaced_file(path, self.file)
+            is_same = False
+            with suppress(FileNotFoundError):
+                is_same = os.path.samestat(os.fstat(self.file), path.lstat())
+            if not is_same:  # a mail program has put a new file in its place before we locked it
+                raise BlockingIOError(errno.EAGAIN, "it was replaced")
             self._take_dot_lock(Path(f"{path}.lock"), tag)
         except BaseException:
             self.release()
@@ -101,10 +105,16 @@ class MboxLock:
         """Make it if the folder lets us; if not, fcntl must do."""
         signed = Path(f"{dot_lock}.pop3fetch-{tag}")
         try:
-            # Linked when it is signed: whatever we may die of, a dot-lock of ours tells whose it was.
+            # Linked when it is signed: so a dot-lock that we leave in a crash always names its owner.
             # The name is always the same, so that what a crash left of it goes with the next run.
+            signed.unlink(missing_ok=True)
+            file = open_private(signed, os.O_WRONLY | os.O_EXCL)
+            try:
+                os.write(file, _signature())
+            finally:
+                os.close(file)
             # Known before it is there, for an interrupt may come between the two.
-            self._dot_lock, self._signed = dot_lock, _sign(signed)
+            self._dot_lock, self._signed = dot_lock, _inode(signed)
             os.link(signed, dot_lock)
         except FileExistsError as error:
             # Two of us never break one at the same time, for we hold the lock of fcntl.
@@ -124,7 +134,7 @@ class MboxLock:
         if self._dot_lock is not None and self._is_ours(self._dot_lock):
             with suppress(OSError):
                 self._dot_lock.unlink()
-        self._dot_lock = None  # only now: interrupted before, it is let go by __del__
+        self._dot_lock = None  # only now: if interrupted before, __del__ releases it
         if self._stream is not None:
             with suppress(OSError):
                 self._stream.close()
@@ -134,12 +144,12 @@ class MboxLock:
 
     def _is_ours(self, dot_lock: Path) -> bool:
         """Return whether no other program has broken it, and perhaps made one of its own."""
-        # Either is enough: NFS may tell another time later, and no file may be free to read it with.
+        # Either is enough: NFS may report another time later, and no descriptor may be free to read it.
         known = self._signed is not None and _inode(dot_lock) == self._signed
         return known or _read(dot_lock) == _signature()
 
     def __del__(self) -> None:
-        # An interrupt may come before anybody else knows that it is taken.
+        # An interrupt may come before the caller has the lock.
         self.release()
 
 
@@ -174,7 +184,7 @@ def _open(path: Path, may_make: Callable[[], None]) -> int:
     if stat.S_ISREG(os.fstat(file).st_mode):
         return file
     os.close(file)
-    raise OSError(errno.EINVAL, "it is no regular file")
+    raise OSError(errno.EINVAL, "it is not a regular file")
 
 
 def _make(path: Path, flags: int) -> int:
@@ -234,24 +244,6 @@ def _login_name(user: int) -> str | None:
         return None
 
 
-def _refuse_a_replaced_file(path: Path, file: int) -> None:
-    """Raise BlockingIOError if a mail program has put a new file in the place of the one we locked."""
-    with suppress(FileNotFoundError):
-        if os.path.samestat(os.fstat(file), path.lstat()):
-            return
-    raise BlockingIOError(errno.EAGAIN, "it was replaced")
-
-
-def _sign(path: Path) -> Inode | None:
-    path.unlink(missing_ok=True)
-    file = open_private(path, os.O_WRONLY | os.O_EXCL)
-    try:
-        os.write(file, _signature())
-    finally:
-        os.close(file)
-    return _inode(path)
-
-
 def _signature() -> bytes:
     return b"%d %b\n" % (os.getpid(), os.fsencode(os.uname().nodename))
 
@@ -264,14 +256,21 @@ def _inode(path: Path) -> Inode | None:
 
 
 def _is_stale(dot_lock: Path) -> bool:
-    """Return whether the owner of a dot-lock is dead, or it is so old that he must be."""
+    """Return whether the owner of a dot-lock is dead, or must be, as the dot-lock is so old."""
     try:
         age = time.time() - dot_lock.lstat().st_mtime
     except FileNotFoundError:
         return False
     owner = _OWNER.fullmatch(_read(dot_lock))
-    if owner and owner[2] == os.fsencode(os.uname().nodename) and not _is_alive(int(owner[1])):
-        return True
+    if owner and owner[2] == os.fsencode(os.uname().nodename):
+        process = int(owner[1])
+        if process == os.getpid():  # in a container each run may have the same number; we hold no such lock
+            return True
+        with suppress(PermissionError, OverflowError):  # it is alive
+            try:
+                os.kill(process, 0)
+            except ProcessLookupError:
+                return True
     return age > STALE
 
 
@@ -283,15 +282,3 @@ def _read(path: Path) -> bytes:
         finally:
             os.close(file)
     return b""
-
-
-def _is_alive(process: int) -> bool:
-    if process == os.getpid():  # in a container each run may have the same number; we know of no such lock
-        return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True

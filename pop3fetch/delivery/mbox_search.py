@@ -1,4 +1,4 @@
-"""What stands in an mbox of a message that was to be appended: looked for octet by octet.
+"""What an mbox has of a message that was to be appended: compared octet by octet.
 
 Reads only. ``mbox`` and ``spool`` are open files; the spool holds the message in mboxrd form.
 """
@@ -24,7 +24,7 @@ _EMPTY_LINE = re.compile(rb"\n(?=\r?\n)")
 
 
 def same_octets(mbox: int, offset: int, spool: int, part: range) -> bool:
-    """Return whether ``part`` of the spool stands in the mbox at ``offset``."""
+    """Return whether ``part`` of the spool is in the mbox at ``offset``."""
     for place in range(part.start, part.stop, BLOCK):
         length = min(BLOCK, part.stop - place)
         expected = os.pread(spool, length, place)
@@ -52,7 +52,7 @@ class Remains(Enum):
 
 
 class _Standing(Enum):
-    """What stands at one place, looked at alone."""
+    """What is at one place, examined alone."""
 
     WHOLE = "all of it"
     PART = "a part of it"
@@ -74,11 +74,11 @@ def rows_of(places: Iterable[Place]) -> Iterator[list[Place]]:
 
 
 def remains_of(mbox: int, row: Sequence[Place], spools: Sequence[int | None]) -> list[Remains]:
-    """Return what stands at each place of a row of the message in its spool.
+    """Return what is at each place of a row of the message in its spool.
 
     A part is octets of ours and NULs, which is what a file has before anything is written; it may
     end with the mbox. NULs alone may be those of a message, or the room of another account, unless
-    what is beside them shows that they are ours. Without a spool it is all or nothing.
+    what is beside them shows that they are ours. Without a spool the answer is all or nothing.
     """
     standings = [_standing(mbox, place, spool) for place, spool in zip(row, spools, strict=True)]
     shows_ours = _Standing.WHOLE in standings or _Standing.PART in standings
@@ -138,7 +138,7 @@ def _ends_a_room(mbox: int, place: Place) -> bool:
 
 
 def find_anywhere(mbox: int, spools: Sequence[int]) -> set[int]:
-    """Return those of ``spools`` whose message stands in the mbox, wherever a mail program has put it.
+    """Return those of ``spools`` whose message is in the mbox, wherever a mail program has put it.
 
     The mbox is read once. The From_ line need not be ours, and the header may have more lines at its
     end: ``Status`` and the like. Each message of the mbox is taken for one of them at most.
@@ -162,7 +162,7 @@ def find_anywhere(mbox: int, spools: Sequence[int]) -> set[int]:
 
 
 def _first_line(file: int, offset: int) -> bytes:
-    """Return the beginning of a line, by which most messages are told apart at once."""
+    """Return the beginning of a line, in which most messages differ."""
     return os.pread(file, FIRST_LINE, offset).partition(b"\n")[0]
 
 
@@ -174,7 +174,7 @@ class _Parts(NamedTuple):
 
 
 def _measure(spool: int) -> _Parts:
-    end = os.fstat(spool).st_size - 1  # the empty line that follows is no part of the message
+    end = os.fstat(spool).st_size - 1  # the empty line that follows is not part of the message
     head = os.pread(spool, HEAD, 0)
     start = head.index(b"\n") + 1  # behind the From_ line
     empty = _EMPTY_LINE.search(head, start - 1)

@@ -25,7 +25,7 @@ from pop3fetch.printable import printable
 
 PREFIX = "exec:"
 GRACE = 2.0  # seconds between asking a program to end and killing it
-TICK = 0.05  # seconds between two looks at a program that says nothing
+TICK = 0.05  # seconds between two looks at a silent program
 IN_MEMORY = 1 << 20  # octets of a message that need no file before the program is started
 COMPLAINT = 1 << 16  # octets of standard error that are shown
 
@@ -70,7 +70,7 @@ class Program(Destination):
     ) -> None:
         """``command``: its words, one at least; ``environment``: all that it sees, besides ours.
 
-        ``report`` is told what it says on standard error, a harmless line at a time, in the thread
+        ``report`` is called with each harmless line of its standard error, in the thread
         that delivers. ``limit`` in seconds.
         """
         super().__init__(PREFIX + command[0])
@@ -85,7 +85,7 @@ class Program(Destination):
     def prepare(self, known: str | None = None, *, create: bool = False) -> None:
         path = self._environment.get("PATH", os.defpath)
         if shutil.which(self._command[0], path=path) is None:
-            raise DeliveryError(self.name, "there is no such program, or it may not be run")
+            raise DeliveryError(self.name, "the program does not exist, or may not be run")
 
     def draft(self, message: Message) -> ProgramDraft:
         return ProgramDraft(message, self.name)
@@ -165,7 +165,7 @@ class Program(Destination):
 
 
 class _Run:
-    """One run of a program, and the beginning of what it says on standard error."""
+    """One run of a program, and the beginning of its standard error."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stderr is not None
@@ -185,7 +185,7 @@ class _Run:
         return status
 
     def listen(self, seconds: float) -> None:
-        """Wait for the program to say something or to end."""
+        """Wait for output of the program, or its end."""
         if not self._is_open:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(seconds)
@@ -210,5 +210,5 @@ class _Run:
         self._process.wait()
 
     def _signal(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError, PermissionError):  # macOS says EPERM of a group of zombies
+        with suppress(ProcessLookupError, PermissionError):  # macOS reports EPERM for a group of zombies
             os.killpg(self._process.pid, number)

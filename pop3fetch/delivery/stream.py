@@ -227,7 +227,7 @@ class Stream(Destination):
 
 
 def _octets_unread(pipe: int) -> int:
-    """Return how much of a pipe was written and not read, 0 if the system cannot tell."""
+    """Return how much of a pipe was written and not read, 0 if the system does not report it."""
     count = array.array("i", [0])
     try:
         fcntl.ioctl(pipe, termios.FIONREAD, count)

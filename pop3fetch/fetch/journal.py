@@ -1,4 +1,4 @@
-"""What a delivery tells the record; and settling: what became of messages that a crash left in between."""
+"""What the record keeps of a delivery; and settling: what became of messages that a crash left in between."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def moved_up(listing: Listing, deleted: Collection[int]) -> dict[Key, Key]:
     """
     keys: dict[Key, Key] = {}
     uids = {listing.message(index).uid for index in deleted} if listing.has_copies else set()
-    for uid in uids - {b""}:  # which stands for a UID that was not wanted
+    for uid in uids - {b""}:  # the UID of a message whose UID was not requested
         copies = listing.with_uid(uid)
         in_order = sorted(range(len(copies)), key=lambda place: copies[place] in deleted)
         keys |= {Key(uid, old): Key(uid, new) for new, old in enumerate(in_order) if new != old}

@@ -1,6 +1,6 @@
 """Which listed messages are new, as the record and, if necessary, a look at them show.
 
-A UID alone is no proof. Servers give UIDs again, give one to several messages, change sizes of
+A UID alone proves nothing. Servers give UIDs again, give one to several messages, change sizes of
 messages that stay the same (Mailutils), leave messages out of a listing, or change all UIDs at once (a
 migration). So a message that the record and the listing disagree about is looked at, and compared by the
 identity of its headers; what follows from a look is in :mod:`pop3fetch.record.states`. A record of

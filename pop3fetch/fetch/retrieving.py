@@ -45,13 +45,24 @@ class Retrieval:
             destination, journal, count, lambda draft, error: skip(draft.message, error), room=context.room
         ) as batcher:
             self._batcher = batcher
-            for message, retrieval in zip(self._messages, client.retrieve_many(sizes, sizes), strict=True):
+            for message, incoming in zip(self._messages, client.retrieve_many(sizes, sizes), strict=True):
                 self._empty = None
-                if retrieval.refusal:
-                    self._tally.skip(message, retrieval.refusal)
+                if incoming.refusal:
+                    skip(message, incoming.refusal)
                     continue
-                draft = self._draft(message, retrieval.blocks)
-                if draft is not None:
+                draft = destination.draft(message)
+                try:
+                    draft.identity = identity(self._write(draft, incoming.blocks))
+                except (BlankMessage, EmptyMessage) as error:
+                    draft.discard()
+                    skip(message, error)
+                    self._empty = message if isinstance(error, EmptyMessage) else None
+                except BaseException as error:
+                    if not isinstance(error, Exception):  # Ctrl-C and SIGTERM: await no reader any more
+                        destination.interrupt()
+                    draft.discard()
+                    raise
+                else:
                     batcher.add(draft)
 
     def end(self) -> None:
@@ -67,24 +78,6 @@ class Retrieval:
         if culprit:
             self._tally.skip(culprit, error)
         return culprit
-
-    def _draft(self, message: Message, blocks: Iterator[bytes]) -> Draft | None:
-        """Return the message as a draft, or None if it came empty."""
-        draft = self._context.destination.draft(message)
-        try:
-            head = self._write(draft, blocks)
-            draft.identity = identity(head)
-        except (BlankMessage, EmptyMessage) as error:
-            draft.discard()
-            self._tally.skip(message, error)
-            self._empty = message if isinstance(error, EmptyMessage) else None
-            return None
-        except BaseException as error:
-            if not isinstance(error, Exception):  # Ctrl-C and SIGTERM: no reader is waited for any more
-                self._context.destination.interrupt()
-            draft.discard()
-            raise
-        return draft
 
     def _write(self, draft: Draft, blocks: Iterator[bytes]) -> bytes:
         """Write the message; return its first 64 KiB as they came.

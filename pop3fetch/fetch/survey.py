@@ -68,7 +68,7 @@ def survey(
 ) -> Listing:
     """Return what the server lists; raises MalformedListing, and UniqueIdsRefused if it has UIDs.
 
-    ``by_number``: UIDs are not needed, so that nothing stands in for missing ones.
+    ``by_number``: UIDs are not needed, so that missing ones get no stand-ins.
     """
     overview = client.overview()
     if by_number and (overview.unique_ids is None or b"" in overview.unique_ids):

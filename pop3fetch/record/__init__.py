@@ -1,4 +1,4 @@
-"""The record: what an account has fetched, kept so that no crash makes it lie.
+"""The record: what an account has fetched, kept so that it is true after any crash.
 
 ``place`` has the path of a record and its lock, ``store`` is what it knows and keeps,
 ``database`` its file, ``states`` what each event makes of a message.

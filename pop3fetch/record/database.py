@@ -57,13 +57,13 @@ CREATE TABLE oversize (
 ) WITHOUT ROWID;
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
-# What the disk says, not the database: the next run may fare better.
+# Errors of the disk, not of the database: the next run may not meet them.
 _DISK_TROUBLE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
 
 # Each version's way to the next one; a record is brought up step by step under its lock.
 _MIGRATIONS: Mapping[int, str] = {
     1: "",  # nothing new is in it, but from 2 on each change of a record drops the listing that it knows
-    # Up to 2 the complement of a size said that a message was in doubt.
+    # Up to 2 the complement of a size marked a message as in doubt.
     2: """
 ALTER TABLE message ADD COLUMN octets INTEGER;
 ALTER TABLE message ADD COLUMN state INTEGER NOT NULL DEFAULT 0;
@@ -179,7 +179,7 @@ def _version_of(database: sqlite3.Connection, path: Path) -> int:
     (application,) = database.execute("PRAGMA application_id").fetchone()
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
-        raise RecordError(str(path), "it is damaged, or no record of pop3fetch")
+        raise RecordError(str(path), "it is damaged, or not a record of pop3fetch")
     if version > VERSION:
         raise RecordError(str(path), f"it is of version {version}; this pop3fetch knows {VERSION}")
     return int(version)
@@ -194,7 +194,7 @@ def _bring_up(database: sqlite3.Connection, version: int) -> None:
 
 @contextmanager
 def record_errors(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the kernel say into our errors: damage is one thing, a full disk another."""
+    """Turn errors of SQLite and the kernel into RecordError, or DeliveryError if the disk is in trouble."""
     try:
         yield
     except sqlite3.Error as error:
@@ -209,7 +209,7 @@ def record_errors(path: Path) -> Iterator[None]:
 
 
 def _has_room(folder: Path) -> bool:
-    """Whether a file could be made in the folder; SQLite tells no error of the kernel."""
+    """Whether a file could be made in the folder; SQLite hides the error of the kernel."""
     try:
         free = os.statvfs(folder)
     except OSError:

@@ -18,7 +18,7 @@ from pop3fetch.record.states import DAY
 _READABLE = "@+="  # safe in a file name beside letters, digits and _.-~
 _LONGEST = 120  # characters of a name; file systems allow 255 octets
 
-# What says nothing against the record: the next run may fare better.
+# Errors of the disk, not of the record: the next run may not meet them.
 _DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
@@ -72,7 +72,7 @@ class RecordPlace:
 
 
 def record_error(path: Path, error: OSError) -> POP3Error:
-    """Return our error for what the kernel says of a record: a full disk is no wrong place."""
+    """Return our error for one of the kernel: DeliveryError if the disk is in trouble, else RecordError."""
     reason = error.strerror or str(error)
     if error.errno in _DISK_TROUBLE:
         return DeliveryError(f"the record {path}", reason)
@@ -82,8 +82,7 @@ def record_error(path: Path, error: OSError) -> POP3Error:
 def file_name(address: str) -> str:
     """Return a readable file name that no two addresses share, whatever is in them.
 
-    What had to be changed, and what a file system that ignores case would mix up, is told apart
-    by a digest.
+    A digest is added if characters had to be changed, or if letter case makes a difference.
     """
     readable = quote(address, safe=_READABLE, errors="surrogateescape")[:_LONGEST].replace(
         ".", "%2E", address.startswith(".")
@@ -128,7 +127,7 @@ class Lock:
             raise RecordError(str(path), reason) from error
 
     def release(self) -> None:
-        """Let go."""
+        """Release the lock."""
         with suppress(OSError):  # nothing was written to it
             os.close(self._file)
 

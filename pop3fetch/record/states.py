@@ -2,7 +2,7 @@
 
 A UID alone proves nothing: servers leave messages out of a listing, give UIDs again, keep what they
 confirmed as deleted. So a recorded message that a session contradicts is *in doubt*: it is neither
-fetched nor deleted on a guess, and a look decides. This table is the only place that says which state
+fetched nor deleted on a guess, and a look decides. Only this table decides which state
 follows; :class:`~pop3fetch.record.store.Store` and the steps of a run look it up.
 
 A message that was about to become visible (an intent) is not in this table: settling finds out if it

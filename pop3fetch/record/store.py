@@ -114,7 +114,7 @@ class Store:
                 self._database = open_database(self.path)
 
     def close(self) -> None:
-        """Close the database and let go of the lock."""
+        """Close the database and release the lock."""
         with self._turn, suppress(sqlite3.Error):  # all that matters was committed
             self._database.close()
         self._lock.release()
@@ -285,7 +285,7 @@ class Store:
         with self._turn, record_errors(self.path):
             self._database.execute("BEGIN IMMEDIATE")
             try:
-                # Whatever it is that changes: what was said of the record as a whole holds no longer.
+                # After any change the record may differ from the listing that it was complete for.
                 self._database.execute("DELETE FROM fact WHERE name = ?", (LISTING,))
                 yield
                 self._database.execute("COMMIT")

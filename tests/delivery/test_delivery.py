@@ -393,9 +393,9 @@ UNUSABLE = [
     (a_file_above_the_maildir, "Not a directory"),
     (an_mbox_below_a_file, "Not a directory"),
     (an_mbox_that_is_a_folder, "Is a directory"),
-    (an_mbox_that_is_a_pipe, "it is no regular file"),
+    (an_mbox_that_is_a_pipe, "it is not a regular file"),
     (a_state_folder_that_is_a_file, "Not a directory"),
-    (no_program, "there is no such program"),
+    (no_program, "the program does not exist"),
     (a_closed_stream, "Bad file descriptor"),
 ]
 

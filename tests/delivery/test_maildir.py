@@ -196,17 +196,12 @@ def test_disk_that_goes_while_a_maildir_is_prepared_is_not_made_anew(
     maildir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Maildir(maildir, TAG).prepare()
-    is_missing = Maildir._is_missing
-    answers = []
 
-    def go_after(destination: Maildir) -> bool:
-        answers.append(is_missing(destination))
-        if len(answers) == 1:
-            maildir.rename(maildir.with_name("away"))
-            maildir.mkdir()
-        return answers[-1]
+    def go(_: Path) -> None:
+        maildir.rename(maildir.with_name("away"))
+        maildir.mkdir()
 
-    monkeypatch.setattr(Maildir, "_is_missing", go_after)
+    monkeypatch.setattr("pop3fetch.delivery.maildir.owner_for", go)
     with pytest.raises(DeliveryError, match="not mounted"):
         Maildir(maildir, TAG).prepare("1:2")
     assert os.listdir(maildir) == []
