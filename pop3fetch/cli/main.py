@@ -94,7 +94,15 @@ def run(arguments: Sequence[str], console: Console | None = None) -> int:
 def run_command(arguments: Sequence[str], console: Console) -> int:
     """Run a command on a console that stays open; return its exit status."""
     try:
-        return int(_command_line(list(arguments), console))
+        if "_POP3FETCH_COMPLETE" in os.environ:
+            commands.main(list(arguments), prog_name="pop3fetch")
+        # Not commands.main(): it has statuses of its own for a closed pipe and for Ctrl-C.
+        with output_errors():  # of --help and --version
+            context = commands.make_context("pop3fetch", list(arguments) or ["--help"], obj=console)
+        with context:
+            status: Any = commands.invoke(context)
+        console.flush()
+        return int(status or Status.OK)
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
     except click.ClickException as wrong:
@@ -142,18 +150,6 @@ def _interrupt_behind(error: BaseException | None) -> BaseException | None:
     while error and not isinstance(error, KeyboardInterrupt | Terminated):
         error = error.__context__
     return error
-
-
-def _command_line(arguments: list[str], console: Console) -> int:
-    if "_POP3FETCH_COMPLETE" in os.environ:
-        commands.main(arguments, prog_name="pop3fetch")
-    # Not commands.main(): it has statuses of its own for a closed pipe and for Ctrl-C.
-    with output_errors():  # of --help and --version
-        context = commands.make_context("pop3fetch", arguments or ["--help"], obj=console)
-    with context:
-        status: Any = commands.invoke(context)
-    console.flush()
-    return status or Status.OK
 
 
 def _one_line(wrong: click.ClickException) -> str:

@@ -45,9 +45,9 @@ def test_no_command_connects_inside_the_delay(here: Here, post: StartPost, argum
 
 def test_a_short_delay_is_waited_for(here: Here, post: StartPost, monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
-    monkeypatch.setattr(
-        LoginDelay.await_end, "__defaults__", (lambda: time.time() + sum(waited), waited.append)
-    )
+    clock, wait = (lambda: time.time() + sum(waited)), (lambda seconds, interrupts: waited.append(seconds))
+    monkeypatch.setattr(LoginDelay.await_end, "__defaults__", (clock, wait))
+    monkeypatch.setattr("pop3fetch.sessions.sessions.pause", wait)
     started = post(capabilities=(*CAPABILITIES, b"LOGIN-DELAY 30"))
     listed = here("list", env=started.environment).out
     ended = here("get", "-o", "-", "--stdin", env=started.environment, stdin=listed.split(b"\t")[0] + b"\n")
