@@ -220,36 +220,32 @@ class Exchange:
 
     def run(self) -> StatusLine:
         """Send AUTH and answer each challenge; returns the +OK, raises ServerErrorResponse."""
-        self._send_auth()
-        while not isinstance(event := self._conversation.next_event(), Reply):
-            assert isinstance(event, Challenge)
-            self._answer(event.octets)
-        status = event.status
-        if not status.ok:
-            said = self._mechanism.refused()
-            text = status.text + (b" (" + said.encode() + b")" if said else b"")
-            raise self._conversation.refusal("AUTH", StatusLine(False, text))
-        try:
-            self._mechanism.finish()
-        except MechanismFailed:
-            self._conversation.close("the server did not prove itself")
-            raise
-        return status
-
-    def _send_auth(self) -> None:
-        self._attempt.begun = True
         conversation, name = self._conversation, self._mechanism.name
+        self._attempt.begun = True
+        arguments: list[bytes] = []
         if self._initial is not None:
             argument = encode_initial(self._initial)
             conversation.trace.secrets.keep(argument)
             if len(f"AUTH {name} \r\n") + len(argument) <= COMMAND_LIMIT:
                 self._initial = None
                 self._attempt.proof_sent = name in CLEAR_TEXT
-                conversation.send("AUTH", name, argument)
-                conversation.flush()
-                return
-        conversation.send("AUTH", name)
+                arguments.append(argument)
+        conversation.send("AUTH", name, *arguments)
         conversation.flush()
+        while not isinstance(event := conversation.next_event(), Reply):
+            assert isinstance(event, Challenge)
+            self._answer(event.octets)
+        status = event.status
+        if not status.ok:
+            said = self._mechanism.refused()
+            text = status.text + (b" (" + said.encode() + b")" if said else b"")
+            raise conversation.refusal("AUTH", StatusLine(False, text))
+        try:
+            self._mechanism.finish()
+        except MechanismFailed:
+            conversation.close("the server did not prove itself")
+            raise
+        return status
 
     def _answer(self, challenge: bytes) -> None:
         self._attempt.proof_sent = self._initial is None or self._mechanism.name in CLEAR_TEXT

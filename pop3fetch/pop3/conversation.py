@@ -25,7 +25,7 @@ from pop3fetch.net.dial import Endpoint
 from pop3fetch.net.tls import TLSOptions, context_for, unverified_context
 from pop3fetch.net.transport import Transport
 from pop3fetch.pop3.login import LoginPolicy
-from pop3fetch.pop3.machine import COMMANDS, Content, End, Event, Greeting, Reply, Session
+from pop3fetch.pop3.machine import COMMANDS, Content, End, Event, Reply, Session
 from pop3fetch.pop3.replies import Capabilities, read_capabilities
 from pop3fetch.pop3.trace import Secrets, Trace
 from pop3fetch.pop3.wire import StatusLine
@@ -58,16 +58,6 @@ class Conversation:
         self._fresh = 0  # octets that came since then
 
     # -- one command at a time ---------------------------------------------------------------
-
-    def greeting(self) -> Greeting:
-        """Await the greeting; raises GreetingRefused or NotPOP3Server."""
-        try:
-            event = self.next_event()
-        except BaseException:  # an interrupt, too
-            self.close("it never began")
-            raise
-        assert isinstance(event, Greeting)
-        return event
 
     def ask(self, name: str, *arguments: str | bytes | int, multiline: bool | None = None) -> StatusLine:
         """Send one command and return the status line of its reply.
@@ -251,16 +241,20 @@ def open_conversation(server: Server, *, has_capa: bool = True) -> tuple[Convers
     """
     begun = time.monotonic()
     conversation = _connected(server)
-    if has_capa and server.policy.mode == "implicit" and server.pipelining and server.early.is_allowed:
-        try:
-            return conversation, _capabilities_with_greeting(conversation, time.monotonic() - begun)
-        except (ConnectionLost, CapabilitiesOverdue) as error:
-            # A server that fails on input before its greeting gets a second connection, without it.
-            server.early.was_lost()
-            conversation.close(str(error))
-            conversation = _connected(server._replace(dialling=None))
-    conversation.greeting()
-    return conversation, None
+    try:
+        if has_capa and server.policy.mode == "implicit" and server.pipelining and server.early.is_allowed:
+            try:
+                return conversation, _capabilities_with_greeting(conversation, time.monotonic() - begun)
+            except (ConnectionLost, CapabilitiesOverdue) as error:
+                # A server that fails on input before its greeting gets a second connection, without it.
+                server.early.was_lost()
+                conversation.close(str(error))
+                conversation = _connected(server._replace(dialling=None))
+        conversation.next_event()  # the greeting
+        return conversation, None
+    except BaseException:  # an interrupt, too
+        conversation.close("it never began")
+        raise
 
 
 def _capabilities_with_greeting(conversation: Conversation, seen: float) -> Capabilities | None:
@@ -273,7 +267,7 @@ def _capabilities_with_greeting(conversation: Conversation, seen: float) -> Capa
     """
     conversation.send("CAPA")
     conversation.flush()
-    conversation.greeting()
+    conversation.next_event()  # the greeting
     transport = conversation.transport
     timeout, bound = transport.timeout, min(OVERDUE, max(LEAST_WAIT, 4 * seen))
     transport.timeout = min(timeout or bound, bound)
@@ -339,7 +333,7 @@ def _described(error: CertificateError, server: Server) -> CertificateError:
         transport = Transport(server.endpoint, min(server.timeout or LOOK_TIMEOUT, LOOK_TIMEOUT))
         if server.policy.mode != "implicit":
             plain = Conversation(transport, Trace())
-            plain.greeting()
+            plain.next_event()  # the greeting
             plain.ask("STLS")
         transport.start_tls(unverified_context())
         return transport.described(error)

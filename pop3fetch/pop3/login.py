@@ -59,11 +59,6 @@ class Situation(NamedTuple):
     unfit: frozenset[str] = frozenset()
     challenge_forgotten: bool = False
 
-    @property
-    def offered(self) -> list[str]:
-        """The SASL mechanisms that the server announces."""
-        return (self.capabilities or {}).get("SASL") or []
-
 
 @dataclass(frozen=True, slots=True)
 class StartTLS:
@@ -86,17 +81,19 @@ def next_step(situation: Situation) -> Step:
     Raises InsecureAuthenticationDisallowed or MechanismNotOffered; then nothing of the user's
     may be sent.
     """
+    capabilities = situation.capabilities or {}
     forced = situation.method
     apop_is_open = situation.challenge and APOP not in situation.refused
     if not situation.tls_active:
         if situation.mode == "starttls":
             return StartTLS()
         logs_in_by_apop = apop_is_open and forced in (None, "apop")
-        if situation.mode == "auto" and not logs_in_by_apop and "STLS" in (situation.capabilities or {}):
+        if situation.mode == "auto" and not logs_in_by_apop and "STLS" in capabilities:
             return StartTLS()
+    offered = capabilities.get("SASL") or []
     if forced:
-        return Login(_forced(situation, METHODS[forced]))
-    names = {name.upper() for name in situation.offered} - situation.refused
+        return Login(_forced(situation, METHODS[forced], offered))
+    names = {name.upper() for name in offered} - situation.refused
     if not situation.tls_active:
         if apop_is_open:
             return Login(APOP)
@@ -113,8 +110,8 @@ def next_step(situation: Situation) -> Step:
     return Login(method)
 
 
-def _forced(situation: Situation, method: str) -> str:
-    offer = f"it offers {' '.join(situation.offered) or 'no SASL mechanism'}"
+def _forced(situation: Situation, method: str, mechanisms: list[str]) -> str:
+    offer = f"it offers {' '.join(mechanisms) or 'no SASL mechanism'}"
     if method == APOP and not situation.challenge:
         if situation.challenge_forgotten:
             forged = "no APOP after STLS: a challenge that came in clear text may be forged"
@@ -124,7 +121,7 @@ def _forced(situation: Situation, method: str) -> str:
         raise _clear_text_refused(f"not logging in by {method} without TLS", situation)
     if method in (APOP, USER):
         return method
-    offered = {name.upper() for name in situation.offered}
+    offered = {name.upper() for name in mechanisms}
     if situation.bindable and f"{method}-PLUS" in offered:
         return f"{method}-PLUS"
     if situation.capabilities is not None and method not in offered:

@@ -27,7 +27,6 @@ from pop3fetch.veil import veiled
 if TYPE_CHECKING:
     import hashlib
 
-    from scramp import ScramClient
 
 CLEAR_TEXT = frozenset({"PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"})  # these send the secret itself
 
@@ -204,14 +203,24 @@ class Scram(Mechanism):
         super().__init__(name, credentials)
         if name.endswith("-PLUS") and credentials.channel_binding is None:
             raise self._failure("there is no TLS channel to bind the login to")
+        from scramp import ScramClient
+
         if nonce is None:
             import secrets
 
             nonce = secrets.token_urlsafe(24)  # base64url has no comma, which a nonce may not contain
         self._nonce = nonce
         self._verified = False
+        binding = credentials.channel_binding
+        is_exporter = binding is not None and binding[0] == "tls-exporter"
+        if binding and is_exporter:
+            # scramp 1.5 refuses this type by name, as Python's ssl cannot export its octets (RFC 9266). SCRAM
+            # treats the octets of all types alike: only the name in the GS2 header must be right.
+            binding = ("tls-unique", binding[1])
         with self._trouble("it does not work with this user name, password or channel"):
-            self._client = _scram_client(name, credentials, self._nonce)
+            self._client = ScramClient([name], credentials.user, credentials.secret, binding, nonce)
+            if is_exporter:
+                self._client.cb.name.cb_name = "tls-exporter"
             self._client_first: str = self._client.get_client_first()
 
     def steps(self) -> tuple[Callable[[bytes], bytes], ...]:
@@ -342,17 +351,3 @@ def _octets(name: str, what: str, text: str, unfit: re.Pattern[str]) -> bytes:
             f"{name} cannot carry the {what}: it contains a control character or is not UTF-8"
         )
     return text.encode()
-
-
-def _scram_client(name: str, credentials: Credentials, nonce: str) -> ScramClient:
-    from scramp import ScramClient
-
-    binding = credentials.channel_binding
-    if binding is None or binding[0] != "tls-exporter":
-        return ScramClient([name], credentials.user, credentials.secret, binding, nonce)
-    # scramp 1.5 refuses this type by name, as Python's ssl cannot export its octets (RFC 9266). SCRAM treats
-    # the octets of all types alike: only the name in the GS2 header must be right.
-    stand_in = ("tls-unique", binding[1])
-    client = ScramClient([name], credentials.user, credentials.secret, stand_in, nonce)
-    client.cb.name.cb_name = "tls-exporter"
-    return client

@@ -64,8 +64,8 @@ class StatusLine(NamedTuple):
 def command_line(name: str, *arguments: str | bytes | int) -> bytes:
     """Return the octets of one command.
 
-    Raises InvalidArgument if an argument contains CR, LF or NUL, which could make it two commands, if it
-    cannot be encoded, or if the line would exceed 255 octets.
+    Raises InvalidArgument if an argument contains CR, LF or NUL: that could make it two commands. Also if
+    it cannot be encoded, or if the line would exceed 255 octets.
     """
     if not _KEYWORD.fullmatch(name):  # the error does not show it: it may contain an argument
         raise InvalidArgument("a command", "its name is not printable ASCII without spaces")
