@@ -54,8 +54,9 @@ LARGEST_SIZE = 2**63 - 1  # octets: what a record can keep; who says more lies a
 class Listing:
     """The messages that both LIST and UIDL name, by index.
 
-    Columns, not objects: 100 000 messages take 16 octets each beside their UIDs. ``unpaired`` counts
-    the messages that only one of the two lists names.
+    Columns, not objects: 100 000 messages take 16 octets each beside their UIDs. ``sizes`` in octets and
+    ``uids`` are in the order of the messages; ``has_copies`` if some share a UID. ``unpaired`` counts the
+    messages that only one of the two lists names.
     """
 
     def __init__(self, sizes: Sequence[int | None], uids: Sequence[bytes | None]) -> None:
@@ -69,11 +70,13 @@ class Listing:
             uids = [uids[index] for index in indexes]
         # Column by column, for the messages present: the n-th of each belongs together.
         self._indexes = indexes
-        self._sizes = array("Q", cast("Sequence[int]", sizes))  # "Q" holds the 19 digits a size may have
-        if max(self._sizes, default=0) > LARGEST_SIZE:
-            self._sizes = array("Q", (min(size, LARGEST_SIZE) for size in self._sizes))
-        self._uids = list(cast("Sequence[bytes]", uids))
-        self._copies = self._find_copies()
+        self.sizes = array("Q", cast("Sequence[int]", sizes))  # "Q" holds the 19 digits a size may have
+        if max(self.sizes, default=0) > LARGEST_SIZE:
+            self.sizes = array("Q", (min(size, LARGEST_SIZE) for size in self.sizes))
+        self.uids = list(cast("Sequence[bytes]", uids))
+        self.has_copies = len(set(self.uids)) < len(self.uids)
+        # The indexes of each UID that several messages share: nearly always none.
+        self._copies = self._indexes_of_copies() if self.has_copies else {}
         # Indexes of messages whose headers were refused, so that nothing stands in for their UID.
         self.unreadable: Mapping[int, POP3Error] = {}
         # Stand-ins to those that older versions would have made of the same messages.
@@ -86,30 +89,10 @@ class Listing:
         return isinstance(index, int) and self._row(index) is not None
 
     def __iter__(self) -> Iterator[Message]:
-        if not self._copies:
-            return map(Message, self._indexes, self._sizes, self._uids)
-        occurrences = map(self._occurrence, self._indexes, self._uids)
-        return map(Message, self._indexes, self._sizes, self._uids, occurrences)
-
-    @property
-    def sizes(self) -> Sequence[int]:
-        """The sizes of all messages in octets, in order."""
-        return self._sizes
-
-    @property
-    def uids(self) -> Sequence[bytes]:
-        """The UIDs of all messages, in order."""
-        return self._uids
-
-    @property
-    def has_copies(self) -> bool:
-        """Whether some messages share a UID."""
-        return bool(self._copies)
-
-    @property
-    def octets(self) -> int:
-        """The size of all messages together."""
-        return sum(self._sizes)
+        if not self.has_copies:
+            return map(Message, self._indexes, self.sizes, self.uids)
+        occurrences = map(self._occurrence, self._indexes, self.uids)
+        return map(Message, self._indexes, self.sizes, self.uids, occurrences)
 
     @property
     def last_number(self) -> int:
@@ -127,8 +110,8 @@ class Listing:
         row = self._row(index)
         if row is None:
             raise MessageNotFound(str(index + 1))
-        uid = self._uids[row]
-        return Message(index, self._sizes[row], uid, self._occurrence(index, uid))
+        uid = self.uids[row]
+        return Message(index, self.sizes[row], uid, self._occurrence(index, uid) if self.has_copies else 0)
 
     def with_uid(self, uid: bytes) -> list[int]:
         """Return the indexes of all messages with exactly this UID, in order."""
@@ -154,12 +137,9 @@ class Listing:
     def _occurrence(self, index: int, uid: bytes) -> int:
         return bisect_left(self._copies[uid], index) if uid in self._copies else 0
 
-    def _find_copies(self) -> dict[bytes, list[int]]:
-        """Return the indexes of each UID that several messages share: nearly always none."""
-        if len(set(self._uids)) == len(self._uids):
-            return {}
-        copies: dict[bytes, list[int]] = {uid: [] for uid, count in Counter(self._uids).items() if count > 1}
-        for index, uid in zip(self._indexes, self._uids, strict=True):
+    def _indexes_of_copies(self) -> dict[bytes, list[int]]:
+        copies: dict[bytes, list[int]] = {uid: [] for uid, count in Counter(self.uids).items() if count > 1}
+        for index, uid in zip(self._indexes, self.uids, strict=True):
             if uid in copies:
                 copies[uid].append(index)
         return copies
@@ -167,7 +147,7 @@ class Listing:
     @cached_property
     def _index_of(self) -> dict[bytes, int]:
         # Costs more than the columns themselves: made when the first UID is looked up.
-        return dict(zip(self._uids, self._indexes, strict=True))
+        return dict(zip(self.uids, self._indexes, strict=True))
 
 
 def _paired(sizes: Sequence[int | None], uids: Sequence[bytes | None]) -> array[int]:
@@ -263,16 +243,12 @@ def parse(words: Iterable[str]) -> tuple[Selector, ...]:
 
     Raises InvalidSelector.
     """
-    return tuple(selector for word in words for selector in _parse_list(word))
+    # A UID may contain commas itself.
+    lists = ([word] if word.startswith("uid:") else word.split(",") for word in words)
+    return tuple(_selector(part) for parts in lists for part in parts)
 
 
-def _parse_list(word: str) -> Iterator[Selector]:
-    # A UID may hold commas itself.
-    parts = [word] if word.startswith("uid:") else word.split(",")
-    return map(_parse_word, parts)
-
-
-def _parse_word(word: str) -> Selector:
+def _selector(word: str) -> Selector:
     last_ones = _LAST.fullmatch(word)
     if last_ones:
         return Last(int(last_ones[1] or 1))

@@ -18,7 +18,7 @@ import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pop3fetch.account import checks, url
 from pop3fetch.account.checks import Check
@@ -55,7 +55,7 @@ class Overrides(dict[str, Any]):
 
     def checked(self, wrong: Complaint) -> Settings:
         """Return the settings in their own types; raises what ``wrong`` makes of a key and a reason."""
-        return _checked(self.without("account"), wrong)
+        return _checked({key: value for key, value in self.items() if key != "account"}, wrong)
 
 
 NOTHING = Overrides()
@@ -109,10 +109,10 @@ class Configuration(NamedTuple):
         location = url.parse(selector) if selector is not None and url.is_url(selector) else None
         table = self._table(selector) if selector is not None and location is None else {}
         # `pop3:` promises no TLS, so it moves the default only; `pop3s:` is as good as --tls.
-        settings: Settings = {"tls": "auto"} if location and not location.secured else dict(table)
+        settings: Settings = {"tls": "auto"} if location and "tls" not in location else dict(table)
         for layer, wrong in ((environment, _wrong_variable), (options, wrong_option)):
             if location and layer.get("account") == selector:
-                settings |= _checked(location.settings(), _wrong_url)
+                settings |= _checked(location, _wrong_url)
             given = layer.checked(wrong)
             groups = {SETTINGS[key].group for key in given} - {""}
             settings = {key: value for key, value in settings.items() if SETTINGS[key].group not in groups}
@@ -199,7 +199,7 @@ def load(path: Path | None = None) -> Configuration:
     Raises ConfigurationError if it is named and missing, cannot be read, is not TOML, has
     another shape, or holds a password that others can read.
     """
-    file = default_config_file() if path is None else path
+    file = path or default_config_file()
     try:
         document, others = _read(file)
     except FileNotFoundError:
@@ -218,22 +218,20 @@ def load(path: Path | None = None) -> Configuration:
 
 def default_config_file() -> Path:
     """Return the path of the configuration file without --config."""
-    from platformdirs import user_config_path
-
-    return _own_place(user_config_path, "--config") / "config.toml"
+    return default_folder("config", "--config") / "config.toml"
 
 
-def default_state_dir() -> Path:
-    """Return the folder of the records without --state-dir."""
-    from platformdirs import user_state_path
+def default_folder(kind: Literal["config", "state"], option: str) -> Path:
+    """Return the platform's folder for this program; ``option`` names another one.
 
-    return _own_place(user_state_path, "--state-dir")
+    That of the records is ``state``. Raises ConfigurationError if the home folder is not known.
+    """
+    from platformdirs import PlatformDirs
 
-
-def _own_place(place: Callable[[str], Path], option: str) -> Path:
+    platform = PlatformDirs("pop3fetch")
     try:
-        path = place("pop3fetch")
-    except RuntimeError:  # a user whom the system does not know, as containers have them
+        path = platform.user_config_path if kind == "config" else platform.user_state_path
+    except RuntimeError:  # a user whom the system does not know, as in containers
         path = Path()
     if not path.is_absolute():
         raise ConfigurationError("the home folder is not known", f"set HOME, or use {option}")

@@ -37,18 +37,18 @@ COMMAND_LIMIT = 120.0  # seconds; somebody may have to type the passphrase of a 
 class Sources(NamedTuple):
     """What a run may use to find a password.
 
-    ``environment``: the value of POP3FETCH_PASSWORD; ``ask`` puts a question on the terminal, None
-    if there is none; ``report`` takes a line about a source that was passed over;
-    ``child_environment`` goes to the password command, see :func:`without_password`;
-    ``keyring``: look into it, which `login` must not. The limits are seconds. ``interrupts`` end the
-    waits for a program, the keyring and the OAuth 2 server.
+    ``environment``: the value of POP3FETCH_PASSWORD. ``ask`` puts a question on the terminal, and returns
+    None if there is none. ``report`` takes a line about a source that was skipped. ``child_environment``
+    goes to the password command, see :func:`without_password`. ``keyring``: look into it, which `login`
+    must not. The limits are seconds. ``interrupts`` end the waits for a program, the keyring and the
+    OAuth 2 server.
     """
 
     home: Path
     report: Callable[[str], None]
     child_environment: Mapping[str, str]
     environment: str | None = None
-    ask: Callable[[str], str] | None = None
+    ask: Callable[[str], str | None] | None = None
     keyring: bool = True
     command_limit: float = COMMAND_LIMIT
     keyring_limit: float = system_keyring.LOOK_LIMIT

@@ -41,8 +41,12 @@ class Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        if cmd_name.startswith("-"):  # an option, of which click says that it does not exist
             return None
+        if cmd_name not in COMMANDS:
+            from pop3fetch.choices import did_you_mean
+
+            raise click.UsageError(f"no such command: {cmd_name}{did_you_mean(cmd_name, COMMANDS)}", ctx)
         from pop3fetch.cli.signals import heed
 
         command = import_module(f"pop3fetch.cli.commands.{cmd_name}").command
@@ -54,15 +58,6 @@ class Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from pop3fetch.choices import did_you_mean
-
-            raise click.UsageError(f"no such command: {args[0]}{did_you_mean(args[0], COMMANDS)}", ctx)
-        return super().resolve_command(ctx, args)
 
 
 @click.group(

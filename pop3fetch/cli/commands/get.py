@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,13 +10,14 @@ import click
 from pop3fetch.account.settings import DELIVERY, SELECTION
 from pop3fetch.cli.options import (
     JSON_OPTION,
+    MESSAGES_ARGUMENT,
     STDIN_OPTION,
     Command,
     Invocation,
+    selectors_of,
     server_options,
     setting_options,
 )
-from pop3fetch.cli.selection import messages_argument, selectors_of
 from pop3fetch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,12 +28,12 @@ STREAMS = ("-", "mbox:-")
 
 
 @click.command("get", cls=Command)
-@messages_argument
-@setting_options(DELIVERY)
+@MESSAGES_ARGUMENT
+@partial(setting_options, DELIVERY)
 @click.option("--lines", type=int, metavar="N", help="Only the headers and N lines, to standard output.")
 @click.option("--all", is_flag=True, help="Fetch every message, fetched before or not.")
 @click.option("--mark", is_flag=True, help="Record the messages as fetched without fetching them.")
-@setting_options(SELECTION)
+@partial(setting_options, SELECTION)
 @click.option("--create", is_flag=True, help="Create the destination anew if it is missing.")
 @click.option("--dry-run", is_flag=True, help="Only name what would be done.")
 @STDIN_OPTION

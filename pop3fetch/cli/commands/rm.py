@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import click
 
-from pop3fetch.cli.options import JSON_OPTION, STDIN_OPTION, Command, Invocation, server_options
-from pop3fetch.cli.selection import messages_argument, selectors_of
+from pop3fetch.cli.options import (
+    JSON_OPTION,
+    MESSAGES_ARGUMENT,
+    STDIN_OPTION,
+    Command,
+    Invocation,
+    selectors_of,
+    server_options,
+)
 
 
 @click.command("rm", cls=Command)
-@messages_argument
+@MESSAGES_ARGUMENT
 @click.option("--all", "everything", is_flag=True, help="Delete every message.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Only name what would be deleted.")

@@ -42,7 +42,7 @@ class Console:
         self.account = ""
         self._turn = threading.RLock()
         self._drawn = threading.Event()  # set while a line stands that shall be drawn anew
-        self._host: Callable[[Callable[[], Any]], Any] = _at_once
+        self._host: Callable[[Callable[[], Any]], Any] | None = None  # of all talks, if there are threads
         self.interrupts: Interrupts | None = None  # of the threads that work on several accounts
 
     @classmethod
@@ -100,7 +100,8 @@ class Console:
         """Print a line of data, tab-separated; no cell can hold a tab or a line end."""
         if self.account:
             cells = (self.account, *cells)
-        self._print("\t".join(_cell(cell) for cell in cells))
+        texts = (str(cell) if isinstance(cell, int) else cell for cell in cells)
+        self._print("\t".join("" if text is None else printable(text, None) for text in texts))
 
     def text(self, text: str) -> None:
         """Print a line for people."""
@@ -208,14 +209,14 @@ class Console:
     # -- the person at the terminal ----------------------------------------------------------
 
     def talk(self, talk: Callable[[], Answer]) -> Answer:
-        """Return what ``talk`` returns: nobody else asks or prints while it lasts."""
+        """Return what ``talk`` returns: no other thread asks or prints in the meantime."""
 
         def alone() -> Answer:
             with self._turn:
                 self.wipe()
                 return talk()
 
-        answer: Answer = self._host(alone)
+        answer: Answer = self._host(alone) if self._host else alone()
         return answer
 
     @property
@@ -300,10 +301,6 @@ def _forgiving(stream: TextIO | None, descriptor: int) -> TextIO:
     return stream
 
 
-def _at_once(talk: Callable[[], Answer]) -> Answer:
-    return talk()
-
-
 def _whole(value: Any) -> Any:
     """Return a value for JSON with escapes for lone surrogates, such as octets that are not UTF-8."""
     if isinstance(value, str):
@@ -311,9 +308,3 @@ def _whole(value: Any) -> Any:
     if isinstance(value, dict):
         return {_whole(key): _whole(each) for key, each in value.items()}
     return [_whole(each) for each in value] if isinstance(value, list | tuple) else value
-
-
-def _cell(value: Foreign) -> str:
-    if isinstance(value, int):
-        return str(value)
-    return printable(value, None) if value is not None else ""

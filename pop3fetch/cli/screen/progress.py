@@ -141,9 +141,10 @@ class RunReporter:
         self._console.remark(f"{counted(len(messages))} deleted from the server")
 
     def end(self) -> None:
-        """Take the progress line away, and count the messages that were not named."""
-        self._line = None
-        self._console.wipe()
+        """Remove the progress line, and report how many messages were not named."""
+        if self._line:
+            self._line = None
+            self._console.wipe()
         more, self._skipped = self._skipped - NAMED, 0
         if more > 0 and self._console.verbosity < 1:
             self._console.error(f"{more} more stay on the server; -v names them")
