@@ -69,7 +69,10 @@ def summarize(headers: bytes) -> Summary:
 
     def text(name: bytes) -> str | None:
         value = fields.get(name)
-        return None if value is None else _text(value, headers)
+        if value is None:
+            return None
+        unfolded = b" ".join(filter(None, map(bytes.strip, value.split(b"\n"))))
+        return _characters(unfolded, headers)
 
     date, sender, to, subject, message_id = map(text, (b"date", b"from", b"to", b"subject", b"message-id"))
     return Summary(
@@ -152,12 +155,6 @@ def _decoded(text: str | None) -> str | None:
     from pop3fetch.encoded_words import decode_text
 
     return decode_text(text)
-
-
-def _text(value: bytes, headers: bytes) -> str:
-    """Return a value unfolded, its encoded words not yet decoded."""
-    unfolded = b" ".join(filter(None, map(bytes.strip, value.split(b"\n"))))
-    return _characters(unfolded, headers)
 
 
 def _characters(octets: bytes, headers: bytes) -> str:

@@ -76,7 +76,12 @@ class Listing:
         self.uids = list(cast("Sequence[bytes]", uids))
         self.has_copies = len(set(self.uids)) < len(self.uids)
         # The indexes of each UID that several messages share: nearly always none.
-        self._copies = self._indexes_of_copies() if self.has_copies else {}
+        self._copies: dict[bytes, list[int]] = {}
+        if self.has_copies:
+            self._copies = {uid: [] for uid, count in Counter(self.uids).items() if count > 1}
+            for index, uid in zip(indexes, self.uids, strict=True):
+                if uid in self._copies:
+                    self._copies[uid].append(index)
         # Indexes of messages whose headers were refused, so that nothing stands in for their UID.
         self.unreadable: Mapping[int, POP3Error] = {}
         # Stand-ins to those that older versions would have made of the same messages.
@@ -136,13 +141,6 @@ class Listing:
 
     def _occurrence(self, index: int, uid: bytes) -> int:
         return bisect_left(self._copies[uid], index) if uid in self._copies else 0
-
-    def _indexes_of_copies(self) -> dict[bytes, list[int]]:
-        copies: dict[bytes, list[int]] = {uid: [] for uid, count in Counter(self.uids).items() if count > 1}
-        for index, uid in zip(self._indexes, self.uids, strict=True):
-            if uid in copies:
-                copies[uid].append(index)
-        return copies
 
     @cached_property
     def _index_of(self) -> dict[bytes, int]:

@@ -102,21 +102,17 @@ def host(value: object) -> str:
             raise ValueError("must name a socket by its whole path, as in unix:/run/pop3.sock")
         return UNIX_PREFIX + socket
     if ":" in name or name.startswith("["):
-        return _ipv6(name)
+        from ipaddress import IPv6Address
+
+        try:
+            return str(IPv6Address(name.removeprefix("[").removesuffix("]")))
+        except ValueError:
+            raise ValueError(
+                "must be a host name or an address; a port is given separately (`port`, --port)"
+            ) from None
     if not name.isprintable() or any(character in " /@?#%\\]" for character in name):
         raise ValueError(f"must be a host name or an address, not {name!r}")
     return name.lower()
-
-
-def _ipv6(address: str) -> str:
-    from ipaddress import IPv6Address
-
-    try:
-        return str(IPv6Address(address.removeprefix("[").removesuffix("]")))
-    except ValueError:
-        raise ValueError(
-            "must be a host name or an address; a port is given apart (`port`, --port)"
-        ) from None
 
 
 def path(value: object) -> str:

@@ -20,7 +20,10 @@ def words_of(command: str | tuple[str, ...], key: str) -> tuple[str, ...]:
 
     ``key`` is its name in the file; on the command line it is ``--key``, unless only a file may have it.
     """
-    words = _split(command) if isinstance(command, str) else command
+    try:
+        words = tuple(shlex.split(command)) if isinstance(command, str) else command
+    except ValueError as error:
+        raise ValueError(f"cannot be split into words: {error}") from None
     if not words or not words[0]:
         raise ValueError("must name a program")
     if any("\0" in word for word in words):
@@ -30,13 +33,6 @@ def words_of(command: str | tuple[str, ...], key: str) -> tuple[str, ...]:
         name = f"{key} =" if key == "tunnel_command" else f"--{key.replace('_', '-')}"
         raise ValueError(f'contains {found}, which only a shell understands; use {name} "{SHELL_LINE}"')
     return words
-
-
-def _split(text: str) -> tuple[str, ...]:
-    try:
-        return tuple(shlex.split(text))
-    except ValueError as error:
-        raise ValueError(f"cannot be split into words: {error}") from None
 
 
 def _shell_syntax(raw: Sequence[str], words: Sequence[str]) -> str | None:

@@ -97,7 +97,9 @@ class Configuration(NamedTuple):
             found.append(
                 f"{self.path}: others can read it, and a proxy's URL may hold a password; chmod go-r it"
             )
-        if self.others & OTHERS_READ and any(map(_has_client_secret, self.tables.values())):
+        oauth = (table.get("oauth") for table in self.tables.values())
+        has_secret = any(isinstance(table, dict) and "client_secret" in table for table in oauth)
+        if self.others & OTHERS_READ and has_secret:
             found.append(f"{self.path}: others can read the client_secret in it; chmod go-r it")
         return found
 
@@ -211,9 +213,15 @@ def load(path: Path | None = None) -> Configuration:
     except ValueError as error:  # of TOML's grammar, of UTF-8, of a number with too many digits
         raise ConfigurationError(str(file), f"is no valid TOML: {error}") from error
     tables = _tables(file, document)
-    if others:
-        _refuse_passwords(file, tables)
-    return Configuration(file, _default_name(file, document), tables, others)
+    for name in (name for name, table in tables.items() if others and "password" in table):
+        raise ConfigurationError(
+            f"{file}: accounts.{name}.password",
+            "others can read this file: chmod 600 it, or better, use password_command or the keyring",
+        )
+    default = document.get("default")
+    if default is not None and not isinstance(default, str):
+        raise ConfigurationError(f"{file}: default", "must be a string, the name of an account")
+    return Configuration(file, default, tables, others)
 
 
 def default_config_file() -> Path:
@@ -274,27 +282,6 @@ def _as_table(value: object, where: str) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise ConfigurationError(where, "must be a table, as in [accounts.NAME]")
     return value
-
-
-def _default_name(file: Path, document: Mapping[str, object]) -> str | None:
-    name = document.get("default")
-    if name is not None and not isinstance(name, str):
-        raise ConfigurationError(f"{file}: default", "must be a string, the name of an account")
-    return name
-
-
-def _refuse_passwords(file: Path, tables: Tables) -> None:
-    for name, table in tables.items():
-        if "password" in table:
-            raise ConfigurationError(
-                f"{file}: accounts.{name}.password",
-                "others can read this file: chmod 600 it, or better, use password_command or the keyring",
-            )
-
-
-def _has_client_secret(table: Mapping[str, object]) -> bool:
-    oauth = table.get("oauth")
-    return isinstance(oauth, dict) and "client_secret" in oauth
 
 
 def _checked(given: Mapping[str, object], wrong: Complaint, keys: Mapping[str, Check] = KEYS) -> Settings:

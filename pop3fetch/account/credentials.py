@@ -146,10 +146,6 @@ def _from_command(account: Account, sources: Sources) -> str | None:
     )
 
 
-def _from_configuration(account: Account, sources: Sources) -> str | None:
-    return account.password
-
-
 def _from_oauth(account: Account, sources: Sources) -> str | None:
     if not account.uses_oauth or not sources.keyring:
         return None
@@ -196,7 +192,7 @@ ORDER: Mapping[str, Callable[[Account, Sources], str | None]] = {
     VARIABLE: _from_environment,
     "the password file": _from_file,
     "the password command": _from_command,
-    "the configuration file": _from_configuration,
+    "the configuration file": lambda account, sources: account.password,
     "the OAuth 2 server": _from_oauth,
     "the keyring": _from_keyring,
     "~/.netrc": _from_netrc,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -112,13 +112,12 @@ def candidates(domain: str, search: Search) -> Candidates:
         return Candidates(tuple(named[:MOST_TARGETS]), by_dns=True)
     if not open_services:
         raise ServerNotFound(domain, "its DNS says that it offers no POP3")
-    return Candidates(tuple(_usual(domain, open_services)), by_dns=False, unanswered=unanswered)
-
-
-def _usual(domain: str, services: Iterable[Service]) -> Iterable[Candidate]:
-    for service in services:
-        for name in USUAL_NAMES:
-            yield Candidate(name + domain, service.port, service.tls)
+    usual = tuple(
+        Candidate(name + domain, service.port, service.tls)
+        for service in open_services
+        for name in USUAL_NAMES
+    )
+    return Candidates(usual, by_dns=False, unanswered=unanswered)
 
 
 def _named(domain: str, service: Service, search: Search, deadline: float) -> list[Candidate]:

@@ -38,18 +38,14 @@ def register(path: Path, name: str, settings: Settings) -> Configuration:
 def _register(file: Path, folder: int, name: str, settings: Settings) -> Configuration:
     known = load(file) if file.exists() else Configuration(file)
     if name in known.tables:
-        _refuse_another(known, name, settings)
+        if any(known.tables[name].get(key) != value for key, value in settings.items()):
+            raise name_is_taken(known.path, name)
         return known
     before = file.read_bytes().decode() if file.exists() else ""
     default = next(iter(known.tables)) if len(known.tables) == 1 and known.default is None else None
     wanted = Configuration(file, known.default or default, {**known.tables, name: settings})
     _replace(file, folder, _extended(before, name, settings, default), wanted)
     return wanted
-
-
-def _refuse_another(known: Configuration, name: str, settings: Settings) -> None:
-    if any(known.tables[name].get(key) != value for key, value in settings.items()):
-        raise name_is_taken(known.path, name)
 
 
 def name_is_taken(path: Path, name: str) -> ConfigurationError:
@@ -77,20 +73,16 @@ def _extended(text: str, name: str, settings: Settings, default: str | None) -> 
             inline[name] = table
             extended = document.as_string()
         else:
-            extended = _ended(text) + tomlkit.dumps({"accounts": {name: dict(settings)}})
+            extended = text
+            if text.strip() and not text.endswith(("\n\n", "\n\r\n")):  # an empty line before the table
+                extended = text.removesuffix("\n").removesuffix("\r") + "\n\n"
+            extended += tomlkit.dumps({"accounts": {name: dict(settings)}})
     except ValueError as error:  # of tomlkit, which reads and writes a little less than tomllib
         raise ConfigurationError(f"accounts.{name}", f"cannot be added: {error}") from error
     if default is not None:
         extended = f"{tomlkit.dumps({'default': default})}\n{extended}"
     uses_crlf = "\r\n" in text and text.count("\n") == text.count("\r\n")
     return extended.replace("\r\n", "\n").replace("\n", "\r\n") if uses_crlf else extended
-
-
-def _ended(text: str) -> str:
-    """Return the text with an empty line at its end, if there is any."""
-    if not text.strip():
-        return text
-    return text if text.endswith(("\n\n", "\n\r\n")) else text.removesuffix("\n").removesuffix("\r") + "\n\n"
 
 
 def _replace(file: Path, folder: int, text: str, wanted: Configuration) -> None:

@@ -106,12 +106,12 @@ def run_command(arguments: Sequence[str], console: Console) -> int:
     except BrokenPipeError:
         return Status.OK  # whoever read our output has seen enough
     except (KeyboardInterrupt, click.Abort, Terminated) as end:
-        return _say_end(end, console)
+        return _report_end(end, console)
     except Exception as error:
         return _explain(error, console)
 
 
-def _say_end(end: BaseException, console: Console) -> int:
+def _report_end(end: BaseException, console: Console) -> int:
     if isinstance(end, Terminated):
         console.error("terminated")
         return Status.TERMINATED
@@ -122,8 +122,11 @@ def _say_end(end: BaseException, console: Console) -> int:
 def _explain(error: Exception, console: Console) -> int:
     from pop3fetch.errors import POP3Error
 
-    end = None if isinstance(error, POP3Error) else _interrupt_behind(error)
-    return _say_end(end, console) if end else explain(error, console)
+    # An interrupt may have broken a lock of Python's own, and be behind another error.
+    cause: BaseException | None = None if isinstance(error, POP3Error) else error
+    while cause and not isinstance(cause, KeyboardInterrupt | Terminated):
+        cause = cause.__context__
+    return _report_end(cause, console) if cause else explain(error, console)
 
 
 def explain(error: Exception, console: Console) -> int:
@@ -140,26 +143,14 @@ def explain(error: Exception, console: Console) -> int:
     return Status.BUG
 
 
-def _interrupt_behind(error: BaseException | None) -> BaseException | None:
-    """Return the interrupt behind ``error``: it may have broken a lock of Python's own."""
-    while error and not isinstance(error, KeyboardInterrupt | Terminated):
-        error = error.__context__
-    return error
-
-
 def _one_line(wrong: click.ClickException) -> str:
     message = wrong.format_message().strip()
     if isinstance(wrong, click.NoSuchOption):
-        message = _no_such_option(wrong)
+        message = f"no such option: {wrong.option_name}"
+        if wrong.possibilities:
+            message += f"; did you mean {wrong.possibilities[0]}?"
+        elif wrong.ctx and wrong.ctx.parent is None:
+            message += "; options are given after the command"
     message = message[:1].lower() + message[1:].rstrip(".")
     context = getattr(wrong, "ctx", None)
     return f"{message} (see {context.command_path} --help)" if context else message
-
-
-def _no_such_option(wrong: click.NoSuchOption) -> str:
-    hint = ""
-    if wrong.possibilities:
-        hint = f"; did you mean {wrong.possibilities[0]}?"
-    elif wrong.ctx and wrong.ctx.parent is None:
-        hint = "; options stand behind the command"
-    return f"no such option: {wrong.option_name}{hint}"

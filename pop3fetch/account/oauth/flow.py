@@ -15,7 +15,6 @@ from pop3fetch.account import system_keyring
 from pop3fetch.account.oauth.http import post
 from pop3fetch.account.oauth.messages import (
     CodeGrant,
-    DeviceGrant,
     Tokens,
     device_form,
     device_grant,
@@ -86,10 +85,7 @@ class Authorization:
         grant = device_grant(post(endpoint, form), form)
         self._show(f"Open this page in any browser, and enter the code {printable(grant.user_code)} there:")
         self._visit(grant.verification_uri)
-        return self._poll(grant)
-
-    def _poll(self, grant: DeviceGrant) -> Tokens:
-        """Ask for the tokens until the user has decided (RFC 8628 section 3.5)."""
+        # Ask for the tokens until the user has decided (RFC 8628 section 3.5).
         form = device_token_form(self._settings, grant)
         deadline = self._clock() + min(self._limit, grant.expires)
         interval = grant.interval
@@ -165,7 +161,11 @@ def access_token(
             raise
         raise _log_in_again(account, refusal.reason) from refusal
     if fresh.refresh not in (None, held):
-        _store_rotated(account, fresh, report)
+        try:
+            store_refresh_token(account, fresh)
+        except ConfigurationError as error:
+            # This run can go on; the next one will have to log in.
+            report(f"the new refresh token of {printable(account.address)} is lost: {error}")
     return fresh.access
 
 
@@ -182,14 +182,6 @@ def _held(
     if not held:
         raise _log_in_again(account, reason)
     return held
-
-
-def _store_rotated(account: Account, fresh: Tokens, report: Callable[[str], None]) -> None:
-    try:
-        store_refresh_token(account, fresh)
-    except ConfigurationError as error:
-        # This run can go on; it is the next one that will have to log in.
-        report(f"the new refresh token of {printable(account.address)} is lost: {error}")
 
 
 def _log_in_again(account: Account, reason: str) -> NoPassword:

@@ -81,17 +81,13 @@ class List:
         if self._options.as_json:
             for row in rows:
                 console.json(listed_message(row.message, row.summary, is_new=row.new))
-        elif console.shows_tables:
-            self._print_table([_cut(row) for row in rows], console)
-        else:
+        elif not console.shows_tables:
             for row in rows:
                 console.row(*_cells(row))
+        elif cut := [_cut(row) for row in rows]:
+            from pop3fetch.cli.screen.table import show
 
-    def _print_table(self, rows: list[Row], console: Console) -> None:
-        from pop3fetch.cli.screen.table import show
-
-        if rows:
-            show(console, console.out, [(row.message, row.new, row.summary) for row in rows])
+            show(console, console.out, [(row.message, row.new, row.summary) for row in cut])
         else:
             console.remark("no new messages" if self._options.only_new else "no messages")
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from pop3fetch.account.config import Configuration, Overrides, default_config_file
+from pop3fetch.account.credentials import store
 from pop3fetch.account.discovery import HOST, SERVICE_MODES, Candidate, Candidates, Search, candidates
 from pop3fetch.account.registration import name_is_taken, register
 from pop3fetch.account.settings import FILE, OPTIONS, SETTINGS, Account
@@ -80,7 +80,9 @@ def log_in_first(invocation: Invocation, text: str) -> int:
     _try(setup, sessions, console)
     known = register(known.path, setup.name, _settings(account, setup.given))
     console.remark(f"the login works; the account is in {_short(known.path)}")
-    _keep_password(sessions, console)
+    if not account.has_password_source and _has_password(account):
+        store(account, sessions.password())
+        console.remark("the password is kept in the keyring")
     console.remark(f"next: {_next_command(invocation, known, setup.name)}")
     return Status.OK
 
@@ -180,8 +182,13 @@ def _agreed(domain: str, found: Candidates, console: Console) -> Candidates:
     """Return the servers that may be used: those outside the domain once somebody agrees."""
     inside = tuple(server for server in found.servers if server.is_inside(domain))
     outside = [server for server in found.servers if not server.is_inside(domain)]
-    if not outside or _is_accepted(domain, outside, console):
+    if not outside:
         return found
+    if console.shows_remarks and sys.stdin is not None and sys.stdin.isatty():
+        hosts = ", ".join(dict.fromkeys(server.host for server in outside))
+        question = f"DNS says that mail for {domain} is at {hosts}. Use it?"
+        if console.talk(lambda: console.confirm(question)):
+            return found
     if not inside:
         server = outside[0]
         raise UsageError(
@@ -189,14 +196,6 @@ def _agreed(domain: str, found: Candidates, console: Console) -> Candidates:
             f"if that is right, use {_as_options(server)}"
         )
     return replace(found, servers=inside)
-
-
-def _is_accepted(domain: str, outside: Sequence[Candidate], console: Console) -> bool:
-    hosts = ", ".join(dict.fromkeys(server.host for server in outside))
-    if not (console.shows_remarks and sys.stdin is not None and sys.stdin.isatty()):
-        return False
-    question = f"DNS puts the mail of {domain} at {hosts}: right?"
-    return console.talk(lambda: console.confirm(question))
 
 
 def _as_options(server: Candidate) -> str:
@@ -225,16 +224,6 @@ def _try(setup: SetupOptions, sessions: Sessions, console: Console) -> None:
 
 def _has_password(account: Account) -> bool:
     return account.auth != "external"  # whose secret is a certificate's key
-
-
-def _keep_password(sessions: Sessions, console: Console) -> None:
-    """Store the password where later runs find it; raises ConfigurationError."""
-    from pop3fetch.account.credentials import store
-
-    account = sessions.account
-    if not account.has_password_source and _has_password(account):
-        store(account, sessions.password())
-        console.remark("the password is kept in the keyring")
 
 
 def _settings(account: Account, options: Overrides) -> dict[str, str | int | float | bool]:

@@ -63,7 +63,8 @@ class Removal:
             elif not chosen:
                 console.remark("no messages")
             elif not self._options.asks or _agreed(client, chosen, console):
-                _refuse_collateral(client, chosen)
+                if quit_may_cost(client, {message.index for message in chosen}):
+                    raise DeletionUnsafe  # QUIT would delete messages that were not chosen
                 return self._delete(client, listing, chosen, account, reporter)
             else:
                 console.remark("nothing was deleted")
@@ -122,12 +123,6 @@ class Removal:
                 store.rename(moved)
             finally:
                 store.close()
-
-
-def _refuse_collateral(client: MailSession, chosen: Sequence[Message]) -> None:
-    """Raise DeletionUnsafe if QUIT would delete messages that were not chosen."""
-    if quit_may_cost(client, {message.index for message in chosen}):
-        raise DeletionUnsafe
 
 
 def _agreed(client: MailSession, messages: Sequence[Message], console: Console) -> bool:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pop3fetch.cli.screen.console import Console
     from pop3fetch.pop3.mail_session import MailSession
     from pop3fetch.pop3.replies import Capabilities
-    from pop3fetch.sessions.sessions import Sessions
 
 
 @click.command("caps", cls=Command)
@@ -35,7 +34,8 @@ def command(invocation: Invocation, as_json: bool) -> int:
             capabilities = _before_login(client, account)
             try:
                 if account.user is not None:
-                    capabilities = _with_login(client, sessions)
+                    sessions.log_in_on(client)
+                    capabilities = {**client.capabilities_before_login, **client.capabilities()}
             finally:  # a server that refuses the login is the one to look at
                 if console.verbosity >= 1:
                     _describe(console, client, capabilities)
@@ -52,11 +52,6 @@ def _before_login(client: MailSession, account: Account) -> Capabilities:
     if account.user is None and account.tls in ("starttls", "auto") and "STLS" in capabilities:
         return client.start_tls()
     return capabilities
-
-
-def _with_login(client: MailSession, sessions: Sessions) -> Capabilities:
-    sessions.log_in_on(client)
-    return {**client.capabilities_before_login, **client.capabilities()}
 
 
 def _describe(console: Console, client: MailSession, capabilities: Capabilities) -> None:

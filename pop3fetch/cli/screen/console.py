@@ -49,7 +49,10 @@ class Console:
     def of_process(cls) -> Console:
         """Return the console of this process."""
         if None in (sys.stdin, sys.stdout, sys.stderr):
-            _occupy_closed_descriptors()
+            # The next socket would get the descriptor of a closed stream, and be taken for standard output.
+            while (descriptor := os.open(os.devnull, os.O_RDONLY)) <= 2:
+                pass
+            os.close(descriptor)
         console = cls(_forgiving(sys.stdout, 1), _forgiving(sys.stderr, 2), os.environ)
         sys.stdout = sys.stdout or console.out  # on which --help is printed
         return console
@@ -279,16 +282,6 @@ def output_errors() -> Iterator[None]:
         from pop3fetch.errors import DeliveryError
 
         raise DeliveryError("standard output", error.strerror or str(error)) from error
-
-
-def _occupy_closed_descriptors() -> None:
-    """Give standard streams that were closed before we began a descriptor that takes nothing.
-
-    The next socket would get it otherwise, and be taken for standard output.
-    """
-    while (descriptor := os.open(os.devnull, os.O_RDONLY)) <= 2:
-        pass
-    os.close(descriptor)
 
 
 def _forgiving(stream: TextIO | None, descriptor: int) -> TextIO:

@@ -52,7 +52,9 @@ class ProgressLine:
             parts.pop()
         room = width - len("  ".join(parts)) - len("  []")
         if room >= LEAST_BAR:
-            parts.insert(1, _bar(octets / max(self._all_octets, 1), min(room, BAR)))
+            columns = min(room, BAR)
+            done = "=" * int(octets / max(self._all_octets, 1) * columns)
+            parts.insert(1, f"[{done:{columns}}]")
         return "  ".join(parts)[:width]
 
     def _speed(self, octets: int) -> list[str]:
@@ -61,11 +63,6 @@ class ProgressLine:
             return []
         left = round((self._all_octets - octets) * elapsed / octets)
         return [f"{human_size(int(octets / elapsed))}/s", f"{left // 60}:{left % 60:02} left"]
-
-
-def _bar(done: float, width: int) -> str:
-    full = int(done * width)
-    return f"[{'=' * full}{' ' * (width - full)}]"
 
 
 class RunReporter:
