@@ -154,7 +154,11 @@ class Configuration(NamedTuple):
         table = f"{self.path}: accounts.{name}"
         settings = _checked(self.tables[name], _wrong_key(table))
         for key in PATH_KEYS & self.tables[name].keys():
-            settings[key] = _below_home(str(self.tables[name][key]), f"{table}.{key}")
+            settings[key] = os.path.expanduser(from_home(str(self.tables[name][key])))
+            if not os.path.isabs(settings[key]):
+                raise ConfigurationError(
+                    f"{table}.{key}", "the home folder is not known: write the whole path"
+                )
         if "oauth" in settings:
             from pop3fetch.account.oauth.settings import OAUTH_KEYS, from_table
 
@@ -269,13 +273,6 @@ def _tables(file: Path, document: Mapping[str, object]) -> Tables:
         if "\0" in name:  # a program is told the name of its account in a variable
             raise ConfigurationError(f"{file}: accounts", "the name of an account must not contain NULs")
     return {name: _as_table(table, f"{file}: accounts.{name}") for name, table in accounts.items()}
-
-
-def _below_home(path: str, where: str) -> str:
-    expanded = os.path.expanduser(from_home(path))
-    if not os.path.isabs(expanded):
-        raise ConfigurationError(where, "the home folder is not known: write the whole path")
-    return expanded
 
 
 def _as_table(value: object, where: str) -> Mapping[str, object]:

@@ -161,24 +161,20 @@ def tokens(answer: Answer, form: str) -> Tokens:
     from oauthlib.oauth2 import Client, OAuth2Error
 
     try:
-        # Only what counts: oauthlib would stumble over a scope that is no text, or not the one asked for.
+        # Only what counts: oauthlib fails on a scope that is not text, or not the requested one.
         known = json.dumps({name: value for name, value in fields.items() if name in KNOWN})
         parsed = Client("").parse_request_body_response(known)
-        return _tokens(parsed)
+        # A token of another type must not be used as a bearer token (RFC 6749 section 7.1).
+        if str(parsed.get("token_type", "bearer")).lower() != "bearer":
+            raise ValueError("token_type")
+        refresh = parsed.get("refresh_token")
+        return Tokens(
+            access=_visible(parsed["access_token"]),
+            refresh=None if refresh is None else _visible(refresh),
+            expires=parsed.get("expires_in"),
+        )
     except (OAuth2Error, ValueError, OverflowError):
         raise _unusable(answer) from None
-
-
-def _tokens(parsed: dict[str, Any]) -> Tokens:
-    # What is no bearer token must not be used as one (RFC 6749 section 7.1).
-    if str(parsed.get("token_type", "bearer")).lower() != "bearer":
-        raise ValueError("token_type")
-    refresh = parsed.get("refresh_token")
-    return Tokens(
-        access=_visible(parsed["access_token"]),
-        refresh=None if refresh is None else _visible(refresh),
-        expires=parsed.get("expires_in"),
-    )
 
 
 def _object(answer: Answer, form: str) -> dict[str, Any]:

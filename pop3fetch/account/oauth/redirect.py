@@ -32,7 +32,9 @@ class Redirect:
     def __init__(self) -> None:
         self._is_ours: Callable[[str], bool] = lambda target: True
         self._targets: queue.Queue[str] = queue.Queue(maxsize=1)
-        self._server = _Server((HOST, 0), self._handler)
+        self._server = _Server(
+            (HOST, 0), lambda *arguments: _Handler(self._targets, self._is_ours, *arguments)
+        )
 
     def __enter__(self) -> Self:
         Thread(target=self._server.serve_forever, args=(POLL,), name="redirect", daemon=True).start()
@@ -57,9 +59,6 @@ class Redirect:
             return self._targets.get(timeout=limit)
         except queue.Empty:
             return None
-
-    def _handler(self, *arguments: Any) -> _Handler:
-        return _Handler(self._targets, self._is_ours, *arguments)
 
 
 class _Server(ThreadingTCPServer):

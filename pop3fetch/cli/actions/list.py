@@ -83,7 +83,11 @@ class List:
                 console.json(listed_message(row.message, row.summary, is_new=row.new))
         elif not console.shows_tables:
             for row in rows:
-                console.row(*_cells(row))
+                cells: list[Foreign] = [row.message.number, row.message.size, shown_uid(row.message.uid)]
+                if row.summary is not None:
+                    texts = map(one_line, (row.summary.sender, row.summary.subject))
+                    cells += [date_of(row.summary) or "", *texts]
+                console.row(*cells)
         elif cut := [_cut(row) for row in rows]:
             from pop3fetch.cli.screen.table import show
 
@@ -108,10 +112,3 @@ def _summaries(
         return
     for index, looked in headers_of(client, indexes, decides=False):
         yield index, summarize(looked.headers)
-
-
-def _cells(row: Row) -> list[Foreign]:
-    cells: list[Foreign] = [row.message.number, row.message.size, shown_uid(row.message.uid)]
-    if row.summary is not None:
-        cells += [date_of(row.summary) or "", *map(one_line, (row.summary.sender, row.summary.subject))]
-    return cells
