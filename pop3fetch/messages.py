@@ -1,7 +1,7 @@
-"""What the server lists, and what ``MESSAGES`` selects of it.
+"""The messages that the server lists, and what ``MESSAGES`` selects of them.
 
-Owns the words *message number*, *index* and *UID*. Pure: it asks no server, and does not know what
-was fetched before.
+Owns the words *message number*, *index* and *UID*. Pure: it contacts no server, and does not know which
+messages were fetched.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ class Key(NamedTuple):
 
 
 class Message(NamedTuple):
-    """One listed message; ``size`` in octets, as the server says.
+    """One listed message; ``size`` in octets, as the server lists it.
 
     Identical copies may share a UID (RFC 1939 section 7): ``occurrence`` counts them from 0, in the
     order of their numbers.
     """
 
-    index: int  # type: ignore[assignment]  # nobody asks this tuple for its own index()
+    index: int  # type: ignore[assignment]  # nothing calls index() of this tuple
     size: int
     uid: bytes
     occurrence: int = 0
 
     @property
     def number(self) -> int:
-        """The 1-based message number, as people and the wire have it."""
+        """The 1-based message number, for people and the protocol."""
         return self.index + 1
 
     @property
     def key(self) -> Key:
-        """What the record knows it by."""
+        """The name of the message in the record."""
         return Key(self.uid, self.occurrence)
 
 
-LARGEST_SIZE = 2**63 - 1  # octets: what a record can keep; who says more lies anyway
+LARGEST_SIZE = 2**63 - 1  # octets that a record can store; a larger size cannot be true
 
 
 class Listing:
@@ -170,7 +170,7 @@ class Numbers:
         return f"{self.first}-{self.last or ''}"
 
     def indexes(self, listing: Listing) -> list[int]:
-        """Return what is there of the range: gaps are passed over, ends beyond the maildrop match nothing."""
+        """Return the indexes in the range, without gaps; none if it ends after the last message."""
         if self.last is None:
             return list(listing.indexes(self.first - 1))
         if self.last > listing.last_number:
@@ -254,14 +254,14 @@ def _selector(word: str) -> Selector:
         return _parse_uid(word)
     match = _NUMBERS.fullmatch(word)
     if match is None:
-        what = f"'{word}' names no message"
+        what = f"'{word}' is not a message"
         if "@" in word:
             raise InvalidSelector(what, word, is_address=True)
-        raise InvalidSelector(f"{what}: write 3, 1,3,8, 2-5, 7-, last, last:10 or uid:XYZ", word)
+        raise InvalidSelector(f"{what}; use 3, 2-5, 7-, last or uid:XYZ", word)
     first = int(match[1])
     last = int(match[3]) if match[3] else None if match[2] else first
     if first == 0:
-        raise InvalidSelector(f"'{word}' names no message: numbers begin with 1", word)
+        raise InvalidSelector(f"'{word}' is not a message; numbers begin with 1", word)
     if last is not None and last < first:
         raise InvalidSelector(f"the range {word} runs backwards", word)
     return Numbers(first, last)
@@ -274,7 +274,7 @@ def _parse_uid(word: str) -> Uid:
     except UnicodeEncodeError:
         octets = b""
     if not octets:
-        raise InvalidSelector(f"'{word}' names no UID", word)
+        raise InvalidSelector(f"'{word}' has no unique-id", word)
     return Uid(octets)
 
 
@@ -311,11 +311,10 @@ _OF_THE_SERVER = re.compile(
 
 
 def stand_in_uid(headers: bytes, size: int) -> bytes:
-    """Return what stands for the UID of a message that the server gives none: 55 octets, as UIDs may be.
+    """Return a stand-in for the UID of a message that has none: 55 octets, which are valid in a UID.
 
-    ``headers`` is the answer to ``TOP n 0``: whether the empty line and a line of the body follow
-    makes no difference, as servers do not agree on it; nor do fields that servers add when a message
-    was read.
+    ``headers`` is the reply to ``TOP n 0``. The empty line and a line of the body may follow, because servers
+    differ; they change nothing, and neither do fields that servers add when a message is read.
     """
     header = _header_of(headers)
     own = _OF_THE_SERVER.sub(b"", header)

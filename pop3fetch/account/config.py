@@ -1,14 +1,14 @@
 """Configuration file < environment < options: one frozen ``Account``.
 
-The file is TOML: ``default``, the name of an account, and a table ``[accounts.NAME]`` for each,
-whose keys are the rows of ``settings``; one of them is the table ``oauth``. The first of these that is
-given says which account a run means:
+The file is TOML: ``default``, the name of an account, and for each account a table ``[accounts.NAME]``,
+whose keys are the rows of ``settings``; one of them is the table ``oauth``. The first of these that is given
+chooses the account of a run:
 
     -a on the command line, -H there, POP3FETCH_ACCOUNT, POP3FETCH_HOST,
     ``default``, the only account of the file
 
-A URL or a host alone is an account of its own, and takes nothing from the file.
-Options and variables come in as ``Overrides``: ``os.environ`` is not read here.
+A URL or a host alone is a separate account, and takes nothing from the file.
+Options and variables are passed in as ``Overrides``: ``os.environ`` is not read here.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ Complaint = Callable[[str, str], POP3Error]
 
 
 class Overrides(dict[str, Any]):
-    """What options, or the environment's variables, give: settings by name, not checked yet.
+    """The settings that options, or the environment's variables, give: by name, and not checked yet.
 
-    ``account`` among them is the name or the URL of the account that is meant. It does not change once made.
+    ``account`` among them is the name or the URL of the account that is meant. Overrides never change.
     """
 
     def __repr__(self) -> str:
         return f"Overrides({ {key: value for key, value in self.items() if key not in SECRETS} })"
 
     def without(self, *names: str) -> Overrides:
-        """Return the same without what is given by these names."""
+        """Return the same without these names."""
         return Overrides({key: value for key, value in self.items() if key not in names})
 
     def checked(self, wrong: Complaint) -> Settings:
@@ -64,7 +64,7 @@ NOTHING = Overrides()
 class Configuration(NamedTuple):
     """A configuration file as it was read; a table is checked when its account is asked for.
 
-    ``others``: the permission bits of the file that people have who are neither we nor root.
+    ``others``: the permission bits of the file for users other than us and root.
     """
 
     path: Path
@@ -88,14 +88,14 @@ class Configuration(NamedTuple):
         return {str(table.get("host")) for table in self.tables.values()}
 
     def warnings(self) -> list[str]:
-        """Return what others could do with the file and should not, a line each."""
+        """Return what others can do with the file and should not, one line each."""
         keys = {key for table in self.tables.values() for key in table}
         found = []
         if self.others & OTHERS_WRITE and any(SETTINGS[key].runs for key in keys & KEYS.keys()):
             found.append(f"{self.path}: others can change which commands it runs; chmod go-w it")
         if self.others & OTHERS_READ and "proxy" in keys:
             found.append(
-                f"{self.path}: others can read it, and a proxy's URL may hold a password; chmod go-r it"
+                f"{self.path}: others can read it, and a proxy's URL may contain a password; chmod go-r it"
             )
         oauth = (table.get("oauth") for table in self.tables.values())
         has_secret = any(isinstance(table, dict) and "client_secret" in table for table in oauth)
@@ -165,7 +165,7 @@ class Configuration(NamedTuple):
             wrong = _wrong_key(f"{table}.oauth")
             settings["oauth"] = from_table(_checked(settings["oauth"], wrong, OAUTH_KEYS), wrong)
         if "output" in settings and "exec" in settings:
-            raise ConfigurationError(f"{table}.exec", "cannot go with output: keep one of the two")
+            raise ConfigurationError(f"{table}.exec", "cannot be combined with output")
         if "host" not in settings:
             raise ConfigurationError(f"{table}.host", "is missing")
         return settings
@@ -200,10 +200,10 @@ def needs_file(options: Overrides = NOTHING, environment: Overrides = NOTHING) -
 
 
 def load(path: Path | None = None) -> Configuration:
-    """Read the configuration file, by default the platform's own, which need not be there.
+    """Read the configuration file, by default the platform's own, which may be missing.
 
-    Raises ConfigurationError if it is named and missing, cannot be read, is not TOML, has
-    another shape, or holds a password that others can read.
+    Raises ConfigurationError if it is named and missing, cannot be read, is not TOML, has another
+    shape, or contains a password that others can read.
     """
     file = path or default_config_file()
     try:
@@ -215,7 +215,7 @@ def load(path: Path | None = None) -> Configuration:
     except OSError as error:
         raise ConfigurationError(str(file), f"cannot be read: {error.strerror}") from error
     except ValueError as error:  # of TOML's grammar, of UTF-8, of a number with too many digits
-        raise ConfigurationError(str(file), f"is no valid TOML: {error}") from error
+        raise ConfigurationError(str(file), f"is not valid TOML: {error}") from error
     tables = _tables(file, document)
     for name in (name for name, table in tables.items() if others and "password" in table):
         raise ConfigurationError(
@@ -251,12 +251,12 @@ def default_folder(kind: Literal["config", "state"], option: str) -> Path:
 
 
 def _read(file: Path) -> tuple[dict[str, object], int]:
-    """Return the file's document, and the permission bits that others than we and root have."""
+    """Return the file's document, and its permission bits for users other than us and root."""
     import tomllib
 
     with file.open("rb") as stream:
         status = os.fstat(stream.fileno())
-        # A stranger who owns the file reads and writes what he likes.
+        # A stranger who owns the file can read it and write to it.
         others = status.st_mode & OTHERS if status.st_uid in (os.geteuid(), 0) else OTHERS
         return tomllib.load(stream), others
 
@@ -264,13 +264,11 @@ def _read(file: Path) -> tuple[dict[str, object], int]:
 def _tables(file: Path, document: Mapping[str, object]) -> Tables:
     for key in document:
         if key not in TOP_LEVEL:
-            hint = (
-                "; it belongs into a table [accounts.NAME]" if key in KEYS else did_you_mean(key, TOP_LEVEL)
-            )
+            hint = "; it belongs in a table [accounts.NAME]" if key in KEYS else did_you_mean(key, TOP_LEVEL)
             raise ConfigurationError(f"{file}: {key}", f"there is no such key{hint}")
     accounts = _as_table(document.get("accounts", {}), f"{file}: accounts")
     for name in accounts:
-        if "\0" in name:  # a program is told the name of its account in a variable
+        if "\0" in name:  # programs get the name of the account in a variable
             raise ConfigurationError(f"{file}: accounts", "the name of an account must not contain NULs")
     return {name: _as_table(table, f"{file}: accounts.{name}") for name, table in accounts.items()}
 
@@ -282,7 +280,7 @@ def _as_table(value: object, where: str) -> Mapping[str, object]:
 
 
 def _checked(given: Mapping[str, object], wrong: Complaint, keys: Mapping[str, Check] = KEYS) -> Settings:
-    """Return the values that were given in their own types; ``wrong`` makes an error of key and reason."""
+    """Return the values in their own types; ``wrong`` makes an error of key and reason."""
     settings = {}
     for key, value in given.items():
         if key not in keys:

@@ -1,6 +1,6 @@
 """The group of commands, and the one place where an error becomes a line and a status.
 
-Commands are imported when they are called: ``--help`` and completion shall not wait for sockets.
+Commands are imported when they are called, so that ``--help`` and completion do not load sockets.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from pop3fetch import __version__
 from pop3fetch.cli.screen.console import Console, output_errors
 from pop3fetch.status import Status
 
-# name: what --help says of it; the module of the same name holds the command
+# name: its line in --help; the command is in the module of the same name
 COMMANDS = {
     "list": "List the messages on the server.",
-    "get": "Fetch messages: each exactly once.",
+    "get": "Fetch messages, each exactly once.",
     "rm": "Delete messages on the server.",
     "stat": "Count the messages and their octets.",
-    "caps": "Show what the server can do.",
+    "caps": "Show the server's capabilities.",
     "login": "Set up an account: find the server, try the password.",
-    "logout": "Forget the password in the keyring.",
-    "accounts": "Name the configured accounts.",
-    "demo": "Show it all with a server that comes along.",
+    "logout": "Remove the password from the keyring.",
+    "accounts": "List the configured accounts.",
+    "demo": "Try everything against a built-in demo server.",
 }
 
 
@@ -52,7 +52,7 @@ class Commands(click.Group):
         command = import_module(f"pop3fetch.cli.commands.{cmd_name}").command
         heed(Terminated)
         assert isinstance(command, click.Command)
-        command.short_help = COMMANDS[cmd_name]  # what completion shows: else the docstring's beginning
+        command.short_help = COMMANDS[cmd_name]  # for completion, which shows the docstring otherwise
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -63,7 +63,7 @@ class Commands(click.Group):
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Each command has a --help of its own; the manual is pop3fetch(1).",
+    epilog="Each command has its own --help; the manual is pop3fetch(1).",
 )
 @click.version_option(__version__, "-V", "--version", message="pop3fetch %(version)s")
 def commands() -> None:
@@ -80,7 +80,7 @@ def run(arguments: Sequence[str], console: Console | None = None) -> int:
     console = console or Console.of_process()
     try:
         return run_command(arguments, console)
-    except Terminated:  # once more, while the first was dealt with
+    except Terminated:  # a second time, while the first was handled
         return Status.TERMINATED
     finally:
         console.close()
@@ -91,7 +91,7 @@ def run_command(arguments: Sequence[str], console: Console) -> int:
     try:
         if "_POP3FETCH_COMPLETE" in os.environ:
             commands.main(list(arguments), prog_name="pop3fetch")
-        # Not commands.main(): it has statuses of its own for a closed pipe and for Ctrl-C.
+        # Not commands.main(), which has its own statuses for a closed pipe and for Ctrl-C.
         with output_errors():  # of --help and --version
             context = commands.make_context("pop3fetch", list(arguments) or ["--help"], obj=console)
         with context:
@@ -104,7 +104,7 @@ def run_command(arguments: Sequence[str], console: Console) -> int:
         console.error(_one_line(wrong))
         return Status.USAGE
     except BrokenPipeError:
-        return Status.OK  # whoever read our output has seen enough
+        return Status.OK  # the reader of our output has seen enough
     except (KeyboardInterrupt, click.Abort, Terminated) as end:
         return _report_end(end, console)
     except Exception as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ import click
 from click.core import ParameterSource
 
 from pop3fetch.account.settings import (
+    DAYS,
     DELIVERY,
     FILE,
     FOLDER,
@@ -64,6 +66,19 @@ class SharedOption(click.Option):
         return super().get_error_hint(ctx)
 
 
+class Days(click.types.IntParamType):
+    """A whole number of days."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number, or explain which one to write."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            digits = re.match("[0-9]+", value)
+            advice = f"; write {digits[0]}" if digits else ""
+            self.fail(f"{value!r} is not a number of days{advice}", param, ctx)
+
+
 class Command(click.Command):
     """A command whose --help shows its own options first, and the shared ones in sections."""
 
@@ -107,7 +122,7 @@ shared_option = functools.partial(click.option, cls=SharedOption)
 
 def setting_options(section: str, command: Any) -> Any:
     """Give a command the options of the settings in a ``section``, in the table's order."""
-    kinds: dict[object, Any] = {FILE: click.Path(), FOLDER: str}
+    kinds: dict[object, Any] = {FILE: click.Path(), FOLDER: str, DAYS: Days()}
     for setting, option in reversed(OPTIONS):
         if option.section != section:
             continue
@@ -167,7 +182,7 @@ NO_FOLDER = Path("/proc/no-home/pop3fetch")  # which neither exists nor can be m
 
 
 class Many(NamedTuple):
-    """How many accounts are processed in parallel with -A."""
+    """The numbers of accounts that -A processes in parallel."""
 
     jobs: int
     jobs_per_host: int
@@ -204,14 +219,14 @@ class Invocation(NamedTuple):
     def accounts(
         self, configuration: Configuration, wrong: Callable[[str, POP3Error], None]
     ) -> list[Account]:
-        """Return all accounts of the file; the ``wrong`` ones are handed over, by name, with their error.
+        """Return all accounts of the file; ``wrong`` gets the name and the error of each invalid one.
 
         Raises UsageError.
         """
         from pop3fetch.account.config import Overrides
         from pop3fetch.errors import ConfigurationError
 
-        # -A is an option, and wins over the variables that say which account is meant.
+        # -A is an option, and wins over the variables that choose an account.
         environment = self.environment.without("account", "host", "port", "user")
         accounts = []
         for name in configuration.names():
@@ -223,7 +238,7 @@ class Invocation(NamedTuple):
         return accounts
 
     def refuse_to_share_secrets(self, servers: Collection[str]) -> None:
-        """Raise UsageError if one secret would go to several servers: it was meant for one of them."""
+        """Raise UsageError if one secret would go to several servers: it was meant for only one."""
         from pop3fetch.account.credentials import VARIABLE
         from pop3fetch.errors import UsageError
 
@@ -298,7 +313,7 @@ def _many(context: click.Context) -> Many:
 
 
 def _overrides(context: click.Context, source: ParameterSource) -> Overrides:
-    """Return what the command line, or the environment, gives of the account; raises click.UsageError."""
+    """Return the settings from the command line, or the environment; raises click.UsageError."""
     from pop3fetch.account.config import Overrides
 
     values = Overrides()

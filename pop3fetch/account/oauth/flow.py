@@ -1,8 +1,8 @@
 """OAuth 2 for an account: a login in the browser once, a fresh access token at each run.
 
-``Authorization`` is the login: by device code (RFC 8628) if the server has an endpoint for it,
-else by a loopback redirect with PKCE (RFC 8252). What lasts of it is the refresh token, in the
-system's keyring; an access token is kept nowhere.
+``Authorization`` is the login: by device code (RFC 8628) if the server has an endpoint for it, else by a
+loopback redirect with PKCE (RFC 8252). Its refresh token is stored in the system's keyring; an access token
+is stored nowhere.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Authorization:
             webbrowser.open(url)
 
     def _too_late(self) -> AuthorizationFailed:
-        return AuthorizationFailed("nobody has logged in at the OAuth 2 server in time")
+        return AuthorizationFailed("the login at the OAuth 2 server was not completed in time")
 
 
 def refresh(settings: OAuthSettings, refresh_token: str, interrupts: Interrupts | None = None) -> Tokens:
@@ -131,12 +131,12 @@ def store_refresh_token(account: Account, tokens: Tokens, limit: float = STORE_L
 def refresh_token(
     account: Account, limit: float = LOOK_LIMIT, interrupts: Interrupts | None = None
 ) -> str | None:
-    """Return what the keyring holds, or None; raises ConfigurationError."""
+    """Return the refresh token in the keyring, or None; raises ConfigurationError."""
     return system_keyring.look(_entry(account), limit, interrupts)
 
 
 def forget(account: Account, limit: float = STORE_LIMIT) -> bool:
-    """Take the refresh token out of the keyring; tell whether one was there."""
+    """Remove the refresh token from the keyring; return whether there was one."""
     return system_keyring.remove(_entry(account), limit)
 
 
@@ -148,8 +148,8 @@ def access_token(
 ) -> str:
     """Return a fresh access token, by the refresh token in the keyring, which has ``limit`` seconds.
 
-    ``report`` takes a line about a keyring that does not work. Raises NoPassword, which says how to
-    log in; for trouble that may pass AuthorizationFailed or ConnectionFailed; else as `run`.
+    ``report`` takes a line about a keyring that does not work. Raises NoPassword, which explains how to
+    log in, AuthorizationFailed or ConnectionFailed for temporary failures, and otherwise as `run`.
     """
     if account.oauth is None:
         raise ConfigurationError(f"accounts.{account.name}.oauth", "is missing")
@@ -176,8 +176,8 @@ def _held(
     try:
         held = refresh_token(account, limit, interrupts)
     except ConfigurationError as error:
-        report(f"the keyring was passed over: {error.reason}")
-        reason += f" (the keyring was passed over: {error.reason})"
+        report(f"the keyring was skipped: {error.reason}")
+        reason += f" (the keyring was skipped: {error.reason})"
         held = None
     if not held:
         raise _log_in_again(account, reason)
@@ -197,7 +197,7 @@ def _token_request(settings: OAuthSettings, form: str, interrupts: Interrupts | 
 
 
 def _next_interval(interval: float, error: POP3Error) -> float:
-    """Return how long to wait until the next poll; raises the error if there is to be none."""
+    """Return how long to wait until the next poll; raises the error if it ends the polling."""
     code = error.error if isinstance(error, AuthorizationFailed) else ""
     if code == "authorization_pending":
         return interval

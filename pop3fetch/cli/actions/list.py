@@ -33,7 +33,7 @@ class Row(NamedTuple):
 
 
 class ListOptions(NamedTuple):
-    """What shall be listed, and how; without ``selectors`` everything."""
+    """The options of `list`; without ``selectors`` everything is listed."""
 
     selectors: tuple[Selector, ...]
     only_new: bool
@@ -42,14 +42,14 @@ class ListOptions(NamedTuple):
 
 
 class List:
-    """`list`, account by account; ``state_folder`` has the records, which say what is new."""
+    """`list`, account by account; ``state_folder`` has the records, which show what is new."""
 
     def __init__(self, state_folder: Path, options: ListOptions) -> None:
         self._state_folder = state_folder
         self._options = options
 
     def run(self, sessions: Sessions, console: Console) -> int:
-        """Print the messages of an account as they come; returns the exit status."""
+        """Print the messages of an account as they arrive; returns the exit status."""
         known = self._known(sessions.account)
         recorded = Recorded(sessions.account.address, lambda: known.has_unique_ids)
         with sessions.log_in() as client:
@@ -68,13 +68,13 @@ class List:
     def _rows(self, client: MailSession, listing: Listing, known: Known, console: Console) -> Iterator[Row]:
         options = self._options
         comparison = compare(listing, known)
-        new = set(comparison.new)  # what is in doubt is not: only a look could tell
+        new = set(comparison.new)  # a message in doubt is not: only a look could decide
         indexes = select(listing, options.selectors) if options.selectors else list(listing.indexes())
         if options.only_new:
             indexes = [index for index in indexes if index in new]
         for index, summary in _summaries(client, indexes, long=options.long):
             yield Row(listing.message(index), index in new, summary)
-            if options.long:  # whoever reads a pipe gets each line as it comes
+            if options.long:  # the reader of a pipe gets each line at once
                 console.flush()
 
     def _print(self, rows: Iterator[Row], console: Console) -> None:
@@ -97,7 +97,7 @@ class List:
 
 
 def _cut(row: Row) -> Row:
-    """Return what a table can show of a row: all of them are kept until it is laid out."""
+    """Return a row without what a table cannot show: all rows are kept until the table is laid out."""
     if row.summary is None:
         return row
     sender, subject = (text and text[:CELL] for text in (row.summary.sender, row.summary.subject))

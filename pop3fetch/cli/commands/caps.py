@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 @JSON_OPTION
 @server_options
 def command(invocation: Invocation, as_json: bool) -> int:
-    """Print the server's capabilities; with -v the TLS session and the certificate, too.
+    """Print the server's capabilities; with -v also the TLS session and the certificate.
 
-    Where a user is given, what the server says after the login counts as well.
+    If a user is given, they include the capabilities after the login.
     """
     from pop3fetch.cli.actions.each_account import for_each_account
     from pop3fetch.cli.sessions import sessions_of
@@ -36,7 +36,7 @@ def command(invocation: Invocation, as_json: bool) -> int:
                 if account.user is not None:
                     sessions.log_in_on(client)
                     capabilities = {**client.capabilities_before_login, **client.capabilities()}
-            finally:  # a server that refuses the login is the one to look at
+            finally:  # a server that refuses the login is worth a look
                 if console.verbosity >= 1:
                     _describe(console, client, capabilities)
                 _print(console, capabilities, as_json=as_json)
@@ -47,7 +47,7 @@ def command(invocation: Invocation, as_json: bool) -> int:
 
 
 def _before_login(client: MailSession, account: Account) -> Capabilities:
-    """Return what the server announces before a login, inside TLS if there will be none."""
+    """Return the capabilities before a login, inside TLS if there will be no login."""
     capabilities = client.capabilities()
     if account.user is None and account.tls in ("starttls", "auto") and "STLS" in capabilities:
         return client.start_tls()

@@ -79,7 +79,7 @@ def test_at_a_terminal_the_password_is_asked_for(
     ]
     assert kept(keyring) == {entry(served): "secret"}
     seen = terminal("logout", env=env, columns=200)
-    assert seen.screen == [f"the password of {address} is forgotten"]
+    assert seen.screen == [f"the password of {address} is removed from the keyring"]
     seen = terminal("logout", env=env, columns=200)
     assert seen.screen == [f"the password of {address} was not in the keyring"]
 
@@ -89,7 +89,7 @@ def test_a_keyring_that_fails_is_passed_over(run: Run, post: StartPost) -> None:
     assert run("stat", env=env).status == 0
     ended = run("stat", "-v", env={**env, "POP3FETCH_PASSWORD": ""})
     assert ended.status == Status.NO_LOGIN
-    assert b"pop3fetch: the keyring was passed over: " in ended.err
+    assert b"pop3fetch: the keyring was skipped: " in ended.err
 
 
 def test_several_accounts_are_asked_for_one_by_one(
