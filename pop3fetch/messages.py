@@ -82,7 +82,7 @@ class Listing:
             for index, uid in zip(indexes, self.uids, strict=True):
                 if uid in self._copies:
                     self._copies[uid].append(index)
-        # Indexes of messages whose headers were refused, so that nothing stands in for their UID.
+        # Indexes of messages whose headers were refused, so that their UID has no stand-in.
         self.unreadable: Mapping[int, POP3Error] = {}
         # Stand-ins to those that older versions would have made of the same messages.
         self.former_stand_ins: Mapping[bytes, bytes] = {}

@@ -243,7 +243,7 @@ def default_folder(kind: Literal["config", "state"], option: str) -> Path:
     platform = PlatformDirs("pop3fetch")
     try:
         path = platform.user_config_path if kind == "config" else platform.user_state_path
-    except RuntimeError:  # a user whom the system does not know, as in containers
+    except RuntimeError:  # the system does not know the user, as in containers
         path = Path()
     if not path.is_absolute():
         raise ConfigurationError("the home folder is not known", f"set HOME, or use {option}")

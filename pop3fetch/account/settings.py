@@ -1,9 +1,9 @@
 """The settings of an account: one table, in which a row is a setting.
 
-A row is a field of :class:`Account`: its name, type, default and check, and the options that give it. From
-the rows follow the keys of [accounts.NAME], the options with their variables, help and completion, the
-settings that `login` stores, and those that `accounts` shows. The manual is written by hand: a test names
-what it lacks.
+A row is a field of :class:`Account`: its name, type, default and check, and the options that give it. The
+rows define the keys of [accounts.NAME], and the options with their variables, help and completion. They also
+define which settings `login` stores and `accounts` shows. The manual is written by hand: a test names each
+row that it lacks.
 """
 
 # Annotations are values here, so `from __future__ import annotations` must not postpone them.
@@ -41,8 +41,8 @@ DAYS = "days"  # a whole number of them
 class Setting(NamedTuple):
     """A setting besides its name, type and default.
 
-    ``group``: if a layer, such as the command line, gives one setting of a group, it hides the others of the
-    group in lower layers (the environment, the file). ``lasting``: `login` writes it into the file.
+    ``group``: if a layer, such as the command line, gives one setting of a group, it hides the whole group in
+    lower layers (environment, file). ``lasting``: `login` writes it into the file.
     ``shown``: `accounts --json` has it. ``secret``: it is or contains a secret. ``runs``: it is a command.
     """
 

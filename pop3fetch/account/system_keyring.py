@@ -15,7 +15,7 @@ from pop3fetch.printable import printable
 
 LOOK_LIMIT = 5.0  # seconds; without a session bus a backend may wait forever
 STORE_LIMIT = 60.0  # seconds; at `login` the user can unlock the keyring
-KEEPS_NOTHING = "it does not keep what it is given"
+KEEPS_NOTHING = "it stores nothing"
 ADVICE = "without one, use password_file or password_command, or set POP3FETCH_PASSWORD"
 
 Answer = TypeVar("Answer")
@@ -74,7 +74,7 @@ def keep(entry: Entry, secret: str, limit: float = STORE_LIMIT) -> None:
     try:
         kept = _asked(put, limit)
     except Exception as error:
-        # Neither its text nor itself as a cause: a backend may quote what it was given.
+        # Neither its text nor itself as a cause: a backend may quote the secret.
         raise _no_keyring(f"it could not store the {entry.called} ({type(error).__name__})") from None
     if not kept:
         raise _no_keyring(KEEPS_NOTHING)

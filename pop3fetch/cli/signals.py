@@ -1,8 +1,8 @@
 """Signals that end a run: raised again if Python drops one, and noticed if Python waits despite one.
 
-If a handler raises inside a finaliser, the callback of a weak reference or a generator that is closed, the
-exception goes to ``sys.unraisablehook`` and no further: the run would go on as if nothing had happened. So
-that hook sets a timer, which raises the exception again a moment later, until it ends the run.
+A handler may raise inside a finaliser, the callback of a weak reference or a generator that is closed. Then
+the exception goes to ``sys.unraisablehook`` and no further: the run would go on as if nothing had happened.
+So that hook sets a timer, which raises the exception again a moment later, until it ends the run.
 
 Python looks for signals before it waits in the kernel, but a signal between that look and the wait does not
 end the wait: a silent server would keep the run until its time-out. So a regular beat ends each wait; Python

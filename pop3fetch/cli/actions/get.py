@@ -140,7 +140,7 @@ def _delivery_context(
     account: Account, console: Console, place: RecordPlace, tag: str | None = None
 ) -> DeliveryContext:
     """Return what destinations need; nothing is recorded unless there is the ``tag`` of a record."""
-    console.flush()  # of what comes before the messages on standard output
+    console.flush()  # earlier output comes before the messages on standard output
     return DeliveryContext(
         tag=tag or "",
         spool_folder=place.folder,

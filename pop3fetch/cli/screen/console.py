@@ -246,7 +246,7 @@ class Console:
 
     @contextmanager
     def _keyboard(self) -> Iterator[TextIO]:
-        """Open what a person types on; raises OSError without a terminal."""
+        """Open the keyboard of the terminal; raises OSError without a terminal."""
         if not self.err.isatty() or (sys.stdin is not None and sys.stdin.isatty()):
             yield sys.stdin
         else:

@@ -63,7 +63,7 @@ def test_a_kept_password_is_not_tried_again_at_login(
 def test_a_keyring_that_keeps_nothing_is_an_error(run: Run, post: StartPost) -> None:
     ended = run("login", env=post().environment)
     assert ended.status == Status.CONFIGURATION
-    assert ended.err.startswith(b"pop3fetch: the system's keyring: it does not keep what it is given")
+    assert ended.err.startswith(b"pop3fetch: the system's keyring: it stores nothing")
 
 
 def test_at_a_terminal_the_password_is_asked_for(
@@ -126,7 +126,7 @@ KEEPS_NOTHING = {"PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring"}
     ("settings", "backend", "said"),
     [
         ("", FAILS, b"pop3fetch: the system's keyring: NoKeyringError: "),
-        ("", KEEPS_NOTHING, b"pop3fetch: the system's keyring: it does not keep what it is given"),
+        ("", KEEPS_NOTHING, b"pop3fetch: the system's keyring: it stores nothing"),
         ("ca_file = '/nowhere.pem'", {}, b"pop3fetch: /nowhere.pem: No such file or directory"),
         ("ca_file = '/nowhere.pem'\ntls = 'auto'", {}, b"pop3fetch: /nowhere.pem: No such file or directory"),
         ("client_cert = '/nowhere.pem'", {}, b"pop3fetch: /nowhere.pem: No such file or directory"),
