@@ -1,8 +1,8 @@
-"""What a message's header says: values to show, and an identity to compare.
+"""The header of a message: values to show, and an identity to compare.
 
-Reads five fields (RFC 5322 section 3.6) out of octets that anyone may have written, and decodes
-them. It bounds its input, takes linear time, and never raises. What comes out is text but not yet
-safe to show: that is the work of :func:`pop3fetch.printable.printable`.
+Reads five fields (RFC 5322 section 3.6) of octets from anyone, and decodes them. It limits its input, takes
+linear time, and never raises. The result is text, but not yet safe to show: that is the task of
+:func:`pop3fetch.printable.printable`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _TELLING = (b"received", b"return-path", b"delivered-to", b"to", b"subject")
 @lru_cache
 def _field(names: tuple[bytes, ...]) -> re.Pattern[bytes]:
     """Return what finds a field that has one of the names, or the end of the header, which has no groups."""
-    # The look-ahead comes first because most lines are none of ours. Possessive quantifiers leave no way
-    # back, so that a line is read once whatever it holds.
+    # The look-ahead comes first because most lines are other fields. Possessive quantifiers never backtrack,
+    # so each line is read once, whatever it contains.
     return re.compile(
         rb"""
         \n (?= [\r\n%b] )
@@ -49,9 +49,9 @@ _CHARSET = rb"""(?xi) [;\s] charset \*?+ \s*+ = \s*+ "?+ ([\w:.+-]{1,40})"""
 
 
 class Summary(NamedTuple):
-    """The fields of a header that a listing shows: unfolded and decoded; None where absent.
+    """The fields of a header that a listing shows: unfolded and decoded; None if absent.
 
-    ``date`` is aware. The texts may hold control characters.
+    ``date`` is aware. The texts may contain control characters.
     """
 
     date: datetime | None
@@ -62,14 +62,17 @@ class Summary(NamedTuple):
 
 
 def summarize(headers: bytes) -> Summary:
-    """Return what the first of each field in ``headers`` says; a body behind them is passed over."""
+    """Return the first of each field in ``headers``; a body after them is ignored."""
     from pop3fetch.dates import parse_date
 
     fields = _fields(headers, _SHOWN)
 
     def text(name: bytes) -> str | None:
         value = fields.get(name)
-        return None if value is None else _text(value, headers)
+        if value is None:
+            return None
+        unfolded = b" ".join(filter(None, map(bytes.strip, value.split(b"\n"))))
+        return _characters(unfolded, headers)
 
     date, sender, to, subject, message_id = map(text, (b"date", b"from", b"to", b"subject", b"message-id"))
     return Summary(
@@ -82,7 +85,7 @@ def summarize(headers: bytes) -> Summary:
 
 
 def one_line(text: str | None) -> str:
-    """Return what a table shows of a text: a blank for each tab and line end."""
+    """Return a text as a table shows it: with a blank for each tab and line end."""
     if text is None or text.isprintable():
         return text or ""
     from pop3fetch.encoded_words import LINE_END
@@ -152,12 +155,6 @@ def _decoded(text: str | None) -> str | None:
     from pop3fetch.encoded_words import decode_text
 
     return decode_text(text)
-
-
-def _text(value: bytes, headers: bytes) -> str:
-    """Return a value unfolded, its encoded words not yet decoded."""
-    unfolded = b" ".join(filter(None, map(bytes.strip, value.split(b"\n"))))
-    return _characters(unfolded, headers)
 
 
 def _characters(octets: bytes, headers: bytes) -> str:

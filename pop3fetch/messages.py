@@ -1,7 +1,7 @@
-"""What the server lists, and what ``MESSAGES`` selects of it.
+"""The messages that the server lists, and what ``MESSAGES`` selects of them.
 
-Owns the words *message number*, *index* and *UID*. Pure: it asks no server, and does not know what
-was fetched before.
+Owns the words *message number*, *index* and *UID*. Pure: it contacts no server, and does not know which
+messages were fetched.
 """
 
 from __future__ import annotations
@@ -26,36 +26,37 @@ class Key(NamedTuple):
 
 
 class Message(NamedTuple):
-    """One listed message; ``size`` in octets, as the server says.
+    """One listed message; ``size`` in octets, as the server lists it.
 
     Identical copies may share a UID (RFC 1939 section 7): ``occurrence`` counts them from 0, in the
     order of their numbers.
     """
 
-    index: int  # type: ignore[assignment]  # nobody asks this tuple for its own index()
+    index: int  # type: ignore[assignment]  # nothing calls index() of this tuple
     size: int
     uid: bytes
     occurrence: int = 0
 
     @property
     def number(self) -> int:
-        """The 1-based message number, as people and the wire have it."""
+        """The 1-based message number, for people and the protocol."""
         return self.index + 1
 
     @property
     def key(self) -> Key:
-        """What the record knows it by."""
+        """The name of the message in the record."""
         return Key(self.uid, self.occurrence)
 
 
-LARGEST_SIZE = 2**63 - 1  # octets: what a record can keep; who says more lies anyway
+LARGEST_SIZE = 2**63 - 1  # octets that a record can store; a larger size cannot be true
 
 
 class Listing:
     """The messages that both LIST and UIDL name, by index.
 
-    Columns, not objects: 100 000 messages take 16 octets each beside their UIDs. ``unpaired`` counts
-    the messages that only one of the two lists names.
+    Columns, not objects: 100 000 messages take 16 octets each beside their UIDs. ``sizes`` in octets and
+    ``uids`` are in the order of the messages; ``has_copies`` if some share a UID. ``unpaired`` counts the
+    messages that only one of the two lists names.
     """
 
     def __init__(self, sizes: Sequence[int | None], uids: Sequence[bytes | None]) -> None:
@@ -69,12 +70,19 @@ class Listing:
             uids = [uids[index] for index in indexes]
         # Column by column, for the messages present: the n-th of each belongs together.
         self._indexes = indexes
-        self._sizes = array("Q", cast("Sequence[int]", sizes))  # "Q" holds the 19 digits a size may have
-        if max(self._sizes, default=0) > LARGEST_SIZE:
-            self._sizes = array("Q", (min(size, LARGEST_SIZE) for size in self._sizes))
-        self._uids = list(cast("Sequence[bytes]", uids))
-        self._copies = self._find_copies()
-        # Indexes of messages whose headers were refused, so that nothing stands in for their UID.
+        self.sizes = array("Q", cast("Sequence[int]", sizes))  # "Q" holds the 19 digits a size may have
+        if max(self.sizes, default=0) > LARGEST_SIZE:
+            self.sizes = array("Q", (min(size, LARGEST_SIZE) for size in self.sizes))
+        self.uids = list(cast("Sequence[bytes]", uids))
+        self.has_copies = len(set(self.uids)) < len(self.uids)
+        # The indexes of each UID that several messages share: nearly always none.
+        self._copies: dict[bytes, list[int]] = {}
+        if self.has_copies:
+            self._copies = {uid: [] for uid, count in Counter(self.uids).items() if count > 1}
+            for index, uid in zip(indexes, self.uids, strict=True):
+                if uid in self._copies:
+                    self._copies[uid].append(index)
+        # Indexes of messages whose headers were refused, so that their UID has no stand-in.
         self.unreadable: Mapping[int, POP3Error] = {}
         # Stand-ins to those that older versions would have made of the same messages.
         self.former_stand_ins: Mapping[bytes, bytes] = {}
@@ -86,30 +94,10 @@ class Listing:
         return isinstance(index, int) and self._row(index) is not None
 
     def __iter__(self) -> Iterator[Message]:
-        if not self._copies:
-            return map(Message, self._indexes, self._sizes, self._uids)
-        occurrences = map(self._occurrence, self._indexes, self._uids)
-        return map(Message, self._indexes, self._sizes, self._uids, occurrences)
-
-    @property
-    def sizes(self) -> Sequence[int]:
-        """The sizes of all messages in octets, in order."""
-        return self._sizes
-
-    @property
-    def uids(self) -> Sequence[bytes]:
-        """The UIDs of all messages, in order."""
-        return self._uids
-
-    @property
-    def has_copies(self) -> bool:
-        """Whether some messages share a UID."""
-        return bool(self._copies)
-
-    @property
-    def octets(self) -> int:
-        """The size of all messages together."""
-        return sum(self._sizes)
+        if not self.has_copies:
+            return map(Message, self._indexes, self.sizes, self.uids)
+        occurrences = map(self._occurrence, self._indexes, self.uids)
+        return map(Message, self._indexes, self.sizes, self.uids, occurrences)
 
     @property
     def last_number(self) -> int:
@@ -127,8 +115,8 @@ class Listing:
         row = self._row(index)
         if row is None:
             raise MessageNotFound(str(index + 1))
-        uid = self._uids[row]
-        return Message(index, self._sizes[row], uid, self._occurrence(index, uid))
+        uid = self.uids[row]
+        return Message(index, self.sizes[row], uid, self._occurrence(index, uid) if self.has_copies else 0)
 
     def with_uid(self, uid: bytes) -> list[int]:
         """Return the indexes of all messages with exactly this UID, in order."""
@@ -154,20 +142,10 @@ class Listing:
     def _occurrence(self, index: int, uid: bytes) -> int:
         return bisect_left(self._copies[uid], index) if uid in self._copies else 0
 
-    def _find_copies(self) -> dict[bytes, list[int]]:
-        """Return the indexes of each UID that several messages share: nearly always none."""
-        if len(set(self._uids)) == len(self._uids):
-            return {}
-        copies: dict[bytes, list[int]] = {uid: [] for uid, count in Counter(self._uids).items() if count > 1}
-        for index, uid in zip(self._indexes, self._uids, strict=True):
-            if uid in copies:
-                copies[uid].append(index)
-        return copies
-
     @cached_property
     def _index_of(self) -> dict[bytes, int]:
         # Costs more than the columns themselves: made when the first UID is looked up.
-        return dict(zip(self._uids, self._indexes, strict=True))
+        return dict(zip(self.uids, self._indexes, strict=True))
 
 
 def _paired(sizes: Sequence[int | None], uids: Sequence[bytes | None]) -> array[int]:
@@ -192,7 +170,7 @@ class Numbers:
         return f"{self.first}-{self.last or ''}"
 
     def indexes(self, listing: Listing) -> list[int]:
-        """Return what is there of the range: gaps are passed over, ends beyond the maildrop match nothing."""
+        """Return the indexes in the range, without gaps; none if it ends after the last message."""
         if self.last is None:
             return list(listing.indexes(self.first - 1))
         if self.last > listing.last_number:
@@ -263,16 +241,12 @@ def parse(words: Iterable[str]) -> tuple[Selector, ...]:
 
     Raises InvalidSelector.
     """
-    return tuple(selector for word in words for selector in _parse_list(word))
+    # A UID may contain commas itself.
+    lists = ([word] if word.startswith("uid:") else word.split(",") for word in words)
+    return tuple(_selector(part) for parts in lists for part in parts)
 
 
-def _parse_list(word: str) -> Iterator[Selector]:
-    # A UID may hold commas itself.
-    parts = [word] if word.startswith("uid:") else word.split(",")
-    return map(_parse_word, parts)
-
-
-def _parse_word(word: str) -> Selector:
+def _selector(word: str) -> Selector:
     last_ones = _LAST.fullmatch(word)
     if last_ones:
         return Last(int(last_ones[1] or 1))
@@ -280,14 +254,14 @@ def _parse_word(word: str) -> Selector:
         return _parse_uid(word)
     match = _NUMBERS.fullmatch(word)
     if match is None:
-        what = f"'{word}' names no message"
+        what = f"'{word}' is not a message"
         if "@" in word:
             raise InvalidSelector(what, word, is_address=True)
-        raise InvalidSelector(f"{what}: write 3, 1,3,8, 2-5, 7-, last, last:10 or uid:XYZ", word)
+        raise InvalidSelector(f"{what}; use 3, 2-5, 7-, last or uid:XYZ", word)
     first = int(match[1])
     last = int(match[3]) if match[3] else None if match[2] else first
     if first == 0:
-        raise InvalidSelector(f"'{word}' names no message: numbers begin with 1", word)
+        raise InvalidSelector(f"'{word}' is not a message; numbers begin with 1", word)
     if last is not None and last < first:
         raise InvalidSelector(f"the range {word} runs backwards", word)
     return Numbers(first, last)
@@ -300,7 +274,7 @@ def _parse_uid(word: str) -> Uid:
     except UnicodeEncodeError:
         octets = b""
     if not octets:
-        raise InvalidSelector(f"'{word}' names no UID", word)
+        raise InvalidSelector(f"'{word}' has no unique-id", word)
     return Uid(octets)
 
 
@@ -337,11 +311,10 @@ _OF_THE_SERVER = re.compile(
 
 
 def stand_in_uid(headers: bytes, size: int) -> bytes:
-    """Return what stands for the UID of a message that the server gives none: 55 octets, as UIDs may be.
+    """Return a stand-in for the UID of a message that has none: 55 octets, which are valid in a UID.
 
-    ``headers`` is the answer to ``TOP n 0``: whether the empty line and a line of the body follow
-    makes no difference, as servers do not agree on it; nor do fields that servers add when a message
-    was read.
+    ``headers`` is the reply to ``TOP n 0``. The empty line and a line of the body may follow, because servers
+    differ; they change nothing, and neither do fields that servers add when a message is read.
     """
     header = _header_of(headers)
     own = _OF_THE_SERVER.sub(b"", header)

@@ -1,8 +1,8 @@
 """The one door between foreign text and anything that a person or a script reads.
 
-What a server, a message or a certificate says is hostile until it has passed here: escape
-sequences, C1 controls, bidirectional overrides and line breaks become visible, and nothing
-grows without bound (CWE-150, CWE-117).
+Text from a server, a message or a certificate is hostile until it has passed here: escape sequences, C1
+controls, bidirectional overrides and line breaks become visible, and its length is limited (CWE-150,
+CWE-117).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _HARMLESS = {
 def printable(foreign: bytes | str, limit: int | None = LIMIT) -> str:
     """Return ``foreign`` as one harmless line of at most ``limit`` characters.
 
-    Octets are read as UTF-8. Those that are not, control characters and what moves text about become
-    escapes such as ``\\x1b`` or ``\\u202e``; blanks of all widths become a blank.
+    Octets are read as UTF-8. Other octets, control characters and characters that move text become escapes
+    such as ``\\x1b`` or ``\\u202e``; blanks of all widths become a blank.
     """
     text = foreign.decode("utf-8", "backslashreplace") if isinstance(foreign, bytes) else foreign
     if not text.isprintable():

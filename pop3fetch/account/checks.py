@@ -1,8 +1,8 @@
-"""What a setting may be: one check for each kind of value.
+"""The values that settings accept: one check for each kind of value.
 
-A check takes a value, last, as TOML or an option gives it, returns it in its own type and form, and
-raises ValueError with a sentence's second half ("must be ..."), which never shows a secret;
-``config`` knows the first half: which file, table and key, or which option.
+A check takes a value, as its last parameter, from TOML or an option, and returns it in its own type and
+form. It raises ValueError with the second half of a sentence ("must be ..."), which never shows a secret.
+``config`` adds the first half: the file, table and key, or the option.
 """
 
 from __future__ import annotations
@@ -67,11 +67,11 @@ def number(low: int, high: int | None, value: object) -> int:
 
 
 def seconds(value: object) -> float:
-    """Check that it is a time in seconds; 0 is for ever."""
+    """Check that it is a time in seconds; 0 is forever."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"must be a number of seconds, not {_described(value)}")
     if not 0 <= value <= LONGEST_WAIT:  # false for NaN as well
-        raise ValueError(f"must be between 0 (for ever) and {LONGEST_WAIT} seconds, not {value}")
+        raise ValueError(f"must be between 0 (forever) and {LONGEST_WAIT} seconds, not {value}")
     return float(value)
 
 
@@ -102,21 +102,17 @@ def host(value: object) -> str:
             raise ValueError("must name a socket by its whole path, as in unix:/run/pop3.sock")
         return UNIX_PREFIX + socket
     if ":" in name or name.startswith("["):
-        return _ipv6(name)
+        from ipaddress import IPv6Address
+
+        try:
+            return str(IPv6Address(name.removeprefix("[").removesuffix("]")))
+        except ValueError:
+            raise ValueError(
+                "must be a host name or an address; a port is given separately (`port`, --port)"
+            ) from None
     if not name.isprintable() or any(character in " /@?#%\\]" for character in name):
         raise ValueError(f"must be a host name or an address, not {name!r}")
     return name.lower()
-
-
-def _ipv6(address: str) -> str:
-    from ipaddress import IPv6Address
-
-    try:
-        return str(IPv6Address(address.removeprefix("[").removesuffix("]")))
-    except ValueError:
-        raise ValueError(
-            "must be a host name or an address; a port is given apart (`port`, --port)"
-        ) from None
 
 
 def path(value: object) -> str:
@@ -133,7 +129,7 @@ def fingerprint(value: object) -> str:
 
 
 def proxy(value: object) -> str:
-    """Check that it is the URL of a proxy with host and port; its text may hold a password."""
+    """Check that it is the URL of a proxy with host and port; its text may contain a password."""
     from urllib.parse import urlsplit
 
     url = text(value)

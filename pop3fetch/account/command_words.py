@@ -16,11 +16,14 @@ RUNS_SCRIPT = re.compile(r"-[A-Za-z]*c[A-Za-z]*")
 
 
 def words_of(command: str | tuple[str, ...], key: str) -> tuple[str, ...]:
-    """Return the words of a command, which may be split already; raises ValueError.
+    """Return the words of a command, which may already be split; raises ValueError.
 
     ``key`` is its name in the file; on the command line it is ``--key``, unless only a file may have it.
     """
-    words = _split(command) if isinstance(command, str) else command
+    try:
+        words = tuple(shlex.split(command)) if isinstance(command, str) else command
+    except ValueError as error:
+        raise ValueError(f"cannot be split into words: {error}") from None
     if not words or not words[0]:
         raise ValueError("must name a program")
     if any("\0" in word for word in words):
@@ -32,18 +35,11 @@ def words_of(command: str | tuple[str, ...], key: str) -> tuple[str, ...]:
     return words
 
 
-def _split(text: str) -> tuple[str, ...]:
-    try:
-        return tuple(shlex.split(text))
-    except ValueError as error:
-        raise ValueError(f"cannot be split into words: {error}") from None
-
-
 def _shell_syntax(raw: Sequence[str], words: Sequence[str]) -> str | None:
-    """Return what of a command only a shell understands, or None.
+    """Return the first part of a command that only a shell understands, or None.
 
-    ``raw``: the words with their quotes, which make an operator a word like others; an array has none.
-    What a shell is given after -c is its own.
+    ``raw``: the words with their quotes, which make an operator an ordinary word; an array has no quotes. The
+    script after -c of a shell may contain anything.
     """
     scripts = _scripts(words)
     for place, word in enumerate(words):
@@ -62,7 +58,7 @@ def _shell_syntax(raw: Sequence[str], words: Sequence[str]) -> str | None:
 
 
 def _scripts(words: Sequence[str]) -> set[int]:
-    """Return the places of the scripts in ``sh -c SCRIPT``, also behind ``env`` and the like."""
+    """Return the places of the scripts in ``sh -c SCRIPT``, also after ``env`` and the like."""
     found = set()
     for place, word in enumerate(words):
         if os.path.basename(word) not in SHELLS:

@@ -1,14 +1,14 @@
 """Configuration file < environment < options: one frozen ``Account``.
 
-The file is TOML: ``default``, the name of an account, and a table ``[accounts.NAME]`` for each,
-whose keys are the rows of ``settings``; one of them is the table ``oauth``. The first of these that is
-given says which account a run means:
+The file is TOML: ``default``, the name of an account, and for each account a table ``[accounts.NAME]``,
+whose keys are the rows of ``settings``; one of them is the table ``oauth``. The first of these that is given
+chooses the account of a run:
 
     -a on the command line, -H there, POP3FETCH_ACCOUNT, POP3FETCH_HOST,
     ``default``, the only account of the file
 
-A URL or a host alone is an account of its own, and takes nothing from the file.
-Options and variables come in as ``Overrides``: ``os.environ`` is not read here.
+A URL or a host alone is a separate account, and takes nothing from the file.
+Options and variables are passed in as ``Overrides``: ``os.environ`` is not read here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pop3fetch.account import checks, url
 from pop3fetch.account.checks import Check
@@ -41,21 +41,21 @@ Complaint = Callable[[str, str], POP3Error]
 
 
 class Overrides(dict[str, Any]):
-    """What options, or the environment's variables, give: settings by name, not checked yet.
+    """The settings that options, or the environment's variables, give: by name, and not checked yet.
 
-    ``account`` among them is the name or the URL of the account that is meant. It does not change once made.
+    ``account`` among them is the name or the URL of the account that is meant. Overrides never change.
     """
 
     def __repr__(self) -> str:
         return f"Overrides({ {key: value for key, value in self.items() if key not in SECRETS} })"
 
     def without(self, *names: str) -> Overrides:
-        """Return the same without what is given by these names."""
+        """Return the same without these names."""
         return Overrides({key: value for key, value in self.items() if key not in names})
 
     def checked(self, wrong: Complaint) -> Settings:
         """Return the settings in their own types; raises what ``wrong`` makes of a key and a reason."""
-        return _checked(self.without("account"), wrong)
+        return _checked({key: value for key, value in self.items() if key != "account"}, wrong)
 
 
 NOTHING = Overrides()
@@ -64,7 +64,7 @@ NOTHING = Overrides()
 class Configuration(NamedTuple):
     """A configuration file as it was read; a table is checked when its account is asked for.
 
-    ``others``: the permission bits of the file that people have who are neither we nor root.
+    ``others``: the permission bits of the file for users other than us and root.
     """
 
     path: Path
@@ -88,16 +88,18 @@ class Configuration(NamedTuple):
         return {str(table.get("host")) for table in self.tables.values()}
 
     def warnings(self) -> list[str]:
-        """Return what others could do with the file and should not, a line each."""
+        """Return what others can do with the file and should not, one line each."""
         keys = {key for table in self.tables.values() for key in table}
         found = []
         if self.others & OTHERS_WRITE and any(SETTINGS[key].runs for key in keys & KEYS.keys()):
             found.append(f"{self.path}: others can change which commands it runs; chmod go-w it")
         if self.others & OTHERS_READ and "proxy" in keys:
             found.append(
-                f"{self.path}: others can read it, and a proxy's URL may hold a password; chmod go-r it"
+                f"{self.path}: others can read it, and a proxy's URL may contain a password; chmod go-r it"
             )
-        if self.others & OTHERS_READ and any(map(_has_client_secret, self.tables.values())):
+        oauth = (table.get("oauth") for table in self.tables.values())
+        has_secret = any(isinstance(table, dict) and "client_secret" in table for table in oauth)
+        if self.others & OTHERS_READ and has_secret:
             found.append(f"{self.path}: others can read the client_secret in it; chmod go-r it")
         return found
 
@@ -109,10 +111,10 @@ class Configuration(NamedTuple):
         location = url.parse(selector) if selector is not None and url.is_url(selector) else None
         table = self._table(selector) if selector is not None and location is None else {}
         # `pop3:` promises no TLS, so it moves the default only; `pop3s:` is as good as --tls.
-        settings: Settings = {"tls": "auto"} if location and not location.secured else dict(table)
+        settings: Settings = {"tls": "auto"} if location and "tls" not in location else dict(table)
         for layer, wrong in ((environment, _wrong_variable), (options, wrong_option)):
             if location and layer.get("account") == selector:
-                settings |= _checked(location.settings(), _wrong_url)
+                settings |= _checked(location, _wrong_url)
             given = layer.checked(wrong)
             groups = {SETTINGS[key].group for key in given} - {""}
             settings = {key: value for key, value in settings.items() if SETTINGS[key].group not in groups}
@@ -152,14 +154,18 @@ class Configuration(NamedTuple):
         table = f"{self.path}: accounts.{name}"
         settings = _checked(self.tables[name], _wrong_key(table))
         for key in PATH_KEYS & self.tables[name].keys():
-            settings[key] = _below_home(str(self.tables[name][key]), f"{table}.{key}")
+            settings[key] = os.path.expanduser(from_home(str(self.tables[name][key])))
+            if not os.path.isabs(settings[key]):
+                raise ConfigurationError(
+                    f"{table}.{key}", "the home folder is not known: write the whole path"
+                )
         if "oauth" in settings:
             from pop3fetch.account.oauth.settings import OAUTH_KEYS, from_table
 
             wrong = _wrong_key(f"{table}.oauth")
             settings["oauth"] = from_table(_checked(settings["oauth"], wrong, OAUTH_KEYS), wrong)
         if "output" in settings and "exec" in settings:
-            raise ConfigurationError(f"{table}.exec", "cannot go with output: keep one of the two")
+            raise ConfigurationError(f"{table}.exec", "cannot be combined with output")
         if "host" not in settings:
             raise ConfigurationError(f"{table}.host", "is missing")
         return settings
@@ -194,12 +200,12 @@ def needs_file(options: Overrides = NOTHING, environment: Overrides = NOTHING) -
 
 
 def load(path: Path | None = None) -> Configuration:
-    """Read the configuration file, by default the platform's own, which need not be there.
+    """Read the configuration file, by default the platform's own, which may be missing.
 
-    Raises ConfigurationError if it is named and missing, cannot be read, is not TOML, has
-    another shape, or holds a password that others can read.
+    Raises ConfigurationError if it is named and missing, cannot be read, is not TOML, has another
+    shape, or contains a password that others can read.
     """
-    file = default_config_file() if path is None else path
+    file = path or default_config_file()
     try:
         document, others = _read(file)
     except FileNotFoundError:
@@ -209,31 +215,35 @@ def load(path: Path | None = None) -> Configuration:
     except OSError as error:
         raise ConfigurationError(str(file), f"cannot be read: {error.strerror}") from error
     except ValueError as error:  # of TOML's grammar, of UTF-8, of a number with too many digits
-        raise ConfigurationError(str(file), f"is no valid TOML: {error}") from error
+        raise ConfigurationError(str(file), f"is not valid TOML: {error}") from error
     tables = _tables(file, document)
-    if others:
-        _refuse_passwords(file, tables)
-    return Configuration(file, _default_name(file, document), tables, others)
+    for name in (name for name, table in tables.items() if others and "password" in table):
+        raise ConfigurationError(
+            f"{file}: accounts.{name}.password",
+            "others can read this file: chmod 600 it, or better, use password_command or the keyring",
+        )
+    default = document.get("default")
+    if default is not None and not isinstance(default, str):
+        raise ConfigurationError(f"{file}: default", "must be a string, the name of an account")
+    return Configuration(file, default, tables, others)
 
 
 def default_config_file() -> Path:
     """Return the path of the configuration file without --config."""
-    from platformdirs import user_config_path
-
-    return _own_place(user_config_path, "--config") / "config.toml"
+    return default_folder("config", "--config") / "config.toml"
 
 
-def default_state_dir() -> Path:
-    """Return the folder of the records without --state-dir."""
-    from platformdirs import user_state_path
+def default_folder(kind: Literal["config", "state"], option: str) -> Path:
+    """Return the platform's folder for this program; ``option`` names another one.
 
-    return _own_place(user_state_path, "--state-dir")
+    That of the records is ``state``. Raises ConfigurationError if the home folder is not known.
+    """
+    from platformdirs import PlatformDirs
 
-
-def _own_place(place: Callable[[str], Path], option: str) -> Path:
+    platform = PlatformDirs("pop3fetch")
     try:
-        path = place("pop3fetch")
-    except RuntimeError:  # a user whom the system does not know, as containers have them
+        path = platform.user_config_path if kind == "config" else platform.user_state_path
+    except RuntimeError:  # the system does not know the user, as in containers
         path = Path()
     if not path.is_absolute():
         raise ConfigurationError("the home folder is not known", f"set HOME, or use {option}")
@@ -241,12 +251,12 @@ def _own_place(place: Callable[[str], Path], option: str) -> Path:
 
 
 def _read(file: Path) -> tuple[dict[str, object], int]:
-    """Return the file's document, and the permission bits that others than we and root have."""
+    """Return the file's document, and its permission bits for users other than us and root."""
     import tomllib
 
     with file.open("rb") as stream:
         status = os.fstat(stream.fileno())
-        # A stranger who owns the file reads and writes what he likes.
+        # A stranger who owns the file can read it and write to it.
         others = status.st_mode & OTHERS if status.st_uid in (os.geteuid(), 0) else OTHERS
         return tomllib.load(stream), others
 
@@ -254,22 +264,13 @@ def _read(file: Path) -> tuple[dict[str, object], int]:
 def _tables(file: Path, document: Mapping[str, object]) -> Tables:
     for key in document:
         if key not in TOP_LEVEL:
-            hint = (
-                "; it belongs into a table [accounts.NAME]" if key in KEYS else did_you_mean(key, TOP_LEVEL)
-            )
+            hint = "; it belongs in a table [accounts.NAME]" if key in KEYS else did_you_mean(key, TOP_LEVEL)
             raise ConfigurationError(f"{file}: {key}", f"there is no such key{hint}")
     accounts = _as_table(document.get("accounts", {}), f"{file}: accounts")
     for name in accounts:
-        if "\0" in name:  # a program is told the name of its account in a variable
+        if "\0" in name:  # programs get the name of the account in a variable
             raise ConfigurationError(f"{file}: accounts", "the name of an account must not contain NULs")
     return {name: _as_table(table, f"{file}: accounts.{name}") for name, table in accounts.items()}
-
-
-def _below_home(path: str, where: str) -> str:
-    expanded = os.path.expanduser(from_home(path))
-    if not os.path.isabs(expanded):
-        raise ConfigurationError(where, "the home folder is not known: write the whole path")
-    return expanded
 
 
 def _as_table(value: object, where: str) -> Mapping[str, object]:
@@ -278,29 +279,8 @@ def _as_table(value: object, where: str) -> Mapping[str, object]:
     return value
 
 
-def _default_name(file: Path, document: Mapping[str, object]) -> str | None:
-    name = document.get("default")
-    if name is not None and not isinstance(name, str):
-        raise ConfigurationError(f"{file}: default", "must be a string, the name of an account")
-    return name
-
-
-def _refuse_passwords(file: Path, tables: Tables) -> None:
-    for name, table in tables.items():
-        if "password" in table:
-            raise ConfigurationError(
-                f"{file}: accounts.{name}.password",
-                "others can read this file: chmod 600 it, or better, use password_command or the keyring",
-            )
-
-
-def _has_client_secret(table: Mapping[str, object]) -> bool:
-    oauth = table.get("oauth")
-    return isinstance(oauth, dict) and "client_secret" in oauth
-
-
 def _checked(given: Mapping[str, object], wrong: Complaint, keys: Mapping[str, Check] = KEYS) -> Settings:
-    """Return the values that were given in their own types; ``wrong`` makes an error of key and reason."""
+    """Return the values in their own types; ``wrong`` makes an error of key and reason."""
     settings = {}
     for key, value in given.items():
         if key not in keys:

@@ -3,7 +3,7 @@
     --password-file, --password-command   on the command line
     POP3FETCH_PASSWORD          the environment, handed in
     password_file               a file, by its variable or key; if one is given, no later source
-                                is asked
+                                is tried
     password_command            a program, likewise
     password                    the configuration file, which ``config`` refuses if others can read it
     OAuth 2                     if the account is set up for it: see ``oauth``
@@ -11,8 +11,8 @@
     ~/.netrc                    if it is ours alone
     the terminal                if there is one
 
-A source that is broken is passed over, and reported; one that gives what no password can be is an
-error. A secret is never in a ``repr``, an error, an argument of a program or a file.
+A source that is broken is skipped, and reported. It is an error if a source gives something that cannot be a
+password. A secret is never in a ``repr``, an error, an argument of a program or a file.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ from pop3fetch.veil import veiled
 
 VARIABLE = "POP3FETCH_PASSWORD"
 SERVICE = "pop3fetch"
-COMMAND_LIMIT = 120.0  # seconds; somebody may have to type the passphrase of a key
+COMMAND_LIMIT = 120.0  # seconds; the user may have to type the passphrase of a key
 
 
 class Sources(NamedTuple):
     """What a run may use to find a password.
 
-    ``environment``: the value of POP3FETCH_PASSWORD; ``ask`` puts a question on the terminal, None
-    if there is none; ``report`` takes a line about a source that was passed over;
-    ``child_environment`` goes to the password command, see :func:`without_password`;
-    ``keyring``: look into it, which `login` must not. The limits are seconds. ``interrupts`` end the
-    waits for a program, the keyring and the OAuth 2 server.
+    ``environment``: the value of POP3FETCH_PASSWORD. ``ask`` puts a question on the terminal, and returns
+    None if there is none. ``report`` takes a line about a source that was skipped. ``child_environment``
+    goes to the password command, see :func:`without_password`. ``keyring``: look into it, which `login`
+    must not. The limits are seconds. ``interrupts`` end the waits for a program, the keyring and the
+    OAuth 2 server.
     """
 
     home: Path
     report: Callable[[str], None]
     child_environment: Mapping[str, str]
     environment: str | None = None
-    ask: Callable[[str], str] | None = None
+    ask: Callable[[str], str | None] | None = None
     keyring: bool = True
     command_limit: float = COMMAND_LIMIT
     keyring_limit: float = system_keyring.LOOK_LIMIT
@@ -59,9 +59,9 @@ class Sources(NamedTuple):
 
 
 class Password:
-    """An account's password: call it to get it; the sources are asked once, and at the first call.
+    """An account's password: call it to get it; the sources are tried once, at the first call.
 
-    But for OAuth 2: its access token is good for an hour or so, and each call gets a new one.
+    Except for OAuth 2: an access token is valid for about an hour, and each call gets a new one.
     """
 
     __slots__ = ("_account", "_passed_over", "_report", "_secret", "_sources")
@@ -104,15 +104,15 @@ def without_password(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def store(account: Account, secret: str, limit: float = STORE_LIMIT) -> None:
-    """Keep the password in the system's keyring; raises ConfigurationError if that fails.
+    """Store the password in the system's keyring; raises ConfigurationError if that fails.
 
-    To be called only once the server has taken it.
+    Call it only after the server has accepted the password.
     """
     system_keyring.keep(_entry(account), secret, limit)
 
 
 def forget(account: Account, limit: float = STORE_LIMIT) -> bool:
-    """Take the password out of the system's keyring; tell whether one was there."""
+    """Remove the password from the system's keyring; return whether there was one."""
     return system_keyring.remove(_entry(account), limit)
 
 
@@ -138,16 +138,12 @@ def _from_file(account: Account, sources: Sources) -> str | None:
 def _from_command(account: Account, sources: Sources) -> str | None:
     if account.password_command is None:
         return None
-    # Not passed over if it fails: a command is named for its answer, not for an old one.
+    # Not skipped if it fails: the user wants the command's password, not an old one.
     from pop3fetch.account.password_command import first_line
 
     return first_line(
         account.password_command, sources.child_environment, sources.command_limit, sources.interrupts
     )
-
-
-def _from_configuration(account: Account, sources: Sources) -> str | None:
-    return account.password
 
 
 def _from_oauth(account: Account, sources: Sources) -> str | None:
@@ -164,7 +160,7 @@ def _from_keyring(account: Account, sources: Sources) -> str | None:
     try:
         return system_keyring.look(_entry(account), sources.keyring_limit, sources.interrupts)
     except ConfigurationError as error:
-        sources.report(f"the keyring was passed over: {error.reason}")
+        sources.report(f"the keyring was skipped: {error.reason}")
         return None
 
 
@@ -176,7 +172,7 @@ def _from_netrc(account: Account, sources: Sources) -> str | None:
     try:
         return netrc.password(sources.home / ".netrc", account.host, account.user)
     except ConfigurationError as error:
-        sources.report(f"~/.netrc was passed over: {printable(error.reason)}")
+        sources.report(f"~/.netrc was skipped: {printable(error.reason)}")
         return None
 
 
@@ -196,7 +192,7 @@ ORDER: Mapping[str, Callable[[Account, Sources], str | None]] = {
     VARIABLE: _from_environment,
     "the password file": _from_file,
     "the password command": _from_command,
-    "the configuration file": _from_configuration,
+    "the configuration file": lambda account, sources: account.password,
     "the OAuth 2 server": _from_oauth,
     "the keyring": _from_keyring,
     "~/.netrc": _from_netrc,

@@ -1,14 +1,14 @@
 """Where the mail of a domain may be: the servers that its DNS names (RFC 6186), or the usual names.
 
-Connects to none of them: whoever does finds out which is there. DNS can be forged, so that a
-server outside the domain is for its user to accept (RFC 6186 section 6).
+Connects to none of them: ``sessions.probe`` finds out which exist. DNS can be forged, so the user must accept
+a server outside the domain (RFC 6186 section 6).
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from dns.resolver import Resolver
 
 LIMIT = 5.0  # seconds for all questions to DNS together
-MOST_TARGETS = 6  # servers that are taken of what DNS says; it may say thousands
-USUAL_NAMES = ("pop.", "pop3.", "mail.", "")  # what stands before the domain
-# A name of which no part can be read as something else; what ends in digits may be an address.
+MOST_TARGETS = 6  # servers that are used of a DNS answer, which may have thousands
+USUAL_NAMES = ("pop.", "pop3.", "mail.", "")  # before the domain
+# A name of which no part can mean something else; a name that ends in digits may be an address.
 HOST = re.compile(r"([a-z0-9_-]{1,63}\.)*[a-z0-9_-]*[a-z_-][a-z0-9_-]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service as SRV records call it (RFC 6186 section 3.3), and how it is spoken."""
+    """A service by its name in SRV records (RFC 6186 section 3.3), with its TLS mode and port."""
 
     label: str
     tls: str
@@ -49,7 +49,7 @@ class Candidate:
     tls: str
 
     def is_inside(self, domain: str) -> bool:
-        """Whether whoever has ``domain`` has this name, too."""
+        """Whether the owner of ``domain`` owns this name, too."""
         return self.host == domain or self.host.endswith(f".{domain}")
 
 
@@ -57,7 +57,7 @@ class Candidate:
 class Candidates:
     """The servers that may be, the best first; ``by_dns``: the domain itself names them.
 
-    ``unanswered``: why DNS could not say now whether it names any; empty if it could.
+    ``unanswered``: why DNS gave no answer; empty if it gave one.
     """
 
     servers: tuple[Candidate, ...]
@@ -70,8 +70,7 @@ class Search:
     """How a search is made.
 
     ``tls_modes`` of SERVICE_MODES; ``asks_dns``: for SRV records; ``limit``: seconds that DNS has;
-    ``resolver``: whom to ask, by default dnspython's own; ``report`` takes a line about what was
-    passed over.
+    ``resolver``: by default dnspython's own; ``report`` takes a line about each server that was skipped.
     """
 
     tls_modes: Collection[str] = SERVICE_MODES
@@ -82,17 +81,17 @@ class Search:
 
 
 class NotOffered(Exception):
-    """The domain says that it has no such service: the target is the root (RFC 2782)."""
+    """The domain has no such service: the target is the root (RFC 2782)."""
 
 
 class Unanswered(Exception):
-    """DNS cannot answer now; the argument says why."""
+    """DNS cannot answer now; the argument is the reason."""
 
 
 def candidates(domain: str, search: Search) -> Candidates:
     """Return the servers that may have the mail of ``domain``, which is lower-case ASCII.
 
-    Raises ServerNotFound if it says that it has none.
+    Raises ServerNotFound if its DNS says that it has none.
     """
     deadline = time.monotonic() + search.limit
     named: list[Candidate] = []
@@ -112,13 +111,12 @@ def candidates(domain: str, search: Search) -> Candidates:
         return Candidates(tuple(named[:MOST_TARGETS]), by_dns=True)
     if not open_services:
         raise ServerNotFound(domain, "its DNS says that it offers no POP3")
-    return Candidates(tuple(_usual(domain, open_services)), by_dns=False, unanswered=unanswered)
-
-
-def _usual(domain: str, services: Iterable[Service]) -> Iterable[Candidate]:
-    for service in services:
-        for name in USUAL_NAMES:
-            yield Candidate(name + domain, service.port, service.tls)
+    usual = tuple(
+        Candidate(name + domain, service.port, service.tls)
+        for service in open_services
+        for name in USUAL_NAMES
+    )
+    return Candidates(usual, by_dns=False, unanswered=unanswered)
 
 
 def _named(domain: str, service: Service, search: Search, deadline: float) -> list[Candidate]:
@@ -132,7 +130,7 @@ def _named(domain: str, service: Service, search: Search, deadline: float) -> li
         if HOST.fullmatch(host) and record.port:
             found.append(Candidate(host, record.port, service.tls))
         else:
-            search.report(f"{service.label}.{domain} names what is no server: {host} port {record.port}")
+            search.report(f"{service.label}.{domain} names an invalid server: {host} port {record.port}")
     return found
 
 
@@ -148,7 +146,7 @@ def _records(name: str, search: Search, seconds: float) -> list[SRV]:
     except (NXDOMAIN, NoAnswer):
         return []
     except (DNSException, OSError) as error:
-        search.report(f"DNS did not say what {name} is: {error}")
+        search.report(f"DNS did not answer for {name}: {error}")
         if isinstance(error, Timeout | NoNameservers | OSError):
             raise Unanswered(str(error)) from error
         return []

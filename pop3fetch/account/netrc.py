@@ -1,11 +1,10 @@
 """Passwords in a ``.netrc`` file: machine, login and password, as curl reads them.
 
-A word in double quotes may hold blanks, and the escapes ``\\n``, ``\\r``, ``\\t``, ``\\"`` and ``\\\\``; in
-any other word a backslash is a character like others. Octets that are not UTF-8 stay as they are.
+A word in double quotes may contain blanks, and the escapes ``\\n``, ``\\r``, ``\\t``, ``\\"`` and ``\\\\``.
+In any other word a backslash is an ordinary character. Octets that are not UTF-8 stay unchanged.
 
-Not the standard library's module: of several entries for one machine that keeps the last only,
-while two mailboxes on one server are usual, and its errors quote the word that they stumble over,
-which may be a password.
+The standard library's module keeps only the last of several entries for one machine, although two mailboxes
+on one server are usual. Its errors quote the word that is wrong, which may be a password.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from pop3fetch.account.config import OTHERS
 from pop3fetch.account.secret import text_of
 from pop3fetch.errors import ConfigurationError
 
-LARGEST = 1 << 20  # octets; more is no .netrc
+LARGEST = 1 << 20  # octets; a larger file is not a .netrc
 VALUED = ("machine", "login", "user", "account", "password")
-BLANKS = " \t\r\f\v"  # not those of Unicode, which a password may hold
+BLANKS = " \t\r\f\v"  # not those of Unicode, which a password may contain
 WORD = re.compile(rf'"((?:[^"\\]|\\.)*)(")?|([^{BLANKS}]+)')
 ESCAPE = re.compile(r"\\(.)")
 CONTROL = {"n": "\n", "r": "\r", "t": "\t"}
@@ -40,9 +39,9 @@ class Entry:
 def password(file: Path, host: str, user: str) -> str | None:
     """Return the password that ``file`` has for ``user`` at ``host``, None if it has none.
 
-    The first entry for the machine counts whose login is the user, or that has no login; then a
-    ``default`` with this very login. Raises ConfigurationError if the file cannot be read, or
-    if it has a password for us that others can read too.
+    The first entry for the machine counts that has the user as its login, or no login; then a
+    ``default`` with this login. Raises ConfigurationError if the file cannot be read, or if it has a
+    password for us that others can read, too.
     """
     try:
         text, private = _read(file)
@@ -85,8 +84,8 @@ def _entry(machine: str | None, values: dict[str, str]) -> Entry:
 def _words(text: str) -> Iterator[str]:
     """Yield the words, unquoted, without comments and macros.
 
-    A # in a keyword's place begins a comment; elsewhere it belongs to a value. A macro goes on to an
-    empty line (ftp(1)), and has nothing for us.
+    A # at the place of a keyword begins a comment; elsewhere it belongs to a value. A macro ends at an empty
+    line (ftp(1)), and is ignored.
     """
     value_follows = in_macro = False
     for line in text.split("\n"):
@@ -119,7 +118,7 @@ def _matching(found: list[Entry], host: str, user: str) -> str | None:
         if ours and entry.login in (None, user) and entry.password:
             return entry.password
     for entry in found:
-        # Without a login it would send the one password to every server there is.
+        # Without a login, the one password would go to every server.
         if entry.machine is None and entry.login == user and entry.password:
             return entry.password
     return None

@@ -1,6 +1,6 @@
-"""The file that holds a password: its first line, if the file is ours alone.
+"""The file that contains a password: its first line, if only we can read the file.
 
-It may be a pipe, as a shell's ``<(…)`` makes one, so a read has a time limit.
+It may be a pipe, such as a shell's ``<(…)``, so a read has a time limit.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _refuse_shared(file: str, status: os.stat_result) -> None:
     """Raise NoPassword if other users than root and we can read or change the file."""
     others = OTHERS
     if status.st_gid == ROOT:
-        # As systemd leaves a credential: the group's bits are the mask of an access list that names us.
+        # A credential of systemd: the group's bits are the mask of an access list that names us.
         others = stat.S_IRWXO | stat.S_IWGRP
     if status.st_mode & others:
         raise _error(file, "can be read or changed by others; chmod 600 it (a container's secret: mode 0400)")
@@ -59,7 +59,7 @@ def _refuse_shared(file: str, status: os.stat_result) -> None:
 
 
 def _first_octets(descriptor: int, deadline: float) -> bytes:
-    """Read until the end of a line, of the file, or of what a password may have; raises TimeoutError."""
+    """Read to the end of a line, of the file, or of the largest password; raises TimeoutError."""
     octets = bytearray()
     while b"\n" not in octets and len(octets) <= LARGEST:
         try:

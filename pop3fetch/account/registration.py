@@ -1,7 +1,7 @@
 """A new account is written into the configuration file, which keeps its comments and its layout.
 
-The file is replaced in one step, and only by one that says what was meant: what cannot be added
-without touching the rest is for its owner to add. No account that is there is changed.
+The file is replaced in one step, and only if the new one is read back as intended. If an account cannot be
+added without changing the rest, the user must add it by hand. No existing account is changed.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ Settings = Mapping[str, str | int | float | bool]
 
 
 def register(path: Path, name: str, settings: Settings) -> Configuration:
-    """Write the table ``[accounts.NAME]``, unless it is there already; return what the file says now.
+    """Write the table ``[accounts.NAME]``, unless it exists already; return the file's new content.
 
-    A file with one account alone, which needs no name so far, gets that as its ``default``: what
-    was meant without a name is meant still. Raises ConfigurationError if the file cannot be
-    written, or has another account of this name.
+    If the file has exactly one account, which needs no name so far, that becomes its ``default``: a run
+    without a name still means it. Raises ConfigurationError if the file cannot be written, or has another
+    account of this name.
     """
     try:
         file = path.resolve()  # a symbolic link stays one
@@ -38,18 +38,14 @@ def register(path: Path, name: str, settings: Settings) -> Configuration:
 def _register(file: Path, folder: int, name: str, settings: Settings) -> Configuration:
     known = load(file) if file.exists() else Configuration(file)
     if name in known.tables:
-        _refuse_another(known, name, settings)
+        if any(known.tables[name].get(key) != value for key, value in settings.items()):
+            raise name_is_taken(known.path, name)
         return known
     before = file.read_bytes().decode() if file.exists() else ""
     default = next(iter(known.tables)) if len(known.tables) == 1 and known.default is None else None
     wanted = Configuration(file, known.default or default, {**known.tables, name: settings})
     _replace(file, folder, _extended(before, name, settings, default), wanted)
     return wanted
-
-
-def _refuse_another(known: Configuration, name: str, settings: Settings) -> None:
-    if any(known.tables[name].get(key) != value for key, value in settings.items()):
-        raise name_is_taken(known.path, name)
 
 
 def name_is_taken(path: Path, name: str) -> ConfigurationError:
@@ -63,7 +59,7 @@ def name_is_taken(path: Path, name: str) -> ConfigurationError:
 def _extended(text: str, name: str, settings: Settings, default: str | None) -> str:
     """Return the text of the file with the table, and ``default`` if it is given.
 
-    What is there is not written anew but for an inline table: tomlkit would part keys with dots.
+    The existing text is not rewritten, except for an inline table: tomlkit would split keys with dots.
     """
     import tomlkit
     from tomlkit.items import InlineTable
@@ -77,8 +73,11 @@ def _extended(text: str, name: str, settings: Settings, default: str | None) -> 
             inline[name] = table
             extended = document.as_string()
         else:
-            extended = _ended(text) + tomlkit.dumps({"accounts": {name: dict(settings)}})
-    except ValueError as error:  # of tomlkit, which reads and writes a little less than tomllib
+            extended = text
+            if text.strip() and not text.endswith(("\n\n", "\n\r\n")):  # an empty line before the table
+                extended = text.removesuffix("\n").removesuffix("\r") + "\n\n"
+            extended += tomlkit.dumps({"accounts": {name: dict(settings)}})
+    except ValueError as error:  # of tomlkit, which accepts a little less than tomllib
         raise ConfigurationError(f"accounts.{name}", f"cannot be added: {error}") from error
     if default is not None:
         extended = f"{tomlkit.dumps({'default': default})}\n{extended}"
@@ -86,15 +85,8 @@ def _extended(text: str, name: str, settings: Settings, default: str | None) -> 
     return extended.replace("\r\n", "\n").replace("\n", "\r\n") if uses_crlf else extended
 
 
-def _ended(text: str) -> str:
-    """Return the text with an empty line at its end, if there is any."""
-    if not text.strip():
-        return text
-    return text if text.endswith(("\n\n", "\n\r\n")) else text.removesuffix("\n").removesuffix("\r") + "\n\n"
-
-
 def _replace(file: Path, folder: int, text: str, wanted: Configuration) -> None:
-    """Put ``text`` in the file's place, durably, once it is read as what is ``wanted``."""
+    """Replace the file by ``text``, durably, if it is read back as ``wanted``."""
     mode = stat.S_IMODE(file.stat().st_mode) if file.exists() else PRIVATE_FILE
     if not mode & stat.S_IWUSR:
         raise ConfigurationError(str(file), "cannot be written: it is read-only")
@@ -109,7 +101,7 @@ def _replace(file: Path, folder: int, text: str, wanted: Configuration) -> None:
 
 
 def _write(path: Path, octets: bytes, mode: int) -> None:
-    path.unlink(missing_ok=True)  # of a process that died, and had our number
+    path.unlink(missing_ok=True)  # of a process that died, and had our process number
     with open(open_private(path, os.O_WRONLY | os.O_EXCL), "wb") as stream:
         stream.write(octets)
         stream.flush()
@@ -129,12 +121,12 @@ def _check(file: Path, wanted: Configuration) -> None:
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[int]:
-    """Hold the folder, so that two who write its file do so one after the other."""
+    """Lock the folder, so that two processes write its file one after the other."""
     import fcntl
 
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        with suppress(OSError):  # some file systems know no such locks
+        with suppress(OSError):  # some file systems have no such locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield descriptor
     finally:

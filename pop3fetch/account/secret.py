@@ -1,7 +1,7 @@
 """The octets of a secret: from a file or a program to the text that a login sends.
 
-Old servers keep passwords in Latin-1, so any octets may come: those that are not UTF-8 are kept as
-lone surrogates (PEP 383), and leave as they came.
+Old servers store passwords in Latin-1, so any octets are possible: those that are not UTF-8 become lone
+surrogates (PEP 383), and are sent unchanged.
 """
 
 from __future__ import annotations

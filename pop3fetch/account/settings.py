@@ -1,11 +1,12 @@
 """The settings of an account: one table, in which a row is a setting.
 
-A row is a field of :class:`Account`: name, type and default, what it may be, and the options that give it.
-The keys of [accounts.NAME], the options with their variables, help and completion, what `login` keeps and
-what `accounts` shows follow from it. The manual is for people to write: a test tells what it lacks.
+A row is a field of :class:`Account`: its name, type, default and check, and the options that give it. The
+rows define the keys of [accounts.NAME], and the options with their variables, help and completion. They also
+define which settings `login` stores and `accounts` shows. The manual is written by hand: a test names each
+row that it lacks.
 """
 
-# Annotations are values here, so they must not be put off by `from __future__ import annotations`.
+# Annotations are values here, so `from __future__ import annotations` must not postpone them.
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -33,15 +34,16 @@ SECURITY = "TLS and login"
 DELIVERY = "get: delivery"
 SELECTION = "get: selection"
 
-FILE, FOLDER = "file", "dir"  # what a shell completes a value to
+FILE, FOLDER = "file", "dir"  # values that a shell completes
+DAYS = "days"  # a whole number of them
 
 
 class Setting(NamedTuple):
     """A setting besides its name, type and default.
 
-    ``group``: a layer that gives one of a group (the command line, say) hides what lower layers (the
-    environment, the file) give of it. ``lasting``: `login` writes it into the file. ``shown``:
-    `accounts --json` has it. ``secret``: it may be a secret, or have one in it. ``runs``: it is a command.
+    ``group``: if a layer, such as the command line, gives one setting of a group, it hides the whole group in
+    lower layers (environment, file). ``lasting``: `login` writes it into the file.
+    ``shown``: `accounts --json` has it. ``secret``: it is or contains a secret. ``runs``: it is a command.
     """
 
     check: checks.Check
@@ -55,9 +57,9 @@ class Setting(NamedTuple):
 class Option(NamedTuple):
     """An option that gives a setting: its section of --help, its names and metavar, and its help.
 
-    ``takes`` is a type (bool for a flag), FILE, FOLDER, or the words to choose among; ``gives``: the
-    value of the setting that a flag means; ``variable``: POP3FETCH_ and the name of the setting gives
-    it, too.
+    ``takes`` is a type (bool for a flag), FILE, FOLDER, DAYS, or the words to choose among. ``gives``: the
+    value of the setting that a flag means. ``variable``: a variable gives it, too; its name is POP3FETCH_ and
+    the name of the setting.
     """
 
     section: str
@@ -71,9 +73,8 @@ class Option(NamedTuple):
 class Account(NamedTuple):
     """A maildrop, the way to it, and what `get` does with its messages.
 
-    ``source`` is the file it came from; ``password_by_option``: its ``password_file`` or
-    ``password_command`` is an option, which goes before POP3FETCH_PASSWORD. Its ``repr`` leaves out
-    whatever may hold a secret.
+    ``source`` is its file. ``password_by_option``: its ``password_file`` or ``password_command`` is an
+    option, which comes before POP3FETCH_PASSWORD. Its ``repr`` leaves out whatever may contain a secret.
     """
 
     # fmt: off
@@ -81,12 +82,12 @@ class Account(NamedTuple):
     host: Annotated[str, Setting(checks.host, shown=True),
         Option(SERVER, "-H --host HOST", "The server.", variable=True)]
     port: Annotated[int, Setting(partial(checks.number, 1, 65_535), shown=True),  # 0: a UNIX socket
-        Option(SERVER, "-p --port PORT", f"Its port: {TLS_PORT} with --tls implicit, else {PLAIN_PORT}.",
-               takes=int, variable=True)]
+        Option(SERVER, "-p --port PORT", takes=int, variable=True,
+               help=f"The port (default: {TLS_PORT} with --tls implicit, else {PLAIN_PORT}).")]
     tls: Annotated[str, Setting(partial(checks.one_of, TLS_MODES)),
         Option(SECURITY, "--tls MODE", takes=TLS_MODES, variable=True,
-               help="implicit, auto, starttls or off. The default is implicit, and auto where the port is "
-                    f"{PLAIN_PORT} or the URL begins with pop3:.")]
+               help="implicit, auto, starttls or off (default: implicit; auto if the port is "
+                    f"{PLAIN_PORT} or the URL begins with pop3:).")]
     user: Annotated[str | None, Setting(checks.text, shown=True),
         Option(SERVER, "-u --user USER", "The user name.", variable=True)] = None
     auth: Annotated[str, Setting(partial(checks.one_of, AUTH_METHODS), lasting=True),
@@ -94,7 +95,7 @@ class Account(NamedTuple):
                help=f"Force one login method: {', '.join(AUTH_METHODS[1:])}.")] = "auto"
     allow_insecure_login: Annotated[bool, Setting(checks.flag, lasting=True),
         Option(SECURITY, "--allow-insecure-login", takes=bool, variable=True,
-               help="Let the password cross the network in clear text.")] = False
+               help="Allow the password to cross the network in clear text.")] = False
     ca_file: Annotated[str | None, Setting(checks.path, lasting=True),
         Option(SECURITY, "--ca-file FILE", takes=FILE, variable=True,
                help="Trust these certificate authorities instead of the system's.")] = None
@@ -105,7 +106,7 @@ class Account(NamedTuple):
         Option(SECURITY, "--client-cert FILE", "Present this certificate.",
                takes=FILE, variable=True)] = None
     client_key: Annotated[str | None, Setting(checks.path, lasting=True),
-        Option(SECURITY, "--client-key FILE", "Its key, where that is in a file of its own.",
+        Option(SECURITY, "--client-key FILE", "The key of the certificate, if it is in a separate file.",
                takes=FILE, variable=True)] = None
     password: Annotated[str | None, Setting(checks.text, group="password", secret=True)] = None
     password_file: Annotated[str | None, Setting(checks.path, group="password", lasting=True),
@@ -118,11 +119,11 @@ class Account(NamedTuple):
     password_by_option: bool = False
     timeout: Annotated[float, Setting(checks.seconds, lasting=True),
         Option(SERVER, "--timeout SECONDS", takes=float, variable=True,
-               help=f"How long to wait for the server: {DEFAULT_TIMEOUT:g}; 0 waits for ever.",
+               help=f"Seconds to wait for the server (default: {DEFAULT_TIMEOUT:g}; 0: forever).",
                )] = DEFAULT_TIMEOUT
     family: Annotated[str, Setting(partial(checks.one_of, FAMILIES), lasting=True),
-        Option(SERVER, "-4", "Only IPv4.", takes=bool, gives="ipv4"),
-        Option(SERVER, "-6", "Only IPv6.", takes=bool, gives="ipv6")] = "any"
+        Option(SERVER, "-4", "Use only IPv4.", takes=bool, gives="ipv4"),
+        Option(SERVER, "-6", "Use only IPv6.", takes=bool, gives="ipv6")] = "any"
     proxy: Annotated[str | None, Setting(checks.proxy, lasting=True, secret=True),
         Option(SERVER, "--proxy URL", "Connect through a proxy: socks5://… or http://…",
                variable=True)] = None
@@ -132,7 +133,7 @@ class Account(NamedTuple):
         Option(SERVER, "--no-pipelining", "Send one command at a time.", takes=bool, gives=False)] = True
     utf8: Annotated[bool, Setting(checks.flag, lasting=True),
         Option(SERVER, "--utf8", takes=bool, variable=True,
-               help="Say UTF8 before the login (RFC 6856): some servers rewrite 8-bit messages otherwise.",
+               help="Send UTF8 before logging in (RFC 6856): some servers rewrite 8-bit messages otherwise.",
                )] = False
     output: Annotated[str | None, Setting(checks.text, group="destination", shown=True),
         Option(DELIVERY, "-o --output DEST", "maildir:DIR, mbox:FILE, or standard output: - or mbox:-.",
@@ -141,21 +142,23 @@ class Account(NamedTuple):
         Setting(partial(checks.command, "exec"), group="destination", secret=True, runs=True),
         Option(DELIVERY, "--exec CMD", "Give each message to the standard input of CMD.")] = None
     exec_timeout: Annotated[float, Setting(checks.seconds),
-        Option(DELIVERY, "--exec-timeout SECONDS", f"How long CMD may take: {DEFAULT_EXEC_TIMEOUT:g}.",
-               takes=float)] = DEFAULT_EXEC_TIMEOUT
+        Option(DELIVERY, "--exec-timeout SECONDS", takes=float,
+               help=f"Time limit for CMD in seconds (default: {DEFAULT_EXEC_TIMEOUT:g}).",
+               )] = DEFAULT_EXEC_TIMEOUT
     crlf: Annotated[bool, Setting(checks.flag),
-        Option(DELIVERY, "--crlf", "Keep CRLF; else line ends become LF.", takes=bool)] = False
+        Option(DELIVERY, "--crlf", "Keep CRLF line ends; otherwise they become LF.", takes=bool)] = False
     delete: Annotated[bool | None, Setting(checks.flag, group="deletion"),
-        Option(SELECTION, "--delete/--keep", "Delete from the server what is delivered, or keep it.",
+        Option(SELECTION, "--delete/--keep", "Delete delivered messages from the server, or keep them.",
                takes=bool)] = None
     delete_after: Annotated[int | None,
         Setting(partial(checks.number, 0, checks.LONGEST_STAY), group="deletion"),
-        Option(SELECTION, "--delete-after DAYS", "Delete what was fetched so long ago.", takes=int)] = None
+        Option(SELECTION, "--delete-after DAYS", takes=DAYS,
+               help="Delete messages fetched at least DAYS days ago.")] = None
     limit: Annotated[int | None, Setting(partial(checks.number, 1, None)),
         Option(SELECTION, "--limit N", "Fetch at most N messages.", takes=int)] = None
     max_size: Annotated[int | None, Setting(checks.octets),
         Option(SELECTION, "--max-size OCTETS",
-               "Leave messages that are larger: 500000, 64K, 10M.")] = None
+               "Skip larger messages: 500000, 64K, 10M.")] = None
     oauth: Annotated[Optional["OAuthSettings"], Setting(checks.oauth_table)] = None
     source: Path | None = None
     # fmt: on
@@ -167,7 +170,7 @@ class Account(NamedTuple):
 
     @property
     def address(self) -> str:
-        """What a record and a password are kept under: see :func:`address_of`."""
+        """The name of its record and its password: see :func:`address_of`."""
         return address_of(self.user, self.host, self.port)
 
     @property
@@ -179,7 +182,7 @@ class Account(NamedTuple):
 
     @property
     def uses_oauth(self) -> bool:
-        """Whether it logs in with tokens of an OAuth 2 server that it is set up for."""
+        """Whether it logs in with tokens of its OAuth 2 server."""
         return self.oauth is not None and self.auth in TOKEN_METHODS
 
     @property

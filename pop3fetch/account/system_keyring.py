@@ -1,7 +1,7 @@
-"""The system's keyring: one secret looked up, kept or removed, within a time.
+"""The system's keyring: one secret is looked up, stored or removed, within a time limit.
 
-A backend may be absent, locked, broken, or wait for ever for a session bus: whatever it raises, or
-does not answer, becomes a ConfigurationError. What it is given to keep is in none.
+A backend may be absent, locked, broken, or wait forever for a session bus: any exception or missing answer
+becomes a ConfigurationError. The secret to store is never in an error.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from pop3fetch.ahead import Ahead, Interrupts
 from pop3fetch.errors import ConfigurationError
 from pop3fetch.printable import printable
 
-LOOK_LIMIT = 5.0  # seconds; without a session bus a backend may wait for ever
-STORE_LIMIT = 60.0  # seconds; at `login` somebody is there to unlock the keyring
-KEEPS_NOTHING = "it does not keep what it is given"
+LOOK_LIMIT = 5.0  # seconds; without a session bus a backend may wait forever
+STORE_LIMIT = 60.0  # seconds; at `login` the user can unlock the keyring
+KEEPS_NOTHING = "it stores nothing"
 ADVICE = "without one, use password_file or password_command, or set POP3FETCH_PASSWORD"
 
 Answer = TypeVar("Answer")
 
 
 class Entry(NamedTuple):
-    """A place for one secret; ``called`` is what an error calls it."""
+    """A place for one secret; ``called`` is its name in errors."""
 
     service: str
     user: str
@@ -30,7 +30,7 @@ class Entry(NamedTuple):
 
 
 def check(entry: Entry, limit: float = STORE_LIMIT) -> None:
-    """Raise ConfigurationError if nothing can be stored, as far as that shows without trying."""
+    """Raise ConfigurationError if nothing can be stored, as far as that is known without trying."""
 
     def ask() -> bool:
         import keyring
@@ -48,7 +48,7 @@ def check(entry: Entry, limit: float = STORE_LIMIT) -> None:
 
 
 def look(entry: Entry, limit: float = LOOK_LIMIT, interrupts: Interrupts | None = None) -> str | None:
-    """Return the secret, None if there is none; raises ConfigurationError, with no advice in it."""
+    """Return the secret, None if there is none; raises ConfigurationError without advice."""
 
     def get() -> str | None:
         import keyring
@@ -62,26 +62,26 @@ def look(entry: Entry, limit: float = LOOK_LIMIT, interrupts: Interrupts | None 
 
 
 def keep(entry: Entry, secret: str, limit: float = STORE_LIMIT) -> None:
-    """Keep the secret; raises ConfigurationError if the keyring does not."""
+    """Store the secret; raises ConfigurationError if the keyring does not."""
 
     def put() -> bool:
         import keyring
 
         keyring.set_password(entry.service, entry.user, secret)
-        # The null backend takes everything and keeps nothing.
+        # The null backend accepts everything and stores nothing.
         return keyring.get_password(entry.service, entry.user) == secret
 
     try:
         kept = _asked(put, limit)
     except Exception as error:
-        # Neither its text nor itself as a cause: a backend may quote what it was given.
+        # Neither its text nor itself as a cause: a backend may quote the secret.
         raise _no_keyring(f"it could not store the {entry.called} ({type(error).__name__})") from None
     if not kept:
         raise _no_keyring(KEEPS_NOTHING)
 
 
 def remove(entry: Entry, limit: float = STORE_LIMIT) -> bool:
-    """Remove the secret and tell whether one was there; raises ConfigurationError."""
+    """Remove the secret, and return whether there was one; raises ConfigurationError."""
 
     def delete() -> bool:
         import keyring

@@ -1,10 +1,10 @@
-"""The command line: one module a command, and ``console`` for all that is printed."""
+"""The command line: one module per command, and ``console`` for everything that is printed."""
 
 from __future__ import annotations
 
 from typing import NoReturn
 
-GARBAGE = 50_000  # objects; to look for cycles after every 700 costs a twentieth of a start
+GARBAGE = 50_000  # objects; a search for cycles after every 700 costs a twentieth of a start
 
 
 def main() -> NoReturn:
@@ -19,17 +19,17 @@ def main() -> NoReturn:
     try:
         from pop3fetch.cli.main import run
 
-        # All is closed and written. To take the interpreter apart would cost a tenth of a short run,
-        # and would wait for a keyring that hangs in a thread.
+        # Everything is closed and written. A regular end of the interpreter would cost a tenth of a short
+        # run, and would wait for a keyring that hangs in a thread.
         os._exit(run(sys.argv[1:]))
-    except KeyboardInterrupt:  # before the first line of ours, or once more at the last one
+    except KeyboardInterrupt:  # before our first line, or again at the last one
         os._exit(130)
 
 
 def _begin_in_utf8() -> None:
-    """Begin again in Python's UTF-8 mode: names are UTF-8, whatever the locale.
+    """Restart in Python's UTF-8 mode: names are UTF-8, whatever the locale.
 
-    A terminal is still shown what its locale can, see ``console``.
+    A terminal still gets only characters of its locale, see ``console``.
     """
     import os
     import sys

@@ -1,6 +1,6 @@
 """The group of commands, and the one place where an error becomes a line and a status.
 
-Commands are imported when they are called: ``--help`` and completion shall not wait for sockets.
+Commands are imported when they are called, so that ``--help`` and completion do not load sockets.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from pop3fetch import __version__
 from pop3fetch.cli.screen.console import Console, output_errors
 from pop3fetch.status import Status
 
-# name: what --help says of it; the module of the same name holds the command
+# name: its line in --help; the command is in the module of the same name
 COMMANDS = {
     "list": "List the messages on the server.",
-    "get": "Fetch messages: each exactly once.",
+    "get": "Fetch messages, each exactly once.",
     "rm": "Delete messages on the server.",
     "stat": "Count the messages and their octets.",
-    "caps": "Show what the server can do.",
+    "caps": "Show the server's capabilities.",
     "login": "Set up an account: find the server, try the password.",
-    "logout": "Forget the password in the keyring.",
-    "accounts": "Name the configured accounts.",
-    "demo": "Show it all with a server that comes along.",
+    "logout": "Remove the password from the keyring.",
+    "accounts": "List the configured accounts.",
+    "demo": "Try everything against a built-in demo server.",
 }
 
 
@@ -41,34 +41,29 @@ class Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        if cmd_name.startswith("-"):  # an option, of which click says that it does not exist
             return None
+        if cmd_name not in COMMANDS:
+            from pop3fetch.choices import did_you_mean
+
+            raise click.UsageError(f"no such command: {cmd_name}{did_you_mean(cmd_name, COMMANDS)}", ctx)
         from pop3fetch.cli.signals import heed
 
         command = import_module(f"pop3fetch.cli.commands.{cmd_name}").command
         heed(Terminated)
         assert isinstance(command, click.Command)
-        command.short_help = COMMANDS[cmd_name]  # what completion shows: else the docstring's beginning
+        command.short_help = COMMANDS[cmd_name]  # for completion, which shows the docstring otherwise
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from pop3fetch.choices import did_you_mean
-
-            raise click.UsageError(f"no such command: {args[0]}{did_you_mean(args[0], COMMANDS)}", ctx)
-        return super().resolve_command(ctx, args)
-
 
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Each command has a --help of its own; the manual is pop3fetch(1).",
+    epilog="Each command has its own --help; the manual is pop3fetch(1).",
 )
 @click.version_option(__version__, "-V", "--version", message="pop3fetch %(version)s")
 def commands() -> None:
@@ -85,7 +80,7 @@ def run(arguments: Sequence[str], console: Console | None = None) -> int:
     console = console or Console.of_process()
     try:
         return run_command(arguments, console)
-    except Terminated:  # once more, while the first was dealt with
+    except Terminated:  # a second time, while the first was handled
         return Status.TERMINATED
     finally:
         console.close()
@@ -96,7 +91,7 @@ def run_command(arguments: Sequence[str], console: Console) -> int:
     try:
         if "_POP3FETCH_COMPLETE" in os.environ:
             commands.main(list(arguments), prog_name="pop3fetch")
-        # Not commands.main(): it has statuses of its own for a closed pipe and for Ctrl-C.
+        # Not commands.main(), which has its own statuses for a closed pipe and for Ctrl-C.
         with output_errors():  # of --help and --version
             context = commands.make_context("pop3fetch", list(arguments) or ["--help"], obj=console)
         with context:
@@ -109,14 +104,14 @@ def run_command(arguments: Sequence[str], console: Console) -> int:
         console.error(_one_line(wrong))
         return Status.USAGE
     except BrokenPipeError:
-        return Status.OK  # whoever read our output has seen enough
+        return Status.OK  # the reader of our output has seen enough
     except (KeyboardInterrupt, click.Abort, Terminated) as end:
-        return _say_end(end, console)
+        return _report_end(end, console)
     except Exception as error:
         return _explain(error, console)
 
 
-def _say_end(end: BaseException, console: Console) -> int:
+def _report_end(end: BaseException, console: Console) -> int:
     if isinstance(end, Terminated):
         console.error("terminated")
         return Status.TERMINATED
@@ -127,8 +122,11 @@ def _say_end(end: BaseException, console: Console) -> int:
 def _explain(error: Exception, console: Console) -> int:
     from pop3fetch.errors import POP3Error
 
-    end = None if isinstance(error, POP3Error) else _interrupt_behind(error)
-    return _say_end(end, console) if end else explain(error, console)
+    # An interrupt may have broken a lock of Python's own, and be behind another error.
+    cause: BaseException | None = None if isinstance(error, POP3Error) else error
+    while cause and not isinstance(cause, KeyboardInterrupt | Terminated):
+        cause = cause.__context__
+    return _report_end(cause, console) if cause else explain(error, console)
 
 
 def explain(error: Exception, console: Console) -> int:
@@ -145,26 +143,14 @@ def explain(error: Exception, console: Console) -> int:
     return Status.BUG
 
 
-def _interrupt_behind(error: BaseException | None) -> BaseException | None:
-    """Return the interrupt behind ``error``: it may have broken a lock of Python's own."""
-    while error and not isinstance(error, KeyboardInterrupt | Terminated):
-        error = error.__context__
-    return error
-
-
 def _one_line(wrong: click.ClickException) -> str:
     message = wrong.format_message().strip()
     if isinstance(wrong, click.NoSuchOption):
-        message = _no_such_option(wrong)
+        message = f"no such option: {wrong.option_name}"
+        if wrong.possibilities:
+            message += f"; did you mean {wrong.possibilities[0]}?"
+        elif wrong.ctx and wrong.ctx.parent is None:
+            message += "; options are given after the command"
     message = message[:1].lower() + message[1:].rstrip(".")
     context = getattr(wrong, "ctx", None)
     return f"{message} (see {context.command_path} --help)" if context else message
-
-
-def _no_such_option(wrong: click.NoSuchOption) -> str:
-    hint = ""
-    if wrong.possibilities:
-        hint = f"; did you mean {wrong.possibilities[0]}?"
-    elif wrong.ctx and wrong.ctx.parent is None:
-        hint = "; options stand behind the command"
-    return f"no such option: {wrong.option_name}{hint}"

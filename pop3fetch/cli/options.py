@@ -1,14 +1,16 @@
-"""The options that every command with a server shares, and what they come to: an account.
+"""What several commands take: the options of an account, MESSAGES, --json, and the account they mean.
 
-The command line wins over the environment, and the environment over the file; so both are
-handed to ``account.config`` apart, and a value counts only if it was given.
+The command line wins over the environment, and the environment over the file. So both are
+handed to ``account.config`` separately, and a value counts only if it was given.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Collection
+import re
+import sys
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +18,7 @@ import click
 from click.core import ParameterSource
 
 from pop3fetch.account.settings import (
+    DAYS,
     DELIVERY,
     FILE,
     FOLDER,
@@ -23,9 +26,9 @@ from pop3fetch.account.settings import (
     SECURITY,
     SELECTION,
     SERVER,
-    Option,
 )
 from pop3fetch.cli.screen.console import Console, output_errors
+from pop3fetch.status import Status
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from pop3fetch.account.config import Configuration, Overrides
     from pop3fetch.account.settings import Account
     from pop3fetch.errors import POP3Error
+    from pop3fetch.messages import Selector
 
 Decorator = Callable[[Any], Any]
 
@@ -44,7 +48,7 @@ GENERAL = "General"
 class SharedOption(click.Option):
     """An option that goes into the :class:`Invocation`; --help shows it under ``section``.
 
-    ``setting``: the name of what it gives of the account; ``gives``: the value, if it is a flag for one.
+    ``setting``: the setting of an account that it gives; ``gives``: the value that a flag means.
     """
 
     def __init__(
@@ -56,10 +60,23 @@ class SharedOption(click.Option):
         self.gives = gives
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
-        """Name the variable if that is what is wrong."""
+        """Name the variable if its value is wrong."""
         if ctx and self.name and ctx.get_parameter_source(self.name) is ParameterSource.ENVIRONMENT:
             return str(self.envvar)
         return super().get_error_hint(ctx)
+
+
+class Days(click.types.IntParamType):
+    """A whole number of days."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number, or explain which one to write."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            digits = re.match("[0-9]+", value)
+            advice = f"; write {digits[0]}" if digits else ""
+            self.fail(f"{value!r} is not a number of days{advice}", param, ctx)
 
 
 class Command(click.Command):
@@ -75,16 +92,12 @@ class Command(click.Command):
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record and isinstance(parameter, click.Option):
-                sections.setdefault(_section_of(parameter), []).append(record)
+                own = GENERAL if parameter.is_eager else OWN  # --help is, and nothing else
+                section = parameter.section if isinstance(parameter, SharedOption) else own
+                sections.setdefault(section, []).append(record)
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl(records)
-
-
-def _section_of(parameter: click.Parameter) -> str:
-    if isinstance(parameter, SharedOption):
-        return parameter.section
-    return GENERAL if parameter.is_eager else OWN  # --help is, and nothing else
 
 
 def _complete_account(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -107,74 +120,69 @@ def _complete_folder(ctx: click.Context, parameter: click.Parameter, incomplete:
 shared_option = functools.partial(click.option, cls=SharedOption)
 
 
-def setting_options(section: str) -> Decorator:
-    """Return what gives a command the options of the settings in a ``section``, in the table's order."""
-
-    def decorate(command: Any) -> Any:
-        for setting, option in reversed(OPTIONS):
-            if option.section == section:
-                command = _option(setting, option)(command)
-        return command
-
-    return decorate
-
-
-def _option(setting: str, option: Option) -> Decorator:
-    words, takes = option.usage.split(), option.takes
-    names = [word for word in words if word.startswith("-")]
-    kinds: dict[object, Any] = {FILE: click.Path(), FOLDER: str}
-    kind = click.Choice(takes) if isinstance(takes, tuple) else kinds.get(takes, takes)
-    return shared_option(
-        *names,
-        setting if option.gives is None else f"{setting}_{option.gives}",
-        section=OWN if option.section in (DELIVERY, SELECTION) else option.section,
-        setting=setting,
-        gives=option.gives,
-        metavar=None if takes is bool else words[-1],
-        is_flag=takes is bool,
-        type=kind,
-        envvar=f"POP3FETCH_{setting.upper()}" if option.variable else None,
-        shell_complete=_complete_folder if takes == FOLDER else None,
-        help=option.help,
-    )
+def setting_options(section: str, command: Any) -> Any:
+    """Give a command the options of the settings in a ``section``, in the table's order."""
+    kinds: dict[object, Any] = {FILE: click.Path(), FOLDER: str, DAYS: Days()}
+    for setting, option in reversed(OPTIONS):
+        if option.section != section:
+            continue
+        words, takes = option.usage.split(), option.takes
+        decorate = shared_option(
+            *(word for word in words if word.startswith("-")),
+            setting if option.gives is None else f"{setting}_{option.gives}",
+            section=OWN if section in (DELIVERY, SELECTION) else section,
+            setting=setting,
+            gives=option.gives,
+            metavar=None if takes is bool else words[-1],
+            is_flag=takes is bool,
+            type=click.Choice(takes) if isinstance(takes, tuple) else kinds.get(takes, takes),
+            envvar=f"POP3FETCH_{setting.upper()}" if option.variable else None,
+            shell_complete=_complete_folder if takes == FOLDER else None,
+            help=option.help,
+        )
+        command = decorate(command)
+    return command
 
 
 SERVER_OPTIONS = (
     shared_option("-a", "--account", section=SERVER, setting="account", metavar="NAME|URL",
                   envvar="POP3FETCH_ACCOUNT", shell_complete=_complete_account,
                   help="An account of the configuration file, or pop3s://user@host[:port]."),
-    setting_options(SERVER),
-    setting_options(SECURITY),
+    functools.partial(setting_options, SERVER),
+    functools.partial(setting_options, SECURITY),
 )  # fmt: skip
 SEVERAL_OPTIONS = (
     shared_option("-A", "--all-accounts", section=SEVERAL, is_flag=True,
                   help="Work on every account of the configuration file."),
-    shared_option("--jobs", section=SEVERAL, type=int, metavar="N", default=8, help="On so many at once: 8."),
+    shared_option("--jobs", section=SEVERAL, type=int, metavar="N", default=8,
+                  help="Number of accounts to process in parallel (default: 8)."),
     shared_option("--jobs-per-host", section=SEVERAL, type=int, metavar="N", default=4,
-                  help="On so many at once on one server: 4."),
+                  help="Number of accounts to process in parallel on one server (default: 4)."),
 )  # fmt: skip
 GENERAL_OPTIONS = (
     shared_option("-c", "--config", section=GENERAL, type=click.Path(), metavar="FILE",
                   envvar="POP3FETCH_CONFIG",
-                  help="The configuration file instead of the platform's own place."),
+                  help="The configuration file (default: the platform's path)."),
     shared_option("--state-dir", section=GENERAL, type=click.Path(), metavar="DIR",
                   envvar="POP3FETCH_STATE_DIR",
-                  help="Where the records are kept, instead of the platform's own place."),
-    shared_option("-q", "--quiet", section=GENERAL, is_flag=True, help="Say less on standard error."),
+                  help="The folder of the records (default: the platform's path)."),
+    shared_option("-q", "--quiet", section=GENERAL, is_flag=True, help="Print less on standard error."),
     shared_option("-v", "--verbose", section=GENERAL, count=True,
-                  help="Say more; -vv shows the protocol, secrets blotted out."),
+                  help="Print more; -vv shows the protocol, secrets masked."),
 )  # fmt: skip
-JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print JSON, an object a line.")
+JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+MESSAGES_ARGUMENT = click.argument("messages", nargs=-1, metavar="[MESSAGES]...")
 STDIN_OPTION = click.option(
-    "--stdin", "from_stdin", is_flag=True, help="Read MESSAGES from standard input, one a line."
+    "--stdin", "from_stdin", is_flag=True, help="Read MESSAGES from standard input, one per line."
 )
-
+# Of standard input: as many messages as a listing may have, with unique-ids longer than they should be.
+LINES_LIMIT, OCTETS_LIMIT = 1_000_000, 64 * 1024 * 1024
 
 NO_FOLDER = Path("/proc/no-home/pop3fetch")  # which neither exists nor can be made
 
 
 class Many(NamedTuple):
-    """How accounts are worked on under -A."""
+    """The numbers of accounts that -A processes in parallel."""
 
     jobs: int
     jobs_per_host: int
@@ -203,7 +211,7 @@ class Invocation(NamedTuple):
         """Return the account that is meant; raises ConfigurationError or UsageError."""
         from pop3fetch.account.config import Configuration, needs_file
 
-        # A run whose server is on the command line does not wait for a file that says nothing of it.
+        # A run whose server is on the command line does not read a file that has nothing for it.
         read = self.config is not None or needs_file(self.options, self.environment)
         configuration = self.configuration() if read else Configuration(Path())
         return configuration.account(self.options, self.environment)
@@ -211,14 +219,14 @@ class Invocation(NamedTuple):
     def accounts(
         self, configuration: Configuration, wrong: Callable[[str, POP3Error], None]
     ) -> list[Account]:
-        """Return all accounts of the file; the ``wrong`` ones are handed over, by name, with their error.
+        """Return all accounts of the file; ``wrong`` gets the name and the error of each invalid one.
 
         Raises UsageError.
         """
         from pop3fetch.account.config import Overrides
         from pop3fetch.errors import ConfigurationError
 
-        # -A is an option, and wins over the variables that say which account is meant.
+        # -A is an option, and wins over the variables that choose an account.
         environment = self.environment.without("account", "host", "port", "user")
         accounts = []
         for name in configuration.names():
@@ -230,7 +238,7 @@ class Invocation(NamedTuple):
         return accounts
 
     def refuse_to_share_secrets(self, servers: Collection[str]) -> None:
-        """Raise UsageError if one secret would go to several servers: it was meant for one of them."""
+        """Raise UsageError if one secret would go to several servers: it was meant for only one."""
         from pop3fetch.account.credentials import VARIABLE
         from pop3fetch.errors import UsageError
 
@@ -243,18 +251,18 @@ class Invocation(NamedTuple):
         }
         for source in (name for name, given in sources.items() if given and len(servers) > 1):
             raise UsageError(
-                f"{source} would give one password to {len(servers)} servers: let each account have its "
+                f"{source} would give one password to {len(servers)} servers: give each account its "
                 "own, by password_file, password_command, `pop3fetch login` or ~/.netrc"
             )
 
     def state_folder(self) -> Path:
         """Return the folder of the records; raises ConfigurationError if there is none."""
-        from pop3fetch.account.config import default_state_dir
+        from pop3fetch.account.config import default_folder
 
-        return self.state_dir or default_state_dir()
+        return self.state_dir or default_folder("state", "--state-dir")
 
     def state_folder_to_read(self) -> Path:
-        """Return the folder of the records for what needs none: a user without a home has no record."""
+        """Return the folder of the records, or one that does not exist if the user has no home folder."""
         from pop3fetch.errors import ConfigurationError
 
         try:
@@ -267,11 +275,20 @@ def with_options(command: Callable[..., Any], options: tuple[Decorator, ...]) ->
     """Give a command ``options``; it gets those that are shared as an :class:`Invocation`."""
 
     @functools.wraps(command)
-    def gathered(**parameters: Any) -> Any:
+    def gathered(**given: Any) -> Any:
         context = click.get_current_context()
+        console: Console = context.find_root().obj
+        console.verbosity = -1 if given["quiet"] else given["verbose"]
+        invocation = Invocation(
+            console,
+            _overrides(context, ParameterSource.COMMANDLINE),
+            _overrides(context, ParameterSource.ENVIRONMENT),
+            _path(given["config"]),
+            _path(given["state_dir"]),
+            _many(context) if given.get("all_accounts") else None,
+        )
         shared = {option.name for option in context.command.params if isinstance(option, SharedOption)}
-        own = {name: value for name, value in parameters.items() if name not in shared}
-        return command(_invocation(context), **own)
+        return command(invocation, **{name: value for name, value in given.items() if name not in shared})
 
     decorated: Any = gathered
     for option in reversed(options):
@@ -285,24 +302,10 @@ server_options = functools.partial(
 )
 
 
-def _invocation(context: click.Context) -> Invocation:
-    given = context.params
-    console: Console = context.find_root().obj
-    console.verbosity = -1 if given["quiet"] else given["verbose"]
-    return Invocation(
-        console,
-        _overrides(context, ParameterSource.COMMANDLINE),
-        _overrides(context, ParameterSource.ENVIRONMENT),
-        _path(given["config"]),
-        _path(given["state_dir"]),
-        _many(context) if given.get("all_accounts") else None,
-    )
-
-
 def _many(context: click.Context) -> Many:
     for name in ("account", "host", "port", "user"):
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"--all-accounts and --{name} exclude each other", context)
+            raise click.UsageError(f"--all-accounts and --{name} are mutually exclusive", context)
     many = Many(context.params["jobs"], context.params["jobs_per_host"])
     if min(many) < 1:
         raise click.UsageError("--jobs and --jobs-per-host must be at least 1", context)
@@ -310,7 +313,7 @@ def _many(context: click.Context) -> Many:
 
 
 def _overrides(context: click.Context, source: ParameterSource) -> Overrides:
-    """Return what the command line, or the environment, gives of the account; raises click.UsageError."""
+    """Return the settings from the command line, or the environment; raises click.UsageError."""
     from pop3fetch.account.config import Overrides
 
     values = Overrides()
@@ -321,7 +324,7 @@ def _overrides(context: click.Context, source: ParameterSource) -> Overrides:
         if context.get_parameter_source(option.name) is source:
             other = names.setdefault(option.setting, option.opts[0])
             if other != option.opts[0]:
-                raise click.UsageError(f"{other} and {option.opts[0]} exclude each other", context)
+                raise click.UsageError(f"{other} and {option.opts[0]} are mutually exclusive", context)
             values[option.setting] = context.params[option.name] if option.gives is None else option.gives
     if source is ParameterSource.COMMANDLINE and {"password_file", "password_command"} <= values.keys():
         raise click.UsageError("--password-file and --password-command are mutually exclusive", context)
@@ -330,3 +333,30 @@ def _overrides(context: click.Context, source: ParameterSource) -> Overrides:
 
 def _path(value: str | None) -> Path | None:
     return Path(os.path.expanduser(value)) if value else None
+
+
+def selectors_of(words: Sequence[str], *, from_stdin: bool) -> tuple[Selector, ...]:
+    """Return what MESSAGES selects, with the lines of standard input if ``from_stdin``.
+
+    Raises UsageError. Ends the command if no message is named on standard input: that must not mean
+    all messages.
+    """
+    given = list(words)
+    if from_stdin:
+        # Octets as the command line would bring them: a unique-id may contain any.
+        octets = sys.stdin.buffer.read(OCTETS_LIMIT + 1) if sys.stdin else b""
+        if len(octets) > OCTETS_LIMIT or octets.count(b"\n") > LINES_LIMIT:
+            from pop3fetch.errors import UsageError
+
+            raise UsageError(
+                f"standard input is not a list of messages: it has more than {LINES_LIMIT} lines"
+                f" or {OCTETS_LIMIT >> 20} MiB"
+            )
+        given += [os.fsdecode(line.strip()) for line in octets.split(b"\n") if line.strip()]
+        if not given:
+            raise click.exceptions.Exit(Status.OK)
+    if not given:
+        return ()
+    from pop3fetch.messages import parse
+
+    return parse(given)

@@ -1,10 +1,9 @@
-"""Sessions of an account as the command line has them: its notices and its password's question."""
+"""The sessions of an account for the command line, with its notices and its question for the password."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,13 +14,30 @@ from pop3fetch.sessions.sessions import ProcessContext, Sessions
 
 
 def sessions_of(account: Account, console: Console, state_folder: Path, *, keyring: bool = True) -> Sessions:
-    """Return the sessions of an account; ``keyring``: whether its password may come from there."""
-    password = Password(account, sources(console, keyring=keyring))
-    return Sessions(account, state_folder, password, process_context(console))
+    """Return the sessions of an account; ``keyring``: whether its password may be there."""
+    process = process_context(console)
+
+    def ask(question: str) -> str | None:
+        if not (console.err.isatty() and _has_terminal()):
+            return None  # cron must not wait
+        from getpass import getpass
+
+        return console.talk(lambda: getpass(question))
+
+    sources = Sources(
+        home=Path(os.path.expanduser("~")),
+        report=console.notice,
+        child_environment=process.child_environment,
+        environment=os.environ.get(VARIABLE),
+        ask=ask,
+        keyring=keyring,
+        interrupts=console.interrupts,
+    )
+    return Sessions(account, state_folder, Password(account, sources), process)
 
 
 def process_context(console: Console) -> ProcessContext:
-    """Return what shows the notices of a session, and from -vv on the protocol."""
+    """Return what shows the notices of a session, and with -vv the protocol."""
     trace = console.trace if console.verbosity >= 2 else None
 
     def notice(text: str) -> None:
@@ -32,34 +48,8 @@ def process_context(console: Console) -> ProcessContext:
     return ProcessContext(without_password(os.environ), notice, trace, console.interrupts)
 
 
-def sources(console: Console, *, keyring: bool = True) -> Sources:
-    """Return the sources in which this process may look for a password."""
-    return Sources(
-        home=Path(os.path.expanduser("~")),
-        report=console.notice,
-        child_environment=without_password(os.environ),
-        environment=os.environ.get(VARIABLE),
-        ask=_asker(console),
-        keyring=keyring,
-        interrupts=console.interrupts,
-    )
-
-
-def _asker(console: Console) -> Callable[[str], str] | None:
-    """Return what asks on the terminal, or None without one: cron must not wait."""
-    if not (console.err.isatty() and _has_terminal()):
-        return None
-
-    def ask(question: str) -> str:
-        from getpass import getpass
-
-        return console.talk(lambda: getpass(question))
-
-    return ask
-
-
 def _has_terminal() -> bool:
-    """Whether there is a terminal to ask on, also if standard input brings something else."""
+    """Return whether there is a terminal to ask on, even if standard input is something else."""
     with suppress(OSError):
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
         return True

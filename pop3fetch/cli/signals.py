@@ -1,12 +1,12 @@
-"""Signals that end a run: raised again if Python drops one, and noticed if it would sleep over one.
+"""Signals that end a run: raised again if Python drops one, and noticed if Python waits despite one.
 
-What a handler raises inside a finaliser, the callback of a weak reference or a generator that is
-closed goes to ``sys.unraisablehook``, and no further: the run would go on as if nothing had come.
-So that hook has a timer, which raises it a moment later, until it is raised where it counts.
+A handler may raise inside a finaliser, the callback of a weak reference or a generator that is closed. Then
+the exception goes to ``sys.unraisablehook`` and no further: the run would go on as if nothing had happened.
+So that hook sets a timer, which raises the exception again a moment later, until it ends the run.
 
-And Python looks for signals before it waits in the kernel, but one that comes between that look and
-the wait does not end the wait: a silent server would keep the run until its time-out. So there is
-a beat all the time, which ends each wait; Python looks, and goes on waiting (PEP 475).
+Python looks for signals before it waits in the kernel, but a signal between that look and the wait does not
+end the wait: a silent server would keep the run until its time-out. So a regular beat ends each wait; Python
+looks for signals, and goes on waiting (PEP 475).
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ BEAT = 0.5  # seconds
 
 
 def heed(terminated: type[BaseException]) -> None:
-    """Let SIGTERM raise ``terminated``, and neither that nor KeyboardInterrupt be lost."""
+    """Let SIGTERM raise ``terminated``, and lose neither that nor KeyboardInterrupt."""
 
     def terminate(number: int, frame: FrameType | None) -> NoReturn:
         raise terminated
 
     hook = sys.unraisablehook
     again = hook if isinstance(hook, Again) else Again(terminated, hook)
-    with suppress(ValueError):  # not in the main thread: whoever runs us there has its own ways
+    with suppress(ValueError):  # not in the main thread: a program that runs us there handles signals itself
         signal.signal(signal.SIGTERM, terminate)
         signal.signal(signal.SIGALRM, again.ring)
-        # Python gives its handlers up before it is gone, and a beat in between would end it as an alarm does.
+        # Python removes its handlers before it ends; a beat after that would end it as an alarm does.
         atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
         signal.setitimer(signal.ITIMER_REAL, BEAT, BEAT)
         sys.unraisablehook = again
 
 
 class Again:
-    """Takes what was dropped: what ends a run is raised again, all else goes to the hook ``before``."""
+    """The hook: it raises again what ends a run, and passes everything else to the hook ``before``."""
 
     def __init__(
         self, terminated: type[BaseException], before: Callable[[UnraisableHookArgs], object]
@@ -54,7 +54,7 @@ class Again:
         self._before = before
 
     def __call__(self, unraisable: UnraisableHookArgs) -> None:
-        """Be the hook; what it raised itself would be dropped as well."""
+        """Act as the hook; Python would drop an exception from here, too."""
         if unraisable.exc_type in self._ends:
             self._dropped = unraisable.exc_type
             signal.setitimer(signal.ITIMER_REAL, AGAIN, AGAIN)
@@ -62,7 +62,7 @@ class Again:
             self._before(unraisable)
 
     def ring(self, number: int, frame: FrameType | None) -> None:
-        """Raise what was dropped, unless the hook is still at work."""
+        """Raise what was dropped, unless the hook is still running."""
         if self._dropped and (frame is None or frame.f_code is not Again.__call__.__code__):
             dropped, self._dropped = self._dropped, None
             signal.setitimer(signal.ITIMER_REAL, BEAT, BEAT)

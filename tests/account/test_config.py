@@ -12,7 +12,7 @@ from pop3fetch.account.config import (
     Configuration,
     Overrides,
     default_config_file,
-    default_state_dir,
+    default_folder,
     load,
 )
 from pop3fetch.account.settings import SETTINGS, Account
@@ -375,7 +375,7 @@ WRONG_FILES = [
     (
         "[accounts.work]\nhost = 'h'\noutput = '-'\nexec = 'x'\n",
         "accounts.work.exec",
-        "cannot go with output",
+        "cannot be combined with output",
     ),
     ("[accounts]\nwork = 'h'\n", "accounts.work", "must be a table"),
     ("accounts = 'work'\n", "accounts", "must be a table"),
@@ -383,7 +383,7 @@ WRONG_FILES = [
     ("default = 3\n", "default", "must be a string"),
     ("default = 'wrok'\n[accounts.work]\nhost = 'h'\n", "default", "did you mean 'work'?"),
     ("defualt = 'work'\n", "defualt", "did you mean 'default'?"),
-    ("host = 'h'\n", "host", "it belongs into a table [accounts.NAME]"),
+    ("host = 'h'\n", "host", "it belongs in a table [accounts.NAME]"),
     ("[accounts.a]\nhost = 'h'\n[accounts.b]\nhost = 'h'\n", "default", "choose with --account one of a, b"),
 ]
 
@@ -409,8 +409,8 @@ def test_a_mistake_in_one_account_leaves_the_others_alone(write: Write) -> None:
         (b"[accounts.work]\nhost = mail\n", "line 2"),
         (b"[accounts.work\n", "line 1"),
         (b"[accounts.work]\nhost = 'a'\nhost = 'b'\n", "line 3"),
-        (b"host = '\xff'\n", "is no valid TOML"),
-        (b"port = " + b"9" * 5000, "is no valid TOML"),
+        (b"host = '\xff'\n", "is not valid TOML"),
+        (b"port = " + b"9" * 5000, "is not valid TOML"),
     ],
 )
 def test_what_is_no_toml_is_named_by_file_and_line(tmp_path: Path, octets: bytes, reason: str) -> None:
@@ -454,7 +454,7 @@ def test_the_default_file_is_read_where_it_is(tmp_path: Path, monkeypatch: pytes
 
 def test_the_records_have_the_platforms_own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    assert default_state_dir() == tmp_path / "pop3fetch"
+    assert default_folder("state", "--state-dir") == tmp_path / "pop3fetch"
 
 
 # ---- what is wrong with a choice

@@ -220,11 +220,11 @@ def test_a_login_does_not_look_into_the_keyring(backend: Backend, sources: Sourc
 
 
 BROKEN: list[tuple[keyring.backend.KeyringBackend, str]] = [
-    (Impatient(), "the keyring was passed over: no bus\\n"),
-    (Raising(), "the keyring was passed over: KeyringLocked: no key for\\nalice@mail.example.org"),
+    (Impatient(), "the keyring was skipped: no bus\\n"),
+    (Raising(), "the keyring was skipped: KeyringLocked: no key for\\nalice@mail.example.org"),
     (
         load_keyring("keyring.backends.fail.Keyring"),
-        "the keyring was passed over: NoKeyringError: No recommended backend was available.",
+        "the keyring was skipped: NoKeyringError: No recommended backend was available.",
     ),
 ]
 
@@ -250,7 +250,7 @@ def test_a_keyring_that_cannot_be_imported_is_passed_over(
     monkeypatch.setitem(sys.modules, "keyring", None)
     write_netrc(sources.home, "s3cret")
     assert Password(ACCOUNT, sources)() == "s3cret"
-    assert reported[0].startswith("the keyring was passed over: ModuleNotFoundError: ")
+    assert reported[0].startswith("the keyring was skipped: ModuleNotFoundError: ")
 
 
 def test_a_null_keyring_has_nothing_and_is_nothing_to_report(
@@ -266,16 +266,15 @@ def test_a_keyring_that_hangs_is_passed_over_in_time(
 ) -> None:
     write_netrc(sources.home, "s3cret")
     assert Password(ACCOUNT, sources._replace(keyring_limit=SOON))() == "s3cret"
-    assert reported == ["the keyring was passed over: it did not answer within 0.05 s"]
+    assert reported == ["the keyring was skipped: it did not answer within 0.05 s"]
 
 
 def test_what_was_passed_over_is_in_the_last_error(sources: Sources, hanging: Hanging) -> None:
     write_netrc(sources.home, "s3cret", mode=0o644)
     with pytest.raises(NoPassword) as caught:
         Password(ACCOUNT, sources._replace(keyring_limit=SOON))()
-    assert (
-        "the keyring was passed over: it did not answer within 0.05 s; ~/.netrc was passed over: others"
-        in str(caught.value)
+    assert "the keyring was skipped: it did not answer within 0.05 s; ~/.netrc was skipped: others" in str(
+        caught.value
     )
     assert "s3cret" not in str(caught.value)
 
@@ -303,8 +302,8 @@ def test_a_keyring_that_hangs_does_not_keep_the_process_from_its_end() -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", HANGING_PROGRAM], capture_output=True, text=True, timeout=60
     )
-    assert done.stdout == "the keyring was passed over: it did not answer within 0.05 s\n"
-    assert "NoPassword: there is no password for alice@h (the keyring was passed over" in done.stderr
+    assert done.stdout == "the keyring was skipped: it did not answer within 0.05 s\n"
+    assert "NoPassword: there is no password for alice@h (the keyring was skipped" in done.stderr
     assert done.returncode == 1
 
 
@@ -325,7 +324,7 @@ def test_a_keyring_that_keeps_nothing_is_no_place_for_a_password(
     use(load_keyring("keyring.backends.null.Keyring"))
     with pytest.raises(ConfigurationError) as caught:
         store(ACCOUNT, "s3cret")
-    assert "the system's keyring: it does not keep what it is given; without one" in str(caught.value)
+    assert "the system's keyring: it stores nothing; without one" in str(caught.value)
 
 
 def test_a_keyring_that_refuses_a_password_does_not_show_it(
@@ -368,7 +367,7 @@ def test_a_netrc_that_others_can_read_is_passed_over_and_reported(
 ) -> None:
     write_netrc(sources.home, "s3cret", mode=0o644)
     assert Password(ACCOUNT, sources._replace(ask=lambda prompt: "typed"))() == "typed"
-    assert reported == ["~/.netrc was passed over: others can read or own it: chown and chmod 600 it"]
+    assert reported == ["~/.netrc was skipped: others can read or own it: chown and chmod 600 it"]
 
 
 def test_without_a_user_netrc_is_not_read(sources: Sources) -> None:

@@ -104,7 +104,7 @@ def test_dns_that_never_answers_is_given_up(names: StartNames) -> None:
     assert found(names(silent=True), limit=SHORT, report=reports.append) == USUAL_TLS + USUAL_STLS
     assert time.monotonic() - begun < 5
     [report] = reports  # the second service is not asked for any more
-    assert report.startswith(f"DNS did not say what {POP3S}. is: ")
+    assert report.startswith(f"DNS did not answer for {POP3S}.: ")
 
 
 def test_dns_that_fails_is_reported(names: StartNames) -> None:
@@ -136,7 +136,7 @@ def test_what_is_no_server_is_passed_over_and_shown_harmlessly(
     reports: list[str] = []
     server = names({POP3S: [record, "9 1 995 pop.example.org."]})
     assert found(server, report=reports.append) == [Candidate("pop.example.org", 995, "implicit")]
-    assert reports == [f"{POP3S} names what is no server: {shown}"]
+    assert reports == [f"{POP3S} names an invalid server: {shown}"]
     assert printable(reports[0], None) == reports[0]
 
 

@@ -69,7 +69,7 @@ def test_a_checked_value_passes_the_check_again(key: str, given: object, value: 
 
 REFUSED = [
     ("host", "", "empty"),
-    ("host", "mail.example.org:995", "a port is given apart"),
+    ("host", "mail.example.org:995", "a port is given separately"),
     ("host", "[mail.example.org]", "a host name or an address"),
     ("host", "::1::", "a host name or an address"),
     ("host", "alice@mail.example.org", "a host name or an address"),

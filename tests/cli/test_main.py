@@ -71,7 +71,7 @@ def test_help_fits_the_terminal(here: Here, monkeypatch: pytest.MonkeyPatch, com
         ("list --acount x", "no such option: --acount; did you mean --account? (see pop3fetch list --help)"),
         ("rm --dryrun", "no such option: --dryrun; did you mean --dry-run? (see pop3fetch rm --help)"),
         ("list --zzz", "no such option: --zzz (see pop3fetch list --help)"),
-        ("-a work list", "no such option: -a; options stand behind the command (see pop3fetch --help)"),
+        ("-a work list", "no such option: -a; options are given after the command (see pop3fetch --help)"),
         ("stat 3", "got unexpected extra argument (3) (see pop3fetch stat --help)"),
         ("list --tls on",
          "invalid value for '--tls': 'on' is not one of 'implicit', 'auto', 'starttls', 'off'"

@@ -113,11 +113,11 @@ def test_a_home_in_a_path_is_expanded_or_left(here: Here, home: Path, word: str)
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ("-4 -6", "-4 and -6 exclude each other"),
-        ("-A --account work", "--all-accounts and --account exclude each other"),
-        ("-A --host h", "--all-accounts and --host exclude each other"),
-        ("-A --user u", "--all-accounts and --user exclude each other"),
-        ("-A --port 1", "--all-accounts and --port exclude each other"),
+        ("-4 -6", "-4 and -6 are mutually exclusive"),
+        ("-A --account work", "--all-accounts and --account are mutually exclusive"),
+        ("-A --host h", "--all-accounts and --host are mutually exclusive"),
+        ("-A --user u", "--all-accounts and --user are mutually exclusive"),
+        ("-A --port 1", "--all-accounts and --port are mutually exclusive"),
         ("-A --jobs 0", "--jobs and --jobs-per-host must be at least 1"),
         ("-A --jobs-per-host -1", "--jobs and --jobs-per-host must be at least 1"),
     ],

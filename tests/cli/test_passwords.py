@@ -122,7 +122,7 @@ def test_a_netrc_that_others_can_read_is_passed_over(
     served = post()
     ended = here("stat", "-v", env={"POP3FETCH_ACCOUNT": served.server.url()})
     assert ended.status == 77
-    reason = "~/.netrc was passed over: others can read or own it: chown and chmod 600 it"
+    reason = "~/.netrc was skipped: others can read or own it: chown and chmod 600 it"
     first, *_, last = ended.err.decode().splitlines()
     assert first == f"pop3fetch: {reason}"
     assert reason in last and RIGHT not in ended.err.decode()
@@ -135,7 +135,7 @@ def test_a_netrc_that_is_malformed_is_passed_over_and_not_quoted(
     netrc(home, f"machine 127.0.0.1 login alice passwort {WRONG}\n")
     ended = here("stat", env={"POP3FETCH_ACCOUNT": post().server.url()})
     assert ended.status == 77
-    assert "~/.netrc was passed over: has a word where a keyword" in error(ended)
+    assert "~/.netrc was skipped: has a word where a keyword" in error(ended)
     assert WRONG not in error(ended)
 
 

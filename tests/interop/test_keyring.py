@@ -99,7 +99,7 @@ def test_a_locked_keyring_is_passed_over(pop3fetch: Command, secrets: SecretServ
     ended = pop3fetch("stat", "-v")
     assert time.monotonic() - begun < A_FEW_SECONDS
     assert ended.status == 77
-    assert b"pop3fetch: the keyring was passed over: KeyringLocked: " in ended.err
+    assert b"pop3fetch: the keyring was skipped: KeyringLocked: " in ended.err
     assert all(way in last_line(ended) for way in WAYS)
     assert pop3fetch("stat", POP3FETCH_PASSWORD="secret") == Ended(0, b"0\t0\n", b"")
 
@@ -119,7 +119,7 @@ def test_a_keyring_that_hangs_is_passed_over(environment: dict[str, str], secret
     ended = started([sys.executable, "-W", "error", "-c", HASTY, "stat", "-v"], environment)
     assert time.monotonic() - begun < A_FEW_SECONDS
     assert ended.status == 77
-    passed_over = f"pop3fetch: the keyring was passed over: it did not answer within {BRIEF:g} s\n"
+    passed_over = f"pop3fetch: the keyring was skipped: it did not answer within {BRIEF:g} s\n"
     assert passed_over.encode() in ended.err
     assert all(way in last_line(ended) for way in WAYS)
 
@@ -136,4 +136,4 @@ def test_without_a_session_there_is_no_keyring_and_no_wait(pop3fetch: Command) -
     ended = pop3fetch("stat", "-v", DBUS_SESSION_BUS_ADDRESS="unix:path=/nonexistent/bus")
     assert time.monotonic() - begun < A_FEW_SECONDS
     assert ended.status == 77
-    assert b"pop3fetch: the keyring was passed over: " in ended.err
+    assert b"pop3fetch: the keyring was skipped: " in ended.err

@@ -364,7 +364,7 @@ def test_logout_forgets(work: Work) -> None:
     work.log_in()
     host, port = work.address
     said = only_line(work("logout", "-v"))
-    assert said == f"pop3fetch: the refresh token of alice@{host}:{port} is forgotten"
+    assert said == f"pop3fetch: the refresh token of alice@{host}:{port} is removed from the keyring"
     assert work.refresh_token is None
     assert only_line(work("logout", "-v")).endswith(" was not in the keyring")
     assert work("stat").status == Status.NO_LOGIN

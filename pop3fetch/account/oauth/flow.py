@@ -1,8 +1,8 @@
 """OAuth 2 for an account: a login in the browser once, a fresh access token at each run.
 
-``Authorization`` is the login: by device code (RFC 8628) if the server has an endpoint for it,
-else by a loopback redirect with PKCE (RFC 8252). What lasts of it is the refresh token, in the
-system's keyring; an access token is kept nowhere.
+``Authorization`` is the login: by device code (RFC 8628) if the server has an endpoint for it, else by a
+loopback redirect with PKCE (RFC 8252). Its refresh token is stored in the system's keyring; an access token
+is stored nowhere.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from pop3fetch.account import system_keyring
 from pop3fetch.account.oauth.http import post
 from pop3fetch.account.oauth.messages import (
     CodeGrant,
-    DeviceGrant,
     Tokens,
     device_form,
     device_grant,
@@ -86,10 +85,7 @@ class Authorization:
         grant = device_grant(post(endpoint, form), form)
         self._show(f"Open this page in any browser, and enter the code {printable(grant.user_code)} there:")
         self._visit(grant.verification_uri)
-        return self._poll(grant)
-
-    def _poll(self, grant: DeviceGrant) -> Tokens:
-        """Ask for the tokens until the user has decided (RFC 8628 section 3.5)."""
+        # Ask for the tokens until the user has decided (RFC 8628 section 3.5).
         form = device_token_form(self._settings, grant)
         deadline = self._clock() + min(self._limit, grant.expires)
         interval = grant.interval
@@ -109,7 +105,7 @@ class Authorization:
             webbrowser.open(url)
 
     def _too_late(self) -> AuthorizationFailed:
-        return AuthorizationFailed("nobody has logged in at the OAuth 2 server in time")
+        return AuthorizationFailed("the login at the OAuth 2 server was not completed in time")
 
 
 def refresh(settings: OAuthSettings, refresh_token: str, interrupts: Interrupts | None = None) -> Tokens:
@@ -135,12 +131,12 @@ def store_refresh_token(account: Account, tokens: Tokens, limit: float = STORE_L
 def refresh_token(
     account: Account, limit: float = LOOK_LIMIT, interrupts: Interrupts | None = None
 ) -> str | None:
-    """Return what the keyring holds, or None; raises ConfigurationError."""
+    """Return the refresh token in the keyring, or None; raises ConfigurationError."""
     return system_keyring.look(_entry(account), limit, interrupts)
 
 
 def forget(account: Account, limit: float = STORE_LIMIT) -> bool:
-    """Take the refresh token out of the keyring; tell whether one was there."""
+    """Remove the refresh token from the keyring; return whether there was one."""
     return system_keyring.remove(_entry(account), limit)
 
 
@@ -152,8 +148,8 @@ def access_token(
 ) -> str:
     """Return a fresh access token, by the refresh token in the keyring, which has ``limit`` seconds.
 
-    ``report`` takes a line about a keyring that does not work. Raises NoPassword, which says how to
-    log in; for trouble that may pass AuthorizationFailed or ConnectionFailed; else as `run`.
+    ``report`` takes a line about a keyring that does not work. Raises NoPassword, which explains how to
+    log in, AuthorizationFailed or ConnectionFailed for temporary failures, and otherwise as `run`.
     """
     if account.oauth is None:
         raise ConfigurationError(f"accounts.{account.name}.oauth", "is missing")
@@ -165,7 +161,11 @@ def access_token(
             raise
         raise _log_in_again(account, refusal.reason) from refusal
     if fresh.refresh not in (None, held):
-        _store_rotated(account, fresh, report)
+        try:
+            store_refresh_token(account, fresh)
+        except ConfigurationError as error:
+            # This run can go on; the next one will have to log in.
+            report(f"the new refresh token of {printable(account.address)} is lost: {error}")
     return fresh.access
 
 
@@ -176,20 +176,12 @@ def _held(
     try:
         held = refresh_token(account, limit, interrupts)
     except ConfigurationError as error:
-        report(f"the keyring was passed over: {error.reason}")
-        reason += f" (the keyring was passed over: {error.reason})"
+        report(f"the keyring was skipped: {error.reason}")
+        reason += f" (the keyring was skipped: {error.reason})"
         held = None
     if not held:
         raise _log_in_again(account, reason)
     return held
-
-
-def _store_rotated(account: Account, fresh: Tokens, report: Callable[[str], None]) -> None:
-    try:
-        store_refresh_token(account, fresh)
-    except ConfigurationError as error:
-        # This run can go on; it is the next one that will have to log in.
-        report(f"the new refresh token of {printable(account.address)} is lost: {error}")
 
 
 def _log_in_again(account: Account, reason: str) -> NoPassword:
@@ -205,7 +197,7 @@ def _token_request(settings: OAuthSettings, form: str, interrupts: Interrupts | 
 
 
 def _next_interval(interval: float, error: POP3Error) -> float:
-    """Return how long to wait until the next poll; raises the error if there is to be none."""
+    """Return how long to wait until the next poll; raises the error if it ends the polling."""
     code = error.error if isinstance(error, AuthorizationFailed) else ""
     if code == "authorization_pending":
         return interval

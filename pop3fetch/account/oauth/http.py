@@ -1,7 +1,7 @@
-"""One POST to an OAuth 2 server: within a time and a size, over verified TLS.
+"""One POST to an OAuth 2 server: with limits of time and size, over verified TLS.
 
-A redirect is never followed: the form holds secrets, and belongs to the endpoint of the configuration alone.
-A proxy that ``https_proxy`` names is used, as urllib does by itself.
+A redirect is never followed: the form contains secrets, and only the configured endpoint may get it.
+urllib uses the proxy that ``https_proxy`` names.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LARGEST = 1 << 16  # octets of an answer; one with three tokens has a few thousa
 def post(url: str, form: str, limit: float = LIMIT, interrupts: Interrupts | None = None) -> Answer:
     """Send ``form`` to ``url`` and return the answer, whatever its status; ``limit`` in seconds.
 
-    Raises ConnectionFailed, TLSError, and ProtocolViolation for what is too large or no HTTP.
+    Raises ConnectionFailed, TLSError, and ProtocolViolation if the answer is too large or not HTTP.
     """
     try:
         status, body = Ahead(lambda: _exchange(url, form, limit), interrupts=interrupts).result(limit)
@@ -45,7 +45,7 @@ def _exchange(url: str, form: str, limit: float) -> tuple[int, bytes]:
 
 
 def _opener(scheme: str) -> OpenerDirector:
-    """Return what sends a request and hands back any answer; urllib's own one follows redirects."""
+    """Return an opener that returns any answer; urllib's own one follows redirects."""
     opener = OpenerDirector()
     opener.addheaders = [("User-Agent", "pop3fetch")]
     if scheme == "https":

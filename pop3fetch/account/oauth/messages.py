@@ -1,8 +1,7 @@
-"""What an OAuth 2 client says and hears: requests as forms, answers as tokens or errors.
+"""The messages of an OAuth 2 client: requests as forms, answers as tokens or errors.
 
-Pure but for random numbers. oauthlib, which comes with the extra ``pop3fetch[oauth]``, writes the
-requests and reads the answers; what is wrong with them becomes an error of ours. No token is in a
-``repr`` or an error.
+Pure except for random numbers. oauthlib, which the extra ``pop3fetch[oauth]`` installs, writes the requests
+and reads the answers; its errors become ours. No token is in a ``repr`` or an error.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ VISIBLE = re.compile(r"[\x20-\x7e]+")  # the grammar of codes and tokens (RFC 67
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the endpoint ``url`` answered; the body may hold tokens."""
+    """The answer of the endpoint ``url``; the body may contain tokens."""
 
     url: str
     status: int
@@ -42,7 +41,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What an authorization gave; ``expires`` is the access token's life in seconds, None if unknown."""
+    """The result of an authorization; ``expires``: the access token's life in seconds, None if unknown."""
 
     access: str = field(repr=False)
     refresh: str | None = field(default=None, repr=False)
@@ -51,7 +50,7 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class DeviceGrant:
-    """What a device endpoint gave (RFC 8628 section 3.2); ``expires`` and ``interval`` in seconds."""
+    """The grant of a device endpoint (RFC 8628 section 3.2); ``expires`` and ``interval`` in seconds."""
 
     device_code: str = field(repr=False)
     user_code: str
@@ -73,7 +72,7 @@ class CodeGrant:
     def url(self) -> str:
         """Return the address that the user's browser must visit."""
         scheme, _, rest = (self._settings.authorization_endpoint or "").partition(":")
-        # oauthlib takes https alone; ``settings.endpoint`` has decided if http may be.
+        # oauthlib accepts only https; ``settings.endpoint`` has decided whether http is allowed.
         url = self._client.prepare_request_uri(
             f"https:{rest}",
             redirect_uri=self._redirect_uri,
@@ -85,16 +84,16 @@ class CodeGrant:
         return url.replace("https", scheme, 1)
 
     def has_state(self, target: str) -> bool:
-        """Return whether ``target``, path and query of a request, carries the state of this login."""
+        """Return whether ``target``, path and query of a request, has the state of this login."""
         states = parse_qs(urlsplit(target).query).get("state", [])
         return len(states) == 1 and compare_digest(states[0].encode(), self._state.encode())
 
     def form(self, target: str) -> str:
-        """Return the token request for what the redirect brought; raises AuthorizationFailed."""
+        """Return the token request for the redirect's ``target``; raises AuthorizationFailed."""
         from oauthlib.oauth2 import MismatchingStateError, OAuth2Error
 
         try:
-            # The same again: on loopback, http is right (RFC 8252 section 8.3).
+            # Here, too: on loopback, http is right (RFC 8252 section 8.3).
             self._client.parse_request_uri_response(f"https://loopback{target}", state=self._state)
         except MismatchingStateError:
             raise AuthorizationFailed(
@@ -111,7 +110,7 @@ class CodeGrant:
 
 def device_form(settings: OAuthSettings) -> str:
     """Return the device authorization request (RFC 8628 section 3.1)."""
-    _require_oauthlib()  # before the user is sent to a page for nothing
+    _require_oauthlib()  # before the user visits a page in vain
     scope = " ".join(settings.scopes)
     fields = {"client_id": settings.client_id, "client_secret": settings.client_secret, "scope": scope}
     return urlencode({name: value for name, value in fields.items() if value})
@@ -136,7 +135,7 @@ def refresh_form(settings: OAuthSettings, refresh_token: str) -> str:
 
 
 def device_grant(answer: Answer, form: str) -> DeviceGrant:
-    """Return what a device endpoint answered to ``form``; raises as :func:`tokens` does."""
+    """Return the grant in a device endpoint's answer to ``form``; raises as :func:`tokens` does."""
     fields = _object(answer, form)
     try:
         return DeviceGrant(
@@ -151,38 +150,34 @@ def device_grant(answer: Answer, form: str) -> DeviceGrant:
 
 
 def tokens(answer: Answer, form: str) -> Tokens:
-    """Return what a token endpoint answered to ``form``.
+    """Return the tokens in a token endpoint's answer to ``form``.
 
-    Raises AuthorizationFailed for an error of RFC 6749 section 5.2 or a server that is in trouble,
-    ProtocolViolation for what is neither that nor tokens.
+    Raises AuthorizationFailed for an error of RFC 6749 section 5.2 or a failure of the server, and
+    ProtocolViolation for any other answer without tokens.
     """
     fields = _object(answer, form)
     _require_oauthlib()
     from oauthlib.oauth2 import Client, OAuth2Error
 
     try:
-        # Only what counts: oauthlib would stumble over a scope that is no text, or not the one asked for.
+        # Only what counts: oauthlib fails on a scope that is not text, or not the requested one.
         known = json.dumps({name: value for name, value in fields.items() if name in KNOWN})
         parsed = Client("").parse_request_body_response(known)
-        return _tokens(parsed)
+        # A token of another type must not be used as a bearer token (RFC 6749 section 7.1).
+        if str(parsed.get("token_type", "bearer")).lower() != "bearer":
+            raise ValueError("token_type")
+        refresh = parsed.get("refresh_token")
+        return Tokens(
+            access=_visible(parsed["access_token"]),
+            refresh=None if refresh is None else _visible(refresh),
+            expires=parsed.get("expires_in"),
+        )
     except (OAuth2Error, ValueError, OverflowError):
         raise _unusable(answer) from None
 
 
-def _tokens(parsed: dict[str, Any]) -> Tokens:
-    # What is no bearer token must not be used as one (RFC 6749 section 7.1).
-    if str(parsed.get("token_type", "bearer")).lower() != "bearer":
-        raise ValueError("token_type")
-    refresh = parsed.get("refresh_token")
-    return Tokens(
-        access=_visible(parsed["access_token"]),
-        refresh=None if refresh is None else _visible(refresh),
-        expires=parsed.get("expires_in"),
-    )
-
-
 def _object(answer: Answer, form: str) -> dict[str, Any]:
-    """Return the JSON object in an answer; raises the error that it may be."""
+    """Return the JSON object in an answer; raises the error that it contains."""
     if 300 <= answer.status < 400:
         raise ProtocolViolation(
             f"{answer.url} redirects, which is not followed ({_described(answer.status)})"
@@ -207,7 +202,7 @@ def _unusable(answer: Answer) -> ProtocolViolation:
 
 def _refused(error: object, description: object, form: str) -> AuthorizationFailed:
     text = f"{error}: {description}" if description else str(error)
-    # Some servers repeat what they were sent.
+    # Some servers repeat the request.
     for name, value in parse_qsl(form):
         text = text.replace(value, "(secret)") if name in SECRETS else text
     return AuthorizationFailed(f"the OAuth 2 server refuses: {printable(text)}", str(error))
@@ -227,7 +222,7 @@ def _visible(value: object) -> str:
 
 
 def _seconds(value: object, default: float) -> float:
-    """Return a number of seconds, ``default`` for what is none; some servers send it as text."""
+    """Return a number of seconds, else ``default``; some servers send it as text."""
     try:
         seconds = float(value) if isinstance(value, int | float | str) else default
     except (ValueError, OverflowError):

@@ -1,7 +1,7 @@
 """The loopback redirect of a browser's login (RFC 8252 section 7.3): one request, taken on 127.0.0.1.
 
-Any program of the machine, and any page in the browser, can send a request here: only one that carries
-the state of this login decides, and all others are passed over.
+Any program of the machine, and any page in the browser, can send a request here: only one with the state of
+this login counts, and all others are ignored.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from socketserver import ThreadingTCPServer
 from threading import Thread
 from typing import Any, Self
 
-HOST = "127.0.0.1"  # not `localhost`, which may resolve to elsewhere (RFC 8252 section 8.3)
+HOST = "127.0.0.1"  # not `localhost`, which may resolve to another address (RFC 8252 section 8.3)
 PATH = "/"
-KNOCK_LIMIT = 10.0  # seconds for a browser to say what it wants; some connect in advance, and say nothing
-POLL = 0.02  # seconds that a stop may take to be seen
+KNOCK_LIMIT = 10.0  # seconds for a browser to send its request; some connect in advance, and send nothing
+POLL = 0.02  # seconds until a stop is noticed
 
 PAGE = b"""\
 <!DOCTYPE html>
@@ -32,7 +32,9 @@ class Redirect:
     def __init__(self) -> None:
         self._is_ours: Callable[[str], bool] = lambda target: True
         self._targets: queue.Queue[str] = queue.Queue(maxsize=1)
-        self._server = _Server((HOST, 0), self._handler)
+        self._server = _Server(
+            (HOST, 0), lambda *arguments: _Handler(self._targets, self._is_ours, *arguments)
+        )
 
     def __enter__(self) -> Self:
         Thread(target=self._server.serve_forever, args=(POLL,), name="redirect", daemon=True).start()
@@ -48,7 +50,7 @@ class Redirect:
         return f"http://{HOST}:{self._server.server_address[1]}{PATH}"
 
     def expect(self, is_ours: Callable[[str], bool]) -> None:
-        """Pass over what is not ours from now on; ``is_ours`` is given path and query."""
+        """Ignore requests that are not ours from now on; ``is_ours`` gets path and query."""
         self._is_ours = is_ours
 
     def target(self, limit: float) -> str | None:
@@ -58,16 +60,13 @@ class Redirect:
         except queue.Empty:
             return None
 
-    def _handler(self, *arguments: Any) -> _Handler:
-        return _Handler(self._targets, self._is_ours, *arguments)
-
 
 class _Server(ThreadingTCPServer):
     daemon_threads = True
     block_on_close = False
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Pass over a browser that hung up: the traceback would show what it had said."""
+        """Ignore a browser that hung up: the traceback would show its request."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -94,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header("Content-Length", str(len(page)))
-        # The page's address holds the code.
+        # The page's address contains the code.
         self.send_header("Cache-Control", "no-store")
         self.send_header("Referrer-Policy", "no-referrer")
         self.end_headers()
@@ -104,4 +103,4 @@ class _Handler(BaseHTTPRequestHandler):
         return "pop3fetch"
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """Say nothing: the request's line holds the code."""
+        """Print nothing: the request line contains the code."""

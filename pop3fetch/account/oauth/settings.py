@@ -1,4 +1,4 @@
-"""What an account's table ``oauth`` says: the client, and the OAuth 2 server's endpoints.
+"""The table ``oauth`` of an account: the client, and the OAuth 2 server's endpoints.
 
 ``provider`` is short for the endpoints and scopes of a well-known server; a key beside it wins.
 """
@@ -47,7 +47,7 @@ def endpoint(value: object) -> str:
     if not host or not (parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK)):
         raise ValueError("must be a URL that begins with https://")
     if "@" in parts.netloc or "#" in url:
-        raise ValueError("must not hold a user name, a password or a fragment")
+        raise ValueError("must not contain a user name, a password or a fragment")
     return url
 
 
@@ -74,7 +74,7 @@ OAUTH_KEYS: Mapping[str, Check] = {
 class OAuthSettings:
     """A client of an OAuth 2 server; ``device_endpoint`` is RFC 8628's device authorization endpoint.
 
-    One of ``authorization_endpoint`` and ``device_endpoint`` is there; no ``scopes`` are the server's own.
+    It has ``authorization_endpoint`` or ``device_endpoint``. Without ``scopes``, the server uses its default.
     """
 
     client_id: str
@@ -86,7 +86,7 @@ class OAuthSettings:
 
 
 def from_table(table: Mapping[str, Any], wrong: Callable[[str, str], Exception]) -> OAuthSettings:
-    """Return the settings of a checked table; ``wrong`` makes the error that is raised of key and reason."""
+    """Return the settings of a checked table; ``wrong`` makes the error to raise of key and reason."""
     given = {**PROVIDERS.get(table.get("provider", ""), {}), **table}
     given.pop("provider", None)
     for key in ("client_id", "token_endpoint"):

@@ -1,6 +1,6 @@
-"""What `pop3fetch get` does for one account: settings, lock, begin, open, fetch, summary.
+"""What `pop3fetch get` does for one account: settings, lock, connection, destination, fetch, summary.
 
-What is imported inside the functions loads while the connection is established.
+Imports inside the functions are loaded while the connection is established.
 """
 
 from __future__ import annotations
@@ -96,22 +96,21 @@ class Get:
                         outcome = Fetch(context, order).run()
             finally:
                 reporter.end()
-        if not order.dry_run:
-            # `less` may be showing the messages on standard output; a remark would disturb it.
-            tell = console.notice if choice.is_stream else console.remark
-            tell(_summary(outcome, order, destination.name))
+        # `less` may be showing the messages on standard output; a remark would disturb it.
+        is_shown = console.verbosity >= 1 or (console.shows_remarks and not choice.is_stream)
+        if is_shown and not order.dry_run:
+            show = console.notice if choice.is_stream else console.remark
+            show(_summary(outcome, order, destination.name))
         return outcome.status
 
     def _choice(self, account: Account) -> Choice:
         if account.exec:
             return Choice(Kind.PROGRAM, command=account.exec)
-        is_given = "output" in self._invocation.options
+        is_configured = "output" not in self._invocation.options
         try:
-            return parse(
-                account.output or DEFAULT_OUTPUT, is_configured="output" not in self._invocation.options
-            )
+            return parse(account.output or DEFAULT_OUTPUT, is_configured=is_configured)
         except UsageError as error:
-            if is_given:
+            if not is_configured:
                 raise
             if account.output is None:
                 advice = "set HOME, or use --output and --state-dir"
@@ -140,8 +139,8 @@ class Get:
 def _delivery_context(
     account: Account, console: Console, place: RecordPlace, tag: str | None = None
 ) -> DeliveryContext:
-    """Return what destinations need; without the ``tag`` of a record nothing is recorded."""
-    console.flush()  # of what comes before the messages on standard output
+    """Return what destinations need; nothing is recorded unless there is the ``tag`` of a record."""
+    console.flush()  # earlier output comes before the messages on standard output
     return DeliveryContext(
         tag=tag or "",
         spool_folder=place.folder,

@@ -33,7 +33,7 @@ class Row(NamedTuple):
 
 
 class ListOptions(NamedTuple):
-    """What shall be listed, and how; without ``selectors`` everything."""
+    """The options of `list`; without ``selectors`` everything is listed."""
 
     selectors: tuple[Selector, ...]
     only_new: bool
@@ -42,14 +42,14 @@ class ListOptions(NamedTuple):
 
 
 class List:
-    """`list`, account by account; ``state_folder`` has the records, which say what is new."""
+    """`list`, account by account; ``state_folder`` has the records, which show what is new."""
 
     def __init__(self, state_folder: Path, options: ListOptions) -> None:
         self._state_folder = state_folder
         self._options = options
 
     def run(self, sessions: Sessions, console: Console) -> int:
-        """Print the messages of an account as they come; returns the exit status."""
+        """Print the messages of an account as they arrive; returns the exit status."""
         known = self._known(sessions.account)
         recorded = Recorded(sessions.account.address, lambda: known.has_unique_ids)
         with sessions.log_in() as client:
@@ -68,7 +68,7 @@ class List:
     def _rows(self, client: MailSession, listing: Listing, known: Known, console: Console) -> Iterator[Row]:
         options = self._options
         comparison = compare(listing, known)
-        new = set(comparison.new)  # what is in doubt is not: only a look could tell
+        new = set(comparison.new)  # a message in doubt is not: only a look could decide
         indexes = select(listing, options.selectors) if options.selectors else list(listing.indexes())
         if options.only_new:
             indexes = [index for index in indexes if index in new]
@@ -81,23 +81,23 @@ class List:
         if self._options.as_json:
             for row in rows:
                 console.json(listed_message(row.message, row.summary, is_new=row.new))
-        elif console.shows_tables:
-            self._print_table([_cut(row) for row in rows], console)
-        else:
+        elif not console.shows_tables:
             for row in rows:
-                console.row(*_cells(row))
+                cells: list[Foreign] = [row.message.number, row.message.size, shown_uid(row.message.uid)]
+                if row.summary is not None:
+                    texts = map(one_line, (row.summary.sender, row.summary.subject))
+                    cells += [date_of(row.summary) or "", *texts]
+                console.row(*cells)
+        elif cut := [_cut(row) for row in rows]:
+            from pop3fetch.cli.screen.table import show
 
-    def _print_table(self, rows: list[Row], console: Console) -> None:
-        from pop3fetch.cli.screen.table import show
-
-        if rows:
-            show(console, console.out, [(row.message, row.new, row.summary) for row in rows])
+            show(console, console.out, [(row.message, row.new, row.summary) for row in cut])
         else:
             console.remark("no new messages" if self._options.only_new else "no messages")
 
 
 def _cut(row: Row) -> Row:
-    """Return what a table can show of a row: all of them are kept until it is laid out."""
+    """Return a row without what a table cannot show: all rows are kept until the table is laid out."""
     if row.summary is None:
         return row
     sender, subject = (text and text[:CELL] for text in (row.summary.sender, row.summary.subject))
@@ -112,10 +112,3 @@ def _summaries(
         return
     for index, looked in headers_of(client, indexes, decides=False):
         yield index, summarize(looked.headers)
-
-
-def _cells(row: Row) -> list[Foreign]:
-    cells: list[Foreign] = [row.message.number, row.message.size, shown_uid(row.message.uid)]
-    if row.summary is not None:
-        cells += [date_of(row.summary) or "", *map(one_line, (row.summary.sender, row.summary.subject))]
-    return cells

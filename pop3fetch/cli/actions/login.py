@@ -1,4 +1,4 @@
-"""Log in to a known account once, and keep the secret that the server accepts."""
+"""Log in to a known account once, and store the secret that the server accepts."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from pop3fetch.sessions.quit import end_look
 from pop3fetch.sessions.sessions import Sessions, tls_options
 from pop3fetch.status import Status
 
-BROWSER_LIMIT = 900.0  # seconds to log in at an OAuth 2 server: its own codes last about as long
+BROWSER_LIMIT = 900.0  # seconds to log in at an OAuth 2 server: its codes are valid about as long
 
 
 def log_in(invocation: Invocation, account: Account, console: Console) -> int:
-    """Log in to a known account, and keep the secret that the server takes; return the exit status."""
-
+    """Log in to a known account, and store the secret that the server accepts; return the exit status."""
     sessions = sessions_of(account, console, invocation.state_folder_to_read(), keyring=False)
     if account.uses_oauth:
         return _log_in_by_oauth(account, console, sessions)
@@ -30,7 +29,7 @@ def log_in(invocation: Invocation, account: Account, console: Console) -> int:
 
 
 def _log_in_by_oauth(account: Account, console: Console, sessions: Sessions) -> int:
-    """Let the user log in at the OAuth 2 server; keep what lasts of it once the mail server takes it."""
+    """Let the user log in at the OAuth 2 server; store the refresh token if the mail server agrees."""
     from pop3fetch.account.oauth.flow import Authorization, store_refresh_token
 
     assert account.oauth is not None
@@ -48,7 +47,7 @@ def _log_in_by_oauth(account: Account, console: Console, sessions: Sessions) -> 
 
 
 def _check_before_browser(account: Account, sessions: Sessions) -> None:
-    """Raise what would make a login in the browser useless, as far as it shows at home."""
+    """Raise what would make a login in the browser useless, as far as that is known before."""
     from pop3fetch.account.oauth.flow import check_keyring
     from pop3fetch.net.tls import client_context
 

@@ -1,7 +1,7 @@
-"""`pop3fetch login ADDRESS`: find the server, log in once, and write the account down.
+"""`pop3fetch login ADDRESS`: find the server, log in once, and write the account into the file.
 
-The password goes to one server alone, which has proved who it is; one outside the domain of the
-address has its user's consent before anything is connected.
+The password goes to one server only, whose certificate is valid. If the server is outside the domain of the
+address, the user must agree before anything is connected.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from pop3fetch.account.config import Configuration, Overrides, default_config_file
+from pop3fetch.account.credentials import store
 from pop3fetch.account.discovery import HOST, SERVICE_MODES, Candidate, Candidates, Search, candidates
 from pop3fetch.account.registration import name_is_taken, register
 from pop3fetch.account.settings import FILE, OPTIONS, SETTINGS, Account
@@ -45,9 +45,9 @@ class Address(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SetupOptions:
-    """Whose mail is meant, what the account shall be called, and what the options say of it.
+    """The address, the name of the new account, and what options and environment give for it.
 
-    ADDRESS stands in for the variables that name an account, a server or a user.
+    ADDRESS replaces the variables that name an account, a server or a user.
     """
 
     address: Address
@@ -57,7 +57,7 @@ class SetupOptions:
 
     @property
     def tls(self) -> str | None:
-        """The TLS mode that was asked for."""
+        """The TLS mode that is requested, if any."""
         return self.given.get("tls") or self.environment.get("tls")
 
     def account_at(self, server: Candidate | None) -> Account:
@@ -69,7 +69,7 @@ class SetupOptions:
 
 
 def log_in_first(invocation: Invocation, text: str) -> int:
-    """Log in to the account of an address, and write it down unless it is known; return the exit status."""
+    """Log in to the account of an address, and store it if it is new; return the exit status."""
     setup = _setup_options(invocation, text)
     known = _known(invocation)
     console = invocation.console
@@ -80,7 +80,9 @@ def log_in_first(invocation: Invocation, text: str) -> int:
     _try(setup, sessions, console)
     known = register(known.path, setup.name, _settings(account, setup.given))
     console.remark(f"the login works; the account is in {_short(known.path)}")
-    _keep_password(sessions, console)
+    if not account.has_password_source and _has_password(account):
+        store(account, sessions.password())
+        console.remark("the password is kept in the keyring")
     console.remark(f"next: {_next_command(invocation, known, setup.name)}")
     return Status.OK
 
@@ -89,9 +91,9 @@ def _setup_options(invocation: Invocation, text: str) -> SetupOptions:
     address = parse_address(text)
     name = invocation.options.get("account") or address.text
     if invocation.many:
-        raise UsageError("--all-accounts and ADDRESS exclude each other")
+        raise UsageError("--all-accounts and ADDRESS are mutually exclusive")
     if is_url(name):
-        raise UsageError("beside ADDRESS --account is the new account's name, and no URL")
+        raise UsageError("with ADDRESS, --account is the name of the new account, not a URL")
     return SetupOptions(
         address,
         name,
@@ -108,11 +110,13 @@ def parse_address(text: str) -> Address:
         if HOST.fullmatch(name):
             return Address(text, local_part, name)
     shown = "that" if ":" in text else f"'{text}'"  # which may be a URL with a password in it
-    raise UsageError(f"{shown} is no address such as alice@example.org; an account is given with --account")
+    raise UsageError(
+        f"{shown} is not an address such as alice@example.org; an account is given with --account"
+    )
 
 
 def _known(invocation: Invocation) -> Configuration:
-    """Read the configuration file, which need not be there yet."""
+    """Read the configuration file, which may not exist yet."""
     path = invocation.config or default_config_file()
     return invocation.configuration() if path.exists() else Configuration(path)
 
@@ -121,7 +125,7 @@ def _known_account(known: Configuration, setup: SetupOptions) -> Account:
     """Return the account that has the name already; raises ConfigurationError if it is another."""
     account = known.account(Overrides(setup.given, account=setup.name), setup.environment)
     users = (setup.given.get("user"), setup.address.text, setup.address.local_part)
-    # With another server or user than the table's it has lost its name.
+    # With another server or user than in its table, an account has another name.
     if account.name != setup.name or account.user not in users:
         raise name_is_taken(known.path, setup.name)
     return account
@@ -146,57 +150,54 @@ def _found_server(setup: SetupOptions, console: Console) -> Candidate:
     from pop3fetch.sessions.probe import PROBE_TIMEOUT, find
 
     search = _search(setup, console)
-    # Before anything is asked: what is wrong with an option or a file shows at home.
+    # Before any question is sent: a wrong option or file is found without the network.
     anywhere = setup.account_at(Candidate(setup.address.domain, TLS_PORT, "implicit"))
     context = client_context(tls_options(anywhere))
 
     def server(candidate: Candidate) -> Server:
         account = setup.account_at(candidate)
         server = server_of(account, process_context(console), context)
-        # Side by side, their traces would be one muddle.
+        # Traces of parallel attempts would be mixed up.
         return server._replace(timeout=min(account.timeout or PROBE_TIMEOUT, PROBE_TIMEOUT), trace=None)
 
     found = _agreed(setup.address.domain, candidates(setup.address.domain, search), console)
 
     def pass_over(candidate: Candidate, error: POP3Error) -> None:
-        console.notice(f"{candidate.host} port {candidate.port} was passed over: {told(error)}")
+        console.notice(f"{candidate.host} port {candidate.port} was skipped: {told(error)}")
 
     return find(setup.address.domain, found, server, pass_over)
 
 
 def _search(setup: SetupOptions, console: Console) -> Search:
-    """Return how the server is searched for; raises UsageError if it would not have to prove itself."""
+    """Return how to search for the server; raises UsageError if its certificate would not be verified."""
     if "port" in setup.given:
         raise UsageError("--port needs --host: without it the server is searched for")
     if setup.tls in (None, *SERVICE_MODES):
         modes = SERVICE_MODES if setup.tls is None else (setup.tls,)
-        # Whoever uses a proxy may not want the network to hear the domain's name.
+        # With a proxy, the user may not want to send the domain's name to the local network.
         asks_dns = "proxy" not in setup.given and "proxy" not in setup.environment
         return Search(modes, asks_dns=asks_dns, report=console.notice)
     raise UsageError(f"--tls {setup.tls} needs --host: a server that is searched for must prove who it is")
 
 
 def _agreed(domain: str, found: Candidates, console: Console) -> Candidates:
-    """Return the servers that may be used: those outside the domain once somebody agrees."""
+    """Return the servers that may be used: those outside the domain only if the user agrees."""
     inside = tuple(server for server in found.servers if server.is_inside(domain))
     outside = [server for server in found.servers if not server.is_inside(domain)]
-    if not outside or _is_accepted(domain, outside, console):
+    if not outside:
         return found
+    if console.shows_remarks and sys.stdin is not None and sys.stdin.isatty():
+        hosts = ", ".join(dict.fromkeys(server.host for server in outside))
+        question = f"DNS says that mail for {domain} is at {hosts}. Use it?"
+        if console.talk(lambda: console.confirm(question)):
+            return found
     if not inside:
         server = outside[0]
         raise UsageError(
-            f"DNS, which may be forged, puts the mail of {domain} at {server.host}: "
+            f"DNS, which may be forged, says that mail for {domain} is at {server.host}: "
             f"if that is right, use {_as_options(server)}"
         )
     return replace(found, servers=inside)
-
-
-def _is_accepted(domain: str, outside: Sequence[Candidate], console: Console) -> bool:
-    hosts = ", ".join(dict.fromkeys(server.host for server in outside))
-    if not (console.shows_remarks and sys.stdin is not None and sys.stdin.isatty()):
-        return False
-    question = f"DNS puts the mail of {domain} at {hosts}: right?"
-    return console.talk(lambda: console.confirm(question))
 
 
 def _as_options(server: Candidate) -> str:
@@ -209,17 +210,17 @@ def _as_options(server: Candidate) -> str:
 
 
 def _try(setup: SetupOptions, sessions: Sessions, console: Console) -> None:
-    """Log in once; a refusal names what may be wrong besides the password."""
+    """Log in once; the error of a refusal suggests another user name if it can help."""
     sessions.check()
     if _has_password(sessions.account):
-        sessions.password()  # before the connection, which would not wait for slow fingers
+        sessions.password()  # before the connection, which would not wait for a person who types
     try:
         with sessions.log_in() as client:
             end_look(client, console.notice)
     except LoginRefused as refusal:
         if "user" not in setup.given and not refusal.is_temporary:
             user = shlex.quote(setup.address.local_part)
-            refusal.hint = f"where the password is right, the server may want --user {user}"
+            refusal.hint = f"if the password is right, the server may want --user {user}"
         raise
 
 
@@ -227,18 +228,8 @@ def _has_password(account: Account) -> bool:
     return account.auth != "external"  # whose secret is a certificate's key
 
 
-def _keep_password(sessions: Sessions, console: Console) -> None:
-    """Store the password where later runs find it; raises ConfigurationError."""
-    from pop3fetch.account.credentials import store
-
-    account = sessions.account
-    if not account.has_password_source and _has_password(account):
-        store(account, sessions.password())
-        console.remark("the password is kept in the keyring")
-
-
 def _settings(account: Account, options: Overrides) -> dict[str, str | int | float | bool]:
-    """Return what the table of the account says: no more than is needed."""
+    """Return the keys of the account's table: no more than are needed."""
     settings: dict[str, str | int | float | bool] = {"host": account.host}
     if account.port not in (0, TLS_PORT if account.tls == "implicit" else PLAIN_PORT):
         settings["port"] = account.port

@@ -25,11 +25,11 @@ from pop3fetch.record.states import Event
 from pop3fetch.record.store import Store
 from pop3fetch.sessions.quit import end_look, quit_may_cost
 
-SHOWN = 20  # messages that are shown before the question; nobody reads more
+SHOWN = 20  # messages that are shown before the question; more are too many to read
 
 
 class RemoveOptions(NamedTuple):
-    """What shall be deleted; without ``selectors`` everything. ``asks``: not before somebody agrees."""
+    """The options of `rm`; without ``selectors`` everything is deleted. ``asks``: only if the user agrees."""
 
     selectors: tuple[Selector, ...]
     asks: bool
@@ -38,7 +38,7 @@ class RemoveOptions(NamedTuple):
 
 
 class Removal:
-    """`rm`, account by account; ``state_folder`` has the records, from which the deleted are taken."""
+    """`rm`, account by account; ``state_folder`` has the records, which note what is deleted."""
 
     def __init__(self, state_folder: Path, options: RemoveOptions) -> None:
         self._state_folder = state_folder
@@ -63,7 +63,8 @@ class Removal:
             elif not chosen:
                 console.remark("no messages")
             elif not self._options.asks or _agreed(client, chosen, console):
-                _refuse_collateral(client, chosen)
+                if quit_may_cost(client, {message.index for message in chosen}):
+                    raise DeletionUnsafe  # QUIT would delete messages that were not chosen
                 return self._delete(client, listing, chosen, account, reporter)
             else:
                 console.remark("nothing was deleted")
@@ -83,7 +84,7 @@ class Removal:
         account: Account,
         reporter: RunReporter,
     ) -> int:
-        """Delete, and end the session; nothing counts as deleted before QUIT was answered +OK."""
+        """Delete, and end the session; nothing counts as deleted before the server replies +OK to QUIT."""
         by_index = {message.index: message for message in messages}
         status: int = status_of(listing)
         deleted: list[Message] = []
@@ -95,7 +96,7 @@ class Removal:
                 else:
                     deleted.append(by_index[index])
         except POP3Error:
-            self._keep(account, Event.DELETING, messages, {})  # the next run looks which of them are left
+            self._keep(account, Event.DELETING, messages, {})  # the next run finds out which of them are left
             raise
         moved = moved_up(listing, {message.index for message in deleted})
         self._keep(account, Event.DELETED, deleted, moved)
@@ -105,11 +106,11 @@ class Removal:
     def _keep(
         self, account: Account, event: Event, messages: Sequence[Message], moved: Mapping[Key, Key]
     ) -> None:
-        """Tell the record what became of messages, for their UIDs may be given again.
+        """Record what happened to messages, because their UIDs may be reused.
 
-        ``moved``: old to new keys of those that share their UIDs.
+        ``moved``: old to new keys of messages that share their UIDs.
 
-        A record that another run holds, or that is not there, is left alone: the next complete
+        If there is no record, or another run has locked it, nothing is recorded: the next complete
         listing shows the same.
         """
         place = RecordPlace(self._state_folder, account.address)
@@ -124,14 +125,8 @@ class Removal:
                 store.close()
 
 
-def _refuse_collateral(client: MailSession, chosen: Sequence[Message]) -> None:
-    """Raise DeletionUnsafe if QUIT would delete messages that were not chosen."""
-    if quit_may_cost(client, {message.index for message in chosen}):
-        raise DeletionUnsafe
-
-
 def _agreed(client: MailSession, messages: Sequence[Message], console: Console) -> bool:
-    """Show what would go, and ask once."""
+    """Show what would be deleted, and ask once."""
     from pop3fetch.cli.screen.table import show
 
     shown = messages[:SHOWN]

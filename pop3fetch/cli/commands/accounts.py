@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @JSON_OPTION
 @partial(with_options, options=GENERAL_OPTIONS)
 def command(invocation: Invocation, as_json: bool) -> int:
-    """Print the names of the configured accounts, one a line; -v adds host, user and destination."""
+    """Print the names of the configured accounts, one per line; -v adds host, user and destination."""
     console = invocation.console
     configuration = invocation.configuration()
     if not configuration.names():

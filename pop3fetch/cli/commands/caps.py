@@ -14,16 +14,15 @@ if TYPE_CHECKING:
     from pop3fetch.cli.screen.console import Console
     from pop3fetch.pop3.mail_session import MailSession
     from pop3fetch.pop3.replies import Capabilities
-    from pop3fetch.sessions.sessions import Sessions
 
 
 @click.command("caps", cls=Command)
 @JSON_OPTION
 @server_options
 def command(invocation: Invocation, as_json: bool) -> int:
-    """Print the server's capabilities; with -v the TLS session and the certificate, too.
+    """Print the server's capabilities; with -v also the TLS session and the certificate.
 
-    Where a user is given, what the server says after the login counts as well.
+    If a user is given, they include the capabilities after the login.
     """
     from pop3fetch.cli.actions.each_account import for_each_account
     from pop3fetch.cli.sessions import sessions_of
@@ -35,8 +34,9 @@ def command(invocation: Invocation, as_json: bool) -> int:
             capabilities = _before_login(client, account)
             try:
                 if account.user is not None:
-                    capabilities = _with_login(client, sessions)
-            finally:  # a server that refuses the login is the one to look at
+                    sessions.log_in_on(client)
+                    capabilities = {**client.capabilities_before_login, **client.capabilities()}
+            finally:  # a server that refuses the login is worth a look
                 if console.verbosity >= 1:
                     _describe(console, client, capabilities)
                 _print(console, capabilities, as_json=as_json)
@@ -47,16 +47,11 @@ def command(invocation: Invocation, as_json: bool) -> int:
 
 
 def _before_login(client: MailSession, account: Account) -> Capabilities:
-    """Return what the server announces before a login, inside TLS if there will be none."""
+    """Return the capabilities before a login, inside TLS if there will be no login."""
     capabilities = client.capabilities()
     if account.user is None and account.tls in ("starttls", "auto") and "STLS" in capabilities:
         return client.start_tls()
     return capabilities
-
-
-def _with_login(client: MailSession, sessions: Sessions) -> Capabilities:
-    sessions.log_in_on(client)
-    return {**client.capabilities_before_login, **client.capabilities()}
 
 
 def _describe(console: Console, client: MailSession, capabilities: Capabilities) -> None:

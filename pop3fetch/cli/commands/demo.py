@@ -1,4 +1,4 @@
-"""`pop3fetch demo`: the ordinary commands, against a server that comes along."""
+"""`pop3fetch demo`: the ordinary commands, against a built-in server."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ STEPS = (
 @click.command("demo", cls=Command)
 @click.pass_obj
 def command(console: Console) -> int:
-    """List, fetch, list, delete and list the mail of a small server in this very process.
+    """List, fetch and delete the mail of a small server inside this process.
 
-    Nothing leaves the machine, and nothing is kept: the maildir is a temporary one.
+    Nothing leaves the machine, and nothing is kept: the maildir is temporary.
     """
     from pop3fetch.demo import DemoServer
 
@@ -80,7 +80,7 @@ def _run_steps(console: Console, maildir: Path) -> int:
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for a while, and take away those that would get in the way."""
+    """Set environment variables for a while, without those of the user."""
     before = {name: value for name, value in os.environ.items() if name.startswith("POP3FETCH_")}
     for name in before:
         del os.environ[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,13 +10,14 @@ import click
 from pop3fetch.account.settings import DELIVERY, SELECTION
 from pop3fetch.cli.options import (
     JSON_OPTION,
+    MESSAGES_ARGUMENT,
     STDIN_OPTION,
     Command,
     Invocation,
+    selectors_of,
     server_options,
     setting_options,
 )
-from pop3fetch.cli.selection import messages_argument, selectors_of
 from pop3fetch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,22 +28,24 @@ STREAMS = ("-", "mbox:-")
 
 
 @click.command("get", cls=Command)
-@messages_argument
-@setting_options(DELIVERY)
-@click.option("--lines", type=int, metavar="N", help="Only the headers and N lines, to standard output.")
+@MESSAGES_ARGUMENT
+@partial(setting_options, DELIVERY)
+@click.option(
+    "--lines", type=int, metavar="N", help="Print only the headers and N lines, to standard output."
+)
 @click.option("--all", is_flag=True, help="Fetch every message, fetched before or not.")
 @click.option("--mark", is_flag=True, help="Record the messages as fetched without fetching them.")
-@setting_options(SELECTION)
+@partial(setting_options, SELECTION)
 @click.option("--create", is_flag=True, help="Create the destination anew if it is missing.")
-@click.option("--dry-run", is_flag=True, help="Only name what would be done.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, without doing it.")
 @STDIN_OPTION
 @JSON_OPTION
 @server_options
 def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool, **options: Any) -> int:
     """Fetch every new message, or exactly MESSAGES, each exactly once.
 
-    MESSAGES are numbers, ranges and unique-ids: 3, 2-5, 7-, last, uid:XYZ. They go to --output,
-    else to the account's own output, else to the maildir ~/Maildir.
+    MESSAGES are numbers, ranges and unique-ids: 3, 2-5, 7-, last, uid:XYZ. They go to --output, else
+    to the output of the account, else to the maildir ~/Maildir.
     """
     from pop3fetch.account.config import wrong_option
     from pop3fetch.cli.actions.each_account import for_each_account
@@ -50,7 +54,7 @@ def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool,
     own = GetOptions(**options)
     invocation.options.checked(wrong_option)  # a wrong one ends the run before a file is read
     if own.lines is not None and own.lines < 0:
-        raise UsageError(f"--lines must not be negative, as {own.lines} is")
+        raise UsageError(f"--lines must be at least 0, not {own.lines}")
     selectors = selectors_of(messages, from_stdin=from_stdin)
     _refuse_contradictions(own, invocation.options, chosen=bool(selectors))
     get = Get(invocation, own, selectors)
@@ -62,11 +66,12 @@ def _refuse_contradictions(own: GetOptions, given: Overrides, *, chosen: bool) -
     is_look = own.lines is not None or (is_stream and chosen)
     deletes = given.get("delete") or "delete_after" in given
     contradictions = {
-        "--output and --exec exclude each other": {"output", "exec"} <= given.keys(),
-        "--all and MESSAGES exclude each other": own.all and chosen,
+        "--output and --exec are mutually exclusive": {"output", "exec"} <= given.keys(),
+        "--all and MESSAGES are mutually exclusive": own.all and chosen,
         "--lines needs --output -": own.lines is not None and not is_stream,
-        "--delete-after goes with neither --delete nor --keep": {"delete", "delete_after"} <= given.keys(),
-        "--mark fetches and deletes nothing: --output, --exec and --delete do not go with it": (
+        "--delete, --keep and --delete-after are mutually exclusive": {"delete", "delete_after"}
+        <= given.keys(),
+        "--mark fetches and deletes nothing: it cannot be combined with --output, --exec or --delete": (
             own.mark and ("output" in given or "exec" in given or deletes)
         ),
         "messages that are only looked at (-o - MESSAGES) are not deleted; see `pop3fetch rm`": (

@@ -6,8 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pop3fetch.cli.options import JSON_OPTION, STDIN_OPTION, Command, Invocation, server_options
-from pop3fetch.cli.selection import messages_argument, selectors_of
+from pop3fetch.cli.options import (
+    JSON_OPTION,
+    MESSAGES_ARGUMENT,
+    STDIN_OPTION,
+    Command,
+    Invocation,
+    selectors_of,
+    server_options,
+)
 
 if TYPE_CHECKING:
     from pop3fetch.account.settings import Account
@@ -15,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command("list", cls=Command)
-@messages_argument
+@MESSAGES_ARGUMENT
 @click.option("-l", "--long", is_flag=True, help="Add date, sender and subject.")
 @click.option("--new", "only_new", is_flag=True, help="List only messages that were not fetched yet.")
 @STDIN_OPTION

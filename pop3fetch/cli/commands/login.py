@@ -15,11 +15,11 @@ IN_TURN = Many(1, 1)  # a person can answer one question at a time
 def command(invocation: Invocation, address: str | None) -> int:
     """Try the account's password on the server, and keep it in the system keyring if it works.
 
-    With ADDRESS, such as alice@example.org, its server is searched for, and an account that works
-    is written into the configuration file.
+    With ADDRESS, such as alice@example.org, find its server, and write the account into the
+    configuration file if the login works.
 
     The password is asked for on the terminal, unless the environment, a password command or
-    ~/.netrc has it. An account with OAuth 2 shows the page to log in at instead.
+    ~/.netrc has it. For an account with OAuth 2, the page of the login is shown instead.
     """
     from pop3fetch.cli.actions.each_account import for_each_account
     from pop3fetch.cli.actions.login import log_in

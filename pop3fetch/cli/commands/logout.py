@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command("logout", cls=Command)
 @server_options
 def command(invocation: Invocation) -> int:
-    """Forget the account's password in the system keyring."""
+    """Remove the account's password from the system keyring."""
     from pop3fetch.account import credentials
     from pop3fetch.account.oauth import flow as oauth
     from pop3fetch.cli.actions.each_account import for_each_account
@@ -26,8 +26,8 @@ def command(invocation: Invocation) -> int:
     def logout(account: Account, console: Console) -> int:
         known = oauth.forget(account) if account.uses_oauth else credentials.forget(account)
         secret = "refresh token" if account.uses_oauth else "password"
-        said = "is forgotten" if known else "was not in the keyring"
-        console.remark(f"the {secret} of {account.address} {said}")
+        result = "is removed from the keyring" if known else "was not in the keyring"
+        console.remark(f"the {secret} of {account.address} {result}")
         return Status.OK
 
     return for_each_account(invocation._replace(many=invocation.many and IN_TURN), logout)

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import click
 
-from pop3fetch.cli.options import JSON_OPTION, STDIN_OPTION, Command, Invocation, server_options
-from pop3fetch.cli.selection import messages_argument, selectors_of
+from pop3fetch.cli.options import (
+    JSON_OPTION,
+    MESSAGES_ARGUMENT,
+    STDIN_OPTION,
+    Command,
+    Invocation,
+    selectors_of,
+    server_options,
+)
 
 
 @click.command("rm", cls=Command)
-@messages_argument
+@MESSAGES_ARGUMENT
 @click.option("--all", "everything", is_flag=True, help="Delete every message.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--dry-run", is_flag=True, help="Only name what would be deleted.")
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted, without deleting it.")
 @STDIN_OPTION
 @JSON_OPTION
 @server_options
@@ -28,8 +35,8 @@ def command(
 ) -> int:
     """Delete messages on the server.
 
-    MESSAGES are numbers, ranges and unique-ids: 3, 2-5, 7-, last, uid:XYZ. On a terminal it
-    shows what it would delete, and asks.
+    MESSAGES are numbers, ranges and unique-ids: 3, 2-5, 7-, last, uid:XYZ. On a terminal,
+    it shows what it would delete, and asks.
     """
     from pop3fetch.cli.actions.each_account import for_each_account
     from pop3fetch.cli.actions.rm import Removal, RemoveOptions
@@ -40,6 +47,6 @@ def command(
         raise UsageError("rm needs MESSAGES or --all, and not both")
     asks = not (yes or dry_run) and invocation.console.can_ask
     if everything and not (yes or dry_run or asks):
-        raise UsageError("rm --all needs --yes where there is no terminal to ask on")
+        raise UsageError("rm --all needs --yes if there is no terminal to ask on")
     options = RemoveOptions(selectors, asks=asks, dry_run=dry_run, as_json=as_json)
     return for_each_account(invocation, Removal(invocation.state_folder_to_read(), options).run)

@@ -1,8 +1,8 @@
 """What helps against an error: one table by the error's class.
 
-Errors hold facts, and no module below ``cli`` names an option or a command. The line that a user reads is
-an error's sentence with what is written here. Each advice must be able to help: an expired certificate
-is not cured by ``--ca-file``.
+Errors have facts, and no module below ``cli`` names an option or a command. A user reads the sentence of the
+error, followed by its advice from here. Each advice must be able to help: ``--ca-file`` does not cure an
+expired certificate.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pop3fetch.errors import (
 from pop3fetch.printable import printable
 
 _PIN = "trust exactly this certificate with --tls-fingerprint {0}"
-# By what is wrong with a certificate; each is true of this cause, and of no other.
+# By the cause of the failure; each is true for this cause only.
 _CERTIFICATE = {
     "authority": f"if this is the right server, {_PIN}, or its authority with --ca-file FILE",
     "expired": f"only the server's operator can renew it; until then, {_PIN} if this is the right server",
@@ -80,7 +80,7 @@ ADVICE: dict[type[POP3Error], Callable[[Any], str]] = {
     TLSNotSupportedError: lambda error: f"{error}; try --tls implicit (port 995)",
 }
 
-# What a run only remarks, and what helps.
+# By notices of a run.
 _OF_NOTICES = {
     "APOP protects the password alone: the mail crosses in clear text": " (see --tls starttls)",
     str(DeletionUnsafe()): "; fetch them all before, with `pop3fetch get`",

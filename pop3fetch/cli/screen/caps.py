@@ -1,4 +1,4 @@
-"""What `pop3fetch caps -v` says of a server: in words, line by line."""
+"""What `pop3fetch caps -v` shows of a server, line by line."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def description(client: MailSession, capabilities: Capabilities) -> Iterator[str
     """Yield the TLS session, the certificate, the ways to log in, and the limits."""
     session = client.tls_session()
     if session is None:
-        yield "TLS: none, all but the password may be read on the way"
+        yield "TLS: none; everything but the password can be read on the network"
     else:
         yield f"TLS: {session.version}, {session.cipher}"
         yield from _certificate(session.certificate)
-    yield f"login: {', '.join(_methods(client, capabilities)) or 'the server does not say how'}"
+    yield f"login: {', '.join(_methods(client, capabilities)) or 'the server announces no method'}"
     yield from _limits(capabilities)
 
 
@@ -47,9 +47,9 @@ def _limits(capabilities: Capabilities) -> Iterator[str]:
     """Yield what EXPIRE and LOGIN-DELAY mean (RFC 2449 sections 6.5 and 6.7)."""
     for argument in (capabilities.get("EXPIRE") or [])[:1]:
         if argument == "0":
-            yield "messages are deleted once they were retrieved (EXPIRE 0)"
+            yield "messages are deleted once they are retrieved (EXPIRE 0)"
         elif argument.upper() == "NEVER":
-            yield "messages are kept for ever (EXPIRE NEVER)"
+            yield "messages are kept forever (EXPIRE NEVER)"
         else:
             yield f"messages are kept for {argument} days (EXPIRE)"
     for argument in (capabilities.get("LOGIN-DELAY") or [])[:1]:

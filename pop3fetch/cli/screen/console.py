@@ -1,7 +1,7 @@
-"""The streams of a run, and all that is printed on them.
+"""The streams of a run, and everything that is printed on them.
 
 Data goes to standard output, everything else to standard error. Foreign text passes
-:func:`~pop3fetch.printable.printable` here, whether it goes to a terminal, a pipe or a trace.
+:func:`~pop3fetch.printable.printable` here, for terminals, pipes and traces alike.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ USUAL_WIDTH = 80  # columns, if a terminal does not report them
 class Console:
     """Standard output and error; ``verbosity`` is -1 for --quiet, 0, 1 for -v, 2 for -vv.
 
-    ``account`` precedes each line if there are several.
+    ``account`` precedes each line if there are several accounts.
     """
 
     def __init__(self, out: TextIO, err: TextIO, environment: Mapping[str, str]) -> None:
@@ -41,15 +41,18 @@ class Console:
         self.verbosity = 0
         self.account = ""
         self._turn = threading.RLock()
-        self._drawn = threading.Event()  # set while a line stands that shall be drawn anew
-        self._host: Callable[[Callable[[], Any]], Any] = _at_once
+        self._drawn = threading.Event()  # set while there is a line to be redrawn
+        self._host: Callable[[Callable[[], Any]], Any] | None = None  # of all talks, if there are threads
         self.interrupts: Interrupts | None = None  # of the threads that work on several accounts
 
     @classmethod
     def of_process(cls) -> Console:
         """Return the console of this process."""
         if None in (sys.stdin, sys.stdout, sys.stderr):
-            _occupy_closed_descriptors()
+            # The next socket would get the descriptor of a closed stream, and be taken for standard output.
+            while (descriptor := os.open(os.devnull, os.O_RDONLY)) <= 2:
+                pass
+            os.close(descriptor)
         console = cls(_forgiving(sys.stdout, 1), _forgiving(sys.stderr, 2), os.environ)
         sys.stdout = sys.stdout or console.out  # on which --help is printed
         return console
@@ -57,9 +60,9 @@ class Console:
     def for_account(
         self, name: str, host: Callable[[Callable[[], Any]], Any], interrupts: Interrupts
     ) -> Console:
-        """Return the same console with the name of an account in front of its lines.
+        """Return the same console with the name of an account before its lines.
 
-        ``host`` is given all talks with the person at the terminal, to have them one by one.
+        ``host`` gets all talks with the person at the terminal, and runs them one by one.
         """
         console = Console(self.out, self.err, self.environment)
         console.__dict__.update({**self.__dict__, "account": name, "_host": host, "interrupts": interrupts})
@@ -72,17 +75,17 @@ class Console:
 
     @property
     def shows_tables(self) -> bool:
-        """Whether standard output is a terminal, for people."""
+        """Whether standard output is a terminal."""
         return self.out.isatty()
 
     @property
     def shows_remarks(self) -> bool:
-        """Whether somebody sits there who wants to know how it went."""
+        """Whether standard error is a terminal, and --quiet is not given."""
         return self.err.isatty() and self.verbosity >= 0
 
     @property
     def shows_progress(self) -> bool:
-        """Whether standard error is a terminal on which a line can be drawn anew."""
+        """Whether standard error is a terminal that can redraw a line."""
         return self.shows_remarks and not self.account and self.environment.get("TERM", "dumb") != "dumb"
 
     def width(self, stream: TextIO) -> int:
@@ -97,10 +100,11 @@ class Console:
     # -- data --------------------------------------------------------------------------------
 
     def row(self, *cells: Foreign) -> None:
-        """Print a line of data, tab-separated; no cell can hold a tab or a line end."""
+        """Print a line of data, tab-separated; no cell can contain a tab or a line end."""
         if self.account:
             cells = (self.account, *cells)
-        self._print("\t".join(_cell(cell) for cell in cells))
+        texts = (str(cell) if isinstance(cell, int) else cell for cell in cells)
+        self._print("\t".join("" if text is None else printable(text, None) for text in texts))
 
     def text(self, text: str) -> None:
         """Print a line for people."""
@@ -111,7 +115,7 @@ class Console:
         import json
 
         line = json.dumps({**self.account_field, **value})
-        if "\\ud" in line:  # which may be half a surrogate pair: JSON cannot hold that
+        if "\\ud" in line:  # perhaps half a surrogate pair, which JSON must not contain
             line = json.dumps(_whole({**self.account_field, **value}))
         self._print(line)
 
@@ -121,7 +125,7 @@ class Console:
             self.out.write(line + "\n")
 
     def render(self, stream: TextIO, *renderables: RenderableType) -> None:
-        """Print what rich lays out on one of the streams; only for terminals, for it is slow to come."""
+        """Print what rich lays out on one of the streams; only for terminals, because rich loads slowly."""
         from rich.console import Console as RichConsole
 
         width = self.width(stream)
@@ -133,7 +137,7 @@ class Console:
     # -- everything else ---------------------------------------------------------------------
 
     def error(self, text: str) -> None:
-        """Print a line about what went wrong; not even --quiet hides it."""
+        """Print a line about a failure; --quiet does not hide it."""
         self._say("pop3fetch: ", text)
 
     def warn(self, text: str) -> None:
@@ -142,27 +146,27 @@ class Console:
             self._say("pop3fetch: ", text)
 
     def instruct(self, text: str) -> None:
-        """Print a line that somebody must act upon; not even --quiet hides it."""
+        """Print a line on which the user must act; --quiet does not hide it."""
         self._say("", text)
 
     def remark(self, text: str) -> None:
-        """Print how it went: for people at a terminal, elsewhere under -v alone."""
+        """Print a result: on a terminal, and elsewhere only with -v."""
         if self.shows_remarks:
             self._say("", text)
         else:
             self.notice(text)
 
     def notice(self, text: str) -> None:
-        """Print a line under -v."""
+        """Print a line with -v."""
         if self.verbosity >= 1:
             self._say("pop3fetch: ", text)
 
     def trace(self, mark: str, octets: bytes) -> None:
-        """Print a line of the protocol under -vv."""
+        """Print a line of the protocol, for -vv."""
         self._say(f"{mark} ", printable(octets))
 
     def fail(self, error: POP3Error) -> None:
-        """Print the line of an error; under -vv what caused it, too."""
+        """Print the line of an error; with -vv also its causes."""
         from pop3fetch.cli.screen.advice import told
 
         self.error(told(error))
@@ -172,7 +176,7 @@ class Console:
             cause = cause.__cause__
 
     def bug(self, error: Exception) -> None:
-        """Print a line about an error that should not be, and under -vv where it came from."""
+        """Print a line about an internal error; with -vv also its traceback."""
         self.error(f"internal error: {type(error).__name__}: {error}; please report it")
         if self.verbosity >= 2 or "POP3FETCH_DEBUG" in self.environment:
             import traceback
@@ -186,19 +190,19 @@ class Console:
     def _say(self, head: str, text: str) -> None:
         with self._turn, suppress(OSError, ValueError):
             self.wipe()
-            # What a sentence holds of foreign text was bounded when it was made.
+            # Foreign text in a sentence was limited when the sentence was made.
             self.err.write(f"{head}{self._label}{printable(text, None)}\n")
             self.err.flush()
 
     def draw(self, text: str) -> None:
-        """Draw a line that the next one, of whatever kind, takes away; it must fit the width."""
+        """Draw a line that the next line of any kind replaces; it must fit the width."""
         with self._turn, suppress(OSError, ValueError):
             self.err.write(f"\r{text}\x1b[K")
             self.err.flush()
             self._drawn.set()
 
     def wipe(self) -> None:
-        """Take the drawn line away."""
+        """Remove the drawn line."""
         if self._drawn.is_set():
             with self._turn, suppress(OSError, ValueError):
                 self._drawn.clear()
@@ -208,19 +212,19 @@ class Console:
     # -- the person at the terminal ----------------------------------------------------------
 
     def talk(self, talk: Callable[[], Answer]) -> Answer:
-        """Return what ``talk`` returns: nobody else asks or prints while it lasts."""
+        """Return what ``talk`` returns: no other thread asks or prints in the meantime."""
 
         def alone() -> Answer:
             with self._turn:
                 self.wipe()
                 return talk()
 
-        answer: Answer = self._host(alone)
+        answer: Answer = self._host(alone) if self._host else alone()
         return answer
 
     @property
     def can_ask(self) -> bool:
-        """Whether a person sits at a terminal, be standard input what it may."""
+        """Whether there is a terminal to ask on, whatever standard input is."""
         try:
             with self._keyboard() as keyboard:
                 return self.err.isatty() and keyboard.isatty()
@@ -228,7 +232,7 @@ class Console:
             return False
 
     def confirm(self, question: str) -> bool:
-        """Put a question on the terminal, inside a talk; tell whether the answer is yes."""
+        """Ask a question on the terminal, inside a talk; return whether the answer is yes."""
         answer = ""
         try:
             self.err.write(f"{self._label}{printable(question, None)} [y/N] ")
@@ -236,13 +240,13 @@ class Console:
             with suppress(OSError, ValueError), self._keyboard() as keyboard:  # if unreadable, no
                 answer = keyboard.readline()
         finally:
-            if not answer.endswith("\n"):  # Ctrl-D, Ctrl-C: the cursor still stands behind the question
+            if not answer.endswith("\n"):  # Ctrl-D, Ctrl-C: the cursor is still behind the question
                 self.err.write("\n")
         return answer.strip().lower() in ("y", "yes")
 
     @contextmanager
     def _keyboard(self) -> Iterator[TextIO]:
-        """Give what a person types; raises OSError without a terminal."""
+        """Open the keyboard of the terminal; raises OSError without a terminal."""
         if not self.err.isatty() or (sys.stdin is not None and sys.stdin.isatty()):
             yield sys.stdin
         else:
@@ -252,12 +256,12 @@ class Console:
     # -- the end -----------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Write out what is buffered; raises BrokenPipeError and DeliveryError."""
+        """Write buffered data; raises BrokenPipeError and DeliveryError."""
         with self._turn, output_errors():
             self.out.flush()
 
     def close(self) -> None:
-        """Make sure that nothing is left to be written at the interpreter's end."""
+        """Leave nothing to be written at the interpreter's end."""
         for stream in (self.out, self.err):
             try:
                 stream.flush()
@@ -269,7 +273,7 @@ class Console:
 
 @contextmanager
 def output_errors() -> Iterator[None]:
-    """Make what happens in writing to standard output a DeliveryError; a reader that is gone is none."""
+    """Turn an error of writing to standard output into a DeliveryError, except for a closed pipe."""
     try:
         yield
     except BrokenPipeError:
@@ -278,16 +282,6 @@ def output_errors() -> Iterator[None]:
         from pop3fetch.errors import DeliveryError
 
         raise DeliveryError("standard output", error.strerror or str(error)) from error
-
-
-def _occupy_closed_descriptors() -> None:
-    """Give standard streams that were closed before we began a descriptor that takes nothing.
-
-    The next socket would get it otherwise, and be taken for standard output.
-    """
-    while (descriptor := os.open(os.devnull, os.O_RDONLY)) <= 2:
-        pass
-    os.close(descriptor)
 
 
 def _forgiving(stream: TextIO | None, descriptor: int) -> TextIO:
@@ -300,10 +294,6 @@ def _forgiving(stream: TextIO | None, descriptor: int) -> TextIO:
     return stream
 
 
-def _at_once(talk: Callable[[], Answer]) -> Answer:
-    return talk()
-
-
 def _whole(value: Any) -> Any:
     """Return a value for JSON with escapes for lone surrogates, such as octets that are not UTF-8."""
     if isinstance(value, str):
@@ -311,9 +301,3 @@ def _whole(value: Any) -> Any:
     if isinstance(value, dict):
         return {_whole(key): _whole(each) for key, each in value.items()}
     return [_whole(each) for each in value] if isinstance(value, list | tuple) else value
-
-
-def _cell(value: Foreign) -> str:
-    if isinstance(value, int):
-        return str(value)
-    return printable(value, None) if value is not None else ""

@@ -1,4 +1,4 @@
-"""How numbers are told to people."""
+"""How numbers are shown to people."""
 
 from __future__ import annotations
 

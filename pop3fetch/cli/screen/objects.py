@@ -1,4 +1,4 @@
-"""What --json prints: the keys of every object, one object per line."""
+"""The objects that --json prints, and their keys."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Object = dict[str, object]
 
 
 def message_object(message: Message) -> Object:
-    """Return what every object of a message has."""
+    """Return the keys that every object of a message has."""
     return {"number": message.number, "uid": shown_uid(message.uid), "size": message.size}
 
 

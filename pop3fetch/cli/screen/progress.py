@@ -1,4 +1,4 @@
-"""What a run of `get` shows of itself: a line on a terminal that is drawn anew, nothing in cron."""
+"""The progress of `get`: a line on a terminal that is redrawn, and nothing in cron."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pop3fetch.cli.screen.objects import message_object
 from pop3fetch.errors import POP3Error
 from pop3fetch.messages import Message, shown_uid
 
-REDRAW = 0.1  # seconds between two looks of the progress line
-SETTLED = 1.0  # seconds after which a rate means something
+REDRAW = 0.1  # seconds between two drawings of the progress line
+SETTLED = 1.0  # seconds before a rate is shown
 BAR = 40  # columns at most
 LEAST_BAR = 8  # columns; a shorter one shows nothing
-NAMED = 100  # messages that stay on the server; nobody reads more, and cron sends it all by mail
+NAMED = 100  # messages that stay on the server; more are too many to read, and cron mails all of them
 
 
 class ProgressLine:
-    """How far a run has come; LIST's sizes are estimates, so it never shows more than all of them."""
+    """The progress of a run; sizes in LIST are estimates, so it never shows more than their sum."""
 
     def __init__(
         self, console: Console, expected: Sequence[Message], clock: Callable[[], float] = time.monotonic
@@ -32,7 +32,7 @@ class ProgressLine:
         self._begun = self._drawn = clock()
 
     def advance(self, octets: int = 0, messages: int = 0) -> None:
-        """Count what has come, and draw the line when it is time."""
+        """Count what has arrived, and draw the line if it is time."""
         self._octets += octets
         self._messages += messages
         now = self._clock()
@@ -41,7 +41,7 @@ class ProgressLine:
             self._console.draw(self.text(self._console.width(self._console.err) - 1))
 
     def text(self, width: int) -> str:
-        """Return the line in at most ``width`` columns: what matters less is left out first."""
+        """Return the line in at most ``width`` columns; the less important parts are left out first."""
         octets = min(self._octets, self._all_octets)
         parts = [
             f"{min(self._messages, self._all_messages)}/{self._all_messages} messages",
@@ -52,7 +52,9 @@ class ProgressLine:
             parts.pop()
         room = width - len("  ".join(parts)) - len("  []")
         if room >= LEAST_BAR:
-            parts.insert(1, _bar(octets / max(self._all_octets, 1), min(room, BAR)))
+            columns = min(room, BAR)
+            done = "=" * int(octets / max(self._all_octets, 1) * columns)
+            parts.insert(1, f"[{done:{columns}}]")
         return "  ".join(parts)[:width]
 
     def _speed(self, octets: int) -> list[str]:
@@ -63,22 +65,17 @@ class ProgressLine:
         return [f"{human_size(int(octets / elapsed))}/s", f"{left // 60}:{left % 60:02} left"]
 
 
-def _bar(done: float, width: int) -> str:
-    full = int(done * width)
-    return f"[{'=' * full}{' ' * (width - full)}]"
-
-
 class RunReporter:
     """The reporter of one run.
 
-    ``as_json``: an object a message on standard output; ``draws``: a progress line where there is
-    a terminal for it.
+    ``as_json``: one object per message on standard output; ``draws``: a progress line if there is a
+    terminal for it.
     """
 
     def __init__(self, console: Console, *, as_json: bool = False, draws: bool = False) -> None:
         self._console = console
         self._as_json = as_json
-        # Under -v each message has a line of its own.
+        # With -v each message has its own line.
         self._draws = draws and console.shows_progress and console.verbosity == 0
         self._line: ProgressLine | None = None
         self._skipped = 0
@@ -141,9 +138,10 @@ class RunReporter:
         self._console.remark(f"{counted(len(messages))} deleted from the server")
 
     def end(self) -> None:
-        """Take the progress line away, and count the messages that were not named."""
-        self._line = None
-        self._console.wipe()
+        """Remove the progress line, and report how many messages were not named."""
+        if self._line:
+            self._line = None
+            self._console.wipe()
         more, self._skipped = self._skipped - NAMED, 0
         if more > 0 and self._console.verbosity < 1:
             self._console.error(f"{more} more stay on the server; -v names them")

@@ -1,4 +1,4 @@
-"""The table of messages on a terminal: what does not fit the width is cut with an ellipsis."""
+"""The table of messages on a terminal: texts that do not fit the width are cut with an ellipsis."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ LEAST = 4  # columns of a text that is cut
 _NAMED = re.compile(r'"?(?P<name>[^"<>]*[^"<>\s])"?\s*<[^<>]*>')
 
 
-Row = tuple[Message, bool, Summary | None]  # the message, whether it is new, what its header says
+Row = tuple[Message, bool, Summary | None]  # the message, whether it is new, its headers
 
 
 def show(console: Console, stream: TextIO, rows: Sequence[Row]) -> None:
     """Print the table: number, new mark, date, sender, subject and size, or the UID instead of three.
 
-    ``rows`` are one at least, and all of one kind.
+    There is at least one row, and all have a summary, or none has.
     """
     width = console.width(stream)
     narrow = width < NARROW

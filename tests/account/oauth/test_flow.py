@@ -214,7 +214,9 @@ def test_nobody_is_waited_for_longer_than_the_limit_or_the_codes_life(
     server: OAuthServer, by_device: OAuthSettings, limit: float, polls: int
 ) -> None:
     server.decisions = [None]
-    with pytest.raises(AuthorizationFailed, match="nobody has logged in at the OAuth 2 server in time"):
+    with pytest.raises(
+        AuthorizationFailed, match="the login at the OAuth 2 server was not completed in time"
+    ):
         log_in(by_device, Clock(), limit)
     assert len(server.forms("token")) == polls
 
@@ -316,7 +318,7 @@ def test_a_code_that_the_server_did_not_give_is_refused(server: OAuthServer, by_
 
 
 def test_a_browser_that_does_not_come_back_is_not_waited_for(by_code: OAuthSettings) -> None:
-    with pytest.raises(AuthorizationFailed, match="nobody has logged in"):
+    with pytest.raises(AuthorizationFailed, match="was not completed in time"):
         browse(by_code, Browser(lambda url: None), limit=SOON)
 
 
@@ -425,7 +427,7 @@ def test_a_keyring_that_is_locked_is_reported_and_is_the_reason(
     with pytest.raises(NoPassword) as caught:
         oauth.access_token(account, reported.append)
     (line,) = reported
-    assert line.startswith("the keyring was passed over: KeyringLocked: ")
+    assert line.startswith("the keyring was skipped: KeyringLocked: ")
     assert line in str(caught.value) and str(caught.value).endswith("run pop3fetch login -a work")
 
 

@@ -206,7 +206,7 @@ def test_without_a_terminal_a_server_outside_the_domain_is_refused(
     ended = world.login()
     assert (ended.status, ended.out) == (Status.USAGE, b"")
     assert ended.err.decode() == (
-        "pop3fetch: DNS, which may be forged, puts the mail of example.org at "
+        "pop3fetch: DNS, which may be forged, says that mail for example.org is at "
         f"{options.split()[1]}: if that is right, use {options}\n"
     )
 
@@ -388,19 +388,25 @@ def test_names_out_of_dns_reach_no_terminal_as_they_are(world: World) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["alice"], "'alice' is no address such as alice@example.org; an account is given with --account"),
-        (["@example.org"], "'@example.org' is no address"),
-        (["alice@"], "'alice@' is no address"),
-        (["alice@exam ple.org"], "'alice@exam ple.org' is no address"),
-        (["alice@[192.0.2.1]"], "'alice@[192.0.2.1]' is no address"),
-        (["alice@192.0.2.1"], "'alice@192.0.2.1' is no address"),
-        (["alice\x1b@example.org"], "'alice\\x1b@example.org' is no address"),
-        (["pop3s://alice:hush@example.org"], "that is no address"),
-        ([ADDRESS, "-A"], "--all-accounts and ADDRESS exclude each other"),
+        (
+            ["alice"],
+            "'alice' is not an address such as alice@example.org; an account is given with --account",
+        ),
+        (["@example.org"], "'@example.org' is not an address"),
+        (["alice@"], "'alice@' is not an address"),
+        (["alice@exam ple.org"], "'alice@exam ple.org' is not an address"),
+        (["alice@[192.0.2.1]"], "'alice@[192.0.2.1]' is not an address"),
+        (["alice@192.0.2.1"], "'alice@192.0.2.1' is not an address"),
+        (["alice\x1b@example.org"], "'alice\\x1b@example.org' is not an address"),
+        (["pop3s://alice:hush@example.org"], "that is not an address"),
+        ([ADDRESS, "-A"], "--all-accounts and ADDRESS are mutually exclusive"),
         ([ADDRESS, "-p", "995"], "--port needs --host"),
         ([ADDRESS, "--tls", "off"], "--tls off needs --host"),
         ([ADDRESS, "--tls", "auto"], "--tls auto needs --host"),
-        ([ADDRESS, "-a", "pop3s://alice@example.org"], "beside ADDRESS --account is the new account's name"),
+        (
+            [ADDRESS, "-a", "pop3s://alice@example.org"],
+            "with ADDRESS, --account is the name of the new account",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_refused(world: World, arguments: list[str], said: str) -> None:
@@ -429,7 +435,7 @@ def test_an_address_among_messages_is_answered_with_the_way(run: Run, command: s
     ended = run(command, ADDRESS)
     assert ended.status == Status.USAGE
     assert ended.err.decode() == (
-        f"pop3fetch: '{ADDRESS}' names no message: an account is given with --account; "
+        f"pop3fetch: '{ADDRESS}' is not a message: an account is given with --account; "
         f"a new one begins with `pop3fetch login {ADDRESS}`\n"
     )
 

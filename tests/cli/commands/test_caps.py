@@ -99,8 +99,8 @@ def test_hostile_text_is_harmless(here: Here, post: StartPost) -> None:
 @pytest.mark.parametrize(
     ("capability", "sentence"),
     [
-        (b"EXPIRE 0", b"messages are deleted once they were retrieved (EXPIRE 0)"),
-        (b"EXPIRE NEVER", b"messages are kept for ever (EXPIRE NEVER)"),
+        (b"EXPIRE 0", b"messages are deleted once they are retrieved (EXPIRE 0)"),
+        (b"EXPIRE NEVER", b"messages are kept forever (EXPIRE NEVER)"),
         (b"EXPIRE 30", b"messages are kept for 30 days (EXPIRE)"),
         (b"LOGIN-DELAY 900", b"900 seconds must pass between two logins (LOGIN-DELAY)"),
     ],

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pop3fetch.cli import selection
+from pop3fetch.cli import options
 from pop3fetch.cli.actions.list import CELL, Row, _cut
 from pop3fetch.headers import Summary
 from pop3fetch.messages import Message
@@ -105,9 +105,9 @@ def test_messages_are_read_from_standard_input(here: Here, post: StartPost) -> N
 @pytest.fixture
 def low_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take fewer lines and octets on standard input than we do, for the sake of time."""
-    assert selection.LINES_LIMIT == MESSAGES_LIMIT
-    monkeypatch.setattr(selection, "LINES_LIMIT", 1000)
-    monkeypatch.setattr(selection, "OCTETS_LIMIT", 64_000)
+    assert options.LINES_LIMIT == MESSAGES_LIMIT
+    monkeypatch.setattr(options, "LINES_LIMIT", 1000)
+    monkeypatch.setattr(options, "OCTETS_LIMIT", 64_000)
 
 
 @pytest.mark.parametrize("lines", [b"1\n" * 1001, b"uid:" + b"x" * 64_000])
@@ -117,7 +117,7 @@ def test_standard_input_without_end_is_no_list(
     served = post(letters(1))
     ended = here("list", "--stdin", env=served.environment, stdin=lines)
     assert (ended.status, ended.out, served.verbs) == (Status.USAGE, b"", [])
-    assert ended.err.startswith(b"pop3fetch: standard input is no list of messages: ")
+    assert ended.err.startswith(b"pop3fetch: standard input is not a list of messages: ")
 
 
 def test_as_many_lines_as_a_listing_may_have_are_read(here: Here, post: StartPost, low_limits: None) -> None:

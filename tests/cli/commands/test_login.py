@@ -63,7 +63,7 @@ def test_a_kept_password_is_not_tried_again_at_login(
 def test_a_keyring_that_keeps_nothing_is_an_error(run: Run, post: StartPost) -> None:
     ended = run("login", env=post().environment)
     assert ended.status == Status.CONFIGURATION
-    assert ended.err.startswith(b"pop3fetch: the system's keyring: it does not keep what it is given")
+    assert ended.err.startswith(b"pop3fetch: the system's keyring: it stores nothing")
 
 
 def test_at_a_terminal_the_password_is_asked_for(
@@ -79,7 +79,7 @@ def test_at_a_terminal_the_password_is_asked_for(
     ]
     assert kept(keyring) == {entry(served): "secret"}
     seen = terminal("logout", env=env, columns=200)
-    assert seen.screen == [f"the password of {address} is forgotten"]
+    assert seen.screen == [f"the password of {address} is removed from the keyring"]
     seen = terminal("logout", env=env, columns=200)
     assert seen.screen == [f"the password of {address} was not in the keyring"]
 
@@ -89,7 +89,7 @@ def test_a_keyring_that_fails_is_passed_over(run: Run, post: StartPost) -> None:
     assert run("stat", env=env).status == 0
     ended = run("stat", "-v", env={**env, "POP3FETCH_PASSWORD": ""})
     assert ended.status == Status.NO_LOGIN
-    assert b"pop3fetch: the keyring was passed over: " in ended.err
+    assert b"pop3fetch: the keyring was skipped: " in ended.err
 
 
 def test_several_accounts_are_asked_for_one_by_one(
@@ -126,7 +126,7 @@ KEEPS_NOTHING = {"PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring"}
     ("settings", "backend", "said"),
     [
         ("", FAILS, b"pop3fetch: the system's keyring: NoKeyringError: "),
-        ("", KEEPS_NOTHING, b"pop3fetch: the system's keyring: it does not keep what it is given"),
+        ("", KEEPS_NOTHING, b"pop3fetch: the system's keyring: it stores nothing"),
         ("ca_file = '/nowhere.pem'", {}, b"pop3fetch: /nowhere.pem: No such file or directory"),
         ("ca_file = '/nowhere.pem'\ntls = 'auto'", {}, b"pop3fetch: /nowhere.pem: No such file or directory"),
         ("client_cert = '/nowhere.pem'", {}, b"pop3fetch: /nowhere.pem: No such file or directory"),
