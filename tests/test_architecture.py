@@ -22,7 +22,7 @@ PACKAGE = Path(__file__).parent.parent / "pop3fetch"
 # A room is a module or a folder of them; the other rooms that it imports. This is the map of the house,
 # from the ground up. CONTRIBUTING.md draws it.
 ROOMS: dict[str, set[str]] = {
-    "choices": set(),
+    "defaults": set(),
     "printable": set(),
     "veil": set(),
     "verification": set(),
@@ -36,18 +36,18 @@ ROOMS: dict[str, set[str]] = {
     "errors": {"printable", "refusal", "status"},
     "ahead": {"errors"},
     "messages": {"errors"},
-    "net": {"ahead", "choices", "errors", "veil", "verification"},
-    "pop3": {"ahead", "choices", "errors", "net", "printable", "veil"},
-    "delivery": {"ahead", "choices", "durable", "errors", "headers", "messages", "printable"},
+    "net": {"ahead", "defaults", "errors", "veil", "verification"},
+    "pop3": {"ahead", "defaults", "errors", "net", "printable", "veil"},
+    "delivery": {"ahead", "defaults", "durable", "errors", "headers", "messages", "printable"},
     "record": {"delivery", "durable", "errors", "headers", "messages"},
-    "account": {"ahead", "choices", "durable", "errors", "printable", "veil", "verification"},
+    "account": {"ahead", "defaults", "durable", "errors", "printable", "veil", "verification"},
     "sessions": {"account", "ahead", "errors", "net", "pop3", "record"},
     "fetch": {
         "ahead", "delivery", "errors", "headers", "messages", "pop3", "record", "sessions", "status",
     },
     "demo": set(),
     "cli": {
-        "__init__", "account", "ahead", "choices", "delivery", "demo", "errors", "fetch", "headers",
+        "__init__", "account", "ahead", "defaults", "delivery", "demo", "errors", "fetch", "headers",
         "messages", "net", "pop3", "printable", "record", "sessions", "status",
     },
     "__main__": {"cli"},
@@ -62,9 +62,9 @@ HOMES: dict[str, tuple[str, ...]] = {
     "idna": ("net/dial.py",),
     "keyring": ("account/system_keyring.py",),
     "oauthlib": ("account/oauth/messages.py",),
-    "platformdirs": ("account/config.py",),
+    "platformdirs": ("account/config_file.py",),
     "python_socks": ("net/proxy.py",),
-    "rich": ("cli/screen/console.py", "cli/screen/table.py"),
+    "rich": ("cli/screen/console.py", "cli/screen/list_table.py"),
     "scramp": ("pop3/sasl.py",),
     "socket": (
         "net/transport.py",
@@ -87,14 +87,14 @@ HOMES: dict[str, tuple[str, ...]] = {
         "net/tunnel.py",
     ),
     "tomlkit": ("account/registration.py",),
-    "tomllib": ("account/config.py",),
+    "tomllib": ("account/config_file.py",),
     "webencodings": ("charsets.py",),
 }
 
 # What is testable without network, clock or disk, and is to stay so.
 PURE = {
-    "account/oauth/messages.py", "account/oauth/settings.py",
-    "charsets.py", "choices.py", "dates.py", "encoded_words.py", "errors.py", "headers.py",
+    "account/oauth/messages.py", "account/oauth/providers.py",
+    "charsets.py", "defaults.py", "dates.py", "encoded_words.py", "errors.py", "headers.py",
     "messages.py", "printable.py", "refusal.py", "veil.py",
     "fetch/plan.py",
     "pop3/login.py", "pop3/machine.py", "pop3/replies.py",

@@ -17,7 +17,7 @@ from typing import Any
 import click
 import pytest
 
-from pop3fetch.account.settings import Account
+from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.main import COMMANDS
 from pop3fetch.cli.options import Invocation, server_options
 from pop3fetch.cli.screen.console import Console

@@ -17,11 +17,11 @@ import click
 import pytest
 
 from pop3fetch import __version__
-from pop3fetch.account.config import TOP_LEVEL
-from pop3fetch.account.oauth.settings import OAUTH_KEYS, PROVIDERS
-from pop3fetch.account.settings import SETTINGS
-from pop3fetch.choices import AUTH_METHODS, FAMILIES, TLS_MODES
+from pop3fetch.account.config_file import TOP_LEVEL
+from pop3fetch.account.oauth.providers import OAUTH_KEYS, PROVIDERS
+from pop3fetch.account.settings_table import SETTINGS
 from pop3fetch.cli.main import COMMANDS, commands
+from pop3fetch.defaults import AUTH_METHODS, FAMILIES, TLS_MODES
 from pop3fetch.status import Status
 from tests.support import manual
 

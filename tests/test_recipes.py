@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from pop3fetch.account.config import load
+from pop3fetch.account.config_file import load
 from tests.support import manual
 from tests.support.certificates import server_context
 from tests.support.command import Ended, Run

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Collection
 from typing import TypeVar
 
-from pop3fetch.choices import PROXY_SCHEMES, UNIX_PREFIX
+from pop3fetch.defaults import PROXY_SCHEMES, UNIX_PREFIX
 
 Check = Callable[[object], object]
 Plain = TypeVar("Plain", bound=str | int)
@@ -159,7 +159,7 @@ def password_command(value: object) -> tuple[str, ...]:
 
 
 def oauth_table(value: object) -> dict[str, object]:
-    """Check that it is a table; ``oauth.settings`` checks what is in it."""
+    """Check that it is a table; ``oauth.providers`` checks what is in it."""
     if not isinstance(value, dict):
         raise ValueError("must be a table, as in [accounts.NAME.oauth]")
     return value

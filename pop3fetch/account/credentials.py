@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pop3fetch.account import system_keyring
-from pop3fetch.account.settings import Account
+from pop3fetch.account.settings_table import Account
 from pop3fetch.account.system_keyring import STORE_LIMIT, Entry
 from pop3fetch.ahead import Interrupts
 from pop3fetch.errors import ConfigurationError, NoPassword

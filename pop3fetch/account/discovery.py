@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from pop3fetch.choices import PLAIN_PORT, TLS_PORT
+from pop3fetch.defaults import PLAIN_PORT, TLS_PORT
 from pop3fetch.errors import ServerNotFound
 
 if TYPE_CHECKING:

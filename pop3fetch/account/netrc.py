@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pop3fetch.account.config import OTHERS
+from pop3fetch.account.config_file import OTHERS
 from pop3fetch.account.secret import text_of
 from pop3fetch.errors import ConfigurationError
 

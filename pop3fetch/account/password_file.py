@@ -10,7 +10,7 @@ import select
 import stat
 import time
 
-from pop3fetch.account.config import OTHERS
+from pop3fetch.account.config_file import OTHERS
 from pop3fetch.account.secret import first_line
 from pop3fetch.errors import NoPassword
 from pop3fetch.printable import printable

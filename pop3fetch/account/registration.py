@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pop3fetch.account.config import Configuration, load
+from pop3fetch.account.config_file import Configuration, load
 from pop3fetch.durable import PRIVATE_FILE, make_folder, open_private, sync_file
 from pop3fetch.errors import ConfigurationError
 

@@ -44,7 +44,7 @@ class Commands(click.Group):
         if cmd_name.startswith("-"):  # an option, of which click says that it does not exist
             return None
         if cmd_name not in COMMANDS:
-            from pop3fetch.choices import did_you_mean
+            from pop3fetch.defaults import did_you_mean
 
             raise click.UsageError(f"no such command: {cmd_name}{did_you_mean(cmd_name, COMMANDS)}", ctx)
         from pop3fetch.cli.signals import heed

@@ -1,7 +1,7 @@
 """What several commands take: the options of an account, MESSAGES, --json, and the account they mean.
 
 The command line wins over the environment, and the environment over the file. So both are
-handed to ``account.config`` separately, and a value counts only if it was given.
+handed to ``account.config_file`` separately, and a value counts only if it was given.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 from click.core import ParameterSource
 
-from pop3fetch.account.settings import (
+from pop3fetch.account.settings_table import (
     DAYS,
     DELIVERY,
     FILE,
@@ -33,8 +33,8 @@ from pop3fetch.status import Status
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from pop3fetch.account.config import Configuration, Overrides
-    from pop3fetch.account.settings import Account
+    from pop3fetch.account.config_file import Configuration, Overrides
+    from pop3fetch.account.settings_table import Account
     from pop3fetch.errors import POP3Error
     from pop3fetch.messages import Selector
 
@@ -101,7 +101,7 @@ class Command(click.Command):
 
 
 def _complete_account(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    from pop3fetch.account.config import load
+    from pop3fetch.account.config_file import load
     from pop3fetch.errors import POP3Error
 
     try:
@@ -200,7 +200,7 @@ class Invocation(NamedTuple):
 
     def configuration(self) -> Configuration:
         """Read the configuration file; raises ConfigurationError."""
-        from pop3fetch.account.config import load
+        from pop3fetch.account.config_file import load
 
         configuration = load(self.config)
         for warning in configuration.warnings():
@@ -209,7 +209,7 @@ class Invocation(NamedTuple):
 
     def account(self) -> Account:
         """Return the account that is meant; raises ConfigurationError or UsageError."""
-        from pop3fetch.account.config import Configuration, needs_file
+        from pop3fetch.account.config_file import Configuration, needs_file
 
         # A run whose server is on the command line does not read a file that has nothing for it.
         read = self.config is not None or needs_file(self.options, self.environment)
@@ -223,7 +223,7 @@ class Invocation(NamedTuple):
 
         Raises UsageError.
         """
-        from pop3fetch.account.config import Overrides
+        from pop3fetch.account.config_file import Overrides
         from pop3fetch.errors import ConfigurationError
 
         # -A is an option, and wins over the variables that choose an account.
@@ -257,7 +257,7 @@ class Invocation(NamedTuple):
 
     def state_folder(self) -> Path:
         """Return the folder of the records; raises ConfigurationError if there is none."""
-        from pop3fetch.account.config import default_folder
+        from pop3fetch.account.config_file import default_folder
 
         return self.state_dir or default_folder("state", "--state-dir")
 
@@ -314,7 +314,7 @@ def _many(context: click.Context) -> Many:
 
 def _overrides(context: click.Context, source: ParameterSource) -> Overrides:
     """Return the settings from the command line, or the environment; raises click.UsageError."""
-    from pop3fetch.account.config import Overrides
+    from pop3fetch.account.config_file import Overrides
 
     values = Overrides()
     names: dict[str, str] = {}

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pop3fetch.account.credentials import VARIABLE, Password, Sources, without_password
-from pop3fetch.account.settings import Account
+from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.sessions.sessions import ProcessContext, Sessions
 

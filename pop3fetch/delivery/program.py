@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-from pop3fetch.choices import DEFAULT_EXEC_TIMEOUT
+from pop3fetch.defaults import DEFAULT_EXEC_TIMEOUT
 from pop3fetch.delivery.destination import Destination, Draft, Journal, delivery_errors
 from pop3fetch.errors import DeliveryError
 from pop3fetch.messages import Message

@@ -11,7 +11,7 @@ from contextlib import suppress
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pop3fetch.choices import FAMILIES, UNIX_PREFIX
+from pop3fetch.defaults import FAMILIES, UNIX_PREFIX
 from pop3fetch.errors import ConnectionFailed, ResolverFailed, TimedOut, UnknownHost
 
 if TYPE_CHECKING:

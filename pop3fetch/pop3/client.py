@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from pop3fetch.choices import AUTH_METHODS, DEFAULT_TIMEOUT, FAMILIES, PLAIN_PORT, TLS_MODES, TLS_PORT
+from pop3fetch.defaults import AUTH_METHODS, DEFAULT_TIMEOUT, FAMILIES, PLAIN_PORT, TLS_MODES, TLS_PORT
 from pop3fetch.errors import (
     ConnectionLost,
     ProtocolViolation,

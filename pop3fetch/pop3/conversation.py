@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from pop3fetch.ahead import Ahead, Interrupts
-from pop3fetch.choices import DEFAULT_TIMEOUT
+from pop3fetch.defaults import DEFAULT_TIMEOUT
 from pop3fetch.errors import (
     CertificateError,
     ConnectionLost,

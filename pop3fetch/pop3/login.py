@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pop3fetch.choices import AUTH_METHODS
+from pop3fetch.defaults import AUTH_METHODS
 from pop3fetch.errors import InsecureAuthenticationDisallowed, MechanismNotOffered
 from pop3fetch.pop3.replies import Capabilities
 from pop3fetch.pop3.sasl import CLEAR_TEXT

@@ -15,7 +15,7 @@ import pytest
 from keyring.core import load_keyring
 
 from pop3fetch.account.credentials import Password, Sources, forget, store, without_password
-from pop3fetch.account.settings import Account
+from pop3fetch.account.settings_table import Account
 from pop3fetch.errors import ConfigurationError, NoPassword
 from pop3fetch.status import Status
 from tests.support.keyrings import Backend, Hanging, Raising
@@ -282,7 +282,7 @@ def test_what_was_passed_over_is_in_the_last_error(sources: Sources, hanging: Ha
 HANGING_PROGRAM = """
 import pathlib, threading
 import keyring, keyring.backend
-from pop3fetch.account.settings import Account
+from pop3fetch.account.settings_table import Account
 from pop3fetch.account.credentials import Password, Sources
 
 class Hanging(keyring.backend.KeyringBackend):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pop3fetch.account.config import Overrides, load
+from pop3fetch.account.config_file import Overrides, load
 from pop3fetch.account.registration import Settings, register
 from pop3fetch.errors import ConfigurationError
 from tests.support.file_modes import mode, umask

@@ -8,8 +8,8 @@ import click
 import pytest
 from click.shell_completion import ShellComplete
 
-from pop3fetch.choices import AUTH_METHODS, TLS_MODES
 from pop3fetch.cli.main import commands
+from pop3fetch.defaults import AUTH_METHODS, TLS_MODES
 from pop3fetch.status import Status
 from tests.support.in_process import Here
 from tests.support.served_mail import StartPost

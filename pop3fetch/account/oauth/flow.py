@@ -22,8 +22,8 @@ from pop3fetch.account.oauth.messages import (
     refresh_form,
     tokens,
 )
-from pop3fetch.account.oauth.settings import OAuthSettings
-from pop3fetch.account.settings import Account
+from pop3fetch.account.oauth.providers import OAuthSettings
+from pop3fetch.account.settings_table import Account
 from pop3fetch.account.system_keyring import LOOK_LIMIT, STORE_LIMIT, Entry
 from pop3fetch.ahead import Interrupts
 from pop3fetch.errors import AuthorizationFailed, ConfigurationError, NoPassword, POP3Error

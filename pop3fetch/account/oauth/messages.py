@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
-from pop3fetch.account.oauth.settings import OAuthSettings, endpoint
+from pop3fetch.account.oauth.providers import OAuthSettings, endpoint
 from pop3fetch.errors import AuthorizationFailed, ConfigurationError, ProtocolViolation
 from pop3fetch.printable import printable
 

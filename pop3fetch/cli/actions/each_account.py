@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from pop3fetch.account.settings import Account
+from pop3fetch.account.settings_table import Account
 from pop3fetch.ahead import Answer, Interrupts, try_to_start
 from pop3fetch.cli.main import explain
 from pop3fetch.cli.options import Invocation, Many

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fetch.account.credentials import without_password
-from pop3fetch.account.settings import Account
+from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.sessions import sessions_of
 from pop3fetch.delivery.choice import Choice, DeliveryContext, Kind, Openings, open_destination, parse

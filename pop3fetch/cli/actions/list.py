@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pop3fetch.account.settings import Account
+from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.screen.console import Console, Foreign
 from pop3fetch.cli.screen.objects import date_of, listed_message
 from pop3fetch.cli.screen.progress import RunReporter
@@ -89,7 +89,7 @@ class List:
                     cells += [date_of(row.summary) or "", *texts]
                 console.row(*cells)
         elif cut := [_cut(row) for row in rows]:
-            from pop3fetch.cli.screen.table import show
+            from pop3fetch.cli.screen.list_table import show
 
             show(console, console.out, [(row.message, row.new, row.summary) for row in cut])
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from pop3fetch.account.credentials import VARIABLE, store
-from pop3fetch.account.settings import Account
+from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.options import Invocation
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.sessions import sessions_of

@@ -13,18 +13,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from pop3fetch.account.config import Configuration, Overrides, default_config_file
+from pop3fetch.account.config_file import Configuration, Overrides, default_config_file
 from pop3fetch.account.credentials import store
 from pop3fetch.account.discovery import HOST, SERVICE_MODES, Candidate, Candidates, Search, candidates
 from pop3fetch.account.registration import name_is_taken, register
-from pop3fetch.account.settings import FILE, OPTIONS, SETTINGS, Account
+from pop3fetch.account.settings_table import FILE, OPTIONS, SETTINGS, Account
 from pop3fetch.account.url import is_url
-from pop3fetch.choices import PLAIN_PORT, TLS_PORT
 from pop3fetch.cli.actions.login import log_in
 from pop3fetch.cli.options import Invocation
 from pop3fetch.cli.screen.advice import told
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.sessions import process_context, sessions_of
+from pop3fetch.defaults import PLAIN_PORT, TLS_PORT
 from pop3fetch.errors import LoginRefused, POP3Error, UsageError
 from pop3fetch.net.dial import wire_name
 from pop3fetch.sessions.quit import end_look

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from pop3fetch.account.settings import Account
+from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.numbers import counted
 from pop3fetch.cli.screen.progress import RunReporter
@@ -127,7 +127,7 @@ class Removal:
 
 def _agreed(client: MailSession, messages: Sequence[Message], console: Console) -> bool:
     """Show what would be deleted, and ask once."""
-    from pop3fetch.cli.screen.table import show
+    from pop3fetch.cli.screen.list_table import show
 
     shown = messages[:SHOWN]
     headers = dict(headers_of(client, [message.index for message in shown], decides=False))

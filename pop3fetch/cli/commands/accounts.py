@@ -11,7 +11,7 @@ from pop3fetch.cli.options import GENERAL_OPTIONS, JSON_OPTION, Command, Invocat
 from pop3fetch.status import Status
 
 if TYPE_CHECKING:
-    from pop3fetch.account.config import Configuration
+    from pop3fetch.account.config_file import Configuration
     from pop3fetch.errors import POP3Error
 
 

@@ -10,7 +10,7 @@ from pop3fetch.cli.options import JSON_OPTION, Command, Invocation, server_optio
 from pop3fetch.status import Status
 
 if TYPE_CHECKING:
-    from pop3fetch.account.settings import Account
+    from pop3fetch.account.settings_table import Account
     from pop3fetch.cli.screen.console import Console
     from pop3fetch.pop3.mail_session import MailSession
     from pop3fetch.pop3.replies import Capabilities

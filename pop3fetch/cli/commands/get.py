@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pop3fetch.account.settings import DELIVERY, SELECTION
+from pop3fetch.account.settings_table import DELIVERY, SELECTION
 from pop3fetch.cli.options import (
     JSON_OPTION,
     MESSAGES_ARGUMENT,
@@ -21,7 +21,7 @@ from pop3fetch.cli.options import (
 from pop3fetch.errors import UsageError
 
 if TYPE_CHECKING:
-    from pop3fetch.account.config import Overrides
+    from pop3fetch.account.config_file import Overrides
     from pop3fetch.cli.actions.get import GetOptions
 
 STREAMS = ("-", "mbox:-")
@@ -47,7 +47,7 @@ def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool,
     MESSAGES are numbers, ranges and unique-ids: 3, 2-5, 7-, last, uid:XYZ. They go to --output, else
     to the output of the account, else to the maildir ~/Maildir.
     """
-    from pop3fetch.account.config import wrong_option
+    from pop3fetch.account.config_file import wrong_option
     from pop3fetch.cli.actions.each_account import for_each_account
     from pop3fetch.cli.actions.get import Get, GetOptions
 

@@ -17,7 +17,7 @@ from pop3fetch.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from pop3fetch.account.settings import Account
+    from pop3fetch.account.settings_table import Account
     from pop3fetch.cli.screen.console import Console
 
 

@@ -11,7 +11,7 @@ from pop3fetch.cli.options import Command, Invocation, server_options
 from pop3fetch.status import Status
 
 if TYPE_CHECKING:
-    from pop3fetch.account.settings import Account
+    from pop3fetch.account.settings_table import Account
     from pop3fetch.cli.screen.console import Console
 
 

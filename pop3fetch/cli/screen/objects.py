@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from pop3fetch.account.settings import SETTINGS
+from pop3fetch.account.settings_table import SETTINGS
 from pop3fetch.messages import Message, shown_uid
 
 if TYPE_CHECKING:
-    from pop3fetch.account.settings import Account
+    from pop3fetch.account.settings_table import Account
     from pop3fetch.headers import Summary
 
 Object = dict[str, object]

@@ -20,8 +20,8 @@ from pop3fetch.account.credentials import Password, Sources
 from pop3fetch.account.oauth import flow as oauth
 from pop3fetch.account.oauth.flow import Authorization
 from pop3fetch.account.oauth.messages import Tokens
-from pop3fetch.account.oauth.settings import OAuthSettings
-from pop3fetch.account.settings import Account
+from pop3fetch.account.oauth.providers import OAuthSettings
+from pop3fetch.account.settings_table import Account
 from pop3fetch.errors import AuthorizationFailed, ConfigurationError, ConnectionFailed, NoPassword
 from pop3fetch.status import Status
 from tests.support.keyrings import Backend, Hanging, Raising, in_use

@@ -26,7 +26,7 @@ from pop3fetch.account.oauth.messages import (
     refresh_form,
     tokens,
 )
-from pop3fetch.account.oauth.settings import OAuthSettings
+from pop3fetch.account.oauth.providers import OAuthSettings
 from pop3fetch.errors import AuthorizationFailed, ConfigurationError, POP3Error, ProtocolViolation
 from pop3fetch.status import Status
 

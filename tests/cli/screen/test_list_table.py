@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from pop3fetch.cli.screen.console import Console
-from pop3fetch.cli.screen.table import Row, show
+from pop3fetch.cli.screen.list_table import Row, show
 from pop3fetch.headers import Summary
 from pop3fetch.messages import Message
 from tests.cli.screen.test_console import Tty

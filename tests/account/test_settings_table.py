@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pop3fetch.account.checks import octets
-from pop3fetch.account.settings import DELIVERY, OPTIONS, SECURITY, SELECTION, SERVER, SETTINGS, Account
-from pop3fetch.choices import AUTH_METHODS, TLS_MODES
+from pop3fetch.account.settings_table import DELIVERY, OPTIONS, SECURITY, SELECTION, SERVER, SETTINGS, Account
 from pop3fetch.cli.main import COMMANDS
+from pop3fetch.defaults import AUTH_METHODS, TLS_MODES
 
 DIGITS = "0123456789abcdef" * 4
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from pop3fetch.account.config import (
+from pop3fetch.account.config_file import (
     Configuration,
     Overrides,
     default_config_file,
     default_folder,
     load,
 )
-from pop3fetch.account.settings import SETTINGS, Account
+from pop3fetch.account.settings_table import SETTINGS, Account
 from pop3fetch.errors import ConfigurationError, UsageError
 from pop3fetch.status import Status
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from pop3fetch.choices import FAMILIES, did_you_mean
+from pop3fetch.defaults import FAMILIES, did_you_mean
 from pop3fetch.net.dial import FAMILY
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pop3fetch.account.config import load
-from pop3fetch.account.oauth.settings import OAUTH_KEYS, PROVIDERS, OAuthSettings, endpoint
+from pop3fetch.account.config_file import load
+from pop3fetch.account.oauth.providers import OAUTH_KEYS, PROVIDERS, OAuthSettings, endpoint
 from pop3fetch.errors import ConfigurationError
 from pop3fetch.status import Status
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional
 
 from pop3fetch.account import checks
-from pop3fetch.choices import (
+from pop3fetch.defaults import (
     AUTH_METHODS,
     DEFAULT_EXEC_TIMEOUT,
     DEFAULT_TIMEOUT,
@@ -26,7 +26,7 @@ from pop3fetch.choices import (
 )
 
 if TYPE_CHECKING:
-    from pop3fetch.account.oauth.settings import OAuthSettings
+    from pop3fetch.account.oauth.providers import OAuthSettings
 
 # Sections of --help; those of `get` are two parts of its own options.
 SERVER = "The account and its server"

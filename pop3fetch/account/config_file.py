@@ -22,8 +22,8 @@ from typing import Any, Literal, NamedTuple
 
 from pop3fetch.account import checks, url
 from pop3fetch.account.checks import Check
-from pop3fetch.account.settings import SECRETS, SETTINGS, Account, address_of
-from pop3fetch.choices import PLAIN_PORT, TLS_PORT, UNIX_PREFIX, did_you_mean
+from pop3fetch.account.settings_table import SECRETS, SETTINGS, Account, address_of
+from pop3fetch.defaults import PLAIN_PORT, TLS_PORT, UNIX_PREFIX, did_you_mean
 from pop3fetch.durable import from_home
 from pop3fetch.errors import ConfigurationError, POP3Error, UsageError
 from pop3fetch.veil import veiled
@@ -160,7 +160,7 @@ class Configuration(NamedTuple):
                     f"{table}.{key}", "the home folder is not known: write the whole path"
                 )
         if "oauth" in settings:
-            from pop3fetch.account.oauth.settings import OAUTH_KEYS, from_table
+            from pop3fetch.account.oauth.providers import OAUTH_KEYS, from_table
 
             wrong = _wrong_key(f"{table}.oauth")
             settings["oauth"] = from_table(_checked(settings["oauth"], wrong, OAUTH_KEYS), wrong)
