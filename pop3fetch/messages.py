@@ -48,6 +48,14 @@ class Message(NamedTuple):
         return Key(self.uid, self.occurrence)
 
 
+def is_short(size: int, octets: int | None) -> bool:
+    """Return whether a message of ``octets`` as received is far shorter than listed.
+
+    ``octets`` is None if it was not received by this program.
+    """
+    return octets is not None and 2 * octets < size
+
+
 LARGEST_SIZE = 2**63 - 1  # octets that a record can store; a larger size cannot be true
 
 

@@ -43,7 +43,7 @@ ROOMS: dict[str, set[str]] = {
     "account": {"ahead", "defaults", "durable", "errors", "printable", "veil", "verification"},
     "sessions": {"account", "ahead", "errors", "net", "pop3", "record"},
     "fetch": {
-        "ahead", "delivery", "errors", "headers", "messages", "pop3", "record", "sessions", "status",
+        "ahead", "delivery", "errors", "headers", "messages", "pop3", "record", "status",
     },
     "demo": set(),
     "cli": {

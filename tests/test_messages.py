@@ -17,6 +17,7 @@ from pop3fetch.messages import (
     Numbers,
     Selector,
     Uid,
+    is_short,
     parse,
     select,
     shown_uid,
@@ -396,3 +397,11 @@ def test_a_uid_that_must_name_one_message_names_several() -> None:
     assert select(listing, parse(["uid:same"])) == [0, 2]
     with pytest.raises(UidShared, match="1, 3"):
         select(listing, parse(["2", "uid:same"]), one_each=True)
+
+
+@pytest.mark.parametrize(
+    ("size", "octets", "short"),
+    [(100, 50, False), (101, 50, True), (100, 0, True), (0, 0, False), (100, None, False), (5, 900, False)],
+)
+def test_less_than_half_of_what_is_listed_is_short(size: int, octets: int | None, short: bool) -> None:
+    assert is_short(size, octets) is short

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from pop3fetch.account.config_file import Configuration, Overrides
     from pop3fetch.account.settings_table import Account
+    from pop3fetch.cli.actions.each_account import Job, Many
+    from pop3fetch.delivery.choice import Openings
     from pop3fetch.errors import POP3Error
     from pop3fetch.messages import Selector
 
@@ -181,13 +183,6 @@ LINES_LIMIT, OCTETS_LIMIT = 1_000_000, 64 * 1024 * 1024
 NO_FOLDER = Path("/proc/no-home/pop3fetch")  # which neither exists nor can be made
 
 
-class Many(NamedTuple):
-    """The numbers of accounts that -A processes in parallel."""
-
-    jobs: int
-    jobs_per_host: int
-
-
 class Invocation(NamedTuple):
     """One command line: the account, the folders, and the verbosity."""
 
@@ -237,7 +232,28 @@ class Invocation(NamedTuple):
                 wrong(name, error)
         return accounts
 
-    def refuse_to_share_secrets(self, servers: Collection[str]) -> None:
+    def one_by_one(self) -> Invocation:
+        """Return the same with one account at a time: a person can answer only one question at a time."""
+        return self._replace(many=self.many._replace(jobs=1)) if self.many else self
+
+    def for_each_account(self, job: Job, openings: Openings | None = None) -> int:
+        """Do ``job`` for the account that is meant, or for all of them; return the exit status.
+
+        ``openings``: the destinations that the job delivers to, which an interrupt must reach.
+        """
+        if self.many is None:
+            return job(self.account(), self.console)
+        from pop3fetch.cli.actions.each_account import ManyAccounts
+        from pop3fetch.errors import ConfigurationError
+
+        configuration = self.configuration()
+        if not configuration.names():
+            raise ConfigurationError(str(configuration.path), "there are no accounts, [accounts.NAME]")
+        self._refuse_to_share_secrets(configuration.servers())
+        many = ManyAccounts(self.console, self.many, job, openings)
+        return many.run(self.accounts(configuration, many.fail))
+
+    def _refuse_to_share_secrets(self, servers: Collection[str]) -> None:
         """Raise UsageError if one secret would go to several servers: it was meant for only one."""
         from pop3fetch.account.credentials import VARIABLE
         from pop3fetch.errors import UsageError
@@ -303,6 +319,8 @@ server_options = functools.partial(
 
 
 def _many(context: click.Context) -> Many:
+    from pop3fetch.cli.actions.each_account import Many
+
     for name in ("account", "host", "port", "user"):
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"--all-accounts and --{name} are mutually exclusive", context)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from pop3fetch.delivery.destination import Destination
 from pop3fetch.errors import POP3Error
 from pop3fetch.fetch.batch import BATCH_MESSAGES
-from pop3fetch.fetch.journal import Reopen
+from pop3fetch.fetch.settling import Reopen
 from pop3fetch.messages import Message
 from pop3fetch.record.store import Store
 

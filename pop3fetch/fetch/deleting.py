@@ -7,19 +7,17 @@ session retrieved is safe; otherwise the connection is closed, and another sessi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from pop3fetch.errors import DeletionUnsafe
 from pop3fetch.fetch.context import Context
-from pop3fetch.fetch.journal import moved_up
-from pop3fetch.fetch.outcome import Tally
 from pop3fetch.fetch.plan import Order
+from pop3fetch.fetch.retrieving import Tally
 from pop3fetch.fetch.survey import Recorded, survey
 from pop3fetch.headers import proves
 from pop3fetch.messages import Key, Listing, Message, stands_in
 from pop3fetch.record.states import DAY, Event
-from pop3fetch.sessions.quit import say_quit
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.mail_session import MailSession
@@ -89,7 +87,7 @@ class Deletion:
 
     def _delete_and_quit(self, client: MailSession, listing: Listing, doomed: list[Message]) -> None:
         if not doomed:
-            say_quit(client, self._reporter.notice)
+            client.say_quit(self._reporter.notice)
             return
         by_index = {message.index: message for message in doomed}
         marked: set[int] = set()
@@ -108,3 +106,17 @@ class Deletion:
 
     def _happened(self, event: Event, keys: Iterable[Key]) -> None:
         self._store.happened(event, keys, int(self._context.clock()))
+
+
+def moved_up(listing: Listing, deleted: Collection[int]) -> dict[Key, Key]:
+    """Return old to new keys of messages that share a UID, once those at the ``deleted`` indexes are gone.
+
+    The next listing counts those that are left from 0; so the deleted ones get the places behind them.
+    """
+    keys: dict[Key, Key] = {}
+    uids = {listing.message(index).uid for index in deleted} if listing.has_copies else set()
+    for uid in uids - {b""}:  # the UID of a message whose UID was not requested
+        copies = listing.with_uid(uid)
+        in_order = sorted(range(len(copies)), key=lambda place: copies[place] in deleted)
+        keys |= {Key(uid, old): Key(uid, new) for new, old in enumerate(in_order) if new != old}
+    return keys

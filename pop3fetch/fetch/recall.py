@@ -20,10 +20,10 @@ from pop3fetch.fetch.context import Reporter
 from pop3fetch.fetch.plan import Comparison, Order, all_renumbered, compare, unlisted
 from pop3fetch.fetch.survey import Looked, Recorded, headers_of, whole_of
 from pop3fetch.headers import Identity, identity, proves
-from pop3fetch.messages import Key, Listing, Message, stand_in_uid, stands_in
+from pop3fetch.messages import Key, Listing, Message, is_short, stand_in_uid, stands_in
 from pop3fetch.pop3.replies import UNFAMILIAR, Digests
 from pop3fetch.record.place import RecordPlace
-from pop3fetch.record.states import Event, Known, State, is_short
+from pop3fetch.record.states import Event, Known, State
 from pop3fetch.record.store import LISTING, Entry, ReadOnlyStore, Store
 
 if TYPE_CHECKING:

@@ -1,24 +1,117 @@
-"""RETR: each message becomes a draft as it arrives, and is delivered in a batch."""
+"""RETR: each message becomes a draft as it arrives, is delivered in a batch, recorded and counted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pop3fetch.delivery.destination import Draft
+from pop3fetch.delivery.destination import Draft, Place
 from pop3fetch.errors import BlankMessage, EmptyMessage, POP3Error
 from pop3fetch.fetch.batch import Batcher
-from pop3fetch.fetch.context import Context
-from pop3fetch.fetch.journal import RecordJournal
-from pop3fetch.fetch.outcome import Tally
+from pop3fetch.fetch.context import Context, Reporter
 from pop3fetch.headers import IDENTITY_LIMIT as HEADERS_LIMIT
-from pop3fetch.headers import identity
-from pop3fetch.messages import Message
+from pop3fetch.headers import Identity, identity
+from pop3fetch.messages import Key, Message, is_short
 from pop3fetch.pop3.wire import with_lf
-from pop3fetch.record.states import is_short
+from pop3fetch.record.store import Entry, Intent, Store, state_of
+from pop3fetch.status import Status
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.mail_session import MailSession
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run has done; ``error`` is the first one of its ``failures``."""
+
+    messages: int = 0
+    octets: int = 0
+    deleted: int = 0
+    oversize: int = 0
+    failures: int = 0
+    error: POP3Error | None = None
+
+    @property
+    def status(self) -> Status:
+        """The exit status: the first error's."""
+        return self.error.exit_status if self.error else Status.OK
+
+    def fail(self, error: POP3Error) -> None:
+        """Count a message that stays as it was; a server may refuse a hundred thousand."""
+        self.failures += 1
+        self.error = self.error or error
+
+
+class Tally:
+    """What the steps of a run share about messages, over all its sessions."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self.outcome = Outcome()
+        self.delivered: set[Key] = set()
+        self.short: set[Key] = set()  # of them, those far shorter than listed: kept on the server
+        self.safe: set[int] = set()  # indexes that this session's QUIT may delete: they are on the disk
+        self.unrecorded = 0  # messages that this session has found new, and that are not recorded yet
+
+    def count(self, draft: Draft) -> None:
+        """Take note of a message that is delivered and recorded."""
+        message = draft.message
+        key = message.key
+        self.unrecorded -= 1
+        self.delivered.add(key)
+        if is_short(message.size, draft.received):
+            self.short.add(key)
+            self.unrecorded += 1  # the next run is to look at it again
+            self._reporter.short(message, draft.received or 0)
+        else:
+            self.safe.add(message.index)
+        self.outcome.messages += 1
+        self.outcome.octets += draft.octets
+        self._reporter.delivered(message, draft.octets, draft.path)
+
+    def skip(self, message: Message, error: POP3Error) -> None:
+        """Take note of a message that stays as it is."""
+        self.outcome.fail(error)
+        self._reporter.skipped(message, error)
+
+    def may_quit(self, client: MailSession) -> bool:
+        """Whether QUIT deletes only what is safe, even if the server deletes all that was retrieved."""
+        return client.retrieved <= self.safe and not client.quit_may_cost(self.safe)
+
+
+def entry_of(message: Message, identity: Identity | None, octets: int | None = None) -> Entry:
+    """Return what the record keeps of a message; ``octets``: how many of it were received."""
+    return Entry(message.key, message.size, identity, octets, state_of(message.size, octets))
+
+
+class RecordJournal:
+    """Keep durably what a delivery intends and has done; ``clock`` gives seconds since the epoch."""
+
+    def __init__(
+        self, store: Store, destination: str, clock: Callable[[], float] = time.time, folder: str = ""
+    ) -> None:
+        """``destination`` and ``folder`` are its name and its folder_id."""
+        self._store = store
+        self._destination = destination
+        self._clock = clock
+        self._folder = folder
+
+    def intend(self, drafts: Sequence[Draft], places: Sequence[Place]) -> None:
+        for draft in drafts:
+            draft.intended = True
+        self._store.intend(
+            Intent(entry_of(draft.message, draft.identity, draft.received), place)
+            for draft, place in zip(drafts, places, strict=True)
+        )
+
+    def done(self, drafts: Sequence[Draft]) -> None:
+        entries = [entry_of(draft.message, draft.identity, draft.received) for draft in drafts]
+        self._store.done(entries, self._destination, int(self._clock()), self._folder)
+
+    def undo(self, drafts: Sequence[Draft]) -> None:
+        self._store.undo(draft.message.key for draft in drafts)
 
 
 class Retrieval:

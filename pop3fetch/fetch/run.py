@@ -21,17 +21,15 @@ from pop3fetch.errors import (
 )
 from pop3fetch.fetch.context import Context
 from pop3fetch.fetch.deleting import Deletion
-from pop3fetch.fetch.journal import entry_of, settle
-from pop3fetch.fetch.outcome import Outcome, Tally
 from pop3fetch.fetch.plan import Order, Plan, make_plan
 from pop3fetch.fetch.recall import Recall, Remembered
-from pop3fetch.fetch.retrieving import Retrieval
+from pop3fetch.fetch.retrieving import Outcome, Retrieval, Tally, entry_of
+from pop3fetch.fetch.settling import settle
 from pop3fetch.fetch.survey import Recorded, headers_of, listing_of
 from pop3fetch.headers import identity
 from pop3fetch.messages import Key, Message
 from pop3fetch.record.states import Known
 from pop3fetch.record.store import MARKED
-from pop3fetch.sessions.quit import say_quit
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.mail_session import MailSession
@@ -131,7 +129,7 @@ class Fetch:
         told = client.overview_unless(remembered.digests, remembered.load)
         if told is None:
             self._reporter.notice("the server lists what it listed before: nothing is new")
-            say_quit(client, self._reporter.notice)
+            client.say_quit(self._reporter.notice)
             return
         overview, digests = told
         plan = self._plan(client, overview, remembered.known())
@@ -152,7 +150,7 @@ class Fetch:
             pipelining = self._store.fact(NO_PIPELINING) is None
             self._deletion.run(client, plan.listing, doomed, pipelining=pipelining)
         elif self._tally.may_quit(client):
-            say_quit(client, self._reporter.notice)
+            client.say_quit(self._reporter.notice)
         if not self._tally.unrecorded:
             remembered.keep(digests, plan.listing)
 

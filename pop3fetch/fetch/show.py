@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from pop3fetch.delivery.destination import Destination
+from pop3fetch.delivery.destination import Destination, Draft, Place
 from pop3fetch.errors import POP3Error
 from pop3fetch.fetch.context import Reporter
-from pop3fetch.fetch.journal import NoJournal
 from pop3fetch.messages import Listing
 from pop3fetch.pop3.wire import with_lf
-from pop3fetch.sessions.quit import end_look
 from pop3fetch.status import Status
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.mail_session import MailSession
     from pop3fetch.pop3.pipeline import IncomingMessage
+
+
+class NoJournal:
+    """Keep nothing: a look is recorded nowhere."""
+
+    def intend(self, drafts: Sequence[Draft], places: Sequence[Place]) -> None:
+        pass
+
+    def done(self, drafts: Sequence[Draft]) -> None:
+        pass
+
+    def undo(self, drafts: Sequence[Draft]) -> None:
+        pass
 
 
 class Look:
@@ -38,7 +49,7 @@ class Look:
                 self._skip(listing, incoming.index, incoming.refusal)
             else:
                 self._show(listing, incoming)
-        end_look(self._client, self._reporter.notice)
+        self._client.end_look(self._reporter.notice)
         return self._status
 
     def _messages(self, indexes: list[int], lines: int | None) -> Iterator[IncomingMessage]:

@@ -1,15 +1,16 @@
 """The session of a mail fetcher: :class:`POP3Client`, and what `get` needs to know besides.
 
-It remembers what was retrieved, because QUIT may delete that (RFC 1939 section 8). It knows what broke
-the session, so that the next one can avoid it. And it recognises a listing that has not changed.
+It remembers what was retrieved, because QUIT may delete that (RFC 1939 section 8), and how a look ends
+without loss. It knows what broke the session, so that the next one can avoid it. And it recognises a listing
+that has not changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from types import MappingProxyType
 
-from pop3fetch.errors import ProtocolViolation
+from pop3fetch.errors import POP3Error, ProtocolViolation
 from pop3fetch.pop3.client import POP3Client
 from pop3fetch.pop3.conversation import Server
 from pop3fetch.pop3.pipeline import IncomingMessage
@@ -23,6 +24,8 @@ from pop3fetch.pop3.replies import (
     parse_unique_id_line,
 )
 from pop3fetch.pop3.wire import CRLF
+
+NOTHING: Set[int] = frozenset()
 
 
 class MailSession(POP3Client):
@@ -118,3 +121,45 @@ class MailSession(POP3Client):
         asked = list(indexes)
         self.topped.update(asked)
         return super().top_many(asked, lines)
+
+    # -- the end of a session in which nothing was marked as deleted --------------------------
+
+    def say_quit(self, notice: Callable[[str], None]) -> None:
+        """End the session, deleting nothing that the server has not dropped by itself.
+
+        Whatever becomes of QUIT is a notice, and not an error.
+        """
+        try:
+            self.quit()
+        except POP3Error as error:
+            notice(str(error))
+
+    def end_look(self, notice: Callable[[str], None]) -> None:
+        """Send QUIT, unless the server would then delete what was only looked at."""
+        if self.quit_may_cost():
+            self.close()
+        else:
+            self.say_quit(notice)
+
+    def quit_may_cost(self, dispensable: Set[int] = NOTHING) -> bool:
+        """Whether QUIT might delete messages that were looked at, beside the ``dispensable`` ones, by index.
+
+        QUIT may make a server drop what was retrieved (RFC 1939 section 8), and EXPIRE tells whether it does
+        (RFC 2449 section 6.7). What is announced after the login is more exact, but some servers announce
+        nothing then.
+        """
+        retrieved, topped = self.retrieved - dispensable, self.topped - dispensable
+        if not (retrieved or topped):
+            return False
+        capabilities = {**self.capabilities_before_login, **self.capabilities()}
+        expire = next(iter(capabilities.get("EXPIRE") or []), None)
+        return not may_quit(expire, retrieved=bool(retrieved))
+
+
+def may_quit(expire: str | None, *, retrieved: bool) -> bool:
+    """Whether QUIT leaves what was looked at on the server; ``retrieved``: by RETR, and not by TOP alone.
+
+    ``expire`` is ``NEVER``, days, or None if the server announces nothing.
+    """
+    keeps = expire is not None and (expire.upper() == "NEVER" or (expire.isdecimal() and int(expire) > 0))
+    return keeps if retrieved else expire != "0"

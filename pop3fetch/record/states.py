@@ -123,16 +123,3 @@ _NEXT: Mapping[Event, Mapping[State, State]] = {
 def next_states(event: Event) -> Mapping[State, State]:
     """Return state to next state for ``event``; a state that is not in it stays as it is."""
     return _NEXT[event]
-
-
-def state_of(size: int, octets: int | None) -> State:
-    """Return the state of a message that is delivered; ``size`` and ``octets`` as for :func:`is_short`."""
-    return State.SHORT if is_short(size, octets) else State.FETCHED
-
-
-def is_short(size: int, octets: int | None) -> bool:
-    """Return whether a message of ``octets`` as received is far shorter than listed.
-
-    ``octets`` is None if it was not received by this program.
-    """
-    return octets is not None and 2 * octets < size

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from pop3fetch.delivery.destination import Place
 from pop3fetch.durable import is_absent
 from pop3fetch.headers import Identity
-from pop3fetch.messages import Key
+from pop3fetch.messages import Key, is_short
 from pop3fetch.record.database import (
     SCHEMA,
     create,
@@ -27,7 +27,7 @@ from pop3fetch.record.database import (
     remove_aside,
 )
 from pop3fetch.record.place import Lock, RecordPlace
-from pop3fetch.record.states import Event, Known, State, Unsettled, next_states, state_of
+from pop3fetch.record.states import Event, Known, State, Unsettled, next_states
 
 MARKED = "marked"  # the destination of what was recorded without being fetched
 LISTING = "listing"  # the fact that names a listing of which everything is recorded; any change drops it
@@ -70,6 +70,11 @@ class Entry(NamedTuple):
     identity: Identity | None
     octets: int | None = None
     state: State = State.FETCHED
+
+
+def state_of(size: int, octets: int | None) -> State:
+    """Return the state of a message that is delivered: SHORT if it came far shorter than listed."""
+    return State.SHORT if is_short(size, octets) else State.FETCHED
 
 
 class Intent(NamedTuple):

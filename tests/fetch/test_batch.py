@@ -13,7 +13,7 @@ import pytest
 from pop3fetch.delivery.destination import Destination, Draft, Journal
 from pop3fetch.errors import ConnectionLost, DeliveryError, POP3Error
 from pop3fetch.fetch.batch import BATCH_MESSAGES, BATCH_OCTETS, Batcher
-from pop3fetch.fetch.journal import NoJournal
+from pop3fetch.fetch.show import NoJournal
 from tests.support.delivering import message
 
 LOST = ConnectionLost("mail.example.org", "while waiting for the reply to RETR")

@@ -28,9 +28,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from pop3fetch.messages import stands_in
+from pop3fetch.messages import is_short, stands_in
 from pop3fetch.record.place import RecordPlace
-from pop3fetch.record.states import State, is_short
+from pop3fetch.record.states import State
 from pop3fetch.record.store import ReadOnlyStore
 from pop3fetch.status import Status
 from tests.support.command import Ended

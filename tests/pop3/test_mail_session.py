@@ -8,7 +8,7 @@ import pytest
 
 from pop3fetch.errors import MalformedListing, ProtocolViolation, SessionEnded
 from pop3fetch.pop3.login import LoginPolicy
-from pop3fetch.pop3.mail_session import MailSession
+from pop3fetch.pop3.mail_session import MailSession, may_quit
 from pop3fetch.pop3.replies import UNFAMILIAR, Digests, Overview
 from tests.pop3.test_client import EACH_WAY, ONE, OVERVIEW, batch
 from tests.support.mail_server import Mailbox
@@ -155,3 +155,23 @@ def test_other_lists_are_read_as_ever_and_told_of_once_sizes_differ(
     with begin_mail_session(running) as client:
         assert answer[0] == client.overview()
     assert bool(told) == is_told
+
+
+@pytest.mark.parametrize(
+    ("expire", "after_top", "after_retr"),
+    [
+        (None, True, False),
+        ("NEVER", True, True),
+        ("never", True, True),
+        ("0", False, False),
+        ("1", True, True),
+        ("30", True, True),
+        ("soon", True, False),
+        ("-1", True, False),
+    ],
+)
+def test_quit_is_sent_only_if_the_look_costs_nothing(
+    expire: str | None, after_top: bool, after_retr: bool
+) -> None:
+    assert may_quit(expire, retrieved=False) is after_top
+    assert may_quit(expire, retrieved=True) is after_retr

@@ -17,7 +17,9 @@ from pop3fetch.delivery.destination import Destination, Draft, Place
 from pop3fetch.delivery.maildir import Maildir
 from pop3fetch.delivery.mbox import Mbox
 from pop3fetch.errors import DeliveryError, RecordError, RecordLocked
-from pop3fetch.fetch.journal import NoJournal, RecordJournal, entry_of, settle
+from pop3fetch.fetch.retrieving import RecordJournal, entry_of
+from pop3fetch.fetch.settling import settle
+from pop3fetch.fetch.show import NoJournal
 from pop3fetch.headers import Identity
 from pop3fetch.messages import Key, Message
 from pop3fetch.record.place import RecordPlace, file_name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pop3fetch.record.states import KEPT, MOST_MISSES, Event, State, Unsettled, is_short, next_states
+from pop3fetch.record.states import KEPT, MOST_MISSES, Event, State, Unsettled, next_states
 
 RECORDED = [state for state in State if state is not State.NEW]
 
@@ -45,11 +45,3 @@ def test_an_unlisted_message_can_be_forgotten_in_the_end(state: State) -> None:
 )
 def test_days_and_several_listings_must_pass(misses: int, age: int, expired: bool) -> None:
     assert Unsettled(State.MISSING, 1000, misses).is_expired(1000 + age) is expired
-
-
-@pytest.mark.parametrize(
-    ("size", "octets", "short"),
-    [(100, 50, False), (101, 50, True), (100, 0, True), (0, 0, False), (100, None, False), (5, 900, False)],
-)
-def test_less_than_half_of_what_is_listed_is_short(size: int, octets: int | None, short: bool) -> None:
-    assert is_short(size, octets) is short

@@ -18,8 +18,8 @@ from pop3fetch.delivery.destination import Destination
 from pop3fetch.delivery.maildir import Maildir
 from pop3fetch.errors import POP3Error
 from pop3fetch.fetch.context import Context
-from pop3fetch.fetch.outcome import Outcome
 from pop3fetch.fetch.plan import Order
+from pop3fetch.fetch.retrieving import Outcome
 from pop3fetch.fetch.run import Fetch
 from pop3fetch.messages import Message
 from pop3fetch.pop3.mail_session import MailSession

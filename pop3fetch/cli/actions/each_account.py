@@ -1,4 +1,4 @@
-"""Do a job for one account, or for many side by side (-A); the status is the worst one.
+"""Do a job for many accounts side by side (-A); the status is the worst one.
 
 Threads take accounts from a queue: the next whose server has room for one session more, and
 whose mailbox nobody is at, for two accounts may be two ways to use one (their record is one). What
@@ -15,39 +15,30 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pop3fetch.account.settings_table import Account
 from pop3fetch.ahead import Answer, Interrupts, try_to_start
 from pop3fetch.cli.main import explain
-from pop3fetch.cli.options import Invocation, Many
 from pop3fetch.cli.screen.console import Console
-from pop3fetch.errors import ConfigurationError, POP3Error
+from pop3fetch.errors import POP3Error
 from pop3fetch.status import Status
 
 if TYPE_CHECKING:
     from pop3fetch.delivery.choice import Openings
 
-Job = Callable[[Account, Console], int]
+Job = Callable[[Account, Console], int]  # what a command does for one account; returns the exit status
 Talk = Callable[[], Any]
 
 CUT_AGAIN = 0.1  # seconds; a session may have been about to connect when the lines were cut
 MOMENT = 0.5  # seconds that an interrupted session has which delivers nothing
 
 
-def for_each_account(invocation: Invocation, job: Job, openings: Openings | None = None) -> int:
-    """Do ``job`` for every account that is meant; return the exit status.
+class Many(NamedTuple):
+    """The numbers of accounts that -A processes in parallel."""
 
-    ``openings``: the destinations that the job delivers to, which an interrupt must reach.
-    """
-    if invocation.many is None:
-        return job(invocation.account(), invocation.console)
-    configuration = invocation.configuration()
-    if not configuration.names():
-        raise ConfigurationError(str(configuration.path), "there are no accounts, [accounts.NAME]")
-    invocation.refuse_to_share_secrets(configuration.servers())
-    many = ManyAccounts(invocation.console, invocation.many, job, openings)
-    return many.run(invocation.accounts(configuration, many.fail))
+    jobs: int
+    jobs_per_host: int
 
 
 class ManyAccounts:

@@ -21,8 +21,8 @@ from pop3fetch.record.place import RecordPlace
 
 if TYPE_CHECKING:
     from pop3fetch.cli.options import Invocation
-    from pop3fetch.fetch.outcome import Outcome
     from pop3fetch.fetch.plan import Order
+    from pop3fetch.fetch.retrieving import Outcome
     from pop3fetch.messages import Selector
 
 DEFAULT_OUTPUT = "maildir:~/Maildir"

@@ -11,7 +11,6 @@ from pop3fetch.fetch.survey import status_of, survey
 from pop3fetch.messages import Listing, needs_uids, select
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.store import ReadOnlyStore
-from pop3fetch.sessions.quit import end_look
 from pop3fetch.sessions.sessions import Sessions
 
 
@@ -29,7 +28,7 @@ def look_at(
             return look.at(listing, indexes, order.lines) or status_of(listing)
         for index in indexes:
             reporter.would("show", listing.message(index))
-        end_look(client, reporter.notice)
+        client.end_look(reporter.notice)
     return status_of(listing)
 
 

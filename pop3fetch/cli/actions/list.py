@@ -18,7 +18,6 @@ from pop3fetch.pop3.mail_session import MailSession
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import Known
 from pop3fetch.record.store import ReadOnlyStore
-from pop3fetch.sessions.quit import end_look
 from pop3fetch.sessions.sessions import Sessions
 
 CELL = 400  # characters of a text that a table can show, however wide
@@ -55,7 +54,7 @@ class List:
         with sessions.log_in() as client:
             listing = survey(client, RunReporter(console), recorded)
             self._print(self._rows(client, listing, known, console), console)
-            end_look(client, console.notice)
+            client.end_look(console.notice)
         return status_of(listing)
 
     def _known(self, account: Account) -> Known:

@@ -9,7 +9,6 @@ from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.options import Invocation
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.sessions import sessions_of
-from pop3fetch.sessions.quit import end_look
 from pop3fetch.sessions.sessions import Sessions, tls_options
 from pop3fetch.status import Status
 
@@ -22,7 +21,7 @@ def log_in(invocation: Invocation, account: Account, console: Console) -> int:
     if account.uses_oauth:
         return _log_in_by_oauth(account, console, sessions)
     with sessions.log_in() as client:
-        end_look(client, console.notice)
+        client.end_look(console.notice)
     store(account, sessions.password())
     console.remark(f"the password of {account.title} works, and is kept in the keyring")
     return Status.OK
@@ -40,7 +39,7 @@ def _log_in_by_oauth(account: Account, console: Console, sessions: Sessions) -> 
     ).run()
     with sessions.connect() as client:
         sessions.log_in_on(client, lambda: tokens.access)
-        end_look(client, console.notice)
+        client.end_look(console.notice)
     store_refresh_token(account, tokens)
     console.remark(f"the refresh token of {account.title} works, and is kept in the keyring")
     return Status.OK

@@ -27,7 +27,6 @@ from pop3fetch.cli.sessions import process_context, sessions_of
 from pop3fetch.defaults import PLAIN_PORT, TLS_PORT
 from pop3fetch.errors import LoginRefused, POP3Error, UsageError
 from pop3fetch.net.dial import wire_name
-from pop3fetch.sessions.quit import end_look
 from pop3fetch.sessions.sessions import Sessions, server_of, tls_options
 from pop3fetch.status import Status
 
@@ -216,7 +215,7 @@ def _try(setup: SetupOptions, sessions: Sessions, console: Console) -> None:
         sessions.password()  # before the connection, which would not wait for a person who types
     try:
         with sessions.log_in() as client:
-            end_look(client, console.notice)
+            client.end_look(console.notice)
     except LoginRefused as refusal:
         if "user" not in setup.given and not refusal.is_temporary:
             user = shlex.quote(setup.address.local_part)

@@ -14,7 +14,7 @@ from pop3fetch.cli.screen.numbers import counted
 from pop3fetch.cli.screen.progress import RunReporter
 from pop3fetch.cli.sessions import sessions_of
 from pop3fetch.errors import DeletionUnsafe, POP3Error
-from pop3fetch.fetch.journal import moved_up
+from pop3fetch.fetch.deleting import moved_up
 from pop3fetch.fetch.recall import recorded_in
 from pop3fetch.fetch.survey import headers_of, status_of, survey
 from pop3fetch.headers import summarize
@@ -23,7 +23,6 @@ from pop3fetch.pop3.mail_session import MailSession
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import Event
 from pop3fetch.record.store import Store
-from pop3fetch.sessions.quit import end_look, quit_may_cost
 
 SHOWN = 20  # messages that are shown before the question; more are too many to read
 
@@ -63,12 +62,12 @@ class Removal:
             elif not chosen:
                 console.remark("no messages")
             elif not self._options.asks or _agreed(client, chosen, console):
-                if quit_may_cost(client, {message.index for message in chosen}):
+                if client.quit_may_cost({message.index for message in chosen}):
                     raise DeletionUnsafe  # QUIT would delete messages that were not chosen
                 return self._delete(client, listing, chosen, account, reporter)
             else:
                 console.remark("nothing was deleted")
-            end_look(client, console.notice)
+            client.end_look(console.notice)
         return status_of(listing)
 
     def _chosen(self, listing: Listing) -> list[Message]:

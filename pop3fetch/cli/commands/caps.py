@@ -24,9 +24,7 @@ def command(invocation: Invocation, as_json: bool) -> int:
 
     If a user is given, they include the capabilities after the login.
     """
-    from pop3fetch.cli.actions.each_account import for_each_account
     from pop3fetch.cli.sessions import sessions_of
-    from pop3fetch.sessions.quit import end_look
 
     def caps(account: Account, console: Console) -> int:
         sessions = sessions_of(account, console, invocation.state_folder_to_read())
@@ -40,10 +38,10 @@ def command(invocation: Invocation, as_json: bool) -> int:
                 if console.verbosity >= 1:
                     _describe(console, client, capabilities)
                 _print(console, capabilities, as_json=as_json)
-            end_look(client, console.notice)
+            client.end_look(console.notice)
         return Status.OK
 
-    return for_each_account(invocation, caps)
+    return invocation.for_each_account(caps)
 
 
 def _before_login(client: MailSession, account: Account) -> Capabilities:

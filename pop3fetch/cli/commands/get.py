@@ -48,7 +48,6 @@ def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool,
     to the output of the account, else to the maildir ~/Maildir.
     """
     from pop3fetch.account.config_file import wrong_option
-    from pop3fetch.cli.actions.each_account import for_each_account
     from pop3fetch.cli.actions.get import Get, GetOptions
 
     own = GetOptions(**options)
@@ -58,7 +57,7 @@ def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool,
     selectors = selectors_of(messages, from_stdin=from_stdin)
     _refuse_contradictions(own, invocation.options, chosen=bool(selectors))
     get = Get(invocation, own, selectors)
-    return for_each_account(invocation, get.run, get.openings)
+    return invocation.for_each_account(get.run, get.openings)
 
 
 def _refuse_contradictions(own: GetOptions, given: Overrides, *, chosen: bool) -> None:

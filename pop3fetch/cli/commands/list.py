@@ -42,7 +42,6 @@ def command(
     MESSAGES are numbers, ranges and unique-ids: 3, 2-5, 7-, last, uid:XYZ. Without them all
     messages are listed.
     """
-    from pop3fetch.cli.actions.each_account import for_each_account
     from pop3fetch.cli.sessions import sessions_of
 
     selectors = selectors_of(messages, from_stdin=from_stdin)
@@ -55,4 +54,4 @@ def command(
             options = ListOptions(selectors, only_new=only_new, long=long, as_json=as_json)
             return List(state_folder, options).run(sessions, console)
 
-    return for_each_account(invocation, list_account)
+    return invocation.for_each_account(list_account)

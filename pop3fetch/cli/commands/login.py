@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pop3fetch.cli.options import Command, Invocation, Many, server_options
-
-IN_TURN = Many(1, 1)  # a person can answer one question at a time
+from pop3fetch.cli.options import Command, Invocation, server_options
 
 
 @click.command("login", cls=Command)
@@ -21,14 +19,12 @@ def command(invocation: Invocation, address: str | None) -> int:
     The password is asked for on the terminal, unless the environment, a password command or
     ~/.netrc has it. For an account with OAuth 2, the page of the login is shown instead.
     """
-    from pop3fetch.cli.actions.each_account import for_each_account
     from pop3fetch.cli.actions.login import log_in
 
     if address is not None:
         from pop3fetch.cli.actions.login_setup import log_in_first
 
         return log_in_first(invocation, address)
-    return for_each_account(
-        invocation._replace(many=invocation.many and IN_TURN),
-        lambda account, console: log_in(invocation, account, console),
+    return invocation.one_by_one().for_each_account(
+        lambda account, console: log_in(invocation, account, console)
     )

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pop3fetch.cli.commands.login import IN_TURN
 from pop3fetch.cli.options import Command, Invocation, server_options
 from pop3fetch.status import Status
 
@@ -21,7 +20,6 @@ def command(invocation: Invocation) -> int:
     """Remove the account's password from the system keyring."""
     from pop3fetch.account import credentials
     from pop3fetch.account.oauth import flow as oauth
-    from pop3fetch.cli.actions.each_account import for_each_account
 
     def logout(account: Account, console: Console) -> int:
         known = oauth.forget(account) if account.uses_oauth else credentials.forget(account)
@@ -30,4 +28,4 @@ def command(invocation: Invocation) -> int:
         console.remark(f"the {secret} of {account.address} {result}")
         return Status.OK
 
-    return for_each_account(invocation._replace(many=invocation.many and IN_TURN), logout)
+    return invocation.one_by_one().for_each_account(logout)

@@ -38,7 +38,6 @@ def command(
     MESSAGES are numbers, ranges and unique-ids: 3, 2-5, 7-, last, uid:XYZ. On a terminal,
     it shows what it would delete, and asks.
     """
-    from pop3fetch.cli.actions.each_account import for_each_account
     from pop3fetch.cli.actions.rm import Removal, RemoveOptions
     from pop3fetch.errors import UsageError
 
@@ -49,4 +48,4 @@ def command(
     if everything and not (yes or dry_run or asks):
         raise UsageError("rm --all needs --yes if there is no terminal to ask on")
     options = RemoveOptions(selectors, asks=asks, dry_run=dry_run, as_json=as_json)
-    return for_each_account(invocation, Removal(invocation.state_folder_to_read(), options).run)
+    return invocation.for_each_account(Removal(invocation.state_folder_to_read(), options).run)

@@ -20,14 +20,12 @@ if TYPE_CHECKING:
 @server_options
 def command(invocation: Invocation, as_json: bool) -> int:
     """Print the number of messages on the server, and of their octets."""
-    from pop3fetch.cli.actions.each_account import for_each_account
     from pop3fetch.cli.sessions import sessions_of
-    from pop3fetch.sessions.quit import end_look
 
     def stat(account: Account, console: Console) -> int:
         with sessions_of(account, console, invocation.state_folder_to_read()).log_in() as client:
             messages, octets = client.stat(then_quit=True)
-            end_look(client, console.notice)
+            client.end_look(console.notice)
         if as_json:
             from pop3fetch.cli.screen.objects import mailbox_object
 
@@ -38,4 +36,4 @@ def command(invocation: Invocation, as_json: bool) -> int:
             console.row(messages, octets)
         return Status.OK
 
-    return for_each_account(invocation, stat)
+    return invocation.for_each_account(stat)
