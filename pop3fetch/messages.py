@@ -1,4 +1,4 @@
-"""The messages that the server lists, and what ``MESSAGES`` selects of them.
+"""The messages that the server lists.
 
 Owns the words *message number*, *index* and *UID*. Pure: it contacts no server, and does not know which
 messages were fetched.
@@ -10,12 +10,11 @@ import re
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple, cast
 
-from pop3fetch.errors import InvalidSelector, MessageNotFound, POP3Error, UidShared
+from pop3fetch.errors import MessageNotFound, POP3Error
 
 
 class Key(NamedTuple):
@@ -165,57 +164,6 @@ def _count(column: Sequence[object]) -> int:
     return len(column) - sum(value is None for value in column)
 
 
-@dataclass(frozen=True, slots=True)
-class Numbers:
-    """The message numbers from ``first`` to ``last``, both included; to the end if ``last`` is None."""
-
-    first: int
-    last: int | None
-
-    def __str__(self) -> str:
-        if self.first == self.last:
-            return str(self.first)
-        return f"{self.first}-{self.last or ''}"
-
-    def indexes(self, listing: Listing) -> list[int]:
-        """Return the indexes in the range, without gaps; none if it ends after the last message."""
-        if self.last is None:
-            return list(listing.indexes(self.first - 1))
-        if self.last > listing.last_number:
-            return []
-        return list(listing.indexes(self.first - 1, self.last - 1))
-
-
-@dataclass(frozen=True, slots=True)
-class Last:
-    """The ``many`` messages with the highest numbers."""
-
-    many: int = 1
-
-    def __str__(self) -> str:
-        return "last" if self.many == 1 else f"last:{self.many}"
-
-    def indexes(self, listing: Listing) -> list[int]:
-        """Return their indexes in order, fewer if there are fewer messages."""
-        return list(listing.indexes())[-self.many :]
-
-
-@dataclass(frozen=True, slots=True)
-class Uid:
-    """The messages with this UID."""
-
-    octets: bytes
-
-    def __str__(self) -> str:
-        return "uid:" + self.octets.decode("utf-8", "backslashreplace")
-
-    def indexes(self, listing: Listing) -> list[int]:
-        """Return the indexes of all copies that share the UID, as it is shown, or as the server sent it."""
-        shown = _ESCAPED_OCTET.sub(lambda escape: bytes([int(escape[1], 16)]), self.octets)
-        return listing.with_uid(shown) or listing.with_uid(self.octets)
-
-
-_ESCAPED_OCTET = re.compile(rb"\\x([0-9a-f]{2})")
 _SEEMS_ESCAPED = re.compile(r"\\(?=x[0-9a-f]{2})")
 
 
@@ -235,77 +183,6 @@ def _shown_character(character: str) -> str:
     if character.isprintable():
         return character
     return "".join(f"\\x{octet:02x}" for octet in character.encode("utf-8", "surrogateescape"))
-
-
-Selector = Numbers | Last | Uid
-
-# ASCII alone, and no more digits than a listing may have: int() would take `1_0`, `+2` and Arabic digits.
-_LAST = re.compile(r"last(?::([1-9][0-9]{0,18}))?")
-_NUMBERS = re.compile(r"([0-9]{1,19})(?:(-)([0-9]{1,19})?)?")
-
-
-def parse(words: Iterable[str]) -> tuple[Selector, ...]:
-    """Read ``3``, ``1,3,8``, ``2-5``, ``7-``, ``last``, ``last:10`` and ``uid:XYZ``.
-
-    Raises InvalidSelector.
-    """
-    # A UID may contain commas itself.
-    lists = ([word] if word.startswith("uid:") else word.split(",") for word in words)
-    return tuple(_selector(part) for parts in lists for part in parts)
-
-
-def _selector(word: str) -> Selector:
-    last_ones = _LAST.fullmatch(word)
-    if last_ones:
-        return Last(int(last_ones[1] or 1))
-    if word.startswith("uid:"):
-        return _parse_uid(word)
-    match = _NUMBERS.fullmatch(word)
-    if match is None:
-        what = f"'{word}' is not a message"
-        if "@" in word:
-            raise InvalidSelector(what, word, is_address=True)
-        raise InvalidSelector(f"{what}; use 3, 2-5, 7-, last or uid:XYZ", word)
-    first = int(match[1])
-    last = int(match[3]) if match[3] else None if match[2] else first
-    if first == 0:
-        raise InvalidSelector(f"'{word}' is not a message; numbers begin with 1", word)
-    if last is not None and last < first:
-        raise InvalidSelector(f"the range {word} runs backwards", word)
-    return Numbers(first, last)
-
-
-def _parse_uid(word: str) -> Uid:
-    try:
-        # How Python hands on the octets of a command line that are not UTF-8.
-        octets = word.removeprefix("uid:").encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        octets = b""
-    if not octets:
-        raise InvalidSelector(f"'{word}' has no unique-id", word)
-    return Uid(octets)
-
-
-def needs_uids(selectors: Iterable[Selector]) -> bool:
-    """Return whether some of ``selectors`` are UIDs, and not numbers alone."""
-    return any(isinstance(selector, Uid) for selector in selectors)
-
-
-def select(listing: Listing, selectors: Iterable[Selector], *, one_each: bool = False) -> list[int]:
-    """Return the indexes that ``selectors`` name, in the order given, each once.
-
-    ``one_each``: a UID must name one message. Raises :exc:`MessageNotFound` for the first selector that
-    matches no message, and UidShared for a UID that names several.
-    """
-    selected: dict[int, None] = {}
-    for selector in selectors:
-        indexes = selector.indexes(listing)
-        if not indexes:
-            raise MessageNotFound(str(selector))
-        if one_each and isinstance(selector, Uid) and len(indexes) > 1:
-            raise UidShared(str(selector), ", ".join(str(index + 1) for index in indexes[:20]))
-        selected.update(dict.fromkeys(indexes))
-    return list(selected)
 
 
 _STAND_IN = b"digest-"

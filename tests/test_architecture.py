@@ -36,6 +36,7 @@ ROOMS: dict[str, set[str]] = {
     "errors": {"printable", "refusal", "status"},
     "ahead": {"errors"},
     "messages": {"errors"},
+    "selection": {"errors", "messages"},
     "net": {"ahead", "defaults", "errors", "veil", "verification"},
     "pop3": {"ahead", "defaults", "errors", "net", "printable", "veil"},
     "delivery": {"ahead", "defaults", "durable", "errors", "headers", "messages", "printable"},
@@ -43,12 +44,12 @@ ROOMS: dict[str, set[str]] = {
     "account": {"ahead", "defaults", "durable", "errors", "printable", "veil", "verification"},
     "sessions": {"account", "ahead", "errors", "net", "pop3", "record"},
     "fetch": {
-        "ahead", "delivery", "errors", "headers", "messages", "pop3", "record", "status",
+        "ahead", "delivery", "errors", "headers", "messages", "pop3", "record", "selection", "status",
     },
     "demo": set(),
     "cli": {
         "__init__", "account", "ahead", "defaults", "delivery", "demo", "errors", "fetch", "headers",
-        "messages", "net", "pop3", "printable", "record", "sessions", "status",
+        "messages", "net", "pop3", "printable", "record", "selection", "sessions", "status",
     },
     "__main__": {"cli"},
     "__init__": {"pop3"},

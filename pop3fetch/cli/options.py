@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pop3fetch.cli.actions.each_account import Job, Many
     from pop3fetch.delivery.choice import Openings
     from pop3fetch.errors import POP3Error
-    from pop3fetch.messages import Selector
+    from pop3fetch.selection import Selector
 
 Decorator = Callable[[Any], Any]
 
@@ -375,6 +375,6 @@ def selectors_of(words: Sequence[str], *, from_stdin: bool) -> tuple[Selector, .
             raise click.exceptions.Exit(Status.OK)
     if not given:
         return ()
-    from pop3fetch.messages import parse
+    from pop3fetch.selection import parse
 
     return parse(given)

@@ -11,8 +11,9 @@ from itertools import compress
 from operator import ne
 from typing import Literal, NamedTuple
 
-from pop3fetch.messages import Key, Listing, Message, Selector, select
+from pop3fetch.messages import Key, Listing, Message
 from pop3fetch.record.states import Known
+from pop3fetch.selection import Selector, select
 
 
 class Comparison(NamedTuple):

@@ -8,7 +8,8 @@ import pytest
 
 from pop3fetch.errors import MessageNotFound
 from pop3fetch.fetch.plan import Action, Order, Plan, make_plan
-from pop3fetch.messages import Key, Listing, Message, parse
+from pop3fetch.messages import Key, Listing, Message
+from pop3fetch.selection import parse
 
 FIVE = Listing([10, 20, 30, 40, 50], [b"A", b"B", b"C", b"D", b"E"])
 

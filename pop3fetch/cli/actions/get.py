@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pop3fetch.cli.options import Invocation
     from pop3fetch.fetch.plan import Order
     from pop3fetch.fetch.retrieving import Outcome
-    from pop3fetch.messages import Selector
+    from pop3fetch.selection import Selector
 
 DEFAULT_OUTPUT = "maildir:~/Maildir"
 

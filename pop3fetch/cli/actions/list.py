@@ -13,11 +13,12 @@ from pop3fetch.cli.screen.progress import RunReporter
 from pop3fetch.fetch.plan import compare
 from pop3fetch.fetch.survey import Recorded, headers_of, status_of, survey
 from pop3fetch.headers import Summary, one_line, summarize
-from pop3fetch.messages import Listing, Message, Selector, select, shown_uid
+from pop3fetch.messages import Listing, Message, shown_uid
 from pop3fetch.pop3.mail_session import MailSession
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import Known
 from pop3fetch.record.store import ReadOnlyStore
+from pop3fetch.selection import Selector, select
 from pop3fetch.sessions.sessions import Sessions
 
 CELL = 400  # characters of a text that a table can show, however wide

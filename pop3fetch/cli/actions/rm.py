@@ -18,11 +18,12 @@ from pop3fetch.fetch.deleting import moved_up
 from pop3fetch.fetch.recall import recorded_in
 from pop3fetch.fetch.survey import headers_of, status_of, survey
 from pop3fetch.headers import summarize
-from pop3fetch.messages import Key, Listing, Message, Selector, needs_uids, select
+from pop3fetch.messages import Key, Listing, Message
 from pop3fetch.pop3.mail_session import MailSession
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import Event
 from pop3fetch.record.store import Store
+from pop3fetch.selection import Selector, needs_uids, select
 
 SHOWN = 20  # messages that are shown before the question; more are too many to read
 
