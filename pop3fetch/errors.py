@@ -26,6 +26,7 @@
     │   ├── AuthorizationFailed          the OAuth 2 server gives no token
     │   └── NoPassword                   no source has a password
     ├── LoginTooSoon                     the server's LOGIN-DELAY is not over
+    ├── LoginPaused                      the server has refused the same secret a short while ago
     ├── SessionEnded                     a call after the session's end; also RuntimeError
     ├── CommandNotAllowed                a command in the wrong state; also RuntimeError
     ├── InvalidArgument                  an argument that no command may carry; also ValueError
@@ -142,6 +143,11 @@ class LoginRefused(ServerErrorResponse):
     status = Status.NO_LOGIN
     user: str = ""
     hint: str = ""
+
+    @property
+    def blames_secret(self) -> bool:
+        """Whether another attempt with the same secret may get the account locked."""
+        return not self.is_temporary and not (self.code or b"").upper().startswith(b"SYS/")
 
     def __str__(self) -> str:
         hint = f"; {self.hint}" if self.hint else ""
@@ -357,6 +363,23 @@ class LoginTooSoon(POP3Error):
 
     def __str__(self) -> str:
         return f"{printable(self.account)} allows the next login in {self.wait} s (LOGIN-DELAY)"
+
+
+class LoginPaused(POP3Error):
+    """The server has refused this secret, and it is not tried again yet; ``wait`` in seconds.
+
+    ``until`` is the local time, ``why`` the sentence of the refusal.
+    """
+
+    is_temporary = True
+    account: str
+    until: str
+    why: str
+    wait: int
+
+    def __str__(self) -> str:
+        pause = f"no login before {self.until}, so that the account is not locked"
+        return f"{printable(self.account)}: {pause}: {printable(self.why, _SENTENCE_LIMIT)}"
 
 
 class SessionEnded(POP3Error, RuntimeError):

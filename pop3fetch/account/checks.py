@@ -85,6 +85,14 @@ def octets(value: object) -> int:
     return number(1, None, value)
 
 
+def duration(value: object) -> int:
+    """Return seconds, of text such as ``12h``."""  # until quantities.py lands
+    match = re.fullmatch("([0-9]{1,9})([smhdw])", text(value))
+    if match is None:
+        raise ValueError(f"must be a duration such as 90s, 5m, 12h, 7d or 4w, not {value!r}")
+    return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[match[2]]
+
+
 def one_of(known: Collection[str], value: object) -> str:
     """Check that it is, in any case, one of the ``known`` words."""
     word = text(value).lower()

@@ -33,6 +33,7 @@ SERVER = "The account and its server"
 SECURITY = "TLS and login"
 DELIVERY = "get: delivery"
 SELECTION = "get: selection"
+UNATTENDED = "Unattended runs"
 
 FILE, FOLDER = "file", "dir"  # values that a shell completes
 DAYS = "days"  # a whole number of them
@@ -159,6 +160,9 @@ class Account(NamedTuple):
     max_size: Annotated[int | None, Setting(checks.octets),
         Option(SELECTION, "--max-size OCTETS",
                "Skip larger messages: 500000, 64K, 10M.")] = None
+    patience: Annotated[float | None, Setting(checks.duration),
+        Option(UNATTENDED, "--patience DURATION",
+               "Report temporary failures only if they last this long: 90s, 5m, 12h, 7d.")] = None
     oauth: Annotated[Optional["OAuthSettings"], Setting(checks.oauth_table)] = None
     source: Path | None = None
     # fmt: on
