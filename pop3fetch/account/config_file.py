@@ -24,9 +24,8 @@ from pop3fetch.account import checks, url
 from pop3fetch.account.checks import Check
 from pop3fetch.account.settings_table import SECRETS, SETTINGS, Account, address_of
 from pop3fetch.defaults import PLAIN_PORT, TLS_PORT, UNIX_PREFIX, did_you_mean
-from pop3fetch.durable import from_home
+from pop3fetch.durable import from_home, platform_folder
 from pop3fetch.errors import ConfigurationError, POP3Error, UsageError
-from pop3fetch.platform_folders import platform_folder
 from pop3fetch.veil import veiled
 
 TOP_LEVEL = ("default", "accounts")

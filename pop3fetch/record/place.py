@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from pop3fetch.durable import make_folder, open_private
+from pop3fetch.durable import make_folder, open_private, platform_folder
 from pop3fetch.errors import DeliveryError, POP3Error, RecordError, RecordLocked
-from pop3fetch.platform_folders import platform_folder
 from pop3fetch.record.states import DAY
 
 _READABLE = "@+="  # safe in a file name beside letters, digits and _.-~
