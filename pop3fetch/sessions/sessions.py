@@ -134,14 +134,13 @@ class Sessions:
             if self._refused and not self._process.is_attended():
                 self._refused.check(self.password(), time.time())
         try:
-            self._delay.await_end(self.account.timeout or None, wait=self._pause)
+            self._delay.await_end(
+                self.account.timeout or None, wait=lambda seconds: pause(seconds, self._process.interrupts)
+            )
         except LoginTooSoon:
             if not self._was_checked:
                 raise
         self._was_checked = True
-
-    def _pause(self, seconds: float) -> None:
-        pause(seconds, self._process.interrupts)
 
     def begin(self) -> Sessions:
         """Open the connection that :meth:`connect` will return, in the background.
