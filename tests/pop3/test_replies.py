@@ -420,7 +420,7 @@ def test_a_list_that_was_not_read_has_no_digest() -> None:
 def test_a_list_that_is_kept_is_bounded() -> None:
     lines = b"1 1\r\n" * 200_000
     with pytest.raises(MalformedListing, match=f"a listing is longer than {LISTING_LIMIT} octets"):
-        read((lines for _ in range(LISTING_LIMIT // len(lines) + 1)))
+        read(lines for _ in range(LISTING_LIMIT // len(lines) + 1))
 
 
 def test_a_list_that_is_not_kept_is_parsed_as_it_arrives() -> None:
