@@ -76,6 +76,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "net/proxy.py",
         "net/tunnel.py",
         "demo.py",
+        "cli/service_manager.py",
     ),
     "socketserver": ("account/oauth/redirect.py", "demo.py"),
     "sqlite3": ("record/*",),

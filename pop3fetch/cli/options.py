@@ -247,14 +247,24 @@ class Invocation(NamedTuple):
         if self.many is None:
             return job(self.account(), self.console)
         from pop3fetch.cli.actions.each_account import ManyAccounts
+
+        many = ManyAccounts(self.console, self.many, job, openings)
+        return many.run(self.chosen_accounts(many.fail))
+
+    def chosen_accounts(self, wrong: Callable[[str, POP3Error], None]) -> list[Account]:
+        """Return the account that is meant, or all of them; ``wrong`` gets each invalid one and its error.
+
+        Raises ConfigurationError and UsageError.
+        """
+        if self.many is None:
+            return [self.account()]
         from pop3fetch.errors import ConfigurationError
 
         configuration = self.configuration()
         if not configuration.names():
             raise ConfigurationError(str(configuration.path), "there are no accounts, [accounts.NAME]")
         self._refuse_to_share_secrets(configuration.servers())
-        many = ManyAccounts(self.console, self.many, job, openings)
-        return many.run(self.accounts(configuration, many.fail))
+        return self.accounts(configuration, wrong)
 
     def _refuse_to_share_secrets(self, servers: Collection[str]) -> None:
         """Raise UsageError if one secret would go to several servers: it was meant for only one."""

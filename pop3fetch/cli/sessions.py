@@ -22,7 +22,11 @@ def sessions_of(account: Account, console: Console, state_folder: Path, *, keyri
             return None  # cron must not wait
         from getpass import getpass
 
-        return console.talk(lambda: getpass(question))
+        if console.answers is None:
+            return console.talk(lambda: getpass(question))
+        if question not in console.answers:
+            console.answers[question] = console.talk(lambda: getpass(question))
+        return console.answers[question]
 
     sources = Sources(
         home=Path(os.path.expanduser("~")),

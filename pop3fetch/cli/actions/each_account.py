@@ -95,6 +95,9 @@ class ManyAccounts:
         """Talk with the person at the terminal for the threads, until one of them ends."""
         while errand := self._errands.get():
             errand.work_out()
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
         if self._failures:
             raise self._failures[0]
 
@@ -153,12 +156,18 @@ class ManyAccounts:
 
     def _work_on(self, account: Account) -> None:
         try:
-            self._statuses.append(self._job(account, self._console_of(account.name)))
+            status = self._job(account, self._console_of(account.name))
         except BrokenPipeError:  # it concerns all accounts: the reader of the output is gone
             raise
         except Exception as error:
-            if not self._stopping.is_set():  # else we have closed the connection
-                self._statuses.append(explain(error, self._console_of(account.name)))
+            if self._stopping.is_set():  # we have closed the connection
+                return
+            status = explain(error, self._console_of(account.name))
+        self._finished(account, status)
+
+    def _finished(self, account: Account, status: int) -> None:
+        """Take note of how a job has ended."""
+        self._statuses.append(status)
 
     def _console_of(self, name: str) -> Console:
         return self._console.for_account(name, self._in_main_thread, self._interrupts)

@@ -41,8 +41,13 @@ STREAMS = ("-", "mbox:-")
 @STDIN_OPTION
 @JSON_OPTION
 @partial(setting_options, UNATTENDED)
+@click.option(
+    "--every", metavar="DURATION", help="Stay, and fetch again and again: every 5m, 1h. SIGTERM ends it."
+)
 @server_options
-def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool, **options: Any) -> int:
+def command(
+    invocation: Invocation, messages: tuple[str, ...], from_stdin: bool, every: str | None, **options: Any
+) -> int:
     """Fetch every new message, or exactly MESSAGES, each exactly once.
 
     MESSAGES are numbers, ranges and unique-ids: 3, 2-5, 7-, last, uid:XYZ. They go to --output, else
@@ -58,7 +63,26 @@ def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool,
     selectors = selectors_of(messages, from_stdin=from_stdin)
     _refuse_contradictions(own, invocation.options, chosen=bool(selectors))
     get = Get(invocation, own, selectors)
+    if every is not None:
+        from pop3fetch.cli.actions.get_every import get_every
+
+        if selectors or own.all or own.mark or own.dry_run or own.lines is not None:
+            wrong = "MESSAGES, --all, --mark, --lines or --dry-run"
+            raise UsageError(f"--every fetches new messages: it cannot be combined with {wrong}")
+        return get_every(invocation, get.run, get.openings, _seconds(every))
     return invocation.for_each_account(get.run, get.openings)
+
+
+def _seconds(every: str) -> float:
+    from pop3fetch.quantities import duration
+
+    try:
+        seconds = duration(every).total_seconds()
+    except ValueError as error:
+        raise UsageError(f"--every {error}") from None
+    if not seconds:
+        raise UsageError("--every must be at least 1s")
+    return seconds
 
 
 def _refuse_contradictions(own: GetOptions, given: Overrides, *, chosen: bool) -> None:

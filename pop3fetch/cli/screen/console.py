@@ -46,6 +46,7 @@ class Console:
         self._host: Callable[[Callable[[], Any]], Any] | None = None  # of all talks, if there are threads
         self.interrupts: Interrupts | None = None  # of the threads that work on several accounts
         self.hushed: list[str] | None = None
+        self.answers: dict[str, str | None] | None = None  # by question, if each is asked once
 
     @classmethod
     def of_process(cls) -> Console:
@@ -67,6 +68,10 @@ class Console:
         ``host`` gets all talks with the person at the terminal, and runs them one by one.
         """
         return self._with(account=name, _host=host, interrupts=interrupts)
+
+    def keep_answers(self) -> None:
+        """Ask each question once: a process that stays keeps the answers."""
+        self.answers = {}
 
     def hushing(self, hushed: list[str]) -> Console:
         """Return the same console with a place for the lines about messages that fail for now."""
