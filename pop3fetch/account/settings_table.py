@@ -163,6 +163,10 @@ class Account(NamedTuple):
     patience: Annotated[float | None, Setting(checks.duration),
         Option(UNATTENDED, "--patience DURATION",
                "Report temporary failures only if they last this long: 90s, 5m, 12h, 7d.")] = None
+    on_new: Annotated[tuple[str, ...] | None,
+        Setting(partial(checks.command, "on_new"), secret=True, runs=True),
+        Option(UNATTENDED, "--on-new CMD",
+               "Run CMD once after new mail, with the JSON lines of the messages as its input.")] = None
     oauth: Annotated[Optional["OAuthSettings"], Setting(checks.oauth_table)] = None
     source: Path | None = None
     # fmt: on

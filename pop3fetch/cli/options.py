@@ -239,17 +239,30 @@ class Invocation(NamedTuple):
         """Return the same with one account at a time: a person can answer only one question at a time."""
         return self._replace(many=self.many._replace(jobs=1)) if self.many else self
 
-    def for_each_account(self, job: Job, openings: Openings | None = None) -> int:
+    def for_each_account(
+        self,
+        job: Job,
+        openings: Openings | None = None,
+        *,
+        as_json: bool = False,
+        at_end: Callable[[int, Sequence[str]], None] = lambda accounts, failed: None,
+    ) -> int:
         """Do ``job`` for the account that is meant, or for all of them; return the exit status.
 
-        ``openings``: the destinations that the job delivers to, which an interrupt must reach.
+        ``openings``: the destinations that the job delivers to, which an interrupt must reach. ``as_json``:
+        an object for each account that fails. ``at_end`` gets how many accounts there were, and the names of
+        those that failed; all this only if there are several.
         """
         if self.many is None:
             return job(self.account(), self.console)
         from pop3fetch.cli.actions.each_account import ManyAccounts
 
-        many = ManyAccounts(self.console, self.many, job, openings)
-        return many.run(self.chosen_accounts(many.fail))
+        many = ManyAccounts(self.console, self.many, job, openings, as_json=as_json)
+        accounts = self.chosen_accounts(many.fail)
+        invalid = len(many.failed)
+        status = many.run(accounts)
+        at_end(len(accounts) + invalid, many.failed)
+        return status
 
     def chosen_accounts(self, wrong: Callable[[str, POP3Error], None]) -> list[Account]:
         """Return the account that is meant, or all of them; ``wrong`` gets each invalid one and its error.

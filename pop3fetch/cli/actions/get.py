@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 import os
 import threading
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fetch.account.credentials import without_password
@@ -21,6 +23,7 @@ from pop3fetch.record.place import RecordPlace
 
 if TYPE_CHECKING:
     from pop3fetch.cli.options import Invocation
+    from pop3fetch.cli.screen.objects import Object
     from pop3fetch.fetch.plan import Order
     from pop3fetch.selection import Selector
 
@@ -38,6 +41,15 @@ class GetOptions(NamedTuple):
     as_json: bool
 
 
+@dataclass(slots=True)
+class Total:
+    """The sums of all accounts."""
+
+    messages: int = 0
+    octets: int = 0
+    deleted: int = 0
+
+
 class Get:
     """`get`, account by account."""
 
@@ -47,6 +59,7 @@ class Get:
         self._options = options
         self._selectors = selectors
         self.openings = Openings()
+        self.total = Total()
         self._standard_output = threading.Lock()  # messages of two accounts must not mix there
 
     def run(self, account: Account, console: Console) -> int:
@@ -74,7 +87,10 @@ class Get:
             from pop3fetch.record.store import Store
 
             as_json, draws = self._options.as_json and not choice.is_stream, not choice.is_stream
-            reporter = RunReporter(console, as_json=as_json, draws=draws)
+            objects: list[Object] | None = [] if account.on_new else None
+            reporter = RunReporter(
+                console, as_json=as_json, draws=draws, destination=choice.name, objects=objects
+            )
             try:
                 if is_look:
                     from pop3fetch.cli.actions.get_look import look_at
@@ -99,6 +115,13 @@ class Get:
                         outcome = Fetch(context, order).run()
             finally:
                 reporter.end()
+        if account.on_new and objects:
+            from pop3fetch.cli.actions.on_new import run_on_new
+
+            run_on_new(account.on_new, objects, account.name, without_password(os.environ), console)
+        self.total.messages += outcome.messages
+        self.total.octets += outcome.octets
+        self.total.deleted += outcome.deleted
         # `less` may be showing the messages on standard output; a remark would disturb it.
         is_shown = console.verbosity >= 1 or (console.shows_remarks and not choice.is_stream)
         if is_shown and not order.dry_run:
@@ -107,6 +130,14 @@ class Get:
 
             show(summary(outcome, order, destination.name))
         return outcome.status
+
+    def report(self, accounts: int, failed: Sequence[str]) -> None:
+        """Show the sums of all accounts, and which of them failed."""
+        console = self._invocation.console
+        if console.shows_details or console.log:
+            from pop3fetch.cli.screen.summary import summary_of_all
+
+            console.remark(summary_of_all(accounts, self.total, failed))
 
     def _choice(self, account: Account) -> Choice:
         if account.exec:

@@ -44,9 +44,23 @@ STREAMS = ("-", "mbox:-")
 @click.option(
     "--every", metavar="DURATION", help="Stay, and fetch again and again: every 5m, 1h. SIGTERM ends it."
 )
+@click.option(
+    "--log-file",
+    metavar="FILE",
+    envvar="POP3FETCH_LOG_FILE",
+    type=click.Path(),
+    help="Write a line per event to FILE, or to the system's log: syslog.",
+)
+@click.option("--log-json", is_flag=True, help="Write each line of the log as a JSON object.")
 @server_options
 def command(
-    invocation: Invocation, messages: tuple[str, ...], from_stdin: bool, every: str | None, **options: Any
+    invocation: Invocation,
+    messages: tuple[str, ...],
+    from_stdin: bool,
+    every: str | None,
+    log_file: str | None,
+    log_json: bool,
+    **options: Any,
 ) -> int:
     """Fetch every new message, or exactly MESSAGES, each exactly once.
 
@@ -62,6 +76,12 @@ def command(
         raise UsageError(f"--lines must be at least 0, not {own.lines}")
     selectors = selectors_of(messages, from_stdin=from_stdin)
     _refuse_contradictions(own, invocation.options, chosen=bool(selectors))
+    if log_file is not None:
+        from pop3fetch.cli.log import open_log
+
+        invocation.console.log = open_log(log_file, as_json=log_json)
+    elif log_json:
+        raise UsageError("--log-json needs --log-file")
     get = Get(invocation, own, selectors)
     if every is not None:
         from pop3fetch.cli.actions.get_every import get_every
@@ -70,7 +90,8 @@ def command(
             wrong = "MESSAGES, --all, --mark, --lines or --dry-run"
             raise UsageError(f"--every fetches new messages: it cannot be combined with {wrong}")
         return get_every(invocation, get.run, get.openings, _seconds(every))
-    return invocation.for_each_account(get.run, get.openings)
+    as_json = own.as_json and invocation.options.get("output") not in STREAMS
+    return invocation.for_each_account(get.run, get.openings, as_json=as_json, at_end=get.report)
 
 
 def _seconds(every: str) -> float:

@@ -54,4 +54,4 @@ def command(
             options = ListOptions(selectors, only_new=only_new, long=long, as_json=as_json)
             return List(state_folder, options).run(sessions, console)
 
-    return invocation.for_each_account(list_account)
+    return invocation.for_each_account(list_account, as_json=as_json)

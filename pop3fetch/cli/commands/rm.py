@@ -48,4 +48,6 @@ def command(
     if everything and not (yes or dry_run or asks):
         raise UsageError("rm --all needs --yes if there is no terminal to ask on")
     options = RemoveOptions(selectors, asks=asks, dry_run=dry_run, as_json=as_json)
-    return invocation.for_each_account(Removal(invocation.state_folder_to_read(), options).run)
+    return invocation.for_each_account(
+        Removal(invocation.state_folder_to_read(), options).run, as_json=as_json
+    )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from pop3fetch.ahead import Interrupts
+    from pop3fetch.cli.log import Log
     from pop3fetch.errors import POP3Error
 
 Foreign = bytes | str | int | None
@@ -46,6 +47,7 @@ class Console:
         self._host: Callable[[Callable[[], Any]], Any] | None = None  # of all talks, if there are threads
         self.interrupts: Interrupts | None = None  # of the threads that work on several accounts
         self.hushed: list[str] | None = None
+        self.log: Log | None = None
         self.answers: dict[str, str | None] | None = None  # by question, if each is asked once
 
     @classmethod
@@ -157,10 +159,12 @@ class Console:
 
     def error(self, text: str) -> None:
         """Print a line about a failure; --quiet does not hide it."""
+        self._log("error", text)
         self._say("pop3fetch: ", text)
 
     def warn(self, text: str) -> None:
         """Print a line that every user should see."""
+        self._log("warning", text)
         if self.verbosity >= 0:
             self._say("pop3fetch: ", text)
 
@@ -171,14 +175,20 @@ class Console:
     def remark(self, text: str) -> None:
         """Print a result: on a terminal, and elsewhere only with -v."""
         if self.shows_remarks:
+            self._log("info", text)
             self._say("", text)
         else:
             self.notice(text)
 
     def notice(self, text: str) -> None:
         """Print a line with -v."""
+        self._log("info", text)
         if self.verbosity >= 1:
             self._say("pop3fetch: ", text)
+
+    def _log(self, level: str, text: str) -> None:
+        if self.log:
+            self.log(level, self.account, printable(text, None))
 
     def trace(self, mark: str, octets: bytes) -> None:
         """Print a line of the protocol, for -vv."""

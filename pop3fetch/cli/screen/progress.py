@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.numbers import counted, human_size
-from pop3fetch.cli.screen.objects import message_object
+from pop3fetch.cli.screen.objects import Object, message_object
 from pop3fetch.errors import POP3Error
 from pop3fetch.messages import Message, shown_uid
 
@@ -69,10 +69,20 @@ class RunReporter:
     """The reporter of one run.
 
     ``as_json``: one object per message on standard output; ``draws``: a progress line if there is a
-    terminal for it.
+    terminal for it. ``destination`` is its name. ``objects``, if given, gets those of delivered messages.
     """
 
-    def __init__(self, console: Console, *, as_json: bool = False, draws: bool = False) -> None:
+    def __init__(
+        self,
+        console: Console,
+        *,
+        as_json: bool = False,
+        draws: bool = False,
+        destination: str = "",
+        objects: list[Object] | None = None,
+    ) -> None:
+        self._destination = destination
+        self._objects = objects
         self._console = console
         self._as_json = as_json
         # With -v each message has its own line.
@@ -99,9 +109,13 @@ class RunReporter:
     def delivered(self, message: Message, octets: int, path: str | None) -> None:
         if self._line:
             self._line.advance(messages=1)
-        if self._as_json:
-            self._console.json({**message_object(message), "path": path})
-            self._console.flush()  # the reader of a pipe gets each line at once
+        if self._as_json or self._objects is not None:
+            delivered = {**message_object(message), "path": path, "destination": self._destination}
+            if self._objects is not None:
+                self._objects.append(delivered)
+            if self._as_json:
+                self._console.json(delivered)
+                self._console.flush()  # the reader of a pipe gets each line at once
         if self._console.verbosity >= 1:
             where = f" to {path}" if path else ""
             self._console.notice(f"message {message.number}: {octets} octets{where}")

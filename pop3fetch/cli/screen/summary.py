@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from pop3fetch.cli.actions.get import Total
 from pop3fetch.cli.screen.numbers import counted, human_size
 from pop3fetch.fetch.plan import Order
 from pop3fetch.fetch.retrieving import Outcome
@@ -17,3 +20,12 @@ def summary(outcome: Outcome, order: Order, destination: str) -> str:
         f"{outcome.failures} failed": outcome.failures,
     }
     return ", ".join(fact for fact, true in facts.items() if true) or "no new messages"
+
+
+def summary_of_all(accounts: int, total: Total, failed: Sequence[str]) -> str:
+    """Return the last line of a run over all accounts; ``failed`` are the names of those that failed."""
+    facts = [f"{counted(total.messages)} fetched ({human_size(total.octets)})"]
+    if total.deleted:
+        facts.append(f"{total.deleted} deleted from the server")
+    line = f"{accounts} accounts: {', '.join(facts)}"
+    return f"{line}; {len(failed)} failed: {', '.join(failed)}" if failed else line
