@@ -24,6 +24,7 @@ PACKAGE = Path(__file__).parent.parent / "pop3fetch"
 ROOMS: dict[str, set[str]] = {
     "defaults": set(),
     "printable": set(),
+    "quantities": set(),
     "veil": set(),
     "verification": set(),
     "status": set(),
@@ -42,7 +43,7 @@ ROOMS: dict[str, set[str]] = {
     "delivery": {"ahead", "defaults", "durable", "errors", "headers", "messages", "printable"},
     "record": {"delivery", "durable", "errors", "headers", "messages"},
     "account": {
-        "ahead", "defaults", "durable", "errors", "printable", "veil", "verification",
+        "ahead", "defaults", "durable", "errors", "printable", "quantities", "veil", "verification",
     },
     "sessions": {"account", "ahead", "errors", "net", "pop3", "record"},
     "fetch": {
@@ -98,7 +99,7 @@ HOMES: dict[str, tuple[str, ...]] = {
 PURE = {
     "account/oauth/messages.py", "account/oauth/providers.py",
     "charsets.py", "defaults.py", "dates.py", "encoded_words.py", "errors.py", "headers.py",
-    "messages.py", "printable.py", "refusal.py", "veil.py",
+    "messages.py", "printable.py", "quantities.py", "refusal.py", "veil.py",
     "fetch/plan.py",
     "pop3/login.py", "pop3/machine.py", "pop3/replies.py",
     "pop3/sasl.py", "pop3/trace.py", "pop3/wire.py",
