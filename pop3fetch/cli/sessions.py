@@ -45,7 +45,9 @@ def process_context(console: Console) -> ProcessContext:
 
         console.notice(noticed(text))
 
-    return ProcessContext(without_password(os.environ), notice, trace, console.interrupts)
+    return ProcessContext(
+        without_password(os.environ), notice, trace, console.interrupts, lambda: console.can_ask
+    )
 
 
 def _has_terminal() -> bool:

@@ -15,6 +15,7 @@ from pop3fetch.errors import (
     DeletionUnsafe,
     InsecureAuthenticationDisallowed,
     InvalidSelector,
+    LoginPaused,
     MechanismNotOffered,
     NotATLSPort,
     NothingToVerify,
@@ -63,6 +64,7 @@ ADVICE: dict[type[POP3Error], Callable[[Any], str]] = {
     DeletionUnsafe: lambda error: noticed(str(error)),
     InsecureAuthenticationDisallowed: _of_clear_text,
     InvalidSelector: _of_selector,
+    LoginPaused: lambda error: f"{error}; another password is tried at once, and any on a terminal",
     MechanismNotOffered: lambda error: f"{error}; use --tls implicit" if error.is_forgeable else str(error),
     NotATLSPort: lambda error: f"{error}; try --tls starttls (port 110)",
     NothingToVerify: lambda error: (
