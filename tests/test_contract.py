@@ -76,6 +76,7 @@ OWN_OPTIONS = {
     "get": {
         "-o", "--output", "--exec", "--exec-timeout", "--crlf", "--lines", "--all", "--mark", "--delete",
         "--keep", "--delete-after", "--limit", "--max-size", "--create", "--dry-run", "--stdin", "--json",
+        "--patience",
     },
     "rm": {"--all", "--yes", "--dry-run", "--stdin", "--json"},
     "caps": {"--json"},
