@@ -156,7 +156,7 @@ def test_without_a_session_there_is_no_keyring_and_no_wait(pop3fetch: Command) -
 def in_cron(environment: dict[str, str], tmp_path: Path) -> Command:
     """Run the command without a variable that names the session bus."""
     bare = {name: value for name, value in environment.items() if name != "DBUS_SESSION_BUS_ADDRESS"}
-    words = [sys.executable, "-c", IN_CRON, str(tmp_path)]
+    words = [sys.executable, "-W", "error", "-c", IN_CRON, str(tmp_path)]
     return lambda *arguments, **given: started([*words, *arguments], {**bare, **given})
 
 

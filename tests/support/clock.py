@@ -32,4 +32,4 @@ class Clock:
 
     def command(self, words: Sequence[str]) -> list[str]:
         """Return the words that start ``pop3fetch`` with arguments at this time of day."""
-        return [sys.executable, "-c", AT, str(self.now), *words]
+        return [sys.executable, "-W", "error", "-c", AT, str(self.now), *words]
