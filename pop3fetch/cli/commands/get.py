@@ -14,8 +14,8 @@ from pop3fetch.cli.options import (
     STDIN_OPTION,
     Command,
     Invocation,
+    message_options,
     selectors_of,
-    server_options,
     setting_options,
 )
 from pop3fetch.errors import UsageError
@@ -41,7 +41,7 @@ STREAMS = ("-", "mbox:-")
 @STDIN_OPTION
 @JSON_OPTION
 @partial(setting_options, UNATTENDED)
-@server_options
+@message_options
 def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool, **options: Any) -> int:
     """Fetch every new message, or exactly MESSAGES, each exactly once.
 
