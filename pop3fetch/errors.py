@@ -26,13 +26,14 @@
     │   ├── AuthorizationFailed          the OAuth 2 server gives no token
     │   └── NoPassword                   no source has a password
     ├── LoginTooSoon                     the server's LOGIN-DELAY is not over
-    ├── LoginPaused                      the server has refused the same secret a short while ago
+    │   └── LoginPaused                  the server has refused the same secret a short while ago
     ├── SessionEnded                     a call after the session's end; also RuntimeError
     ├── CommandNotAllowed                a command in the wrong state; also RuntimeError
     ├── InvalidArgument                  an argument that no command may carry; also ValueError
     ├── EmptyMessage                     a message arrived without an octet
     ├── BlankMessage                     a message arrived without content
     ├── UniqueIdsRefused                 UIDL is refused, although the record has unique-ids
+    ├── HeadersNotOffered                the server has no TOP, which shows headers alone
     ├── ThreadLimit                      the system allows no more threads
     ├── DeletionUnsafe                   more would be deleted than is meant
     ├── MessageNotFound                  a selected message is missing; also LookupError
@@ -143,11 +144,6 @@ class LoginRefused(ServerErrorResponse):
     status = Status.NO_LOGIN
     user: str = ""
     hint: str = ""
-
-    @property
-    def blames_secret(self) -> bool:
-        """Whether another attempt with the same secret may get the account locked."""
-        return not self.is_temporary and not (self.code or b"").upper().startswith(b"SYS/")
 
     def __str__(self) -> str:
         hint = f"; {self.hint}" if self.hint else ""
@@ -321,10 +317,7 @@ class AuthenticationError(POP3Error):
 
 
 class InsecureAuthenticationDisallowed(AuthenticationError):
-    """The password would cross the network in clear text.
-
-    ``is_allowed``: the user allows that, but APOP was refused with this password.
-    """
+    """The password would cross the network in clear text; ``is_allowed``: by the user, but APOP failed."""
 
     offers_stls: bool = False
     is_allowed: bool = False
@@ -365,20 +358,14 @@ class LoginTooSoon(POP3Error):
         return f"{printable(self.account)} allows the next login in {self.wait} s (LOGIN-DELAY)"
 
 
-class LoginPaused(POP3Error):
-    """The server has refused this secret, and it is not tried again yet; ``wait`` in seconds.
+class LoginPaused(LoginTooSoon):
+    """The server has refused this secret, as ``why`` says; it is not tried before ``until``, local time."""
 
-    ``until`` is the local time, ``why`` the sentence of the refusal.
-    """
-
-    is_temporary = True
-    account: str
     until: str
     why: str
-    wait: int
 
     def __str__(self) -> str:
-        pause = f"no login before {self.until}, so that the account is not locked"
+        pause = f"no login before {printable(self.until)}, so that the account is not locked"
         return f"{printable(self.account)}: {pause}: {printable(self.why, _SENTENCE_LIMIT)}"
 
 
@@ -441,6 +428,15 @@ class UniqueIdsRefused(POP3Error):
 
     def __str__(self) -> str:
         return f"{printable(self.account)}: the server refuses UIDL, which it has answered before"
+
+
+class HeadersNotOffered(POP3Error):
+    """The server has no TOP, and so does not show the headers of a message alone."""
+
+    status = Status.REFUSED
+
+    def __str__(self) -> str:
+        return "the server cannot show headers alone: it has no TOP"
 
 
 class ThreadLimit(POP3Error):

@@ -32,6 +32,7 @@ ROOMS: dict[str, set[str]] = {
     "dates": set(),
     "encoded_words": {"charsets"},
     "headers": {"charsets", "dates", "encoded_words"},
+    "filters": {"headers", "quantities"},
     "refusal": set(),
     "errors": {"printable", "refusal", "status"},
     "ahead": {"errors"},
@@ -45,14 +46,16 @@ ROOMS: dict[str, set[str]] = {
     "account": {
         "ahead", "defaults", "durable", "errors", "printable", "quantities", "veil", "verification",
     },
-    "sessions": {"account", "ahead", "errors", "net", "pop3", "record"},
+    "sessions": {"account", "ahead", "errors", "net", "pop3", "record", "veil"},
     "fetch": {
-        "ahead", "delivery", "errors", "headers", "messages", "pop3", "record", "selection", "status",
+        "ahead", "delivery", "errors", "filters", "headers", "messages", "pop3", "record", "selection",
+        "status",
     },
     "demo": set(),
     "cli": {
-        "__init__", "account", "ahead", "defaults", "delivery", "demo", "errors", "fetch", "headers",
-        "messages", "net", "pop3", "printable", "record", "selection", "sessions", "status",
+        "__init__", "account", "ahead", "defaults", "delivery", "demo", "durable", "errors", "fetch",
+        "filters", "headers", "messages", "net", "pop3", "printable", "quantities", "record", "selection",
+        "sessions", "status",
     },
     "__main__": {"cli"},
     "__init__": {"pop3"},
@@ -87,6 +90,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "verification.py",
     ),
     "subprocess": (
+        "cli/actions/on_new.py",
         "delivery/program.py",
         "account/password_command.py",
         "net/tunnel.py",
@@ -99,7 +103,8 @@ HOMES: dict[str, tuple[str, ...]] = {
 # What is testable without network, clock or disk, and is to stay so.
 PURE = {
     "account/oauth/messages.py", "account/oauth/providers.py",
-    "charsets.py", "defaults.py", "dates.py", "encoded_words.py", "errors.py", "headers.py",
+    "charsets.py", "defaults.py", "dates.py", "encoded_words.py", "errors.py", "filters.py",
+    "headers.py",
     "messages.py", "printable.py", "quantities.py", "refusal.py", "veil.py",
     "fetch/plan.py",
     "pop3/login.py", "pop3/machine.py", "pop3/replies.py",
@@ -113,7 +118,7 @@ IMPURE = {
 LONGEST_FUNCTION = 60
 LONG_FUNCTION = 30  # nine of ten are shorter
 MEDIAN_FUNCTION = 10
-LONGEST_MODULE = 540
+LONGEST_MODULE = 550
 MOST_POSITIONAL = 5
 MOST_KEYWORDS = 10
 

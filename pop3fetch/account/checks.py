@@ -10,9 +10,12 @@ from __future__ import annotations
 import os.path
 import re
 from collections.abc import Callable, Collection
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pop3fetch.defaults import PROXY_SCHEMES, UNIX_PREFIX
+
+if TYPE_CHECKING:
+    from datetime import timedelta
 
 Check = Callable[[object], object]
 Plain = TypeVar("Plain", bound=str | int)
@@ -83,12 +86,13 @@ def octets(value: object) -> int:
     return number(1, None, value)
 
 
-def duration(value: object) -> int:
-    """Return seconds, of text such as ``12h``."""  # until quantities.py lands
-    match = re.fullmatch("([0-9]{1,9})([smhdw])", text(value))
-    if match is None:
-        raise ValueError(f"must be a duration such as 90s, 5m, 12h, 7d or 4w, not {value!r}")
-    return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[match[2]]
+def duration(value: object) -> timedelta:
+    """Return a duration that is given as one, or as text such as ``12h``."""
+    from datetime import timedelta
+
+    from pop3fetch import quantities
+
+    return value if isinstance(value, timedelta) else quantities.duration(text(value))
 
 
 def one_of(known: Collection[str], value: object) -> str:

@@ -26,6 +26,8 @@ from pop3fetch.defaults import (
 )
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from pop3fetch.account.oauth.providers import OAuthSettings
 
 # Sections of --help; those of `get` are two parts of its own options.
@@ -160,7 +162,7 @@ class Account(NamedTuple):
     max_size: Annotated[int | None, Setting(checks.octets),
         Option(SELECTION, "--max-size OCTETS",
                "Skip larger messages: 500000, 64K, 10M.")] = None
-    patience: Annotated[float | None, Setting(checks.duration),
+    patience: Annotated[Optional["timedelta"], Setting(checks.duration),
         Option(UNATTENDED, "--patience DURATION",
                "Report temporary failures only if they last this long: 90s, 5m, 12h, 7d.")] = None
     on_new: Annotated[tuple[str, ...] | None,

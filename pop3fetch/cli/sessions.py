@@ -59,7 +59,11 @@ def process_context(console: Console) -> ProcessContext:
         console.notice(noticed(text))
 
     return ProcessContext(
-        without_password(os.environ), notice, trace, console.interrupts, lambda: console.can_ask
+        without_password(os.environ),
+        notice,
+        trace,
+        console.interrupts,
+        lambda: console.can_ask and console.answers is None,
     )
 
 

@@ -29,12 +29,12 @@ class Failures(NamedTuple):
     reported: int = 0
 
     def is_due(self, now: float) -> bool:
-        """Whether to report them, the last time being a day ago, or in the future of a clock set back."""
+        """Whether the last report is a day ago; one in the future of a clock set back does not count."""
         return not (self.reported and 0 <= now - self.reported < REPORT_AGAIN)
 
 
 class Patience:
-    """The failures of an account, and for how many seconds they are borne in silence."""
+    """The failures of an account; after ``limit`` seconds they are to be reported."""
 
     def __init__(self, place: RecordPlace, limit: float) -> None:
         self._place = place

@@ -1,8 +1,8 @@
 """Secrets that the server has refused: each waits before it is tried again, and longer every time.
 
 So a job without a terminal does not get the account locked. Kept beside the record and not in it, because
-every command logs in. Only a digest is kept, which takes long to compute, and so to guess a secret by.
-Times are seconds since the epoch.
+every command logs in. A secret is kept only as a salted digest that is slow to compute, so that it is slow to
+guess the secret from it. Times are seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 
-from pop3fetch.errors import LoginPaused, POP3Error
+from pop3fetch.errors import LoginPaused, LoginRefused, POP3Error
 from pop3fetch.record.place import REFUSED_LOGINS, RecordPlace
 from pop3fetch.veil import veiled
 
@@ -56,15 +56,20 @@ class RefusedLogins:
         for refused in secrets:
             if refused.digest == digest and (wait := refused.pause(now)):
                 until = datetime.fromtimestamp(int(now) + wait).isoformat(" ", "minutes")
-                raise LoginPaused(self._account, until, refused.why, wait)
+                raise LoginPaused(self._account, wait, until, refused.why)
 
-    def remember(self, secret: str, why: str, now: float) -> None:
-        """Count a refusal of ``secret``; a folder that cannot be written to is not an error."""
+    def remember(self, secret: str, refusal: LoginRefused, now: float) -> None:
+        """Count a refusal of ``secret``, unless it blames neither the secret nor the user.
+
+        A folder that cannot be written to is not an error.
+        """
+        if refusal.is_temporary or (refusal.code or b"").upper().startswith(b"SYS/"):  # SYS/PERM
+            return
         salt, secrets = self._read()
         digest = _digest(secret, salt)
         times = sum(refused.times for refused in secrets if refused.digest == digest)
         others = [refused for refused in secrets if refused.digest != digest]
-        latest = [*others, Refused(digest, times + 1, int(now), why)][-MOST_SECRETS:]
+        latest = [*others, Refused(digest, times + 1, int(now), str(refusal))][-MOST_SECRETS:]
         text = json.dumps({"salt": salt.hex(), "secrets": [refused._asdict() for refused in latest]})
         with suppress(OSError, POP3Error):
             self._place.keep_beside(REFUSED_LOGINS, text + "\n")

@@ -37,7 +37,7 @@ class ProcessContext(NamedTuple):
 
     ``child_environment`` is for programs that it starts. ``notice`` takes a line; ``trace``, if given, every
     line of the protocol with who sent it. ``interrupts`` end what the session waits for. ``is_attended``:
-    whether there is a terminal, and so a person who answers for what is tried.
+    whether there is a terminal to ask on.
     """
 
     child_environment: Mapping[str, str]
@@ -214,8 +214,8 @@ class Sessions:
             client.login(self.account.login_name(), secret or self.password)
         except LoginRefused as refusal:
             self._refused = self._refused_logins()
-            if self._refused and refusal.blames_secret and secret is None:
-                self._refused.remember(self.password(), str(refusal), time.time())
+            if self._refused and secret is None:
+                self._refused.remember(self.password(), refusal, time.time())
             raise
         if self._refused:
             self._refused.forget()

@@ -1,4 +1,4 @@
-"""Temporary failures that are borne for a while: how many, since when, and when to report them."""
+"""Temporary failures of an account: how many, since when, and when to report them."""
 
 from __future__ import annotations
 
@@ -105,8 +105,8 @@ def test_a_report_in_the_future_of_a_clock_that_was_set_back_does_not_count(pati
 
 @pytest.mark.parametrize(
     "octets",
-    [b"", b"\n", b"1800000000", b"1800000000 1\n", b"1 2 3 4\n", b"x 1 0\n", b"-5 1 0\n", b"\xff\xfe", b"\0" * 9,
-     b"1e9 1 0\n", b"9" * 5000 + b" 1 0\n", b"1800000000 1 " + b"9" * 12],
+    [b"", b"\n", b"1800000000", b"1800000000 1\n", b"1 2 3 4\n", b"x 1 0\n", b"-5 1 0\n", b"\xff\xfe",
+     b"\0" * 9, b"1e9 1 0\n", b"9" * 5000 + b" 1 0\n", b"1800000000 1 " + b"9" * 12],
     ids=lambda octets: repr(octets[:30]),
 )  # fmt: skip
 def test_a_torn_or_foreign_file_is_as_good_as_none(

@@ -10,7 +10,6 @@ import os
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fetch.account.credentials import without_password
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from pop3fetch.cli.options import Invocation
     from pop3fetch.cli.screen.objects import Object
     from pop3fetch.fetch.plan import Order
+    from pop3fetch.fetch.retrieving import Outcome
     from pop3fetch.selection import Selector
 
 DEFAULT_OUTPUT = "maildir:~/Maildir"
@@ -39,15 +39,9 @@ class GetOptions(NamedTuple):
     dry_run: bool
     create: bool
     as_json: bool
-
-
-@dataclass(slots=True)
-class Total:
-    """The sums of all accounts."""
-
-    messages: int = 0
-    octets: int = 0
-    deleted: int = 0
+    every: str | None
+    log_file: str | None
+    log_json: bool
 
 
 class Get:
@@ -59,7 +53,7 @@ class Get:
         self._options = options
         self._selectors = selectors
         self.openings = Openings()
-        self.total = Total()
+        self._outcomes: list[Outcome] = []  # if they are summed up at the end
         self._standard_output = threading.Lock()  # messages of two accounts must not mix there
 
     def run(self, account: Account, console: Console) -> int:
@@ -115,21 +109,25 @@ class Get:
                         outcome = Fetch(context, order).run()
             finally:
                 reporter.end()
-        if account.on_new and objects:
-            from pop3fetch.cli.actions.on_new import run_on_new
-
-            run_on_new(account.on_new, objects, account.name, without_password(os.environ), console)
-        self.total.messages += outcome.messages
-        self.total.octets += outcome.octets
-        self.total.deleted += outcome.deleted
-        # `less` may be showing the messages on standard output; a remark would disturb it.
-        is_shown = console.verbosity >= 1 or (console.shows_remarks and not choice.is_stream)
-        if is_shown and not order.dry_run:
+        self._conclude(account, console, outcome, objects)
+        if (console.shows_details or console.log) and not order.dry_run:
+            # `less` may be showing the messages on standard output; a remark would disturb it.
             show = console.notice if choice.is_stream else console.remark
             from pop3fetch.cli.screen.summary import summary
 
             show(summary(outcome, order, destination.name))
         return outcome.status
+
+    def _conclude(
+        self, account: Account, console: Console, outcome: Outcome, objects: list[Object] | None
+    ) -> None:
+        """Run --on-new, and keep the outcome for the sums of all accounts."""
+        if account.on_new and objects:
+            from pop3fetch.cli.actions.on_new import run_on_new
+
+            run_on_new(account.on_new, objects, account.name, without_password(os.environ), console)
+        if self._invocation.many and not console.keeps_answers:
+            self._outcomes.append(outcome)
 
     def report(self, accounts: int, failed: Sequence[str]) -> None:
         """Show the sums of all accounts, and which of them failed."""
@@ -137,7 +135,7 @@ class Get:
         if console.shows_details or console.log:
             from pop3fetch.cli.screen.summary import summary_of_all
 
-            console.remark(summary_of_all(accounts, self.total, failed))
+            console.remark(summary_of_all(accounts, self._outcomes, failed))
 
     def _choice(self, account: Account) -> Choice:
         if account.exec:
@@ -159,6 +157,7 @@ class Get:
 
         return Order(
             selectors=self._selectors,
+            filters=self._invocation.filters,
             everything=self._options.all,
             lines=self._options.lines,
             limit=account.limit,

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 def get_patiently(get: Job, account: Account, console: Console, state_folder: Path) -> int:
     """Do ``get`` for an account; returns the exit status, raises what is not temporary."""
-    patience = Patience(RecordPlace(state_folder, account.address), account.patience or 0)
+    limit = account.patience.total_seconds() if account.patience else 0
+    patience = Patience(RecordPlace(state_folder, account.address), limit)
     lines: list[str] = []
     try:
         status = get(account, console.hushing(lines))

@@ -14,8 +14,8 @@ from pop3fetch.cli.options import (
     STDIN_OPTION,
     Command,
     Invocation,
+    message_options,
     selectors_of,
-    server_options,
     setting_options,
 )
 from pop3fetch.errors import UsageError
@@ -52,16 +52,8 @@ STREAMS = ("-", "mbox:-")
     help="Write a line per event to FILE, or to the system's log: syslog.",
 )
 @click.option("--log-json", is_flag=True, help="Write each line of the log as a JSON object.")
-@server_options
-def command(
-    invocation: Invocation,
-    messages: tuple[str, ...],
-    from_stdin: bool,
-    every: str | None,
-    log_file: str | None,
-    log_json: bool,
-    **options: Any,
-) -> int:
+@message_options
+def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool, **options: Any) -> int:
     """Fetch every new message, or exactly MESSAGES, each exactly once.
 
     MESSAGES are numbers, ranges and unique-ids: 3, 2-5, 7-, last, uid:XYZ. They go to --output, else
@@ -76,20 +68,20 @@ def command(
         raise UsageError(f"--lines must be at least 0, not {own.lines}")
     selectors = selectors_of(messages, from_stdin=from_stdin)
     _refuse_contradictions(own, invocation.options, chosen=bool(selectors))
-    if log_file is not None:
+    if own.log_file is not None:
         from pop3fetch.cli.log import open_log
 
-        invocation.console.log = open_log(log_file, as_json=log_json)
-    elif log_json:
+        invocation.console.log = open_log(own.log_file, as_json=own.log_json)
+    elif own.log_json:
         raise UsageError("--log-json needs --log-file")
     get = Get(invocation, own, selectors)
-    if every is not None:
+    if own.every is not None:
         from pop3fetch.cli.actions.get_every import get_every
 
         if selectors or own.all or own.mark or own.dry_run or own.lines is not None:
             wrong = "MESSAGES, --all, --mark, --lines or --dry-run"
             raise UsageError(f"--every fetches new messages: it cannot be combined with {wrong}")
-        return get_every(invocation, get.run, get.openings, _seconds(every))
+        return get_every(invocation, get.run, get.openings, _seconds(own.every))
     as_json = own.as_json and invocation.options.get("output") not in STREAMS
     return invocation.for_each_account(get.run, get.openings, as_json=as_json, at_end=get.report)
 

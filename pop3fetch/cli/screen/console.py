@@ -32,8 +32,8 @@ USUAL_WIDTH = 80  # columns, if a terminal does not report them
 class Console:
     """Standard output and error; ``verbosity`` is -1 for --quiet, 0, 1 for -v, 2 for -vv.
 
-    ``account`` precedes each line if there are several accounts. ``hushed`` takes the lines about messages
-    that fail for now, instead of standard error, if such failures are borne for a while.
+    ``account`` precedes each line if there are several accounts. ``hushed``, if there is one, takes the lines
+    about messages that fail temporarily, instead of standard error.
     """
 
     def __init__(self, out: TextIO, err: TextIO, environment: Mapping[str, str]) -> None:
@@ -75,8 +75,13 @@ class Console:
         """Ask each question once: a process that stays keeps the answers."""
         self.answers = {}
 
+    @property
+    def keeps_answers(self) -> bool:
+        """Whether the process stays, and asks nothing after the start."""
+        return self.answers is not None
+
     def hushing(self, hushed: list[str]) -> Console:
-        """Return the same console with a place for the lines about messages that fail for now."""
+        """Return the same console, with a list for the lines about messages that fail temporarily."""
         return self._with(hushed=hushed)
 
     def _with(self, **changes: object) -> Console:

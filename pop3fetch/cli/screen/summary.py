@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pop3fetch.cli.actions.get import Total
 from pop3fetch.cli.screen.numbers import counted, human_size
 from pop3fetch.fetch.plan import Order
 from pop3fetch.fetch.retrieving import Outcome
@@ -19,13 +18,16 @@ def summary(outcome: Outcome, order: Order, destination: str) -> str:
         f"{outcome.oversize} skipped (larger than {human_size(order.max_size or 0)})": outcome.oversize,
         f"{outcome.failures} failed": outcome.failures,
     }
-    return ", ".join(fact for fact, true in facts.items() if true) or "no new messages"
+    nothing = "no matching messages" if order.filters else "no new messages"
+    return ", ".join(fact for fact, true in facts.items() if true) or nothing
 
 
-def summary_of_all(accounts: int, total: Total, failed: Sequence[str]) -> str:
+def summary_of_all(accounts: int, outcomes: Sequence[Outcome], failed: Sequence[str]) -> str:
     """Return the last line of a run over all accounts; ``failed`` are the names of those that failed."""
-    facts = [f"{counted(total.messages)} fetched ({human_size(total.octets)})"]
-    if total.deleted:
-        facts.append(f"{total.deleted} deleted from the server")
-    line = f"{accounts} accounts: {', '.join(facts)}"
+    messages, octets, deleted = (
+        sum(getattr(outcome, sum_of) for outcome in outcomes) for sum_of in ("messages", "octets", "deleted")
+    )
+    line = f"{accounts} accounts: {counted(messages)} fetched ({human_size(octets)})"
+    if deleted:
+        line += f", {deleted} deleted from the server"
     return f"{line}; {len(failed)} failed: {', '.join(failed)}" if failed else line

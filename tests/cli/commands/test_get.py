@@ -565,7 +565,7 @@ def test_no_progress_is_drawn_beside_messages(terminal: Terminal, post: StartPos
 
 
 def test_objects_come_beside_the_progress_line(terminal: Terminal, post: StartPost, maildir: Path) -> None:
-    seen = terminal("get", "--json", "-o", maildir, env=post([SLOW], **dripping()).environment, columns=300)
+    seen = terminal("get", "--json", "-o", maildir, env=post([SLOW], **dripping()).environment, columns=900)
     first, second = seen.screen
     assert json.loads(first)["number"] == 1
     assert second.startswith("1 message fetched")
