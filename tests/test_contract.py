@@ -78,6 +78,10 @@ OWN_OPTIONS = {
         "-o", "--output", "--exec", "--exec-timeout", "--crlf", "--lines", "--all", "--mark", "--delete",
         "--keep", "--delete-after", "--limit", "--max-size", "--create", "--dry-run", "--stdin", "--json",
         "--patience",
+        "--every",
+        "--on-new",
+        "--log-file",
+        "--log-json",
     },
     "rm": FILTERS | {"--all", "--yes", "--dry-run", "--stdin", "--json"},
     "caps": {"--json"},
@@ -474,8 +478,17 @@ SUMMARY = {
         ("rm 1", {"number": 1, "uid": "uid-1", "size": SIZE}),
         ("rm --dry-run 1", {"would": "delete", "number": 1, "uid": "uid-1", "size": SIZE}),
         ("get --dry-run", {"would": "fetch", "number": 1, "uid": "uid-1", "size": SIZE}),
-        ("get -o mbox:{folder}/box", {"number": 1, "uid": "uid-1", "size": SIZE, "path": "{folder}/box"}),
-        ("get --exec true", {"number": 1, "uid": "uid-1", "size": SIZE, "path": None}),
+        (
+            "get -o mbox:{folder}/box",
+            {
+                "number": 1, "uid": "uid-1", "size": SIZE,
+                "path": "{folder}/box", "destination": "mbox:{folder}/box",
+            },
+        ),
+        (
+            "get --exec true",
+            {"number": 1, "uid": "uid-1", "size": SIZE, "path": None, "destination": "exec:true"},
+        ),
     ],
 )  # fmt: skip
 def test_json_has_these_keys(
@@ -483,8 +496,9 @@ def test_json_has_these_keys(
 ) -> None:
     ended = here(*arguments.format(folder=tmp_path).split(), "--json", "-a", url, env=SECRET)
     [line] = ended.out.splitlines()
-    if isinstance(expected.get("path"), str):
-        expected = {**expected, "path": str(expected["path"]).format(folder=tmp_path)}
+    for key in ("path", "destination"):
+        if isinstance(expected.get(key), str):
+            expected = {**expected, key: str(expected[key]).format(folder=tmp_path)}
     assert json.loads(line) == expected
     assert (ended.status, ended.err) == (0, b"")
 
@@ -493,6 +507,7 @@ def test_json_of_a_fetched_message_names_its_file(here: Here, url: str, maildir:
     ended = here("get", "--json", "-a", url, "-o", f"maildir:{maildir}", env=SECRET)
     [file] = (maildir / "new").iterdir()
     expected = {"number": 1, "uid": "uid-1", "size": SIZE, "path": str(file)}
+    expected["destination"] = f"maildir:{maildir}"
     assert [json.loads(line) for line in ended.out.splitlines()] == [expected]
 
 

@@ -229,6 +229,7 @@ PLACES = {
     "completions/pop3fetch.fish": "share/fish/vendor_completions.d/pop3fetch.fish",
     "share/systemd/user/pop3fetch.service": "share/systemd/user/pop3fetch.service",
     "share/systemd/user/pop3fetch.timer": "share/systemd/user/pop3fetch.timer",
+    "share/systemd/user/pop3fetch-every.service": "share/systemd/user/pop3fetch-every.service",
 }
 
 

@@ -324,7 +324,7 @@ def test_the_systemd_service_fetches_all(place: Place, text: str) -> None:
     _assert_all_mail_is_here(place)
 
 
-@pytest.mark.parametrize("unit", ["pop3fetch.service", "pop3fetch.timer"])
+@pytest.mark.parametrize("unit", ["pop3fetch.service", "pop3fetch.timer", "pop3fetch-every.service"])
 def test_systemd_finds_no_fault_in_the_units(unit: str, tmp_path: Path) -> None:
     _need("systemd-analyze")
     verified = subprocess.run(
