@@ -41,6 +41,7 @@
     ├── RecordError                      the record cannot be used
     │   └── RecordLocked                 another run has locked it
     ├── ConfigurationError               the configuration is wrong; also ValueError
+    │   ├── NothingRecognised            the server lists nothing of what was added to the record
     │   └── NothingToVerify              TLS to a UNIX socket, which has no name to verify
     └── UsageError                       the command line is wrong; also ValueError
         └── InvalidSelector              a word of MESSAGES is invalid
@@ -506,6 +507,10 @@ class ConfigurationError(POP3Error, ValueError):
 
     def __str__(self) -> str:
         return f"{printable(self.where)}: {printable(self.reason)}"
+
+
+class NothingRecognised(ConfigurationError):
+    """The server lists none of the messages that were added to the record, ``where``."""
 
 
 class NothingToVerify(ConfigurationError):

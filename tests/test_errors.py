@@ -36,6 +36,7 @@ from pop3fetch.errors import (
     MessageNotFound,
     NoPassword,
     NotATLSPort,
+    NothingRecognised,
     NothingToVerify,
     NotPOP3Server,
     PipeliningBroken,
@@ -100,7 +101,7 @@ STATUSES: dict[int, set[type[POP3Error]]] = {
         MechanismNotOffered,
         NoPassword,
     },
-    78: {ConfigurationError, NothingToVerify, RecordError},
+    78: {ConfigurationError, NothingRecognised, NothingToVerify, RecordError},
 }
 
 # -- the tree --------------------------------------------------------------------------------------
@@ -364,6 +365,7 @@ def test_a_sentence_is_one_bounded_line_whatever_the_facts_are(error: type[POP3E
         (RecordError("r", "it is no database"), "cannot use the record r: it is no database"),
         (RecordLocked("r", ""), "another pop3fetch is using this account (r is locked)"),
         (ConfigurationError("c: [x] y", "unknown key"), "c: [x] y: unknown key"),
+        (NothingRecognised("r", "none is listed"), "r: none is listed"),
         (
             NothingToVerify("unix:/s"),
             "unix:/s: a UNIX socket has no host name that a certificate could be checked against",

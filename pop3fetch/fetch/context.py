@@ -52,6 +52,9 @@ class Reporter(Protocol):
     def would(self, what: str, message: Message) -> None:
         """Show an action of a plan that is not carried out."""
 
+    def agrees(self, question: str) -> bool:
+        """Return whether the user says yes; False if nobody can be asked."""
+
     def deleted(self, messages: int) -> None:
         """Note how many messages the server has confirmed as deleted."""
 

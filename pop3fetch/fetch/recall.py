@@ -19,12 +19,12 @@ from pop3fetch.errors import BlankMessage, POP3Error
 from pop3fetch.fetch.context import Reporter
 from pop3fetch.fetch.plan import Comparison, Order, all_renumbered, compare, unlisted
 from pop3fetch.fetch.survey import Looked, Recorded, headers_of, whole_of
-from pop3fetch.headers import Identity, identity, proves
+from pop3fetch.headers import Identity, identity, proves, received_at
 from pop3fetch.messages import Key, Listing, Message, is_short, stand_in_uid, stands_in
 from pop3fetch.pop3.replies import UNFAMILIAR, Digests
 from pop3fetch.record.place import RecordPlace
-from pop3fetch.record.states import Event, Known, State
-from pop3fetch.record.store import LISTING, Entry, ReadOnlyStore, Store
+from pop3fetch.record.states import DAY, Event, Known, State
+from pop3fetch.record.store import ADDITIONS, LISTING, Entry, ReadOnlyStore, Store
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.mail_session import MailSession
@@ -104,6 +104,11 @@ class Recall:
         """Return the indexes of the messages that are new; raises what a session raises."""
         if listing.former_stand_ins and self._rename_stand_ins(listing, known):
             known = self._store.known()
+        if self._store.fact(ADDITIONS):
+            from pop3fetch.fetch.additions import complete
+
+            complete(self._store, listing, known, self._reporter, self._now)
+            known = self._store.known()
         comparison = compare(listing, known)
         missing = unlisted(listing, known, comparison)
         if comparison.new and missing and self._match_by_headers(listing, known, comparison, missing):
@@ -172,6 +177,7 @@ class Recall:
         """Keep what looks show; return the indexes of what is not the recorded message."""
         same: list[Entry] = []
         others: dict[int, Identity | None] = {}
+        first_seen: dict[Key, Identity] = {}
         for index, looked in looks:
             message = listing.message(index)
             recorded = self._store.entry(message.key)
@@ -184,11 +190,15 @@ class Recall:
             elif recorded is not None and is_same(message, looked, recorded):
                 same.append(recorded)
                 self._confirmed.add(index)
+                if recorded.unseen_since is not None and (who := identity(looked.headers)):
+                    first_seen[recorded.key] = who
             else:
                 others[index] = identity(looked.headers)
         moved = self._moved(listing, others, {entry.key for entry in same})
         left = others.keys() - self._confirmed
         self._keep(listing, same, moved, left)
+        if first_seen:
+            self._store.identify(first_seen)
         return sorted(left)
 
     def _moved(
@@ -291,7 +301,8 @@ class Recall:
             row = known.unsettled.get(key)
             if row is None or row.state is not State.DELETED or stands_in(key.uid) or listing.unpaired:
                 entry = self._store.entry(key)
-                if entry is not None:
+                # Headers show nothing of what this program has never seen.
+                if entry is not None and (entry.unseen_since is None or stands_in(key.uid)):
                     yield entry
 
 
@@ -379,6 +390,10 @@ _Compare = Callable[[Message, Looked, Entry], bool]
 
 
 def _is_same(message: Message, looked: Looked, recorded: Entry) -> bool:
+    if recorded.unseen_since is not None:
+        # Nothing is known of it but when it was fetched. Rather twice than never.
+        date = received_at(looked.headers)
+        return date is not None and date.timestamp() <= recorded.unseen_since + DAY
     who, known = identity(looked.headers), recorded.identity
     if proves(who) and proves(known):
         return who == known

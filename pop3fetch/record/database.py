@@ -17,7 +17,7 @@ from pop3fetch.errors import DeliveryError, RecordError
 from pop3fetch.record.place import record_error
 
 APPLICATION_ID = 0x504F5033  # "POP3"
-VERSION = 4
+VERSION = 5
 
 _COMPANIONS = ("-wal", "-shm", "-journal")  # the files that SQLite keeps beside a database
 
@@ -88,6 +88,7 @@ ALTER TABLE intent ADD COLUMN proves INTEGER NOT NULL DEFAULT 0;
 UPDATE message SET proves = 1 WHERE length(identity) = 16;
 UPDATE intent SET proves = 1 WHERE length(identity) = 16
 """,
+    4: "",  # from 5 on a message may be ADDED, which earlier versions would take for one that is in doubt
 }
 
 

@@ -30,9 +30,15 @@ from pop3fetch.record.place import Lock, RecordPlace
 from pop3fetch.record.states import Event, Known, State, Unsettled, next_states
 
 MARKED = "marked"  # the destination of what was recorded without being fetched
+ADDED = "added"  # of what the user has recorded as fetched by other means
+IMPORTED = "imported:"  # of what another program has fetched, before the program's name
+ADDITIONS = "additions"  # the fact that a record has messages which no listing was compared with yet
 LISTING = "listing"  # the fact that names a listing of which everything is recorded; any change drops it
 
-_ENTRIES = "SELECT uid, occurrence, size, identity, proves, octets, state FROM message"
+_ENTRIES = """
+SELECT uid, occurrence, size, identity, proves, octets, state, delivered, destination FROM message
+"""
+_UNIDENTIFIED = "SELECT uid, occurrence, destination FROM message WHERE identity IS NULL"
 _INTENTS = """
 SELECT uid, occurrence, size, identity, proves, octets, destination, name, offset, length, folder
 FROM intent ORDER BY destination, offset
@@ -61,8 +67,9 @@ WHERE uid = ? AND occurrence = ? AND state IN ({states})
 class Entry(NamedTuple):
     """A message as the record keeps it.
 
-    ``size`` in octets, as it was last listed; ``identity`` is None if it is not known; ``octets``: how
-    many were received, None if that is not known.
+    ``size`` in octets, as it was last listed, 0 if that is not known; ``identity`` is None if it is not
+    known; ``octets``: how many were received, None if that is not known. ``unseen_since``: when it was
+    recorded as fetched, if this program has never seen any of it, so that only dates can be compared.
     """
 
     key: Key
@@ -70,6 +77,7 @@ class Entry(NamedTuple):
     identity: Identity | None
     octets: int | None = None
     state: State = State.FETCHED
+    unseen_since: int | None = None
 
 
 def state_of(size: int, octets: int | None) -> State:
@@ -153,6 +161,13 @@ class Store:
         """Return all that is recorded with this UID, in order."""
         return list(map(_entry_of, self._rows(_ENTRIES + " WHERE uid = ? ORDER BY occurrence", (uid,))))
 
+    def additions(self) -> dict[Key, str]:
+        """Return what was recorded without the server, and was never seen, with its destination."""
+        rows = self._rows(_UNIDENTIFIED)
+        return {
+            Key(uid, occurrence): os.fsdecode(name) for uid, occurrence, name in rows if not _is_own(name)
+        }
+
     def entries(self) -> Iterator[Entry]:
         """Yield all that is recorded."""
         return map(_entry_of, self._rows(_ENTRIES))
@@ -169,7 +184,7 @@ class Store:
         """Return what a crash left between intending and done, in the order of the destination."""
         intents = []
         for *columns, destination, name, offset, length, folder in self._rows(_INTENTS):
-            entry = _entry_of((*columns, State.FETCHED))
+            entry = _entry_of((*columns, State.FETCHED, 0, destination))
             place = Place(os.fsdecode(destination), os.fsdecode(name), offset, length, folder)
             intents.append(Intent(entry._replace(state=state_of(entry.size, entry.octets)), place))
         return intents
@@ -251,6 +266,14 @@ class Store:
             self._database.executemany(
                 "UPDATE message SET size = ? WHERE uid = ? AND occurrence = ?",
                 [(size, key.uid, key.occurrence) for key, size in sizes.items()],
+            )
+
+    def identify(self, identities: Mapping[Key, Identity]) -> None:
+        """Keep what a look has shown of messages that this program had never seen."""
+        with self._transaction():
+            self._database.executemany(
+                "UPDATE message SET identity = ?, proves = ? WHERE uid = ? AND occurrence = ?",
+                [(*identity, *key) for key, identity in identities.items()],
             )
 
     def rename(self, keys: Mapping[Key, Key]) -> None:
@@ -338,6 +361,13 @@ def _columns(entry: Entry) -> tuple[bytes, int, int, bytes | None, bool, int | N
 
 
 def _entry_of(row: Sequence[Any]) -> Entry:
-    uid, occurrence, size, digest, proves, octets, state = row
+    uid, occurrence, size, digest, proves, octets, state, delivered, destination = row
     identity = None if digest is None else Identity(digest, bool(proves))
-    return Entry(Key(uid, occurrence), size, identity, octets, State(state))
+    unseen_since = delivered if digest is None and not _is_own(destination) else None
+    return Entry(Key(uid, occurrence), size, identity, octets, State(state), unseen_since)
+
+
+def _is_own(destination: bytes) -> bool:
+    """Return whether this program has delivered something there."""
+    name = os.fsdecode(destination)
+    return name not in (MARKED, ADDED) and not name.startswith(IMPORTED)

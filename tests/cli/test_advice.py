@@ -12,6 +12,7 @@ from pop3fetch.errors import (
     InvalidSelector,
     MechanismNotOffered,
     NotATLSPort,
+    NothingRecognised,
     NothingToVerify,
     NotPOP3Server,
     POP3Error,
@@ -63,6 +64,11 @@ LINES: list[tuple[POP3Error, str]] = [
     (
         NotATLSPort("h", "why"),
         "TLS with h failed: why: this port does not seem to speak TLS; try --tls starttls (port 110)",
+    ),
+    (
+        NothingRecognised("r", "none is listed"),
+        "r: none is listed: is it the right mailbox? "
+        "`pop3fetch record forget --all` has all messages fetched",
     ),
     (
         NothingToVerify("unix:/s"),

@@ -17,6 +17,7 @@ from pop3fetch.errors import (
     InvalidSelector,
     MechanismNotOffered,
     NotATLSPort,
+    NothingRecognised,
     NothingToVerify,
     NotPOP3Server,
     POP3Error,
@@ -67,6 +68,9 @@ ADVICE: dict[type[POP3Error], Callable[[Any], str]] = {
     NotATLSPort: lambda error: f"{error}; try --tls starttls (port 110)",
     NothingToVerify: lambda error: (
         f"{error}: give its fingerprint with --tls-fingerprint, or use --tls off with --allow-insecure-login"
+    ),
+    NothingRecognised: lambda error: (
+        f"{error}: is it the right mailbox? `pop3fetch record forget --all` has all messages fetched"
     ),
     NotPOP3Server: lambda error: (
         str(error).replace(error.what, f"{error.what}; use --tls implicit", 1)

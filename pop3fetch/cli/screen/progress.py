@@ -127,6 +127,12 @@ class RunReporter:
         else:
             self._console.row(what, message.number, message.size, shown_uid(message.uid))
 
+    def agrees(self, question: str) -> bool:
+        def ask() -> bool:
+            return self._console.can_ask and self._console.confirm(question)
+
+        return self._console.talk(ask)
+
     def deleted(self, messages: int) -> None:
         if messages:
             self._console.notice(f"{counted(messages)} deleted from the server")
