@@ -16,7 +16,6 @@ from pop3fetch.messages import Key, Listing
 from pop3fetch.record.states import Event, Known
 from pop3fetch.record.store import ADDITIONS, IMPORTED, Store
 
-
 # The forms in which other programs list a UID.
 FORMS: Mapping[str, Callable[[bytes], bytes]] = {
     f"{IMPORTED}fetchmail": lambda uid: uid.partition(b" ")[0][:128],
