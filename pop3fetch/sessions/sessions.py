@@ -119,14 +119,13 @@ class Sessions:
         if self.account.user is None:  # without a login there is none to wait for
             return
         try:
-            self._delay.await_end(self.account.timeout or None, wait=self._pause)
+            self._delay.await_end(
+                self.account.timeout or None, wait=lambda seconds: pause(seconds, self._process.interrupts)
+            )
         except LoginTooSoon:
             if not self._was_checked:
                 raise
         self._was_checked = True
-
-    def _pause(self, seconds: float) -> None:
-        pause(seconds, self._process.interrupts)
 
     def begin(self) -> Sessions:
         """Open the connection that :meth:`connect` will return, in the background.
