@@ -26,7 +26,7 @@ FORMS: Mapping[str, Callable[[bytes], bytes]] = {
 def complete(store: Store, listing: Listing, known: Known, reporter: Reporter, now: int) -> None:
     """Complete what is listed; raises NothingRecognised if nothing is, unless the user agrees."""
     additions = store.additions()
-    _name_as_listed(store, listing, known, additions)
+    name_as_listed(store, listing, known, additions)
     comparison = compare(listing, store.known())
     sees_some = comparison.added or comparison.doubted or comparison.fetched
     if additions and comparison.new and not sees_some:
@@ -42,7 +42,7 @@ def complete(store: Store, listing: Listing, known: Known, reporter: Reporter, n
         store.remember(ADDITIONS, None)
 
 
-def _name_as_listed(store: Store, listing: Listing, known: Known, additions: Mapping[Key, str]) -> None:
+def name_as_listed(store: Store, listing: Listing, known: Known, additions: Mapping[Key, str]) -> None:
     """Rename what another program lists in a form of its own to the UID that the server lists.
 
     A UID that is recorded as it is listed comes first; the messages are in the order of the server.

@@ -31,6 +31,9 @@ class Reporter(Protocol):
     def warn(self, text: str) -> None:
         """Take a line that every user must see."""
 
+    def first_run(self, messages: int) -> None:
+        """Take how many messages are fetched by a run that finds nothing recorded."""
+
     def planned(self, messages: Sequence[Message]) -> None:
         """Take the messages that are about to be fetched."""
 

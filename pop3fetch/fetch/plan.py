@@ -157,6 +157,11 @@ class Plan:
         for index in wanted if self._order.deletes_at_once else ():
             yield Action("delete", self.listing.message(index))
 
+    @property
+    def count(self) -> int:
+        """How many messages are fetched or marked if nothing fails."""
+        return len(self._wanted[: self._order.limit])
+
     def wanted(self, first: int, last: int | None) -> list[Message]:
         """Return the messages to fetch or mark from position ``first`` to before ``last``, or to the end.
 

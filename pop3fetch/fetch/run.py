@@ -132,7 +132,10 @@ class Fetch:
             client.say_quit(self._reporter.notice)
             return
         overview, digests = told
-        plan = self._plan(client, overview, remembered.known())
+        known = remembered.known()
+        plan = self._plan(client, overview, known)
+        if plan.count and not (any(known) or self._order.dry_run or self._order.mark):
+            self._reporter.first_run(plan.count)
         self._tally.outcome.oversize = len(plan.oversize)
         if plan.oversize:
             self._report_oversize(plan.oversize)

@@ -32,6 +32,7 @@ from pop3fetch.record.states import Event, Known, State, Unsettled, next_states
 MARKED = "marked"  # the destination of what was recorded without being fetched
 ADDED = "added"  # of what the user has recorded as fetched by other means
 IMPORTED = "imported:"  # of what another program has fetched, before the program's name
+MOVED = "moved"  # the fact that a record is that of another address, and was compared with no listing yet
 ADDITIONS = "additions"  # the fact that a record has messages which no listing was compared with yet
 LISTING = "listing"  # the fact that names a listing of which everything is recorded; any change drops it
 
@@ -52,6 +53,15 @@ _DONE = """
 INSERT OR REPLACE INTO message
 (uid, occurrence, size, identity, proves, octets, state, delivered, destination)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_EVERYTHING = """
+SELECT uid, occurrence, size, identity, proves, octets, state, since, misses, delivered, destination
+FROM message
+"""
+_TAKE_OVER = """
+INSERT OR IGNORE INTO message
+(uid, occurrence, size, identity, proves, octets, state, since, misses, delivered, destination)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _NO_INTENT = "DELETE FROM intent WHERE uid = ? AND occurrence = ?"
 _DELETE = "DELETE FROM message WHERE uid = ? AND occurrence = ? AND state IN ({})"
@@ -90,6 +100,11 @@ class Intent(NamedTuple):
 
     entry: Entry
     place: Place
+
+
+def set_aside(key: Key) -> Key:
+    """Return the key of a message whose UID another server has given: no UID begins with a blank."""
+    return key._replace(uid=b" " + key.uid)
 
 
 class Store:
@@ -213,17 +228,7 @@ class Store:
 
     def intend(self, intents: Iterable[Intent]) -> None:
         """Keep that messages are about to become visible."""
-        rows = [
-            (
-                *_columns(intent.entry),
-                os.fsencode(intent.place.destination),
-                os.fsencode(intent.place.name),
-                intent.place.offset,
-                intent.place.length,
-                intent.place.folder,
-            )
-            for intent in intents
-        ]
+        rows = list(map(_columns_of_intent, intents))
         with self._transaction():
             self._database.executemany(_INTEND, rows)
 
@@ -275,6 +280,28 @@ class Store:
                 "UPDATE message SET identity = ?, proves = ? WHERE uid = ? AND occurrence = ?",
                 [(*identity, *key) for key, identity in identities.items()],
             )
+
+    def take_over(self, former: Store) -> None:
+        """Keep what the record of a ``former`` address has, beside what is in this one.
+
+        In a record that has messages already, those of the former one are kept as :func:`set_aside`,
+        unless they are the same.
+        """
+        messages = list(former._rows(_EVERYTHING))
+        own = {row[:2]: row[2:5] for row in self._rows(_EVERYTHING)}
+        if own:
+            different = (row for row in messages if own.get(row[:2]) != row[2:5])
+            messages = [(*set_aside(Key(*row[:2])), *row[2:]) for row in different]
+        intents = list(map(_columns_of_intent, former.intents()))
+        destinations = list(former._rows("SELECT name, folder FROM destination"))
+        has_additions = former.fact(ADDITIONS) is not None
+        facts = [(name, "yes") for name, true in ((MOVED, not own), (ADDITIONS, has_additions)) if true]
+        with self._transaction():
+            self._database.executemany(_TAKE_OVER, sorted(messages))
+            self._database.executemany(_INTEND, intents)
+            self._database.executemany("INSERT OR IGNORE INTO destination VALUES (?, ?)", destinations)
+            self._database.executemany("INSERT OR IGNORE INTO oversize VALUES (?, ?)", former.oversize())
+            self._database.executemany("INSERT OR REPLACE INTO fact VALUES (?, ?)", facts)
 
     def rename(self, keys: Mapping[Key, Key]) -> None:
         """Keep messages under the new keys that the server has given them; they may have changed places."""
@@ -358,6 +385,12 @@ class _NoLock(Lock):
 def _columns(entry: Entry) -> tuple[bytes, int, int, bytes | None, bool, int | None]:
     digest, proves = entry.identity or (None, False)
     return *entry.key, entry.size, digest, proves, entry.octets
+
+
+def _columns_of_intent(intent: Intent) -> tuple[object, ...]:
+    place = intent.place
+    names = os.fsencode(place.destination), os.fsencode(place.name)
+    return *_columns(intent.entry), *names, place.offset, place.length, place.folder
 
 
 def _entry_of(row: Sequence[Any]) -> Entry:

@@ -39,6 +39,7 @@ class Told:
     notices: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     planned_numbers: list[int] = field(default_factory=list)
+    first_run_of: int | None = None
     octets: int = 0
     delivered_paths: dict[int, str | None] = field(default_factory=dict)
     errors: list[tuple[int, POP3Error]] = field(default_factory=list)
@@ -54,6 +55,9 @@ class Told:
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)
+
+    def first_run(self, messages: int) -> None:
+        self.first_run_of = messages
 
     def planned(self, messages: Sequence[Message]) -> None:
         self.planned_numbers = [message.number for message in messages]

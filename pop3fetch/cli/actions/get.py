@@ -56,6 +56,8 @@ class Get:
         is_look = choice.is_stream and order.is_look  # which is recorded nowhere
         folder = self._invocation.state_folder_to_read() if is_look else self._invocation.state_folder()
         place = RecordPlace(folder, account.address)
+        if is_look:
+            place = RecordPlace.to_read(folder, account.name, account.address)
         turn: AbstractContextManager[object] = self._standard_output if choice.is_stream else nullcontext()
         with turn, sessions_of(account, console, folder) as sessions, self.openings.of_a_run() as keep:
             sessions.check()
@@ -81,6 +83,11 @@ class Get:
                     console.notice(f"record: {store.path}")
                     for warning in place.warnings():
                         console.notice(warning)
+                    if account.name != account.address:
+                        from pop3fetch.record.moving import follow
+
+                        if former := follow(store, place, account.name):
+                            console.remark(f"what was fetched from {former} is known here: {store.path}")
                     delivery = _delivery_context(account, console, place, store.tag)
                     with closing(keep(open_destination(choice, delivery))) as destination:
                         context = Context(

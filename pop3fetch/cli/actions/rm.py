@@ -54,7 +54,7 @@ class Removal:
 
     def _run(self, account: Account, console: Console, reporter: RunReporter) -> int:
         with sessions_of(account, console, self._state_folder).log_in() as client:
-            recorded = recorded_in(RecordPlace(self._state_folder, account.address), account.address)
+            recorded = recorded_in(self._place(account), account.address)
             listing = survey(client, reporter, recorded, by_number=not needs_uids(self._options.selectors))
             chosen = self._chosen(listing)
             if self._options.dry_run:
@@ -70,6 +70,9 @@ class Removal:
                 console.remark("nothing was deleted")
             client.end_look(console.notice)
         return status_of(listing)
+
+    def _place(self, account: Account) -> RecordPlace:
+        return RecordPlace.to_read(self._state_folder, account.name, account.address)
 
     def _chosen(self, listing: Listing) -> list[Message]:
         if not self._options.selectors:
@@ -113,7 +116,7 @@ class Removal:
         If there is no record, or another run has locked it, nothing is recorded: the next complete
         listing shows the same.
         """
-        place = RecordPlace(self._state_folder, account.address)
+        place = self._place(account)
         if not place.database.exists():
             return
         with suppress(POP3Error):

@@ -88,6 +88,9 @@ class RunReporter:
 
         self._console.warn(noticed(text))
 
+    def first_run(self, messages: int) -> None:
+        self._console.remark(f"nothing is recorded of this account yet: fetching {counted(messages)}")
+
     def planned(self, messages: Sequence[Message]) -> None:
         if self._draws:
             self._line = ProgressLine(self._console, messages)
