@@ -32,7 +32,7 @@ class Reporter(Protocol):
         """Take a line that every user must see."""
 
     def first_run(self, messages: int) -> None:
-        """Take how many messages are fetched by a run that finds nothing recorded."""
+        """Take how many messages a run is about to fetch that finds nothing recorded."""
 
     def planned(self, messages: Sequence[Message]) -> None:
         """Take the messages that are about to be fetched."""

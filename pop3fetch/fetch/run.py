@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pop3fetch.pop3.replies import Overview
 
 NO_PIPELINING = "no pipelining"  # the fact that this server mixes up pipelined replies
+MANY = 10  # messages: a first run over so many reports it before it begins
 PORTION = 100_000  # messages that are retrieved in one go: what is known of each takes some 100 octets
 MOST_GIVEN_UP = 10  # messages over which a server may break a session each
 
@@ -134,7 +135,7 @@ class Fetch:
         overview, digests = told
         known = remembered.known()
         plan = self._plan(client, overview, known)
-        if plan.count and not (any(known) or self._order.dry_run or self._order.mark):
+        if plan.count >= MANY and not (any(known) or self._order.dry_run or self._order.mark):
             self._reporter.first_run(plan.count)
         self._tally.outcome.oversize = len(plan.oversize)
         if plan.oversize:

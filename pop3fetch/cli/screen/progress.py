@@ -76,6 +76,7 @@ class RunReporter:
         self._console = console
         self._as_json = as_json
         # With -v each message has its own line.
+        self._has_screen = draws
         self._draws = draws and console.shows_progress and console.verbosity == 0
         self._line: ProgressLine | None = None
         self._skipped = 0
@@ -89,7 +90,8 @@ class RunReporter:
         self._console.warn(noticed(text))
 
     def first_run(self, messages: int) -> None:
-        self._console.remark(f"nothing is recorded of this account yet: fetching {counted(messages)}")
+        show = self._console.remark if self._has_screen else self._console.notice
+        show(f"first run: fetching {counted(messages)}")
 
     def planned(self, messages: Sequence[Message]) -> None:
         if self._draws:
