@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pop3fetch.fetch.survey import Looked, headers_of
 from pop3fetch.messages import Listing, Message
 from pop3fetch.record.states import Known
-from pop3fetch.record.store import MOVED, Entry, Store, set_aside
+from pop3fetch.record.store import ADDITIONS, MOVED, Entry, Store, set_aside
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.mail_session import MailSession
@@ -38,6 +38,8 @@ def is_same_mailbox(
         is_shown = recorded and not looked.failure(index, sample[index].size)
         differ |= not (is_shown and recorded and is_same(sample[index], looked, recorded))
     if differ:
-        store.rename({key: set_aside(key) for key in (*known.fetched(), *known.unsettled)})
+        unlisted = store.additions() if store.fact(ADDITIONS) else {}
+        keys = {*known.fetched(), *known.unsettled} - unlisted.keys()
+        store.rename({key: set_aside(key) for key in keys})
     store.remember(MOVED, None)
     return not differ

@@ -135,8 +135,6 @@ class Fetch:
         overview, digests = told
         known = remembered.known()
         plan = self._plan(client, overview, known)
-        if plan.count >= MANY and not (any(known) or self._order.dry_run or self._order.mark):
-            self._reporter.first_run(plan.count)
         self._tally.outcome.oversize = len(plan.oversize)
         if plan.oversize:
             self._report_oversize(plan.oversize)
@@ -147,7 +145,7 @@ class Fetch:
         elif self._order.mark:
             self._mark(client, plan.wanted(0, self._order.limit))
         else:
-            self._retrieve(client, plan)
+            self._retrieve(client, plan, is_first=not any(known))
             if self._deletion:
                 doomed = plan.deletions(self._tally.delivered - self._tally.short)
         if self._deletion and doomed:
@@ -167,11 +165,13 @@ class Fetch:
         if unreported and not self._order.dry_run:
             self._store.remember_oversize(message.key for message in unreported)
 
-    def _retrieve(self, client: MailSession, plan: Plan) -> None:
+    def _retrieve(self, client: MailSession, plan: Plan, *, is_first: bool) -> None:
         """Retrieve and deliver in portions: as many messages as the limit still allows.
 
         What fails does not count, so that messages which always fail do not keep all others away.
         """
+        if is_first and plan.count >= MANY:
+            self._reporter.first_run(plan.count)
         crlf = self._order.crlf or not client.ends_lines_with_crlf
         limit, tried, room = self._order.limit, 0, PORTION
         while True:

@@ -7,36 +7,16 @@ stays: another account may use it as well.
 from __future__ import annotations
 
 import os
-from contextlib import closing
 
 from pop3fetch.durable import is_absent, open_private, sync_file, sync_folder, write_all
 from pop3fetch.record.place import RecordPlace, account_file, last_address, record_error
-from pop3fetch.record.store import Store
 
 
-def follow(store: Store, place: RecordPlace, name: str) -> str | None:
-    """Take over what was recorded for the account ``name`` at its former address, if it has changed.
-
-    ``store`` is the record at ``place``. Returns the former address if there was something to take over.
-    Raises RecordLocked if another run works there, else as :class:`Store` does.
-    """
+def source_of(place: RecordPlace, name: str) -> RecordPlace | None:
+    """Return the record of the address that the account ``name`` had before, if there is one to take over."""
     # A name without a file may be the address itself, with which earlier versions found the record.
-    former = last_address(place.folder, name)
-    if former == place.address:
-        return None
-    source = RecordPlace(place.folder, former or name)
-    has_moved = source.name != place.name and not is_absent(source.database)
-    if has_moved:
-        take_over(store, source)
-    keep_address(place, name)
-    return source.address if has_moved else None
-
-
-def take_over(store: Store, source: RecordPlace) -> None:
-    """Take over what is recorded at ``source``; what a crash left there is settled here."""
-    with closing(Store(source)) as former:
-        store.take_over(former)
-        former.undo(intent.entry.key for intent in former.intents())
+    source = RecordPlace(place.folder, last_address(place.folder, name) or name)
+    return None if source.name == place.name or is_absent(source.database) else source
 
 
 def keep_address(place: RecordPlace, name: str) -> None:

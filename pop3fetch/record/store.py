@@ -228,7 +228,17 @@ class Store:
 
     def intend(self, intents: Iterable[Intent]) -> None:
         """Keep that messages are about to become visible."""
-        rows = list(map(_columns_of_intent, intents))
+        rows = [
+            (
+                *_columns(intent.entry),
+                os.fsencode(intent.place.destination),
+                os.fsencode(intent.place.name),
+                intent.place.offset,
+                intent.place.length,
+                intent.place.folder,
+            )
+            for intent in intents
+        ]
         with self._transaction():
             self._database.executemany(_INTEND, rows)
 
@@ -284,21 +294,20 @@ class Store:
     def take_over(self, former: Store) -> None:
         """Keep what the record of a ``former`` address has, beside what is in this one.
 
-        In a record that has messages already, those of the former one are kept as :func:`set_aside`,
-        unless they are the same.
+        What a crash left there must be settled before, because this record has another tag. If this
+        one has messages already, those of the former one are kept as :func:`set_aside`, unless they are
+        the same.
         """
         messages = list(former._rows(_EVERYTHING))
         own = {row[:2]: row[2:5] for row in self._rows(_EVERYTHING)}
         if own:
             different = (row for row in messages if own.get(row[:2]) != row[2:5])
             messages = [(*set_aside(Key(*row[:2])), *row[2:]) for row in different]
-        intents = list(map(_columns_of_intent, former.intents()))
         destinations = list(former._rows("SELECT name, folder FROM destination"))
         has_additions = former.fact(ADDITIONS) is not None
         facts = [(name, "yes") for name, true in ((MOVED, not own), (ADDITIONS, has_additions)) if true]
         with self._transaction():
             self._database.executemany(_TAKE_OVER, sorted(messages))
-            self._database.executemany(_INTEND, intents)
             self._database.executemany("INSERT OR IGNORE INTO destination VALUES (?, ?)", destinations)
             self._database.executemany("INSERT OR IGNORE INTO oversize VALUES (?, ?)", former.oversize())
             self._database.executemany("INSERT OR REPLACE INTO fact VALUES (?, ?)", facts)
@@ -385,12 +394,6 @@ class _NoLock(Lock):
 def _columns(entry: Entry) -> tuple[bytes, int, int, bytes | None, bool, int | None]:
     digest, proves = entry.identity or (None, False)
     return *entry.key, entry.size, digest, proves, entry.octets
-
-
-def _columns_of_intent(intent: Intent) -> tuple[object, ...]:
-    place = intent.place
-    names = os.fsencode(place.destination), os.fsencode(place.name)
-    return *_columns(intent.entry), *names, place.offset, place.length, place.folder
 
 
 def _entry_of(row: Sequence[Any]) -> Entry:

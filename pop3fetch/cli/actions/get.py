@@ -21,6 +21,7 @@ from pop3fetch.record.place import RecordPlace
 
 if TYPE_CHECKING:
     from pop3fetch.cli.options import Invocation
+    from pop3fetch.delivery.destination import Destination
     from pop3fetch.fetch.plan import Order
     from pop3fetch.selection import Selector
 
@@ -71,30 +72,30 @@ class Get:
             from pop3fetch.fetch.run import Fetch
             from pop3fetch.record.store import Store
 
+            def opened(choice: Choice, tag: str | None) -> Destination:
+                return keep(open_destination(choice, _delivery_context(account, console, place, tag)))
+
             as_json, draws = self._options.as_json and not choice.is_stream, not choice.is_stream
             reporter = RunReporter(console, as_json=as_json, draws=draws)
             try:
                 if is_look:
                     from pop3fetch.cli.actions.get_look import look_at
 
-                    stream = keep(open_destination(choice, _delivery_context(account, console, place)))
-                    return look_at(sessions, place, order, stream, reporter)
+                    return look_at(sessions, place, order, opened(choice, None), reporter)
                 with closing(Store(place, lock)) as store:
                     console.notice(f"record: {store.path}")
                     for warning in place.warnings():
                         console.notice(warning)
                     if account.name != account.address:
-                        from pop3fetch.record.moving import follow
+                        from pop3fetch.cli.actions.get_moved import follow
 
-                        if former := follow(store, place, account.name):
-                            console.remark(f"what was fetched from {former} is known here: {store.path}")
-                    delivery = _delivery_context(account, console, place, store.tag)
-                    with closing(keep(open_destination(choice, delivery))) as destination:
+                        follow(account.name, store, place, console, choice=choice, opened=opened)
+                    with closing(opened(choice, store.tag)) as destination:
                         context = Context(
                             connect=sessions.log_in,
                             store=store,
                             destination=destination,
-                            reopen=lambda name: keep(open_destination(parse(name), delivery)),
+                            reopen=lambda name: opened(parse(name), store.tag),
                             reporter=reporter,
                             room=room_for_drafts(self._side_by_side),
                             account=account.address,
@@ -145,7 +146,7 @@ class Get:
 
 
 def _delivery_context(
-    account: Account, console: Console, place: RecordPlace, tag: str | None = None
+    account: Account, console: Console, place: RecordPlace, tag: str | None
 ) -> DeliveryContext:
     """Return what destinations need; nothing is recorded unless there is the ``tag`` of a record."""
     console.flush()  # earlier output comes before the messages on standard output
