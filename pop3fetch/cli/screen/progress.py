@@ -91,7 +91,7 @@ class RunReporter:
 
     def first_run(self, messages: int) -> None:
         show = self._console.remark if self._has_screen else self._console.notice
-        show(f"first run: fetching {counted(messages)}")
+        show(f"first run: fetching {messages} messages")
 
     def planned(self, messages: Sequence[Message]) -> None:
         if self._draws:
