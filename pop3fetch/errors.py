@@ -32,6 +32,7 @@
     ├── EmptyMessage                     a message arrived without an octet
     ├── BlankMessage                     a message arrived without content
     ├── UniqueIdsRefused                 UIDL is refused, although the record has unique-ids
+    ├── HeadersNotOffered                the server has no TOP, which shows headers alone
     ├── ThreadLimit                      the system allows no more threads
     ├── DeletionUnsafe                   more would be deleted than is meant
     ├── MessageNotFound                  a selected message is missing; also LookupError
@@ -316,10 +317,7 @@ class AuthenticationError(POP3Error):
 
 
 class InsecureAuthenticationDisallowed(AuthenticationError):
-    """The password would cross the network in clear text.
-
-    ``is_allowed``: the user allows that, but APOP was refused with this password.
-    """
+    """The password would cross the network in clear text; ``is_allowed``: by the user, but APOP failed."""
 
     offers_stls: bool = False
     is_allowed: bool = False
@@ -419,6 +417,15 @@ class UniqueIdsRefused(POP3Error):
 
     def __str__(self) -> str:
         return f"{printable(self.account)}: the server refuses UIDL, which it has answered before"
+
+
+class HeadersNotOffered(POP3Error):
+    """The server has no TOP, and so does not show the headers of a message alone."""
+
+    status = Status.REFUSED
+
+    def __str__(self) -> str:
+        return "the server cannot show headers alone: it has no TOP"
 
 
 class ThreadLimit(POP3Error):

@@ -19,7 +19,6 @@ Plain = TypeVar("Plain", bound=str | int)
 
 LONGEST_WAIT = 1_000_000  # seconds; poll(2) counts milliseconds in a C int, which ends after 24 days
 LONGEST_STAY = 36_500  # days; a century back is still a date
-UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 TOML_TYPES = {bool: "boolean", int: "integer", float: "float", str: "string", list: "array", dict: "table"}
 
 
@@ -78,10 +77,9 @@ def seconds(value: object) -> float:
 def octets(value: object) -> int:
     """Return a number of octets that is given as one, or as text such as ``10M``."""
     if isinstance(value, str):
-        match = re.fullmatch(r"([0-9]{1,18})([KMG]?)", value, re.IGNORECASE)
-        if match is None:
-            raise ValueError(f"must be a number of octets such as 500000, 64K or 10M, not {value!r}")
-        value = int(match[1]) * UNITS[match[2].upper()]
+        from pop3fetch import quantities
+
+        value = quantities.size(value)
     return number(1, None, value)
 
 

@@ -39,11 +39,13 @@ if TYPE_CHECKING:
     from pop3fetch.cli.actions.each_account import Job, Many
     from pop3fetch.delivery.choice import Openings
     from pop3fetch.errors import POP3Error
+    from pop3fetch.filters import Filters
     from pop3fetch.selection import Selector
 
 Decorator = Callable[[Any], Any]
 
 OWN = "Options"  # sections of --help, beside those of the settings
+FILTERS = "Filters"
 SEVERAL = "Several accounts"
 GENERAL = "General"
 
@@ -80,6 +82,23 @@ class Days(click.types.IntParamType):
             digits = re.match("[0-9]+", value)
             advice = f"; write {digits[0]}" if digits else ""
             self.fail(f"{value!r} is not a number of days{advice}", param, ctx)
+
+
+class Word(click.types.StringParamType):
+    """A TEXT, WHEN or SIZE, by its ``name``."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return what the word means, or explain what to write."""
+        from pop3fetch import filters, quantities
+
+        read = {"text": filters.text, "when": quantities.when, "size": quantities.size}[self.name]
+        try:
+            return read(value)
+        except ValueError as error:
+            raise click.UsageError(f"{param.opts[0] if param else self.name} {error}", ctx) from None
 
 
 class Command(click.Command):
@@ -175,6 +194,23 @@ GENERAL_OPTIONS = (
     shared_option("-v", "--verbose", section=GENERAL, count=True,
                   help="Print more; -vv shows the protocol, secrets masked."),
 )  # fmt: skip
+FILTER_OPTIONS = (
+    shared_option("--from", "sender", section=FILTERS, type=Word("text"),
+                  help="Only messages whose sender contains TEXT, in any case."),
+    shared_option("--to", section=FILTERS, type=Word("text"),
+                  help="Only messages whose recipients contain TEXT."),
+    shared_option("--subject", section=FILTERS, type=Word("text"),
+                  help="Only messages whose subject contains TEXT."),
+    shared_option("--since", section=FILTERS, type=Word("when"),
+                  help="Only messages dated WHEN or later: 2026-11-01, 2026-11-01T12:00, 12h, 7d, 4w."),
+    shared_option("--before", section=FILTERS, type=Word("when"),
+                  help="Only messages dated before WHEN."),
+    shared_option("--larger", section=FILTERS, type=Word("size"),
+                  help="Only messages larger than SIZE: 500000, 64K, 10M."),
+    shared_option("--smaller", section=FILTERS, type=Word("size"),
+                  help="Only messages smaller than SIZE."),
+)  # fmt: skip
+FILTER_NAMES = ("sender", "to", "subject", "since", "before", "larger", "smaller")
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 MESSAGES_ARGUMENT = click.argument("messages", nargs=-1, metavar="[MESSAGES]...")
 STDIN_OPTION = click.option(
@@ -187,7 +223,7 @@ NO_FOLDER = Path("/proc/no-home/pop3fetch")  # which neither exists nor can be m
 
 
 class Invocation(NamedTuple):
-    """One command line: the account, the folders, and the verbosity."""
+    """One command line: the account, the folders, the verbosity, and the filters."""
 
     console: Console
     options: Overrides
@@ -195,6 +231,7 @@ class Invocation(NamedTuple):
     config: Path | None
     state_dir: Path | None
     many: Many | None = None
+    filters: Filters | None = None  # None unless there is one
 
     def configuration(self) -> Configuration:
         """Read the configuration file; raises ConfigurationError."""
@@ -305,6 +342,7 @@ def with_options(command: Callable[..., Any], options: tuple[Decorator, ...]) ->
             _path(given["config"]),
             _path(given["state_dir"]),
             _many(context) if given.get("all_accounts") else None,
+            _filters(context) if {*map(given.get, FILTER_NAMES)} != {None} else None,
         )
         shared = {option.name for option in context.command.params if isinstance(option, SharedOption)}
         return command(invocation, **{name: value for name, value in given.items() if name not in shared})
@@ -313,6 +351,13 @@ def with_options(command: Callable[..., Any], options: tuple[Decorator, ...]) ->
     for option in reversed(options):
         decorated = option(decorated)
     return decorated  # type: ignore[no-any-return]
+
+
+def filter_options(command: Any) -> Any:
+    """Give a command the options that narrow what it works on: ``Invocation.filters``."""
+    for option in reversed(FILTER_OPTIONS):
+        command = option(command)
+    return command
 
 
 # Of every command that talks to a server.
@@ -331,6 +376,12 @@ def _many(context: click.Context) -> Many:
     if min(many) < 1:
         raise click.UsageError("--jobs and --jobs-per-host must be at least 1", context)
     return many
+
+
+def _filters(context: click.Context) -> Filters:
+    from pop3fetch.filters import Filters
+
+    return Filters(**{name: context.params[name] for name in FILTER_NAMES})
 
 
 def _overrides(context: click.Context, source: ParameterSource) -> Overrides:

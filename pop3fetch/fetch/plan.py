@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import compress
 from operator import ne
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pop3fetch.messages import Key, Listing, Message
 from pop3fetch.record.states import Known, State
 from pop3fetch.selection import Selector, select
+
+if TYPE_CHECKING:
+    from pop3fetch.filters import Filters
 
 
 class Comparison(NamedTuple):
@@ -77,11 +80,13 @@ def unlisted(listing: Listing, known: Known, comparison: Comparison) -> list[Key
 class Order(NamedTuple):
     """What the user wants of `get`; ``delete_after`` in days, ``max_size`` in octets.
 
-    ``lines``: only the headers and so many lines. ``create``: make a destination anew that is gone.
-    ``delete_marked``: what was only marked as fetched is deleted like what was delivered.
+    ``filters`` narrow what the rest of it chooses. ``lines``: only the headers and so many lines.
+    ``create``: make a destination anew that is gone. ``delete_marked``: what was only marked as fetched
+    is deleted like what was delivered.
     """
 
     selectors: tuple[Selector, ...] = ()
+    filters: Filters | None = None
     everything: bool = False
     lines: int | None = None
     limit: int | None = None
@@ -177,17 +182,11 @@ class Plan:
         return [*self._old, *fetched]
 
 
-def make_plan(
-    listing: Listing,
-    new: Collection[int],
-    order: Order,
-    old_enough: Collection[Message],
-    done: Collection[Key] = (),
-) -> Plan:
-    """Return the plan of a session.
+def choose(listing: Listing, new: Collection[int], order: Order, done: Collection[Key] = ()) -> list[int]:
+    """Return the indexes that ``order`` chooses, before its filters and limits.
 
-    ``old_enough``: messages that are recorded and may be deleted; ``done``: those that an earlier session
-    of the same run has delivered or given up. Raises MessageNotFound for a selector that selects nothing.
+    ``done``: what an earlier session of the same run has delivered or given up, which is left out. Raises
+    MessageNotFound for a selector that selects nothing.
     """
     chosen: Iterable[int] = sorted(new)
     if order.selectors:
@@ -196,12 +195,21 @@ def make_plan(
             chosen = [index for index in chosen if index in new]
     elif order.everything and not order.mark:
         chosen = listing.indexes()
+    if done:
+        chosen = (index for index in chosen if listing.message(index).key not in done)
+    return list(chosen)
+
+
+def make_plan(listing: Listing, chosen: Iterable[int], order: Order, old_enough: Collection[Message]) -> Plan:
+    """Return the plan of a session.
+
+    ``chosen``: indexes of what is wanted, unless it is too large; ``old_enough``: messages that are
+    recorded and may be deleted.
+    """
     wanted: list[int] = []
     oversize: list[Message] = []
     for index in chosen:
         message = listing.message(index)
-        if message.key in done:
-            continue
         if order.max_size is None or message.size <= order.max_size:
             wanted.append(index)
         else:

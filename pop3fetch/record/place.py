@@ -23,6 +23,7 @@ _DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
 LOSES_EARLY_INPUT = "loses-early-input"  # what is sent before the greeting gets no reply
+NEEDS_BUNDLE = "needs-bundle"  # its authority is not in the folder of authorities
 KNOWN_FOR = 30 * DAY  # seconds; then it is tried again, as servers are mended
 _SERVER_ENDING = "server"
 

@@ -132,6 +132,7 @@ class Get:
 
         return Order(
             selectors=self._selectors,
+            filters=self._invocation.filters,
             everything=self._options.all,
             lines=self._options.lines,
             limit=account.limit,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.screen.console import Console, Foreign
@@ -21,6 +22,9 @@ from pop3fetch.record.store import ReadOnlyStore
 from pop3fetch.selection import Selector, select
 from pop3fetch.sessions.sessions import Sessions
 
+if TYPE_CHECKING:
+    from pop3fetch.filters import Filters
+
 CELL = 400  # characters of a text that a table can show, however wide
 
 
@@ -36,6 +40,7 @@ class ListOptions(NamedTuple):
     """The options of `list`; without ``selectors`` everything is listed."""
 
     selectors: tuple[Selector, ...]
+    filters: Filters | None
     only_new: bool
     long: bool
     as_json: bool
@@ -72,9 +77,19 @@ class List:
         indexes = select(listing, options.selectors) if options.selectors else list(listing.indexes())
         if options.only_new:
             indexes = [index for index in indexes if index in new]
-        for index, summary in _summaries(client, indexes, long=options.long):
-            yield Row(listing.message(index), index in new, summary)
-            if options.long:  # the reader of a pipe gets each line at once
+        found: Iterable[tuple[int, Summary | None]] = _summaries(client, indexes, long=options.long)
+        if options.filters:
+            from pop3fetch.fetch.filtering import Filtering
+
+            filtering = Filtering(client, options.filters, time.time(), console.notice)
+            indexes = filtering.by_size(listing, indexes)
+            if options.filters.need_headers:
+                found = filtering.by_headers(indexes)
+            else:
+                found = _summaries(client, indexes, long=options.long)
+        for index, summary in found:
+            yield Row(listing.message(index), index in new, summary if options.long else None)
+            if summary:  # the reader of a pipe gets each line at once
                 console.flush()
 
     def _print(self, rows: Iterator[Row], console: Console) -> None:
@@ -93,7 +108,8 @@ class List:
 
             show(console, console.out, [(row.message, row.new, row.summary) for row in cut])
         else:
-            console.remark("no new messages" if self._options.only_new else "no messages")
+            kind = "matching " if self._options.filters else "new " if self._options.only_new else ""
+            console.remark(f"no {kind}messages")
 
 
 def _cut(row: Row) -> Row:

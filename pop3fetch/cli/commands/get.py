@@ -14,6 +14,7 @@ from pop3fetch.cli.options import (
     STDIN_OPTION,
     Command,
     Invocation,
+    filter_options,
     selectors_of,
     server_options,
     setting_options,
@@ -40,6 +41,7 @@ STREAMS = ("-", "mbox:-")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, without doing it.")
 @STDIN_OPTION
 @JSON_OPTION
+@filter_options
 @server_options
 def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool, **options: Any) -> int:
     """Fetch every new message, or exactly MESSAGES, each exactly once.

@@ -13,6 +13,7 @@ from typing import Any
 from pop3fetch.errors import (
     CertificateError,
     DeletionUnsafe,
+    HeadersNotOffered,
     InsecureAuthenticationDisallowed,
     InvalidSelector,
     MechanismNotOffered,
@@ -62,6 +63,7 @@ def _of_selector(error: InvalidSelector) -> str:
 ADVICE: dict[type[POP3Error], Callable[[Any], str]] = {
     CertificateError: _of_certificate,
     DeletionUnsafe: lambda error: noticed(str(error)),
+    HeadersNotOffered: lambda error: f"{error}; choose by --larger, --smaller, numbers or unique-ids instead",
     InsecureAuthenticationDisallowed: _of_clear_text,
     InvalidSelector: _of_selector,
     MechanismNotOffered: lambda error: f"{error}; use --tls implicit" if error.is_forgeable else str(error),

@@ -16,4 +16,5 @@ def summary(outcome: Outcome, order: Order, destination: str) -> str:
         f"{outcome.oversize} skipped (larger than {human_size(order.max_size or 0)})": outcome.oversize,
         f"{outcome.failures} failed": outcome.failures,
     }
-    return ", ".join(fact for fact, true in facts.items() if true) or "no new messages"
+    nothing = "no matching messages" if order.filters else "no new messages"
+    return ", ".join(fact for fact, true in facts.items() if true) or nothing
