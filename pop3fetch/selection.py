@@ -7,9 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pop3fetch.errors import InvalidSelector, MessageNotFound, UidShared
-from pop3fetch.messages import Listing
-
-_ESCAPED_OCTET = re.compile(rb"\\x([0-9a-f]{2})")
+from pop3fetch.messages import Listing, unescaped_uid
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +56,7 @@ class Uid:
 
     def indexes(self, listing: Listing) -> list[int]:
         """Return the indexes of all copies that share the UID, as it is shown, or as the server sent it."""
-        shown = _ESCAPED_OCTET.sub(lambda escape: bytes([int(escape[1], 16)]), self.octets)
-        return listing.with_uid(shown) or listing.with_uid(self.octets)
+        return listing.with_uid(unescaped_uid(self.octets)) or listing.with_uid(self.octets)
 
 
 Selector = Numbers | Last | Uid

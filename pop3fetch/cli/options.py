@@ -122,6 +122,20 @@ class Command(click.Command):
                 formatter.write_dl(records)
 
 
+class Group(Command, click.Group):
+    """A command that has commands of its own: options may come before or after their names."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Hand options that come before the name of a command on to it."""
+        rest = click.Command.parse_args(self, ctx, list(args))
+        before = args[: len(args) - len(rest)]
+        return super().parse_args(ctx, [*rest[:1], *before, *rest[1:]] if rest else args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.format_commands(ctx, formatter)
+        super().format_options(ctx, formatter)
+
+
 def _complete_account(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     from pop3fetch.account.config_file import load
     from pop3fetch.errors import POP3Error
@@ -142,11 +156,14 @@ def _complete_folder(ctx: click.Context, parameter: click.Parameter, incomplete:
 shared_option = functools.partial(click.option, cls=SharedOption)
 
 
-def setting_options(section: str, command: Any) -> Any:
-    """Give a command the options of the settings in a ``section``, in the table's order."""
+def setting_options(section: str, command: Any, *, names: Collection[str] = ()) -> Any:
+    """Give a command the options of the settings in a ``section``, in the table's order.
+
+    ``names``: only of these settings.
+    """
     kinds: dict[object, Any] = {FILE: click.Path(), FOLDER: str, DAYS: Days()}
     for setting, option in reversed(OPTIONS):
-        if option.section != section:
+        if option.section != section or (names and setting not in names):
             continue
         words, takes = option.usage.split(), option.takes
         decorate = shared_option(
@@ -166,16 +183,22 @@ def setting_options(section: str, command: Any) -> Any:
     return command
 
 
+ACCOUNT_OPTION = shared_option(
+    "-a", "--account", section=SERVER, setting="account", metavar="NAME|URL",
+    envvar="POP3FETCH_ACCOUNT", shell_complete=_complete_account,
+    help="An account of the configuration file, or pop3s://user@host[:port].",
+)  # fmt: skip
 SERVER_OPTIONS = (
-    shared_option("-a", "--account", section=SERVER, setting="account", metavar="NAME|URL",
-                  envvar="POP3FETCH_ACCOUNT", shell_complete=_complete_account,
-                  help="An account of the configuration file, or pop3s://user@host[:port]."),
+    ACCOUNT_OPTION,
     functools.partial(setting_options, SERVER),
     functools.partial(setting_options, SECURITY),
 )  # fmt: skip
+ALL_ACCOUNTS_OPTION = shared_option(
+    "-A", "--all-accounts", section=SEVERAL, is_flag=True,
+    help="Work on every account of the configuration file.",
+)  # fmt: skip
 SEVERAL_OPTIONS = (
-    shared_option("-A", "--all-accounts", section=SEVERAL, is_flag=True,
-                  help="Work on every account of the configuration file."),
+    ALL_ACCOUNTS_OPTION,
     shared_option("--jobs", section=SEVERAL, type=int, metavar="N", default=ACCOUNTS_AT_ONCE,
                   help=f"Number of accounts to process in parallel (default: {ACCOUNTS_AT_ONCE})."),
     shared_option("--jobs-per-host", section=SEVERAL, type=int, metavar="N",
@@ -276,7 +299,7 @@ class Invocation(NamedTuple):
         """Return the same with one account at a time: a person can answer only one question at a time."""
         return self._replace(many=self.many._replace(jobs=1)) if self.many else self
 
-    def for_each_account(self, job: Job, openings: Openings | None = None) -> int:
+    def for_each_account(self, job: Job, openings: Openings | None = None, *, logs_in: bool = True) -> int:
         """Do ``job`` for the account that is meant, or for all of them; return the exit status.
 
         ``openings``: the destinations that the job delivers to, which an interrupt must reach.
@@ -289,7 +312,8 @@ class Invocation(NamedTuple):
         configuration = self.configuration()
         if not configuration.names():
             raise ConfigurationError(str(configuration.path), "there are no accounts, [accounts.NAME]")
-        self._refuse_to_share_secrets(configuration.servers())
+        if logs_in:
+            self._refuse_to_share_secrets(configuration.servers())
         many = ManyAccounts(self.console, self.many, job, openings)
         return many.run(self.accounts(configuration, many.fail))
 
@@ -360,6 +384,12 @@ def filter_options(command: Any) -> Any:
     return command
 
 
+# Of what an account's record needs: its address.
+ADDRESS_OPTIONS = (
+    ACCOUNT_OPTION,
+    functools.partial(setting_options, SERVER, names=("host", "port", "user")),
+)
+
 # Of every command that talks to a server.
 server_options = functools.partial(
     with_options, options=(*SERVER_OPTIONS, *SEVERAL_OPTIONS, *GENERAL_OPTIONS)
@@ -372,7 +402,7 @@ def _many(context: click.Context) -> Many:
     for name in ("account", "host", "port", "user"):
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"--all-accounts and --{name} are mutually exclusive", context)
-    many = Many(context.params["jobs"], context.params["jobs_per_host"])
+    many = Many(context.params.get("jobs", 1), context.params.get("jobs_per_host", 1))
     if min(many) < 1:
         raise click.UsageError("--jobs and --jobs-per-host must be at least 1", context)
     return many

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from pop3fetch.durable import is_absent, open_private, sync_file, sync_folder
-from pop3fetch.errors import DeliveryError, RecordError
+from pop3fetch.errors import DeliveryError, RecordError, RecordLocked
 from pop3fetch.record.place import record_error
 
 APPLICATION_ID = 0x504F5033  # "POP3"
@@ -110,9 +110,7 @@ def create(path: Path) -> None:
             sync_file(file)
         finally:
             os.close(file)
-        for ending in _COMPANIONS:
-            # They may be left of a removed record, and SQLite would apply them to the new one.
-            Path(f"{path}{ending}").unlink(missing_ok=True)
+        remove_companions(path)
         try:
             os.link(aside, path)
         except FileExistsError:  # never put it in the place of something else
@@ -128,6 +126,12 @@ def create(path: Path) -> None:
             aside.unlink()
         raise
     sync_folder(path.parent)
+
+
+def remove_companions(path: Path) -> None:
+    """Remove what may be left of a removed record: SQLite would apply it to a new one."""
+    for ending in _COMPANIONS:
+        Path(f"{path}{ending}").unlink(missing_ok=True)
 
 
 def remove_aside(path: Path) -> None:
@@ -200,6 +204,8 @@ def record_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_BUSY:
+            raise RecordLocked(str(path), str(error)) from error
         if code in _DISK_TROUBLE:
             raise DeliveryError(f"the record {path}", str(error)) from error
         if code == sqlite3.SQLITE_CANTOPEN and not _has_room(path.parent):

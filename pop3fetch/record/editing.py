@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from pop3fetch.headers import Identity
 from pop3fetch.record.states import State
-from pop3fetch.record.store import ADDED, ADDITIONS, Store
+from pop3fetch.record.store import ADDED, ADDITIONS, MOVED, Store, state_of
 
 _ADD = """
 INSERT OR IGNORE INTO message
@@ -27,6 +27,7 @@ class Addition(NamedTuple):
     ``fetched_at`` in seconds since the epoch, None if it is not known. ``destination``: ADDED, MARKED,
     IMPORTED with the program's name, or that of a delivery. ``size`` as the server lists it, 0 if that is
     not known. ``may_be_reused``: the server may have given the UID to another message since.
+    ``occurrence``: its position among the messages that share the UID; None: they are in their order.
     """
 
     uid: bytes
@@ -36,6 +37,7 @@ class Addition(NamedTuple):
     identity: Identity | None = None
     octets: int | None = None
     may_be_reused: bool = False
+    occurrence: int | None = None
 
 
 class EditedStore(Store):
@@ -50,15 +52,38 @@ class EditedStore(Store):
         """
         copies: Counter[bytes] = Counter()
         rows = []
-        for uid, fetched_at, destination, size, identity, octets, may_be_reused in additions:
+        for addition in additions:
+            uid, fetched_at, destination, size, identity, octets, may_be_reused, occurrence = addition
             # Without a size there is nothing yet that a listing could contradict.
-            state = State.DOUBTED if may_be_reused else State.FETCHED if size else State.ADDED
+            state = State.DOUBTED if may_be_reused else state_of(size, octets) if size else State.ADDED
             moment = int(now) if fetched_at is None else min(fetched_at, int(now))
             digest, proves = identity or (None, False)
             name = os.fsencode(destination)
-            rows.append((uid, copies[uid], size, digest, proves, octets, int(state), moment, name))
+            place = copies[uid] if occurrence is None else occurrence
+            rows.append((uid, place, size, digest, proves, octets, int(state), moment, name))
             copies[uid] += 1
         rows.sort(key=lambda row: row[:2])  # as the table is: each page of it is changed once
         with self._transaction():
             self._database.execute("INSERT OR REPLACE INTO fact VALUES (?, 'yes')", (ADDITIONS,))
             return self._database.executemany(_ADD, rows).rowcount
+
+    def forget(self, uids: Iterable[bytes]) -> int:
+        """Forget messages, so that they are new again; return how many were recorded."""
+        rows = [(uid,) for uid in uids]
+        with self._transaction():
+            self._database.executemany("DELETE FROM oversize WHERE uid = ?", rows)
+            return self._database.executemany("DELETE FROM message WHERE uid = ?", rows).rowcount
+
+    def forget_all(self) -> int:
+        """Forget all messages; return how many were recorded."""
+        with self._transaction():
+            self._database.execute("DELETE FROM oversize")
+            self._database.execute("DELETE FROM fact WHERE name IN (?, ?)", (ADDITIONS, MOVED))
+            return self._database.execute("DELETE FROM message").rowcount
+
+    def forget_destination(self, name: str) -> int:
+        """Forget a destination, and give up what a crash left there; return how many messages that were."""
+        destination = (os.fsencode(name),)
+        with self._transaction():
+            self._database.execute("DELETE FROM destination WHERE name = ?", destination)
+            return self._database.execute("DELETE FROM intent WHERE destination = ?", destination).rowcount

@@ -35,6 +35,10 @@ class State(IntEnum):
     ADDED = 5  # recorded without the server: the first listing that has it completes it
 
 
+# Only a look can tell if a message that is listed is the recorded one.
+IN_DOUBT = frozenset({State.DOUBTED, State.MISSING, State.DELETED})
+
+
 class Unsettled(NamedTuple):
     """The state of a message that is recorded and not FETCHED.
 

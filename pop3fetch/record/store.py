@@ -187,6 +187,11 @@ class Store:
         """Yield all that is recorded."""
         return map(_entry_of, self._rows(_ENTRIES))
 
+    def fetched(self) -> Iterator[tuple[Entry, int, str]]:
+        """Yield all that is recorded, when it was fetched, and its destination, in the order of time."""
+        for row in self._rows(_ENTRIES + " ORDER BY delivered, uid, occurrence"):
+            yield _entry_of(row), row[-2], os.fsdecode(row[-1])
+
     def delivered_before(self, moment: int) -> set[Key]:
         """Return what was delivered up to ``moment``, seconds since the epoch."""
         return self._keys("SELECT uid, occurrence FROM message WHERE delivered <= ?", moment)
@@ -207,6 +212,11 @@ class Store:
     def oversize(self) -> set[Key]:
         """Return the messages that were reported as larger than the limit."""
         return self._keys("SELECT uid, occurrence FROM oversize")
+
+    def destinations(self) -> set[str]:
+        """Return the destinations that have taken mail, or were about to."""
+        rows = self._rows("SELECT name FROM destination UNION SELECT destination FROM intent")
+        return {os.fsdecode(name) for (name,) in rows}
 
     def folder_of(self, destination: str) -> str | None:
         """Return the folder_id of a destination that has taken mail, "" if it was not kept, or None."""

@@ -11,7 +11,7 @@ from pop3fetch.delivery.choice import Choice, parse
 from pop3fetch.delivery.destination import Destination
 from pop3fetch.fetch.settling import settle
 from pop3fetch.record.moving import keep_address, source_of
-from pop3fetch.record.place import RecordPlace, last_address
+from pop3fetch.record.place import RecordPlace, account_file, last_address
 from pop3fetch.record.store import Store
 
 Opened = Callable[[Choice, str], Destination]  # for the run of a record with this tag
@@ -42,4 +42,4 @@ def follow(
                     destination.remove_leftovers()
             store.take_over(former)
         console.remark(f"what was fetched from {source.address} is known here: {store.path}")
-    keep_address(place, name)
+    keep_address(account_file(place.folder, name), place.address)
