@@ -17,6 +17,7 @@
     ├── ServerNotFound                   no server was found for the mail of a domain
     ├── TLSError                         the handshake or a record failed; also OSError
     │   ├── TLSNotSupportedError         STLS is not offered, or was refused
+    │   ├── NoCommonCipher               the server takes none of the ciphers
     │   ├── NotATLSPort                  what answers does not speak TLS
     │   └── CertificateError             the certificate does not verify
     ├── AuthenticationError              the login cannot be made in this way
@@ -281,6 +282,10 @@ class TLSNotSupportedError(TLSError):
 
     def __str__(self) -> str:
         return f"{printable(self.host)} cannot start TLS: {printable(self.reason)}"
+
+
+class NoCommonCipher(TLSError):
+    """The server takes none of the ciphers that were offered, or its keys are too short for them."""
 
 
 class NotATLSPort(TLSError):

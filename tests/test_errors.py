@@ -34,6 +34,7 @@ from pop3fetch.errors import (
     MechanismFailed,
     MechanismNotOffered,
     MessageNotFound,
+    NoCommonCipher,
     NoPassword,
     NotATLSPort,
     NothingRecognised,
@@ -83,6 +84,7 @@ STATUSES: dict[int, set[type[POP3Error]]] = {
     76: {
         CertificateError,
         CommandNotAllowed,
+        NoCommonCipher,
         NotATLSPort,
         NotPOP3Server,
         PipeliningBroken,
@@ -339,6 +341,10 @@ def test_a_sentence_is_one_bounded_line_whatever_the_facts_are(error: type[POP3E
         (ServerNotFound("d", "gone"), "no POP3 server was found for d: gone"),
         (TLSError("h", "an alert"), "TLS with h failed: an alert"),
         (TLSNotSupportedError("h", "it has no STLS"), "h cannot start TLS: it has no STLS"),
+        (
+            NoCommonCipher("h", "alert"),
+            "TLS with h failed: alert",
+        ),
         (
             NotATLSPort("h", "wrong version number"),
             "TLS with h failed: wrong version number: this port does not seem to speak TLS",

@@ -133,8 +133,9 @@ class Action(NamedTuple):
 class Plan:
     """The actions of a session, made one by one: 100 000 of them at once would take 20 MiB.
 
-    ``wanted``: indexes of the messages to fetch or mark, in order. ``old``: messages that were delivered
-    before and are deleted now. ``oversize``: messages that are skipped because of their size.
+    ``wanted``: indexes of the messages to fetch or mark, in order; ``count``: how many if nothing fails.
+    ``old``: messages that were delivered before and are deleted now. ``oversize``: messages that are
+    skipped because of their size.
     """
 
     def __init__(
@@ -148,6 +149,7 @@ class Plan:
         self.listing = listing
         self._order = order
         self._wanted = wanted
+        self.count = len(wanted[: order.limit])
         self._old = old
         self.oversize = oversize
 
@@ -161,11 +163,6 @@ class Plan:
             yield Action("delete", message)
         for index in wanted if self._order.deletes_at_once else ():
             yield Action("delete", self.listing.message(index))
-
-    @property
-    def count(self) -> int:
-        """How many messages are fetched or marked if nothing fails."""
-        return len(self._wanted[: self._order.limit])
 
     def wanted(self, first: int, last: int | None) -> list[Message]:
         """Return the messages to fetch or mark from position ``first`` to before ``last``, or to the end.

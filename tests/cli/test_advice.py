@@ -11,6 +11,7 @@ from pop3fetch.errors import (
     InsecureAuthenticationDisallowed,
     InvalidSelector,
     MechanismNotOffered,
+    NoCommonCipher,
     NotATLSPort,
     NothingRecognised,
     NothingToVerify,
@@ -61,6 +62,11 @@ LINES: list[tuple[POP3Error, str]] = [
     ),
     (MechanismNotOffered("the server does not"), "the server does not"),
     (MechanismNotOffered("it may be forged", is_forgeable=True), "it may be forged; use --tls implicit"),
+    (
+        NoCommonCipher("h", "alert"),
+        "TLS with h failed: alert: it may be an old server; "
+        "try --tls-ciphers DEFAULT, or DEFAULT:@SECLEVEL=1",
+    ),
     (
         NotATLSPort("h", "why"),
         "TLS with h failed: why: this port does not seem to speak TLS; try --tls starttls (port 110)",

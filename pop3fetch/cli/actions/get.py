@@ -36,6 +36,7 @@ class GetOptions(NamedTuple):
     mark: bool
     dry_run: bool
     create: bool
+    delete_marked: bool
     as_json: bool
 
 
@@ -54,6 +55,8 @@ class Get:
         """Fetch the messages of an account; returns the exit status, raises what ended it early."""
         choice = self._choice(account)
         order = self._order(account)
+        if order.delete_marked and not order.deletes:
+            raise UsageError("--delete-marked needs --delete or --delete-after")
         is_look = choice.is_stream and order.is_look  # which is recorded nowhere
         folder = self._invocation.state_folder_to_read() if is_look else self._invocation.state_folder()
         place = RecordPlace(folder, account.address)
@@ -143,6 +146,7 @@ class Get:
             mark=self._options.mark,
             dry_run=self._options.dry_run,
             create=self._options.create,
+            delete_marked=self._options.delete_marked,
         )
 
 

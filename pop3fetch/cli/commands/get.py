@@ -37,6 +37,7 @@ STREAMS = ("-", "mbox:-")
 @click.option("--all", is_flag=True, help="Fetch every message, fetched before or not.")
 @click.option("--mark", is_flag=True, help="Record the messages as fetched without fetching them.")
 @partial(setting_options, SELECTION)
+@click.option("--delete-marked", is_flag=True, help="Delete what was only marked as fetched, too.")
 @click.option("--create", is_flag=True, help="Create the destination anew if it is missing.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, without doing it.")
 @STDIN_OPTION
@@ -73,10 +74,12 @@ def _refuse_contradictions(own: GetOptions, given: Overrides, *, chosen: bool) -
         "--delete, --keep and --delete-after are mutually exclusive": {"delete", "delete_after"}
         <= given.keys(),
         "--mark fetches and deletes nothing: it cannot be combined with --output, --exec or --delete": (
-            own.mark and ("output" in given or "exec" in given or deletes)
+            own.mark and ("output" in given or "exec" in given or deletes or own.delete_marked)
         ),
+        "--delete-marked and --keep are mutually exclusive": own.delete_marked
+        and given.get("delete") is False,
         "messages that are only looked at (-o - MESSAGES) are not deleted; see `pop3fetch rm`": (
-            is_look and deletes
+            is_look and (deletes or own.delete_marked)
         ),
     }
     for sentence, found in contradictions.items():

@@ -17,6 +17,7 @@ from pop3fetch.errors import (
     InsecureAuthenticationDisallowed,
     InvalidSelector,
     MechanismNotOffered,
+    NoCommonCipher,
     NotATLSPort,
     NothingRecognised,
     NothingToVerify,
@@ -34,7 +35,8 @@ _CERTIFICATE = {
     "authority": f"if this is the right server, {_PIN}, or its authority with --ca-file FILE",
     "expired": f"only the server's operator can renew it; until then, {_PIN} if this is the right server",
     "not yet valid": "check this computer's clock; if it is right, tell the server's operator",
-    "name": f"use a host name that the certificate has; if this is the right server, {_PIN}",
+    "name": f"use a host name that the certificate has; if this is the right server, name one of its names "
+    f"with --tls-name, or {_PIN}",
     "fingerprint": "if the server has a new certificate, use --tls-fingerprint {0}",
     "": f"if this is the right server, {_PIN}",
 }
@@ -67,6 +69,9 @@ ADVICE: dict[type[POP3Error], Callable[[Any], str]] = {
     InsecureAuthenticationDisallowed: _of_clear_text,
     InvalidSelector: _of_selector,
     MechanismNotOffered: lambda error: f"{error}; use --tls implicit" if error.is_forgeable else str(error),
+    NoCommonCipher: lambda error: (
+        f"{error}: it may be an old server; try --tls-ciphers DEFAULT, or DEFAULT:@SECLEVEL=1"
+    ),
     NotATLSPort: lambda error: f"{error}; try --tls starttls (port 110)",
     NothingToVerify: lambda error: (
         f"{error}: give its fingerprint with --tls-fingerprint, or use --tls off with --allow-insecure-login"
