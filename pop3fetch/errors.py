@@ -456,9 +456,10 @@ class MessageNotFound(POP3Error, LookupError):
 
     status = Status.NO_MESSAGE
     selector: str
+    where: str = "on the server"
 
     def __str__(self) -> str:
-        return f"there is no message {printable(self.selector)} on the server"
+        return f"there is no message {printable(self.selector)} {self.where}"
 
 
 class UidShared(POP3Error):

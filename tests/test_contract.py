@@ -58,6 +58,8 @@ OPTIONS = {
     ("--allow-insecure-login",): "POP3FETCH_ALLOW_INSECURE_LOGIN",
     ("--ca-file",): "POP3FETCH_CA_FILE",
     ("--tls-fingerprint",): "POP3FETCH_TLS_FINGERPRINT",
+    ("--tls-name",): "POP3FETCH_TLS_NAME",
+    ("--tls-ciphers",): "POP3FETCH_TLS_CIPHERS",
     ("--client-cert",): "POP3FETCH_CLIENT_CERT",
     ("--client-key",): "POP3FETCH_CLIENT_KEY",
     ("--password-file",): "POP3FETCH_PASSWORD_FILE",
@@ -76,6 +78,7 @@ OWN_OPTIONS = {
     "get": {
         "-o", "--output", "--exec", "--exec-timeout", "--crlf", "--lines", "--all", "--mark", "--delete",
         "--keep", "--delete-after", "--limit", "--max-size", "--create", "--dry-run", "--stdin", "--json",
+        "--delete-marked",
     },
     "rm": {"--all", "--yes", "--dry-run", "--stdin", "--json"},
     "caps": {"--json"},
@@ -97,7 +100,7 @@ def options_of(name: str) -> set[str]:
 
 
 def test_the_commands_are_those_of_the_contract() -> None:
-    assert set(COMMANDS) == {*TALKING, "accounts", "demo"}
+    assert set(COMMANDS) == {*TALKING, "accounts", "demo", "record"}
 
 
 @pytest.mark.parametrize("command", TALKING)

@@ -55,13 +55,10 @@ class Get:
         """Fetch the messages of an account; returns the exit status, raises what ended it early."""
         choice = self._choice(account)
         order = self._order(account)
-        if order.delete_marked and not order.deletes:
-            raise UsageError("--delete-marked needs --delete or --delete-after")
         is_look = choice.is_stream and order.is_look  # which is recorded nowhere
         folder = self._invocation.state_folder_to_read() if is_look else self._invocation.state_folder()
-        place = RecordPlace(folder, account.address)
-        if is_look:
-            place = RecordPlace.to_read(folder, account.name, account.address)
+        to_read = RecordPlace.to_read(folder, account.name, account.address) if is_look else None
+        place = to_read or RecordPlace(folder, account.address)
         turn: AbstractContextManager[object] = self._standard_output if choice.is_stream else nullcontext()
         with turn, sessions_of(account, console, folder) as sessions, self.openings.of_a_run() as keep:
             sessions.check()
@@ -133,6 +130,8 @@ class Get:
     def _order(self, account: Account) -> Order:
         from pop3fetch.fetch.plan import Order
 
+        if self._options.delete_marked and not account.delete and account.delete_after is None:
+            raise UsageError("--delete-marked needs --delete or --delete-after")
         return Order(
             selectors=self._selectors,
             filters=self._invocation.filters,

@@ -20,6 +20,8 @@ from pop3fetch.record.states import IN_DOUBT
 from pop3fetch.record.store import ReadOnlyStore
 from pop3fetch.selection import Uid
 
+IN_THE_RECORD = "in the record"
+
 
 class Record:
     """The record of one account. Reading needs no lock; a change waits for no run: it raises RecordLocked."""
@@ -75,7 +77,7 @@ class Record:
         """Record messages as fetched."""
         with closing(EditedStore(self._place)) as store:
             added = store.add(additions, time.time())
-        known = f"; {len(additions) - added} were recorded before" if added < len(additions) else ""
+        known = f"; {len(additions) - added} recorded before" if added < len(additions) else ""
         self._console.remark(f"{counted(added)} recorded as fetched{known}")
 
     def forget(self, uids: Sequence[Uid]) -> None:
@@ -86,8 +88,8 @@ class Record:
                 wanted = [_recorded(store, uid) for uid in uids]
                 forgotten = store.forget(wanted) if uids else store.forget_all()
         elif uids:
-            raise MessageNotFound(str(uids[0]))
-        self._console.remark(f"{counted(forgotten)} forgotten: new again")
+            raise MessageNotFound(str(uids[0]), IN_THE_RECORD)
+        self._console.remark(f"{counted(forgotten)} forgotten")
 
     def forget_destination(self, given: str) -> None:
         """Give up what a crash left in a destination; raises UsageError if it is unknown."""
@@ -111,4 +113,4 @@ def _recorded(store: EditedStore, uid: Uid) -> bytes:
     for octets in (unescaped_uid(uid.octets), uid.octets):
         if store.copies_of(octets):
             return octets
-    raise MessageNotFound(str(uid))
+    raise MessageNotFound(str(uid), IN_THE_RECORD)

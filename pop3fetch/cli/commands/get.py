@@ -67,6 +67,7 @@ def _refuse_contradictions(own: GetOptions, given: Overrides, *, chosen: bool) -
     is_stream = given.get("output") in STREAMS
     is_look = own.lines is not None or (is_stream and chosen)
     deletes = given.get("delete") or "delete_after" in given
+    keeps = given.get("delete") is False
     contradictions = {
         "--output and --exec are mutually exclusive": {"output", "exec"} <= given.keys(),
         "--all and MESSAGES are mutually exclusive": own.all and chosen,
@@ -76,8 +77,7 @@ def _refuse_contradictions(own: GetOptions, given: Overrides, *, chosen: bool) -
         "--mark fetches and deletes nothing: it cannot be combined with --output, --exec or --delete": (
             own.mark and ("output" in given or "exec" in given or deletes or own.delete_marked)
         ),
-        "--delete-marked and --keep are mutually exclusive": own.delete_marked
-        and given.get("delete") is False,
+        "--delete-marked and --keep are mutually exclusive": own.delete_marked and keeps,
         "messages that are only looked at (-o - MESSAGES) are not deleted; see `pop3fetch rm`": (
             is_look and (deletes or own.delete_marked)
         ),
