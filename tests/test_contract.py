@@ -159,6 +159,8 @@ LAYERED = [
     layered("auth", "apop", "plain", "user"),
     layered("ca_file", "/option", "/variable", "/file"),
     layered("tls_fingerprint", "a" * 64, "b" * 64, "c" * 64),
+    layered("tls_name", "option.example.org", "variable.example.org", "file.example.org"),
+    layered("tls_ciphers", "DEFAULT", "HIGH", "AES128-SHA"),
     layered("client_cert", "/option", "/variable", "/file"),
     layered("password_command", "option", "variable", "file"),
     layered("timeout", "1", "2", "3"),
