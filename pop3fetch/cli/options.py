@@ -359,6 +359,11 @@ def with_options(command: Callable[..., Any], options: tuple[Decorator, ...]) ->
         context = click.get_current_context()
         console: Console = context.find_root().obj
         console.verbosity = -1 if given["quiet"] else given["verbose"]
+        filters = None
+        if {*map(given.get, FILTER_NAMES)} != {None}:
+            from pop3fetch.filters import Filters
+
+            filters = Filters(**{name: given[name] for name in FILTER_NAMES})
         invocation = Invocation(
             console,
             _overrides(context, ParameterSource.COMMANDLINE),
@@ -366,7 +371,7 @@ def with_options(command: Callable[..., Any], options: tuple[Decorator, ...]) ->
             _path(given["config"]),
             _path(given["state_dir"]),
             _many(context) if given.get("all_accounts") else None,
-            _filters(context) if {*map(given.get, FILTER_NAMES)} != {None} else None,
+            filters,
         )
         shared = {option.name for option in context.command.params if isinstance(option, SharedOption)}
         return command(invocation, **{name: value for name, value in given.items() if name not in shared})
@@ -375,13 +380,6 @@ def with_options(command: Callable[..., Any], options: tuple[Decorator, ...]) ->
     for option in reversed(options):
         decorated = option(decorated)
     return decorated  # type: ignore[no-any-return]
-
-
-def filter_options(command: Any) -> Any:
-    """Give a command the options that narrow what it works on: ``Invocation.filters``."""
-    for option in reversed(FILTER_OPTIONS):
-        command = option(command)
-    return command
 
 
 # Of what an account's record needs: its address.
@@ -393,6 +391,10 @@ ADDRESS_OPTIONS = (
 # Of every command that talks to a server.
 server_options = functools.partial(
     with_options, options=(*SERVER_OPTIONS, *SEVERAL_OPTIONS, *GENERAL_OPTIONS)
+)
+# Of those that work on chosen messages.
+message_options = functools.partial(
+    with_options, options=(*FILTER_OPTIONS, *SERVER_OPTIONS, *SEVERAL_OPTIONS, *GENERAL_OPTIONS)
 )
 
 
@@ -406,12 +408,6 @@ def _many(context: click.Context) -> Many:
     if min(many) < 1:
         raise click.UsageError("--jobs and --jobs-per-host must be at least 1", context)
     return many
-
-
-def _filters(context: click.Context) -> Filters:
-    from pop3fetch.filters import Filters
-
-    return Filters(**{name: context.params[name] for name in FILTER_NAMES})
 
 
 def _overrides(context: click.Context, source: ParameterSource) -> Overrides:

@@ -14,9 +14,8 @@ from pop3fetch.cli.options import (
     STDIN_OPTION,
     Command,
     Invocation,
-    filter_options,
+    message_options,
     selectors_of,
-    server_options,
     setting_options,
 )
 from pop3fetch.errors import UsageError
@@ -42,8 +41,7 @@ STREAMS = ("-", "mbox:-")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, without doing it.")
 @STDIN_OPTION
 @JSON_OPTION
-@filter_options
-@server_options
+@message_options
 def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool, **options: Any) -> int:
     """Fetch every new message, or exactly MESSAGES, each exactly once.
 

@@ -12,9 +12,8 @@ from pop3fetch.cli.options import (
     STDIN_OPTION,
     Command,
     Invocation,
-    filter_options,
+    message_options,
     selectors_of,
-    server_options,
 )
 
 if TYPE_CHECKING:
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
 @click.option("--new", "only_new", is_flag=True, help="List only messages that were not fetched yet.")
 @STDIN_OPTION
 @JSON_OPTION
-@filter_options
-@server_options
+@message_options
 def command(
     invocation: Invocation,
     messages: tuple[str, ...],

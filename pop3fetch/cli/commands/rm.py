@@ -10,9 +10,8 @@ from pop3fetch.cli.options import (
     STDIN_OPTION,
     Command,
     Invocation,
-    filter_options,
+    message_options,
     selectors_of,
-    server_options,
 )
 
 
@@ -23,8 +22,7 @@ from pop3fetch.cli.options import (
 @click.option("--dry-run", is_flag=True, help="Show what would be deleted, without deleting it.")
 @STDIN_OPTION
 @JSON_OPTION
-@filter_options
-@server_options
+@message_options
 def command(
     invocation: Invocation,
     messages: tuple[str, ...],
