@@ -113,16 +113,19 @@ def needs_uids(selectors: Iterable[Selector]) -> bool:
     return any(isinstance(selector, Uid) for selector in selectors)
 
 
-def select(listing: Listing, selectors: Iterable[Selector], *, one_each: bool = False) -> list[int]:
+def select(
+    listing: Listing, selectors: Iterable[Selector], *, one_each: bool = False, all_uids: bool = True
+) -> list[int]:
     """Return the indexes that ``selectors`` name, in the order given, each once.
 
-    ``one_each``: a UID must name one message. Raises :exc:`MessageNotFound` for the first selector that
-    matches no message, and UidShared for a UID that names several.
+    ``one_each``: a UID must name one message; ``all_uids``: each must name some. Raises
+    :exc:`MessageNotFound` for the first selector that matches no message, and UidShared for a UID that
+    names several.
     """
     selected: dict[int, None] = {}
     for selector in selectors:
         indexes = selector.indexes(listing)
-        if not indexes:
+        if not indexes and (all_uids or not isinstance(selector, Uid)):
             raise MessageNotFound(str(selector))
         if one_each and isinstance(selector, Uid) and len(indexes) > 1:
             raise UidShared(str(selector), ", ".join(str(index + 1) for index in indexes[:20]))

@@ -183,11 +183,11 @@ def choose(listing: Listing, new: Collection[int], order: Order, done: Collectio
     """Return the indexes that ``order`` chooses, before its filters and limits.
 
     ``done``: what an earlier session of the same run has delivered or given up, which is left out. Raises
-    MessageNotFound for a selector that selects nothing.
+    MessageNotFound for a selector that selects nothing, unless it is a UID to be marked.
     """
     chosen: Iterable[int] = sorted(new)
     if order.selectors:
-        chosen = select(listing, order.selectors)
+        chosen = select(listing, order.selectors, all_uids=not order.mark)
         if order.mark:  # what was delivered must not become what was only marked
             chosen = [index for index in chosen if index in new]
     elif order.everything and not order.mark:

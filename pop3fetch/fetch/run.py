@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pop3fetch.errors import (
     ConnectionLost,
+    MessageNotFound,
     PipeliningBroken,
     POP3Error,
     ProtocolViolation,
@@ -27,7 +28,7 @@ from pop3fetch.fetch.retrieving import Outcome, Retrieval, Tally, entry_of
 from pop3fetch.fetch.settling import settle
 from pop3fetch.fetch.survey import Recorded, headers_of, listing_of
 from pop3fetch.headers import identity
-from pop3fetch.messages import Key, Message
+from pop3fetch.messages import Key, Listing, Message
 from pop3fetch.record.states import Known
 from pop3fetch.record.store import MARKED
 
@@ -144,6 +145,7 @@ class Fetch:
                 self._reporter.would(*action)
         elif self._order.mark:
             self._mark(client, plan.wanted(0, self._order.limit))
+            self._report_missing(plan.listing)
         else:
             self._retrieve(client, plan, is_first=not any(known))
             if self._deletion:
@@ -164,6 +166,15 @@ class Fetch:
             self._reporter.oversize(message)
         if unreported and not self._order.dry_run:
             self._store.remember_oversize(message.key for message in unreported)
+
+    def _report_missing(self, listing: Listing) -> None:
+        """Report the UIDs that should be marked and are not listed: the others are marked all the same."""
+        missing = [selector for selector in self._order.selectors if not selector.indexes(listing)]
+        for selector in missing:
+            self._tally.outcome.fail(MessageNotFound(str(selector)))
+        if missing:
+            more = f", and {len(missing) - 1} more are missing" if len(missing) > 1 else ""
+            self._reporter.warn(f"{self._tally.outcome.error}{more}")
 
     def _retrieve(self, client: MailSession, plan: Plan, *, is_first: bool) -> None:
         """Retrieve and deliver in portions: as many messages as the limit still allows.

@@ -19,7 +19,7 @@ from pop3fetch.record.place import record_error
 APPLICATION_ID = 0x504F5033  # "POP3"
 VERSION = 5
 
-_COMPANIONS = ("-wal", "-shm", "-journal")  # the files that SQLite keeps beside a database
+COMPANIONS = ("-wal", "-shm", "-journal")  # the files that SQLite keeps beside a database
 
 SCHEMA = """
 CREATE TABLE message (
@@ -110,7 +110,9 @@ def create(path: Path) -> None:
             sync_file(file)
         finally:
             os.close(file)
-        remove_companions(path)
+        for ending in COMPANIONS:
+            # They may be left of a removed record, and SQLite would apply them to the new one.
+            Path(f"{path}{ending}").unlink(missing_ok=True)
         try:
             os.link(aside, path)
         except FileExistsError:  # never put it in the place of something else
@@ -126,12 +128,6 @@ def create(path: Path) -> None:
             aside.unlink()
         raise
     sync_folder(path.parent)
-
-
-def remove_companions(path: Path) -> None:
-    """Remove what may be left of a removed record: SQLite would apply it to a new one."""
-    for ending in _COMPANIONS:
-        Path(f"{path}{ending}").unlink(missing_ok=True)
 
 
 def remove_aside(path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pop3fetch.durable import is_absent, open_private, sync_file, sync_folder, write_all
 from pop3fetch.errors import RecordError
-from pop3fetch.record.database import open_database, record_errors, remove_companions
+from pop3fetch.record.database import COMPANIONS, open_database, record_errors
 from pop3fetch.record.place import RecordPlace, last_address, record_error
 from pop3fetch.record.store import LISTING, MOVED
 
@@ -58,7 +58,8 @@ def rename(old: RecordPlace, new: RecordPlace) -> None:
                 database.execute("DELETE FROM fact WHERE name = ?", (LISTING,))
                 database.execute("INSERT OR REPLACE INTO fact VALUES (?, 'yes')", (MOVED,))
                 database.execute("PRAGMA journal_mode = DELETE")  # all of it in one file
-            remove_companions(new.database)
+            for ending in COMPANIONS:  # of a removed record
+                Path(f"{new.database}{ending}").unlink(missing_ok=True)
             os.rename(old.database, new.database)
             sync_folder(new.folder)
         for file in old.folder.glob("*.account"):

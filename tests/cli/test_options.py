@@ -80,7 +80,7 @@ def test_a_wrong_file_completes_nothing(config: Path) -> None:
 
 def test_commands_options_and_words_are_completed() -> None:
     assert completions([], "l") == ["list", "login", "logout"]
-    assert completions(["get"], "--delete") == ["--delete", "--delete-after"]
+    assert completions(["get"], "--delete") == ["--delete", "--delete-after", "--delete-marked"]
     assert completions(["get", "--tls"], "s") == ["starttls"]
 
 

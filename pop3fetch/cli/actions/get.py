@@ -72,30 +72,32 @@ class Get:
             from pop3fetch.fetch.run import Fetch
             from pop3fetch.record.store import Store
 
-            def opened(choice: Choice, tag: str | None) -> Destination:
-                return keep(open_destination(choice, _delivery_context(account, console, place, tag)))
-
             as_json, draws = self._options.as_json and not choice.is_stream, not choice.is_stream
             reporter = RunReporter(console, as_json=as_json, draws=draws)
             try:
                 if is_look:
                     from pop3fetch.cli.actions.get_look import look_at
 
-                    return look_at(sessions, place, order, opened(choice, None), reporter)
+                    stream = keep(open_destination(choice, _delivery_context(account, console, place)))
+                    return look_at(sessions, place, order, stream, reporter)
                 with closing(Store(place, lock)) as store:
                     console.notice(f"record: {store.path}")
                     for warning in place.warnings():
                         console.notice(warning)
+                    delivery = _delivery_context(account, console, place, store.tag)
                     if account.name != account.address:
                         from pop3fetch.cli.actions.get_moved import follow
 
+                        def opened(to: Choice, tag: str) -> Destination:
+                            return keep(open_destination(to, delivery._replace(tag=tag)))
+
                         follow(account.name, store, place, console, choice=choice, opened=opened)
-                    with closing(opened(choice, store.tag)) as destination:
+                    with closing(keep(open_destination(choice, delivery))) as destination:
                         context = Context(
                             connect=sessions.log_in,
                             store=store,
                             destination=destination,
-                            reopen=lambda name: opened(parse(name), store.tag),
+                            reopen=lambda name: keep(open_destination(parse(name), delivery)),
                             reporter=reporter,
                             room=room_for_drafts(self._side_by_side),
                             account=account.address,
@@ -150,7 +152,7 @@ class Get:
 
 
 def _delivery_context(
-    account: Account, console: Console, place: RecordPlace, tag: str | None
+    account: Account, console: Console, place: RecordPlace, tag: str | None = None
 ) -> DeliveryContext:
     """Return what destinations need; nothing is recorded unless there is the ``tag`` of a record."""
     console.flush()  # earlier output comes before the messages on standard output
