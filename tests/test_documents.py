@@ -26,7 +26,7 @@ from pop3fetch.status import Status
 from tests.support import manual
 
 PROJECT = Path(__file__).parent.parent
-WITHOUT_SERVER = {"accounts", "demo", "record"}
+WITHOUT_SERVER = {"accounts", "demo"}
 OPTIONS_OF_SYSTEMCTL = {"--user", "--now"}
 STATUSES = {str(status.value) for status in Status}
 

@@ -156,14 +156,11 @@ def _complete_folder(ctx: click.Context, parameter: click.Parameter, incomplete:
 shared_option = functools.partial(click.option, cls=SharedOption)
 
 
-def setting_options(section: str, command: Any, *, names: Collection[str] = ()) -> Any:
-    """Give a command the options of the settings in a ``section``, in the table's order.
-
-    ``names``: only of these settings.
-    """
+def setting_options(section: str, command: Any) -> Any:
+    """Give a command the options of the settings in a ``section``, in the table's order."""
     kinds: dict[object, Any] = {FILE: click.Path(), FOLDER: str, DAYS: Days()}
     for setting, option in reversed(OPTIONS):
-        if option.section != section or (names and setting not in names):
+        if option.section != section:
             continue
         words, takes = option.usage.split(), option.takes
         decorate = shared_option(
@@ -183,22 +180,16 @@ def setting_options(section: str, command: Any, *, names: Collection[str] = ()) 
     return command
 
 
-ACCOUNT_OPTION = shared_option(
-    "-a", "--account", section=SERVER, setting="account", metavar="NAME|URL",
-    envvar="POP3FETCH_ACCOUNT", shell_complete=_complete_account,
-    help="An account of the configuration file, or pop3s://user@host[:port].",
-)  # fmt: skip
 SERVER_OPTIONS = (
-    ACCOUNT_OPTION,
+    shared_option("-a", "--account", section=SERVER, setting="account", metavar="NAME|URL",
+                  envvar="POP3FETCH_ACCOUNT", shell_complete=_complete_account,
+                  help="An account of the configuration file, or pop3s://user@host[:port]."),
     functools.partial(setting_options, SERVER),
     functools.partial(setting_options, SECURITY),
 )  # fmt: skip
-ALL_ACCOUNTS_OPTION = shared_option(
-    "-A", "--all-accounts", section=SEVERAL, is_flag=True,
-    help="Work on every account of the configuration file.",
-)  # fmt: skip
 SEVERAL_OPTIONS = (
-    ALL_ACCOUNTS_OPTION,
+    shared_option("-A", "--all-accounts", section=SEVERAL, is_flag=True,
+                  help="Work on every account of the configuration file."),
     shared_option("--jobs", section=SEVERAL, type=int, metavar="N", default=ACCOUNTS_AT_ONCE,
                   help=f"Number of accounts to process in parallel (default: {ACCOUNTS_AT_ONCE})."),
     shared_option("--jobs-per-host", section=SEVERAL, type=int, metavar="N",
@@ -382,12 +373,6 @@ def with_options(command: Callable[..., Any], options: tuple[Decorator, ...]) ->
     return decorated  # type: ignore[no-any-return]
 
 
-# Of what an account's record needs: its address.
-ADDRESS_OPTIONS = (
-    ACCOUNT_OPTION,
-    functools.partial(setting_options, SERVER, names=("host", "port", "user")),
-)
-
 # Of every command that talks to a server.
 server_options = functools.partial(
     with_options, options=(*SERVER_OPTIONS, *SEVERAL_OPTIONS, *GENERAL_OPTIONS)
@@ -404,7 +389,7 @@ def _many(context: click.Context) -> Many:
     for name in ("account", "host", "port", "user"):
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"--all-accounts and --{name} are mutually exclusive", context)
-    many = Many(context.params.get("jobs", 1), context.params.get("jobs_per_host", 1))
+    many = Many(context.params["jobs"], context.params["jobs_per_host"])
     if min(many) < 1:
         raise click.UsageError("--jobs and --jobs-per-host must be at least 1", context)
     return many

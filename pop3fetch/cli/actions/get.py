@@ -17,11 +17,10 @@ from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.sessions import sessions_of
 from pop3fetch.delivery.choice import Choice, DeliveryContext, Kind, Openings, open_destination, parse
 from pop3fetch.errors import ConfigurationError, UsageError
-from pop3fetch.record.place import RecordPlace
+from pop3fetch.record.place import RecordPlace, last_address
 
 if TYPE_CHECKING:
     from pop3fetch.cli.options import Invocation
-    from pop3fetch.delivery.destination import Destination
     from pop3fetch.fetch.plan import Order
     from pop3fetch.selection import Selector
 
@@ -85,13 +84,10 @@ class Get:
                     for warning in place.warnings():
                         console.notice(warning)
                     delivery = _delivery_context(account, console, place, store.tag)
-                    if account.name != account.address:
+                    if account.name != place.address != last_address(folder, account.name):
                         from pop3fetch.cli.actions.get_moved import follow
 
-                        def opened(to: Choice, tag: str) -> Destination:
-                            return keep(open_destination(to, delivery._replace(tag=tag)))
-
-                        follow(account.name, store, place, console, choice=choice, opened=opened)
+                        follow(account.name, store, place, choice, console, delivery=delivery, keep=keep)
                     with closing(keep(open_destination(choice, delivery))) as destination:
                         context = Context(
                             connect=sessions.log_in,

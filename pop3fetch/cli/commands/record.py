@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 import click
 
 from pop3fetch.cli.options import (
-    ADDRESS_OPTIONS,
-    ALL_ACCOUNTS_OPTION,
     GENERAL_OPTIONS,
     JSON_OPTION,
     STDIN_OPTION,
@@ -22,6 +20,7 @@ from pop3fetch.cli.options import (
     Invocation,
     Word,
     selectors_of,
+    server_options,
     with_options,
 )
 from pop3fetch.errors import UsageError
@@ -33,12 +32,11 @@ if TYPE_CHECKING:
     from pop3fetch.cli.screen.console import Console
     from pop3fetch.quantities import When
 
-each_account = partial(with_options, options=(*ADDRESS_OPTIONS, ALL_ACCOUNTS_OPTION, *GENERAL_OPTIONS))
-one_account = partial(with_options, options=(*ADDRESS_OPTIONS, *GENERAL_OPTIONS))
 
-
-def _with_record(invocation: Invocation, work: Callable[[Record], None]) -> int:
-    """Do some work on the record of each account that is meant."""
+def _with_record(invocation: Invocation, work: Callable[[Record], None], *, only_one: bool = False) -> int:
+    """Do some work on the record of each account that is meant; ``only_one``: never on several."""
+    if only_one and invocation.many:
+        raise UsageError("--all-accounts changes no records: choose one account with --account")
     folder = invocation.state_folder()
 
     def job(account: Account, console: Console) -> int:
@@ -52,7 +50,7 @@ def _with_record(invocation: Invocation, work: Callable[[Record], None]) -> int:
 
 @click.group("record", cls=Group, invoke_without_command=True)
 @JSON_OPTION
-@each_account
+@server_options
 def command(invocation: Invocation, as_json: bool) -> int:
     """Show the record of fetched messages: its file, messages, first and last fetch, messages in doubt."""
     if click.get_current_context().invoked_subcommand is not None:
@@ -62,14 +60,14 @@ def command(invocation: Invocation, as_json: bool) -> int:
 
 @command.command("list", cls=Command, short_help="List the fetched messages.")
 @JSON_OPTION
-@each_account
+@server_options
 def list_messages(invocation: Invocation, as_json: bool) -> int:
     """List the fetched messages: unique-id, size, time and destination."""
     return _with_record(invocation, lambda record: record.list(as_json=as_json))
 
 
 @command.command("export", cls=Command, short_help="Print the record as JSON lines.")
-@each_account
+@server_options
 def export(invocation: Invocation) -> int:
     """Print all that is recorded of each message: one JSON object per line."""
     return _with_record(invocation, lambda record: record.export())
@@ -80,7 +78,7 @@ def export(invocation: Invocation) -> int:
 @click.option(
     "--fetched-at", type=Word("when"), metavar="WHEN", help="When they were fetched (default: now)."
 )
-@one_account
+@server_options
 def add(invocation: Invocation, file: str, fetched_at: When | None) -> int:
     """Record messages as fetched, without the server.
 
@@ -89,7 +87,7 @@ def add(invocation: Invocation, file: str, fetched_at: When | None) -> int:
     from pop3fetch.cli.actions.record_lines import read
 
     additions = read(_octets_of(file), file, _seconds(fetched_at))
-    return _with_record(invocation, lambda record: record.add(additions))
+    return _with_record(invocation, lambda record: record.add(additions), only_one=True)
 
 
 def _octets_of(file: str) -> bytes:
@@ -113,7 +111,7 @@ def _seconds(when: When | None) -> int | None:
 @click.argument("messages", nargs=-1, metavar="[uid:XYZ]...")
 @click.option("--all", "everything", is_flag=True, help="Forget every message.")
 @STDIN_OPTION
-@one_account
+@server_options
 def forget(invocation: Invocation, messages: tuple[str, ...], *, everything: bool, from_stdin: bool) -> int:
     """Make messages new again: the next run fetches those that are still on the server."""
     from pop3fetch.selection import Uid
@@ -124,12 +122,12 @@ def forget(invocation: Invocation, messages: tuple[str, ...], *, everything: boo
         raise UsageError("only uid:XYZ names a message here: numbers are those of one session")
     if everything == bool(uids):
         raise UsageError("give the messages as uid:XYZ, or --all")
-    return _with_record(invocation, lambda record: record.forget(uids))
+    return _with_record(invocation, lambda record: record.forget(uids), only_one=True)
 
 
 @command.command("forget-destination", cls=Command, short_help="Give up what a crash left there.")
 @click.argument("destination", metavar="DEST")
-@one_account
+@server_options
 def forget_destination(invocation: Invocation, destination: str) -> int:
     """Forget a destination that is gone for good: messages that a crash left there are fetched again.
 

@@ -153,6 +153,9 @@ def test_all_accounts_are_shown(here: Here, tmp_path: Path) -> None:
     assert [json.loads(line)["account"] for line in exported.splitlines()] == ["a", "b"]
     ended = here("record", "add", "-", *options[1:], "-a", "a", stdin=exported)
     assert (ended.status, b"of several accounts" in ended.err) == (2, True)
+    for change in (("add", "-"), ("forget", "--all")):
+        ended = here("record", *change, *options, env=env)
+        assert (ended.status, b"choose one account" in ended.err) == (2, True)
 
 
 @pytest.mark.parametrize("before", [True, False])
