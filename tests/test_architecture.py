@@ -46,7 +46,7 @@ ROOMS: dict[str, set[str]] = {
     "account": {
         "ahead", "defaults", "durable", "errors", "printable", "quantities", "veil", "verification",
     },
-    "sessions": {"account", "ahead", "errors", "net", "pop3", "record"},
+    "sessions": {"account", "ahead", "errors", "net", "pop3", "record", "veil"},
     "fetch": {
         "ahead", "delivery", "errors", "filters", "headers", "messages", "pop3", "record", "selection",
         "status",
