@@ -26,6 +26,7 @@
     │   ├── AuthorizationFailed          the OAuth 2 server gives no token
     │   └── NoPassword                   no source has a password
     ├── LoginTooSoon                     the server's LOGIN-DELAY is not over
+    │   └── LoginPaused                  the server has refused the same secret a short while ago
     ├── SessionEnded                     a call after the session's end; also RuntimeError
     ├── CommandNotAllowed                a command in the wrong state; also RuntimeError
     ├── InvalidArgument                  an argument that no command may carry; also ValueError
@@ -355,6 +356,17 @@ class LoginTooSoon(POP3Error):
 
     def __str__(self) -> str:
         return f"{printable(self.account)} allows the next login in {self.wait} s (LOGIN-DELAY)"
+
+
+class LoginPaused(LoginTooSoon):
+    """The server has refused this secret, as ``why`` says; it is not tried before ``until``, local time."""
+
+    until: str
+    why: str
+
+    def __str__(self) -> str:
+        pause = f"no login before {printable(self.until)}, so that the account is not locked"
+        return f"{printable(self.account)}: {pause}: {printable(self.why, _SENTENCE_LIMIT)}"
 
 
 class SessionEnded(POP3Error, RuntimeError):

@@ -46,7 +46,7 @@ ROOMS: dict[str, set[str]] = {
     "account": {
         "ahead", "defaults", "durable", "errors", "printable", "quantities", "veil", "verification",
     },
-    "sessions": {"account", "ahead", "errors", "net", "pop3", "record"},
+    "sessions": {"account", "ahead", "errors", "net", "pop3", "record", "veil"},
     "fetch": {
         "ahead", "delivery", "errors", "filters", "headers", "messages", "pop3", "record", "selection",
         "status",
@@ -116,7 +116,7 @@ IMPURE = {
 LONGEST_FUNCTION = 60
 LONG_FUNCTION = 30  # nine of ten are shorter
 MEDIAN_FUNCTION = 10
-LONGEST_MODULE = 540
+LONGEST_MODULE = 550
 MOST_POSITIONAL = 5
 MOST_KEYWORDS = 10
 

@@ -77,6 +77,7 @@ OWN_OPTIONS = {
     "get": FILTERS | {
         "-o", "--output", "--exec", "--exec-timeout", "--crlf", "--lines", "--all", "--mark", "--delete",
         "--keep", "--delete-after", "--limit", "--max-size", "--create", "--dry-run", "--stdin", "--json",
+        "--patience",
     },
     "rm": FILTERS | {"--all", "--yes", "--dry-run", "--stdin", "--json"},
     "caps": {"--json"},

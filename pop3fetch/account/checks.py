@@ -10,9 +10,12 @@ from __future__ import annotations
 import os.path
 import re
 from collections.abc import Callable, Collection
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pop3fetch.defaults import PROXY_SCHEMES, UNIX_PREFIX
+
+if TYPE_CHECKING:
+    from datetime import timedelta
 
 Check = Callable[[object], object]
 Plain = TypeVar("Plain", bound=str | int)
@@ -81,6 +84,15 @@ def octets(value: object) -> int:
 
         value = quantities.size(value)
     return number(1, None, value)
+
+
+def duration(value: object) -> timedelta:
+    """Return a duration that is given as one, or as text such as ``12h``."""
+    from datetime import timedelta
+
+    from pop3fetch import quantities
+
+    return value if isinstance(value, timedelta) else quantities.duration(text(value))
 
 
 def one_of(known: Collection[str], value: object) -> str:

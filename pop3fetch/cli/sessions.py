@@ -32,8 +32,17 @@ def sessions_of(account: Account, console: Console, state_folder: Path, *, keyri
         ask=ask,
         keyring=keyring,
         interrupts=console.interrupts,
+        find_keyring=find_keyring,
     )
     return Sessions(account, state_folder, Password(account, sources), process)
+
+
+def find_keyring() -> None:
+    """Let the keyring find the session bus of the user, which cron does not name."""
+    from pop3fetch.account.system_keyring import BUS_VARIABLE, session_bus
+
+    if BUS_VARIABLE not in os.environ and (address := session_bus(os.geteuid())):
+        os.environ[BUS_VARIABLE] = address
 
 
 def process_context(console: Console) -> ProcessContext:
@@ -45,7 +54,9 @@ def process_context(console: Console) -> ProcessContext:
 
         console.notice(noticed(text))
 
-    return ProcessContext(without_password(os.environ), notice, trace, console.interrupts)
+    return ProcessContext(
+        without_password(os.environ), notice, trace, console.interrupts, lambda: console.can_ask
+    )
 
 
 def _has_terminal() -> bool:

@@ -11,6 +11,7 @@ from pop3fetch.errors import (
     HeadersNotOffered,
     InsecureAuthenticationDisallowed,
     InvalidSelector,
+    LoginPaused,
     MechanismNotOffered,
     NotATLSPort,
     NothingToVerify,
@@ -63,6 +64,11 @@ LINES: list[tuple[POP3Error, str]] = [
         InvalidSelector("'a@b' names no message", "a@b", is_address=True),
         "'a@b' names no message: an account is given with --account; "
         "a new one begins with `pop3fetch login a@b`",
+    ),
+    (
+        LoginPaused("work", 30, "2026-11-29 08:15", "refused"),
+        "work: no login before 2026-11-29 08:15, so that the account is not locked: refused; "
+        "another password is tried at once, and any on a terminal",
     ),
     (MechanismNotOffered("the server does not"), "the server does not"),
     (MechanismNotOffered("it may be forged", is_forgeable=True), "it may be forged; use --tls implicit"),

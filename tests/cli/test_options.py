@@ -45,6 +45,7 @@ def test_help_shows_a_commands_own_options_first(here: Here) -> None:
     sections = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
     assert sections == [
         "Options:",
+        "Unattended runs:",
         "Filters:",
         "The account and its server:",
         "TLS and login:",

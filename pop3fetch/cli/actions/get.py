@@ -51,6 +51,10 @@ class Get:
 
     def run(self, account: Account, console: Console) -> int:
         """Fetch the messages of an account; returns the exit status, raises what ended it early."""
+        if account.patience is not None and console.hushed is None:
+            from pop3fetch.cli.actions.get_patiently import get_patiently
+
+            return get_patiently(self.run, account, console, self._invocation.state_folder_to_read())
         choice = self._choice(account)
         order = self._order(account)
         is_look = choice.is_stream and order.is_look  # which is recorded nowhere

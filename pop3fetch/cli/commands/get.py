@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pop3fetch.account.settings_table import DELIVERY, SELECTION
+from pop3fetch.account.settings_table import DELIVERY, SELECTION, UNATTENDED
 from pop3fetch.cli.options import (
     JSON_OPTION,
     MESSAGES_ARGUMENT,
@@ -40,6 +40,7 @@ STREAMS = ("-", "mbox:-")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, without doing it.")
 @STDIN_OPTION
 @JSON_OPTION
+@partial(setting_options, UNATTENDED)
 @message_options
 def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool, **options: Any) -> int:
     """Fetch every new message, or exactly MESSAGES, each exactly once.

@@ -16,6 +16,7 @@ from pop3fetch.errors import (
     HeadersNotOffered,
     InsecureAuthenticationDisallowed,
     InvalidSelector,
+    LoginPaused,
     MechanismNotOffered,
     NotATLSPort,
     NothingToVerify,
@@ -65,6 +66,7 @@ ADVICE: dict[type[POP3Error], Callable[[Any], str]] = {
     HeadersNotOffered: lambda error: f"{error}; choose by --larger, --smaller, numbers or unique-ids instead",
     InsecureAuthenticationDisallowed: _of_clear_text,
     InvalidSelector: _of_selector,
+    LoginPaused: lambda error: f"{error}; another password is tried at once, and any on a terminal",
     MechanismNotOffered: lambda error: f"{error}; use --tls implicit" if error.is_forgeable else str(error),
     NotATLSPort: lambda error: f"{error}; try --tls starttls (port 110)",
     NothingToVerify: lambda error: (
