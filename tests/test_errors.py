@@ -24,6 +24,7 @@ from pop3fetch.errors import (
     DestinationLocked,
     EmptyMessage,
     GreetingRefused,
+    HeadersNotOffered,
     InsecureAuthenticationDisallowed,
     InvalidArgument,
     InvalidSelector,
@@ -69,7 +70,7 @@ STATUSES: dict[int, set[type[POP3Error]]] = {
     65: {EmptyMessage, LineTooLong, MalformedListing},
     66: {MessageNotFound, UidShared},
     68: {UnknownHost, ServerNotFound},
-    69: {BlankMessage, DeletionUnsafe, ServerErrorResponse, GreetingRefused},
+    69: {BlankMessage, DeletionUnsafe, HeadersNotOffered, ServerErrorResponse, GreetingRefused},
     73: {DeliveryError},
     75: {
         ConnectionFailed,

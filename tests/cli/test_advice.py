@@ -8,6 +8,7 @@ from pop3fetch.cli.screen.advice import ADVICE, noticed, told
 from pop3fetch.errors import (
     CertificateError,
     DeletionUnsafe,
+    HeadersNotOffered,
     InsecureAuthenticationDisallowed,
     InvalidSelector,
     LoginPaused,
@@ -46,6 +47,11 @@ LINES: list[tuple[POP3Error, str]] = [
         DeletionUnsafe(),
         "nothing is deleted: the server may delete every message that was read, too; "
         "fetch them all before, with `pop3fetch get`",
+    ),
+    (
+        HeadersNotOffered(),
+        "the server cannot show headers alone: it has no TOP; "
+        "choose by --larger, --smaller, numbers or unique-ids instead",
     ),
     (
         InsecureAuthenticationDisallowed("not logging in: why"),
