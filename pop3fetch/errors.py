@@ -17,6 +17,7 @@
     ├── ServerNotFound                   no server was found for the mail of a domain
     ├── TLSError                         the handshake or a record failed; also OSError
     │   ├── TLSNotSupportedError         STLS is not offered, or was refused
+    │   ├── NoCommonCipher               the server takes none of the ciphers
     │   ├── NotATLSPort                  what answers does not speak TLS
     │   └── CertificateError             the certificate does not verify
     ├── AuthenticationError              the login cannot be made in this way
@@ -43,6 +44,7 @@
     ├── RecordError                      the record cannot be used
     │   └── RecordLocked                 another run has locked it
     ├── ConfigurationError               the configuration is wrong; also ValueError
+    │   ├── NothingRecognised            the server lists nothing of what was added to the record
     │   └── NothingToVerify              TLS to a UNIX socket, which has no name to verify
     └── UsageError                       the command line is wrong; also ValueError
         └── InvalidSelector              a word of MESSAGES is invalid
@@ -283,6 +285,10 @@ class TLSNotSupportedError(TLSError):
         return f"{printable(self.host)} cannot start TLS: {printable(self.reason)}"
 
 
+class NoCommonCipher(TLSError):
+    """The server takes none of the ciphers that were offered, or its keys are too short for them."""
+
+
 class NotATLSPort(TLSError):
     """The first octets that came are not TLS."""
 
@@ -462,9 +468,10 @@ class MessageNotFound(POP3Error, LookupError):
 
     status = Status.NO_MESSAGE
     selector: str
+    where: str = "on the server"
 
     def __str__(self) -> str:
-        return f"there is no message {printable(self.selector)} on the server"
+        return f"there is no message {printable(self.selector)} {self.where}"
 
 
 class UidShared(POP3Error):
@@ -525,6 +532,10 @@ class ConfigurationError(POP3Error, ValueError):
 
     def __str__(self) -> str:
         return f"{printable(self.where)}: {printable(self.reason)}"
+
+
+class NothingRecognised(ConfigurationError):
+    """The server lists none of the messages that were added to the record, ``where``."""
 
 
 class NothingToVerify(ConfigurationError):

@@ -58,6 +58,8 @@ OPTIONS = {
     ("--allow-insecure-login",): "POP3FETCH_ALLOW_INSECURE_LOGIN",
     ("--ca-file",): "POP3FETCH_CA_FILE",
     ("--tls-fingerprint",): "POP3FETCH_TLS_FINGERPRINT",
+    ("--tls-name",): "POP3FETCH_TLS_NAME",
+    ("--tls-ciphers",): "POP3FETCH_TLS_CIPHERS",
     ("--client-cert",): "POP3FETCH_CLIENT_CERT",
     ("--client-key",): "POP3FETCH_CLIENT_KEY",
     ("--password-file",): "POP3FETCH_PASSWORD_FILE",
@@ -77,11 +79,7 @@ OWN_OPTIONS = {
     "get": FILTERS | {
         "-o", "--output", "--exec", "--exec-timeout", "--crlf", "--lines", "--all", "--mark", "--delete",
         "--keep", "--delete-after", "--limit", "--max-size", "--create", "--dry-run", "--stdin", "--json",
-        "--patience",
-        "--every",
-        "--on-new",
-        "--log-file",
-        "--log-json",
+        "--delete-marked", "--patience", "--every", "--on-new", "--log-file", "--log-json",
     },
     "rm": FILTERS | {"--all", "--yes", "--dry-run", "--stdin", "--json"},
     "caps": {"--json"},
@@ -103,7 +101,7 @@ def options_of(name: str) -> set[str]:
 
 
 def test_the_commands_are_those_of_the_contract() -> None:
-    assert set(COMMANDS) == {*TALKING, "accounts", "demo"}
+    assert set(COMMANDS) == {*TALKING, "accounts", "demo", "record"}
 
 
 @pytest.mark.parametrize("command", TALKING)
@@ -162,6 +160,8 @@ LAYERED = [
     layered("auth", "apop", "plain", "user"),
     layered("ca_file", "/option", "/variable", "/file"),
     layered("tls_fingerprint", "a" * 64, "b" * 64, "c" * 64),
+    layered("tls_name", "option.example.org", "variable.example.org", "file.example.org"),
+    layered("tls_ciphers", "DEFAULT", "HIGH", "AES128-SHA"),
     layered("client_cert", "/option", "/variable", "/file"),
     layered("password_command", "option", "variable", "file"),
     layered("timeout", "1", "2", "3"),

@@ -24,6 +24,7 @@ from pop3fetch.errors import (
     DestinationLocked,
     EmptyMessage,
     GreetingRefused,
+    HeadersNotOffered,
     InsecureAuthenticationDisallowed,
     InvalidArgument,
     InvalidSelector,
@@ -35,8 +36,10 @@ from pop3fetch.errors import (
     MechanismFailed,
     MechanismNotOffered,
     MessageNotFound,
+    NoCommonCipher,
     NoPassword,
     NotATLSPort,
+    NothingRecognised,
     NothingToVerify,
     NotPOP3Server,
     PipeliningBroken,
@@ -67,7 +70,7 @@ STATUSES: dict[int, set[type[POP3Error]]] = {
     65: {EmptyMessage, LineTooLong, MalformedListing},
     66: {MessageNotFound, UidShared},
     68: {UnknownHost, ServerNotFound},
-    69: {BlankMessage, DeletionUnsafe, ServerErrorResponse, GreetingRefused},
+    69: {BlankMessage, DeletionUnsafe, HeadersNotOffered, ServerErrorResponse, GreetingRefused},
     73: {DeliveryError},
     75: {
         ConnectionFailed,
@@ -84,6 +87,7 @@ STATUSES: dict[int, set[type[POP3Error]]] = {
     76: {
         CertificateError,
         CommandNotAllowed,
+        NoCommonCipher,
         NotATLSPort,
         NotPOP3Server,
         PipeliningBroken,
@@ -102,7 +106,7 @@ STATUSES: dict[int, set[type[POP3Error]]] = {
         MechanismNotOffered,
         NoPassword,
     },
-    78: {ConfigurationError, NothingToVerify, RecordError},
+    78: {ConfigurationError, NothingRecognised, NothingToVerify, RecordError},
 }
 
 # -- the tree --------------------------------------------------------------------------------------
@@ -341,6 +345,10 @@ def test_a_sentence_is_one_bounded_line_whatever_the_facts_are(error: type[POP3E
         (TLSError("h", "an alert"), "TLS with h failed: an alert"),
         (TLSNotSupportedError("h", "it has no STLS"), "h cannot start TLS: it has no STLS"),
         (
+            NoCommonCipher("h", "alert"),
+            "TLS with h failed: alert",
+        ),
+        (
             NotATLSPort("h", "wrong version number"),
             "TLS with h failed: wrong version number: this port does not seem to speak TLS",
         ),
@@ -370,6 +378,7 @@ def test_a_sentence_is_one_bounded_line_whatever_the_facts_are(error: type[POP3E
         (RecordError("r", "it is no database"), "cannot use the record r: it is no database"),
         (RecordLocked("r", ""), "another pop3fetch is using this account (r is locked)"),
         (ConfigurationError("c: [x] y", "unknown key"), "c: [x] y: unknown key"),
+        (NothingRecognised("r", "none is listed"), "r: none is listed"),
         (
             NothingToVerify("unix:/s"),
             "unix:/s: a UNIX socket has no host name that a certificate could be checked against",

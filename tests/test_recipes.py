@@ -292,6 +292,26 @@ def test_marked_mail_is_not_new(place: Place, text: str) -> None:
     assert place.mail("Mail/work") == [b"Subject: later\n\n"]
 
 
+@recipe("Record only the messages whose unique-ids are in a file, one per line, as fetched a week ago")
+def test_what_is_in_a_list_is_not_new(place: Place, text: str) -> None:
+    (place.run.home / "uids").write_text("uid-1\nuid-3\ngone\n")
+    place.follow(text)
+    place.follow("pop3fetch get --delete-after 7")
+    assert place.mail("Mail/work") == _lf(WORK[1:]), "the third came later: its unique-id was reused"
+    assert place.work.messages == WORK[1:]
+
+
+@recipe("Move a record to another machine")
+def test_a_record_goes_to_another_machine(place: Place, text: str) -> None:
+    place.install("ssh", '#!/bin/sh\nshift\nPOP3FETCH_STATE_DIR=other exec "$@"\n')
+    place.follow("pop3fetch get 1-2")
+    place.follow(text)
+    place.follow("pop3fetch get", POP3FETCH_STATE_DIR="other")
+    assert place.mail("Mail/work") == _lf(WORK)
+    exported = [place.follow("pop3fetch record export", POP3FETCH_STATE_DIR=name) for name in ("", "other")]
+    assert exported[0].out.splitlines()[:2] == exported[1].out.splitlines()[:2]
+
+
 @recipe("Pass each new message to a program that sorts mail")
 def test_a_program_takes_each_message(place: Place, text: str) -> None:
     place.install("maildrop", "#!/bin/sh\ncat >>taken\n")
@@ -523,7 +543,8 @@ def test_the_daily_jobs_do_what_their_comments_say(place: Place) -> None:
     _need("jq")
     [text] = _blocks("Daily jobs", "sh")
     place.install("maildrop", "#!/bin/sh\ncat >>taken\n")
-    get, get_and_delete, to_program, list_new, get_some, would_delete, delete = text.splitlines(keepends=True)
+    lines = text.splitlines(keepends=True)
+    get, get_and_delete, to_program, list_new, get_some, record, would_delete, delete = lines
     assert place.follow(get).out == b""
     assert place.mail("Mail/work") == _lf(WORK)
     place.work.add(b"Subject: later\r\n\r\n", b"uid-4")
@@ -533,6 +554,7 @@ def test_the_daily_jobs_do_what_their_comments_say(place: Place) -> None:
     place.work.add(b"From: Bob\r\n\r\n", b"uid-5")
     assert place.follow(get_some).out == b""
     assert place.mail("bob") == [b"From: Bob\n\n"]
+    assert place.follow(record).out.splitlines()[1] == b"messages\t5"
     assert [line.split(b"\t")[1] for line in place.follow(would_delete).out.splitlines()] == [b"1", b"2"]
     assert place.follow(get_and_delete).out == b""
     assert len(place.work.messages) == 5

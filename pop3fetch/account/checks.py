@@ -125,6 +125,24 @@ def host(value: object) -> str:
     return name.lower()
 
 
+def server_name(value: object) -> str:
+    """Check that it is a name or an address that a certificate may be for."""
+    name = host(value)
+    if name.startswith(UNIX_PREFIX):
+        raise ValueError(f"must be a host name or an address, not {name!r}")
+    return name
+
+
+def ciphers(value: object) -> str:
+    """Check that it is a list of ciphers that OpenSSL knows."""
+    from pop3fetch.verification import are_ciphers
+
+    names = text(value)
+    if not are_ciphers(names):
+        raise ValueError(f"must be a list of OpenSSL's ciphers such as DEFAULT, not {names!r}")
+    return names
+
+
 def path(value: object) -> str:
     """Return a path, with the home folder for a leading ``~``."""
     return os.path.expanduser(text(value))

@@ -105,6 +105,12 @@ class Account(NamedTuple):
     tls_fingerprint: Annotated[str | None, Setting(checks.fingerprint, lasting=True),
         Option(SECURITY, "--tls-fingerprint SHA256", "Trust exactly this server certificate.",
                variable=True)] = None
+    tls_name: Annotated[str | None, Setting(checks.server_name, lasting=True),
+        Option(SECURITY, "--tls-name NAME", variable=True,
+               help="The name that the certificate must have, if it is not the host's.")] = None
+    tls_ciphers: Annotated[str | None, Setting(checks.ciphers, lasting=True),
+        Option(SECURITY, "--tls-ciphers LIST", variable=True,
+               help="OpenSSL's list of ciphers for TLS 1.2, for old servers: DEFAULT.")] = None
     client_cert: Annotated[str | None, Setting(checks.path, lasting=True),
         Option(SECURITY, "--client-cert FILE", "Present this certificate.",
                takes=FILE, variable=True)] = None

@@ -122,6 +122,20 @@ class Command(click.Command):
                 formatter.write_dl(records)
 
 
+class Group(Command, click.Group):
+    """A command that has commands of its own: options may come before or after their names."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Hand options that come before the name of a command on to it."""
+        rest = click.Command.parse_args(self, ctx, list(args))
+        before = args[: len(args) - len(rest)]
+        return super().parse_args(ctx, [*rest[:1], *before, *rest[1:]] if rest else args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.format_commands(ctx, formatter)
+        super().format_options(ctx, formatter)
+
+
 def _complete_account(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     from pop3fetch.account.config_file import load
     from pop3fetch.errors import POP3Error
@@ -282,6 +296,7 @@ class Invocation(NamedTuple):
         openings: Openings | None = None,
         *,
         as_json: bool = False,
+        logs_in: bool = True,
         at_end: Callable[[int, Sequence[str]], None] = lambda accounts, failed: None,
     ) -> int:
         """Do ``job`` for the account that is meant, or for all of them; return the exit status.
@@ -295,13 +310,15 @@ class Invocation(NamedTuple):
         from pop3fetch.cli.actions.each_account import ManyAccounts
 
         many = ManyAccounts(self.console, self.many, job, openings, as_json=as_json)
-        accounts = self.chosen_accounts(many.fail)
+        accounts = self.chosen_accounts(many.fail, logs_in=logs_in)
         invalid = len(many.failed)
         status = many.run(accounts)
         at_end(len(accounts) + invalid, many.failed)
         return status
 
-    def chosen_accounts(self, wrong: Callable[[str, POP3Error], None]) -> list[Account]:
+    def chosen_accounts(
+        self, wrong: Callable[[str, POP3Error], None], *, logs_in: bool = True
+    ) -> list[Account]:
         """Return the account that is meant, or all of them; ``wrong`` gets each invalid one and its error.
 
         Raises ConfigurationError and UsageError.
@@ -313,7 +330,8 @@ class Invocation(NamedTuple):
         configuration = self.configuration()
         if not configuration.names():
             raise ConfigurationError(str(configuration.path), "there are no accounts, [accounts.NAME]")
-        self._refuse_to_share_secrets(configuration.servers())
+        if logs_in:
+            self._refuse_to_share_secrets(configuration.servers())
         return self.accounts(configuration, wrong)
 
     def _refuse_to_share_secrets(self, servers: Collection[str]) -> None:

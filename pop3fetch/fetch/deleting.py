@@ -44,12 +44,12 @@ class Deletion:
         if not order.delete:
             moment = int(self._context.clock()) - (order.delete_after or 0) * DAY
             delivered = self._store.delivered_before(moment)
-        marked = self._store.marked()  # and never delivered
+        spared = set() if order.delete_marked else self._store.marked()  # never delivered
         for message in listing:
             key = message.key
             if (
                 message.index in new
-                or key in marked
+                or key in spared
                 or key in self._tally.short
                 or (only_own and key not in self._tally.delivered)
             ):

@@ -86,7 +86,13 @@ def tls_options(account: Account) -> TLSOptions:
     """Return what the user chose for TLS."""
     from pop3fetch.net.tls import TLSOptions
 
-    return TLSOptions(account.ca_file, account.tls_fingerprint, account.client_cert, account.client_key)
+    return TLSOptions(
+        account.ca_file,
+        account.tls_fingerprint,
+        account.client_cert,
+        account.client_key,
+        account.tls_ciphers,
+    )
 
 
 def endpoint_of(account: Account, child_environment: Mapping[str, str]) -> Endpoint:
@@ -96,7 +102,7 @@ def endpoint_of(account: Account, child_environment: Mapping[str, str]) -> Endpo
         from pop3fetch.net.tunnel import Tunnel
 
         tunnel = Tunnel(account.tunnel_command, child_environment)
-    return Endpoint(account.host, account.port, account.family, account.proxy, tunnel)
+    return Endpoint(account.host, account.port, account.family, account.proxy, tunnel, account.tls_name)
 
 
 class Sessions:

@@ -13,7 +13,9 @@ from pop3fetch.errors import (
     InvalidSelector,
     LoginPaused,
     MechanismNotOffered,
+    NoCommonCipher,
     NotATLSPort,
+    NothingRecognised,
     NothingToVerify,
     NotPOP3Server,
     POP3Error,
@@ -73,8 +75,18 @@ LINES: list[tuple[POP3Error, str]] = [
     (MechanismNotOffered("the server does not"), "the server does not"),
     (MechanismNotOffered("it may be forged", is_forgeable=True), "it may be forged; use --tls implicit"),
     (
+        NoCommonCipher("h", "alert"),
+        "TLS with h failed: alert: it may be an old server; "
+        "try --tls-ciphers DEFAULT, or DEFAULT:@SECLEVEL=1",
+    ),
+    (
         NotATLSPort("h", "why"),
         "TLS with h failed: why: this port does not seem to speak TLS; try --tls starttls (port 110)",
+    ),
+    (
+        NothingRecognised("r", "none is listed"),
+        "r: none is listed: is it the right mailbox? "
+        "`pop3fetch record forget --all` has all messages fetched",
     ),
     (
         NothingToVerify("unix:/s"),

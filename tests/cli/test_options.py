@@ -80,8 +80,11 @@ def test_a_wrong_file_completes_nothing(config: Path) -> None:
 
 
 def test_commands_options_and_words_are_completed() -> None:
+    assert completions(["record"], "f") == ["forget", "forget-destination"]
+    assert completions(["record", "-a", "work"], "f") == ["forget", "forget-destination"]
+    assert completions(["record", "add"], "--f") == ["--fetched-at"]
     assert completions([], "l") == ["list", "login", "logout"]
-    assert completions(["get"], "--delete") == ["--delete", "--delete-after"]
+    assert completions(["get"], "--delete") == ["--delete", "--delete-after", "--delete-marked"]
     assert completions(["get", "--tls"], "s") == ["starttls"]
 
 

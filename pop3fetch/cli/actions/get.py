@@ -18,7 +18,7 @@ from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.sessions import sessions_of
 from pop3fetch.delivery.choice import Choice, DeliveryContext, Kind, Openings, open_destination, parse
 from pop3fetch.errors import ConfigurationError, UsageError
-from pop3fetch.record.place import RecordPlace
+from pop3fetch.record.place import RecordPlace, last_address
 
 if TYPE_CHECKING:
     from pop3fetch.cli.options import Invocation
@@ -38,6 +38,7 @@ class GetOptions(NamedTuple):
     mark: bool
     dry_run: bool
     create: bool
+    delete_marked: bool
     as_json: bool
     every: str | None
     log_file: str | None
@@ -66,7 +67,8 @@ class Get:
         order = self._order(account)
         is_look = choice.is_stream and order.is_look  # which is recorded nowhere
         folder = self._invocation.state_folder_to_read() if is_look else self._invocation.state_folder()
-        place = RecordPlace(folder, account.address)
+        to_read = RecordPlace.to_read(folder, account.name, account.address) if is_look else None
+        place = to_read or RecordPlace(folder, account.address)
         turn: AbstractContextManager[object] = self._standard_output if choice.is_stream else nullcontext()
         with turn, sessions_of(account, console, folder) as sessions, self.openings.of_a_run() as keep:
             sessions.check()
@@ -96,6 +98,10 @@ class Get:
                     for warning in place.warnings():
                         console.notice(warning)
                     delivery = _delivery_context(account, console, place, store.tag)
+                    if account.name != place.address != last_address(folder, account.name):
+                        from pop3fetch.cli.actions.get_moved import follow
+
+                        follow(account.name, store, place, choice, console, delivery=delivery, keep=keep)
                     with closing(keep(open_destination(choice, delivery))) as destination:
                         context = Context(
                             connect=sessions.log_in,
@@ -155,6 +161,8 @@ class Get:
     def _order(self, account: Account) -> Order:
         from pop3fetch.fetch.plan import Order
 
+        if self._options.delete_marked and not account.delete and account.delete_after is None:
+            raise UsageError("--delete-marked needs --delete or --delete-after")
         return Order(
             selectors=self._selectors,
             filters=self._invocation.filters,
@@ -168,6 +176,7 @@ class Get:
             mark=self._options.mark,
             dry_run=self._options.dry_run,
             create=self._options.create,
+            delete_marked=self._options.delete_marked,
         )
 
 

@@ -64,7 +64,7 @@ class List:
         return status_of(listing)
 
     def _known(self, account: Account) -> Known:
-        store = ReadOnlyStore(RecordPlace(self._state_folder, account.address))
+        store = ReadOnlyStore(RecordPlace.to_read(self._state_folder, account.name, account.address))
         try:
             return store.known()
         finally:

@@ -62,7 +62,7 @@ class Removal:
 
     def _run(self, account: Account, console: Console, reporter: RunReporter) -> int:
         with sessions_of(account, console, self._state_folder).log_in() as client:
-            recorded = recorded_in(RecordPlace(self._state_folder, account.address), account.address)
+            recorded = recorded_in(self._place(account), account.address)
             # Only UIDs, or their stand-ins, tell what was never fetched; without TOP they could cost mail.
             shows_new = self._options.asks and client.offers("TOP")
             by_number = not (shows_new or needs_uids(self._options.selectors))
@@ -82,6 +82,9 @@ class Removal:
             client.end_look(console.notice)
         return status_of(listing)
 
+    def _place(self, account: Account) -> RecordPlace:
+        return RecordPlace.to_read(self._state_folder, account.name, account.address)
+
     def _chosen(self, client: MailSession, listing: Listing, console: Console) -> list[Message]:
         options = self._options
         indexes = list(listing.indexes())
@@ -96,7 +99,7 @@ class Removal:
 
     def _new(self, account: Account, listing: Listing) -> set[int]:
         """Return the indexes of the messages that were never fetched, as far as their UIDs are known."""
-        store = ReadOnlyStore(RecordPlace(self._state_folder, account.address))
+        store = ReadOnlyStore(self._place(account))
         try:
             new = compare(listing, store.known()).new
         finally:
@@ -140,7 +143,7 @@ class Removal:
         If there is no record, or another run has locked it, nothing is recorded: the next complete
         listing shows the same.
         """
-        place = RecordPlace(self._state_folder, account.address)
+        place = self._place(account)
         if not place.database.exists():
             return
         with suppress(POP3Error):

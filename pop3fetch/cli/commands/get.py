@@ -36,6 +36,7 @@ STREAMS = ("-", "mbox:-")
 @click.option("--all", is_flag=True, help="Fetch every message, fetched before or not.")
 @click.option("--mark", is_flag=True, help="Record the messages as fetched without fetching them.")
 @partial(setting_options, SELECTION)
+@click.option("--delete-marked", is_flag=True, help="Delete what was only marked as fetched, too.")
 @click.option("--create", is_flag=True, help="Create the destination anew if it is missing.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, without doing it.")
 @STDIN_OPTION
@@ -102,6 +103,7 @@ def _refuse_contradictions(own: GetOptions, given: Overrides, *, chosen: bool) -
     is_stream = given.get("output") in STREAMS
     is_look = own.lines is not None or (is_stream and chosen)
     deletes = given.get("delete") or "delete_after" in given
+    keeps = given.get("delete") is False
     contradictions = {
         "--output and --exec are mutually exclusive": {"output", "exec"} <= given.keys(),
         "--all and MESSAGES are mutually exclusive": own.all and chosen,
@@ -109,10 +111,11 @@ def _refuse_contradictions(own: GetOptions, given: Overrides, *, chosen: bool) -
         "--delete, --keep and --delete-after are mutually exclusive": {"delete", "delete_after"}
         <= given.keys(),
         "--mark fetches and deletes nothing: it cannot be combined with --output, --exec or --delete": (
-            own.mark and ("output" in given or "exec" in given or deletes)
+            own.mark and ("output" in given or "exec" in given or deletes or own.delete_marked)
         ),
+        "--delete-marked and --keep are mutually exclusive": own.delete_marked and keeps,
         "messages that are only looked at (-o - MESSAGES) are not deleted; see `pop3fetch rm`": (
-            is_look and deletes
+            is_look and (deletes or own.delete_marked)
         ),
     }
     for sentence, found in contradictions.items():

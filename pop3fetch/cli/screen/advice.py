@@ -18,7 +18,9 @@ from pop3fetch.errors import (
     InvalidSelector,
     LoginPaused,
     MechanismNotOffered,
+    NoCommonCipher,
     NotATLSPort,
+    NothingRecognised,
     NothingToVerify,
     NotPOP3Server,
     POP3Error,
@@ -34,7 +36,8 @@ _CERTIFICATE = {
     "authority": f"if this is the right server, {_PIN}, or its authority with --ca-file FILE",
     "expired": f"only the server's operator can renew it; until then, {_PIN} if this is the right server",
     "not yet valid": "check this computer's clock; if it is right, tell the server's operator",
-    "name": f"use a host name that the certificate has; if this is the right server, {_PIN}",
+    "name": f"use a host name that the certificate has; if this is the right server, name one of its names "
+    f"with --tls-name, or {_PIN}",
     "fingerprint": "if the server has a new certificate, use --tls-fingerprint {0}",
     "": f"if this is the right server, {_PIN}",
 }
@@ -68,9 +71,15 @@ ADVICE: dict[type[POP3Error], Callable[[Any], str]] = {
     InvalidSelector: _of_selector,
     LoginPaused: lambda error: f"{error}; another password is tried at once, and any on a terminal",
     MechanismNotOffered: lambda error: f"{error}; use --tls implicit" if error.is_forgeable else str(error),
+    NoCommonCipher: lambda error: (
+        f"{error}: it may be an old server; try --tls-ciphers DEFAULT, or DEFAULT:@SECLEVEL=1"
+    ),
     NotATLSPort: lambda error: f"{error}; try --tls starttls (port 110)",
     NothingToVerify: lambda error: (
         f"{error}: give its fingerprint with --tls-fingerprint, or use --tls off with --allow-insecure-login"
+    ),
+    NothingRecognised: lambda error: (
+        f"{error}: is it the right mailbox? `pop3fetch record forget --all` has all messages fetched"
     ),
     NotPOP3Server: lambda error: (
         str(error).replace(error.what, f"{error.what}; use --tls implicit", 1)

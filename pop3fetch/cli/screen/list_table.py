@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, TextIO
 
 from rich.cells import cell_len
@@ -18,6 +19,8 @@ from pop3fetch.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import JustifyMethod
+
+    from pop3fetch.record.store import Entry
 
 NARROW = 70  # columns; on fewer, dates and gaps are short
 LEAST = 4  # columns of a text that is cut
@@ -46,6 +49,19 @@ def show(console: Console, stream: TextIO, rows: Sequence[Row]) -> None:
         table.add_row(*map(Text, line))
     heading = [Text(printable(console.account), style="bold")] if console.account else []
     console.render(stream, *heading, table)
+
+
+def show_recorded(console: Console, messages: Sequence[tuple[Entry, int, str]]) -> None:
+    """Print what is recorded of messages: when it was fetched, size, unique-id and destination."""
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for title in ("fetched", "size", "uid", "destination"):
+        table.add_column(title, justify="right" if title == "size" else "left", overflow="fold")
+    for entry, fetched_at, destination in messages:
+        time = datetime.fromtimestamp(fetched_at).astimezone().strftime("%Y-%m-%d %H:%M")
+        size = human_size(entry.size) if entry.size else ""
+        table.add_row(*map(Text, (time, size, shown_uid(entry.key.uid), printable(destination))))
+    heading = [Text(printable(console.account), style="bold")] if console.account else []
+    console.render(console.out, *heading, table)
 
 
 def _texts(row: Row, *, narrow: bool) -> tuple[str, ...]:

@@ -86,6 +86,7 @@ class RunReporter:
         self._console = console
         self._as_json = as_json
         # With -v each message has its own line.
+        self._has_screen = draws
         self._draws = draws and console.shows_progress and console.verbosity == 0
         self._line: ProgressLine | None = None
         self._skipped = 0
@@ -97,6 +98,10 @@ class RunReporter:
         from pop3fetch.cli.screen.advice import noticed
 
         self._console.warn(noticed(text))
+
+    def first_run(self, messages: int) -> None:
+        show = self._console.remark if self._has_screen else self._console.notice
+        show(f"first run: fetching {messages} messages")
 
     def planned(self, messages: Sequence[Message]) -> None:
         if self._draws:
@@ -145,6 +150,12 @@ class RunReporter:
             self._console.json({"would": what, **message_object(message)})
         else:
             self._console.row(what, message.number, message.size, shown_uid(message.uid))
+
+    def agrees(self, question: str) -> bool:
+        def ask() -> bool:
+            return self._console.can_ask and self._console.confirm(question)
+
+        return self._console.talk(ask)
 
     def deleted(self, messages: int) -> None:
         if messages:
