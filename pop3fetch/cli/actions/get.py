@@ -84,9 +84,7 @@ class Get:
 
             as_json, draws = self._options.as_json and not choice.is_stream, not choice.is_stream
             objects: list[Object] | None = [] if account.on_new else None
-            reporter = RunReporter(
-                console, as_json=as_json, draws=draws, destination=choice.name, objects=objects
-            )
+            reporter = RunReporter(console, choice, as_json=as_json, draws=draws, objects=objects)
             try:
                 if is_look:
                     from pop3fetch.cli.actions.get_look import look_at
@@ -115,7 +113,8 @@ class Get:
                         outcome = Fetch(context, order).run()
             finally:
                 reporter.end()
-        self._conclude(account, console, outcome, objects)
+        if objects or self._invocation.many:
+            self._conclude(account, console, outcome, objects)
         if (console.shows_details or console.log) and not order.dry_run:
             # `less` may be showing the messages on standard output; a remark would disturb it.
             show = console.notice if choice.is_stream else console.remark

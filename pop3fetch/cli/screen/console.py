@@ -164,12 +164,14 @@ class Console:
 
     def error(self, text: str) -> None:
         """Print a line about a failure; --quiet does not hide it."""
-        self._log("error", text)
+        if self.log:
+            self.log("error", self.account, printable(text, None))
         self._say("pop3fetch: ", text)
 
     def warn(self, text: str) -> None:
         """Print a line that every user should see."""
-        self._log("warning", text)
+        if self.log:
+            self.log("warning", self.account, printable(text, None))
         if self.verbosity >= 0:
             self._say("pop3fetch: ", text)
 
@@ -180,20 +182,18 @@ class Console:
     def remark(self, text: str) -> None:
         """Print a result: on a terminal, and elsewhere only with -v."""
         if self.shows_remarks:
-            self._log("info", text)
+            if self.log:
+                self.log("info", self.account, printable(text, None))
             self._say("", text)
         else:
             self.notice(text)
 
     def notice(self, text: str) -> None:
         """Print a line with -v."""
-        self._log("info", text)
+        if self.log:
+            self.log("info", self.account, printable(text, None))
         if self.verbosity >= 1:
             self._say("pop3fetch: ", text)
-
-    def _log(self, level: str, text: str) -> None:
-        if self.log:
-            self.log(level, self.account, printable(text, None))
 
     def trace(self, mark: str, octets: bytes) -> None:
         """Print a line of the protocol, for -vv."""

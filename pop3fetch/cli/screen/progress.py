@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.numbers import counted, human_size
 from pop3fetch.cli.screen.objects import Object, message_object
 from pop3fetch.errors import POP3Error
 from pop3fetch.messages import Message, shown_uid
+
+if TYPE_CHECKING:
+    from pop3fetch.delivery.choice import Choice
 
 REDRAW = 0.1  # seconds between two drawings of the progress line
 SETTLED = 1.0  # seconds before a rate is shown
@@ -69,19 +73,19 @@ class RunReporter:
     """The reporter of one run.
 
     ``as_json``: one object per message on standard output; ``draws``: a progress line if there is a
-    terminal for it. ``destination`` is its name. ``objects``, if given, gets those of delivered messages.
+    terminal for it. ``choice``: where messages are delivered to. ``objects``, if given, gets those of delivered messages.
     """
 
     def __init__(
         self,
         console: Console,
+        choice: Choice | None = None,
         *,
         as_json: bool = False,
         draws: bool = False,
-        destination: str = "",
         objects: list[Object] | None = None,
     ) -> None:
-        self._destination = destination
+        self._choice = choice
         self._objects = objects
         self._console = console
         self._as_json = as_json
@@ -115,7 +119,8 @@ class RunReporter:
         if self._line:
             self._line.advance(messages=1)
         if self._as_json or self._objects is not None:
-            delivered = {**message_object(message), "path": path, "destination": self._destination}
+            destination = self._choice.name if self._choice else None
+            delivered = {**message_object(message), "path": path, "destination": destination}
             if self._objects is not None:
                 self._objects.append(delivered)
             if self._as_json:
