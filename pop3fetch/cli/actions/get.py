@@ -83,9 +83,8 @@ class Get:
                     stream = keep(open_destination(choice, _delivery_context(account, console, place)))
                     return look_at(sessions, folder, order, stream, reporter)
                 with closing(Store(place, lock)) as store:
-                    console.notice(f"record: {store.path}")
-                    for warning in place.warnings():
-                        console.notice(warning)
+                    for line in (f"record: {store.path}", *place.warnings()):
+                        console.notice(line)
                     delivery = _delivery_context(account, console, place, store.tag)
                     if account.name != place.address != last_address(folder, account.name):
                         from pop3fetch.cli.actions.get_moved import follow
