@@ -471,7 +471,7 @@ class MessageNotFound(POP3Error, LookupError):
     where: str = "on the server"
 
     def __str__(self) -> str:
-        return f"there is no message {printable(self.selector)} {self.where}"
+        return f"there is no message {printable(self.selector)} {printable(self.where)}"
 
 
 class UidShared(POP3Error):

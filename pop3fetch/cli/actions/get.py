@@ -67,8 +67,7 @@ class Get:
         order = self._order(account)
         is_look = choice.is_stream and order.is_look  # which is recorded nowhere
         folder = self._invocation.state_folder_to_read() if is_look else self._invocation.state_folder()
-        to_read = RecordPlace.to_read(folder, account.name, account.address) if is_look else None
-        place = to_read or RecordPlace(folder, account.address)
+        place = RecordPlace(folder, account.address)
         turn: AbstractContextManager[object] = self._standard_output if choice.is_stream else nullcontext()
         with turn, sessions_of(account, console, folder) as sessions, self.openings.of_a_run() as keep:
             sessions.check()
@@ -90,11 +89,10 @@ class Get:
                     from pop3fetch.cli.actions.get_look import look_at
 
                     stream = keep(open_destination(choice, _delivery_context(account, console, place)))
-                    return look_at(sessions, place, order, stream, reporter)
+                    return look_at(sessions, folder, order, stream, reporter)
                 with closing(Store(place, lock)) as store:
-                    console.notice(f"record: {store.path}")
-                    for warning in place.warnings():
-                        console.notice(warning)
+                    for line in (f"record: {store.path}", *place.warnings()):
+                        console.notice(line)
                     delivery = _delivery_context(account, console, place, store.tag)
                     if account.name != place.address != last_address(folder, account.name):
                         from pop3fetch.cli.actions.get_moved import follow
