@@ -1,6 +1,6 @@
 """The header of a message: values to show, and an identity to compare.
 
-Reads five fields (RFC 5322 section 3.6) of octets from anyone, and decodes them. It limits its input, takes
+Reads a few fields (RFC 5322 section 3.6) of octets from anyone, and decodes them. It limits its input, takes
 linear time, and never raises. The result is text, but not yet safe to show: that is the task of
 :func:`pop3fetch.printable.printable`.
 """
@@ -19,7 +19,7 @@ from typing import NamedTuple
 LIMIT = 512 * 1024  # octets of a header that are shown: 2000 recipients take a fifth of it
 IDENTITY_LIMIT = 64 * 1024  # octets of a header that have a part in an identity; records depend on it
 
-_SHOWN = (b"date", b"from", b"message-id", b"subject", b"to")
+_SHOWN = (b"cc", b"date", b"from", b"message-id", b"subject", b"to")
 _PROVING = (b"message-id", b"date", b"from")
 _CONTENT_TYPE = (b"content-type",)
 _TELLING = (b"received", b"return-path", b"delivered-to", b"to", b"subject")
@@ -57,6 +57,7 @@ class Summary(NamedTuple):
     date: datetime | None
     sender: str | None
     to: str | None
+    cc: str | None
     subject: str | None
     message_id: str | None
 
@@ -74,13 +75,14 @@ def summarize(headers: bytes) -> Summary:
         unfolded = b" ".join(filter(None, map(bytes.strip, value.split(b"\n"))))
         return _characters(unfolded, headers)
 
-    date, sender, to, subject, message_id = map(text, (b"date", b"from", b"to", b"subject", b"message-id"))
+    date = text(b"date")
     return Summary(
         date=None if date is None else parse_date(date),
-        sender=_decoded_addresses(sender),
-        to=_decoded_addresses(to),
-        subject=_decoded(subject),
-        message_id=_decoded(message_id),
+        sender=_decoded_addresses(text(b"from")),
+        to=_decoded_addresses(text(b"to")),
+        cc=_decoded_addresses(text(b"cc")),
+        subject=_decoded(text(b"subject")),
+        message_id=_decoded(text(b"message-id")),
     )
 
 

@@ -83,6 +83,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "verification.py",
     ),
     "subprocess": (
+        "cli/screen/pager.py",
         "delivery/program.py",
         "account/password_command.py",
         "net/tunnel.py",

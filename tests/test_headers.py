@@ -44,6 +44,7 @@ def test_an_ordinary_header_is_summarized() -> None:
         date=datetime(2026, 3, 2, 10, 0, tzinfo=timezone(timedelta(hours=1))),
         sender="Bob Example <bob@example.com>",
         to="Alice Example <alice@example.org>",
+        cc=None,
         subject="Lunch on Tuesday",
         message_id="<1@example.com>",
     )
@@ -69,7 +70,7 @@ def test_line_ends_make_no_difference() -> None:
     ],
 )
 def test_what_is_absent_is_none(headers: bytes) -> None:
-    assert summarize(headers) == Summary(None, None, None, None, None)
+    assert summarize(headers) == Summary(None, None, None, None, None, None)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_the_first_of_two_fields_counts() -> None:
 
 
 def test_an_empty_field_is_not_an_absent_one() -> None:
-    assert summarize(b"Subject:\r\nTo: \r\n") == Summary(None, None, "", "", None)
+    assert summarize(b"Subject:\r\nTo: \r\n") == Summary(None, None, "", None, "", None)
 
 
 def test_a_header_with_many_recipients_is_read_to_its_end() -> None:

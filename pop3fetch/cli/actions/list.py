@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.screen.console import Console, Foreign
 from pop3fetch.cli.screen.objects import date_of, listed_message
 from pop3fetch.cli.screen.progress import RunReporter
@@ -17,11 +16,9 @@ from pop3fetch.messages import Listing, Message, shown_uid
 from pop3fetch.pop3.mail_session import MailSession
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import Known
-from pop3fetch.record.store import ReadOnlyStore
+from pop3fetch.record.store import ReadOnlyStore, Store
 from pop3fetch.selection import Selector, select
 from pop3fetch.sessions.sessions import Sessions
-
-CELL = 400  # characters of a text that a table can show, however wide
 
 
 class Row(NamedTuple):
@@ -38,6 +35,8 @@ class ListOptions(NamedTuple):
     selectors: tuple[Selector, ...]
     only_new: bool
     long: bool
+    reverse: bool
+    limit: int | None
     as_json: bool
 
 
@@ -50,20 +49,17 @@ class List:
 
     def run(self, sessions: Sessions, console: Console) -> int:
         """Print the messages of an account as they arrive; returns the exit status."""
-        known = self._known(sessions.account)
-        recorded = Recorded(sessions.account.address, lambda: known.has_unique_ids)
-        with sessions.log_in() as client:
-            listing = survey(client, RunReporter(console), recorded)
-            self._print(self._rows(client, listing, known, console), console)
-            client.end_look(console.notice)
-        return status_of(listing)
-
-    def _known(self, account: Account) -> Known:
-        store = ReadOnlyStore(RecordPlace(self._state_folder, account.address))
+        store = ReadOnlyStore(RecordPlace(self._state_folder, sessions.account.address))
         try:
-            return store.known()
+            known = store.known()
+            recorded = Recorded(sessions.account.address, lambda: known.has_unique_ids)
+            with sessions.log_in() as client:
+                listing = survey(client, RunReporter(console), recorded)
+                self._print(self._rows(client, listing, known, console), listing, store, console)
+                client.end_look(console.notice)
         finally:
             store.close()
+        return status_of(listing)
 
     def _rows(self, client: MailSession, listing: Listing, known: Known, console: Console) -> Iterator[Row]:
         options = self._options
@@ -72,15 +68,18 @@ class List:
         indexes = select(listing, options.selectors) if options.selectors else list(listing.indexes())
         if options.only_new:
             indexes = [index for index in indexes if index in new]
-        for index, summary in _summaries(client, indexes, long=options.long):
+        if options.reverse:
+            indexes.sort(reverse=True)
+        for index, summary in _summaries(client, indexes[: options.limit], long=options.long):
             yield Row(listing.message(index), index in new, summary)
             if options.long:  # the reader of a pipe gets each line at once
                 console.flush()
 
-    def _print(self, rows: Iterator[Row], console: Console) -> None:
+    def _print(self, rows: Iterator[Row], listing: Listing, store: Store, console: Console) -> None:
         if self._options.as_json:
             for row in rows:
-                console.json(listed_message(row.message, row.summary, is_new=row.new))
+                fetched_at = None if row.new else store.delivered_at(row.message.key)
+                console.json(listed_message(row.message, row.summary, is_new=row.new, fetched_at=fetched_at))
         elif not console.shows_tables:
             for row in rows:
                 cells: list[Foreign] = [row.message.number, row.message.size, shown_uid(row.message.uid)]
@@ -88,20 +87,11 @@ class List:
                     texts = map(one_line, (row.summary.sender, row.summary.subject))
                     cells += [date_of(row.summary) or "", *texts]
                 console.row(*cells)
-        elif cut := [_cut(row) for row in rows]:
+        else:
             from pop3fetch.cli.screen.list_table import show
 
-            show(console, console.out, [(row.message, row.new, row.summary) for row in cut])
-        else:
-            console.remark("no new messages" if self._options.only_new else "no messages")
-
-
-def _cut(row: Row) -> Row:
-    """Return a row without what a table cannot show: all rows are kept until the table is laid out."""
-    if row.summary is None:
-        return row
-    sender, subject = (text and text[:CELL] for text in (row.summary.sender, row.summary.subject))
-    return row._replace(summary=Summary(row.summary.date, sender, None, subject, None))
+            if not show(console, console.out, rows, listing.last_number):
+                console.remark("no new messages" if self._options.only_new else "no messages")
 
 
 def _summaries(

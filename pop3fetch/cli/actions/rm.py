@@ -134,7 +134,7 @@ def _agreed(client: MailSession, messages: Sequence[Message], console: Console) 
     rows = [(message, False, summarize(headers[message.index].headers)) for message in shown]
 
     def talk() -> bool:
-        show(console, console.err, rows)
+        show(console, console.err, rows, max(message.number for message in shown))
         if len(messages) > len(shown):
             console.remark(f"… and {len(messages) - len(shown)} more")
         return console.confirm(f"Delete {counted(len(messages))} from the server?")
