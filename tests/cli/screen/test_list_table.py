@@ -16,6 +16,7 @@ from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.list_table import Row, show, shown_date
 from pop3fetch.headers import Summary
 from pop3fetch.messages import Message
+from pop3fetch.printable import printable
 from tests.cli.screen.test_console import Tty
 
 NOON = datetime(2026, 2, 12, 12, 0, tzinfo=UTC)
@@ -63,13 +64,13 @@ def test_it_fits_whatever_is_in_it(listed: list[Row], width: int) -> None:
     lines = shown(width, *listed, last=99_999)
     assert len(lines) == len(listed) + 1
     assert {cell_len(line) for line in lines} == {width}
-    assert all(line.isprintable() for line in lines)
+    assert all(printable(line, None) == line for line in lines)
 
 
 @given(st.binary(max_size=300), st.integers(40, 250))
 def test_uids_fit_too(uid: bytes, width: int) -> None:
     lines = shown(width, (Message(7, 99, uid), False, None))
-    assert all(cell_len(line) == width and line.isprintable() for line in lines)
+    assert all(cell_len(line) == width and printable(line, None) == line for line in lines)
 
 
 @pytest.mark.parametrize(
