@@ -344,6 +344,35 @@ PIECES = [
 ]
 
 
+LABELS = st.sampled_from(
+    [
+        "utf-8",
+        "utf-7",
+        "utf-16",
+        "utf-32be",
+        "gbk",
+        "big5",
+        "euc-jp",
+        "iso-2022-jp",
+        "iso-2022-kr",
+        "hz",
+        "cp1255",
+    ]
+) | st.text(st.sampled_from("abcdefkloistuwx0123456789-_"), max_size=12)
+
+
+@given(LABELS, st.binary(max_size=60), st.sampled_from("bq"))
+@example("utf-32", b"\0\xd8\0\0", "b")
+def test_no_charset_makes_it_raise(label: str, octets: bytes, encoding: str) -> None:
+    word = b64encode(octets).decode() if encoding == "b" else "".join(f"={octet:02X}" for octet in octets)
+    fields = (
+        f"Subject: =?{label}?{encoding}?{word}?=\r\nContent-Type: text/plain; charset={label}\r\n".encode()
+    )
+    for headers in (fields, b"From: " + octets.replace(b"\n", b"") + b"\r\n" + fields):
+        summary = summarize(headers)
+        assert all(text is None or text.encode() is not None for text in (summary.sender, summary.subject))
+
+
 @given(st.lists(st.sampled_from(PIECES) | st.binary(max_size=5)).map(b"".join))
 @example(b"Subject: =?utf-16?b?2AA=?=")
 @example(b"Subject: =?utf-32?b?AADYAA==?=")
@@ -404,12 +433,25 @@ GROWING = [
     b"=?a?q?(x)(",
     b'"=?utf-8?q?a?=" ',
     b"=?utf-8?b?4pi6?= <a@x>, ",
+    b"=?utf-8?b?Y?= ",
+    b"=?utf-8?b?Y=?==?utf-8?q?=?= ",
+    b"=?iso-8859-1?q?a?= =?koi8-r?b?YQ?= ",
+    b"=?=",
+    b"?=?",
+    b"=?a?q?b?c",
     b"\xe4",
+    b"\xc3\xa4\xff",
+    b"\x1b$B",
+    b'charset="',
+    b';";',
+    b"charset=a'",
+    b"1:",
+    b"1 Mar ",
 ]
 
 
 @pytest.mark.parametrize("piece", GROWING)
-@pytest.mark.parametrize("field", [b"Subject: ", b"From: =?", b"Date: "])
+@pytest.mark.parametrize("field", [b"Subject: ", b"From: =?", b"Date: ", b"Subject: \xff\nContent-Type: "])
 def test_the_time_grows_with_the_length(field: bytes, piece: bytes) -> None:
     def duration(length: int) -> float:
         headers = field + piece * (length // len(piece))
