@@ -22,7 +22,6 @@ from pop3fetch.record.place import RecordPlace
 if TYPE_CHECKING:
     from pop3fetch.cli.options import Invocation
     from pop3fetch.fetch.plan import Order
-    from pop3fetch.fetch.retrieving import Outcome
     from pop3fetch.selection import Selector
 
 DEFAULT_OUTPUT = "maildir:~/Maildir"
@@ -100,7 +99,9 @@ class Get:
         is_shown = console.verbosity >= 1 or (console.shows_remarks and not choice.is_stream)
         if is_shown and not order.dry_run:
             show = console.notice if choice.is_stream else console.remark
-            show(_summary(outcome, order, destination.name))
+            from pop3fetch.cli.screen.summary import summary
+
+            show(summary(outcome, order, destination.name))
         return outcome.status
 
     def _choice(self, account: Account) -> Choice:
@@ -152,16 +153,3 @@ def _delivery_context(
         report=console.warn,
         limit=account.exec_timeout or math.inf,
     )
-
-
-def _summary(outcome: Outcome, order: Order, where: str) -> str:
-    from pop3fetch.cli.screen.numbers import counted, human_size
-
-    done = "marked as fetched" if order.mark else f"fetched ({human_size(outcome.octets)}) to {where}"
-    facts = {
-        f"{counted(outcome.messages)} {done}": outcome.messages,
-        f"{outcome.deleted} deleted from the server": outcome.deleted,
-        f"{outcome.oversize} skipped (larger than {human_size(order.max_size or 0)})": outcome.oversize,
-        f"{outcome.failures} failed": outcome.failures,
-    }
-    return ", ".join(fact for fact, true in facts.items() if true) or "no new messages"
