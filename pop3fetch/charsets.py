@@ -8,6 +8,7 @@ the names; the codecs are Python's.
 from __future__ import annotations
 
 import re
+from codecs import charmap_decode
 from collections.abc import Callable
 from encodings import normalize_encoding
 from encodings.aliases import aliases
@@ -52,7 +53,40 @@ _SUPERSETS = {
 }
 
 # The standard does not have these, but mail does.
-_OTHERS = {"iso-2022-jp-ms": "iso2022_jp", "cp50220": "iso2022_jp", "cp51932": "euc_jp"}
+_OTHERS = {
+    "csutf7": "utf_7",
+    "iso-2022-jp-ms": "iso2022_jp",
+    "x-mac-ce": "mac_latin2",
+    "x-mac-croatian": "mac_croatian",
+    "x-mac-romanian": "mac_romanian",
+}
+
+# Names that mailers make up: win-1251, windows1252, cp-850; iso8859-15, iso-latin-2; utf-8-sig, utf8mb4.
+_MADE_UP = re.compile(
+    r"(?:x-)?(?:windows|win|cp|ibm|dos|ms)[-_]?([0-9]{3,5})"
+    r"|iso[-_]?8859[-_]?([0-9]{1,2})(?:-[ei])?|(?:iso[-_]?)?latin[-_]?([0-9]{1,2})"
+    r"|(?:x-)?utf[-_]?8(?:[-_].*|mb[34]|n)?"
+)
+_CODE_PAGES = {
+    "10000": "mac_roman",
+    "20127": "cp1252",
+    "20866": "koi8_r",
+    "20932": "euc_jp",
+    "21866": "koi8_u",
+    "28591": "cp1252",
+    "28592": "iso8859_2",
+    "28605": "iso8859_15",
+    "50220": "iso2022_jp",
+    "50221": "iso2022_jp",
+    "50222": "iso2022_jp",
+    "51932": "euc_jp",
+    "51936": "gb18030",
+    "51949": "cp949",
+    "52936": "hz",
+    "54936": "gb18030",
+    "65000": "utf_7",
+    "65001": "utf_8",
+}
 
 # Only the codecs that Python lists under a charset's name: the others (punycode, idna, unicode_escape) take
 # quadratic time or warn. Some of the listed ones do not make text (hex, zlib), or only on Windows (mbcs).
@@ -82,19 +116,48 @@ def extends_ascii(label: str) -> bool:
 def _codec(label: str) -> str:
     from webencodings.labels import LABELS  # takes a millisecond, and most mail does not need it
 
-    codec = None
     for name in (label, label.removeprefix("x-"), label.replace("_", "-")):
-        standard = LABELS.get(name) or _OTHERS.get(name)
+        standard = LABELS.get(name)
         # What browsers must not decode at all (iso-2022-kr, hz) has the encoding "replacement".
-        codec = _STANDARD.get(standard or "") or _CODECS.get(normalize_encoding(standard or name))
+        codec = _STANDARD.get(standard or "") or _OTHERS.get(name)
+        codec = codec or _CODECS.get(normalize_encoding(standard or name))
         codec = codec or _CODECS.get(normalize_encoding(name))
         if codec:
             return _SUPERSETS.get(codec, codec)
-    raise LookupError(label)
+    match = _MADE_UP.fullmatch(label)
+    if match is None:
+        raise LookupError(label)
+    page, part, latin = match.groups()
+    if page:
+        codec = _CODE_PAGES.get(page) or _CODECS.get(f"cp{page}")
+    else:
+        codec = _CODECS.get(f"iso8859_{part}" if part else f"latin{latin}" if latin else "utf_8")
+    if codec is None:
+        raise LookupError(label)
+    return _SUPERSETS.get(codec, codec)
 
 
 def _by_codec(codec: str, octets: bytes) -> str:
     return octets.decode(codec, "replace").removeprefix("\ufeff")
+
+
+def _by_table(codec: str, octets: bytes) -> str:
+    return charmap_decode(octets, "replace", _table(codec))[0]
+
+
+@lru_cache
+def _table(codec: str) -> str:
+    """Return what the octets are in a code page of Windows: those that it lacks are control characters."""
+    characters = [bytes([octet]).decode(codec, "replace") for octet in range(256)]
+    for octet in range(0x80, 0xA0):
+        if characters[octet] == UNREADABLE:
+            characters[octet] = chr(octet)
+    for octet, character in _MORE_LETTERS.get(codec, ()):
+        characters[octet] = character
+    return "".join(characters)
+
+
+_MORE_LETTERS = {"cp1255": ((0xCA, "\u05ba"),), "koi8_u": ((0xAE, "ў"), (0xBE, "Ў"))}
 
 
 def _utf_7(octets: bytes) -> str:
@@ -108,12 +171,39 @@ def _utf_16(octets: bytes) -> str:
     return octets.decode("utf_16" if marked else "utf_16_le", "replace")
 
 
+_GB_PAIR = re.compile(rb"([\x81-\xfe](?:[0-9][\x81-\xfe][0-9]|[@-~\x80-\xfe]))|\x80")
+_GB_EURO = b"\xa2\xe3"
+# Python reads GB 18030 of the year 2000, which had no better place for these than the private use area.
+_GB_2022 = str.maketrans(
+    "\ue5e5\ue7c7\ue78d\ue78e\ue78f\ue790\ue791\ue792\ue793\ue794\ue795\ue796"
+    "\ue81e\ue826\ue82b\ue82c\ue832\ue843\ue854\ue864",
+    "\u3000\u1e3f\ufe10\ufe12\ufe11\ufe13\ufe14\ufe15\ufe16\ufe17\ufe18\ufe19"
+    "\u9fb4\u9fb5\u9fb6\u9fb7\u9fb8\u9fb9\u9fba\u9fbb",
+)
+
+
+def _gb18030(octets: bytes) -> str:
+    if b"\x80" in octets:  # the euro sign of GBK, or a part of a pair
+        octets = _GB_PAIR.sub(lambda pair: pair[1] or _GB_EURO, octets)
+    return octets.decode("gb18030", "replace").translate(_GB_2022)
+
+
+# Hong Kong's supplement (HKSCS) of Big5 is around the characters of Microsoft's Big5, and Python's codec for
+# it reads some of those otherwise.
+_BIG5_RUN = re.compile(
+    rb"""
+    ( (?: [\x81-\xa0\xc6-\xc8\xfa-\xfe] [@-~\xa1-\xfe] | \xf9\xfe )++ )
+    | (?: (?! \xf9\xfe ) [\xa1-\xc5\xc9-\xf9] [@-~\xa1-\xfe] | [\0-\x7f] )++
+    | .
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+
+
 def _big5(octets: bytes) -> str:
-    """Decode Big5 by Microsoft's table or Hong Kong's, whichever reads more: each lacks some characters."""
-    text = octets.decode("cp950", "replace")
-    if UNREADABLE not in text:
-        return text
-    return min(text, octets.decode("big5hkscs", "replace"), key=lambda read: read.count(UNREADABLE))
+    return "".join(
+        run[0].decode("big5hkscs" if run[1] else "cp950", "replace") for run in _BIG5_RUN.finditer(octets)
+    )
 
 
 # The two Japanese charsets below have the characters of cp932 in another order of octets. Python's own codecs
@@ -140,7 +230,7 @@ def _jis(octets: bytes) -> str:
 
 def _jis_supplement(octets: bytes) -> str:
     pairs = _JIS_PAIR.sub(lambda pair: bytes([0x8F, pair[0][0] | 0x80, pair[0][1] | 0x80]), octets)
-    return pairs.decode("euc_jp", "replace")
+    return pairs.decode("euc_jp", "replace").replace("~", "～")
 
 
 def _katakana(octets: bytes) -> str:
@@ -165,7 +255,7 @@ def _iso_2022_jp(octets: bytes) -> str:
 
 def _euc_jp(octets: bytes) -> str:
     return "".join(
-        run.decode("euc_jp", "replace") if index % 2 else _euc_jp_pairs(run)
+        run.decode("euc_jp", "replace").replace("~", "～") if index % 2 else _euc_jp_pairs(run)
         for index, run in enumerate(_EUC_JP_SUPPLEMENT.split(octets))
     )
 
@@ -183,8 +273,10 @@ def _euc_jp_pair(match: re.Match[bytes]) -> bytes:
 
 
 _DECODERS: dict[str, Decoder] = {
+    **{codec: partial(_by_table, codec) for codec in ("koi8_u", "cp874", *map("cp125{}".format, range(9)))},
     "big5": _big5,
     "euc_jp": _euc_jp,
+    "gb18030": _gb18030,
     "iso2022_jp": _iso_2022_jp,
     "utf_16": _utf_16,
     "utf_7": _utf_7,

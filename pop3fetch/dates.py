@@ -22,39 +22,44 @@ _USUAL_DATE = re.compile(
     re.VERBOSE,
 )
 
-_DAY = r"(?P<day>[0-9]{1,2})(?:st|nd|rd|th)?"
+_DAY = r"(?P<day>[0-9]{1,2})(?:st|nd|rd|th|[.])?"
 _MONTH = r"(?P<month>jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*+\.?"
 _YEAR = r"(?P<year>[0-9]{4})(?![0-9])"
 _TIME = (
-    r"(?P<hour>[0-9]{1,2})[:.](?P<minute>[0-9]{2})(?:[:.](?P<second>[0-9]{2})(?:[.,][0-9]++)?)?"
-    r"(?![0-9:])(?:\s*(?P<half>[ap])\.?m\b\.?)?"
+    r"(?P<hour>[0-9]{1,2})\s*[:.]\s*(?P<minute>[0-9]{1,2})"
+    r"(?:\s*[:.]\s*(?P<second>[0-9]{1,2})(?:[.,][0-9]++)?)?(?![0-9:])(?:\s*(?P<half>[ap])\.?m\b\.?)?"
 )
+_BEFORE = r"(?:\s+(?P<before>[a-z]{1,5}|(?:gmt|utc?)?[+-][0-9:]{4,5}))?"
 
 
 @lru_cache
 def _unusual_forms() -> list[re.Pattern[str]]:
     return [
-        re.compile(rf"\s*(?:[^\W\d_]{{2,12}}\.?[\s,]\s*)??{form}(?P<zone>.*)", re.IGNORECASE | re.ASCII)
+        # The name of a day is in any language.
+        re.compile(rf"\s*(?:[^0-9,]{{2,20}}[\s,]\s*)??{form}(?P<zone>.*)", re.IGNORECASE | re.ASCII)
         for form in (
             # 2 Mar 2026 10:11:12 +0100, 02-Mar-26 10:11 EST
-            rf"{_DAY}[\s-]*{_MONTH}[\s,-]*(?P<year>[0-9]{{2,4}})[\s,]+{_TIME}",
+            rf"{_DAY}[\s/-]*{_MONTH}[\s/,-]*(?P<year>[0-9]{{2,4}})[\s,]+{_TIME}",
             # Mar 2, 2026 10:11:12 +0100
             rf"{_MONTH}\s*{_DAY}[\s,]+{_YEAR}[\s,]+{_TIME}",
             # Mar  2 10:11:12 EST 2026, Mar  2 10:11:12 2026 +0100
-            rf"{_MONTH}\s*{_DAY}\s+{_TIME}(?:\s+(?P<before>[a-z]{{1,5}}|[+-][0-9:]{{4,5}}))?\s+{_YEAR}",
-            rf"{_DAY}\s*{_MONTH}\s+{_TIME}(?:\s+(?P<before>[a-z]{{1,5}}|[+-][0-9:]{{4,5}}))?\s+{_YEAR}",
-            # 2026-03-02T10:11:12+01:00
-            rf"{_YEAR}-(?P<month>[0-9]{{2}})-{_DAY}[\sT]+{_TIME}",
+            rf"{_MONTH}\s*{_DAY}[\s,]+{_TIME}{_BEFORE}\s+{_YEAR}",
+            rf"{_DAY}\s*{_MONTH}[\s,]+{_TIME}{_BEFORE}\s+{_YEAR}",
+            # 2026-03-02T10:11:12+01:00, 2026/03/02 10:11:12 +0100, 2026 Mar 2 10:11:12 +0100
+            rf"{_YEAR}(?P<mark>[/.-])(?P<month>[0-9]{{1,2}})(?P=mark){_DAY}[\sT]+{_TIME}",
+            rf"{_YEAR}[\s/-]*{_MONTH}[\s/-]*{_DAY}[\s,]+{_TIME}",
         )
     ]
 
 
-# An offset counts for more than a name: -0500, GMT+0100, (EST) -0500, UTC+1.
+# An offset counts for more than a name: -0500, GMT+0100, EST -0500, UTC+1. A name that other words follow is
+# another one: MET DST, GMT Daylight Time, EST/EDT.
 _ZONE = (
     r"(?ai)\s*(?P<name>[a-z]{1,5}\b)?\s*"
-    r"(?:(?P<sign>[+-])(?P<hours>[0-9]{1,2})(?::?(?P<minutes>[0-5][0-9]))?)?(?![\w:+-])"
+    r"(?:(?P<sign>[+-])\s?(?P<hours>[0-9]{1,2})(?:(?P<colon>:?)(?P<minutes>[0-5][0-9])(?![\d:+-])|(?![\w:+-]))"
+    r"|(?=[;,]|\Z))"
 )
-_LAST_COMMENT = r"\(\s*+([A-Za-z]{2,5})\s*+\)\s*+\Z"
+_LAST_COMMENT = r"\(([^()]*+)\)\s*+\Z"
 
 _DATE_LIMIT = 200  # characters; a longer text is not a date
 
@@ -69,7 +74,7 @@ _ZONES: dict[str, float] = {
     **{"akst": -9, "akdt": -8, "hst": -10, "nst": -3.5, "ndt": -2.5},
     **{"west": 1, "cet": 1, "met": 1, "mez": 1},
     **{"cest": 2, "mest": 2, "mesz": 2, "eet": 2, "sast": 2, "eest": 3},
-    **{"jst": 9, "kst": 9, "awst": 8, "acst": 9.5, "acdt": 10.5, "aest": 10, "aedt": 11},
+    **{"hkt": 8, "sgt": 8, "jst": 9, "kst": 9, "awst": 8, "acst": 9.5, "acdt": 10.5, "aest": 10, "aedt": 11},
     **{"nzst": 12, "nzdt": 13},
 }
 
@@ -143,9 +148,9 @@ def _unusual_zone(text: str) -> timezone | None:
     match = re.match(_ZONE, text)
     if match is None:
         return None
-    name, sign, hours, minutes = match.groups()
+    name, sign, hours, colon, minutes = match.groups()
     name = (name or "").lower()
-    if sign and (len(hours) == 2 or name in ("gmt", "utc")):
+    if sign and (len(hours) == 2 or colon or name in ("gmt", "utc")):
         return _offset(sign, int(hours), int(minutes or 0))
     known = None if sign else _ZONES.get(name)
     return None if known is None else _offset("+", known)

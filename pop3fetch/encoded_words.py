@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import binascii
 import re
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import groupby
 
 from pop3fetch.charsets import decoder
 
-# `=?charset*language?encoding?text?=` (RFC 2047 section 2, RFC 2231 section 5). Blanks and a last question
-# mark in the text are against the RFC but seen; each character is read once.
+# `=?charset*language?encoding?text?=` (RFC 2047 section 2, RFC 2231 section 5). Blanks and question marks in
+# the text are against the RFC but seen. It ends before the next `=?`, so that each character is read once.
 _LANGUAGE = r"(?:\*[\w-]{0,40})?"
-_QUESTION_MARK = r"(?:\?(?=\?=))?+"
-_WORD = rf"=\?([\w:.+-]{{0,40}}){_LANGUAGE}\?([BbQq])\?([ ->@-~]*+{_QUESTION_MARK})\?="
+_INSIDE = r"=(?!\?[^=])|\?(?!=)"
+_WORD = rf"=\?([\w:.+-]{{0,40}}){_LANGUAGE}\?([BbQq])\?((?:[ -<>@-~]|{_INSIDE})*+)\?="
 _ENCODED_WORD = re.compile(_WORD, re.ASCII)
 _ENCODED_WORDS = re.compile(rf"{_WORD}(?:\s*+{_WORD})*+", re.ASCII)
 
@@ -39,7 +40,7 @@ def _decode(words: str) -> str:
     failed = False
     for charset, group in groupby(_ENCODED_WORD.finditer(words), key=lambda word: word[1].lower()):
         adjacent = list(group)
-        text = _characters(charset, b"".join(_octets(word[2], word[3]) for word in adjacent))
+        text = _characters(charset, _octets(adjacent))
         if decoded and (failed or text is None):
             decoded += " "
         failed = text is None
@@ -59,16 +60,44 @@ def _characters(charset: str, octets: bytes) -> str | None:
         return None
 
 
-def _octets(encoding: str, text: str) -> bytes:
-    if encoding in "Qq":
-        return binascii.a2b_qp(text, header=True)
-    try:
-        return binascii.a2b_base64(text + "==")  # padding is often lost, and too much of it does no harm
-    except ValueError:  # one character too many: the text was cut
-        return binascii.a2b_base64(_NOT_BASE64.sub("", text)[:-1] + "==")
+def _octets(words: Sequence[re.Match[str]]) -> bytes:
+    """Decode adjacent words of one charset; some mailers cut even in the middle of an octet."""
+    octets: list[bytes] = []
+    for encoding, group in groupby(words, key=lambda word: word[2].lower()):
+        texts = [word[3] for word in group]
+        if encoding == "q":
+            # Python's decoder takes `==` for one equals sign.
+            octets.append(binascii.a2b_qp("".join(texts).replace("==", "=3D="), header=True))
+        else:
+            octets.append(_base64(texts))
+    return b"".join(octets)
 
 
-_NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
+_BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_BASE64_RUN = re.compile(r"[A-Za-z0-9+/]+")
+_NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=]+")
+_URL_SAFE = str.maketrans("-_", "+/")
+_UNUSED_BITS = (0, 63, 15, 3)  # of the last character, by the number of characters modulo 4
+
+
+def _base64(texts: Iterable[str]) -> bytes:
+    """Decode base64, of which the padding may be lost, too long, or followed by more.
+
+    A text goes on in the next one if it ends in the middle of an octet: then bits that should be unused
+    are set.
+    """
+    joined: list[str] = []
+    length = 0  # since the last padding
+    for text in texts:
+        text = _NOT_BASE64.sub("", text.translate(_URL_SAFE))
+        end = text.rpartition("=")[2]
+        length = len(end) + (length if len(end) == len(text) else 0)
+        joined.append(text)
+        if not (end and _BASE64.index(end[-1]) & _UNUSED_BITS[length % 4]):
+            joined.append("=")
+            length = 0
+    runs = _BASE64_RUN.findall("".join(joined))
+    return b"".join(binascii.a2b_base64(run[: len(run) - (len(run) % 4 == 1)] + "==") for run in runs)
 
 
 # Addresses (RFC 5322 section 3.4) are taken apart before they are decoded (RFC 2047 section 6.2). An
@@ -76,8 +105,8 @@ _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
 
 _SPECIALS = r'()<>\[\]:;@\\,"'
 _NEEDS_QUOTES = re.compile(rf"[{_SPECIALS}.]")
-_PLAIN = rf"[^{_SPECIALS}?\x00-\x1f\x7f-\U0010ffff]*+"
-_NAME_WORD = rf"=\?[\w.+-]{{0,40}}{_LANGUAGE}\?[BbQq]\?{_PLAIN}(?:\({_PLAIN}\){_PLAIN})*+{_QUESTION_MARK}\?="
+_PLAIN = rf"(?:[^{_SPECIALS}?=\x00-\x1f\x7f-\U0010ffff]|{_INSIDE})*+"
+_NAME_WORD = rf"=\?[\w.+-]{{0,40}}{_LANGUAGE}\?[BbQq]\?{_PLAIN}(?:\({_PLAIN}\){_PLAIN})*+\?="
 _FLAT_COMMENT = r"\((?:[^()\\]|\\.)*+\)"
 _COMMENT = rf"\((?:[^()\\]|\\.|\((?:[^()\\]|\\.|{_FLAT_COMMENT})*+\))*+\)"
 

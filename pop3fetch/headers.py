@@ -1,6 +1,6 @@
 """The header of a message: values to show, and an identity to compare.
 
-Reads five fields (RFC 5322 section 3.6) of octets from anyone, and decodes them. It limits its input, takes
+Reads a few fields (RFC 5322 section 3.6) of octets from anyone, and decodes them. It limits its input, takes
 linear time, and never raises. The result is text, but not yet safe to show: that is the task of
 :func:`pop3fetch.printable.printable`.
 """
@@ -19,7 +19,7 @@ from typing import NamedTuple
 LIMIT = 512 * 1024  # octets of a header that are shown: 2000 recipients take a fifth of it
 IDENTITY_LIMIT = 64 * 1024  # octets of a header that have a part in an identity; records depend on it
 
-_SHOWN = (b"date", b"from", b"message-id", b"subject", b"to")
+_SHOWN = (b"cc", b"date", b"from", b"message-id", b"subject", b"to")
 _PROVING = (b"message-id", b"date", b"from")
 _CONTENT_TYPE = (b"content-type",)
 _TELLING = (b"received", b"return-path", b"delivered-to", b"to", b"subject")
@@ -44,8 +44,12 @@ def _field(names: tuple[bytes, ...]) -> re.Pattern[bytes]:
 
 _READABLE = 10  # characters, of which one may be unreadable: a text that was cut is still in its charset
 
-# The charset parameter of Content-Type (RFC 2045 section 5.1, RFC 2231 section 4), in its simple forms.
-_CHARSET = rb"""(?xi) [;\s] charset \*?+ \s*+ = \s*+ "?+ ([\w:.+-]{1,40})"""
+# The charset parameter of Content-Type (RFC 2045 section 5.1, RFC 2231 section 4), in its simple forms. It
+# is not looked for inside a quoted string.
+_CHARSET = rb"""(?xi)
+    (?: [^"] | " (?: [^"\\] | \\. )*+ " )*?
+    (?<= [;\s] ) charset \*? 0? \*? \s*+ = [\s"'\\]*+ (?: [\w-]*+ ' [\w-]*+ ' (?= \w ) )? ([\w:.+-]{1,40})
+"""
 
 
 class Summary(NamedTuple):
@@ -57,6 +61,7 @@ class Summary(NamedTuple):
     date: datetime | None
     sender: str | None
     to: str | None
+    cc: str | None
     subject: str | None
     message_id: str | None
 
@@ -74,13 +79,14 @@ def summarize(headers: bytes) -> Summary:
         unfolded = b" ".join(filter(None, map(bytes.strip, value.split(b"\n"))))
         return _characters(unfolded, headers)
 
-    date, sender, to, subject, message_id = map(text, (b"date", b"from", b"to", b"subject", b"message-id"))
+    date = text(b"date")
     return Summary(
         date=None if date is None else parse_date(date),
-        sender=_decoded_addresses(sender),
-        to=_decoded_addresses(to),
-        subject=_decoded(subject),
-        message_id=_decoded(message_id),
+        sender=_decoded_addresses(text(b"from")),
+        to=_decoded_addresses(text(b"to")),
+        cc=_decoded_addresses(text(b"cc")),
+        subject=_decoded(text(b"subject")),
+        message_id=_decoded(text(b"message-id")),
     )
 
 
@@ -171,13 +177,28 @@ def _decoded(text: str | None) -> str | None:
 
 
 def _characters(octets: bytes, headers: bytes) -> str:
-    """Decode raw 8-bit text: as UTF-8 (RFC 6532), else by the message's charset, else as windows-1252."""
+    """Decode raw text: as UTF-8 (RFC 6532), else by the message's charset, else as windows-1252.
+
+    ISO-2022-JP has no 8-bit octets, but escape sequences. Text that is UTF-8 but for a few octets was cut.
+    """
     try:
-        return octets.decode("utf-8")
+        text = octets.decode("utf-8")
+        if "\x1b" not in text or not text.isascii():
+            return text
     except UnicodeDecodeError:
-        pass
-    own = _by_charset_of(headers, octets)
-    return octets.decode("cp1252", "backslashreplace") if own is None else own
+        text = None
+    # Its Roman set would make a yen sign of the backslash, which quotes what follows it in an address.
+    own = _by_charset_of(headers, octets.replace(b"\x1b(J", b"\x1b(B"))
+    if own is not None:
+        return own
+    if text is not None:
+        return text
+    from pop3fetch.charsets import UNREADABLE, decoder
+
+    text = octets.decode("utf-8", "replace")
+    unreadable = text.count(UNREADABLE)
+    others = len(text) - len(text.encode("ascii", "ignore"))
+    return text if others > 2 * unreadable else decoder("windows-1252")(octets)
 
 
 def _by_charset_of(headers: bytes, octets: bytes) -> str | None:
@@ -185,7 +206,7 @@ def _by_charset_of(headers: bytes, octets: bytes) -> str | None:
     from pop3fetch.charsets import UNREADABLE, decoder, extends_ascii
 
     content_type = _fields(headers, _CONTENT_TYPE).get(b"content-type", b"")
-    match = re.search(_CHARSET, b";" + content_type)
+    match = re.match(_CHARSET, b";" + content_type)
     try:
         label = match[1].decode("ascii") if match else ""
         if not extends_ascii(label):

@@ -10,15 +10,17 @@ from __future__ import annotations
 LIMIT = 400  # characters of foreign text in one line: a reply is a hint to a person, not a payload
 
 # Harmless, though not str.isprintable(). A blank of any width is shown as a blank. The joiners shape Persian
-# words and emoji. Characters without a shape of their own (soft hyphen, zero-width space, marks of direction,
-# byte order mark) are left out.
+# words and emoji; Arabic and its neighbours have signs below numbers. Characters without a shape of their own
+# (soft hyphen, zero-width space, marks of direction, byte order mark, the tags of a flag) are left out.
 _BLANKS = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 _JOINERS = "\u200c\u200d"
-_SHAPELESS = "\u00ad\u061c\u200b\u200e\u200f\u2060\ufeff"
+_SIGNS = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
+_SHAPELESS = "\u00ad\u061c\u180e\u200b\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff"
+_TAGS = map(chr, range(0xE0020, 0xE0080))
 _HARMLESS = {
     **dict.fromkeys(_BLANKS, " "),
-    **{joiner: joiner for joiner in _JOINERS},
-    **dict.fromkeys(_SHAPELESS, ""),
+    **{character: character for character in _JOINERS + _SIGNS},
+    **dict.fromkeys((*_SHAPELESS, *_TAGS), ""),
 }
 
 
@@ -39,6 +41,9 @@ def _visible(character: str) -> str:
         return character
     if character in _HARMLESS:
         return _HARMLESS[character]
+    # Emoji and ideographs that this version of Python does not know: nothing else will be assigned there.
+    if "\U0001f000" <= character <= "\U0001faff" or "\U00020000" <= character <= "\U0002fffd":
+        return character
     if "\udc80" <= character <= "\udcff":  # an octet that is not UTF-8, as Python hands it on (PEP 383)
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")

@@ -14,10 +14,11 @@ from rich.style import Style
 from rich.text import Text
 
 from pop3fetch.demo import DemoServer
-from tests.support.command import Run
+from tests.support.command import RunAt
 from tests.support.terminal import Terminal
 
 COLUMNS = 88
+MOMENT = "2026-04-09T14:05:00+01:00"
 HOME = "/home/alice"  # instead of a temporary folder
 STEPS = ("list -l", "get", "get", "rm 1 9", "list --json last")
 ANSWERS = {"rm 1 9": ((b"[y/N] ", b"y\n"),)}
@@ -35,13 +36,14 @@ output = "maildir:Mail"
 PROMPT = Style(color="green", bold=True)
 FONTS = '"Fira Code", "DejaVu Sans Mono", Menlo, Consolas, monospace'
 _FONT_FILES = re.compile(r"\s*@font-face \{.*?\}", re.DOTALL)
+_FETCHED_AT = re.compile(r'(?<="fetched_at": ")[^"]+')
 _CELL = re.compile(r"\S+(?: \S+)*")
 
 
 def transcript() -> list[Text]:
     """Run the steps on a terminal, in a home with one account; return the lines as they stand there."""
     with tempfile.TemporaryDirectory() as folder, DemoServer() as server:
-        run = Run(Path(folder), Path(folder))
+        run = RunAt(Path(folder), Path(folder), MOMENT)
         configuration = run.home / ".config/pop3fetch/config.toml"
         configuration.parent.mkdir(parents=True)
         configuration.touch(0o600)
@@ -55,9 +57,11 @@ def _step(terminal: Terminal, step: str) -> Iterator[Text]:
         raise RuntimeError(f"{step}: {seen.raw!r}")
     yield Text.assemble(("$ ", PROMPT), (f"pop3fetch {step}", "bold"))
     shown = seen.raw.decode().replace(str(terminal.run.home), HOME)
+    shown = _FETCHED_AT.sub("2026-04-09T13:05:00Z", shown)  # the record has a clock of its own
     for line in shown.splitlines():
         # What was drawn anew is gone, but for its last state.
-        yield Text.from_ansi(line.rpartition("\r")[2].replace("\x1b[K", ""))
+        text = Text.from_ansi(line.rpartition("\r")[2].replace("\x1b[K", ""))
+        yield from text.divide(range(COLUMNS, len(text), COLUMNS))
     yield Text()
 
 

@@ -75,7 +75,7 @@ OPTIONS = {
 }
 FILTERS = {"--from", "--to", "--subject", "--since", "--before", "--larger", "--smaller"}
 OWN_OPTIONS = {
-    "list": FILTERS | {"-l", "--long", "--new", "--stdin", "--json"},
+    "list": FILTERS | {"-l", "--long", "--new", "--reverse", "--limit", "--no-pager", "--stdin", "--json"},
     "get": FILTERS | {
         "-o", "--output", "--exec", "--exec-timeout", "--crlf", "--lines", "--all", "--mark", "--delete",
         "--keep", "--delete-after", "--limit", "--max-size", "--create", "--dry-run", "--stdin", "--json",
@@ -452,11 +452,12 @@ def url(server: StartServer) -> str:
     return served.url()
 
 
-LISTED = {"number": 1, "size": SIZE, "uid": "uid-1", "new": True}
+LISTED = {"number": 1, "size": SIZE, "uid": "uid-1", "new": True, "fetched_at": None}
 SUMMARY = {
     "date": "2026-02-12T11:11:00+01:00",
     "from": "Bob <bob@example.com>",
     "to": "Alice <alice@example.org>",
+    "cc": None,
     "subject": "Grüße",
     "message_id": "<1@example.com>",
 }

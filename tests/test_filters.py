@@ -12,7 +12,7 @@ from pop3fetch.filters import Filters
 from pop3fetch.headers import Summary, summarize
 
 NOW = datetime(2026, 11, 8, 12, 0, tzinfo=UTC)
-BARE = Summary(None, None, None, None, None)
+BARE = Summary(*[None] * 6)
 
 
 def headers(**fields: str) -> Summary:

@@ -217,6 +217,14 @@ def test_the_newest_message_goes_to_a_pipe(place: Place, text: str) -> None:
     assert place.follow("pop3fetch list --new").out.count(b"\n") == 3
 
 
+@recipe("List the ten newest messages, the newest one first")
+def test_the_newest_messages_are_listed_first(place: Place, text: str) -> None:
+    for number in range(4, 12):
+        place.work.add(b"Subject: later\r\n\r\n", b"uid-%d" % number)
+    numbers = [int(line.split()[0]) for line in place.follow(text).out.splitlines()]
+    assert numbers == [*range(11, 1, -1)]
+
+
 @recipe("Print the subjects of the new messages")
 def test_subjects_are_a_column(place: Place, text: str) -> None:
     assert place.follow(text).out == b"one\ntwo\nthree\n"
@@ -544,8 +552,9 @@ def test_the_daily_jobs_do_what_their_comments_say(place: Place) -> None:
     [text] = _blocks("Daily jobs", "sh")
     place.install("maildrop", "#!/bin/sh\ncat >>taken\n")
     lines = text.splitlines(keepends=True)
-    get, get_and_delete, to_program, list_new, get_some, record, would_delete, delete = lines
+    get, get_and_delete, to_program, list_newest, list_new, get_some, record, would_delete, delete = lines
     assert place.follow(get).out == b""
+    assert place.follow(list_newest).out.startswith(b"3\t")
     assert place.mail("Mail/work") == _lf(WORK)
     place.work.add(b"Subject: later\r\n\r\n", b"uid-4")
     assert place.follow(list_new).out == b"uid-4\n"

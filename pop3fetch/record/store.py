@@ -196,6 +196,11 @@ class Store:
         """Return what was delivered up to ``moment``, seconds since the epoch."""
         return self._keys("SELECT uid, occurrence FROM message WHERE delivered <= ?", moment)
 
+    def delivered_at(self, key: Key) -> int | None:
+        """Return when a message was recorded as fetched, in seconds since the epoch, or None."""
+        query = "SELECT delivered FROM message WHERE uid = ? AND occurrence = ?"
+        return next((moment for (moment,) in self._rows(query, key)), None)
+
     def marked(self) -> set[Key]:
         """Return what was recorded without being fetched."""
         return self._keys("SELECT uid, occurrence FROM message WHERE destination = ?", os.fsencode(MARKED))

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.command import Run
+from tests.support.command import Run, RunAt
 from tests.support.mail_server import Mailbox
 from tests.support.scripted_server import StartServer
 from tests.support.served_mail import GREETING, LETTERS, Post, StartPost
 from tests.support.terminal import Terminal
+
+AFTERNOON = "2026-04-09T14:05:00+01:00"
 
 
 @pytest.fixture
@@ -27,5 +29,5 @@ def post(server: StartServer) -> StartPost:
 
 @pytest.fixture
 def terminal(run: Run) -> Terminal:
-    """Run the real command on a terminal."""
-    return Terminal(run)
+    """Run the real command on a terminal, on the afternoon of a Thursday."""
+    return Terminal(RunAt(run.home, run.folder, AFTERNOON))

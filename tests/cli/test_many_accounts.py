@@ -434,10 +434,10 @@ def test_a_terminal_shows_a_table_for_each_account(
     terminal: Terminal, posts: tuple[Path, list[Post]]
 ) -> None:
     seen = terminal("list", "-A", "--jobs", "1", "-c", posts[0])
-    assert seen.screen == [
-        "one", "#     uid     size", "1  *  uid-1  104 B",
-        "two", "#     uid     size", "1  *  uid-1  104 B", "2  *  uid-2  104 B",
-        "three", "#     uid     size", "1  *  uid-1  104 B", "2  *  uid-2  104 B", "3  *  uid-3  104 B",
+    assert [" ".join(line.split()) for line in seen.screen] == [
+        "one", "# uid size", "1 * uid-1 104 B",
+        "two", "# uid size", "1 * uid-1 104 B", "2 * uid-2 104 B",
+        "three", "# uid size", "1 * uid-1 104 B", "2 * uid-2 104 B", "3 * uid-3 104 B",
     ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Each screen as a person sees it, at 80x24, 40x24 and 200x50.
+"""Each screen as a person sees it, at 80x24, 40x24, 120x40 and 200x50.
 
 The tables of `list -l` and the first run of `login` have tests of their own.
 """
@@ -18,7 +18,7 @@ from tests.cli.test_many_accounts import config_for
 from tests.support.served_mail import DEMO, LETTERS, Post, StartPost
 from tests.support.terminal import Screen, Seen, Terminal, check_snapshot
 
-SIZES = [(80, 24), (40, 24), (200, 50)]
+SIZES = [(80, 24), (40, 24), (120, 40), (200, 50)]
 FOLDER = "/tmp/pop3fetch-screen-XXXXXXXX"
 QUESTION = b"from the server? [y/N] "
 

@@ -56,6 +56,17 @@ class Run:
         return [sys.executable, "-m", "pop3fetch", *map(str, arguments)]
 
 
+@dataclass(frozen=True, slots=True)
+class RunAt(Run):
+    """Runs the command at one ``moment``, in the form of ISO 8601."""
+
+    moment: str
+
+    def command(self, *arguments: str | Path) -> list[str]:
+        python, _, _, *words = Run.command(self, *arguments)
+        return [python, str(Path(__file__).with_name("at_time.py")), self.moment, *words]
+
+
 def homely(home: Path) -> dict[str, str]:
     """Return the variables that make ``home``, not the tester's own, the place of all files and secrets."""
     return {

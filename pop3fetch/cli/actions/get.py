@@ -81,9 +81,7 @@ class Get:
             from pop3fetch.fetch.run import Fetch
             from pop3fetch.record.store import Store
 
-            as_json, draws = self._options.as_json and not choice.is_stream, not choice.is_stream
-            objects: list[Object] | None = [] if account.on_new else None
-            reporter = RunReporter(console, choice, as_json=as_json, draws=draws, objects=objects)
+            reporter = RunReporter(console, choice, self._options.as_json, account.on_new is not None)
             try:
                 if is_look:
                     from pop3fetch.cli.actions.get_look import look_at
@@ -111,8 +109,8 @@ class Get:
                         outcome = Fetch(context, order).run()
             finally:
                 reporter.end()
-        if objects or self._invocation.many:
-            self._conclude(account, console, outcome, objects)
+        if reporter.objects or self._invocation.many:
+            self._conclude(account, console, outcome, reporter.objects)
         if (console.shows_details or console.log) and not order.dry_run:
             # `less` may be showing the messages on standard output; a remark would disturb it.
             show = console.notice if choice.is_stream else console.remark

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.screen.console import Console, Foreign
 from pop3fetch.cli.screen.objects import date_of, listed_message
 from pop3fetch.cli.screen.progress import RunReporter
@@ -18,14 +17,12 @@ from pop3fetch.messages import Listing, Message, shown_uid
 from pop3fetch.pop3.mail_session import MailSession
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import Known
-from pop3fetch.record.store import ReadOnlyStore
+from pop3fetch.record.store import ReadOnlyStore, Store
 from pop3fetch.selection import Selector, select
 from pop3fetch.sessions.sessions import Sessions
 
 if TYPE_CHECKING:
     from pop3fetch.filters import Filters
-
-CELL = 400  # characters of a text that a table can show, however wide
 
 
 class Row(NamedTuple):
@@ -43,6 +40,8 @@ class ListOptions(NamedTuple):
     filters: Filters | None
     only_new: bool
     long: bool
+    reverse: bool
+    limit: int | None
     as_json: bool
 
 
@@ -55,20 +54,18 @@ class List:
 
     def run(self, sessions: Sessions, console: Console) -> int:
         """Print the messages of an account as they arrive; returns the exit status."""
-        known = self._known(sessions.account)
-        recorded = Recorded(sessions.account.address, lambda: known.has_unique_ids)
-        with sessions.log_in() as client:
-            listing = survey(client, RunReporter(console), recorded)
-            self._print(self._rows(client, listing, known, console), console)
-            client.end_look(console.notice)
-        return status_of(listing)
-
-    def _known(self, account: Account) -> Known:
+        account = sessions.account
         store = ReadOnlyStore(RecordPlace.to_read(self._state_folder, account.name, account.address))
         try:
-            return store.known()
+            known = store.known()
+            recorded = Recorded(sessions.account.address, lambda: known.has_unique_ids)
+            with sessions.log_in() as client:
+                listing = survey(client, RunReporter(console), recorded)
+                self._print(self._rows(client, listing, known, console), listing, store, console)
+                client.end_look(console.notice)
         finally:
             store.close()
+        return status_of(listing)
 
     def _rows(self, client: MailSession, listing: Listing, known: Known, console: Console) -> Iterator[Row]:
         options = self._options
@@ -77,25 +74,28 @@ class List:
         indexes = select(listing, options.selectors) if options.selectors else list(listing.indexes())
         if options.only_new:
             indexes = [index for index in indexes if index in new]
-        found: Iterable[tuple[int, Summary | None]] = _summaries(client, indexes, long=options.long)
+        if options.reverse:
+            indexes.sort(reverse=True)
+        found: Iterable[tuple[int, Summary | None]]
         if options.filters:
             from pop3fetch.fetch.filtering import Filtering
 
             filtering = Filtering(client, options.filters, time.time(), console.notice)
             indexes = filtering.by_size(listing, indexes)
-            if options.filters.need_headers:
-                found = filtering.by_headers(indexes)
-            else:
-                found = _summaries(client, indexes, long=options.long)
+        if options.filters and options.filters.need_headers:
+            found = filtering.by_headers(indexes, options.limit)
+        else:
+            found = _summaries(client, indexes[: options.limit], long=options.long)
         for index, summary in found:
             yield Row(listing.message(index), index in new, summary if options.long else None)
-            if summary:  # the reader of a pipe gets each line at once
+            if options.long:  # the reader of a pipe gets each line at once
                 console.flush()
 
-    def _print(self, rows: Iterator[Row], console: Console) -> None:
+    def _print(self, rows: Iterator[Row], listing: Listing, store: Store, console: Console) -> None:
         if self._options.as_json:
             for row in rows:
-                console.json(listed_message(row.message, row.summary, is_new=row.new))
+                fetched_at = None if row.new else store.delivered_at(row.message.key)
+                console.json(listed_message(row.message, row.summary, is_new=row.new, fetched_at=fetched_at))
         elif not console.shows_tables:
             for row in rows:
                 cells: list[Foreign] = [row.message.number, row.message.size, shown_uid(row.message.uid)]
@@ -103,21 +103,12 @@ class List:
                     texts = map(one_line, (row.summary.sender, row.summary.subject))
                     cells += [date_of(row.summary) or "", *texts]
                 console.row(*cells)
-        elif cut := [_cut(row) for row in rows]:
+        else:
             from pop3fetch.cli.screen.list_table import show
 
-            show(console, console.out, [(row.message, row.new, row.summary) for row in cut])
-        else:
-            kind = "matching " if self._options.filters else "new " if self._options.only_new else ""
-            console.remark(f"no {kind}messages")
-
-
-def _cut(row: Row) -> Row:
-    """Return a row without what a table cannot show: all rows are kept until the table is laid out."""
-    if row.summary is None:
-        return row
-    sender, subject = (text and text[:CELL] for text in (row.summary.sender, row.summary.subject))
-    return row._replace(summary=Summary(row.summary.date, sender, None, subject, None))
+            if not show(console, console.out, rows, listing.last_number):
+                kind = "matching " if self._options.filters else "new " if self._options.only_new else ""
+                console.remark(f"no {kind}messages")
 
 
 def _summaries(

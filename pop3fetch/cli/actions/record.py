@@ -59,7 +59,7 @@ class Record:
                 for message in messages:
                     console.json(recorded_message(*message))
             elif console.shows_tables:
-                from pop3fetch.cli.screen.list_table import show_recorded
+                from pop3fetch.cli.screen.record_table import show_recorded
 
                 show_recorded(console, list(messages))
             else:

@@ -167,7 +167,7 @@ def _agreed(client: MailSession, messages: Sequence[Message], new: set[int], con
         facts += f", {never_fetched} never fetched (*)"
 
     def talk() -> bool:
-        show(console, console.err, rows)
+        show(console, console.err, rows, max(message.number for message in shown))
         if len(messages) > len(shown):
             console.remark(f"… and {len(messages) - len(shown)} more")
         console.remark(facts)

@@ -9,15 +9,16 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from pop3fetch.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from rich.console import RenderableType
+    from rich.console import Console as RichConsole
 
     from pop3fetch.ahead import Interrupts
     from pop3fetch.cli.log import Log
@@ -33,8 +34,11 @@ class Console:
     """Standard output and error; ``verbosity`` is -1 for --quiet, 0, 1 for -v, 2 for -vv.
 
     ``account`` precedes each line if there are several accounts. ``hushed``, if there is one, takes the lines
-    about messages that fail temporarily, instead of standard error.
+    about messages that fail temporarily, instead of standard error. ``clock``: seconds since
+    the epoch.
     """
+
+    clock: Callable[[], float] = staticmethod(time.time)
 
     def __init__(self, out: TextIO, err: TextIO, environment: Mapping[str, str]) -> None:
         self.out = out
@@ -146,19 +150,20 @@ class Console:
         self._print(line)
 
     def _print(self, line: str) -> None:
-        with self._turn, output_errors():
-            self.wipe()
-            self.out.write(line + "\n")
+        self.print_lines(self.out, (line,))
 
-    def render(self, stream: TextIO, *renderables: RenderableType) -> None:
-        """Print what rich lays out on one of the streams; only for terminals, because rich loads slowly."""
+    def print_lines(self, stream: TextIO, lines: Iterable[str]) -> None:
+        """Print lines of a table as they come; those of one account among several all at once."""
+        for line in ["\n".join(lines)] if self.account else lines:
+            with self._turn, output_errors():
+                self.wipe()
+                stream.write(line + "\n")
+
+    def rich(self, stream: TextIO) -> RichConsole:
+        """Return what knows the colours of a terminal; rich loads slowly."""
         from rich.console import Console as RichConsole
 
-        width = self.width(stream)
-        rich = RichConsole(file=stream, width=width, markup=False, emoji=False, highlight=False)
-        with self._turn, output_errors():
-            self.wipe()
-            rich.print(*renderables)
+        return RichConsole(file=stream)
 
     # -- everything else ---------------------------------------------------------------------
 

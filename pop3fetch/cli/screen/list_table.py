@@ -1,15 +1,16 @@
-"""The table of messages on a terminal: texts that do not fit the width are cut with an ellipsis."""
+"""The table of messages on a terminal: it takes the whole width, and each row is printed as it arrives."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, tzinfo
+from itertools import chain
+from typing import TextIO
 
-from rich.cells import cell_len
-from rich.table import Table
-from rich.text import Text
+from rich.cells import cell_len, set_cell_size
+from rich.color import ColorSystem
+from rich.style import Style
 
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.numbers import human_size
@@ -17,77 +18,110 @@ from pop3fetch.headers import Summary, one_line
 from pop3fetch.messages import Message, shown_uid
 from pop3fetch.printable import printable
 
-if TYPE_CHECKING:
-    from rich.console import JustifyMethod
-
-    from pop3fetch.record.store import Entry
-
 NARROW = 70  # columns; on fewer, dates and gaps are short
 LEAST = 4  # columns of a text that is cut
-_NAMED = re.compile(r'"?(?P<name>[^"<>]*[^"<>\s])"?\s*<[^<>]*>')
+MOST_SENDER = 30  # columns; of most people it shows the whole name
+SIZE = len("999 kB")
 
+PLAIN = Style()
+TITLE = Style(bold=True)
+MARK = Style(color="green", bold=True)
+DATE = Style(color="cyan")
+NEW = Style(bold=True)  # the subject of a new message
+
+_NAMED = re.compile(r'"?(?P<name>[^"<>]*[^"<>\s])"?\s*<[^<>]*>')
 
 Row = tuple[Message, bool, Summary | None]  # the message, whether it is new, its headers
 
 
-def show(console: Console, stream: TextIO, rows: Sequence[Row]) -> None:
+def show(console: Console, stream: TextIO, rows: Iterable[Row], last_number: int) -> bool:
     """Print the table: number, new mark, date, sender, subject and size, or the UID instead of three.
 
-    There is at least one row, and all have a summary, or none has.
+    All rows have a summary, or none has. ``last_number``: the highest number. Without rows nothing is
+    printed; returns whether there were some.
     """
-    width = console.width(stream)
-    narrow = width < NARROW
-    texts = [_texts(row, narrow=narrow) for row in rows]
-    titles = ("#", "", *(("uid",) if rows[0][2] is None else ("date", "from", "subject")), "size")
-    wide = [max(map(cell_len, column)) for column in zip(titles, *texts, strict=True)]
-    gap = 1 if narrow else 2
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, gap, 0, 0))
-    for title, columns in zip(titles, _fitted(wide, width - gap * (len(titles) - 1)), strict=True):
-        justify: JustifyMethod = "right" if title in ("#", "size") else "left"
-        table.add_column(Text(title), width=columns, justify=justify, no_wrap=True, overflow="ellipsis")
-    for line in texts:
-        table.add_row(*map(Text, line))
-    heading = [Text(printable(console.account), style="bold")] if console.account else []
-    console.render(stream, *heading, table)
+    rows = iter(rows)
+    first = next(rows, None)
+    if first is None:
+        return False
+    table = Table(console, stream, last_number, has_summaries=first[2] is not None)
+    console.print_lines(stream, chain(table.heading(), map(table.row, chain([first], rows))))
+    return True
 
 
-def show_recorded(console: Console, messages: Sequence[tuple[Entry, int, str]]) -> None:
-    """Print what is recorded of messages: when it was fetched, size, unique-id and destination."""
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("fetched", "size", "uid", "destination"):
-        table.add_column(title, justify="right" if title == "size" else "left", overflow="fold")
-    for entry, fetched_at, destination in messages:
-        time = datetime.fromtimestamp(fetched_at).astimezone().strftime("%Y-%m-%d %H:%M")
-        size = human_size(entry.size) if entry.size else ""
-        table.add_row(*map(Text, (time, size, shown_uid(entry.key.uid), printable(destination))))
-    heading = [Text(printable(console.account), style="bold")] if console.account else []
-    console.render(console.out, *heading, table)
+class Table:
+    """The layout of a table, which is known before its rows are."""
+
+    def __init__(self, console: Console, stream: TextIO, last_number: int, *, has_summaries: bool) -> None:
+        rich, width = console.rich(stream), console.width(stream)
+        self._account = console.account
+        self._colors = ColorSystem.STANDARD if rich.color_system else None
+        self._is_colorless = rich.no_color
+        self._now = datetime.fromtimestamp(console.clock(), UTC)
+        self._narrow = width < NARROW
+        self._gap = " " if self._narrow else "  "
+        self._titles = ("#", "", *(("date", "from", "subject") if has_summaries else ("uid",)), "size")
+        number, date = len(str(last_number)), len("2025-11" if self._narrow else "today 14:05")
+        gaps = len(self._gap) * (len(self._titles) - 1)
+        texts = max(width - number - len("*") - SIZE - gaps, LEAST)
+        self._widths = [number, len("*"), texts, SIZE]
+        if has_summaries:
+            texts = max(texts - date, 2 * LEAST)
+            sender = max(min(texts * 2 // 5, MOST_SENDER), LEAST)
+            self._widths[2:3] = [date, sender, texts - sender]
+
+    def heading(self) -> Iterator[str]:
+        """Yield the account, if there are several, and the titles of the columns."""
+        if self._account:
+            yield self._styled(printable(self._account), TITLE)
+        yield self._line(self._titles, [TITLE] * len(self._titles))
+
+    def row(self, row: Row) -> str:
+        """Return the line of a message."""
+        message, new, summary = row
+        texts, styles = [shown_uid(message.uid)], [PLAIN]
+        if summary is not None:
+            date = shown_date(summary.date, self._now, narrow=self._narrow) if summary.date else ""
+            texts = [date, printable(_name(one_line(summary.sender))), printable(one_line(summary.subject))]
+            styles = [DATE, PLAIN, NEW if new else PLAIN]
+        return self._line(
+            (str(message.number), "*" if new else "", *texts, human_size(message.size)),
+            (PLAIN, MARK, *styles, PLAIN),
+        )
+
+    def _line(self, texts: Sequence[str], styles: Sequence[Style]) -> str:
+        """Return a line of all columns; the outer ones are numbers, and aligned on the right."""
+        cells = []
+        for place, (text, style, width) in enumerate(zip(texts, styles, self._widths, strict=True)):
+            if cell_len(text) > width:
+                text = set_cell_size(text, width - 1).rstrip() + "…"
+            blanks = " " * (width - cell_len(text))
+            is_number = place in (0, len(texts) - 1)
+            cells.append(self._styled(blanks + text if is_number else text + blanks, style))
+        return self._gap.join(cells)
+
+    def _styled(self, text: str, style: Style) -> str:
+        shown = style.without_color if self._is_colorless else style
+        return shown.render(text, color_system=self._colors)
 
 
-def _texts(row: Row, *, narrow: bool) -> tuple[str, ...]:
-    message, new, summary = row
-    middle = (shown_uid(message.uid),) if summary is None else _described(summary, narrow=narrow)
-    return (str(message.number), "*" if new else "", *middle, human_size(message.size))
+def shown_date(date: datetime, now: datetime, zone: tzinfo | None = None, *, narrow: bool = False) -> str:
+    """Return a date as people write it in ``zone``, or in local time: the more of it, the nearer it is.
 
-
-def _described(summary: Summary, *, narrow: bool) -> tuple[str, str, str]:
-    form = "%m-%d" if narrow else "%Y-%m-%d %H:%M"
-    date = summary.date.astimezone().strftime(form) if summary.date else ""
-    return date, printable(_name(one_line(summary.sender))), printable(one_line(summary.subject))
+    ``today 14:05``, ``Mon 14:05`` within the last week, ``3 Nov`` this year, ``2025-11-03``.
+    """
+    then, today = date.astimezone(zone), now.astimezone(zone)
+    days = (today.date() - then.date()).days
+    if days == 0:
+        return f"{then:%H:%M}" if narrow else f"today {then:%H:%M}"
+    if 0 < days < 7:
+        return f"{then:%a}" if narrow else f"{then:%a %H:%M}"
+    if then.year == today.year:
+        return f"{then.day} {then:%b}"
+    return then.date().isoformat()[: 7 if narrow else None]
 
 
 def _name(sender: str) -> str:
     """Return the name of ``name <address>``, else all of it."""
     named = _NAMED.fullmatch(sender.strip())
     return named["name"] if named else sender
-
-
-def _fitted(wide: Sequence[int], room: int) -> list[int]:
-    """Return the widths of the columns, with the texts cut to fit; a sender may keep two fifths."""
-    texts = len(wide) - 3 - (len(wide) > 4)  # the UID, or sender and subject behind the date
-    head, tail = list(wide[: -1 - texts]), wide[-1]
-    spare = max(room - sum(head) - tail, LEAST * texts)
-    if texts == 1:
-        return [*head, min(wide[-2], spare), tail]
-    sender = min(wide[-3], max(spare * 2 // 5, spare - wide[-2]))
-    return [*head, sender, min(wide[-2], spare - sender), tail]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -22,14 +23,21 @@ def message_object(message: Message) -> Object:
     return {"number": message.number, "uid": shown_uid(message.uid), "size": message.size}
 
 
-def listed_message(message: Message, summary: Summary | None, *, is_new: bool) -> Object:
-    """Return a message as `list` prints it; ``summary`` is None without --long."""
-    shown = {**message_object(message), "new": is_new}
+def listed_message(
+    message: Message, summary: Summary | None, *, is_new: bool, fetched_at: int | None
+) -> Object:
+    """Return a message as `list` prints it; ``summary`` is None without --long.
+
+    ``fetched_at`` in seconds since the epoch, None if the message is new.
+    """
+    moment = None if fetched_at is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(fetched_at))
+    shown = {**message_object(message), "new": is_new, "fetched_at": moment}
     if summary is not None:
         shown |= {
             "date": date_of(summary),
             "from": summary.sender,
             "to": summary.to,
+            "cc": summary.cc,
             "subject": summary.subject,
             "message_id": summary.message_id,
         }

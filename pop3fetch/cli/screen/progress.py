@@ -72,26 +72,25 @@ class ProgressLine:
 class RunReporter:
     """The reporter of one run.
 
-    ``as_json``: one object per message on standard output; ``draws``: a progress line if there is a
-    terminal for it. ``choice``: where messages are delivered to. ``objects``, if given, gets those of delivered messages.
+    ``choice``: where messages are delivered to, if they are. Standard output then gets neither objects nor a
+    progress line beside them. ``as_json``: one object per message on standard output. ``objects``: those of
+    the messages that were delivered, if ``keeps_objects``.
     """
 
     def __init__(
         self,
         console: Console,
         choice: Choice | None = None,
-        *,
         as_json: bool = False,
-        draws: bool = False,
-        objects: list[Object] | None = None,
+        keeps_objects: bool = False,
     ) -> None:
         self._choice = choice
-        self._objects = objects
+        self.objects: list[Object] | None = [] if keeps_objects else None
         self._console = console
-        self._as_json = as_json
+        self._has_screen = choice is not None and not choice.is_stream
+        self._as_json = as_json and (choice is None or self._has_screen)
         # With -v each message has its own line.
-        self._has_screen = draws
-        self._draws = draws and console.shows_progress and console.verbosity == 0
+        self._draws = self._has_screen and console.shows_progress and console.verbosity == 0
         self._line: ProgressLine | None = None
         self._skipped = 0
 
@@ -118,11 +117,11 @@ class RunReporter:
     def delivered(self, message: Message, octets: int, path: str | None) -> None:
         if self._line:
             self._line.advance(messages=1)
-        if self._as_json or self._objects is not None:
+        if self._as_json or self.objects is not None:
             destination = self._choice.name if self._choice else None
             delivered = {**message_object(message), "path": path, "destination": destination}
-            if self._objects is not None:
-                self._objects.append(delivered)
+            if self.objects is not None:
+                self.objects.append(delivered)
             if self._as_json:
                 self._console.json(delivered)
                 self._console.flush()  # the reader of a pipe gets each line at once

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from pop3fetch.cli import options
-from pop3fetch.cli.actions.list import CELL, Row, _cut
-from pop3fetch.headers import Summary
-from pop3fetch.messages import Message
 from pop3fetch.pop3.replies import MESSAGES_LIMIT
 from pop3fetch.status import Status
 from tests.support.in_process import Here
@@ -171,6 +171,54 @@ def test_new_leaves_out_what_was_fetched(here: Here, post: StartPost, tmp_path: 
     assert [shown["new"] for shown in objects] == [True, False, True]
 
 
+@pytest.mark.parametrize(
+    ("words", "numbers"),
+    [
+        (["--reverse"], [5, 4, 3, 2, 1]),
+        (["--limit", "2"], [1, 2]),
+        (["--limit", "9"], [1, 2, 3, 4, 5]),
+        (["--reverse", "--limit", "2"], [5, 4]),
+        (["4", "1-2", "--limit", "2"], [4, 1]),
+        (["4", "1-2", "--reverse"], [4, 2, 1]),
+        (["--new", "--limit", "2"], [1, 3]),
+        (["--new", "--reverse", "--limit", "3"], [5, 4, 3]),
+    ],
+)
+def test_a_list_is_turned_round_and_limited(
+    here: Here, post: StartPost, words: list[str], numbers: list[int]
+) -> None:
+    served = post(letters(5))
+    here("get", "--mark", "2", env=served.environment)
+    done = len(served.server.commands)
+    for form in ([], ["-l"]):
+        ended = here("list", *form, *words, env=served.environment)
+        assert [int(columns_of(line)[0]) for line in ended.out.splitlines()] == numbers
+    tops = [line for line in served.server.commands[done:] if line.startswith(b"TOP")]
+    assert tops == [b"TOP %d 0\r\n" % number for number in numbers], "no other headers are asked for"
+
+
+@pytest.mark.parametrize("limit", ["0", "-1"])
+def test_a_limit_that_lists_nothing_is_a_mistake(here: Here, post: StartPost, limit: str) -> None:
+    served = post()
+    ended = here("list", "--limit", limit, env=served.environment)
+    assert (ended.status, served.verbs) == (Status.USAGE, [])
+    assert ended.err == f"pop3fetch: --limit must be at least 1, not {limit}\n".encode()
+
+
+def test_json_tells_when_a_message_was_fetched(here: Here, post: StartPost, tmp_path: Path) -> None:
+    served = post(letters(4), uids=[b"a", b"b", b"c", b"b"])
+    here("get", "-o", tmp_path / "Maildir", "2", env=served.environment)
+    here("get", "--mark", "3", env=served.environment)
+    before = time.time()
+    for form in ([], ["-l"]):
+        ended = here("list", "--json", *form, env=served.environment)
+        moments = [json.loads(line)["fetched_at"] for line in ended.out.splitlines()]
+        assert (moments[0], moments[3]) == (None, None), "a copy that shares its UID was not fetched"
+        for moment in moments[1:3]:
+            assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", moment)
+            assert 0 <= before - datetime.fromisoformat(moment).timestamp() < 60
+
+
 # -- the session -----------------------------------------------------------------------------
 
 
@@ -258,12 +306,14 @@ def test_a_uid_that_no_server_may_give_is_an_error_that_shows_it_harmless(
 # -- on a terminal ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("columns", [40, 80, 200])
-def test_the_table_fits_the_terminal(terminal: Terminal, post: StartPost, columns: int) -> None:
+WIDTHS = pytest.mark.parametrize("columns", [40, 80, 120, 200])
+
+
+@WIDTHS
+def test_the_table_takes_the_whole_width(terminal: Terminal, post: StartPost, columns: int) -> None:
     seen = terminal("list", "-l", env=post(DEMO).environment, columns=columns)
     assert seen.status == 0
-    assert max(map(cells, seen.screen)) <= columns
-    assert len({cells(line) for line in seen.screen}) == 1, "all sizes stand below each other"
+    assert {cells(line) for line in seen.screen} == {columns}
     check_snapshot(f"list-long-{columns}", seen.screen)
 
 
@@ -273,11 +323,19 @@ def test_columns_of_the_environment_win_over_the_terminal(terminal: Terminal, po
     assert max(map(cells, seen.screen)) <= 40
 
 
-def test_without_long_the_table_has_the_uids(terminal: Terminal, post: StartPost) -> None:
+@WIDTHS
+def test_without_long_the_table_has_the_uids(terminal: Terminal, post: StartPost, columns: int) -> None:
     served = post(letters(3), uids=[b"short", b"u" * 200, b"%E3" * 5])
+    seen = terminal("list", env=served.environment, columns=columns)
+    assert {cells(line) for line in seen.screen} == {columns}
+    check_snapshot(f"list-{columns}", seen.screen)
+
+
+def test_the_table_marks_the_messages_that_were_never_fetched(terminal: Terminal, post: StartPost) -> None:
+    served = post(letters(3))
+    terminal("get", "2", env=served.environment)
     seen = terminal("list", env=served.environment)
-    assert max(map(cells, seen.screen)) <= 80
-    check_snapshot("list-80", seen.screen)
+    assert [line.split()[:2] for line in seen.screen[1:]] == [["1", "*"], ["2", "uid-2"], ["3", "*"]]
 
 
 def test_an_empty_maildrop_is_said_to_be_one(terminal: Terminal, post: StartPost) -> None:
@@ -285,20 +343,21 @@ def test_an_empty_maildrop_is_said_to_be_one(terminal: Terminal, post: StartPost
 
 
 @pytest.mark.parametrize(
-    ("env", "bold"),
+    ("env", "styles"),
     [
-        ({}, True),
-        ({"NO_COLOR": "1"}, True),  # no-color.org: bold is no colour
-        ({"TERM": "dumb"}, False),
-        ({"FORCE_COLOR": "1"}, True),
+        ({}, {b"0", b"1", b"36", b"1;32"}),
+        ({"NO_COLOR": "1"}, {b"0", b"1"}),  # no-color.org: bold is not a colour
+        ({"NO_COLOR": ""}, {b"0", b"1", b"36", b"1;32"}),
+        ({"TERM": "dumb"}, set()),
+        ({"FORCE_COLOR": "1"}, {b"0", b"1", b"36", b"1;32"}),
     ],
 )
-def test_the_table_has_no_colours_and_is_plain_on_a_dumb_terminal(
-    terminal: Terminal, post: StartPost, env: dict[str, str], bold: bool
+def test_the_table_has_the_colours_that_the_user_wants(
+    terminal: Terminal, post: StartPost, env: dict[str, str], styles: set[bytes]
 ) -> None:
-    raw = terminal("list", env={**post().environment, **env}).raw
-    assert raw.replace(b"\x1b[1m", b"").replace(b"\x1b[0m", b"").count(b"\x1b") == 0
-    assert (b"\x1b[1m" in raw) == bold
+    raw = terminal("list", "-l", env={**post().environment, **env}).raw
+    assert set(re.findall(rb"\x1b\[([0-9;]*)m", raw)) == styles
+    assert raw.count(b"\x1b") == len(re.findall(rb"\x1b\[[0-9;]*m", raw))
 
 
 def test_forced_colours_do_not_make_a_pipe_a_terminal(terminal: Terminal, post: StartPost) -> None:
@@ -365,10 +424,3 @@ def test_messages_are_listed_in_order_if_top_is_refused_for_some(here: Here, pos
     lines = here("list", "-l", env=served.environment).out.splitlines()
     assert [line.split(b"\t")[0] for line in lines] == [b"1", b"2", b"3", b"4", b"5", b"6"]
     assert all(line.split(b"\t")[5] for line in lines), "all have their subjects"
-
-
-def test_a_table_keeps_what_it_can_show() -> None:
-    summary = Summary(None, "s" * 5000, "t" * 5000, "u" * 5000, "m" * 5000)
-    cut = _cut(Row(Message(0, 1, b"uid"), True, summary)).summary
-    assert cut == Summary(None, "s" * CELL, None, "u" * CELL, None)
-    assert _cut(Row(Message(0, 1, b"uid"), True, None)).summary is None

@@ -100,7 +100,7 @@ def test_it_is_drawn_now_and_then() -> None:
     ("octets", "text"),
     [
         (0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (9949, "9.9 kB"), (9960, "10 kB"), (999_499, "999 kB"),
-        (999_500, "1.0 MB"), (1_500_000_000, "1.5 GB"), (10**15, "1000.0 TB"),
+        (999_500, "1.0 MB"), (1_500_000_000, "1.5 GB"), (10**15, "1.0 PB"), (2**63 - 1, "9.2 EB"),
     ],
 )  # fmt: skip
 def test_sizes_have_three_digits_at_most(octets: int, text: str) -> None:
