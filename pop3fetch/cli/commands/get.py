@@ -47,7 +47,7 @@ def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool,
     MESSAGES are numbers, ranges and unique-ids: 3, 2-5, 7-, last, uid:XYZ. They go to --output, else
     to the output of the account, else to the maildir ~/Maildir.
     """
-    from pop3fetch.account.config_file import wrong_option
+    from pop3fetch.account.config_file import Overrides, wrong_option
     from pop3fetch.cli.actions.get import Get, GetOptions
 
     own = GetOptions(**options)
@@ -56,6 +56,8 @@ def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool,
         raise UsageError(f"--lines must be at least 0, not {own.lines}")
     selectors = selectors_of(messages, from_stdin=from_stdin)
     _refuse_contradictions(own, invocation.options, chosen=bool(selectors))
+    if own.lines is not None:
+        invocation = invocation._replace(options=Overrides(invocation.options, output="-"))
     get = Get(invocation, own, selectors)
     return invocation.for_each_account(get.run, get.openings)
 
@@ -67,12 +69,13 @@ def _refuse_contradictions(own: GetOptions, given: Overrides, *, chosen: bool) -
     contradictions = {
         "--output and --exec are mutually exclusive": {"output", "exec"} <= given.keys(),
         "--all and MESSAGES are mutually exclusive": own.all and chosen,
-        "--lines needs --output -": own.lines is not None and not is_stream,
+        "--lines prints to standard output: it cannot be combined with --exec or another --output": (
+            own.lines is not None and ("exec" in given or ("output" in given and not is_stream))
+        ),
         "--delete, --keep and --delete-after are mutually exclusive": {"delete", "delete_after"}
         <= given.keys(),
-        "--mark fetches and deletes nothing: it cannot be combined with --output, --exec or --delete": (
-            own.mark and ("output" in given or "exec" in given or deletes)
-        ),
+        "--mark fetches and deletes nothing: it cannot be combined with --output, --exec, --lines or "
+        "--delete": own.mark and ("output" in given or "exec" in given or own.lines is not None or deletes),
         "messages that are only looked at (-o - MESSAGES) are not deleted; see `pop3fetch rm`": (
             is_look and deletes
         ),

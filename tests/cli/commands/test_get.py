@@ -179,8 +179,9 @@ def test_delivered_messages_are_deleted_where_that_is_wanted(
     [
         "--exec true -o -",
         "--all 1",
-        "--lines 3",
         "--lines 3 -o maildir:here",
+        "--lines 3 --exec true",
+        "--lines 3 --mark",
         "--lines -1 -o -",
         "--mark -o here",
         "--mark --delete",
@@ -330,12 +331,30 @@ def test_an_account_whose_output_is_standard_output_is_looked_at_as_well(
     assert here("list", "-c", config, "--new", env=env).out.startswith(b"1\t")
 
 
-def test_lines_shows_the_beginnings_and_records_nothing(here: Here, post: StartPost) -> None:
+@pytest.mark.parametrize("output", [[], ["-o", "-"]], ids=["implied", "given"])
+def test_lines_shows_the_beginnings_and_records_nothing(
+    here: Here, post: StartPost, output: list[str]
+) -> None:
     served = post(letters(2))
-    ended = here("get", "-o", "-", "--lines", "1", env=served.environment)
+    ended = here("get", *output, "--lines", "1", env=served.environment)
     assert ended.out == b"".join(b"Subject: %d\n\n0123456789abcdef\n" % number for number in range(2))
     assert b"RETR" not in served.verbs
     assert len(here("list", "--new", env=served.environment).out.splitlines()) == 2
+
+
+@pytest.mark.parametrize("destination", ["output = 'maildir:Mail/work'", "exec = 'false'"])
+def test_lines_go_to_standard_output_whatever_the_account_says(
+    here: Here, post: StartPost, tmp_path: Path, home: Path, destination: str
+) -> None:
+    served = post(letters(2))
+    file = tmp_path / "config.toml"
+    file.write_text(f"[accounts.work]\nhost = '127.0.0.1'\nuser = 'alice'\ntls = 'auto'\n{destination}\n")
+    port = str(served.server.port)
+    ended = here(
+        "get", "-c", file, "-p", port, "--lines", "0", "2", env={"POP3FETCH_PASSWORD": "secret"}
+    )
+    assert (ended.status, ended.out, ended.err) == (0, b"Subject: 1\n\n", b"")
+    assert not (home / "Mail").exists()
 
 
 def test_a_look_is_not_ended_by_a_quit_that_deletes(here: Here, post: StartPost) -> None:
