@@ -439,13 +439,20 @@ class DeletionUnsafe(POP3Error):
 
 
 class MessageNotFound(POP3Error, LookupError):
-    """A selected message is not in the maildrop; ``selector`` as it was given."""
+    """Selected messages are not in the maildrop; ``selector`` names them, and nothing else.
+
+    It is empty if there is no message at all; ``are_several`` if it names more than one.
+    """
 
     status = Status.NO_MESSAGE
     selector: str
+    are_several: bool = False
 
     def __str__(self) -> str:
-        return f"there is no message {printable(self.selector)} on the server"
+        named = f" {printable(self.selector)}" if self.selector else ""
+        if self.are_several:
+            return f"there are no messages{named} on the server"
+        return f"there is no message{named} on the server"
 
 
 class UidShared(POP3Error):

@@ -52,9 +52,6 @@ class Reporter(Protocol):
     def would(self, what: str, message: Message) -> None:
         """Show an action of a plan that is not carried out."""
 
-    def deleted(self, messages: int) -> None:
-        """Note how many messages the server has confirmed as deleted."""
-
 
 class Context(NamedTuple):
     """The collaborators of a run.

@@ -43,7 +43,6 @@ class Told:
     delivered_paths: dict[int, str | None] = field(default_factory=dict)
     errors: list[tuple[int, POP3Error]] = field(default_factory=list)
     intentions: list[tuple[str, int]] = field(default_factory=list)
-    deletions: int = 0
     short_numbers: list[int] = field(default_factory=list)
     oversize_numbers: list[int] = field(default_factory=list)
 
@@ -73,9 +72,6 @@ class Told:
 
     def would(self, what: str, message: Message) -> None:
         self.intentions.append((what, message.number))
-
-    def deleted(self, messages: int) -> None:
-        self.deletions += messages
 
 
 class Account:

@@ -127,10 +127,6 @@ class RunReporter:
         else:
             self._console.row(what, message.number, message.size, shown_uid(message.uid))
 
-    def deleted(self, messages: int) -> None:
-        if messages:
-            self._console.notice(f"{counted(messages)} deleted from the server")
-
     def removed(self, messages: Sequence[Message]) -> None:
         """Name the messages that `rm` has deleted."""
         for message in messages if self._as_json else ():

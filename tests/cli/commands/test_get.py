@@ -350,9 +350,7 @@ def test_lines_go_to_standard_output_whatever_the_account_says(
     file = tmp_path / "config.toml"
     file.write_text(f"[accounts.work]\nhost = '127.0.0.1'\nuser = 'alice'\ntls = 'auto'\n{destination}\n")
     port = str(served.server.port)
-    ended = here(
-        "get", "-c", file, "-p", port, "--lines", "0", "2", env={"POP3FETCH_PASSWORD": "secret"}
-    )
+    ended = here("get", "-c", file, "-p", port, "--lines", "0", "2", env={"POP3FETCH_PASSWORD": "secret"})
     assert (ended.status, ended.out, ended.err) == (0, b"Subject: 1\n\n", b"")
     assert not (home / "Mail").exists()
 
