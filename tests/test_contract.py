@@ -447,6 +447,7 @@ def url(server: StartServer) -> str:
 
 
 LISTED = {"number": 1, "size": SIZE, "uid": "uid-1", "new": True}
+PLANNED = {"number": 1, "uid": "uid-1", "size": SIZE, "subject": "Grüße"}
 SUMMARY = {
     "date": "2026-02-12T11:11:00+01:00",
     "from": "Bob <bob@example.com>",
@@ -470,8 +471,9 @@ SUMMARY = {
             },
         ),
         ("rm 1", {"number": 1, "uid": "uid-1", "size": SIZE}),
-        ("rm --dry-run 1", {"would": "delete", "number": 1, "uid": "uid-1", "size": SIZE}),
-        ("get --dry-run", {"would": "fetch", "number": 1, "uid": "uid-1", "size": SIZE}),
+        ("rm --dry-run 1", PLANNED | {"would": "delete"}),
+        ("get --dry-run --exec true", PLANNED | {"would": "fetch", "destination": "exec:true"}),
+        ("get --dry-run --mark", PLANNED | {"would": "mark", "destination": None}),
         ("get -o mbox:{folder}/box", {"number": 1, "uid": "uid-1", "size": SIZE, "path": "{folder}/box"}),
         ("get --exec true", {"number": 1, "uid": "uid-1", "size": SIZE, "path": None}),
     ],
@@ -510,8 +512,8 @@ def test_json_of_a_header_without_fields_has_nulls(here: Here, server: StartServ
         ),
         ("stat", f"1\t{SIZE}\n"),
         ("caps", "TOP\nUIDL\nUSER\nRESP-CODES\nPIPELINING\nSASL PLAIN\n"),
-        ("rm --dry-run 1", f"delete\t1\t{SIZE}\tuid-1\n"),
-        ("get --dry-run", f"fetch\t1\t{SIZE}\tuid-1\n"),
+        ("rm --dry-run 1", f"delete\t1\t{SIZE}\tuid-1\tGrüße\n"),
+        ("get --dry-run", f"fetch\t1\t{SIZE}\tuid-1\tGrüße\n"),
         ("get -o - --crlf 1", MESSAGE.decode()),
         ("get", ""),
         ("rm 1", ""),

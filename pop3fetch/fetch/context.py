@@ -14,6 +14,7 @@ from pop3fetch.messages import Message
 from pop3fetch.record.store import Store
 
 if TYPE_CHECKING:
+    from pop3fetch.fetch.plan import Would
     from pop3fetch.pop3.mail_session import MailSession
 
 Connect = Callable[[bool], "MailSession"]  # (pipelining) -> a client that is logged in
@@ -49,15 +50,13 @@ class Reporter(Protocol):
     def oversize(self, message: Message) -> None:
         """Note, once for each message, that it is larger than the limit and is skipped."""
 
-    def would(self, what: str, message: Message) -> None:
-        """Show an action of a plan that is not carried out."""
-
 
 class Context(NamedTuple):
     """The collaborators of a run.
 
     ``connect`` returns a client that is logged in, ``reopen`` a destination of an earlier run, ``clock``
     seconds since the epoch. ``room``: drafts in a batch. ``account``: its address, for errors.
+    ``would`` takes what a dry run would do.
     """
 
     connect: Connect
@@ -68,3 +67,4 @@ class Context(NamedTuple):
     clock: Callable[[], float] = time.time
     room: int = BATCH_MESSAGES
     account: str = ""
+    would: Would = lambda verbs, message, summary: None

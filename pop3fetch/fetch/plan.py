@@ -6,14 +6,17 @@ from that and from what the user wants, before anything is done.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import compress
 from operator import ne
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pop3fetch.messages import Key, Listing, Message
 from pop3fetch.record.states import Known
 from pop3fetch.selection import Selector, select
+
+if TYPE_CHECKING:
+    from pop3fetch.headers import Summary
 
 
 class Comparison(NamedTuple):
@@ -107,7 +110,8 @@ class Order(NamedTuple):
         return self.delete or self.delete_after == 0
 
 
-Verb = Literal["fetch", "mark", "delete"]
+Verb = Literal["fetch", "mark", "delete", "show"]
+Would = Callable[[Sequence[Verb], Message, "Summary | None"], None]  # takes what a dry run would do
 
 
 class Action(NamedTuple):

@@ -138,8 +138,9 @@ class Fetch:
             self._report_oversize(plan.oversize)
         doomed: list[Message] = []
         if self._order.dry_run:
-            for action in plan:
-                self._reporter.would(*action)
+            from pop3fetch.fetch.dry_run import rehearse
+
+            rehearse(client, plan, self._context.would)
         elif self._order.mark:
             self._mark(client, plan.wanted(0, self._order.limit))
         else:

@@ -21,6 +21,7 @@ from pop3fetch.fetch.context import Context
 from pop3fetch.fetch.plan import Order
 from pop3fetch.fetch.retrieving import Outcome
 from pop3fetch.fetch.run import Fetch
+from pop3fetch.headers import Summary
 from pop3fetch.messages import Message
 from pop3fetch.pop3.mail_session import MailSession
 from pop3fetch.record.place import RecordPlace
@@ -70,8 +71,8 @@ class Told:
     def oversize(self, message: Message) -> None:
         self.oversize_numbers.append(message.number)
 
-    def would(self, what: str, message: Message) -> None:
-        self.intentions.append((what, message.number))
+    def would(self, verbs: Sequence[str], message: Message, summary: Summary | None) -> None:
+        self.intentions += [(verb, message.number) for verb in verbs]
 
 
 class Account:
@@ -113,6 +114,7 @@ class Account:
                 ),
                 reporter=self.told,
                 clock=lambda: self.now,
+                would=self.told.would,
             )
             try:
                 return Fetch(around, order).run()

@@ -21,6 +21,7 @@ from pop3fetch.record.place import RecordPlace
 
 if TYPE_CHECKING:
     from pop3fetch.cli.options import Invocation
+    from pop3fetch.cli.screen.dry_run import DryRun
     from pop3fetch.fetch.plan import Order
     from pop3fetch.fetch.retrieving import Outcome
     from pop3fetch.selection import Selector
@@ -77,7 +78,8 @@ class Get:
                     from pop3fetch.cli.actions.get_look import look_at
 
                     stream = keep(open_destination(choice, _delivery_context(account, console, place)))
-                    return look_at(sessions, place, order, stream, reporter)
+                    dry_run = self._dry_run(console, stream.name)
+                    return look_at(sessions, place, order, stream, reporter, dry_run=dry_run)
                 with closing(Store(place, lock)) as store:
                     console.notice(f"record: {store.path}")
                     for warning in place.warnings():
@@ -93,15 +95,28 @@ class Get:
                             room=room_for_drafts(self._side_by_side),
                             account=account.address,
                         )
+                        dry_run = self._dry_run(console, destination.name)
+                        if dry_run:
+                            context = context._replace(would=dry_run.would)
                         outcome = Fetch(context, order).run()
             finally:
                 reporter.end()
+        if dry_run:
+            dry_run.end(_left(outcome, order))
+            return outcome.status
         # `less` may be showing the messages on standard output; a remark would disturb it.
         is_shown = console.verbosity >= 1 or (console.shows_remarks and not choice.is_stream)
-        if is_shown and not order.dry_run:
+        if is_shown:
             show = console.notice if choice.is_stream else console.remark
             show(_summary(outcome, order, destination.name))
         return outcome.status
+
+    def _dry_run(self, console: Console, destination: str) -> DryRun | None:
+        if not self._options.dry_run:
+            return None
+        from pop3fetch.cli.screen.dry_run import DryRun
+
+        return DryRun(console, destination, as_json=self._options.as_json)
 
     def _choice(self, account: Account) -> Choice:
         if account.exec:
@@ -161,7 +176,17 @@ def _summary(outcome: Outcome, order: Order, where: str) -> str:
     facts = {
         f"{counted(outcome.messages)} {done}": outcome.messages,
         f"{outcome.deleted} deleted from the server": outcome.deleted,
+        _left(outcome, order): True,
+    }
+    return ", ".join(fact for fact, true in facts.items() if fact and true) or "no new messages"
+
+
+def _left(outcome: Outcome, order: Order) -> str:
+    """Return what is left on the server although it is new."""
+    from pop3fetch.cli.screen.numbers import human_size
+
+    facts = {
         f"{outcome.oversize} skipped (larger than {human_size(order.max_size or 0)})": outcome.oversize,
         f"{outcome.failures} failed": outcome.failures,
     }
-    return ", ".join(fact for fact, true in facts.items() if true) or "no new messages"
+    return ", ".join(fact for fact, true in facts.items() if true)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pop3fetch.cli.screen.dry_run import DryRun
 from pop3fetch.delivery.destination import Destination
 from pop3fetch.fetch.context import Reporter
-from pop3fetch.fetch.plan import Order, compare
+from pop3fetch.fetch.dry_run import rehearse
+from pop3fetch.fetch.plan import Action, Order, compare
 from pop3fetch.fetch.recall import recorded_in
 from pop3fetch.fetch.show import Look
 from pop3fetch.fetch.survey import status_of, survey
@@ -16,20 +18,26 @@ from pop3fetch.sessions.sessions import Sessions
 
 
 def look_at(
-    sessions: Sessions, place: RecordPlace, order: Order, stream: Destination, reporter: Reporter
+    sessions: Sessions,
+    place: RecordPlace,
+    order: Order,
+    stream: Destination,
+    reporter: Reporter,
+    *,
+    dry_run: DryRun | None = None,
 ) -> int:
-    """Write the chosen messages to standard output; returns the exit status."""
+    """Write the chosen messages to standard output, or name them to ``dry_run``; returns the exit status."""
     by_number = bool(order.selectors or order.everything) and not needs_uids(order.selectors)
     recorded = recorded_in(place, sessions.account.address)
     with sessions.log_in() as client:
         listing = survey(client, reporter, recorded, by_number=by_number)
         indexes = _chosen(listing, place, order)[: order.limit]
-        if not order.dry_run:
+        if dry_run is None:
             look = Look(client, stream, reporter, crlf=order.crlf)
             return look.at(listing, indexes, order.lines) or status_of(listing)
-        for index in indexes:
-            reporter.would("show", listing.message(index))
+        rehearse(client, [Action("show", listing.message(index)) for index in indexes], dry_run.would)
         client.end_look(reporter.notice)
+    dry_run.end()
     return status_of(listing)
 
 

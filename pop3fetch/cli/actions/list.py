@@ -21,8 +21,6 @@ from pop3fetch.record.store import ReadOnlyStore
 from pop3fetch.selection import Selector, select
 from pop3fetch.sessions.sessions import Sessions
 
-CELL = 400  # characters of a text that a table can show, however wide
-
 
 class Row(NamedTuple):
     """One listed message; ``summary`` is None without --long."""
@@ -88,20 +86,14 @@ class List:
                     texts = map(one_line, (row.summary.sender, row.summary.subject))
                     cells += [date_of(row.summary) or "", *texts]
                 console.row(*cells)
-        elif cut := [_cut(row) for row in rows]:
-            from pop3fetch.cli.screen.list_table import show
-
-            show(console, console.out, [(row.message, row.new, row.summary) for row in cut])
         else:
-            console.remark("no new messages" if self._options.only_new else "no messages")
+            from pop3fetch.cli.screen.list_table import shortened, show
 
-
-def _cut(row: Row) -> Row:
-    """Return a row without what a table cannot show: all rows are kept until the table is laid out."""
-    if row.summary is None:
-        return row
-    sender, subject = (text and text[:CELL] for text in (row.summary.sender, row.summary.subject))
-    return row._replace(summary=Summary(row.summary.date, sender, None, subject, None))
+            shown = [(row.message, "*" if row.new else "", shortened(row.summary)) for row in rows]
+            if shown:
+                show(console, console.out, shown)
+            else:
+                console.remark("no new messages" if self._options.only_new else "no messages")
 
 
 def _summaries(

@@ -15,6 +15,7 @@ from pop3fetch.cli.screen.progress import RunReporter
 from pop3fetch.cli.sessions import sessions_of
 from pop3fetch.errors import DeletionUnsafe, POP3Error
 from pop3fetch.fetch.deleting import moved_up
+from pop3fetch.fetch.plan import Action
 from pop3fetch.fetch.recall import recorded_in
 from pop3fetch.fetch.survey import headers_of, status_of, survey
 from pop3fetch.headers import summarize
@@ -58,8 +59,12 @@ class Removal:
             listing = survey(client, reporter, recorded, by_number=not needs_uids(self._options.selectors))
             chosen = self._chosen(listing)
             if self._options.dry_run:
-                for message in chosen:
-                    reporter.would("delete", message)
+                from pop3fetch.cli.screen.dry_run import DryRun
+                from pop3fetch.fetch.dry_run import rehearse
+
+                dry_run = DryRun(console, as_json=self._options.as_json)
+                rehearse(client, [Action("delete", message) for message in chosen], dry_run.would)
+                dry_run.end()
             elif not chosen:
                 console.remark("no messages")
             elif not self._options.asks or _agreed(client, chosen, console):
@@ -131,7 +136,7 @@ def _agreed(client: MailSession, messages: Sequence[Message], console: Console) 
 
     shown = messages[:SHOWN]
     headers = dict(headers_of(client, [message.index for message in shown], decides=False))
-    rows = [(message, False, summarize(headers[message.index].headers)) for message in shown]
+    rows = [(message, "", summarize(headers[message.index].headers)) for message in shown]
 
     def talk() -> bool:
         show(console, console.err, rows)

@@ -20,15 +20,16 @@ if TYPE_CHECKING:
     from rich.console import JustifyMethod
 
 NARROW = 70  # columns; on fewer, dates and gaps are short
+CELL = 400  # characters of a text that a table can show, however wide
 LEAST = 4  # columns of a text that is cut
 _NAMED = re.compile(r'"?(?P<name>[^"<>]*[^"<>\s])"?\s*<[^<>]*>')
 
 
-Row = tuple[Message, bool, Summary | None]  # the message, whether it is new, its headers
+Row = tuple[Message, str, Summary | None]  # the message, a mark such as * if it is new, its headers
 
 
 def show(console: Console, stream: TextIO, rows: Sequence[Row]) -> None:
-    """Print the table: number, new mark, date, sender, subject and size, or the UID instead of three.
+    """Print the table: number, mark, date, sender, subject and size, or the UID instead of three.
 
     There is at least one row, and all have a summary, or none has.
     """
@@ -49,9 +50,17 @@ def show(console: Console, stream: TextIO, rows: Sequence[Row]) -> None:
 
 
 def _texts(row: Row, *, narrow: bool) -> tuple[str, ...]:
-    message, new, summary = row
+    message, mark, summary = row
     middle = (shown_uid(message.uid),) if summary is None else _described(summary, narrow=narrow)
-    return (str(message.number), "*" if new else "", *middle, human_size(message.size))
+    return (str(message.number), mark, *middle, human_size(message.size))
+
+
+def shortened(summary: Summary | None) -> Summary | None:
+    """Return a summary without what the table cannot show: all rows are kept until it is laid out."""
+    if summary is None:
+        return None
+    sender, subject = (text and text[:CELL] for text in (summary.sender, summary.subject))
+    return Summary(summary.date, sender, None, subject, None)
 
 
 def _described(summary: Summary, *, narrow: bool) -> tuple[str, str, str]:

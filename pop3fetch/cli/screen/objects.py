@@ -34,6 +34,11 @@ def listed_message(message: Message, summary: Summary | None, *, is_new: bool) -
     return shown
 
 
+def planned_action(verb: str, message: Message, subject: str | None) -> Object:
+    """Return one action of --dry-run."""
+    return {"would": verb, **message_object(message), "subject": subject}
+
+
 def date_of(summary: Summary) -> str | None:
     """Return the date in the form of RFC 3339."""
     return summary.date.isoformat() if summary.date else None

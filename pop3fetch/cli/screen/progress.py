@@ -9,7 +9,7 @@ from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.numbers import counted, human_size
 from pop3fetch.cli.screen.objects import message_object
 from pop3fetch.errors import POP3Error
-from pop3fetch.messages import Message, shown_uid
+from pop3fetch.messages import Message
 
 REDRAW = 0.1  # seconds between two drawings of the progress line
 SETTLED = 1.0  # seconds before a rate is shown
@@ -120,12 +120,6 @@ class RunReporter:
     def oversize(self, message: Message) -> None:
         size = human_size(message.size)
         self._console.warn(f"message {message.number} has {size}: larger than --max-size, skipped")
-
-    def would(self, what: str, message: Message) -> None:
-        if self._as_json:
-            self._console.json({"would": what, **message_object(message)})
-        else:
-            self._console.row(what, message.number, message.size, shown_uid(message.uid))
 
     def removed(self, messages: Sequence[Message]) -> None:
         """Name the messages that `rm` has deleted."""

@@ -145,21 +145,65 @@ def test_what_is_marked_is_not_new(here: Here, post: StartPost, maildir: Path) -
     assert delivered(maildir) == [on_disk(LETTERS[0])]
 
 
-def test_a_dry_run_names_what_it_would_do(here: Here, post: StartPost, maildir: Path) -> None:
+def test_a_dry_run_shows_what_it_would_do(here: Here, post: StartPost, maildir: Path) -> None:
     served = post(letters(3))
     here("get", "-o", maildir, "1", env=served.environment)
     ended = here("get", "-o", maildir, "--delete", "--dry-run", env=served.environment)
+    assert (ended.status, ended.err) == (0, b"")
     assert ended.out == b"".join(
-        b"%s\t%d\t104\tuid-%d\n" % line
-        for line in [
-            (b"fetch", 2, 2),
-            (b"fetch", 3, 3),
-            (b"delete", 1, 1),
-            (b"delete", 2, 2),
-            (b"delete", 3, 3),
+        b"%s\t%d\t104\tuid-%d\t%d\n" % (verb, number, number, number - 1)  # the last is the subject
+        for verb, number in [
+            (b"fetch", 2),
+            (b"delete", 2),
+            (b"fetch", 3),
+            (b"delete", 3),
+            (b"delete", 1),
         ]
     )
     assert len(served.mailbox.messages) == 3
+    assert b"RETR" not in served.verbs[served.verbs.index(b"QUIT") :]
+
+
+def test_a_dry_run_as_json_has_subject_and_destination(here: Here, post: StartPost, maildir: Path) -> None:
+    served = post(LETTERS[:1])
+    words = ["get", "--dry-run", "--json", "--delete", "-o", str(maildir)]
+    shown = [json.loads(line) for line in here(*words, env=served.environment).out.splitlines()]
+    facts = {"number": 1, "uid": "uid-1", "size": len(LETTERS[0]), "subject": "Grüße"}
+    assert shown == [
+        {"would": "fetch", **facts, "destination": f"maildir:{maildir}"},
+        {"would": "delete", **facts, "destination": None},
+    ]
+
+
+def test_a_dry_run_reads_no_whole_message_for_its_subject(here: Here, post: StartPost, maildir: Path) -> None:
+    served = post(letters(2), capabilities=[b"UIDL"])
+    ended = here("get", "--dry-run", "-o", maildir, env=served.environment)
+    assert ended.out == b"fetch\t1\t104\tuid-1\t\nfetch\t2\t104\tuid-2\t\n"
+    assert not {b"RETR", b"TOP"} & set(served.verbs)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ("-v -o {maildir}", "would fetch 2 messages (208 B) to maildir:{maildir}"),
+        (
+            "-v -o {maildir} --limit 1 --delete",
+            "would fetch 1 message (104 B) to maildir:{maildir}, delete 2 messages (208 B) from the server",
+        ),
+        ("-v --mark", "would mark 2 messages (208 B) as fetched"),
+        ("-v --exec true 1", "would fetch 1 message (104 B) to exec:true"),
+        ("-v -o - 1", "would show 1 message (104 B)"),
+        ("-v -o {maildir} --max-size 99", "nothing to do, 2 skipped (larger than 99 B)"),
+    ],
+)
+def test_a_dry_run_ends_with_destination_and_sum(
+    here: Here, post: StartPost, maildir: Path, options: str, sentence: str
+) -> None:
+    served = post(letters(3))
+    here("get", "-o", maildir, "3", env=served.environment)
+    ended = here("get", "--dry-run", *options.format(maildir=maildir).split(), env=served.environment)
+    assert ended.status == 0
+    assert ended.err.splitlines()[-1].decode() == "pop3fetch: " + sentence.format(maildir=maildir)
 
 
 @pytest.mark.parametrize(
@@ -363,7 +407,8 @@ def test_a_look_is_not_ended_by_a_quit_that_deletes(here: Here, post: StartPost)
 
 def test_a_look_may_be_a_dry_run(here: Here, post: StartPost) -> None:
     served = post(letters(2))
-    assert here("get", "-o", "-", "--dry-run", "2", env=served.environment).out == b"show\t2\t104\tuid-2\n"
+    ended = here("get", "-o", "-", "--dry-run", "2", env=served.environment)
+    assert ended.out == b"show\t2\t104\tuid-2\t1\n"
 
 
 def test_mboxrd_on_standard_output_can_be_split(here: Here, post: StartPost) -> None:
@@ -536,6 +581,14 @@ def test_a_second_run_says_that_there_is_nothing_new(
     served = post()
     here("get", "-o", maildir, env=served.environment)
     assert terminal("get", "-o", maildir, env=served.environment).screen == ["no new messages"]
+
+
+def test_a_dry_run_with_nothing_to_do_reports_that(
+    terminal: Terminal, here: Here, post: StartPost, maildir: Path
+) -> None:
+    served = post()
+    here("get", "-o", maildir, env=served.environment)
+    assert terminal("get", "--dry-run", "-o", maildir, env=served.environment).screen == ["nothing to do"]
 
 
 def test_quiet_says_nothing(terminal: Terminal, post: StartPost, maildir: Path) -> None:

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from pop3fetch.cli import options
-from pop3fetch.cli.actions.list import CELL, Row, _cut
+from pop3fetch.cli.screen.list_table import CELL, shortened
 from pop3fetch.headers import Summary
-from pop3fetch.messages import Message
 from pop3fetch.pop3.replies import MESSAGES_LIMIT
 from pop3fetch.status import Status
 from tests.support.in_process import Here
@@ -375,6 +374,5 @@ def test_messages_are_listed_in_order_if_top_is_refused_for_some(here: Here, pos
 
 def test_a_table_keeps_what_it_can_show() -> None:
     summary = Summary(None, "s" * 5000, "t" * 5000, "u" * 5000, "m" * 5000)
-    cut = _cut(Row(Message(0, 1, b"uid"), True, summary)).summary
-    assert cut == Summary(None, "s" * CELL, None, "u" * CELL, None)
-    assert _cut(Row(Message(0, 1, b"uid"), True, None)).summary is None
+    assert shortened(summary) == Summary(None, "s" * CELL, None, "u" * CELL, None)
+    assert shortened(None) is None

@@ -26,19 +26,19 @@ def shown(width: int, *rows: Row) -> list[str]:
 
 
 def row(sender: str | None = "Bob", subject: str | None = "hello", date: datetime | None = NOON) -> Row:
-    return Message(0, 1234, b"uid-1"), True, Summary(date, sender, None, subject, None)
+    return Message(0, 1234, b"uid-1"), "*", Summary(date, sender, None, subject, None)
 
 
 texts = st.text() | st.none()
 rows = st.builds(
-    lambda number, size, new, sender, subject: (
+    lambda number, size, mark, sender, subject: (
         Message(number, size, b"uid"),
-        new,
+        mark,
         Summary(NOON, sender, None, subject, None),
     ),
     st.integers(0, 99_999),
     st.integers(0, 10**10),
-    st.booleans(),
+    st.sampled_from(["", "*"]),
     texts,
     texts,
 )
@@ -55,7 +55,7 @@ def test_it_fits_whatever_is_in_it(listed: list[Row], width: int) -> None:
 
 @given(st.binary(max_size=300), st.integers(40, 250))
 def test_uids_fit_too(uid: bytes, width: int) -> None:
-    lines = shown(width, (Message(7, 99, uid), False, None))
+    lines = shown(width, (Message(7, 99, uid), "", None))
     assert all(cell_len(line) <= width and line.isprintable() for line in lines)
 
 

@@ -1,0 +1,72 @@
+"""What --dry-run shows: a table on a terminal, otherwise a line or an object for each action; and the sum."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pop3fetch.cli.screen.console import Console
+from pop3fetch.cli.screen.numbers import counted, human_size
+from pop3fetch.cli.screen.objects import planned_action
+from pop3fetch.fetch.plan import Verb
+from pop3fetch.headers import Summary, one_line
+from pop3fetch.messages import Message, shown_uid
+
+if TYPE_CHECKING:
+    from pop3fetch.cli.screen.list_table import Row
+
+
+class DryRun:
+    """The listener of a dry run for one account; ``destination``: the name of what would receive messages."""
+
+    def __init__(self, console: Console, destination: str | None = None, *, as_json: bool) -> None:
+        self._console = console
+        self._destination = destination
+        self._as_json = as_json
+        self._messages: Counter[Verb] = Counter()
+        self._octets: Counter[Verb] = Counter()
+        self._rows: list[Row] = []
+
+    def would(self, verbs: Sequence[Verb], message: Message, summary: Summary | None) -> None:
+        """Show, or keep for the table, what would be done with a message."""
+        for verb in verbs:
+            self._messages[verb] += 1
+            self._octets[verb] += message.size
+            subject = summary and summary.subject
+            if self._as_json:
+                self._console.json({**planned_action(verb, message, subject), **self._where(verb)})
+            elif not self._console.shows_tables:
+                cells = (verb, message.number, message.size, shown_uid(message.uid))
+                self._console.row(*cells, one_line(subject))
+        if self._console.shows_tables and not self._as_json:
+            from pop3fetch.cli.screen.list_table import shortened
+
+            self._rows.append((message, ", ".join(verbs), shortened(summary)))
+
+    def _where(self, verb: Verb) -> dict[str, object]:
+        if self._destination is None:
+            return {}
+        return {"destination": self._destination if verb == "fetch" else None}
+
+    def end(self, skipped: str = "") -> None:
+        """Show the table, and what would be done in all; ``skipped`` names what is left out."""
+        if self._rows:
+            from pop3fetch.cli.screen.list_table import show
+
+            show(self._console, self._console.out, self._rows)
+        self._console.remark(", ".join(filter(None, (self._sum(), skipped))))
+
+    def _sum(self) -> str:
+        ends: dict[Verb, str] = {
+            "fetch": f" to {self._destination}",
+            "mark": " as fetched",
+            "show": "",
+            "delete": " from the server",
+        }
+        done = [
+            f"{verb} {counted(self._messages[verb])} ({human_size(self._octets[verb])}){end}"
+            for verb, end in ends.items()
+            if self._messages[verb]
+        ]
+        return f"would {', '.join(done)}" if done else "nothing to do"
