@@ -35,7 +35,10 @@ class DryRun:
             self._octets[verb] += message.size
             subject = summary and summary.subject
             if self._as_json:
-                self._console.json({**planned_action(verb, message, subject), **self._where(verb)})
+                action = planned_action(verb, message, subject)
+                if self._destination is not None:
+                    action["destination"] = self._destination if verb == "fetch" else None
+                self._console.json(action)
             elif not self._console.shows_tables:
                 cells = (verb, message.number, message.size, shown_uid(message.uid))
                 self._console.row(*cells, one_line(subject))
@@ -44,29 +47,22 @@ class DryRun:
 
             self._rows.append((message, ", ".join(verbs), shortened(summary)))
 
-    def _where(self, verb: Verb) -> dict[str, object]:
-        if self._destination is None:
-            return {}
-        return {"destination": self._destination if verb == "fetch" else None}
-
     def end(self, skipped: str = "") -> None:
         """Show the table, and what would be done in all; ``skipped`` names what is left out."""
         if self._rows:
             from pop3fetch.cli.screen.list_table import show
 
             show(self._console, self._console.out, self._rows)
-        self._console.remark(", ".join(filter(None, (self._sum(), skipped))))
-
-    def _sum(self) -> str:
         ends: dict[Verb, str] = {
             "fetch": f" to {self._destination}",
             "mark": " as fetched",
             "show": "",
             "delete": " from the server",
         }
-        done = [
+        done = ", ".join(
             f"{verb} {counted(self._messages[verb])} ({human_size(self._octets[verb])}){end}"
             for verb, end in ends.items()
             if self._messages[verb]
-        ]
-        return f"would {', '.join(done)}" if done else "nothing to do"
+        )
+        planned = f"would {done}" if done else "nothing to do"
+        self._console.remark(f"{planned}, {skipped}" if skipped else planned)
