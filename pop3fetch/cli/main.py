@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from pop3fetch import __version__
-from pop3fetch.cli.screen.console import Console, output_errors
+from pop3fetch.cli.screen.console import Console, output_errors, with_notes
 from pop3fetch.status import Status
 
 # name: its line in --help; the command is in the module of the same name
@@ -112,11 +112,9 @@ def run_command(arguments: Sequence[str], console: Console) -> int:
 
 
 def _report_end(end: BaseException, console: Console) -> int:
-    if isinstance(end, Terminated):
-        console.error("terminated")
-        return Status.TERMINATED
-    console.error("interrupted")
-    return Status.INTERRUPTED
+    is_terminated = isinstance(end, Terminated)
+    console.error(with_notes("terminated" if is_terminated else "interrupted", end))
+    return Status.TERMINATED if is_terminated else Status.INTERRUPTED
 
 
 def _explain(error: Exception, console: Console) -> int:

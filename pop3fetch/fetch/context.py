@@ -14,7 +14,7 @@ from pop3fetch.messages import Message
 from pop3fetch.record.store import Store
 
 if TYPE_CHECKING:
-    from pop3fetch.fetch.plan import Would
+    from pop3fetch.fetch.plan import Standing, Would
     from pop3fetch.pop3.mail_session import MailSession
 
 Connect = Callable[[bool], "MailSession"]  # (pipelining) -> a client that is logged in
@@ -56,7 +56,7 @@ class Context(NamedTuple):
 
     ``connect`` returns a client that is logged in, ``reopen`` a destination of an earlier run, ``clock``
     seconds since the epoch. ``room``: drafts in a batch. ``account``: its address, for errors.
-    ``would`` takes what a dry run would do.
+    ``would`` takes what a dry run would do, ``ended_early`` what ends the run and how it stands then.
     """
 
     connect: Connect
@@ -68,3 +68,4 @@ class Context(NamedTuple):
     room: int = BATCH_MESSAGES
     account: str = ""
     would: Would = lambda verbs, message, summary: None
+    ended_early: Callable[[BaseException, Standing], None] = lambda end, standing: None

@@ -168,6 +168,17 @@ class Plan:
         return [*self._old, *fetched]
 
 
+class Standing(NamedTuple):
+    """How many messages of a run are delivered and recorded, and how many were to be fetched.
+
+    ``others_are_new``: the next run fetches what is left.
+    """
+
+    safe: int
+    wanted: int
+    others_are_new: bool
+
+
 def make_plan(
     listing: Listing,
     new: Collection[int],

@@ -51,6 +51,7 @@ class Fetch:
         self._tally = Tally(context.reporter)
         deletes = order.deletes and not order.mark
         self._deletion = Deletion(context, order, self._tally) if deletes else None
+        self._current: Plan | None = None  # of the last session that has retrieved messages
         self._retrieval: Retrieval | None = None  # of this session
         self._mixed_up = False  # whether pipelined replies were, in this run
         self._given_up: set[Key] = set()  # messages that broke a session
@@ -84,15 +85,15 @@ class Fetch:
                 except (ProtocolViolation, ConnectionLost, TimedOut) as error:
                     self._require_another_session(client, error)
                     pipelining = False
-        except BaseException:
-            self._tidy_up()
+        except BaseException as error:
+            self._tidy_up(error)
             raise
 
     def _settle(self) -> None:
         context = self._context
         settle(self._store, context.destination, context.reopen, context.clock(), self._reporter.warn)
 
-    def _tidy_up(self) -> None:
+    def _tidy_up(self, end: BaseException) -> None:
         """Decide at once what the next run would have to: nothing of ours stays behind."""
         if self._retrieval:
             self._retrieval.end()  # or what it is delivering would be taken for leftovers
@@ -100,6 +101,11 @@ class Fetch:
             self._store.reopen()
             self._settle()
             self._context.destination.remove_leftovers()
+            if self._current:
+                from pop3fetch.fetch.early_end import standing
+
+                delivered = self._tally.delivered
+                self._context.ended_early(end, standing(self._context, self._order, self._current, delivered))
 
     # -- a session that breaks ---------------------------------------------------------------
 
@@ -144,6 +150,7 @@ class Fetch:
         elif self._order.mark:
             self._mark(client, plan.wanted(0, self._order.limit))
         else:
+            self._current = plan
             self._retrieve(client, plan)
             if self._deletion:
                 doomed = plan.deletions(self._tally.delivered - self._tally.short)

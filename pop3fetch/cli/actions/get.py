@@ -22,7 +22,7 @@ from pop3fetch.record.place import RecordPlace
 if TYPE_CHECKING:
     from pop3fetch.cli.options import Invocation
     from pop3fetch.cli.screen.dry_run import DryRun
-    from pop3fetch.fetch.plan import Order
+    from pop3fetch.fetch.plan import Order, Standing
     from pop3fetch.fetch.retrieving import Outcome
     from pop3fetch.selection import Selector
 
@@ -50,6 +50,7 @@ class Get:
         self._selectors = selectors
         self.openings = Openings()
         self._standard_output = threading.Lock()  # messages of two accounts must not mix there
+        self.ended_early: list[Standing] = []
 
     def run(self, account: Account, console: Console) -> int:
         """Fetch the messages of an account; returns the exit status, raises what ended it early."""
@@ -94,6 +95,7 @@ class Get:
                             reporter=reporter,
                             room=room_for_drafts(self._side_by_side),
                             account=account.address,
+                            ended_early=self._ended_early,
                         )
                         dry_run = self._dry_run(console, destination.name)
                         if dry_run:
@@ -110,6 +112,13 @@ class Get:
             show = console.notice if choice.is_stream else console.remark
             show(_summary(outcome, order, destination.name))
         return outcome.status
+
+    def _ended_early(self, end: BaseException, standing: Standing) -> None:
+        self.ended_early.append(standing)
+        if isinstance(end, Exception):  # an interrupt ends all runs, and is reported once
+            from pop3fetch.cli.screen.early_end import note_what_is_safe
+
+            note_what_is_safe(end, [standing])
 
     def _dry_run(self, console: Console, destination: str) -> DryRun | None:
         if not self._options.dry_run:

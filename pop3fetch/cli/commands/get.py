@@ -59,7 +59,14 @@ def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool,
     if own.lines is not None:
         invocation = invocation._replace(options=Overrides(invocation.options, output="-"))
     get = Get(invocation, own, selectors)
-    return invocation.for_each_account(get.run, get.openings)
+    try:
+        return invocation.for_each_account(get.run, get.openings)
+    except BaseException as end:
+        if get.ended_early and not isinstance(end, Exception):
+            from pop3fetch.cli.screen.early_end import note_what_is_safe
+
+            note_what_is_safe(end, get.ended_early)
+        raise
 
 
 def _refuse_contradictions(own: GetOptions, given: Overrides, *, chosen: bool) -> None:

@@ -169,7 +169,7 @@ class Console:
         """Print the line of an error; with -vv also its causes."""
         from pop3fetch.cli.screen.advice import told
 
-        self.error(told(error))
+        self.error(with_notes(told(error), error))
         cause = error.__cause__
         while cause is not None and self.verbosity >= 2:
             self._say("= ", f"caused by {type(cause).__name__}: {cause}")
@@ -269,6 +269,11 @@ class Console:
                 # The reader is gone: the interpreter would complain when it flushes once more.
                 with suppress(OSError, ValueError):
                     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def with_notes(line: str, error: BaseException) -> str:
+    """Return the line of an error, followed by what was added to the error on its way."""
+    return "; ".join([line, *getattr(error, "__notes__", ())])
 
 
 @contextmanager

@@ -515,8 +515,97 @@ def test_a_signal_ends_the_programs_too(run: Run, post: StartPost, tmp_path: Pat
     with begun(run, *arguments, env={"POP3FETCH_PASSWORD": "secret"}) as process:
         assert begins.read_text() == "begun\n"
         process.send_signal(signal.SIGTERM)
-        assert process.communicate(timeout=PATIENCE) == (b"", b"pop3fetch: terminated\n")
+        said = b"pop3fetch: terminated; the next run fetches all 3 messages\n"
+        assert process.communicate(timeout=PATIENCE) == (b"", said)
     assert process.returncode == Status.TERMINATED
+
+
+# -- early ends ------------------------------------------------------------------------------
+
+
+def stalling_at(number: int) -> dict[str, Any]:
+    """Return options of a mailbox that never sends the whole of a message."""
+    command = b"RETR %d\r\n" % number
+    return {"replies": {command: b"+OK\r\nSubject: "}, "after": {command: Talk.stall}}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stalled", "said"),
+    [
+        ("", 3, "2 of 4 messages are safe; the next run fetches the others"),
+        ("", 2, "1 of 4 messages is safe; the next run fetches the others"),
+        ("", 1, "the next run fetches all 4 messages"),
+        ("--limit 3", 3, "2 of 3 messages are safe; the next run fetches the others"),
+        ("1-4", 3, "2 of 4 messages are safe; the others stay on the server"),
+        ("--all", 1, "all 4 messages stay on the server"),
+        ("1", 1, "the message stays on the server"),
+    ],
+)
+def test_a_time_out_reports_what_is_safe(
+    here: Here, post: StartPost, maildir: Path, arguments: str, stalled: int, said: str
+) -> None:
+    served = post(letters(4), **stalling_at(stalled))
+    words = ["get", "-o", str(maildir), "--timeout", "0.3", *arguments.split()]
+    ended = here(*words, env=served.environment)
+    assert ended.status == Status.TRY_LATER
+    assert ended.err.decode().partition("; ")[2] == said + "\n"
+    assert ended.err.startswith(b"pop3fetch: timed out after 0.3 s ")
+
+
+def test_an_unconfirmed_deletion_leaves_all_messages_safe(here: Here, post: StartPost, maildir: Path) -> None:
+    served = post(letters(2), replies={b"QUIT\r\n": b"-ERR not removed\r\n"})
+    ended = here("get", "--delete", "-o", maildir, env=served.environment)
+    assert ended.err == b"pop3fetch: the server refused QUIT: not removed; all 2 messages are safe\n"
+
+
+def test_a_full_disk_reports_what_is_safe(run: Run, post: StartPost, maildir: Path) -> None:
+    served = post([*letters(3), b"Subject: large\r\n\r\n" + b"x" * 3_000_000 + b"\r\n"])
+    command = run.command("get", "-o", f"maildir:{maildir}")
+    ended = subprocess.run(  # a file of more than 1 MiB fails as if the disk were full
+        ["/bin/sh", "-c", 'trap "" XFSZ; ulimit -f 2048; exec "$@"', "sh", *command],
+        env={**run.environment, **served.environment},
+        capture_output=True,
+        timeout=PATIENCE,
+    )
+    assert ended.returncode == Status.CANNOT_DELIVER
+    assert ended.stderr.startswith(f"pop3fetch: cannot deliver to maildir:{maildir}: ".encode())
+    assert ended.stderr.endswith(b"; 3 of 4 messages are safe; the next run fetches the others\n")
+    assert len(delivered(maildir)) == 3
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["one account", "all accounts"])
+def test_an_interrupt_reports_what_is_safe(run: Run, post: StartPost, tmp_path: Path, many: bool) -> None:
+    """The first message of one account is safe when its second is interrupted."""
+    waits = threading.Event()
+
+    def stall(talk: Talk) -> None:
+        waits.set()
+        talk.stall()
+
+    stalling = {"replies": {b"RETR 1\r\n": b"+OK\r\n"}, "after": {b"RETR 1\r\n": stall}}
+    served = [post(letters(3)), *([post(letters(2), **stalling)] if many else [])]
+    begins = tmp_path / "begins"
+    os.mkfifo(begins)
+    config = tmp_path / "config.toml"
+    config.write_text(
+        "".join(
+            f'[accounts.n{number}]\nhost = "127.0.0.1"\nport = {each.server.port}\ntls = "auto"\n'
+            f'user = "alice"\n'
+            for number, each in enumerate(served)
+        )
+    )
+    program = f"sh -c 'test $POP3FETCH_NUMBER = 1 || {{ echo begun > {begins}; exec sleep 1000; }}'"
+    arguments = ["get", "--exec", program, "-c", str(config), *(["-A"] if many else [])]
+    with begun(run, *arguments, env={"POP3FETCH_PASSWORD": "secret"}) as process:
+        assert begins.read_text() == "begun\n"
+        assert not many or waits.wait(PATIENCE)
+        process.send_signal(signal.SIGINT)
+        of = b"1 of 3" if not many else b"1 of 5"
+        said = b"pop3fetch: interrupted; " + of + b" messages is safe; the next run fetches the others\n"
+        assert process.communicate(timeout=PATIENCE) == (b"", said)
+    assert process.returncode == Status.INTERRUPTED
+    left = run("list", "-c", config, "-a", "n0", "--new", env={"POP3FETCH_PASSWORD": "secret"})
+    assert left.out.count(b"\n") == 2
 
 
 # -- on a terminal ---------------------------------------------------------------------------
