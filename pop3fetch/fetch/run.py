@@ -53,6 +53,7 @@ class Fetch:
         self._deletion = Deletion(context, order, self._tally) if deletes else None
         self._current: Plan | None = None  # of the last session that has retrieved messages
         self._retrieval: Retrieval | None = None  # of this session
+        self._there: set[Key] = set()  # what was in the destination before, of messages that may come again
         self._mixed_up = False  # whether pipelined replies were, in this run
         self._given_up: set[Key] = set()  # messages that broke a session
 
@@ -150,7 +151,6 @@ class Fetch:
         elif self._order.mark:
             self._mark(client, plan.wanted(0, self._order.limit))
         else:
-            self._current = plan
             self._retrieve(client, plan)
             if self._deletion:
                 doomed = plan.deletions(self._tally.delivered - self._tally.short)
@@ -176,6 +176,10 @@ class Fetch:
 
         What fails does not count, so that messages which always fail do not keep all others away.
         """
+        destination = self._context.destination
+        if self._current is None and (self._order.selectors or self._order.everything):
+            self._there = self._store.delivered_to(destination.name)
+        self._current = plan
         crlf = self._order.crlf or not client.ends_lines_with_crlf
         limit, tried, room = self._order.limit, 0, PORTION
         while True:
@@ -183,10 +187,12 @@ class Fetch:
                 room = max(0, limit - self._tally.outcome.messages)
             messages = plan.wanted(tried, tried + room)
             if not messages:
-                return
+                break
             self._retrieval = Retrieval(self._context, self._tally, messages, crlf=crlf)
             self._retrieval.run(client)
             tried += len(messages)
+        if self._there and destination.folder_id:  # it keeps messages, unlike a program
+            self._tally.outcome.again = len(self._tally.delivered & self._there)
 
     # -- what is to be done ------------------------------------------------------------------
 

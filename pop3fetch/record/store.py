@@ -163,7 +163,13 @@ class Store:
 
     def marked(self) -> set[Key]:
         """Return what was recorded without being fetched."""
-        return self._keys("SELECT uid, occurrence FROM message WHERE destination = ?", os.fsencode(MARKED))
+        return self.delivered_to(MARKED)
+
+    def delivered_to(self, destination: str) -> set[Key]:
+        """Return what was last delivered to a destination."""
+        return self._keys(
+            "SELECT uid, occurrence FROM message WHERE destination = ?", os.fsencode(destination)
+        )
 
     def intents(self) -> list[Intent]:
         """Return what a crash left between intending and done, in the order of the destination."""

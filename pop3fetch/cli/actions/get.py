@@ -182,8 +182,10 @@ def _summary(outcome: Outcome, order: Order, where: str) -> str:
     from pop3fetch.cli.screen.numbers import counted, human_size
 
     done = "marked as fetched" if order.mark else f"fetched ({human_size(outcome.octets)}) to {where}"
+    of_each = " of each" if outcome.again > 1 else ""
     facts = {
         f"{counted(outcome.messages)} {done}": outcome.messages,
+        f"{outcome.again} of them again: there is now another copy{of_each}": outcome.again,
         f"{outcome.deleted} deleted from the server": outcome.deleted,
         _left(outcome, order): True,
     }

@@ -680,6 +680,33 @@ def test_a_dry_run_with_nothing_to_do_reports_that(
     assert terminal("get", "--dry-run", "-o", maildir, env=served.environment).screen == ["nothing to do"]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("2", "1 message fetched (82 B) to {maildir}, 1 of them again: there is now another copy"),
+        (
+            "1-3",
+            "3 messages fetched (1.5 kB) to {maildir}, 2 of them again: there is now another copy of each",
+        ),
+        (
+            "--all",
+            "3 messages fetched (1.5 kB) to {maildir}, 2 of them again: there is now another copy of each",
+        ),
+        ("3", "1 message fetched (1.2 kB) to {maildir}"),
+        ("-o {maildir}2 2", "1 message fetched (82 B) to {maildir}2"),
+        ("--exec true 2", "1 message fetched (82 B) to exec:true"),
+    ],
+)
+def test_a_second_copy_is_reported(
+    terminal: Terminal, here: Here, post: StartPost, maildir: Path, words: str, said: str
+) -> None:
+    served = post()
+    here("get", "-o", maildir, "1-2", env=served.environment)
+    env = {**served.environment, "HOME": str(maildir.parent)}  # whose maildir is the default
+    seen = terminal("get", *words.format(maildir=f"maildir:{maildir}").split(), env=env, columns=200)
+    assert seen.screen == [said.format(maildir=f"maildir:{maildir}")]
+
+
 def test_quiet_says_nothing(terminal: Terminal, post: StartPost, maildir: Path) -> None:
     assert terminal("get", "-q", "-o", maildir, env=post().environment).raw == b""
 
