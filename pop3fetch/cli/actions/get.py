@@ -54,7 +54,7 @@ class Get:
 
     def run(self, account: Account, console: Console) -> int:
         """Fetch the messages of an account; returns the exit status, raises what ended it early."""
-        choice = self._choice(account)
+        choice = choice_of(account, is_configured="output" not in self._invocation.options)
         order = self._order(account)
         is_look = choice.is_stream and order.is_look  # which is recorded nowhere
         folder = self._invocation.state_folder_to_read() if is_look else self._invocation.state_folder()
@@ -127,21 +127,6 @@ class Get:
 
         return DryRun(console, destination, as_json=self._options.as_json)
 
-    def _choice(self, account: Account) -> Choice:
-        if account.exec:
-            return Choice(Kind.PROGRAM, command=account.exec)
-        is_configured = "output" not in self._invocation.options
-        try:
-            return parse(account.output or DEFAULT_OUTPUT, is_configured=is_configured)
-        except UsageError as error:
-            if not is_configured:
-                raise
-            if account.output is None:
-                advice = "set HOME, or use --output and --state-dir"
-                raise ConfigurationError("the home folder is not known", advice) from error
-            where = f"{account.source}: accounts.{account.name}.output"
-            raise ConfigurationError(where, error.reason) from error
-
     def _order(self, account: Account) -> Order:
         from pop3fetch.fetch.plan import Order
 
@@ -158,6 +143,22 @@ class Get:
             dry_run=self._options.dry_run,
             create=self._options.create,
         )
+
+
+def choice_of(account: Account, *, is_configured: bool = True) -> Choice:
+    """Return the destination of an account; ``is_configured``: it is from the file, if it is given at all."""
+    if account.exec:
+        return Choice(Kind.PROGRAM, command=account.exec)
+    try:
+        return parse(account.output or DEFAULT_OUTPUT, is_configured=is_configured)
+    except UsageError as error:
+        if not is_configured:
+            raise
+        if account.output is None:
+            advice = "set HOME, or use --output and --state-dir"
+            raise ConfigurationError("the home folder is not known", advice) from error
+        where = f"{account.source}: accounts.{account.name}.output"
+        raise ConfigurationError(where, error.reason) from error
 
 
 def _delivery_context(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from pop3fetch.account.settings_table import SETTINGS
@@ -49,12 +48,7 @@ def mailbox_object(messages: int, octets: int) -> Object:
     return {"messages": messages, "octets": octets}
 
 
-def account_object(account: Account) -> Object:
+def account_object(account: Account, destination: str) -> Object:
     """Return an account as `accounts` prints it."""
     shown = {name: getattr(account, name) for name, setting in SETTINGS.items() if setting.shown}
-    return {"name": account.name, **shown, "output": output_of(account)}
-
-
-def output_of(account: Account) -> str | None:
-    """Return the destination of an account as one text; ``exec:`` begins that of a program."""
-    return f"exec:{shlex.join(account.exec)}" if account.exec else account.output
+    return {"name": account.name, **shown, "output": destination}
