@@ -79,7 +79,7 @@ OWN_OPTIONS = {
     },
     "rm": {"--all", "--yes", "--dry-run", "--stdin", "--json"},
     "caps": {"--json"},
-    "stat": {"--json"},
+    "stat": {"--new", "--json"},
     "login": set(),
     "logout": set(),
 }  # fmt: skip
@@ -463,6 +463,7 @@ SUMMARY = {
         ("list", LISTED),
         ("list -l", LISTED | SUMMARY),
         ("stat", {"messages": 1, "octets": SIZE}),
+        ("stat --new", {"messages": 1, "octets": SIZE, "new": 1}),
         (
             "caps",
             {
@@ -511,6 +512,7 @@ def test_json_of_a_header_without_fields_has_nulls(here: Here, server: StartServ
             f"1\t{SIZE}\tuid-1\t2026-02-12T11:11:00+01:00\tBob <bob@example.com>\tGrüße\n",
         ),
         ("stat", f"1\t{SIZE}\n"),
+        ("stat --new", f"1\t{SIZE}\t1\n"),
         ("caps", "TOP\nUIDL\nUSER\nRESP-CODES\nPIPELINING\nSASL PLAIN\n"),
         ("rm --dry-run 1", f"delete\t1\t{SIZE}\tuid-1\tGrüße\n"),
         ("get --dry-run", f"fetch\t1\t{SIZE}\tuid-1\tGrüße\n"),

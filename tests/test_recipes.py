@@ -369,7 +369,7 @@ def _documented_keys(command: str) -> set[str]:
         ("list", ["list --json -l"]),
         ("get", ["get --json 1", "get --json --dry-run"]),
         ("rm", ["rm --json --dry-run 1", "rm --json 1"]),
-        ("stat", ["stat --json"]),
+        ("stat", ["stat --new --json"]),
         ("accounts", ["accounts --json"]),
     ],
 )

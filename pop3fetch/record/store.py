@@ -330,6 +330,15 @@ class ReadOnlyStore(Store):
                 self._database.executescript(SCHEMA)
 
 
+def known_at(place: RecordPlace) -> Known:
+    """Return what the record at ``place`` knows, which another run may hold."""
+    store = ReadOnlyStore(place)
+    try:
+        return store.known()
+    finally:
+        store.close()
+
+
 class _NoLock(Lock):
     def __init__(self) -> None:
         pass

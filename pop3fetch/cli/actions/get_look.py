@@ -12,7 +12,7 @@ from pop3fetch.fetch.show import Look
 from pop3fetch.fetch.survey import status_of, survey
 from pop3fetch.messages import Listing
 from pop3fetch.record.place import RecordPlace
-from pop3fetch.record.store import ReadOnlyStore
+from pop3fetch.record.store import known_at
 from pop3fetch.selection import needs_uids, select
 from pop3fetch.sessions.sessions import Sessions
 
@@ -46,8 +46,4 @@ def _chosen(listing: Listing, place: RecordPlace, order: Order) -> list[int]:
         return select(listing, order.selectors)
     if order.everything:
         return list(listing.indexes())
-    store = ReadOnlyStore(place)
-    try:
-        return compare(listing, store.known()).new
-    finally:
-        store.close()
+    return compare(listing, known_at(place)).new

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.screen.console import Console, Foreign
 from pop3fetch.cli.screen.objects import date_of, listed_message
 from pop3fetch.cli.screen.progress import RunReporter
@@ -17,7 +16,7 @@ from pop3fetch.messages import Listing, Message, shown_uid
 from pop3fetch.pop3.mail_session import MailSession
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import Known
-from pop3fetch.record.store import ReadOnlyStore
+from pop3fetch.record.store import known_at
 from pop3fetch.selection import Selector, select
 from pop3fetch.sessions.sessions import Sessions
 
@@ -48,20 +47,13 @@ class List:
 
     def run(self, sessions: Sessions, console: Console) -> int:
         """Print the messages of an account as they arrive; returns the exit status."""
-        known = self._known(sessions.account)
+        known = known_at(RecordPlace(self._state_folder, sessions.account.address))
         recorded = Recorded(sessions.account.address, lambda: known.has_unique_ids)
         with sessions.log_in() as client:
             listing = survey(client, RunReporter(console), recorded)
             self._print(self._rows(client, listing, known, console), console)
             client.end_look(console.notice)
         return status_of(listing)
-
-    def _known(self, account: Account) -> Known:
-        store = ReadOnlyStore(RecordPlace(self._state_folder, account.address))
-        try:
-            return store.known()
-        finally:
-            store.close()
 
     def _rows(self, client: MailSession, listing: Listing, known: Known, console: Console) -> Iterator[Row]:
         options = self._options

@@ -43,9 +43,10 @@ def date_of(summary: Summary) -> str | None:
     return summary.date.isoformat() if summary.date else None
 
 
-def mailbox_object(messages: int, octets: int) -> Object:
-    """Return what `stat` prints."""
-    return {"messages": messages, "octets": octets}
+def mailbox_object(messages: int, octets: int, new: int | None) -> Object:
+    """Return what `stat` prints; ``new`` is None if it was not counted."""
+    shown: Object = {"messages": messages, "octets": octets}
+    return shown if new is None else {**shown, "new": new}
 
 
 def account_object(account: Account, destination: str) -> Object:
