@@ -1,4 +1,4 @@
-"""The words that a user chooses among, and the defaults: each is written here, once."""
+"""The defaults, and the words that a user chooses among: each is written here, once."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ TLS_PORT = 995  # RFC 8314 section 7.3
 PLAIN_PORT = 110  # RFC 1939 section 3
 DEFAULT_TIMEOUT = 60.0  # seconds to wait for a server
 DEFAULT_EXEC_TIMEOUT = 600.0  # seconds that a program may take for a message
+ACCOUNTS_AT_ONCE = 8  # by -A
+ACCOUNTS_AT_ONCE_PER_HOST = 4
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

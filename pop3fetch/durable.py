@@ -9,6 +9,9 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 from threading import BoundedSemaphore, Thread
+from typing import Literal
+
+from pop3fetch.errors import ConfigurationError
 
 PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
 MOST_LINKS = 40  # as Linux follows them
@@ -124,6 +127,23 @@ def sync_folder(path: Path) -> None:
         sync_file(folder)
     finally:
         os.close(folder)
+
+
+def platform_folder(kind: Literal["config", "state"], option: str) -> Path:
+    """Return the platform's folder for the configuration or the state; ``option`` names another one.
+
+    Raises ConfigurationError if the home folder is not known.
+    """
+    from platformdirs import PlatformDirs
+
+    platform = PlatformDirs("pop3fetch")
+    try:
+        path = platform.user_config_path if kind == "config" else platform.user_state_path
+    except RuntimeError:  # the system does not know the user, as in containers
+        path = Path()
+    if not path.is_absolute():
+        raise ConfigurationError("the home folder is not known", f"set HOME, or use {option}")
+    return path
 
 
 def from_home(path: str) -> str:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from pop3fetch.account.oauth.http import _opener
-from pop3fetch.verification import verifying_context
+from pop3fetch.verification import authorities_folder, verifying_context
 
 HOST = "localhost"
 
@@ -138,3 +138,26 @@ def test_requests_for_tokens_are_verified_in_the_same_way() -> None:
     assert context.verify_flags == verifying_context().verify_flags
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
+
+
+@pytest.mark.parametrize(
+    ("names", "is_hashed"),
+    [
+        (["3513523f.0", "DigiCert.pem"], True),
+        (["ca-certificates.crt"], False),
+        (["3513523F.0", "3513523f", "3513523f.pem", "x3513523f.0"], False),
+        ([], False),
+    ],
+)
+def test_a_folder_of_authorities_has_hashed_names(
+    names: list[str], is_hashed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    for name in names:
+        (tmp_path / name).touch()
+    assert authorities_folder() == (str(tmp_path) if is_hashed else None)
+
+
+def test_a_folder_of_authorities_may_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "missing"))
+    assert authorities_folder() is None

@@ -18,13 +18,13 @@ import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from pop3fetch.account import checks, url
 from pop3fetch.account.checks import Check
 from pop3fetch.account.settings_table import SECRETS, SETTINGS, Account, address_of
 from pop3fetch.defaults import PLAIN_PORT, TLS_PORT, UNIX_PREFIX, did_you_mean
-from pop3fetch.durable import from_home
+from pop3fetch.durable import from_home, platform_folder
 from pop3fetch.errors import ConfigurationError, POP3Error, UsageError
 from pop3fetch.veil import veiled
 
@@ -229,25 +229,8 @@ def load(path: Path | None = None) -> Configuration:
 
 
 def default_config_file() -> Path:
-    """Return the path of the configuration file without --config."""
-    return default_folder("config", "--config") / "config.toml"
-
-
-def default_folder(kind: Literal["config", "state"], option: str) -> Path:
-    """Return the platform's folder for this program; ``option`` names another one.
-
-    That of the records is ``state``. Raises ConfigurationError if the home folder is not known.
-    """
-    from platformdirs import PlatformDirs
-
-    platform = PlatformDirs("pop3fetch")
-    try:
-        path = platform.user_config_path if kind == "config" else platform.user_state_path
-    except RuntimeError:  # the system does not know the user, as in containers
-        path = Path()
-    if not path.is_absolute():
-        raise ConfigurationError("the home folder is not known", f"set HOME, or use {option}")
-    return path
+    """Return the path of the configuration file without --config; raises ConfigurationError."""
+    return platform_folder("config", "--config") / "config.toml"
 
 
 def _read(file: Path) -> tuple[dict[str, object], int]:

@@ -28,6 +28,7 @@ from pop3fetch.account.settings_table import (
     SERVER,
 )
 from pop3fetch.cli.screen.console import Console, output_errors
+from pop3fetch.defaults import ACCOUNTS_AT_ONCE, ACCOUNTS_AT_ONCE_PER_HOST
 from pop3fetch.status import Status
 
 if TYPE_CHECKING:
@@ -156,10 +157,12 @@ SERVER_OPTIONS = (
 SEVERAL_OPTIONS = (
     shared_option("-A", "--all-accounts", section=SEVERAL, is_flag=True,
                   help="Work on every account of the configuration file."),
-    shared_option("--jobs", section=SEVERAL, type=int, metavar="N", default=8,
-                  help="Number of accounts to process in parallel (default: 8)."),
-    shared_option("--jobs-per-host", section=SEVERAL, type=int, metavar="N", default=4,
-                  help="Number of accounts to process in parallel on one server (default: 4)."),
+    shared_option("--jobs", section=SEVERAL, type=int, metavar="N", default=ACCOUNTS_AT_ONCE,
+                  help=f"Number of accounts to process in parallel (default: {ACCOUNTS_AT_ONCE})."),
+    shared_option("--jobs-per-host", section=SEVERAL, type=int, metavar="N",
+                  default=ACCOUNTS_AT_ONCE_PER_HOST,
+                  help="Number of accounts to process in parallel on one server "
+                       f"(default: {ACCOUNTS_AT_ONCE_PER_HOST})."),
 )  # fmt: skip
 GENERAL_OPTIONS = (
     shared_option("-c", "--config", section=GENERAL, type=click.Path(), metavar="FILE",
@@ -273,9 +276,9 @@ class Invocation(NamedTuple):
 
     def state_folder(self) -> Path:
         """Return the folder of the records; raises ConfigurationError if there is none."""
-        from pop3fetch.account.config_file import default_folder
+        from pop3fetch.record.place import default_state_folder
 
-        return self.state_dir or default_folder("state", "--state-dir")
+        return self.state_dir or default_state_folder()
 
     def state_folder_to_read(self) -> Path:
         """Return the folder of the records, or one that does not exist if the user has no home folder."""

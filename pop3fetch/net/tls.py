@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeVar
 
 from pop3fetch.errors import CertificateError, ConfigurationError, NotATLSPort, NothingToVerify, TLSError
 from pop3fetch.net.dial import certificate_name
-from pop3fetch.verification import verifying_context
+from pop3fetch.verification import authorities_folder, verifying_context
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -57,23 +57,30 @@ T = TypeVar("T")
 
 _describing = Lock()  # filters of warnings are the process's
 _making = Lock()  # otherwise twenty accounts would make a context each at the same time
-_contexts: dict[TLSOptions, ssl.SSLContext] = {}
+_contexts: dict[tuple[TLSOptions, bool], ssl.SSLContext] = {}
 
 
-def client_context(options: TLSOptions) -> ssl.SSLContext:
+def has_authorities_on_demand(options: TLSOptions) -> bool:
+    """Whether a context can load the system's authorities one by one, as chains need them."""
+    return not (options.ca_file or options.fingerprint) and authorities_folder() is not None
+
+
+def client_context(options: TLSOptions, *, on_demand: bool = False) -> ssl.SSLContext:
     """Return the context for all connections: TLS 1.2 at least, verified (RFC 8314 section 4.1).
 
-    The system's certificates take as long to read as half a round trip, so all accounts share one
-    context. Raises ConfigurationError if a file cannot be used.
+    ``on_demand``: with authorities as :func:`has_authorities_on_demand`; some may be only in the system's
+    bundle. The bundle takes as long to read as half a round trip, so all accounts share one context.
+    Raises ConfigurationError if a file cannot be used.
     """
     with _making:
-        if options in _contexts:
-            return _contexts[options]
+        if (options, on_demand) in _contexts:
+            return _contexts[options, on_demand]
         if options.fingerprint:
             context = unverified_context()
         else:
             with _usable(options.ca_file or "the certificates"):
-                context = verifying_context(options.ca_file)
+                ca_folder = authorities_folder() if on_demand else None
+                context = verifying_context(options.ca_file, ca_folder=ca_folder)
             context.hostname_checks_common_name = False  # RFC 6125 section 6.4.4
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if options.client_cert:
@@ -85,7 +92,7 @@ def client_context(options: TLSOptions) -> ssl.SSLContext:
 
             with _usable(files):
                 context.load_cert_chain(options.client_cert, options.client_key, refuse_pass_phrase)
-        _contexts[options] = context
+        _contexts[options, on_demand] = context
         return context
 
 
@@ -97,12 +104,14 @@ def _usable(files: str) -> Iterator[None]:
         raise ConfigurationError(files, error.strerror or str(error)) from error
 
 
-def context_for(host: str, options: TLSOptions, given: ssl.SSLContext | None = None) -> ssl.SSLContext:
+def context_for(
+    host: str, options: TLSOptions, given: ssl.SSLContext | None = None, *, on_demand: bool = False
+) -> ssl.SSLContext:
     """Return the context for a handshake with ``host``, or the ``given`` one if it can serve.
 
     Raises ConfigurationError if a file cannot be used, NothingToVerify.
     """
-    context = given or client_context(options)
+    context = given or client_context(options, on_demand=on_demand)
     if context.check_hostname and certificate_name(host) is None:
         raise NothingToVerify(host)
     return context

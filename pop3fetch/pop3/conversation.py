@@ -22,7 +22,12 @@ from pop3fetch.errors import (
     TimedOut,
 )
 from pop3fetch.net.dial import Endpoint
-from pop3fetch.net.tls import TLSOptions, context_for, unverified_context
+from pop3fetch.net.tls import (
+    TLSOptions,
+    context_for,
+    has_authorities_on_demand,
+    unverified_context,
+)
 from pop3fetch.net.transport import Transport
 from pop3fetch.pop3.login import LoginPolicy
 from pop3fetch.pop3.machine import COMMANDS, Content, End, Event, Reply, Session
@@ -203,18 +208,20 @@ class CapabilitiesOverdue(Exception):
     """A server lost the CAPA that was sent before its greeting."""
 
 
-class Early(NamedTuple):
-    """Whether a command may be sent before the greeting, and a function to call if it was lost."""
+class Shortcut(NamedTuple):
+    """Whether to try what is quicker but does not work with every server, and what to call if it fails."""
 
     is_allowed: bool = True
-    was_lost: Callable[[], object] = lambda: None
+    failed: Callable[[], object] = lambda: None
 
 
 class Server(NamedTuple):
     """The address of a server and how to use it; ``timeout`` in seconds, None to wait forever.
 
+    ``early`` is a command before the greeting; ``on_demand``, authorities that are loaded one by one.
     ``notice`` is called with a sentence for a careful user. ``secrets`` are those of the run, if it has
-    several clients. ``dialling`` is a connection that is being made already. ``interrupts`` end the
+    several clients. ``early``: a command before the greeting. ``on_demand``: authorities that are loaded one
+    by one. ``dialling`` is a connection that is being made already. ``interrupts`` end the
     connection.
     """
 
@@ -224,7 +231,8 @@ class Server(NamedTuple):
     tls: TLSOptions = TLSOptions()
     context: ssl.SSLContext | None = None
     pipelining: bool = True
-    early: Early = Early()
+    early: Shortcut = Shortcut()
+    on_demand: Shortcut = Shortcut()
     trace: Callable[[str, bytes], None] | None = None
     notice: Callable[[str], object] = lambda text: None
     secrets: Secrets | None = None
@@ -247,7 +255,7 @@ def open_conversation(server: Server, *, has_capa: bool = True) -> tuple[Convers
                 return conversation, _capabilities_with_greeting(conversation, time.monotonic() - begun)
             except (ConnectionLost, CapabilitiesOverdue) as error:
                 # A server that fails on input before its greeting gets a second connection, without it.
-                server.early.was_lost()
+                server.early.failed()
                 conversation.close(str(error))
                 conversation = _connected(server._replace(dialling=None))
         conversation.next_event()  # the greeting
@@ -283,10 +291,28 @@ def _capabilities_with_greeting(conversation: Conversation, seen: float) -> Capa
 
 
 def _connected(server: Server) -> Conversation:
-    """Connect, with TLS if it begins with the first octet."""
+    """Connect, with TLS if it begins with the first octet.
+
+    Authorities are loaded one by one if that is possible. One that is missing may be in the bundle.
+    """
+    is_quick = server.policy.mode == "implicit" and server.on_demand.is_allowed and server.context is None
+    if not (is_quick and has_authorities_on_demand(server.tls)):
+        return _connected_with(server)
+    try:
+        return _connected_with(server, on_demand=True)
+    except CertificateError as error:
+        if error.cause == "name":
+            raise
+    conversation = _connected_with(server._replace(dialling=None))
+    server.on_demand.failed()
+    return conversation
+
+
+def _connected_with(server: Server, *, on_demand: bool = False) -> Conversation:
     try:
         # Before connecting, so that an error in a local file is reported first.
-        context = tls_context(server) if server.policy.mode == "implicit" else None
+        is_secure = server.policy.mode == "implicit"
+        context = tls_context(server, on_demand=on_demand) if is_secure else None
     except POP3Error:
         if server.dialling:
             server.dialling.abandon(lambda connected: connected.close())
@@ -295,28 +321,37 @@ def _connected(server: Server) -> Conversation:
     conversation = Conversation(transport, Trace(server.trace, server.secrets))
     try:
         if context:
-            secure(conversation, server, context)
+            secure(conversation, server, context, on_demand=on_demand)
     except BaseException:
         conversation.close("it never began")
         raise
     return conversation
 
 
-def tls_context(server: Server) -> ssl.SSLContext:
+def tls_context(server: Server, *, on_demand: bool = False) -> ssl.SSLContext:
     """Return the context for a handshake with the server.
 
     Raises ConfigurationError if a file cannot be used, or nothing could be verified.
     """
-    return context_for(server.endpoint.host, server.tls, server.context)
+    return context_for(server.endpoint.host, server.tls, server.context, on_demand=on_demand)
 
 
-def secure(conversation: Conversation, server: Server, context: ssl.SSLContext) -> None:
-    """Make the TLS handshake; a refused certificate's error describes it."""
+def secure(
+    conversation: Conversation, server: Server, context: ssl.SSLContext, *, on_demand: bool = False
+) -> None:
+    """Make the TLS handshake; the error of a refused certificate describes it.
+
+    ``on_demand``: not if an authority may be missing in the context.
+    """
     try:
         conversation.transport.start_tls(context, server.tls.fingerprint)
     except POP3Error as error:
         conversation.close(str(error))
-        if isinstance(error, CertificateError) and not error.fingerprint:
+        if (
+            isinstance(error, CertificateError)
+            and not error.fingerprint
+            and (error.cause == "name" or not on_demand)
+        ):
             raise _described(error, server) from error
         raise
     conversation.trace.note(f"TLS: {conversation.transport.tls_version}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from pop3fetch.durable import make_folder, open_private
+from pop3fetch.durable import make_folder, open_private, platform_folder
 from pop3fetch.errors import DeliveryError, POP3Error, RecordError, RecordLocked
 from pop3fetch.record.states import DAY
 
@@ -23,8 +23,14 @@ _DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
 LOSES_EARLY_INPUT = "loses-early-input"  # what is sent before the greeting gets no reply
+NEEDS_BUNDLE = "needs-bundle"  # its authority is not in the folder of authorities
 KNOWN_FOR = 30 * DAY  # seconds; then it is tried again, as servers are mended
 _SERVER_ENDING = "server"
+
+
+def default_state_folder() -> Path:
+    """Return the folder of the records without --state-dir; raises ConfigurationError."""
+    return platform_folder("state", "--state-dir")
 
 
 class RecordPlace:

@@ -12,7 +12,7 @@ from pop3fetch.account.settings_table import Account
 from pop3fetch.ahead import Ahead, Interrupts, pause
 from pop3fetch.errors import LoginTooSoon
 from pop3fetch.net.dial import Endpoint, dial
-from pop3fetch.record.place import LOSES_EARLY_INPUT, KnownServer, RecordPlace
+from pop3fetch.record.place import LOSES_EARLY_INPUT, NEEDS_BUNDLE, KnownServer, RecordPlace
 from pop3fetch.sessions.login_delay import LoginDelay
 
 if TYPE_CHECKING:
@@ -44,15 +44,13 @@ def server_of(
     known: KnownServer | None = None,
 ) -> Server:
     """Return the address of the account's server, and how to talk to it; ``known``: from earlier sessions."""
-    from pop3fetch.pop3.conversation import Early, Server
+    from pop3fetch.pop3.conversation import Server, Shortcut
     from pop3fetch.pop3.login import LoginPolicy
 
-    early = Early()
-    if known is not None:
-        early = Early(
-            not known.knows(LOSES_EARLY_INPUT, time.time()),
-            lambda: known.remember(LOSES_EARLY_INPUT, time.time()),
-        )
+    def shortcut(failure: str) -> Shortcut:
+        if known is None:
+            return Shortcut()
+        return Shortcut(not known.knows(failure, time.time()), lambda: known.remember(failure, time.time()))
 
     return Server(
         endpoint=endpoint_of(account, process.child_environment),
@@ -66,7 +64,8 @@ def server_of(
         tls=tls_options(account),
         context=context,
         pipelining=account.pipelining,
-        early=early,
+        early=shortcut(LOSES_EARLY_INPUT),
+        on_demand=shortcut(NEEDS_BUNDLE),
         trace=process.trace,
         notice=process.notice,
         interrupts=process.interrupts,
@@ -119,14 +118,13 @@ class Sessions:
         if self.account.user is None:  # without a login there is none to wait for
             return
         try:
-            self._delay.await_end(self.account.timeout or None, wait=self._pause)
+            self._delay.await_end(
+                self.account.timeout or None, wait=lambda seconds: pause(seconds, self._process.interrupts)
+            )
         except LoginTooSoon:
             if not self._was_checked:
                 raise
         self._was_checked = True
-
-    def _pause(self, seconds: float) -> None:
-        pause(seconds, self._process.interrupts)
 
     def begin(self) -> Sessions:
         """Open the connection that :meth:`connect` will return, in the background.

@@ -12,11 +12,11 @@ from pop3fetch.account.config_file import (
     Configuration,
     Overrides,
     default_config_file,
-    default_folder,
     load,
 )
 from pop3fetch.account.settings_table import SETTINGS, Account
 from pop3fetch.errors import ConfigurationError, UsageError
+from pop3fetch.record.place import default_state_folder
 from pop3fetch.status import Status
 
 WORK = """
@@ -454,7 +454,7 @@ def test_the_default_file_is_read_where_it_is(tmp_path: Path, monkeypatch: pytes
 
 def test_the_records_have_the_platforms_own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    assert default_folder("state", "--state-dir") == tmp_path / "pop3fetch"
+    assert default_state_folder() == tmp_path / "pop3fetch"
 
 
 # ---- what is wrong with a choice

@@ -205,6 +205,38 @@ def test_a_forced_method_in_clear_text_wants_consent_before_it_is_looked_for(met
     assert METHODS[method] in str(refusal)
 
 
+CROSSES = "the password would cross the network in clear text"
+NO_STLS = "the server offers no STLS and "
+
+
+@pytest.mark.parametrize(
+    ("situation", "reason", "offers_stls", "is_allowed"),
+    [
+        (Situation("auto", capabilities={}), f"not logging in: {NO_STLS}{CROSSES}", False, False),
+        (Situation("off", capabilities=None), f"not logging in: {NO_STLS}{CROSSES}", False, False),
+        (Situation("off", capabilities={"STLS": None}), f"not logging in: {CROSSES}", True, False),
+        (
+            Situation("off", "plain", capabilities={"STLS": None}),
+            f"not logging in by PLAIN without TLS: {CROSSES}",
+            True,
+            False,
+        ),
+        (
+            Situation("off", capabilities={}, allow_insecure=True, refused=frozenset({APOP})),
+            f"not logging in: {NO_STLS}{CROSSES}",
+            False,
+            True,
+        ),
+    ],
+)
+def test_a_refused_login_in_clear_text_has_its_reason(
+    situation: Situation, reason: str, offers_stls: bool, is_allowed: bool
+) -> None:
+    refusal = answer(situation)
+    assert isinstance(refusal, InsecureAuthenticationDisallowed)
+    assert (str(refusal), refusal.offers_stls, refusal.is_allowed) == (reason, offers_stls, is_allowed)
+
+
 def test_a_forced_apop_without_a_challenge_says_so() -> None:
     refusal = answer(Situation("off", "apop", capabilities={"STLS": None, "SASL": ["PLAIN", "CRAM-MD5"]}))
     assert isinstance(refusal, MechanismNotOffered)

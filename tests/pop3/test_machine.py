@@ -125,6 +125,7 @@ def test_a_refusing_greeting_is_an_error_with_the_servers_words(
     assert heard.events == ()
     assert isinstance(heard.error, GreetingRefused)
     assert (heard.error.text, heard.error.code, heard.error.exit_status) == (text, code, status)
+    assert heard.error.command == "the connection"
 
 
 @pytest.mark.parametrize(

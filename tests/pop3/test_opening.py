@@ -30,7 +30,7 @@ from pop3fetch.errors import (
 from pop3fetch.net.dial import Endpoint, dial
 from pop3fetch.net.tls import TLSOptions, fingerprint_of
 from pop3fetch.pop3.client import POP3Client
-from pop3fetch.pop3.conversation import Early, Server
+from pop3fetch.pop3.conversation import Server, Shortcut
 from pop3fetch.pop3.login import LoginPolicy
 from pop3fetch.status import Status
 from tests.support.certificates import server_context as context_for
@@ -138,7 +138,7 @@ def test_that_it_cannot_is_reported_and_need_not_be_found_out_again(
     lost: list[bool] = []
     running = serve(server, [lose, patient, patient], "implicit")
     for is_allowed in (True, False):
-        early = Early(is_allowed, lambda: lost.append(True))
+        early = Shortcut(is_allowed, lambda: lost.append(True))
         with connect(running, LoginPolicy("implicit"), ca_file, early=early):
             pass
     assert lost == [True]

@@ -313,7 +313,7 @@ def test_a_listing_may_have_64_mib_and_no_more() -> None:
     count = LISTING_LIMIT // LINE_LIMIT
     lines = [(b"%d 7" % number).ljust(LINE_LIMIT - 2) + CRLF for number in range(1, count + 1)]
     assert scan(*lines) == [7] * count
-    with pytest.raises(MalformedListing, match="longer than 67108864 octets"):
+    with pytest.raises(MalformedListing, match="a listing is longer than 67108864 octets"):
         scan(*lines, b"4")
 
 
@@ -411,6 +411,16 @@ def test_another_list_is_not_familiar_and_parsed_on_request(octets: bytes) -> No
     listing.parse()
     listing.parse()
     assert listing.entries == scan(octets)
+
+
+def test_a_list_that_was_not_read_has_no_digest() -> None:
+    assert Listing(parse_scan_line, CRLF).digest == ""
+
+
+def test_a_list_that_is_kept_is_bounded() -> None:
+    lines = b"1 1\r\n" * 200_000
+    with pytest.raises(MalformedListing, match=f"a listing is longer than {LISTING_LIMIT} octets"):
+        read(lines for _ in range(LISTING_LIMIT // len(lines) + 1))
 
 
 def test_a_list_that_is_not_kept_is_parsed_as_it_arrives() -> None:

@@ -97,7 +97,7 @@ def test_a_response_may_be_longer_than_a_command() -> None:
 
 @pytest.mark.parametrize("response", [b"a\rb", b"a\nb", b"a\0b", b"a\r\nDELE 1"])
 def test_a_response_that_is_more_than_a_line_is_refused(response: bytes) -> None:
-    with pytest.raises(InvalidArgument, match="cannot send a SASL response"):
+    with pytest.raises(InvalidArgument, match=r"^cannot send a SASL response: it contains CR, LF or NUL$"):
         response_line(response)
 
 
@@ -157,6 +157,7 @@ def test_a_line_may_have_8192_octets_and_no_more(line_end: bytes, start: int) ->
         with pytest.raises(LineTooLong) as refused:
             take_line(before + too_long, start, line_end)
         assert refused.value.octets == b"x" * 80
+        assert refused.value.what == "a line is longer than 8192 octets"
 
 
 # -- status lines --------------------------------------------------------------------------------
@@ -325,6 +326,22 @@ def test_what_may_become_a_protocol_with_a_name_is_not_refused_yet(octets: bytes
 def test_what_cannot_begin_a_greeting_is_refused_at_once(octets: bytes) -> None:
     with pytest.raises(NotPOP3Server):
         refuse_other_protocols(octets)
+
+
+@pytest.mark.parametrize(
+    ("octets", "speaks_tls"),
+    [(b"\x15\x03", True), (b"\x16\x03", True), (b"220 x\r\n", False), (b"* OK", False)],
+)
+def test_a_server_that_begins_with_tls_is_recognised(octets: bytes, speaks_tls: bool) -> None:
+    with pytest.raises(NotPOP3Server) as refused:
+        refuse_other_protocols(octets)
+    assert refused.value.speaks_tls is speaks_tls
+
+
+def test_a_line_of_another_protocol_is_shown_without_its_end_only() -> None:
+    with pytest.raises(NotPOP3Server) as refused:
+        refuse_other_protocols(b"220 X\r\n")
+    assert refused.value.octets == b"220 X"
 
 
 def test_only_the_first_line_of_another_protocol_is_shown() -> None:

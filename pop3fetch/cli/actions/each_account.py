@@ -1,10 +1,10 @@
 """Do a job for many accounts side by side (-A); the status is the worst one.
 
-Threads take accounts from a queue: the next whose server has room for one session more, and
-whose mailbox nobody is at, for two accounts may be two ways to use one (their record is one). What
-must be asked at the terminal is asked in the main thread, which Ctrl-C reaches. An interrupt
-cuts the lines of all sessions, ends the programs that they wait for, and awaits the orderly ends of
-those that deliver. The others have nothing to tidy up: they get a moment.
+Each thread takes the next account whose server has room for one more session, and whose mailbox is not
+in use: two accounts may be two ways to one mailbox, with one record. Questions are asked in the main thread,
+which Ctrl-C reaches. An interrupt closes the connections of all sessions, ends the programs that they wait
+for, and waits for the orderly ends of those that deliver. The others have nothing to tidy up, and get a
+moment.
 
 If the system allows fewer threads than there are jobs, there are fewer jobs.
 """
@@ -60,12 +60,12 @@ class ManyAccounts:
         self._errands: SimpleQueue[Answer[Any] | None] = SimpleQueue()  # None: a thread has ended
 
     def fail(self, name: str, error: POP3Error) -> None:
-        """Say why an account is not worked on, or no further."""
+        """Report why an account is not processed, or not to its end."""
         self._console_of(name).fail(error)
         self._statuses.append(error.exit_status)
 
     def run(self, accounts: Sequence[Account]) -> int:
-        """Work on all; returns the worst status, raises what no account alone is to blame for."""
+        """Process all accounts; return the worst status, or raise an error that concerns them all."""
         self._waiting = list(accounts)
         threads: list[threading.Thread] = []
         try:
@@ -104,22 +104,17 @@ class ManyAccounts:
             self._waiting.clear()
             self._changed.notify_all()
         end = time.monotonic() + MOMENT
+        openings = self._openings
         for thread in threads:
-            while thread.is_alive() and (time.monotonic() < end or self._some_deliver()):
+            while thread.is_alive() and (time.monotonic() < end or (openings and openings.some_are_left())):
                 self._cut()
                 thread.join(CUT_AGAIN)
-
-    def _some_deliver(self) -> bool:
-        return self._openings is not None and self._openings.some_are_left()
 
     def _cut(self) -> None:
         """End all that a session may be waiting for."""
         self._interrupts.interrupt()
         if self._openings:
             self._openings.interrupt()
-        self._refuse_errands()
-
-    def _refuse_errands(self) -> None:
         while not self._errands.empty():
             if errand := self._errands.get():
                 errand.refuse(KeyboardInterrupt())
@@ -159,10 +154,10 @@ class ManyAccounts:
     def _work_on(self, account: Account) -> None:
         try:
             self._statuses.append(self._job(account, self._console_of(account.name)))
-        except BrokenPipeError:  # it concerns all accounts: nobody reads the output any more
+        except BrokenPipeError:  # it concerns all accounts: the reader of the output is gone
             raise
         except Exception as error:
-            if not self._stopping.is_set():  # else it is we who have cut the line
+            if not self._stopping.is_set():  # else we have closed the connection
                 self._statuses.append(explain(error, self._console_of(account.name)))
 
     def _console_of(self, name: str) -> Console:

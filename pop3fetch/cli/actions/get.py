@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pop3fetch.cli.options import Invocation
     from pop3fetch.cli.screen.dry_run import DryRun
     from pop3fetch.fetch.plan import Order, Standing
-    from pop3fetch.fetch.retrieving import Outcome
     from pop3fetch.selection import Selector
 
 DEFAULT_OUTPUT = "maildir:~/Maildir"
@@ -104,13 +103,15 @@ class Get:
             finally:
                 reporter.end()
         if dry_run:
-            dry_run.end(_left(outcome, order))
+            dry_run.end(outcome, order)
             return outcome.status
         # `less` may be showing the messages on standard output; a remark would disturb it.
         is_shown = console.verbosity >= 1 or (console.shows_remarks and not choice.is_stream)
         if is_shown:
             show = console.notice if choice.is_stream else console.remark
-            show(_summary(outcome, order, destination.name))
+            from pop3fetch.cli.screen.summary import summary
+
+            show(summary(outcome, order, destination.name))
         return outcome.status
 
     def _ended_early(self, end: BaseException, standing: Standing) -> None:
@@ -177,28 +178,3 @@ def _delivery_context(
         report=console.warn,
         limit=account.exec_timeout or math.inf,
     )
-
-
-def _summary(outcome: Outcome, order: Order, where: str) -> str:
-    from pop3fetch.cli.screen.numbers import counted, human_size
-
-    done = "marked as fetched" if order.mark else f"fetched ({human_size(outcome.octets)}) to {where}"
-    of_each = " of each" if outcome.again > 1 else ""
-    facts = {
-        f"{counted(outcome.messages)} {done}": outcome.messages,
-        f"{outcome.again} of them again: there is now another copy{of_each}": outcome.again,
-        f"{outcome.deleted} deleted from the server": outcome.deleted,
-        _left(outcome, order): True,
-    }
-    return ", ".join(fact for fact, true in facts.items() if fact and true) or "no new messages"
-
-
-def _left(outcome: Outcome, order: Order) -> str:
-    """Return what is left on the server although it is new."""
-    from pop3fetch.cli.screen.numbers import human_size
-
-    facts = {
-        f"{outcome.oversize} skipped (larger than {human_size(order.max_size or 0)})": outcome.oversize,
-        f"{outcome.failures} failed": outcome.failures,
-    }
-    return ", ".join(fact for fact, true in facts.items() if true)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.numbers import counted, human_size
 from pop3fetch.cli.screen.objects import planned_action
-from pop3fetch.fetch.plan import Verb
+from pop3fetch.cli.screen.summary import left
+from pop3fetch.fetch.plan import Order, Verb
+from pop3fetch.fetch.retrieving import Outcome
 from pop3fetch.headers import Summary, one_line
 from pop3fetch.messages import Message, shown_uid
 
@@ -47,8 +49,8 @@ class DryRun:
 
             self._rows.append((message, ", ".join(verbs), shortened(summary)))
 
-    def end(self, skipped: str = "") -> None:
-        """Show the table, and what would be done in all; ``skipped`` names what is left out."""
+    def end(self, outcome: Outcome | None = None, order: Order | None = None) -> None:
+        """Show the table, and what would be done in all; an ``outcome`` has what is left out."""
         if self._rows:
             from pop3fetch.cli.screen.list_table import show
 
@@ -64,5 +66,5 @@ class DryRun:
             for verb, end in ends.items()
             if self._messages[verb]
         )
-        planned = f"would {done}" if done else "nothing to do"
-        self._console.remark(f"{planned}, {skipped}" if skipped else planned)
+        skipped = left(outcome, order) if outcome and order else ""
+        self._console.remark(", ".join(filter(None, (f"would {done}" if done else "nothing to do", skipped))))
