@@ -106,8 +106,7 @@ class Get:
             dry_run.end(outcome, order)
             return outcome.status
         # `less` may be showing the messages on standard output; a remark would disturb it.
-        is_shown = console.verbosity >= 1 or (console.shows_remarks and not choice.is_stream)
-        if is_shown:
+        if console.verbosity >= 1 or (console.shows_remarks and not choice.is_stream):
             show = console.notice if choice.is_stream else console.remark
             from pop3fetch.cli.screen.summary import summary
 
