@@ -10,7 +10,7 @@ from pathlib import Path
 from pop3fetch.account.credentials import VARIABLE, Password, Sources, without_password
 from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.screen.console import Console
-from pop3fetch.sessions.sessions import ProcessContext, Sessions
+from pop3fetch.sessions.sessions import ProcessContext, Sessions, Waiting
 
 
 def sessions_of(account: Account, console: Console, state_folder: Path, *, keyring: bool = True) -> Sessions:
@@ -45,7 +45,14 @@ def process_context(console: Console) -> ProcessContext:
 
         console.notice(noticed(text))
 
-    return ProcessContext(without_password(os.environ), notice, trace, console.interrupts)
+    shows_waiting = console.shows_remarks and not console.account
+    return ProcessContext(
+        without_password(os.environ),
+        notice,
+        trace,
+        console.interrupts,
+        Waiting(console.draw_waiting, console.wipe) if shows_waiting else None,
+    )
 
 
 def _has_terminal() -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pop3fetch.account.credentials import Password
 from pop3fetch.account.settings_table import Account
 from pop3fetch.ahead import Ahead, Interrupts, pause
-from pop3fetch.errors import LoginTooSoon
+from pop3fetch.errors import LoginTooSoon, POP3Error
 from pop3fetch.net.dial import Endpoint, dial
 from pop3fetch.record.place import LOSES_EARLY_INPUT, NEEDS_BUNDLE, KnownServer, RecordPlace
 from pop3fetch.sessions.login_delay import LoginDelay
@@ -24,17 +24,29 @@ if TYPE_CHECKING:
     from pop3fetch.pop3.trace import Secrets
 
 
+UNNOTICED = 1.0  # seconds that a person waits without wondering
+
+
+class Waiting(NamedTuple):
+    """How to show a person what a session waits for: ``begin`` takes the text, ``end`` removes it."""
+
+    begin: Callable[[str], None]
+    end: Callable[[], None]
+
+
 class ProcessContext(NamedTuple):
     """What a session needs of the process.
 
     ``child_environment`` is for programs that it starts. ``notice`` takes a line; ``trace``, if given, every
     line of the protocol with who sent it. ``interrupts`` end what the session waits for.
+    ``waiting``: where a person watches.
     """
 
     child_environment: Mapping[str, str]
     notice: Callable[[str], None]
     trace: Callable[[str, bytes], None] | None = None
     interrupts: Interrupts | None = None
+    waiting: Waiting | None = None
 
 
 def server_of(
@@ -152,10 +164,27 @@ class Sessions:
         """
         self._check_delay()
         begun, self._begun = self._begun, None
-        client = begun.result() if begun else self._opening()()
+        if self._process.waiting:
+            begun = begun or Ahead(self._opening(), interrupts=self._process.interrupts)
+            client = self._watched(begun, self._process.waiting)
+        else:
+            client = begun.result() if begun else self._opening()()
         if not pipelining:
             client.stop_pipelining()
         return client
+
+    def _watched(self, begun: Ahead[MailSession], waiting: Waiting) -> MailSession:
+        """Return the client, and show what is waited for if that takes long."""
+        try:
+            return begun.result(UNNOTICED)
+        except TimeoutError as error:
+            if isinstance(error, POP3Error):  # of the server, and not of this wait
+                raise
+        waiting.begin(f"connecting to {self.account.host} …")
+        try:
+            return begun.result()
+        finally:
+            waiting.end()
 
     def _opening(self) -> Callable[[], MailSession]:
         """Start to connect, load what will speak on the line, and return what opens it."""

@@ -78,7 +78,7 @@ class Get:
                     from pop3fetch.cli.actions.get_look import look_at
 
                     stream = keep(open_destination(choice, _delivery_context(account, console, place)))
-                    dry_run = self._dry_run(console, stream.name)
+                    dry_run = self._dry_run(console, stream.name) if order.dry_run else None
                     return look_at(sessions, place, order, stream, reporter, dry_run=dry_run)
                 with closing(Store(place, lock)) as store:
                     console.notice(f"record: {store.path}")
@@ -96,7 +96,7 @@ class Get:
                             account=account.address,
                             ended_early=self._ended_early,
                         )
-                        dry_run = self._dry_run(console, destination.name)
+                        dry_run = self._dry_run(console, destination.name) if order.dry_run else None
                         if dry_run:
                             context = context._replace(would=dry_run.would)
                         outcome = Fetch(context, order).run()
@@ -120,9 +120,7 @@ class Get:
 
             note_what_is_safe(end, [standing])
 
-    def _dry_run(self, console: Console, destination: str) -> DryRun | None:
-        if not self._options.dry_run:
-            return None
+    def _dry_run(self, console: Console, destination: str) -> DryRun:
         from pop3fetch.cli.screen.dry_run import DryRun
 
         return DryRun(console, destination, as_json=self._options.as_json)

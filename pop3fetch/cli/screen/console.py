@@ -197,9 +197,16 @@ class Console:
     def draw(self, text: str) -> None:
         """Draw a line that the next line of any kind replaces; it must fit the width."""
         with self._turn, suppress(OSError, ValueError):
+            self._drawn.set()  # before it is there: an interrupt must find it
             self.err.write(f"\r{text}\x1b[K")
             self.err.flush()
-            self._drawn.set()
+
+    def draw_waiting(self, text: str) -> None:
+        """Show what is waited for, until the next line of any kind."""
+        if self.shows_progress:
+            self.draw(printable(text, None)[: self.width(self.err) - 1])
+        else:
+            self.remark(text)
 
     def wipe(self) -> None:
         """Remove the drawn line."""
