@@ -71,6 +71,17 @@ def test_a_bare_folder_is_a_maildir(run: Run, post: StartPost, tmp_path: Path) -
     assert len(delivered(tmp_path / "here/there")) == 3
 
 
+@pytest.mark.parametrize("kind", ["maildir", "mbox"])
+def test_missing_folders_are_created(here: Here, post: StartPost, tmp_path: Path, kind: str) -> None:
+    target = tmp_path / "one/two/three/mail"
+    ended = here("get", "-o", f"{kind}:{target}", env=post().environment)
+    assert (ended.status, ended.err) == (0, b"")
+    assert target.is_dir() == (kind == "maildir")
+    assert target.exists()
+    folders = [folder for folder in target.parents if folder.is_relative_to(tmp_path / "one")]
+    assert [folder.stat().st_mode & 0o777 for folder in folders] == [0o700] * 3
+
+
 def test_chosen_messages_come_new_or_not(here: Here, post: StartPost, maildir: Path) -> None:
     served = post()
     for _ in range(2):
