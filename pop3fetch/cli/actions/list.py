@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pop3fetch.cli.screen.console import Console, Foreign
+from pop3fetch.cli.screen.numbers import UNKNOWN
 from pop3fetch.cli.screen.objects import date_of, listed_message
 from pop3fetch.cli.screen.progress import RunReporter
 from pop3fetch.fetch.plan import compare
@@ -22,10 +23,11 @@ from pop3fetch.sessions.sessions import Sessions
 
 
 class Row(NamedTuple):
-    """One listed message; ``summary`` is None without --long."""
+    """One listed message; ``summary`` is None without --long. ``has_size``: LIST names its size."""
 
     message: Message
     new: bool
+    has_size: bool
     summary: Summary | None
 
 
@@ -63,17 +65,18 @@ class List:
         if options.only_new:
             indexes = [index for index in indexes if index in new]
         for index, summary in _summaries(client, indexes, long=options.long):
-            yield Row(listing.message(index), index in new, summary)
+            yield Row(listing.message(index), index in new, index not in listing.unsized, summary)
             if options.long:  # the reader of a pipe gets each line at once
                 console.flush()
 
     def _print(self, rows: Iterator[Row], console: Console) -> None:
         if self._options.as_json:
             for row in rows:
-                console.json(listed_message(row.message, row.summary, is_new=row.new))
+                console.json(listed_message(row.message, row.summary, is_new=row.new, has_size=row.has_size))
         elif not console.shows_tables:
             for row in rows:
-                cells: list[Foreign] = [row.message.number, row.message.size, shown_uid(row.message.uid)]
+                size = row.message.size if row.has_size else UNKNOWN
+                cells: list[Foreign] = [row.message.number, size, shown_uid(row.message.uid)]
                 if row.summary is not None:
                     texts = map(one_line, (row.summary.sender, row.summary.subject))
                     cells += [date_of(row.summary) or "", *texts]
@@ -81,9 +84,13 @@ class List:
         else:
             from pop3fetch.cli.screen.list_table import shortened, show
 
-            shown = [(row.message, "*" if row.new else "", shortened(row.summary)) for row in rows]
+            shown, unsized = [], set()
+            for row in rows:
+                shown.append((row.message, "*" if row.new else "", shortened(row.summary)))
+                if not row.has_size:
+                    unsized.add(row.message.index)
             if shown:
-                show(console, console.out, shown)
+                show(console, console.out, shown, unsized)
             else:
                 console.remark("no new messages" if self._options.only_new else "no messages")
 

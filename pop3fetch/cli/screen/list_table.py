@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from rich.cells import cell_len
@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pop3fetch.cli.screen.console import Console
-from pop3fetch.cli.screen.numbers import human_size
+from pop3fetch.cli.screen.numbers import UNKNOWN, human_size
 from pop3fetch.headers import Summary, one_line
 from pop3fetch.messages import Message, shown_uid
 from pop3fetch.printable import printable
@@ -28,14 +28,15 @@ _NAMED = re.compile(r'"?(?P<name>[^"<>]*[^"<>\s])"?\s*<[^<>]*>')
 Row = tuple[Message, str, Summary | None]  # the message, a mark such as * if it is new, its headers
 
 
-def show(console: Console, stream: TextIO, rows: Sequence[Row]) -> None:
+def show(console: Console, stream: TextIO, rows: Sequence[Row], unsized: Collection[int] = ()) -> None:
     """Print the table: number, mark, date, sender, subject and size, or the UID instead of three.
 
-    There is at least one row, and all have a summary, or none has.
+    There is at least one row, and all have a summary, or none has. ``unsized``: indexes of messages
+    whose size is not known.
     """
     width = console.width(stream)
     narrow = width < NARROW
-    texts = [_texts(row, narrow=narrow) for row in rows]
+    texts = [_texts(row, unsized, narrow=narrow) for row in rows]
     titles = ("#", "", *(("uid",) if rows[0][2] is None else ("date", "from", "subject")), "size")
     wide = [max(map(cell_len, column)) for column in zip(titles, *texts, strict=True)]
     gap = 1 if narrow else 2
@@ -49,10 +50,11 @@ def show(console: Console, stream: TextIO, rows: Sequence[Row]) -> None:
     console.render(stream, *heading, table)
 
 
-def _texts(row: Row, *, narrow: bool) -> tuple[str, ...]:
+def _texts(row: Row, unsized: Collection[int], *, narrow: bool) -> tuple[str, ...]:
     message, mark, summary = row
     middle = (shown_uid(message.uid),) if summary is None else _described(summary, narrow=narrow)
-    return (str(message.number), mark, *middle, human_size(message.size))
+    size = UNKNOWN if message.index in unsized else human_size(message.size)
+    return (str(message.number), mark, *middle, size)
 
 
 def shortened(summary: Summary | None) -> Summary | None:

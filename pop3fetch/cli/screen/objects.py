@@ -19,9 +19,13 @@ def message_object(message: Message) -> Object:
     return {"number": message.number, "uid": shown_uid(message.uid), "size": message.size}
 
 
-def listed_message(message: Message, summary: Summary | None, *, is_new: bool) -> Object:
+def listed_message(
+    message: Message, summary: Summary | None, *, is_new: bool, has_size: bool = True
+) -> Object:
     """Return a message as `list` prints it; ``summary`` is None without --long."""
     shown = {**message_object(message), "new": is_new}
+    if not has_size:
+        shown["size"] = None
     if summary is not None:
         shown |= {
             "date": date_of(summary),

@@ -13,6 +13,7 @@ from pop3fetch.cli.screen.list_table import CELL, shortened
 from pop3fetch.headers import Summary
 from pop3fetch.pop3.replies import MESSAGES_LIMIT
 from pop3fetch.status import Status
+from tests.support.command import Ended
 from tests.support.in_process import Here
 from tests.support.served_mail import DEMO, GREETING, HOSTILE, LETTERS, StartPost, harmless, letters
 from tests.support.terminal import Terminal, cells, check_snapshot
@@ -71,6 +72,22 @@ def test_a_message_that_cannot_be_listed_is_named(here: Here, post: StartPost, c
     assert ended.err.splitlines() == [
         b"pop3fetch: LIST and UIDL disagree: 1 message is in one of them only (2)",
         b"pop3fetch: message 2 cannot be listed: the server refused message 2: no",
+    ]
+
+
+def test_a_size_that_list_lacks_is_unknown(here: Here, terminal: Terminal, post: StartPost) -> None:
+    served = post(letters(3), replies={b"LIST\r\n": b"+OK\r\n1 104\r\n3 104\r\n.\r\n"})
+    warning = "pop3fetch: LIST and UIDL disagree: 1 message is in one of them only (2)"
+    ended = here("list", env=served.environment)
+    assert ended == Ended(0, b"1\t104\tuid-1\n2\t?\tuid-2\n3\t104\tuid-3\n", f"{warning}\n".encode())
+    shown = here("list", "--json", env=served.environment).out.splitlines()
+    assert [json.loads(line)["size"] for line in shown] == [104, None, 104]
+    assert terminal("list", env=served.environment).screen == [
+        warning,
+        "#     uid     size",
+        "1  *  uid-1  104 B",
+        "2  *  uid-2      ?",
+        "3  *  uid-3  104 B",
     ]
 
 
