@@ -80,7 +80,7 @@ OWN_OPTIONS = {
     "rm": {"--all", "--yes", "--dry-run", "--stdin", "--json"},
     "caps": {"--json"},
     "stat": {"--new", "--json"},
-    "login": set(),
+    "login": {"--store"},
     "logout": set(),
 }  # fmt: skip
 

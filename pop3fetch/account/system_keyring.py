@@ -16,7 +16,7 @@ from pop3fetch.printable import printable
 LOOK_LIMIT = 5.0  # seconds; without a session bus a backend may wait forever
 STORE_LIMIT = 60.0  # seconds; at `login` the user can unlock the keyring
 KEEPS_NOTHING = "it stores nothing"
-ADVICE = "without one, use password_file or password_command, or set POP3FETCH_PASSWORD"
+NEEDED = "OAuth 2 needs one; without one, let password_command print the access token"
 
 Answer = TypeVar("Answer")
 
@@ -42,13 +42,13 @@ def check(entry: Entry, limit: float = STORE_LIMIT) -> None:
     try:
         keeps = _asked(ask, limit)
     except Exception as error:
-        raise _no_keyring(_told(error)) from error
+        raise _no_keyring(f"{_told(error)}; {NEEDED}") from error
     if not keeps:
-        raise _no_keyring(KEEPS_NOTHING)
+        raise _no_keyring(f"{KEEPS_NOTHING}; {NEEDED}")
 
 
 def look(entry: Entry, limit: float = LOOK_LIMIT, interrupts: Interrupts | None = None) -> str | None:
-    """Return the secret, None if there is none; raises ConfigurationError without advice."""
+    """Return the secret, None if there is none; raises ConfigurationError."""
 
     def get() -> str | None:
         import keyring
@@ -58,7 +58,7 @@ def look(entry: Entry, limit: float = LOOK_LIMIT, interrupts: Interrupts | None 
     try:
         return _asked(get, limit, interrupts)
     except Exception as error:
-        raise ConfigurationError("the system's keyring", _told(error)) from error
+        raise _no_keyring(_told(error)) from error
 
 
 def keep(entry: Entry, secret: str, limit: float = STORE_LIMIT) -> None:
@@ -108,4 +108,4 @@ def _told(error: Exception) -> str:
 
 
 def _no_keyring(reason: str) -> ConfigurationError:
-    return ConfigurationError("the system's keyring", f"{reason}; {ADVICE}")
+    return ConfigurationError("the system's keyring", reason)

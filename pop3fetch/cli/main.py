@@ -24,7 +24,7 @@ COMMANDS = {
     "stat": "Count the messages and their octets.",
     "caps": "Show the server's capabilities.",
     "login": "Set up an account: find the server, try the password.",
-    "logout": "Remove the password from the keyring.",
+    "logout": "Remove the stored password.",
     "accounts": "List the configured accounts.",
     "demo": "Try everything against a built-in demo server.",
 }

@@ -33,6 +33,7 @@ def sessions_of(account: Account, console: Console, state_folder: Path, *, keyri
         ask=ask,
         keyring=keyring,
         interrupts=console.interrupts,
+        complain=console.error,
     )
     return Sessions(account, state_folder, Password(account, sources), process)
 

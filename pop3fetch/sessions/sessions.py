@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pop3fetch.account.credentials import Password
 from pop3fetch.account.settings_table import Account
 from pop3fetch.ahead import Ahead, Interrupts, pause
-from pop3fetch.errors import LoginTooSoon, POP3Error
+from pop3fetch.errors import LoginRefused, LoginTooSoon, POP3Error
 from pop3fetch.net.dial import Endpoint, dial
 from pop3fetch.record.place import LOSES_EARLY_INPUT, NEEDS_BUNDLE, KnownServer, RecordPlace
 from pop3fetch.sessions.login_delay import LoginDelay
@@ -119,6 +119,7 @@ class Sessions:
         self._begun: Ahead[MailSession] | None = None
         self._secrets: Secrets | None = None  # of all connections of the run
         self._was_checked = False
+        self.hint = ""  # what may help if the login is refused
 
     def check(self) -> None:
         """Raise what forbids a login before anything is connected: ConfigurationError, LoginTooSoon."""
@@ -202,13 +203,20 @@ class Sessions:
         return lambda: MailSession(server)
 
     def log_in(self, pipelining: bool = True) -> MailSession:
-        """Return a client that is logged in; raises what :meth:`check` does."""
+        """Return a client that is logged in; raises what :meth:`check` does.
+
+        If a person has typed a wrong password, they are asked again.
+        """
         self.account.login_name()  # before anything is connected
         client = self.connect(pipelining)
         try:
             self.log_in_on(client)
-        except BaseException:
+        except BaseException as error:
             client.close()
+            if isinstance(error, LoginRefused) and not error.is_temporary:
+                error.hint = self.hint
+            if isinstance(error, POP3Error) and self.password.may_be_right_next_time(error):
+                return self.log_in(pipelining)
             raise
         return client
 
