@@ -90,6 +90,9 @@ def run_command(arguments: Sequence[str], console: Console) -> int:
     """Run a command on a console that stays open; return its exit status."""
     try:
         if "_POP3FETCH_COMPLETE" in os.environ:
+            from pop3fetch.cli.completion import register
+
+            register()
             commands.main(list(arguments), prog_name="pop3fetch")
         # Not commands.main(), which has its own statuses for a closed pipe and for Ctrl-C.
         with output_errors():  # of --help and --version
