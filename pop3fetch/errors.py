@@ -26,12 +26,14 @@
     │   ├── AuthorizationFailed          the OAuth 2 server gives no token
     │   └── NoPassword                   no source has a password
     ├── LoginTooSoon                     the server's LOGIN-DELAY is not over
+    │   └── LoginPaused                  the server has refused the same secret a short while ago
     ├── SessionEnded                     a call after the session's end; also RuntimeError
     ├── CommandNotAllowed                a command in the wrong state; also RuntimeError
     ├── InvalidArgument                  an argument that no command may carry; also ValueError
     ├── EmptyMessage                     a message arrived without an octet
     ├── BlankMessage                     a message arrived without content
     ├── UniqueIdsRefused                 UIDL is refused, although the record has unique-ids
+    ├── HeadersNotOffered                the server has no TOP, which shows headers alone
     ├── ThreadLimit                      the system allows no more threads
     ├── DeletionUnsafe                   more would be deleted than is meant
     ├── MessageNotFound                  a selected message is missing; also LookupError
@@ -102,8 +104,7 @@ def facts_of(error: type[POP3Error]) -> tuple[str, ...]:
 class ServerErrorResponse(POP3Error):
     """The server answered -ERR; the session goes on.
 
-    ``text`` is all that followed the status indicator; ``code`` the response code in it,
-    without brackets (RFC 2449 section 8).
+    ``text``: all after the status indicator; ``code``: its response code, without brackets (RFC 2449).
     """
 
     status = Status.REFUSED
@@ -213,8 +214,7 @@ class ConnectionLost(POP3Error, ConnectionError):
 class TimedOut(POP3Error, TimeoutError):
     """The server made no progress in time; ``timeout`` in seconds.
 
-    ``during`` leads up to the host: ``waiting for the greeting of``. ``may_await_tls``: nothing at all was
-    received, in clear text.
+    ``during`` leads up to the host: ``waiting for the greeting of``. ``may_await_tls``: nothing was received.
     """
 
     is_temporary = True
@@ -315,10 +315,7 @@ class AuthenticationError(POP3Error):
 
 
 class InsecureAuthenticationDisallowed(AuthenticationError):
-    """The password would cross the network in clear text.
-
-    ``is_allowed``: the user allows that, but APOP was refused with this password.
-    """
+    """The password would cross the network in clear text; ``is_allowed``: by the user, but APOP failed."""
 
     offers_stls: bool = False
     is_allowed: bool = False
@@ -357,6 +354,17 @@ class LoginTooSoon(POP3Error):
 
     def __str__(self) -> str:
         return f"{printable(self.account)} allows the next login in {self.wait} s (LOGIN-DELAY)"
+
+
+class LoginPaused(LoginTooSoon):
+    """The server has refused this secret, as ``why`` says; it is not tried before ``until``, local time."""
+
+    until: str
+    why: str
+
+    def __str__(self) -> str:
+        pause = f"no login before {printable(self.until)}, so that the account is not locked"
+        return f"{printable(self.account)}: {pause}: {printable(self.why, _SENTENCE_LIMIT)}"
 
 
 class SessionEnded(POP3Error, RuntimeError):
@@ -420,6 +428,15 @@ class UniqueIdsRefused(POP3Error):
         return f"{printable(self.account)}: the server refuses UIDL, which it has answered before"
 
 
+class HeadersNotOffered(POP3Error):
+    """The server has no TOP, and so does not show the headers of a message alone."""
+
+    status = Status.REFUSED
+
+    def __str__(self) -> str:
+        return "the server cannot show headers alone: it has no TOP"
+
+
 class ThreadLimit(POP3Error):
     """The system allows this user or process no more threads."""
 
@@ -439,20 +456,15 @@ class DeletionUnsafe(POP3Error):
 
 
 class MessageNotFound(POP3Error, LookupError):
-    """Selected messages are not in the maildrop; ``selector`` names them, and nothing else.
-
-    It is empty if there is no message at all; ``are_several`` if it names more than one.
-    """
+    """Selected messages are missing: ``selector`` names them, and is empty if there is no message at all."""
 
     status = Status.NO_MESSAGE
     selector: str
     are_several: bool = False
 
     def __str__(self) -> str:
-        named = f" {printable(self.selector)}" if self.selector else ""
-        if self.are_several:
-            return f"there are no messages{named} on the server"
-        return f"there is no message{named} on the server"
+        none = "are no messages" if self.are_several else "is no message"
+        return f"there {none} {printable(self.selector)}".rstrip() + " on the server"
 
 
 class UidShared(POP3Error):

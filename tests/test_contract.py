@@ -71,13 +71,15 @@ OPTIONS = {
     ("-q", "--quiet"): None,
     ("-v", "--verbose"): None,
 }
+FILTERS = {"--from", "--to", "--subject", "--since", "--before", "--larger", "--smaller"}
 OWN_OPTIONS = {
-    "list": {"-l", "--long", "--new", "--stdin", "--json"},
-    "get": {
+    "list": FILTERS | {"-l", "--long", "--new", "--stdin", "--json"},
+    "get": FILTERS | {
         "-o", "--output", "--exec", "--exec-timeout", "--crlf", "--lines", "--all", "--mark", "--delete",
         "--keep", "--delete-after", "--limit", "--max-size", "--create", "--dry-run", "--stdin", "--json",
+        "--patience",
     },
-    "rm": {"--all", "--yes", "--dry-run", "--stdin", "--json"},
+    "rm": FILTERS | {"--all", "--yes", "--dry-run", "--stdin", "--json"},
     "caps": {"--json"},
     "stat": {"--new", "--json"},
     "login": {"--store"},

@@ -26,6 +26,8 @@ from pop3fetch.defaults import (
 )
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from pop3fetch.account.oauth.providers import OAuthSettings
 
 # Sections of --help; those of `get` are two parts of its own options.
@@ -33,6 +35,7 @@ SERVER = "The account and its server"
 SECURITY = "TLS and login"
 DELIVERY = "get: delivery"
 SELECTION = "get: selection"
+UNATTENDED = "Unattended runs"
 
 FILE, DESTINATION, PROGRAM = "file", "destination", "program"  # values that a shell completes
 DAYS = "days"  # a whole number of them
@@ -160,6 +163,9 @@ class Account(NamedTuple):
     max_size: Annotated[int | None, Setting(checks.octets),
         Option(SELECTION, "--max-size OCTETS",
                "Skip larger messages: 500000, 64K, 10M.")] = None
+    patience: Annotated[Optional["timedelta"], Setting(checks.duration),
+        Option(UNATTENDED, "--patience DURATION",
+               "Report temporary failures only if they last this long: 90s, 5m, 12h, 7d.")] = None
     oauth: Annotated[Optional["OAuthSettings"], Setting(checks.oauth_table)] = None
     source: Path | None = None
     # fmt: on

@@ -40,11 +40,13 @@ if TYPE_CHECKING:
     from pop3fetch.cli.actions.each_account import Job, Many
     from pop3fetch.delivery.choice import Openings
     from pop3fetch.errors import POP3Error
+    from pop3fetch.filters import Filters
     from pop3fetch.selection import Selector
 
 Decorator = Callable[[Any], Any]
 
 OWN = "Options"  # sections of --help, beside those of the settings
+FILTERS = "Filters"
 SEVERAL = "Several accounts"
 GENERAL = "General"
 
@@ -81,6 +83,23 @@ class Days(click.types.IntParamType):
             digits = re.match("[0-9]+", value)
             advice = f"; write {digits[0]}" if digits else ""
             self.fail(f"{value!r} is not a number of days{advice}", param, ctx)
+
+
+class Word(click.types.StringParamType):
+    """A TEXT, WHEN or SIZE, by its ``name``."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return what the word means, or explain what to write."""
+        from pop3fetch import filters, quantities
+
+        read = {"text": filters.text, "when": quantities.when, "size": quantities.size}[self.name]
+        try:
+            return read(value)
+        except ValueError as error:
+            raise click.UsageError(f"{param.opts[0] if param else self.name} {error}", ctx) from None
 
 
 class Command(click.Command):
@@ -177,6 +196,23 @@ GENERAL_OPTIONS = (
     shared_option("-v", "--verbose", section=GENERAL, count=True,
                   help="Print more; -vv shows the protocol, secrets masked."),
 )  # fmt: skip
+FILTER_OPTIONS = (
+    shared_option("--from", "sender", section=FILTERS, type=Word("text"),
+                  help="Only messages whose sender contains TEXT, in any case."),
+    shared_option("--to", section=FILTERS, type=Word("text"),
+                  help="Only messages whose recipients contain TEXT."),
+    shared_option("--subject", section=FILTERS, type=Word("text"),
+                  help="Only messages whose subject contains TEXT."),
+    shared_option("--since", section=FILTERS, type=Word("when"),
+                  help="Only messages dated WHEN or later: 2026-11-01, 2026-11-01T12:00, 12h, 7d, 4w."),
+    shared_option("--before", section=FILTERS, type=Word("when"),
+                  help="Only messages dated before WHEN."),
+    shared_option("--larger", section=FILTERS, type=Word("size"),
+                  help="Only messages larger than SIZE: 500000, 64K, 10M."),
+    shared_option("--smaller", section=FILTERS, type=Word("size"),
+                  help="Only messages smaller than SIZE."),
+)  # fmt: skip
+FILTER_NAMES = ("sender", "to", "subject", "since", "before", "larger", "smaller")
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 MESSAGES_ARGUMENT = click.argument("messages", nargs=-1, metavar="[MESSAGES]...")
 STDIN_OPTION = click.option(
@@ -189,7 +225,7 @@ NO_FOLDER = Path("/proc/no-home/pop3fetch")  # which neither exists nor can be m
 
 
 class Invocation(NamedTuple):
-    """One command line: the account, the folders, and the verbosity."""
+    """One command line: the account, the folders, the verbosity, and the filters."""
 
     console: Console
     options: Overrides
@@ -197,6 +233,7 @@ class Invocation(NamedTuple):
     config: Path | None
     state_dir: Path | None
     many: Many | None = None
+    filters: Filters | None = None  # None unless there is one
 
     def configuration(self) -> Configuration:
         """Read the configuration file; raises ConfigurationError."""
@@ -300,6 +337,11 @@ def with_options(command: Callable[..., Any], options: tuple[Decorator, ...]) ->
         context = click.get_current_context()
         console: Console = context.find_root().obj
         console.verbosity = -1 if given["quiet"] else given["verbose"]
+        filters = None
+        if {*map(given.get, FILTER_NAMES)} != {None}:
+            from pop3fetch.filters import Filters
+
+            filters = Filters(**{name: given[name] for name in FILTER_NAMES})
         invocation = Invocation(
             console,
             _overrides(context, ParameterSource.COMMANDLINE),
@@ -307,6 +349,7 @@ def with_options(command: Callable[..., Any], options: tuple[Decorator, ...]) ->
             _path(given["config"]),
             _path(given["state_dir"]),
             _many(context) if given.get("all_accounts") else None,
+            filters,
         )
         shared = {option.name for option in context.command.params if isinstance(option, SharedOption)}
         return command(invocation, **{name: value for name, value in given.items() if name not in shared})
@@ -320,6 +363,10 @@ def with_options(command: Callable[..., Any], options: tuple[Decorator, ...]) ->
 # Of every command that talks to a server.
 server_options = functools.partial(
     with_options, options=(*SERVER_OPTIONS, *SEVERAL_OPTIONS, *GENERAL_OPTIONS)
+)
+# Of those that work on chosen messages.
+message_options = functools.partial(
+    with_options, options=(*FILTER_OPTIONS, *SERVER_OPTIONS, *SEVERAL_OPTIONS, *GENERAL_OPTIONS)
 )
 
 

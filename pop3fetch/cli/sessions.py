@@ -34,8 +34,17 @@ def sessions_of(account: Account, console: Console, state_folder: Path, *, keyri
         keyring=keyring,
         interrupts=console.interrupts,
         complain=console.error,
+        find_keyring=find_keyring,
     )
     return Sessions(account, state_folder, Password(account, sources), process)
+
+
+def find_keyring() -> None:
+    """Let the keyring find the session bus of the user, which cron does not name."""
+    from pop3fetch.account.system_keyring import BUS_VARIABLE, session_bus
+
+    if BUS_VARIABLE not in os.environ and (address := session_bus(os.geteuid())):
+        os.environ[BUS_VARIABLE] = address
 
 
 def process_context(console: Console, account: Account | None = None) -> ProcessContext:
@@ -56,6 +65,7 @@ def process_context(console: Console, account: Account | None = None) -> Process
         notice,
         trace,
         console.interrupts,
+        lambda: console.can_ask,
         Waiting(console.draw_waiting, console.wipe) if shows_waiting else None,
     )
 

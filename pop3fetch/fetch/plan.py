@@ -16,6 +16,7 @@ from pop3fetch.record.states import Known
 from pop3fetch.selection import Selector, select
 
 if TYPE_CHECKING:
+    from pop3fetch.filters import Filters
     from pop3fetch.headers import Summary
 
 
@@ -74,10 +75,12 @@ def unlisted(listing: Listing, known: Known, comparison: Comparison) -> list[Key
 class Order(NamedTuple):
     """What the user wants of `get`; ``delete_after`` in days, ``max_size`` in octets.
 
-    ``lines``: only the headers and so many lines. ``create``: make a destination anew that is gone.
+    ``filters`` narrow what the rest of it chooses. ``lines``: only the headers and so many lines.
+    ``create``: make a destination anew that is gone.
     """
 
     selectors: tuple[Selector, ...] = ()
+    filters: Filters | None = None
     everything: bool = False
     lines: int | None = None
     limit: int | None = None
@@ -179,17 +182,11 @@ class Standing(NamedTuple):
     others_are_new: bool
 
 
-def make_plan(
-    listing: Listing,
-    new: Collection[int],
-    order: Order,
-    old_enough: Collection[Message],
-    done: Collection[Key] = (),
-) -> Plan:
-    """Return the plan of a session.
+def choose(listing: Listing, new: Collection[int], order: Order, done: Collection[Key] = ()) -> list[int]:
+    """Return the indexes that ``order`` chooses, before its filters and limits.
 
-    ``old_enough``: messages that are recorded and may be deleted; ``done``: those that an earlier session
-    of the same run has delivered or given up. Raises MessageNotFound for a selector that selects nothing.
+    ``done``: what an earlier session of the same run has delivered or given up, which is left out. Raises
+    MessageNotFound for a selector that selects nothing.
     """
     chosen: Iterable[int] = sorted(new)
     if order.selectors:
@@ -198,12 +195,21 @@ def make_plan(
             chosen = [index for index in chosen if index in new]
     elif order.everything and not order.mark:
         chosen = listing.indexes()
+    if done:
+        chosen = (index for index in chosen if listing.message(index).key not in done)
+    return list(chosen)
+
+
+def make_plan(listing: Listing, chosen: Iterable[int], order: Order, old_enough: Collection[Message]) -> Plan:
+    """Return the plan of a session.
+
+    ``chosen``: indexes of what is wanted, unless it is too large; ``old_enough``: messages that are
+    recorded and may be deleted.
+    """
     wanted: list[int] = []
     oversize: list[Message] = []
     for index in chosen:
         message = listing.message(index)
-        if message.key in done:
-            continue
         if order.max_size is None or message.size <= order.max_size:
             wanted.append(index)
         else:

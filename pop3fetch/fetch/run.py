@@ -21,7 +21,7 @@ from pop3fetch.errors import (
 )
 from pop3fetch.fetch.context import Context
 from pop3fetch.fetch.deleting import Deletion
-from pop3fetch.fetch.plan import Order, Plan, make_plan
+from pop3fetch.fetch.plan import Order, Plan, choose, make_plan
 from pop3fetch.fetch.recall import Recall, Remembered
 from pop3fetch.fetch.retrieving import Outcome, Retrieval, Tally, entry_of
 from pop3fetch.fetch.settling import settle
@@ -201,11 +201,23 @@ class Fetch:
         listing = listing_of(client, overview, self._reporter, server)
         recall = Recall(client, self._store, self._reporter, self._context.clock())
         new = recall.new(listing, known)
+        filtering = None
+        if self._order.filters:
+            from pop3fetch.fetch.filtering import Filtering
+
+            clock, notice = self._context.clock, self._reporter.notice
+            filtering = Filtering(client, self._order.filters, clock(), notice)
         old: list[Message] = []
         if self._deletion:
             candidates = self._deletion.old_enough(listing, new | recall.undecided.keys())
+            if filtering:
+                indexes = filtering.matching(listing, (message.index for message in candidates))
+                candidates = map(listing.message, indexes)
             old, others = recall.confirm(listing, candidates)
             new.update(others)
+        chosen = choose(listing, new, self._order, self._tally.delivered | self._given_up)
+        if filtering:
+            chosen = filtering.matching(listing, chosen)
         for index, error in recall.undecided.items():  # no look could decide
             self._tally.skip(listing.message(index), error)
         for index, error in listing.unreadable.items():  # neither UID nor headers
@@ -215,7 +227,7 @@ class Fetch:
         recorded = {index for index in looked_at if index in listing}
         marked = self._store.marked() if recorded else set()  # and never delivered
         self._tally.safe = {index for index in recorded if listing.message(index).key not in marked}
-        return make_plan(listing, new, self._order, old, self._tally.delivered | self._given_up)
+        return make_plan(listing, chosen, self._order, old)
 
     def _mark(self, client: MailSession, messages: list[Message]) -> None:
         by_index = {message.index: message for message in messages}

@@ -26,6 +26,7 @@ LOSES_EARLY_INPUT = "loses-early-input"  # what is sent before the greeting gets
 NEEDS_BUNDLE = "needs-bundle"  # its authority is not in the folder of authorities
 KNOWN_FOR = 30 * DAY  # seconds; then it is tried again, as servers are mended
 _SERVER_ENDING = "server"
+REFUSED_LOGINS = "refused"  # the ending of the file of `sessions.refused_logins`
 
 
 def default_state_folder() -> Path:

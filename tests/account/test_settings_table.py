@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pop3fetch.account.checks import octets
-from pop3fetch.account.settings_table import DELIVERY, OPTIONS, SECURITY, SELECTION, SERVER, SETTINGS, Account
+from pop3fetch.account.settings_table import (
+    DELIVERY,
+    OPTIONS,
+    SECURITY,
+    SELECTION,
+    SERVER,
+    SETTINGS,
+    UNATTENDED,
+    Account,
+)
 from pop3fetch.cli.main import COMMANDS
 from pop3fetch.defaults import AUTH_METHODS, TLS_MODES
 
@@ -53,6 +62,7 @@ ACCEPTED = [
     ("limit", 1, 1),
     ("max_size", 500_000, 500_000),
     ("max_size", "10M", 10 << 20),
+    ("patience", "6h", datetime.timedelta(hours=6)),
 ]
 
 
@@ -120,6 +130,8 @@ REFUSED = [
     ("max_size", "-5", "10M, not '-5'"),
     ("max_size", "0M", "at least 1"),
     ("max_size", 1.5, "whole number"),
+    ("patience", "6", "90s, 5m, 12h, 7d or 4w, not '6'"),
+    ("patience", 6, "a string"),
 ]
 
 
@@ -280,6 +292,6 @@ def test_every_option_is_one_of_a_command() -> None:
 
 
 def test_what_the_options_of_get_give_is_not_kept_by_a_login() -> None:
-    of_get = {name for name, option in OPTIONS if option.section in (DELIVERY, SELECTION)}
+    of_get = {name for name, option in OPTIONS if option.section in (DELIVERY, SELECTION, UNATTENDED)}
     assert [name for name in of_get if SETTINGS[name].lasting] == []
-    assert {option.section for _, option in OPTIONS} == {SERVER, SECURITY, DELIVERY, SELECTION}
+    assert {option.section for _, option in OPTIONS} == {SERVER, SECURITY, DELIVERY, SELECTION, UNATTENDED}

@@ -8,8 +8,10 @@ from pop3fetch.cli.screen.advice import ADVICE, noticed, told
 from pop3fetch.errors import (
     CertificateError,
     DeletionUnsafe,
+    HeadersNotOffered,
     InsecureAuthenticationDisallowed,
     InvalidSelector,
+    LoginPaused,
     MechanismNotOffered,
     NotATLSPort,
     NothingToVerify,
@@ -24,6 +26,11 @@ from pop3fetch.pop3.login import ALTHOUGH_STLS, MAIL_IN_CLEAR_TEXT
 
 PIN = "trust exactly this certificate with --tls-fingerprint 0f"
 LINES: list[tuple[POP3Error, str]] = [
+    (
+        HeadersNotOffered(),
+        "the server cannot show headers alone: it has no TOP; choose by --larger, --smaller, numbers or "
+        "unique-ids instead",
+    ),
     (TLSError("h", "an alert"), "TLS with h failed: an alert"),
     (CertificateError("h", "it is expired"), "the certificate of h does not verify: it is expired"),
     (
@@ -58,6 +65,11 @@ LINES: list[tuple[POP3Error, str]] = [
         InvalidSelector("'a@b' names no message", "a@b", is_address=True),
         "'a@b' names no message: an account is given with --account; "
         "a new one begins with `pop3fetch login a@b`",
+    ),
+    (
+        LoginPaused("work", 30, "2026-11-29 08:15", "refused"),
+        "work: no login before 2026-11-29 08:15, so that the account is not locked: refused; "
+        "another password is tried at once, and any on a terminal",
     ),
     (MechanismNotOffered("the server does not"), "the server does not"),
     (MechanismNotOffered("it may be forged", is_forgeable=True), "it may be forged; use --tls implicit"),

@@ -45,12 +45,20 @@ def test_help_shows_a_commands_own_options_first(here: Here) -> None:
     sections = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
     assert sections == [
         "Options:",
+        "Unattended runs:",
+        "Filters:",
         "The account and its server:",
         "TLS and login:",
         "Several accounts:",
         "General:",
     ]
-    assert text.index("--exec CMD") < text.index("--account") < text.index("--tls") < text.index("--jobs")
+    assert (
+        text.index("--exec CMD")
+        < text.index("--from TEXT")
+        < text.index("--account")
+        < text.index("--tls")
+        < text.index("--jobs")
+    )
 
 
 @pytest.mark.parametrize("word", [*TLS_MODES, *AUTH_METHODS[1:]])

@@ -22,6 +22,7 @@ from pop3fetch.record.place import RecordPlace
 if TYPE_CHECKING:
     from pop3fetch.cli.options import Invocation
     from pop3fetch.cli.screen.dry_run import DryRun
+    from pop3fetch.fetch.context import Context
     from pop3fetch.fetch.plan import Order, Standing
     from pop3fetch.selection import Selector
 
@@ -53,6 +54,10 @@ class Get:
 
     def run(self, account: Account, console: Console) -> int:
         """Fetch the messages of an account; returns the exit status, raises what ended it early."""
+        if account.patience is not None and console.hushed is None:
+            from pop3fetch.cli.actions.get_patiently import get_patiently
+
+            return get_patiently(self.run, account, console, self._invocation.state_folder_to_read())
         choice = choice_of(account, is_configured="output" not in self._invocation.options)
         order = self._order(account)
         is_look = choice.is_stream and order.is_look  # which is recorded nowhere
@@ -96,15 +101,11 @@ class Get:
                             account=account.address,
                             ended_early=self._ended_early,
                         )
-                        dry_run = self._dry_run(console, destination.name) if order.dry_run else None
-                        if dry_run:
-                            context = context._replace(would=dry_run.would)
+                        if order.dry_run:
+                            return self._rehearse(context, order, console)
                         outcome = Fetch(context, order).run()
             finally:
                 reporter.end()
-        if dry_run:
-            dry_run.end(outcome, order)
-            return outcome.status
         # `less` may be showing the messages on standard output; a remark would disturb it.
         if console.verbosity >= 1 or (console.shows_remarks and not choice.is_stream):
             show = console.notice if choice.is_stream else console.remark
@@ -125,11 +126,20 @@ class Get:
 
         return DryRun(console, destination, as_json=self._options.as_json)
 
+    def _rehearse(self, context: Context, order: Order, console: Console) -> int:
+        from pop3fetch.fetch.run import Fetch
+
+        dry_run = self._dry_run(console, context.destination.name)
+        outcome = Fetch(context._replace(would=dry_run.would), order).run()
+        dry_run.end(outcome, order)
+        return outcome.status
+
     def _order(self, account: Account) -> Order:
         from pop3fetch.fetch.plan import Order
 
         return Order(
             selectors=self._selectors,
+            filters=self._invocation.filters,
             everything=self._options.all,
             lines=self._options.lines,
             limit=account.limit,

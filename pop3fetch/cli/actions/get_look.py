@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from pop3fetch.cli.screen.dry_run import DryRun
 from pop3fetch.delivery.destination import Destination
 from pop3fetch.fetch.context import Reporter
@@ -31,7 +33,13 @@ def look_at(
     recorded = recorded_in(place, sessions.account.address)
     with sessions.log_in() as client:
         listing = survey(client, reporter, recorded, by_number=by_number)
-        indexes = _chosen(listing, place, order)[: order.limit]
+        indexes = _chosen(listing, place, order)
+        if order.filters:
+            from pop3fetch.fetch.filtering import Filtering
+
+            filtering = Filtering(client, order.filters, time.time(), reporter.notice)
+            indexes = filtering.matching(listing, indexes, order.limit)
+        indexes = indexes[: order.limit]
         if dry_run is None:
             look = Look(client, stream, reporter, crlf=order.crlf)
             return look.at(listing, indexes, order.lines) or status_of(listing)

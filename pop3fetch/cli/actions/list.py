@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fetch.cli.screen.console import Console, Foreign
 from pop3fetch.cli.screen.numbers import UNKNOWN
@@ -21,6 +22,9 @@ from pop3fetch.record.store import known_at
 from pop3fetch.selection import Selector, select
 from pop3fetch.sessions.sessions import Sessions
 
+if TYPE_CHECKING:
+    from pop3fetch.filters import Filters
+
 
 class Row(NamedTuple):
     """One listed message; ``summary`` is None without --long. ``has_size``: LIST names its size."""
@@ -35,6 +39,7 @@ class ListOptions(NamedTuple):
     """The options of `list`; without ``selectors`` everything is listed."""
 
     selectors: tuple[Selector, ...]
+    filters: Filters | None
     only_new: bool
     long: bool
     as_json: bool
@@ -64,9 +69,20 @@ class List:
         indexes = select(listing, options.selectors) if options.selectors else list(listing.indexes())
         if options.only_new:
             indexes = [index for index in indexes if index in new]
-        for index, summary in _summaries(client, indexes, long=options.long):
-            yield Row(listing.message(index), index in new, index not in listing.unsized, summary)
-            if options.long:  # the reader of a pipe gets each line at once
+        found: Iterable[tuple[int, Summary | None]] = _summaries(client, indexes, long=options.long)
+        if options.filters:
+            from pop3fetch.fetch.filtering import Filtering
+
+            filtering = Filtering(client, options.filters, time.time(), console.notice)
+            indexes = filtering.by_size(listing, indexes)
+            if options.filters.need_headers:
+                found = filtering.by_headers(indexes)
+            else:
+                found = _summaries(client, indexes, long=options.long)
+        for index, summary in found:
+            shown = summary if options.long else None
+            yield Row(listing.message(index), index in new, index not in listing.unsized, shown)
+            if summary:  # the reader of a pipe gets each line at once
                 console.flush()
 
     def _print(self, rows: Iterator[Row], console: Console) -> None:
@@ -92,7 +108,8 @@ class List:
             if shown:
                 show(console, console.out, shown, unsized)
             else:
-                console.remark("no new messages" if self._options.only_new else "no messages")
+                kind = "matching " if self._options.filters else "new " if self._options.only_new else ""
+                console.remark(f"no {kind}messages")
 
 
 def _summaries(

@@ -11,7 +11,7 @@ from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.actions.login_store import PasswordStore
 from pop3fetch.cli.options import Invocation
 from pop3fetch.cli.screen.console import Console
-from pop3fetch.cli.sessions import sessions_of
+from pop3fetch.cli.sessions import find_keyring, sessions_of
 from pop3fetch.errors import UsageError
 from pop3fetch.sessions.sessions import Sessions, tls_options
 from pop3fetch.status import Status
@@ -24,6 +24,7 @@ def log_in(invocation: Invocation, account: Account, console: Console, wanted: s
 
     ``wanted``: where to store it.
     """
+    find_keyring()
     state_folder = invocation.state_folder_to_read()
     if account.uses_oauth:
         sessions = sessions_of(account, console, state_folder, keyring=False)

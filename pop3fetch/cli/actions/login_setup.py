@@ -23,7 +23,7 @@ from pop3fetch.cli.actions.login_store import PasswordStore
 from pop3fetch.cli.options import Invocation
 from pop3fetch.cli.screen.advice import told
 from pop3fetch.cli.screen.console import Console
-from pop3fetch.cli.sessions import process_context, sessions_of
+from pop3fetch.cli.sessions import find_keyring, process_context, sessions_of
 from pop3fetch.defaults import PLAIN_PORT, TLS_PORT
 from pop3fetch.errors import POP3Error, UsageError
 from pop3fetch.net.dial import wire_name
@@ -86,6 +86,7 @@ def log_in_first(invocation: Invocation, text: str, wanted: str | None = None) -
     known = register(known.path, setup.name, _settings(account, setup.given))
     console.remark(f"the login works; {setup.name} is in {short(known.path)}")
     if _has_password(account) and (wanted or not account.has_password_source):
+        find_keyring()
         account = known.account(Overrides(account=setup.name), NOTHING)
         console.remark(f"the password {PasswordStore(account, console, wanted).keep(sessions.password())}")
     console.remark(next_command(invocation, known, setup.name))

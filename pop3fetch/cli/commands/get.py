@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pop3fetch.account.settings_table import DELIVERY, SELECTION
+from pop3fetch.account.settings_table import DELIVERY, SELECTION, UNATTENDED
 from pop3fetch.cli.options import (
     JSON_OPTION,
     MESSAGES_ARGUMENT,
     STDIN_OPTION,
     Command,
     Invocation,
+    message_options,
     selectors_of,
-    server_options,
     setting_options,
 )
 from pop3fetch.errors import UsageError
@@ -40,7 +40,8 @@ STREAMS = ("-", "mbox:-")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, without doing it.")
 @STDIN_OPTION
 @JSON_OPTION
-@server_options
+@partial(setting_options, UNATTENDED)
+@message_options
 def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool, **options: Any) -> int:
     """Fetch every new message, or exactly MESSAGES, each exactly once.
 

@@ -12,8 +12,8 @@ from pop3fetch.cli.options import (
     STDIN_OPTION,
     Command,
     Invocation,
+    message_options,
     selectors_of,
-    server_options,
 )
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--new", "only_new", is_flag=True, help="List only messages that were not fetched yet.")
 @STDIN_OPTION
 @JSON_OPTION
-@server_options
+@message_options
 def command(
     invocation: Invocation,
     messages: tuple[str, ...],
@@ -51,7 +51,9 @@ def command(
         with sessions_of(account, console, state_folder).begin() as sessions:
             from pop3fetch.cli.actions.list import List, ListOptions
 
-            options = ListOptions(selectors, only_new=only_new, long=long, as_json=as_json)
+            options = ListOptions(
+                selectors, invocation.filters, only_new=only_new, long=long, as_json=as_json
+            )
             return List(state_folder, options).run(sessions, console)
 
     return invocation.for_each_account(list_account)

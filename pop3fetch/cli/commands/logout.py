@@ -20,6 +20,9 @@ def command(invocation: Invocation) -> int:
     """Remove the password that `login` has stored."""
     from pop3fetch.account.oauth import flow as oauth
     from pop3fetch.cli.actions.login_store import PasswordStore
+    from pop3fetch.cli.sessions import find_keyring
+
+    find_keyring()
 
     def logout(account: Account, console: Console) -> int:
         if account.uses_oauth:

@@ -13,8 +13,10 @@ from typing import Any
 from pop3fetch.errors import (
     CertificateError,
     DeletionUnsafe,
+    HeadersNotOffered,
     InsecureAuthenticationDisallowed,
     InvalidSelector,
+    LoginPaused,
     MechanismNotOffered,
     NotATLSPort,
     NothingToVerify,
@@ -61,8 +63,10 @@ def _of_selector(error: InvalidSelector) -> str:
 ADVICE: dict[type[POP3Error], Callable[[Any], str]] = {
     CertificateError: _of_certificate,
     DeletionUnsafe: lambda error: noticed(str(error)),
+    HeadersNotOffered: lambda error: f"{error}; choose by --larger, --smaller, numbers or unique-ids instead",
     InsecureAuthenticationDisallowed: _of_clear_text,
     InvalidSelector: _of_selector,
+    LoginPaused: lambda error: f"{error}; another password is tried at once, and any on a terminal",
     MechanismNotOffered: lambda error: f"{error}; use --tls implicit" if error.is_forgeable else str(error),
     NotATLSPort: lambda error: f"{error}; try --tls starttls (port 110)",
     NothingToVerify: lambda error: (

@@ -31,7 +31,8 @@ USUAL_WIDTH = 80  # columns, if a terminal does not report them
 class Console:
     """Standard output and error; ``verbosity`` is -1 for --quiet, 0, 1 for -v, 2 for -vv.
 
-    ``account`` precedes each line if there are several accounts.
+    ``account`` precedes each line if there are several accounts. ``hushed``, if there is one, takes the lines
+    about messages that fail temporarily, instead of standard error.
     """
 
     def __init__(self, out: TextIO, err: TextIO, environment: Mapping[str, str]) -> None:
@@ -44,6 +45,7 @@ class Console:
         self._drawn = threading.Event()  # set while there is a line to be redrawn
         self._host: Callable[[Callable[[], Any]], Any] | None = None  # of all talks, if there are threads
         self.interrupts: Interrupts | None = None  # of the threads that work on several accounts
+        self.hushed: list[str] | None = None
 
     @classmethod
     def of_process(cls) -> Console:
@@ -64,8 +66,15 @@ class Console:
 
         ``host`` gets all talks with the person at the terminal, and runs them one by one.
         """
+        return self._with(account=name, _host=host, interrupts=interrupts)
+
+    def hushing(self, hushed: list[str]) -> Console:
+        """Return the same console, with a list for the lines about messages that fail temporarily."""
+        return self._with(hushed=hushed)
+
+    def _with(self, **changes: object) -> Console:
         console = Console(self.out, self.err, self.environment)
-        console.__dict__.update({**self.__dict__, "account": name, "_host": host, "interrupts": interrupts})
+        console.__dict__.update({**self.__dict__, **changes})
         return console
 
     @property
@@ -82,6 +91,11 @@ class Console:
     def shows_remarks(self) -> bool:
         """Whether standard error is a terminal, and --quiet is not given."""
         return self.err.isatty() and self.verbosity >= 0
+
+    @property
+    def shows_details(self) -> bool:
+        """Whether a person is at the terminal, or has asked for details with -v."""
+        return self.shows_remarks or self.verbosity >= 1
 
     @property
     def shows_progress(self) -> bool:

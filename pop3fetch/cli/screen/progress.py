@@ -107,9 +107,14 @@ class RunReporter:
             self._console.notice(f"message {message.number}: {octets} octets{where}")
 
     def skipped(self, message: Message, error: POP3Error) -> None:
+        line, hushed = f"message {message.number} stays on the server: {error}", self._console.hushed
+        if hushed is not None and error.is_temporary:
+            if len(hushed) < NAMED:
+                hushed.append(line)
+            return
         self._skipped += 1
         if self._skipped <= NAMED or self._console.verbosity >= 1:
-            self._console.error(f"message {message.number} stays on the server: {error}")
+            self._console.error(line)
 
     def short(self, message: Message, octets: int) -> None:
         self._console.notice(

@@ -17,7 +17,8 @@ def summary(outcome: Outcome, order: Order, destination: str) -> str:
         f"{outcome.deleted} deleted from the server": outcome.deleted,
         left(outcome, order): True,
     }
-    return ", ".join(fact for fact, true in facts.items() if fact and true) or "no new messages"
+    nothing = "no matching messages" if order.filters else "no new messages"
+    return ", ".join(fact for fact, true in facts.items() if fact and true) or nothing
 
 
 def left(outcome: Outcome, order: Order) -> str:

@@ -309,7 +309,7 @@ def test_a_refresh_token_needs_the_keyring(run: Run, tmp_path: Path, store: str)
 @pytest.mark.parametrize(
     ("settings", "backend", "said"),
     [
-        ("", FAILS, b"pop3fetch: the system's keyring: NoKeyringError: "),
+        ("", FAILS, b"pop3fetch: the system's keyring: no keyring is installed, or "),
         ("", KEEPS_NOTHING, b"pop3fetch: the system's keyring: it stores nothing"),
         ("ca_file = '/nowhere.pem'", {}, b"pop3fetch: /nowhere.pem: No such file or directory"),
         ("ca_file = '/nowhere.pem'\ntls = 'auto'", {}, b"pop3fetch: /nowhere.pem: No such file or directory"),
