@@ -58,19 +58,15 @@ class PasswordStore:
         except ConfigurationError as error:
             if self._wanted is None and self._source and self._console.can_ask:
                 self._console.error(str(error))
-                return self._offer_file(self._source, secret)
+                file = short(password_file_of(self._source, self._account.name))
+                question = f"Store it in {file}, which only you can read?"
+                agrees = self._console.talk(lambda: self._console.confirm(question))
+                return self._keep_in_file(secret) if agrees else "is not stored"
             advice = "--store file, or password_command" if self._source else "--password-command"
             raise ConfigurationError(error.where, f"{error.reason}; use {advice}") from error
         if self.has_file and self._source:
             forget_password(self._source, self._account.name)
         return "is kept in the keyring"
-
-    def _offer_file(self, source: Path, secret: str) -> str:
-        file = short(password_file_of(source, self._account.name))
-        question = f"Store it in {file}, which only you can read?"
-        if self._console.talk(lambda: self._console.confirm(question)):
-            return self._keep_in_file(secret)
-        return "is not stored"
 
     def _keep_in_file(self, secret: str) -> str:
         assert self._source is not None
