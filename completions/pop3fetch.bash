@@ -1,28 +1,27 @@
 _pop3fetch_completion() {
-    local IFS=$'\n'
-    local response
-
-    response=$(env COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD=$COMP_CWORD _POP3FETCH_COMPLETE=bash_complete $1)
-
-    for completion in $response; do
-        IFS=',' read type value <<< "$completion"
-
-        if [[ $type == 'dir' ]]; then
-            COMPREPLY=()
-            compopt -o dirnames
-        elif [[ $type == 'file' ]]; then
-            COMPREPLY=()
-            compopt -o default
-        elif [[ $type == 'plain' ]]; then
-            COMPREPLY+=($value)
-        fi
-    done
-
-    return 0
+    local line type prefix value found paths replies=() strip=
+    local word=${2//\\/}  # readline's: it begins behind a colon or an equals sign
+    while IFS= read -r line; do
+        IFS=, read -r type prefix value <<< "$line"
+        paths=()
+        case $type in
+            typed) [[ $value == *"$word" ]] && strip=${value%"$word"} ;;
+            dir) mapfile -t paths < <(compgen -d -- "$value") ;;
+            file) mapfile -t paths < <(compgen -f -- "$value") ;;
+            stem) replies+=("$value"); compopt -o nospace ;;
+            plain) replies+=("$value") ;;
+        esac
+        for found in "${paths[@]}"; do
+            if [[ ${prefix#"$strip"} ]]; then  # in quotes: readline does not see a path
+                [[ -d $found ]] && found+=/
+                compopt -o nospace
+            else
+                compopt -o filenames
+            fi
+            replies+=("$prefix$found")
+        done
+    done < <(env COMP_WORDS="${COMP_LINE:0:COMP_POINT}" _POP3FETCH_COMPLETE=bash_complete "$1")
+    COMPREPLY=("${replies[@]#"$strip"}")
 }
 
-_pop3fetch_completion_setup() {
-    complete -o nosort -F _pop3fetch_completion pop3fetch
-}
-
-_pop3fetch_completion_setup;
+complete -o nosort -F _pop3fetch_completion pop3fetch

@@ -106,8 +106,7 @@ def facts_of(error: type[POP3Error]) -> tuple[str, ...]:
 class ServerErrorResponse(POP3Error):
     """The server answered -ERR; the session goes on.
 
-    ``text`` is all that followed the status indicator; ``code`` the response code in it,
-    without brackets (RFC 2449 section 8).
+    ``text``: all after the status indicator; ``code``: its response code, without brackets (RFC 2449).
     """
 
     status = Status.REFUSED
@@ -217,8 +216,7 @@ class ConnectionLost(POP3Error, ConnectionError):
 class TimedOut(POP3Error, TimeoutError):
     """The server made no progress in time; ``timeout`` in seconds.
 
-    ``during`` leads up to the host: ``waiting for the greeting of``. ``may_await_tls``: nothing at all was
-    received, in clear text.
+    ``during`` leads up to the host: ``waiting for the greeting of``. ``may_await_tls``: nothing was received.
     """
 
     is_temporary = True
@@ -464,14 +462,16 @@ class DeletionUnsafe(POP3Error):
 
 
 class MessageNotFound(POP3Error, LookupError):
-    """A selected message is not in the maildrop; ``selector`` as it was given."""
+    """Selected messages are missing: ``selector`` names them, and is empty if there is no message at all."""
 
     status = Status.NO_MESSAGE
     selector: str
     where: str = "on the server"
+    are_several: bool = False
 
     def __str__(self) -> str:
-        return f"there is no message {printable(self.selector)} {printable(self.where)}"
+        none = "are no messages" if self.are_several else "is no message"
+        return f"there {none} {printable(self.selector)}".rstrip() + f" {printable(self.where)}"
 
 
 class UidShared(POP3Error):

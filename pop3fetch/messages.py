@@ -10,7 +10,7 @@ import re
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple, cast
 
@@ -91,6 +91,8 @@ class Listing:
                     self._copies[uid].append(index)
         # Indexes of messages whose headers were refused, so that their UID has no stand-in.
         self.unreadable: Mapping[int, POP3Error] = {}
+        # Indexes of messages whose size LIST lacks: 0 stands for it.
+        self.unsized: Collection[int] = ()
         # Stand-ins to those that older versions would have made of the same messages.
         self.former_stand_ins: Mapping[bytes, bytes] = {}
 

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pop3fetch.errors import InvalidSelector, MessageNotFound, UidShared
 from pop3fetch.messages import Listing, unescaped_uid
 
+NAMED = 20  # messages that an error names
+_RANGE = re.compile("[0-9]+-[0-9]+")
+
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
@@ -30,6 +33,13 @@ class Numbers:
             return []
         return list(listing.indexes(self.first - 1, self.last - 1))
 
+    def missing(self, listing: Listing) -> str:
+        """Return the numbers that no message has, of a range without a match."""
+        if self.last is None:
+            return f"{self.first} or higher" if self.first > 1 else ""
+        first = self.first if self.last <= listing.last_number else max(self.first, listing.last_number + 1)
+        return str(Numbers(first, self.last))
+
 
 @dataclass(frozen=True, slots=True)
 class Last:
@@ -44,6 +54,10 @@ class Last:
         """Return their indexes in order, fewer if there are fewer messages."""
         return list(listing.indexes())[-self.many :]
 
+    def missing(self, listing: Listing) -> str:
+        """Return no name: there is no message at all."""
+        return ""
+
 
 @dataclass(frozen=True, slots=True)
 class Uid:
@@ -57,6 +71,10 @@ class Uid:
     def indexes(self, listing: Listing) -> list[int]:
         """Return the indexes of all copies that share the UID, as it is shown, or as the server sent it."""
         return listing.with_uid(unescaped_uid(self.octets)) or listing.with_uid(self.octets)
+
+    def missing(self, listing: Listing) -> str:
+        """Return the UID as it was given."""
+        return str(self)
 
 
 Selector = Numbers | Last | Uid
@@ -119,15 +137,18 @@ def select(
     """Return the indexes that ``selectors`` name, in the order given, each once.
 
     ``one_each``: a UID must name one message; ``all_uids``: each must name some. Raises
-    :exc:`MessageNotFound` for the first selector that matches no message, and UidShared for a UID that
-    names several.
+    :exc:`MessageNotFound` for what is missing, and UidShared for a UID that names several.
     """
     selected: dict[int, None] = {}
+    missing: list[str] = []
     for selector in selectors:
         indexes = selector.indexes(listing)
         if not indexes and (all_uids or not isinstance(selector, Uid)):
-            raise MessageNotFound(str(selector))
+            missing.append(selector.missing(listing))
         if one_each and isinstance(selector, Uid) and len(indexes) > 1:
-            raise UidShared(str(selector), ", ".join(str(index + 1) for index in indexes[:20]))
+            raise UidShared(str(selector), ", ".join(str(index + 1) for index in indexes[:NAMED]))
         selected.update(dict.fromkeys(indexes))
+    if missing:
+        named = ", ".join(filter(None, [*missing[:NAMED], *["…"] * (len(missing) > NAMED)]))
+        raise MessageNotFound(named, are_several="," in named or _RANGE.fullmatch(named) is not None)
     return list(selected)

@@ -83,8 +83,8 @@ OWN_OPTIONS = {
     },
     "rm": FILTERS | {"--all", "--yes", "--dry-run", "--stdin", "--json"},
     "caps": {"--json"},
-    "stat": {"--json"},
-    "login": set(),
+    "stat": {"--new", "--json"},
+    "login": {"--store"},
     "logout": set(),
 }  # fmt: skip
 
@@ -453,6 +453,7 @@ def url(server: StartServer) -> str:
 
 
 LISTED = {"number": 1, "size": SIZE, "uid": "uid-1", "new": True, "fetched_at": None}
+PLANNED = {"number": 1, "uid": "uid-1", "size": SIZE, "subject": "Grüße"}
 SUMMARY = {
     "date": "2026-02-12T11:11:00+01:00",
     "from": "Bob <bob@example.com>",
@@ -469,6 +470,7 @@ SUMMARY = {
         ("list", LISTED),
         ("list -l", LISTED | SUMMARY),
         ("stat", {"messages": 1, "octets": SIZE}),
+        ("stat --new", {"messages": 1, "octets": SIZE, "new": 1}),
         (
             "caps",
             {
@@ -477,8 +479,9 @@ SUMMARY = {
             },
         ),
         ("rm 1", {"number": 1, "uid": "uid-1", "size": SIZE}),
-        ("rm --dry-run 1", {"would": "delete", "number": 1, "uid": "uid-1", "size": SIZE}),
-        ("get --dry-run", {"would": "fetch", "number": 1, "uid": "uid-1", "size": SIZE}),
+        ("rm --dry-run 1", PLANNED | {"would": "delete"}),
+        ("get --dry-run --exec true", PLANNED | {"would": "fetch", "destination": "exec:true"}),
+        ("get --dry-run --mark", PLANNED | {"would": "mark", "destination": None}),
         (
             "get -o mbox:{folder}/box",
             {
@@ -527,9 +530,10 @@ def test_json_of_a_header_without_fields_has_nulls(here: Here, server: StartServ
             f"1\t{SIZE}\tuid-1\t2026-02-12T11:11:00+01:00\tBob <bob@example.com>\tGrüße\n",
         ),
         ("stat", f"1\t{SIZE}\n"),
+        ("stat --new", f"1\t{SIZE}\t1\n"),
         ("caps", "TOP\nUIDL\nUSER\nRESP-CODES\nPIPELINING\nSASL PLAIN\n"),
-        ("rm --dry-run 1", f"delete\t1\t{SIZE}\tuid-1\n"),
-        ("get --dry-run", f"fetch\t1\t{SIZE}\tuid-1\n"),
+        ("rm --dry-run 1", f"delete\t1\t{SIZE}\tuid-1\tGrüße\n"),
+        ("get --dry-run", f"fetch\t1\t{SIZE}\tuid-1\tGrüße\n"),
         ("get -o - --crlf 1", MESSAGE.decode()),
         ("get", ""),
         ("rm 1", ""),

@@ -367,6 +367,8 @@ def test_a_sentence_is_one_bounded_line_whatever_the_facts_are(error: type[POP3E
         (CommandNotAllowed("RETR", "AUTHORIZATION"), "RETR is not allowed in the AUTHORIZATION state"),
         (InvalidArgument("USER", "it is too long"), "cannot send USER: it is too long"),
         (MessageNotFound("uid:x"), "there is no message uid:x on the server"),
+        (MessageNotFound("5-9", are_several=True), "there are no messages 5-9 on the server"),
+        (MessageNotFound(""), "there is no message on the server"),
         (BlankMessage(3, 500), "it arrived blank, although the server lists 500 octets"),
         (
             UniqueIdsRefused("alice@example.org"),

@@ -416,7 +416,7 @@ def _documented_keys(command: str) -> set[str]:
         ("list", ["list --json -l"]),
         ("get", ["get --json 1", "get --json --dry-run"]),
         ("rm", ["rm --json --dry-run 1", "rm --json 1"]),
-        ("stat", ["stat --json"]),
+        ("stat", ["stat --new --json"]),
         ("accounts", ["accounts --json"]),
     ],
 )
@@ -450,9 +450,9 @@ def test_the_example_of_a_configuration_is_one(place: Place) -> None:
     text = manual.CONFIG.examples()["Two accounts"]
     (place.run.home / "example.toml").write_text(text)
     listed = place.follow("pop3fetch accounts -v -c example.toml").out
-    assert listed.splitlines() == [
-        b"work\tmail.example.org\talice\tmaildir:~/Mail/work",
-        b"home\tpop.example.net\talice@example.net\tmbox:~/Mail/home",
+    assert listed.decode().splitlines() == [
+        f"work\tmail.example.org\t995\talice\tmaildir:{place.run.home}/Mail/work",
+        f"home\tpop.example.net\t110\talice@example.net\tmbox:{place.run.home}/Mail/home",
     ]
 
 

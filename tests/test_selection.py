@@ -139,34 +139,33 @@ def test_messages_are_selected_in_the_order_given_each_once(
 
 
 @pytest.mark.parametrize(
-    ("listing", "word"),
+    ("listing", "words", "missing"),
     [
-        (FIVE, "6"),
-        (FIVE, "9999999999999999999"),
-        (FIVE, "4-6"),
-        (FIVE, "6-9"),
-        (FIVE, "6-"),
-        (FIVE, "uid:f"),
-        (FIVE, "uid:A"),
-        (GAPS, "2"),
-        (GAPS, "4"),
-        (GAPS, "5-6"),
-        (GAPS, "uid:b"),
-        (EMPTY, "1"),
-        (EMPTY, "1-"),
-        (EMPTY, "last"),
+        (FIVE, "6", "is no message 6"),
+        (FIVE, "9999999999999999999", "is no message 9999999999999999999"),
+        (FIVE, "4-6", "is no message 6"),
+        (FIVE, "4-8", "are no messages 6-8"),
+        (FIVE, "6-9", "are no messages 6-9"),
+        (FIVE, "6-", "is no message 6 or higher"),
+        (FIVE, "uid:f", "is no message uid:f"),
+        (FIVE, "uid:A", "is no message uid:A"),
+        (FIVE, "1 9 2-7 uid:x", "are no messages 9, 6-7, uid:x"),
+        (FIVE, " ".join(map(str, range(6, 30))), f"are no messages {', '.join(map(str, range(6, 26)))}, …"),
+        (GAPS, "2", "is no message 2"),
+        (GAPS, "4", "is no message 4"),
+        (GAPS, "5-6", "is no message 6"),
+        (GAPS, "uid:b", "is no message uid:b"),
+        (EMPTY, "1", "is no message 1"),
+        (EMPTY, "1-", "is no message"),
+        (EMPTY, "last", "is no message"),
+        (EMPTY, "last 3", "is no message 3"),
     ],
 )
-def test_a_selector_that_matches_nothing_is_an_error(listing: Listing, word: str) -> None:
+def test_missing_messages_are_named_and_no_others(listing: Listing, words: str, missing: str) -> None:
     with pytest.raises(MessageNotFound) as caught:
-        select(listing, parse([word]))
-    assert caught.value.selector == word
+        select(listing, parse(words.split()))
+    assert str(caught.value) == f"there {missing} on the server"
     assert caught.value.exit_status is Status.NO_MESSAGE
-
-
-def test_one_wrong_selector_spoils_the_whole_selection() -> None:
-    with pytest.raises(MessageNotFound, match="there is no message 9 on the server"):
-        select(FIVE, parse(["1", "9", "10"]))
 
 
 # Where the server has no UIDs

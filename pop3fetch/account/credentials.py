@@ -25,12 +25,13 @@ from pop3fetch.account import system_keyring
 from pop3fetch.account.settings_table import Account
 from pop3fetch.account.system_keyring import STORE_LIMIT, Entry
 from pop3fetch.ahead import Interrupts
-from pop3fetch.errors import ConfigurationError, NoPassword
+from pop3fetch.errors import ConfigurationError, ConnectionLost, LoginRefused, NoPassword, POP3Error
 from pop3fetch.printable import printable
 from pop3fetch.veil import veiled
 
 VARIABLE = "POP3FETCH_PASSWORD"
 SERVICE = "pop3fetch"
+MOST_TYPED = 3  # passwords that are asked for: servers lock accounts after some wrong ones
 COMMAND_LIMIT = 120.0  # seconds; the user may have to type the passphrase of a key
 
 
@@ -38,7 +39,8 @@ class Sources(NamedTuple):
     """What a run may use to find a password.
 
     ``environment``: the value of POP3FETCH_PASSWORD. ``ask`` puts a question on the terminal, and returns
-    None if there is none. ``report`` takes a line about a source that was skipped. ``child_environment``
+    None if there is none. ``report`` takes a line about a source that was skipped, ``complain`` one about a
+    password that was typed and refused. ``child_environment``
     goes to the password command, see :func:`without_password`. ``keyring``: look into it, which `login`
     must not; ``find_keyring`` is called before that. The limits are seconds. ``interrupts`` end the waits for
     a program, the keyring and the OAuth 2 server.
@@ -53,6 +55,7 @@ class Sources(NamedTuple):
     command_limit: float = COMMAND_LIMIT
     keyring_limit: float = system_keyring.LOOK_LIMIT
     interrupts: Interrupts | None = None
+    complain: Callable[[str], None] = lambda line: None
     find_keyring: Callable[[], None] = lambda: None
 
     def __repr__(self) -> str:
@@ -65,7 +68,7 @@ class Password:
     Except for OAuth 2: an access token is valid for about an hour, and each call gets a new one.
     """
 
-    __slots__ = ("_account", "_passed_over", "_report", "_secret", "_sources")
+    __slots__ = ("_account", "_passed_over", "_report", "_secret", "_sources", "_typed", "_was_lost")
 
     def __init__(self, account: Account, sources: Sources) -> None:
         self._account = account
@@ -73,6 +76,8 @@ class Password:
         self._sources = sources._replace(report=self._pass_over)
         self._passed_over: list[str] = []
         self._secret: str | None = None
+        self._typed = 0  # how often it was typed
+        self._was_lost = False  # whether a connection was, since then
 
     def __repr__(self) -> str:
         return f"<Password of {self._account.address}>"
@@ -82,9 +87,12 @@ class Password:
         if self._secret is not None:
             return self._secret
         for name, source in ORDER.items():
+            if self._typed and source is not _from_terminal:
+                continue
             found = source(self._account, self._sources)
             if found:
                 _check(found, name, self._account)
+                self._typed += source is _from_terminal
                 self._secret = None if source is _from_oauth else found
                 return found
         passed_over = f" ({'; '.join(self._passed_over)})" if self._passed_over else ""
@@ -93,6 +101,17 @@ class Password:
             "use --password-file or --password-command (or the keys password_file and password_command), "
             "store it with `pop3fetch login`, write it into ~/.netrc, or run this on a terminal"
         )
+
+    def may_be_right_next_time(self, error: POP3Error) -> bool:
+        """Whether to log in once more after an error, because a person has typed, or is to type again."""
+        if isinstance(error, ConnectionLost) and self._typed and not self._was_lost:
+            self._was_lost = True  # the server may not have waited for the person
+            return True
+        if isinstance(error, LoginRefused) and not error.is_temporary and 0 < self._typed < MOST_TYPED:
+            self._sources.complain(str(error))
+            self._secret = None
+            return True
+        return False
 
     def _pass_over(self, line: str) -> None:
         self._passed_over.append(line)

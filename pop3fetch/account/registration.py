@@ -1,7 +1,8 @@
-"""A new account is written into the configuration file, which keeps its comments and its layout.
+"""What `login` writes into the configuration file, which keeps its comments and its layout, and beside it.
 
 The file is replaced in one step, and only if the new one is read back as intended. If an account cannot be
-added without changing the rest, the user must add it by hand. No existing account is changed.
+added without changing the rest, the user must add it by hand. Of an existing account only the key
+``password_file`` is changed, if its password is kept in a file.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 from pop3fetch.account.config_file import Configuration, load
-from pop3fetch.durable import PRIVATE_FILE, make_folder, open_private, sync_file
+from pop3fetch.durable import PRIVATE_FILE, make_folder, open_private, sync_file, sync_folder
 from pop3fetch.errors import ConfigurationError
 
 Settings = Mapping[str, str | int | float | bool]
@@ -46,6 +49,87 @@ def _register(file: Path, folder: int, name: str, settings: Settings) -> Configu
     wanted = Configuration(file, known.default or default, {**known.tables, name: settings})
     _replace(file, folder, _extended(before, name, settings, default), wanted)
     return wanted
+
+
+def password_file_of(path: Path, name: str) -> Path:
+    """Return the file in which the password of an account is kept: beside the configuration file."""
+    return path.with_name(f"{quote(name, safe='@+')}.password")
+
+
+def keep_password(path: Path, name: str, secret: str) -> Path:
+    """Write a password into a file that only we can read, and name it in the account's table; return it.
+
+    ``path``: of the configuration file. Raises ConfigurationError.
+    """
+    file = password_file_of(path, name)
+    try:
+        with _alone_in(path.resolve().parent) as folder:
+            was_there = file.exists()
+            fresh = file.with_name(f".{file.name}.{os.getpid()}")
+            try:
+                _write(fresh, secret.encode("utf-8", "surrogateescape") + b"\n", PRIVATE_FILE)
+                fresh.rename(file)
+            finally:
+                fresh.unlink(missing_ok=True)
+            sync_folder(file.parent)
+            try:
+                _change_password_file(path, folder, name, short(file))
+            except BaseException:
+                if not was_there:
+                    file.unlink()
+                raise
+    except OSError as error:
+        raise ConfigurationError(str(file), f"cannot be written: {error.strerror}") from error
+    return file
+
+
+def forget_password(path: Path, name: str) -> None:
+    """Remove the file of :func:`keep_password`, and its name from the account's table."""
+    file = password_file_of(path, name)
+    try:
+        with _alone_in(path.resolve().parent) as folder:
+            _change_password_file(path, folder, name, None)
+            file.unlink(missing_ok=True)
+            sync_folder(file.parent)
+    except OSError as error:
+        raise ConfigurationError(str(file), f"cannot be removed: {error.strerror}") from error
+
+
+def _change_password_file(path: Path, folder: int, name: str, value: str | None) -> None:
+    """Set, or remove, the key ``password_file`` of an account; ``folder``: the descriptor of the file's."""
+    import tomlkit
+
+    file = path.resolve()
+    known = load(file)
+    table = {key: given for key, given in known.tables[name].items() if key != "password_file"}
+    if value is not None:
+        table["password_file"] = value
+    if table == known.tables[name]:
+        return
+    try:
+        text = file.read_bytes().decode()
+        document: Any = tomlkit.parse(text)
+        if value is not None:
+            document["accounts"][name]["password_file"] = value
+        else:
+            del document["accounts"][name]["password_file"]
+        changed = document.as_string()
+    except ValueError as error:  # of tomlkit, which accepts a little less than tomllib
+        raise ConfigurationError(f"{path}: accounts.{name}", f"cannot be changed: {error}") from error
+    wanted = Configuration(path, known.default, {**known.tables, name: table})
+    _replace(file, folder, _with_line_ends_of(text, changed), wanted)
+
+
+def short(path: Path) -> str:
+    """Return a path with ``~`` for the home folder, as a user would write it."""
+    home = os.path.expanduser("~")
+    return f"~/{path.relative_to(home)}" if os.path.isabs(home) and path.is_relative_to(home) else str(path)
+
+
+def _with_line_ends_of(text: str, changed: str) -> str:
+    """Return a changed text with CRLF if the original has nothing else."""
+    uses_crlf = "\r\n" in text and text.count("\n") == text.count("\r\n")
+    return changed.replace("\r\n", "\n").replace("\n", "\r\n") if uses_crlf else changed
 
 
 def name_is_taken(path: Path, name: str) -> ConfigurationError:
@@ -81,8 +165,7 @@ def _extended(text: str, name: str, settings: Settings, default: str | None) -> 
         raise ConfigurationError(f"accounts.{name}", f"cannot be added: {error}") from error
     if default is not None:
         extended = f"{tomlkit.dumps({'default': default})}\n{extended}"
-    uses_crlf = "\r\n" in text and text.count("\n") == text.count("\r\n")
-    return extended.replace("\r\n", "\n").replace("\n", "\r\n") if uses_crlf else extended
+    return _with_line_ends_of(text, extended)
 
 
 def _replace(file: Path, folder: int, text: str, wanted: Configuration) -> None:
@@ -116,7 +199,7 @@ def _check(file: Path, wanted: Configuration) -> None:
     except ConfigurationError:
         says_it = False
     if not says_it:
-        raise ConfigurationError(str(wanted.path), "cannot be extended as it is: add the account by hand")
+        raise ConfigurationError(str(wanted.path), "cannot be changed as it is: do it by hand")
 
 
 @contextmanager

@@ -37,7 +37,7 @@ DELIVERY = "get: delivery"
 SELECTION = "get: selection"
 UNATTENDED = "Unattended runs"
 
-FILE, FOLDER = "file", "dir"  # values that a shell completes
+FILE, DESTINATION, PROGRAM = "file", "destination", "program"  # values that a shell completes
 DAYS = "days"  # a whole number of them
 
 
@@ -60,9 +60,9 @@ class Setting(NamedTuple):
 class Option(NamedTuple):
     """An option that gives a setting: its section of --help, its names and metavar, and its help.
 
-    ``takes`` is a type (bool for a flag), FILE, FOLDER, DAYS, or the words to choose among. ``gives``: the
-    value of the setting that a flag means. ``variable``: a variable gives it, too; its name is POP3FETCH_ and
-    the name of the setting.
+    ``takes`` is a type (bool for a flag), FILE, DESTINATION, PROGRAM, DAYS, or the words to choose among.
+    ``gives``: the value of the setting that a flag means. ``variable``: a variable gives it, too; its name is
+    POP3FETCH_ and the name of the setting.
     """
 
     section: str
@@ -123,7 +123,7 @@ class Account(NamedTuple):
                help="The first line of FILE is the password; others must not be able to read it.")] = None
     password_command: Annotated[tuple[str, ...] | None,
         Setting(checks.password_command, group="password", lasting=True, secret=True, runs=True),
-        Option(SERVER, "--password-command CMD", variable=True,
+        Option(SERVER, "--password-command CMD", variable=True, takes=PROGRAM,
                help="The first line that CMD prints is the password, or the access token.")] = None
     password_by_option: bool = False
     timeout: Annotated[float, Setting(checks.seconds, lasting=True),
@@ -146,10 +146,11 @@ class Account(NamedTuple):
                )] = False
     output: Annotated[str | None, Setting(checks.text, group="destination", shown=True),
         Option(DELIVERY, "-o --output DEST", "maildir:DIR, mbox:FILE, or standard output: - or mbox:-.",
-               takes=FOLDER)] = None
+               takes=DESTINATION)] = None
     exec: Annotated[tuple[str, ...] | None,
         Setting(partial(checks.command, "exec"), group="destination", secret=True, runs=True),
-        Option(DELIVERY, "--exec CMD", "Give each message to the standard input of CMD.")] = None
+        Option(DELIVERY, "--exec CMD", "Give each message to the standard input of CMD.",
+               takes=PROGRAM)] = None
     exec_timeout: Annotated[float, Setting(checks.seconds),
         Option(DELIVERY, "--exec-timeout SECONDS", takes=float,
                help=f"Time limit for CMD in seconds (default: {DEFAULT_EXEC_TIMEOUT:g}).",

@@ -22,7 +22,7 @@ KEEPS_NOTHING = "it stores nothing"
 UNREACHABLE = "no keyring is installed, or it cannot be reached outside a login session"
 BUS_VARIABLE = "DBUS_SESSION_BUS_ADDRESS"
 RUNTIME_FOLDERS = Path("/run/user")  # of systemd-logind: one per user, removed after the last session
-ADVICE = "without one, use password_file or password_command, or set POP3FETCH_PASSWORD"
+NEEDED = "OAuth 2 needs one; without one, let password_command print the access token"
 
 Answer = TypeVar("Answer")
 
@@ -61,13 +61,13 @@ def check(entry: Entry, limit: float = STORE_LIMIT) -> None:
     try:
         keeps = _asked(ask, limit)
     except Exception as error:
-        raise _no_keyring(_told(error)) from error
+        raise _no_keyring(f"{_told(error)}; {NEEDED}") from error
     if not keeps:
-        raise _no_keyring(KEEPS_NOTHING)
+        raise _no_keyring(f"{KEEPS_NOTHING}; {NEEDED}")
 
 
 def look(entry: Entry, limit: float = LOOK_LIMIT, interrupts: Interrupts | None = None) -> str | None:
-    """Return the secret, None if there is none; raises ConfigurationError without advice."""
+    """Return the secret, None if there is none; raises ConfigurationError."""
 
     def get() -> str | None:
         import keyring
@@ -77,7 +77,7 @@ def look(entry: Entry, limit: float = LOOK_LIMIT, interrupts: Interrupts | None 
     try:
         return _asked(get, limit, interrupts)
     except Exception as error:
-        raise ConfigurationError("the system's keyring", _told(error)) from error
+        raise _no_keyring(_told(error)) from error
 
 
 def keep(entry: Entry, secret: str, limit: float = STORE_LIMIT) -> None:
@@ -129,4 +129,4 @@ def _told(error: Exception) -> str:
 
 
 def _no_keyring(reason: str) -> ConfigurationError:
-    return ConfigurationError("the system's keyring", f"{reason}; {ADVICE}")
+    return ConfigurationError("the system's keyring", reason)

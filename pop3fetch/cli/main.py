@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from pop3fetch import __version__
-from pop3fetch.cli.screen.console import Console, output_errors
+from pop3fetch.cli.screen.console import Console, output_errors, with_notes
 from pop3fetch.status import Status
 
 # name: its line in --help; the command is in the module of the same name
@@ -24,7 +24,7 @@ COMMANDS = {
     "stat": "Count the messages and their octets.",
     "caps": "Show the server's capabilities.",
     "login": "Set up an account: find the server, try the password.",
-    "logout": "Remove the password from the keyring.",
+    "logout": "Remove the stored password.",
     "record": "Show and edit the record of fetched messages.",
     "accounts": "List the configured accounts.",
     "demo": "Try everything against a built-in demo server.",
@@ -91,6 +91,9 @@ def run_command(arguments: Sequence[str], console: Console) -> int:
     """Run a command on a console that stays open; return its exit status."""
     try:
         if "_POP3FETCH_COMPLETE" in os.environ:
+            from pop3fetch.cli.completion import register
+
+            register()
             commands.main(list(arguments), prog_name="pop3fetch")
         # Not commands.main(), which has its own statuses for a closed pipe and for Ctrl-C.
         with output_errors():  # of --help and --version
@@ -113,11 +116,9 @@ def run_command(arguments: Sequence[str], console: Console) -> int:
 
 
 def _report_end(end: BaseException, console: Console) -> int:
-    if isinstance(end, Terminated):
-        console.error("terminated")
-        return Status.TERMINATED
-    console.error("interrupted")
-    return Status.INTERRUPTED
+    is_terminated = isinstance(end, Terminated)
+    console.error(with_notes("terminated" if is_terminated else "interrupted", end))
+    return Status.TERMINATED if is_terminated else Status.INTERRUPTED
 
 
 def _explain(error: Exception, console: Console) -> int:

@@ -20,9 +20,10 @@ from click.core import ParameterSource
 from pop3fetch.account.settings_table import (
     DAYS,
     DELIVERY,
+    DESTINATION,
     FILE,
-    FOLDER,
     OPTIONS,
+    PROGRAM,
     SECURITY,
     SELECTION,
     SERVER,
@@ -147,10 +148,11 @@ def _complete_account(ctx: click.Context, parameter: click.Parameter, incomplete
     return [name for name in names if name.startswith(incomplete)]
 
 
-def _complete_folder(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from click.shell_completion import CompletionItem
+def _complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from pop3fetch.cli.completion import complete_destination, complete_program
 
-    return [CompletionItem(incomplete, type=FOLDER)]
+    is_destination = parameter.name == "output"
+    return complete_destination(incomplete) if is_destination else complete_program(incomplete)
 
 
 shared_option = functools.partial(click.option, cls=SharedOption)
@@ -158,7 +160,7 @@ shared_option = functools.partial(click.option, cls=SharedOption)
 
 def setting_options(section: str, command: Any) -> Any:
     """Give a command the options of the settings in a ``section``, in the table's order."""
-    kinds: dict[object, Any] = {FILE: click.Path(), FOLDER: str, DAYS: Days()}
+    kinds: dict[object, Any] = {FILE: click.Path(), DESTINATION: str, PROGRAM: str, DAYS: Days()}
     for setting, option in reversed(OPTIONS):
         if option.section != section:
             continue
@@ -173,7 +175,7 @@ def setting_options(section: str, command: Any) -> Any:
             is_flag=takes is bool,
             type=click.Choice(takes) if isinstance(takes, tuple) else kinds.get(takes, takes),
             envvar=f"POP3FETCH_{setting.upper()}" if option.variable else None,
-            shell_complete=_complete_folder if takes == FOLDER else None,
+            shell_complete=_complete if takes in (DESTINATION, PROGRAM) else None,
             help=option.help,
         )
         command = decorate(command)

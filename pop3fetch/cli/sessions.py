@@ -10,12 +10,13 @@ from pathlib import Path
 from pop3fetch.account.credentials import VARIABLE, Password, Sources, without_password
 from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.screen.console import Console
-from pop3fetch.sessions.sessions import ProcessContext, Sessions
+from pop3fetch.defaults import UNIX_PREFIX
+from pop3fetch.sessions.sessions import ProcessContext, Sessions, Waiting
 
 
 def sessions_of(account: Account, console: Console, state_folder: Path, *, keyring: bool = True) -> Sessions:
     """Return the sessions of an account; ``keyring``: whether its password may be there."""
-    process = process_context(console)
+    process = process_context(console, account)
 
     def ask(question: str) -> str | None:
         if not (console.err.isatty() and _has_terminal()):
@@ -36,6 +37,7 @@ def sessions_of(account: Account, console: Console, state_folder: Path, *, keyri
         ask=ask,
         keyring=keyring,
         interrupts=console.interrupts,
+        complain=console.error,
         find_keyring=find_keyring,
     )
     return Sessions(account, state_folder, Password(account, sources), process)
@@ -49,22 +51,38 @@ def find_keyring() -> None:
         os.environ[BUS_VARIABLE] = address
 
 
-def process_context(console: Console) -> ProcessContext:
+def process_context(console: Console, account: Account | None = None) -> ProcessContext:
     """Return what shows the notices of a session, and with -vv the protocol."""
     trace = console.trace if console.verbosity >= 2 else None
 
     def notice(text: str) -> None:
         from pop3fetch.cli.screen.advice import noticed
+        from pop3fetch.pop3.login import ALTHOUGH_STLS, MAIL_IN_CLEAR_TEXT
 
-        console.notice(noticed(text))
+        is_warning = text in (ALTHOUGH_STLS, MAIL_IN_CLEAR_TEXT) and not (account and _is_local(account))
+        show = console.remark if is_warning else console.notice
+        show(noticed(text))
 
+    shows_waiting = console.shows_remarks and not console.account
     return ProcessContext(
         without_password(os.environ),
         notice,
         trace,
         console.interrupts,
         lambda: console.can_ask and console.answers is None,
+        Waiting(console.draw_waiting, console.wipe) if shows_waiting else None,
     )
+
+
+def _is_local(account: Account) -> bool:
+    """Return whether the server is on this machine, or behind a tunnel."""
+    if account.tunnel_command or account.host.startswith(UNIX_PREFIX) or account.host == "localhost":
+        return True
+    from ipaddress import ip_address
+
+    with suppress(ValueError):  # of a name
+        return ip_address(account.host).is_loopback
+    return False
 
 
 def _has_terminal() -> bool:

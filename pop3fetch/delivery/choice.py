@@ -32,6 +32,9 @@ class Kind(Enum):
     PROGRAM = "program"
 
 
+_STREAMS = {Kind.OUTPUT: "-", Kind.MBOX_OUTPUT: "mbox:-"}
+
+
 class Choice(NamedTuple):
     """A kind of destination.
 
@@ -41,6 +44,14 @@ class Choice(NamedTuple):
     kind: Kind
     path: Path = Path()
     command: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The destination as one text; ``exec:`` begins that of a program."""
+        if self.kind is Kind.PROGRAM:
+            import shlex
+
+            return f"exec:{shlex.join(self.command)}"
+        return _STREAMS.get(self.kind) or f"{self.kind.value}:{self.path}"
 
     @property
     def name(self) -> str:
@@ -54,7 +65,7 @@ class Choice(NamedTuple):
     @property
     def is_stream(self) -> bool:
         """Whether it is standard output, which keeps nothing."""
-        return self.kind in (Kind.OUTPUT, Kind.MBOX_OUTPUT)
+        return self.kind in _STREAMS
 
 
 class DeliveryContext(NamedTuple):

@@ -14,6 +14,7 @@ from pop3fetch.messages import Message
 from pop3fetch.record.store import Store
 
 if TYPE_CHECKING:
+    from pop3fetch.fetch.plan import Standing, Would
     from pop3fetch.pop3.mail_session import MailSession
 
 Connect = Callable[[bool], "MailSession"]  # (pipelining) -> a client that is logged in
@@ -52,14 +53,8 @@ class Reporter(Protocol):
     def oversize(self, message: Message) -> None:
         """Note, once for each message, that it is larger than the limit and is skipped."""
 
-    def would(self, what: str, message: Message) -> None:
-        """Show an action of a plan that is not carried out."""
-
     def agrees(self, question: str) -> bool:
         """Return whether the user says yes; False if nobody can be asked."""
-
-    def deleted(self, messages: int) -> None:
-        """Note how many messages the server has confirmed as deleted."""
 
 
 class Context(NamedTuple):
@@ -67,6 +62,7 @@ class Context(NamedTuple):
 
     ``connect`` returns a client that is logged in, ``reopen`` a destination of an earlier run, ``clock``
     seconds since the epoch. ``room``: drafts in a batch. ``account``: its address, for errors.
+    ``would`` takes what a dry run would do, ``ended_early`` what ends the run and how it stands then.
     """
 
     connect: Connect
@@ -77,3 +73,5 @@ class Context(NamedTuple):
     clock: Callable[[], float] = time.time
     room: int = BATCH_MESSAGES
     account: str = ""
+    would: Would = lambda verbs, message, summary: None
+    ended_early: Callable[[BaseException, Standing], None] = lambda end, standing: None

@@ -104,7 +104,6 @@ class Deletion:
         self._happened(Event.DELETED, (by_index[index].key for index in marked))
         self._store.rename(moved_up(listing, marked))
         self._tally.outcome.deleted += len(marked)
-        self._reporter.deleted(len(marked))
 
     def _happened(self, event: Event, keys: Iterable[Key]) -> None:
         self._store.happened(event, keys, int(self._context.clock()))

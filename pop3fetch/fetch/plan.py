@@ -6,7 +6,7 @@ from that and from what the user wants, before anything is done.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import compress
 from operator import ne
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -17,6 +17,7 @@ from pop3fetch.selection import Selector, select
 
 if TYPE_CHECKING:
     from pop3fetch.filters import Filters
+    from pop3fetch.headers import Summary
 
 
 class Comparison(NamedTuple):
@@ -120,7 +121,8 @@ class Order(NamedTuple):
         return self.delete or self.delete_after == 0
 
 
-Verb = Literal["fetch", "mark", "delete"]
+Verb = Literal["fetch", "mark", "delete", "show"]
+Would = Callable[[Sequence[Verb], Message, "Summary | None"], None]  # takes what a dry run would do
 
 
 class Action(NamedTuple):
@@ -177,6 +179,17 @@ class Plan:
             return self._old
         fetched = (message for message in map(self.listing.message, self._wanted) if message.key in delivered)
         return [*self._old, *fetched]
+
+
+class Standing(NamedTuple):
+    """How many messages of a run are delivered and recorded, and how many were to be fetched.
+
+    ``others_are_new``: the next run fetches what is left.
+    """
+
+    safe: int
+    wanted: int
+    others_are_new: bool
 
 
 def choose(listing: Listing, new: Collection[int], order: Order, done: Collection[Key] = ()) -> list[int]:

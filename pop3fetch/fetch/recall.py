@@ -24,7 +24,7 @@ from pop3fetch.messages import Key, Listing, Message, is_short, stand_in_uid, st
 from pop3fetch.pop3.replies import UNFAMILIAR, Digests
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import DAY, Event, Known, State
-from pop3fetch.record.store import ADDITIONS, LISTING, MOVED, Entry, ReadOnlyStore, Store
+from pop3fetch.record.store import ADDITIONS, LISTING, MOVED, Entry, Store, known_at
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.mail_session import MailSession
@@ -32,15 +32,7 @@ if TYPE_CHECKING:
 
 def recorded_in(place: RecordPlace, account: str) -> Recorded:
     """Return what the record at ``place``, which another run may hold, knows of the account's server."""
-
-    def has_unique_ids() -> bool:
-        store = ReadOnlyStore(place)
-        try:
-            return store.known().has_unique_ids
-        finally:
-            store.close()
-
-    return Recorded(account, has_unique_ids)
+    return Recorded(account, lambda: known_at(place).has_unique_ids)
 
 
 HANDFUL = 5  # messages of which none is listed any more, which need not mean that the server was moved

@@ -24,10 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run has done; ``error`` is the first one of its ``failures``."""
+    """What a run has done; ``error`` is the first one of its ``failures``.
+
+    ``again``: messages that the destination had received before.
+    """
 
     messages: int = 0
     octets: int = 0
+    again: int = 0
     deleted: int = 0
     oversize: int = 0
     failures: int = 0

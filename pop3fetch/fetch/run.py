@@ -53,7 +53,9 @@ class Fetch:
         self._tally = Tally(context.reporter)
         deletes = order.deletes and not order.mark
         self._deletion = Deletion(context, order, self._tally) if deletes else None
+        self._current: Plan | None = None  # of the last session that has retrieved messages
         self._retrieval: Retrieval | None = None  # of this session
+        self._there: set[Key] = set()  # what was in the destination before, of messages that may come again
         self._mixed_up = False  # whether pipelined replies were, in this run
         self._given_up: set[Key] = set()  # messages that broke a session
 
@@ -86,15 +88,15 @@ class Fetch:
                 except (ProtocolViolation, ConnectionLost, TimedOut) as error:
                     self._require_another_session(client, error)
                     pipelining = False
-        except BaseException:
-            self._tidy_up()
+        except BaseException as error:
+            self._tidy_up(error)
             raise
 
     def _settle(self) -> None:
         context = self._context
         settle(self._store, context.destination, context.reopen, context.clock(), self._reporter.warn)
 
-    def _tidy_up(self) -> None:
+    def _tidy_up(self, end: BaseException) -> None:
         """Decide at once what the next run would have to: nothing of ours stays behind."""
         if self._retrieval:
             self._retrieval.end()  # or what it is delivering would be taken for leftovers
@@ -102,6 +104,11 @@ class Fetch:
             self._store.reopen()
             self._settle()
             self._context.destination.remove_leftovers()
+            if self._current:
+                from pop3fetch.fetch.early_end import standing
+
+                delivered = self._tally.delivered
+                self._context.ended_early(end, standing(self._context, self._order, self._current, delivered))
 
     # -- a session that breaks ---------------------------------------------------------------
 
@@ -141,8 +148,9 @@ class Fetch:
             self._report_oversize(plan.oversize)
         doomed: list[Message] = []
         if self._order.dry_run:
-            for action in plan:
-                self._reporter.would(*action)
+            from pop3fetch.fetch.dry_run import rehearse
+
+            rehearse(client, plan, self._context.would)
         elif self._order.mark:
             self._mark(client, plan.wanted(0, self._order.limit))
             self._report_missing(plan.listing)
@@ -183,6 +191,10 @@ class Fetch:
         """
         if is_first and plan.count >= MANY:
             self._reporter.first_run(plan.count)
+        destination = self._context.destination
+        if self._current is None and (self._order.selectors or self._order.everything):
+            self._there = self._store.delivered_to(destination.name)
+        self._current = plan
         crlf = self._order.crlf or not client.ends_lines_with_crlf
         limit, tried, room = self._order.limit, 0, PORTION
         while True:
@@ -190,10 +202,12 @@ class Fetch:
                 room = max(0, limit - self._tally.outcome.messages)
             messages = plan.wanted(tried, tried + room)
             if not messages:
-                return
+                break
             self._retrieval = Retrieval(self._context, self._tally, messages, crlf=crlf)
             self._retrieval.run(client)
             tried += len(messages)
+        if self._there and destination.folder_id:  # it keeps messages, unlike a program
+            self._tally.outcome.again = len(self._tally.delivered & self._there)
 
     # -- what is to be done ------------------------------------------------------------------
 

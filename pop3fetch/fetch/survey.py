@@ -102,6 +102,9 @@ def listing_of(client: MailSession, overview: Overview, reporter: Reporter, reco
         sizes, unique_ids, unpaired = _paired(sizes, unique_ids, reporter)
     listing = _completed(client, sizes, unique_ids) if b"" in unique_ids else Listing(sizes, unique_ids)
     listing.unpaired = max(listing.unpaired, unpaired)
+    if unpaired:  # LIST has no size of a message that it does not name
+        named = overview.sizes
+        listing.unsized = {i for i in listing.indexes() if i >= len(named) or named[i] is None}
     return listing
 
 

@@ -19,7 +19,16 @@ from pop3fetch.errors import (
     ServerErrorResponse,
 )
 from pop3fetch.pop3.conversation import Conversation
-from pop3fetch.pop3.login import APOP, USER, LoginPolicy, Situation, StartTLS, next_step
+from pop3fetch.pop3.login import (
+    ALTHOUGH_STLS,
+    APOP,
+    MAIL_IN_CLEAR_TEXT,
+    USER,
+    LoginPolicy,
+    Situation,
+    StartTLS,
+    next_step,
+)
 from pop3fetch.pop3.machine import Challenge, Reply
 from pop3fetch.pop3.replies import Capabilities
 from pop3fetch.pop3.sasl import (
@@ -167,12 +176,14 @@ class Authentication:
             if self._policy.utf8 or (attempt.method == USER and not (self._user + secret).isascii()):
                 self._send_utf8()
             if attempt.method == APOP:
-                if not conversation.transport.tls:
-                    self._notice("APOP protects the password alone: the mail crosses in clear text")
                 digest = apop_digest(conversation.session.challenge or b"", secret)
                 conversation.trace.secrets.keep(digest)  # the password can be guessed from it
                 attempt.proof_sent = True
-                return conversation.ask("APOP", self._user, digest).text
+                welcome = conversation.ask("APOP", self._user, digest).text
+                if not conversation.transport.tls:
+                    offers_stls = "STLS" in self._line.capabilities()
+                    self._notice(ALTHOUGH_STLS if offers_stls else MAIL_IN_CLEAR_TEXT)
+                return welcome
             if attempt.method == USER:
                 conversation.ask("USER", self._user)
                 attempt.proof_sent = True

@@ -23,6 +23,9 @@ from pop3fetch.pop3.sasl import CLEAR_TEXT
 APOP = "APOP"
 USER = "USER"
 
+MAIL_IN_CLEAR_TEXT = "APOP protects only the password: the mail crosses the network in clear text"
+ALTHOUGH_STLS = f"{MAIL_IN_CLEAR_TEXT}, although the server offers STLS"
+
 METHODS = {word: word.upper() for word in AUTH_METHODS if word != "auto"}
 # The strongest first; all others are used only if forced.
 STRENGTH = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "PLAIN")

@@ -203,7 +203,13 @@ class Store:
 
     def marked(self) -> set[Key]:
         """Return what was recorded without being fetched."""
-        return self._keys("SELECT uid, occurrence FROM message WHERE destination = ?", os.fsencode(MARKED))
+        return self.delivered_to(MARKED)
+
+    def delivered_to(self, destination: str) -> set[Key]:
+        """Return what was last delivered to a destination."""
+        return self._keys(
+            "SELECT uid, occurrence FROM message WHERE destination = ?", os.fsencode(destination)
+        )
 
     def intents(self) -> list[Intent]:
         """Return what a crash left between intending and done, in the order of the destination."""
@@ -396,6 +402,15 @@ class ReadOnlyStore(Store):
             else:
                 self._database = sqlite3.connect(":memory:", isolation_level=None)
                 self._database.executescript(SCHEMA)
+
+
+def known_at(place: RecordPlace) -> Known:
+    """Return what the record at ``place`` knows, which another run may hold."""
+    store = ReadOnlyStore(place)
+    try:
+        return store.known()
+    finally:
+        store.close()
 
 
 class _NoLock(Lock):

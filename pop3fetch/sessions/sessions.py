@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pop3fetch.account.credentials import Password
 from pop3fetch.account.settings_table import Account
 from pop3fetch.ahead import Ahead, Interrupts, pause
-from pop3fetch.errors import LoginRefused, LoginTooSoon
+from pop3fetch.errors import LoginRefused, LoginTooSoon, POP3Error
 from pop3fetch.net.dial import Endpoint, dial
 from pop3fetch.record.place import (
     LOSES_EARLY_INPUT,
@@ -32,12 +32,22 @@ if TYPE_CHECKING:
     from pop3fetch.sessions.refused_logins import RefusedLogins
 
 
+UNNOTICED = 1.0  # seconds that a person waits without wondering
+
+
+class Waiting(NamedTuple):
+    """How to show a person what a session waits for: ``begin`` takes the text, ``end`` removes it."""
+
+    begin: Callable[[str], None]
+    end: Callable[[], None]
+
+
 class ProcessContext(NamedTuple):
     """What a session needs of the process.
 
     ``child_environment`` is for programs that it starts. ``notice`` takes a line; ``trace``, if given, every
     line of the protocol with who sent it. ``interrupts`` end what the session waits for. ``is_attended``:
-    whether there is a terminal to ask on.
+    whether there is a terminal to ask on. ``waiting``: where a person watches.
     """
 
     child_environment: Mapping[str, str]
@@ -45,6 +55,7 @@ class ProcessContext(NamedTuple):
     trace: Callable[[str, bytes], None] | None = None
     interrupts: Interrupts | None = None
     is_attended: Callable[[], bool] = lambda: False
+    waiting: Waiting | None = None
 
 
 def server_of(
@@ -124,6 +135,7 @@ class Sessions:
         self._begun: Ahead[MailSession] | None = None
         self._secrets: Secrets | None = None  # of all connections of the run
         self._was_checked = False
+        self.hint = ""  # what may help if the login is refused
 
     def check(self) -> None:
         """Raise what forbids a login before anything is connected.
@@ -179,10 +191,27 @@ class Sessions:
         """
         self._check_pauses()
         begun, self._begun = self._begun, None
-        client = begun.result() if begun else self._opening()()
+        if self._process.waiting:
+            begun = begun or Ahead(self._opening(), interrupts=self._process.interrupts)
+            client = self._watched(begun, self._process.waiting)
+        else:
+            client = begun.result() if begun else self._opening()()
         if not pipelining:
             client.stop_pipelining()
         return client
+
+    def _watched(self, begun: Ahead[MailSession], waiting: Waiting) -> MailSession:
+        """Return the client, and show what is waited for if that takes long."""
+        try:
+            return begun.result(UNNOTICED)
+        except TimeoutError as error:
+            if isinstance(error, POP3Error):  # of the server, and not of this wait
+                raise
+        waiting.begin(f"connecting to {self.account.host} …")
+        try:
+            return begun.result()
+        finally:
+            waiting.end()
 
     def _opening(self) -> Callable[[], MailSession]:
         """Start to connect, load what will speak on the line, and return what opens it."""
@@ -200,13 +229,20 @@ class Sessions:
         return lambda: MailSession(server)
 
     def log_in(self, pipelining: bool = True) -> MailSession:
-        """Return a client that is logged in; raises what :meth:`check` does."""
+        """Return a client that is logged in; raises what :meth:`check` does.
+
+        If a person has typed a wrong password, they are asked again.
+        """
         self.account.login_name()  # before anything is connected
         client = self.connect(pipelining)
         try:
             self.log_in_on(client)
-        except BaseException:
+        except BaseException as error:
             client.close()
+            if isinstance(error, LoginRefused) and not error.is_temporary:
+                error.hint = self.hint
+            if isinstance(error, POP3Error) and self.password.may_be_right_next_time(error):
+                return self.log_in(pipelining)
             raise
         return client
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pop3fetch.account.config_file import Overrides, load
-from pop3fetch.account.registration import Settings, register
+from pop3fetch.account.registration import Settings, forget_password, keep_password, register
 from pop3fetch.errors import ConfigurationError
 from tests.support.file_modes import mode, umask
 
@@ -202,3 +202,72 @@ def test_any_name_is_written_so_that_it_is_read_again(
     settings: Settings = {"host": "pop.example.org", "user": user, "port": 1995, "utf8": True, "timeout": 2.5}
     register(file, name, settings)
     assert load(file).tables == {name: settings}
+
+
+# -- a password in a file --------------------------------------------------------------------------
+
+LAYOUTS = {
+    "table": b"# mine\n[accounts.work] # at work\nhost  =  'x'   # why\n",
+    "tables": b"[accounts.work]\nhost = 'x'\n\n[accounts.work.oauth]\nclient_id = 'y'\n\n"
+    b"[accounts.a]\nhost = 'z'\n",
+    "dots-in-a-table": b"[accounts]\nwork.host = 'x'\nwork.user = 'y'\n",
+    "dots": b"accounts.work.host = 'x'\naccounts.work.user = 'y'\n",
+    "inline": b"accounts = { work = { host = 'x' } } # short\n",
+    "crlf": b"[accounts.work]\r\nhost = 'x'\r\n",
+}
+
+
+@pytest.mark.parametrize("before", LAYOUTS.values(), ids=LAYOUTS)
+def test_a_password_is_kept_in_a_file_that_the_table_names(file: Path, before: bytes) -> None:
+    file.write_bytes(before)
+    tables = load(file).tables
+    with umask(0):
+        kept = keep_password(file, "work", "s3cret")
+    assert kept == file.with_name("work.password")
+    assert (kept.read_bytes(), mode(kept)) == (b"s3cret\n", 0o600)
+    assert load(file).tables == {**tables, "work": {**tables["work"], "password_file": str(kept)}}
+    assert set(before.split()) <= set(file.read_bytes().replace(b",", b" ").split()), (
+        "nothing else was changed"
+    )
+    assert (b"\r\n" in before) == (file.read_bytes().count(b"\r\n") == 3)
+    keep_password(file, "work", "p\udca7ss")
+    assert kept.read_bytes() == b"p\xa7ss\n"
+    forget_password(file, "work")
+    assert load(file).tables == tables
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_password_file_at_home_is_named_from_there(tmp_path: Path, home: Path) -> None:
+    file = home / "config.toml"
+    file.write_bytes(TABLE)
+    keep_password(file, NAME, "s3cret")
+    assert file.read_bytes() == TABLE + b'password_file = "~/alice@example.org.password"\n'
+    assert load(file).account().password_file == str(home / "alice@example.org.password")
+
+
+def test_a_password_does_not_follow_the_link_of_the_configuration(tmp_path: Path, file: Path) -> None:
+    target = tmp_path / "dotfiles" / "pop3fetch.toml"
+    target.parent.mkdir()
+    target.write_bytes(TABLE)
+    file.symlink_to(target)
+    kept = keep_password(file, NAME, "s3cret")
+    assert kept.parent == file.parent
+    assert [path.name for path in target.parent.iterdir()] == ["pop3fetch.toml"]
+    assert load(file).account().password_file == str(kept)
+
+
+@pytest.mark.parametrize("name", ["a/../b", "..", ".", "ä b", "%"])
+def test_any_name_is_that_of_a_file_in_the_folder(file: Path, name: str) -> None:
+    register(file, name, SETTINGS)
+    kept = keep_password(file, name, "s3cret")
+    assert sorted(file.parent.iterdir()) == sorted([file, kept])
+    assert load(file).account().password_file == str(kept)
+
+
+def test_a_file_that_cannot_be_changed_leaves_no_password_behind(file: Path) -> None:
+    file.write_bytes(TABLE)
+    file.chmod(0o400)
+    with pytest.raises(ConfigurationError, match="cannot be written: it is read-only"):
+        keep_password(file, NAME, "s3cret")
+    assert list(file.parent.iterdir()) == [file]
+    assert file.read_bytes() == TABLE

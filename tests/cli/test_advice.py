@@ -24,9 +24,15 @@ from pop3fetch.errors import (
     TLSError,
     TLSNotSupportedError,
 )
+from pop3fetch.pop3.login import ALTHOUGH_STLS, MAIL_IN_CLEAR_TEXT
 
 PIN = "trust exactly this certificate with --tls-fingerprint 0f"
 LINES: list[tuple[POP3Error, str]] = [
+    (
+        HeadersNotOffered(),
+        "the server cannot show headers alone: it has no TOP; choose by --larger, --smaller, numbers or "
+        "unique-ids instead",
+    ),
     (TLSError("h", "an alert"), "TLS with h failed: an alert"),
     (CertificateError("h", "it is expired"), "the certificate of h does not verify: it is expired"),
     (
@@ -119,6 +125,6 @@ def test_each_advice_is_tried() -> None:
 
 
 def test_a_notice_has_advice_too() -> None:
-    apop = "APOP protects the password alone: the mail crosses in clear text"
-    assert noticed(apop) == f"{apop} (see --tls starttls)"
+    assert noticed(ALTHOUGH_STLS) == f"{MAIL_IN_CLEAR_TEXT}; use --tls starttls"
+    assert noticed(MAIL_IN_CLEAR_TEXT) == MAIL_IN_CLEAR_TEXT
     assert noticed("UTF8 is not offered") == "UTF8 is not offered"

@@ -144,4 +144,5 @@ def test_every_shared_option_has_a_section() -> None:
     command = commands.get_command(context, "stat")
     assert command is not None
     options = [option for option in command.params if isinstance(option, click.Option)]
-    assert [option.name for option in options if not getattr(option, "section", "")] == ["as_json"]
+    own = [option.name for option in options if not getattr(option, "section", "")]
+    assert own == ["with_new", "as_json"]

@@ -107,7 +107,7 @@ def test_on_a_terminal_the_password_is_tried_again(
 def test_a_password_that_is_mistyped_holds_up_no_job(here: Here, post: StartPost, terminal: Terminal) -> None:
     served = post()
     account = {"POP3FETCH_ACCOUNT": served.server.url()}
-    typed = terminal("stat", env=account, answers=[(b"Password of", b"sceret\n")])
+    typed = terminal("stat", env=account, answers=[(b"Password of", b"sceret\n")] * 3)
     assert typed.status == 77
     assert here("stat", env=served.environment).status == 0
 

@@ -78,6 +78,14 @@ def test_get_and_nothing_new(display: Display, post: StartPost) -> None:
     display.check("get", display(*words, served=served), display(*words, served=served))
 
 
+def test_get_dry_run(display: Display, post: StartPost) -> None:
+    served = post(DEMO)
+    words = ["get", "--dry-run", "-o", f"maildir:{display.folder}/Maildir"]
+    shown = [display(*words, "--delete", "--limit", "2", served=served)]
+    shown += [display("get", "-q", *words[2:], served=served), display(*words, served=served)]
+    display.check("get-dry-run", *shown)
+
+
 def test_get_where_a_message_is_refused(display: Display, post: StartPost) -> None:
     served = post(replies={b"RETR 2\r\n": b"-ERR it cannot be read, says the disk of this server\r\n"})
     seen = display("get", "-o", f"maildir:{display.folder}/Maildir", served=served)

@@ -178,7 +178,7 @@ def test_apop_comes_first_outside_tls_and_says_what_it_does_not_protect(
     ended = stat(here, dovecot, mode)
     assert ended.status == 0
     assert shows(ended, "apop")
-    assert "pop3fetch: APOP protects the password alone" in ended.err.decode()
+    assert "pop3fetch: APOP protects only the password" in ended.err.decode()
 
 
 def test_a_method_that_is_not_offered_is_told_with_those_that_are(here: Here, dovecot: Dovecot) -> None:

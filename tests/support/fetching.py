@@ -21,6 +21,7 @@ from pop3fetch.fetch.context import Context
 from pop3fetch.fetch.plan import Order
 from pop3fetch.fetch.retrieving import Outcome
 from pop3fetch.fetch.run import Fetch
+from pop3fetch.headers import Summary
 from pop3fetch.messages import Message
 from pop3fetch.pop3.mail_session import MailSession
 from pop3fetch.record.place import RecordPlace
@@ -44,7 +45,6 @@ class Told:
     delivered_paths: dict[int, str | None] = field(default_factory=dict)
     errors: list[tuple[int, POP3Error]] = field(default_factory=list)
     intentions: list[tuple[str, int]] = field(default_factory=list)
-    deletions: int = 0
     short_numbers: list[int] = field(default_factory=list)
     oversize_numbers: list[int] = field(default_factory=list)
     questions: list[str] = field(default_factory=list)
@@ -77,15 +77,12 @@ class Told:
     def oversize(self, message: Message) -> None:
         self.oversize_numbers.append(message.number)
 
-    def would(self, what: str, message: Message) -> None:
-        self.intentions.append((what, message.number))
+    def would(self, verbs: Sequence[str], message: Message, summary: Summary | None) -> None:
+        self.intentions += [(verb, message.number) for verb in verbs]
 
     def agrees(self, question: str) -> bool:
         self.questions.append(question)
         return self.says_yes
-
-    def deleted(self, messages: int) -> None:
-        self.deletions += messages
 
 
 class Account:
@@ -128,6 +125,7 @@ class Account:
                 ),
                 reporter=self.told,
                 clock=lambda: self.now,
+                would=self.told.would,
             )
             try:
                 return Fetch(around, order).run()

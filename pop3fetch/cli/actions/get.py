@@ -22,8 +22,10 @@ from pop3fetch.record.place import RecordPlace, last_address
 
 if TYPE_CHECKING:
     from pop3fetch.cli.options import Invocation
-    from pop3fetch.cli.screen.objects import Object
-    from pop3fetch.fetch.plan import Order
+    from pop3fetch.cli.screen.dry_run import DryRun
+    from pop3fetch.cli.screen.progress import RunReporter
+    from pop3fetch.fetch.context import Context
+    from pop3fetch.fetch.plan import Order, Standing
     from pop3fetch.fetch.retrieving import Outcome
     from pop3fetch.selection import Selector
 
@@ -56,6 +58,7 @@ class Get:
         self.openings = Openings()
         self._outcomes: list[Outcome] = []  # if they are summed up at the end
         self._standard_output = threading.Lock()  # messages of two accounts must not mix there
+        self.ended_early: list[Standing] = []
 
     def run(self, account: Account, console: Console) -> int:
         """Fetch the messages of an account; returns the exit status, raises what ended it early."""
@@ -63,7 +66,7 @@ class Get:
             from pop3fetch.cli.actions.get_patiently import get_patiently
 
             return get_patiently(self.run, account, console, self._invocation.state_folder_to_read())
-        choice = self._choice(account)
+        choice = choice_of(account, is_configured="output" not in self._invocation.options)
         order = self._order(account)
         is_look = choice.is_stream and order.is_look  # which is recorded nowhere
         folder = self._invocation.state_folder_to_read() if is_look else self._invocation.state_folder()
@@ -87,7 +90,8 @@ class Get:
                     from pop3fetch.cli.actions.get_look import look_at
 
                     stream = keep(open_destination(choice, _delivery_context(account, console, place)))
-                    return look_at(sessions, folder, order, stream, reporter)
+                    dry_run = self._dry_run(console, stream.name) if order.dry_run else None
+                    return look_at(sessions, folder, order, stream, reporter, dry_run=dry_run)
                 with closing(Store(place, lock)) as store:
                     for line in (f"record: {store.path}", *place.warnings()):
                         console.notice(line)
@@ -105,30 +109,33 @@ class Get:
                             reporter=reporter,
                             room=room_for_drafts(self._side_by_side),
                             account=account.address,
+                            ended_early=self._ended_early,
                         )
+                        if order.dry_run:
+                            return self._rehearse(context, order, console)
                         outcome = Fetch(context, order).run()
             finally:
                 reporter.end()
-        if reporter.objects or self._invocation.many:
-            self._conclude(account, console, outcome, reporter.objects)
-        if (console.shows_details or console.log) and not order.dry_run:
-            # `less` may be showing the messages on standard output; a remark would disturb it.
-            show = console.notice if choice.is_stream else console.remark
-            from pop3fetch.cli.screen.summary import summary
-
-            show(summary(outcome, order, destination.name))
+        if reporter.objects or self._invocation.many or console.shows_details or console.log:
+            self._conclude(account, console, order, outcome, reporter)
         return outcome.status
 
     def _conclude(
-        self, account: Account, console: Console, outcome: Outcome, objects: list[Object] | None
+        self, account: Account, console: Console, order: Order, outcome: Outcome, reporter: RunReporter
     ) -> None:
-        """Run --on-new, and keep the outcome for the sums of all accounts."""
-        if account.on_new and objects:
+        """Run --on-new, keep the outcome for the sums of all accounts, and show the summary."""
+        if account.on_new and reporter.objects:
             from pop3fetch.cli.actions.on_new import run_on_new
 
-            run_on_new(account.on_new, objects, account.name, without_password(os.environ), console)
+            run_on_new(account.on_new, reporter.objects, account.name, without_password(os.environ), console)
         if self._invocation.many and not console.keeps_answers:
             self._outcomes.append(outcome)
+        if reporter.choice and (console.shows_details or console.log):
+            from pop3fetch.cli.screen.summary import summary
+
+            # `less` may be showing the messages on standard output; a remark would disturb it.
+            show = console.notice if reporter.choice.is_stream else console.remark
+            show(summary(outcome, order, reporter.choice.name))
 
     def report(self, accounts: int, failed: Sequence[str]) -> None:
         """Show the sums of all accounts, and which of them failed."""
@@ -138,20 +145,25 @@ class Get:
 
             console.remark(summary_of_all(accounts, self._outcomes, failed))
 
-    def _choice(self, account: Account) -> Choice:
-        if account.exec:
-            return Choice(Kind.PROGRAM, command=account.exec)
-        is_configured = "output" not in self._invocation.options
-        try:
-            return parse(account.output or DEFAULT_OUTPUT, is_configured=is_configured)
-        except UsageError as error:
-            if not is_configured:
-                raise
-            if account.output is None:
-                advice = "set HOME, or use --output and --state-dir"
-                raise ConfigurationError("the home folder is not known", advice) from error
-            where = f"{account.source}: accounts.{account.name}.output"
-            raise ConfigurationError(where, error.reason) from error
+    def _ended_early(self, end: BaseException, standing: Standing) -> None:
+        self.ended_early.append(standing)
+        if isinstance(end, Exception):  # an interrupt ends all runs, and is reported once
+            from pop3fetch.cli.screen.early_end import note_what_is_safe
+
+            note_what_is_safe(end, [standing])
+
+    def _dry_run(self, console: Console, destination: str) -> DryRun:
+        from pop3fetch.cli.screen.dry_run import DryRun
+
+        return DryRun(console, destination, as_json=self._options.as_json)
+
+    def _rehearse(self, context: Context, order: Order, console: Console) -> int:
+        from pop3fetch.fetch.run import Fetch
+
+        dry_run = self._dry_run(console, context.destination.name)
+        outcome = Fetch(context._replace(would=dry_run.would), order).run()
+        dry_run.end(outcome, order)
+        return outcome.status
 
     def _order(self, account: Account) -> Order:
         from pop3fetch.fetch.plan import Order
@@ -173,6 +185,22 @@ class Get:
             create=self._options.create,
             delete_marked=self._options.delete_marked,
         )
+
+
+def choice_of(account: Account, *, is_configured: bool = True) -> Choice:
+    """Return the destination of an account; ``is_configured``: it is from the file, if it is given at all."""
+    if account.exec:
+        return Choice(Kind.PROGRAM, command=account.exec)
+    try:
+        return parse(account.output or DEFAULT_OUTPUT, is_configured=is_configured)
+    except UsageError as error:
+        if not is_configured:
+            raise
+        if account.output is None:
+            advice = "set HOME, or use --output and --state-dir"
+            raise ConfigurationError("the home folder is not known", advice) from error
+        where = f"{account.source}: accounts.{account.name}.output"
+        raise ConfigurationError(where, error.reason) from error
 
 
 def _delivery_context(

@@ -5,23 +5,31 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from pop3fetch.cli.screen.dry_run import DryRun
 from pop3fetch.delivery.destination import Destination
 from pop3fetch.fetch.context import Reporter
-from pop3fetch.fetch.plan import Order, compare
+from pop3fetch.fetch.dry_run import rehearse
+from pop3fetch.fetch.plan import Action, Order, compare
 from pop3fetch.fetch.recall import recorded_in
 from pop3fetch.fetch.show import Look
 from pop3fetch.fetch.survey import status_of, survey
 from pop3fetch.messages import Listing
 from pop3fetch.record.place import RecordPlace
-from pop3fetch.record.store import ReadOnlyStore
+from pop3fetch.record.store import known_at
 from pop3fetch.selection import needs_uids, select
 from pop3fetch.sessions.sessions import Sessions
 
 
 def look_at(
-    sessions: Sessions, state_folder: Path, order: Order, stream: Destination, reporter: Reporter
+    sessions: Sessions,
+    state_folder: Path,
+    order: Order,
+    stream: Destination,
+    reporter: Reporter,
+    *,
+    dry_run: DryRun | None = None,
 ) -> int:
-    """Write the chosen messages to standard output; returns the exit status."""
+    """Write the chosen messages to standard output, or name them to ``dry_run``; returns the exit status."""
     by_number = bool(order.selectors or order.everything) and not needs_uids(order.selectors)
     account = sessions.account
     place = RecordPlace.to_read(state_folder, account.name, account.address)
@@ -35,12 +43,12 @@ def look_at(
             filtering = Filtering(client, order.filters, time.time(), reporter.notice)
             indexes = filtering.matching(listing, indexes, order.limit)
         indexes = indexes[: order.limit]
-        if not order.dry_run:
+        if dry_run is None:
             look = Look(client, stream, reporter, crlf=order.crlf)
             return look.at(listing, indexes, order.lines) or status_of(listing)
-        for index in indexes:
-            reporter.would("show", listing.message(index))
+        rehearse(client, [Action("show", listing.message(index)) for index in indexes], dry_run.would)
         client.end_look(reporter.notice)
+    dry_run.end()
     return status_of(listing)
 
 
@@ -49,8 +57,4 @@ def _chosen(listing: Listing, place: RecordPlace, order: Order) -> list[int]:
         return select(listing, order.selectors)
     if order.everything:
         return list(listing.indexes())
-    store = ReadOnlyStore(place)
-    try:
-        return compare(listing, store.known()).new
-    finally:
-        store.close()
+    return compare(listing, known_at(place)).new

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fetch.cli.screen.console import Console, Foreign
+from pop3fetch.cli.screen.numbers import UNKNOWN
 from pop3fetch.cli.screen.objects import date_of, listed_message
 from pop3fetch.cli.screen.progress import RunReporter
 from pop3fetch.fetch.plan import compare
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
 
 
 class Row(NamedTuple):
-    """One listed message; ``summary`` is None without --long."""
+    """One listed message; ``summary`` is None without --long. ``has_size``: LIST names its size."""
 
     message: Message
     new: bool
+    has_size: bool
     summary: Summary | None
 
 
@@ -87,7 +89,8 @@ class List:
         else:
             found = _summaries(client, indexes[: options.limit], long=options.long)
         for index, summary in found:
-            yield Row(listing.message(index), index in new, summary if options.long else None)
+            shown = summary if options.long else None
+            yield Row(listing.message(index), index in new, index not in listing.unsized, shown)
             if options.long:  # the reader of a pipe gets each line at once
                 console.flush()
 
@@ -95,10 +98,15 @@ class List:
         if self._options.as_json:
             for row in rows:
                 fetched_at = None if row.new else store.delivered_at(row.message.key)
-                console.json(listed_message(row.message, row.summary, is_new=row.new, fetched_at=fetched_at))
+                console.json(
+                    listed_message(
+                        row.message, row.summary, is_new=row.new, fetched_at=fetched_at, has_size=row.has_size
+                    )
+                )
         elif not console.shows_tables:
             for row in rows:
-                cells: list[Foreign] = [row.message.number, row.message.size, shown_uid(row.message.uid)]
+                size = row.message.size if row.has_size else UNKNOWN
+                cells: list[Foreign] = [row.message.number, size, shown_uid(row.message.uid)]
                 if row.summary is not None:
                     texts = map(one_line, (row.summary.sender, row.summary.subject))
                     cells += [date_of(row.summary) or "", *texts]
@@ -106,7 +114,8 @@ class List:
         else:
             from pop3fetch.cli.screen.list_table import show
 
-            if not show(console, console.out, rows, listing.last_number):
+            table_rows = ((row.message, "*" if row.new else "", row.summary, row.has_size) for row in rows)
+            if not show(console, console.out, table_rows, listing.last_number):
                 kind = "matching " if self._options.filters else "new " if self._options.only_new else ""
                 console.remark(f"no {kind}messages")
 

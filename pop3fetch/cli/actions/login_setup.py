@@ -13,19 +13,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from pop3fetch.account.config_file import Configuration, Overrides, default_config_file
-from pop3fetch.account.credentials import store
+from pop3fetch.account.config_file import NOTHING, Configuration, Overrides, default_config_file
 from pop3fetch.account.discovery import HOST, SERVICE_MODES, Candidate, Candidates, Search, candidates
-from pop3fetch.account.registration import name_is_taken, register
+from pop3fetch.account.registration import name_is_taken, register, short
 from pop3fetch.account.settings_table import FILE, OPTIONS, SETTINGS, Account
 from pop3fetch.account.url import is_url
-from pop3fetch.cli.actions.login import log_in
+from pop3fetch.cli.actions.login import log_in, next_command
+from pop3fetch.cli.actions.login_store import PasswordStore
 from pop3fetch.cli.options import Invocation
 from pop3fetch.cli.screen.advice import told
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.sessions import find_keyring, process_context, sessions_of
 from pop3fetch.defaults import PLAIN_PORT, TLS_PORT
-from pop3fetch.errors import LoginRefused, POP3Error, UsageError
+from pop3fetch.errors import POP3Error, UsageError
 from pop3fetch.net.dial import wire_name
 from pop3fetch.sessions.sessions import Sessions, server_of, tls_options
 from pop3fetch.status import Status
@@ -67,23 +67,29 @@ class SetupOptions:
         return NOWHERE.account(options, self.environment)
 
 
-def log_in_first(invocation: Invocation, text: str) -> int:
-    """Log in to the account of an address, and store it if it is new; return the exit status."""
+def log_in_first(invocation: Invocation, text: str, wanted: str | None = None) -> int:
+    """Log in to the account of an address, and store it if it is new; return the exit status.
+
+    ``wanted``: where to store the password.
+    """
     setup = _setup_options(invocation, text)
     known = _known(invocation)
     console = invocation.console
     if setup.name in known.tables:
-        return log_in(invocation, _known_account(known, setup), console)
+        return log_in(invocation, _known_account(known, setup), console, wanted)
+    for key in ("password_file", "password_command"):  # which are saved with the account
+        if wanted in ("keyring", "file") and key in setup.given:
+            raise UsageError(f"--store and --{key.replace('_', '-')} are mutually exclusive")
     account = _account(setup, console)
     sessions = sessions_of(account, console, invocation.state_folder_to_read(), keyring=False)
     _try(setup, sessions, console)
     known = register(known.path, setup.name, _settings(account, setup.given))
-    console.remark(f"the login works; the account is in {_short(known.path)}")
-    if not account.has_password_source and _has_password(account):
+    console.remark(f"the login works; {setup.name} is in {short(known.path)}")
+    if _has_password(account) and (wanted or not account.has_password_source):
         find_keyring()
-        store(account, sessions.password())
-        console.remark("the password is kept in the keyring")
-    console.remark(f"next: {_next_command(invocation, known, setup.name)}")
+        account = known.account(Overrides(account=setup.name), NOTHING)
+        console.remark(f"the password {PasswordStore(account, console, wanted).keep(sessions.password())}")
+    console.remark(next_command(invocation, known, setup.name))
     return Status.OK
 
 
@@ -212,16 +218,11 @@ def _as_options(server: Candidate) -> str:
 def _try(setup: SetupOptions, sessions: Sessions, console: Console) -> None:
     """Log in once; the error of a refusal suggests another user name if it can help."""
     sessions.check()
-    if _has_password(sessions.account):
-        sessions.password()  # before the connection, which would not wait for a person who types
-    try:
-        with sessions.log_in() as client:
-            client.end_look(console.notice)
-    except LoginRefused as refusal:
-        if "user" not in setup.given and not refusal.is_temporary:
-            user = shlex.quote(setup.address.local_part)
-            refusal.hint = f"if the password is right, the server may want --user {user}"
-        raise
+    if "user" not in setup.given:
+        user = shlex.quote(setup.address.local_part)
+        sessions.hint = f"if the password is right, the server may want --user {user}"
+    with sessions.log_in() as client:
+        client.end_look(console.notice)
 
 
 def _has_password(account: Account) -> bool:
@@ -240,18 +241,3 @@ def _settings(account: Account, options: Overrides) -> dict[str, str | int | flo
         if setting.lasting and name in options:
             settings[name] = os.path.abspath(getattr(account, name)) if name in PATHS else options[name]
     return settings
-
-
-def _next_command(invocation: Invocation, known: Configuration, name: str) -> str:
-    words = ["pop3fetch", "list"]
-    if invocation.config is not None:
-        words += ["-c", str(invocation.config)]
-    variables = invocation.environment
-    if "account" in variables or "host" in variables or not known.is_meant_unnamed(name):
-        words += ["-a", name]
-    return shlex.join(words)
-
-
-def _short(path: Path) -> str:
-    home = os.path.expanduser("~")
-    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)

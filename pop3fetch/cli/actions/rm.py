@@ -15,7 +15,7 @@ from pop3fetch.cli.screen.progress import RunReporter
 from pop3fetch.cli.sessions import sessions_of
 from pop3fetch.errors import DeletionUnsafe, POP3Error
 from pop3fetch.fetch.deleting import moved_up
-from pop3fetch.fetch.plan import compare
+from pop3fetch.fetch.plan import Action, compare
 from pop3fetch.fetch.recall import recorded_in
 from pop3fetch.fetch.survey import headers_of, status_of, survey
 from pop3fetch.headers import summarize
@@ -69,8 +69,12 @@ class Removal:
             listing = survey(client, reporter, recorded, by_number=by_number)
             chosen = self._chosen(client, listing, console)
             if self._options.dry_run:
-                for message in chosen:
-                    reporter.would("delete", message)
+                from pop3fetch.cli.screen.dry_run import DryRun
+                from pop3fetch.fetch.dry_run import rehearse
+
+                dry_run = DryRun(console, as_json=self._options.as_json)
+                rehearse(client, [Action("delete", message) for message in chosen], dry_run.would)
+                dry_run.end()
             elif not chosen:
                 console.remark("no matching messages" if self._options.filters else "no messages")
             elif not self._options.asks or _agreed(client, chosen, self._new(account, listing), console):
@@ -161,7 +165,10 @@ def _agreed(client: MailSession, messages: Sequence[Message], new: set[int], con
 
     shown = messages[:SHOWN]
     headers = dict(headers_of(client, [message.index for message in shown], decides=False))
-    rows = [(message, message.index in new, summarize(headers[message.index].headers)) for message in shown]
+    rows = [
+        (message, "*" if message.index in new else "", summarize(headers[message.index].headers), True)
+        for message in shown
+    ]
     facts = f"{human_size(sum(message.size for message in messages))} in all"
     if never_fetched := sum(message.index in new for message in messages):
         facts += f", {never_fetched} never fetched (*)"

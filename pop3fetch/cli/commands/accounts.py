@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 @JSON_OPTION
 @partial(with_options, options=GENERAL_OPTIONS)
 def command(invocation: Invocation, as_json: bool) -> int:
-    """Print the names of the configured accounts, one per line; -v adds host, user and destination."""
+    """Print the names of the configured accounts, one per line.
+
+    -v adds host, port, user and destination.
+    """
     console = invocation.console
     configuration = invocation.configuration()
     if not configuration.names():
@@ -33,15 +36,22 @@ def command(invocation: Invocation, as_json: bool) -> int:
 
 
 def _describe(invocation: Invocation, configuration: Configuration, *, as_json: bool) -> int:
-    from pop3fetch.cli.screen.objects import account_object, output_of
+    from pop3fetch.cli.actions.get import choice_of
+    from pop3fetch.cli.screen.objects import account_object
+    from pop3fetch.errors import ConfigurationError
 
     console = invocation.console
     errors: list[POP3Error] = []
     for account in invocation.accounts(configuration, lambda name, error: errors.append(error)):
+        try:
+            destination = str(choice_of(account))
+        except ConfigurationError as wrong:
+            errors.append(wrong)
+            continue
         if as_json:
-            console.json(account_object(account))
+            console.json(account_object(account, destination))
         else:
-            console.row(account.name, account.host, account.user, output_of(account))
+            console.row(account.name, account.host, account.port or None, account.user, destination)
     for error in errors:
         console.fail(error)
     return errors[0].exit_status if errors else Status.OK

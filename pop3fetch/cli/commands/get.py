@@ -60,7 +60,7 @@ def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool,
     MESSAGES are numbers, ranges and unique-ids: 3, 2-5, 7-, last, uid:XYZ. They go to --output, else
     to the output of the account, else to the maildir ~/Maildir.
     """
-    from pop3fetch.account.config_file import wrong_option
+    from pop3fetch.account.config_file import Overrides, wrong_option
     from pop3fetch.cli.actions.get import Get, GetOptions
 
     own = GetOptions(**options)
@@ -75,6 +75,8 @@ def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool,
         invocation.console.log = open_log(own.log_file, as_json=own.log_json)
     elif own.log_json:
         raise UsageError("--log-json needs --log-file")
+    if own.lines is not None:
+        invocation = invocation._replace(options=Overrides(invocation.options, output="-"))
     get = Get(invocation, own, selectors)
     if own.every is not None:
         from pop3fetch.cli.actions.get_every import get_every
@@ -84,7 +86,14 @@ def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool,
             raise UsageError(f"--every fetches new messages: it cannot be combined with {wrong}")
         return get_every(invocation, get.run, get.openings, _seconds(own.every))
     as_json = own.as_json and invocation.options.get("output") not in STREAMS
-    return invocation.for_each_account(get.run, get.openings, as_json=as_json, at_end=get.report)
+    try:
+        return invocation.for_each_account(get.run, get.openings, as_json=as_json, at_end=get.report)
+    except BaseException as end:
+        if get.ended_early and not isinstance(end, Exception):
+            from pop3fetch.cli.screen.early_end import note_what_is_safe
+
+            note_what_is_safe(end, get.ended_early)
+        raise
 
 
 def _seconds(every: str) -> float:
@@ -107,12 +116,14 @@ def _refuse_contradictions(own: GetOptions, given: Overrides, *, chosen: bool) -
     contradictions = {
         "--output and --exec are mutually exclusive": {"output", "exec"} <= given.keys(),
         "--all and MESSAGES are mutually exclusive": own.all and chosen,
-        "--lines needs --output -": own.lines is not None and not is_stream,
+        "--lines prints to standard output: it cannot be combined with --exec or another --output": (
+            own.lines is not None and ("exec" in given or ("output" in given and not is_stream))
+        ),
         "--delete, --keep and --delete-after are mutually exclusive": {"delete", "delete_after"}
         <= given.keys(),
-        "--mark fetches and deletes nothing: it cannot be combined with --output, --exec or --delete": (
-            own.mark and ("output" in given or "exec" in given or deletes or own.delete_marked)
-        ),
+        "--mark fetches and deletes nothing: it cannot be combined with --output, --exec, --lines or "
+        "--delete": own.mark
+        and ("output" in given or "exec" in given or own.lines is not None or deletes or own.delete_marked),
         "--delete-marked and --keep are mutually exclusive": own.delete_marked and keeps,
         "messages that are only looked at (-o - MESSAGES) are not deleted; see `pop3fetch rm`": (
             is_look and (deletes or own.delete_marked)

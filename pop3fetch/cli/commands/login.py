@@ -9,9 +9,16 @@ from pop3fetch.cli.options import Command, Invocation, server_options
 
 @click.command("login", cls=Command)
 @click.argument("address", required=False, metavar="[ADDRESS]")
+@click.option(
+    "--store",
+    type=click.Choice(("keyring", "file", "none")),
+    metavar="WHERE",
+    help="Where to store the password: keyring, file (mode 0600) or none (default: the keyring; without "
+    "one, it asks).",
+)
 @server_options
-def command(invocation: Invocation, address: str | None) -> int:
-    """Try the account's password on the server, and keep it in the system keyring if it works.
+def command(invocation: Invocation, address: str | None, store: str | None) -> int:
+    """Try the account's password on the server, and store it if it works.
 
     With ADDRESS, such as alice@example.org, find its server, and write the account into the
     configuration file if the login works.
@@ -24,7 +31,7 @@ def command(invocation: Invocation, address: str | None) -> int:
     if address is not None:
         from pop3fetch.cli.actions.login_setup import log_in_first
 
-        return log_in_first(invocation, address)
+        return log_in_first(invocation, address, store)
     return invocation.one_by_one().for_each_account(
-        lambda account, console: log_in(invocation, account, console)
+        lambda account, console: log_in(invocation, account, console, store)
     )

@@ -17,18 +17,19 @@ if TYPE_CHECKING:
 @click.command("logout", cls=Command)
 @server_options
 def command(invocation: Invocation) -> int:
-    """Remove the account's password from the system keyring."""
-    from pop3fetch.account import credentials
+    """Remove the password that `login` has stored."""
     from pop3fetch.account.oauth import flow as oauth
+    from pop3fetch.cli.actions.login_store import PasswordStore
     from pop3fetch.cli.sessions import find_keyring
 
     find_keyring()
 
     def logout(account: Account, console: Console) -> int:
-        known = oauth.forget(account) if account.uses_oauth else credentials.forget(account)
-        secret = "refresh token" if account.uses_oauth else "password"
-        result = "is removed from the keyring" if known else "was not in the keyring"
-        console.remark(f"the {secret} of {account.address} {result}")
+        if account.uses_oauth:
+            result = f"{'is removed from' if oauth.forget(account) else 'was not in'} the keyring"
+            console.remark(f"the refresh token of {account.address} {result}")
+        else:
+            console.remark(f"the password of {account.address} {PasswordStore(account, console).forget()}")
         return Status.OK
 
     return invocation.one_by_one().for_each_account(logout)

@@ -16,24 +16,33 @@ if TYPE_CHECKING:
 
 
 @click.command("stat", cls=Command)
+@click.option("--new", "with_new", is_flag=True, help="Also count the messages that were not fetched yet.")
 @JSON_OPTION
 @server_options
-def command(invocation: Invocation, as_json: bool) -> int:
+def command(invocation: Invocation, *, with_new: bool, as_json: bool) -> int:
     """Print the number of messages on the server, and of their octets."""
     from pop3fetch.cli.sessions import sessions_of
 
+    state_folder = invocation.state_folder_to_read()
+
     def stat(account: Account, console: Console) -> int:
-        with sessions_of(account, console, invocation.state_folder_to_read()).log_in() as client:
-            messages, octets = client.stat(then_quit=True)
+        status, new = Status.OK, None
+        with sessions_of(account, console, state_folder).log_in() as client:
+            messages, octets = client.stat(then_quit=not with_new)
+            if with_new:
+                from pop3fetch.cli.actions.stat import count_new
+
+                status, new = count_new(client, account, console, state_folder)
             client.end_look(console.notice)
         if as_json:
             from pop3fetch.cli.screen.objects import mailbox_object
 
-            console.json(mailbox_object(messages, octets))
+            console.json(mailbox_object(messages, octets, new))
         elif console.shows_tables:
-            console.text(f"{counted(messages)}, {human_size(octets)}")
+            shown = "" if new is None else f", {new or 'none'} new"
+            console.text(f"{counted(messages)}, {human_size(octets)}{shown}")
         else:
-            console.row(messages, octets)
-        return Status.OK
+            console.row(messages, octets, *([] if new is None else [new]))
+        return status
 
     return invocation.for_each_account(stat, as_json=as_json)

@@ -93,12 +93,6 @@ ADVICE: dict[type[POP3Error], Callable[[Any], str]] = {
     TLSNotSupportedError: lambda error: f"{error}; try --tls implicit (port 995)",
 }
 
-# By notices of a run.
-_OF_NOTICES = {
-    "APOP protects the password alone: the mail crosses in clear text": " (see --tls starttls)",
-    str(DeletionUnsafe()): "; fetch them all before, with `pop3fetch get`",
-}
-
 
 def told(error: POP3Error) -> str:
     """Return the line of an error as the command line prints it: what happened, and what to do."""
@@ -108,4 +102,10 @@ def told(error: POP3Error) -> str:
 
 def noticed(text: str) -> str:
     """Return a remark as the command line prints it."""
-    return text + _OF_NOTICES.get(text, "")
+    from pop3fetch.pop3.login import ALTHOUGH_STLS, MAIL_IN_CLEAR_TEXT
+
+    lines = {
+        ALTHOUGH_STLS: f"{MAIL_IN_CLEAR_TEXT}; use --tls starttls",
+        str(DeletionUnsafe()): f"{text}; fetch them all before, with `pop3fetch get`",
+    }
+    return lines.get(text, text)

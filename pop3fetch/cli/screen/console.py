@@ -208,7 +208,7 @@ class Console:
         """Print the line of an error; with -vv also its causes."""
         from pop3fetch.cli.screen.advice import told
 
-        self.error(told(error))
+        self.error(with_notes(told(error), error))
         cause = error.__cause__
         while cause is not None and self.verbosity >= 2:
             self._say("= ", f"caused by {type(cause).__name__}: {cause}")
@@ -236,9 +236,16 @@ class Console:
     def draw(self, text: str) -> None:
         """Draw a line that the next line of any kind replaces; it must fit the width."""
         with self._turn, suppress(OSError, ValueError):
+            self._drawn.set()  # before it is there: an interrupt must find it
             self.err.write(f"\r{text}\x1b[K")
             self.err.flush()
-            self._drawn.set()
+
+    def draw_waiting(self, text: str) -> None:
+        """Show what is waited for, until the next line of any kind."""
+        if self.shows_progress:
+            self.draw(printable(text, None)[: self.width(self.err) - 1])
+        else:
+            self.remark(text)
 
     def wipe(self) -> None:
         """Remove the drawn line."""
@@ -308,6 +315,11 @@ class Console:
                 # The reader is gone: the interpreter would complain when it flushes once more.
                 with suppress(OSError, ValueError):
                     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def with_notes(line: str, error: BaseException) -> str:
+    """Return the line of an error, followed by what was added to the error on its way."""
+    return "; ".join([line, *getattr(error, "__notes__", ())])
 
 
 @contextmanager

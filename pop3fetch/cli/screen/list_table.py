@@ -13,7 +13,7 @@ from rich.color import ColorSystem
 from rich.style import Style
 
 from pop3fetch.cli.screen.console import Console
-from pop3fetch.cli.screen.numbers import human_size
+from pop3fetch.cli.screen.numbers import UNKNOWN, human_size
 from pop3fetch.headers import Summary, one_line
 from pop3fetch.messages import Message, shown_uid
 from pop3fetch.printable import printable
@@ -31,20 +31,25 @@ NEW = Style(bold=True)  # the subject of a new message
 
 _NAMED = re.compile(r'"?(?P<name>[^"<>]*[^"<>\s])"?\s*<[^<>]*>')
 
-Row = tuple[Message, bool, Summary | None]  # the message, whether it is new, its headers
+# The message, a mark such as * if it is new, its headers, and whether LIST names its size.
+Row = tuple[Message, str, Summary | None, bool]
 
 
-def show(console: Console, stream: TextIO, rows: Iterable[Row], last_number: int) -> bool:
+def show(
+    console: Console, stream: TextIO, rows: Iterable[Row], last_number: int, *, mark_width: int = 1
+) -> bool:
     """Print the table: number, new mark, date, sender, subject and size, or the UID instead of three.
 
-    All rows have a summary, or none has. ``last_number``: the highest number. Without rows nothing is
-    printed; returns whether there were some.
+    All rows have a summary, or none has. ``last_number``: the highest number.
+    ``mark_width``: columns of the widest mark. Without rows nothing is printed; returns whether there were
+    some.
     """
     rows = iter(rows)
     first = next(rows, None)
     if first is None:
         return False
-    table = Table(console, stream, last_number, has_summaries=first[2] is not None)
+    widths = len(str(last_number)), mark_width
+    table = Table(console, stream, widths, has_summaries=first[2] is not None)
     console.print_lines(stream, chain(table.heading(), map(table.row, chain([first], rows))))
     return True
 
@@ -52,7 +57,10 @@ def show(console: Console, stream: TextIO, rows: Iterable[Row], last_number: int
 class Table:
     """The layout of a table, which is known before its rows are."""
 
-    def __init__(self, console: Console, stream: TextIO, last_number: int, *, has_summaries: bool) -> None:
+    def __init__(
+        self, console: Console, stream: TextIO, widths: tuple[int, int], *, has_summaries: bool
+    ) -> None:
+        """``widths``: columns of numbers, and of marks."""
         rich, width = console.rich(stream), console.width(stream)
         self._account = console.account
         self._colors = ColorSystem.STANDARD if rich.color_system else None
@@ -61,10 +69,10 @@ class Table:
         self._narrow = width < NARROW
         self._gap = " " if self._narrow else "  "
         self._titles = ("#", "", *(("date", "from", "subject") if has_summaries else ("uid",)), "size")
-        number, date = len(str(last_number)), len("2025-11" if self._narrow else "today 14:05")
+        (number, mark), date = widths, len("2025-11" if self._narrow else "today 14:05")
         gaps = len(self._gap) * (len(self._titles) - 1)
-        texts = max(width - number - len("*") - SIZE - gaps, LEAST)
-        self._widths = [number, len("*"), texts, SIZE]
+        texts = max(width - number - mark - SIZE - gaps, LEAST)
+        self._widths = [number, mark, texts, SIZE]
         if has_summaries:
             texts = max(texts - date, 2 * LEAST)
             sender = max(min(texts * 2 // 5, MOST_SENDER), LEAST)
@@ -78,14 +86,14 @@ class Table:
 
     def row(self, row: Row) -> str:
         """Return the line of a message."""
-        message, new, summary = row
+        message, mark, summary, has_size = row
         texts, styles = [shown_uid(message.uid)], [PLAIN]
         if summary is not None:
             date = shown_date(summary.date, self._now, narrow=self._narrow) if summary.date else ""
             texts = [date, printable(_name(one_line(summary.sender))), printable(one_line(summary.subject))]
-            styles = [DATE, PLAIN, NEW if new else PLAIN]
+            styles = [DATE, PLAIN, NEW if mark == "*" else PLAIN]
         return self._line(
-            (str(message.number), "*" if new else "", *texts, human_size(message.size)),
+            (str(message.number), mark, *texts, human_size(message.size) if has_size else UNKNOWN),
             (PLAIN, MARK, *styles, PLAIN),
         )
 

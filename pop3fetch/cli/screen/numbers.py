@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+UNKNOWN = "?"  # instead of a number that the server does not send
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -24,7 +23,7 @@ def message_object(message: Message) -> Object:
 
 
 def listed_message(
-    message: Message, summary: Summary | None, *, is_new: bool, fetched_at: int | None
+    message: Message, summary: Summary | None, *, is_new: bool, fetched_at: int | None, has_size: bool = True
 ) -> Object:
     """Return a message as `list` prints it; ``summary`` is None without --long.
 
@@ -32,6 +31,8 @@ def listed_message(
     """
     moment = None if fetched_at is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(fetched_at))
     shown = {**message_object(message), "new": is_new, "fetched_at": moment}
+    if not has_size:
+        shown["size"] = None
     if summary is not None:
         shown |= {
             "date": date_of(summary),
@@ -42,6 +43,11 @@ def listed_message(
             "message_id": summary.message_id,
         }
     return shown
+
+
+def planned_action(verb: str, message: Message, subject: str | None) -> Object:
+    """Return one action of --dry-run."""
+    return {"would": verb, **message_object(message), "subject": subject}
 
 
 def date_of(summary: Summary) -> str | None:
@@ -92,17 +98,13 @@ def exported_message(entry: Entry, fetched_at: int, destination: str) -> Object:
     }
 
 
-def mailbox_object(messages: int, octets: int) -> Object:
-    """Return what `stat` prints."""
-    return {"messages": messages, "octets": octets}
+def mailbox_object(messages: int, octets: int, new: int | None) -> Object:
+    """Return what `stat` prints; ``new`` is None if it was not counted."""
+    shown: Object = {"messages": messages, "octets": octets}
+    return shown if new is None else {**shown, "new": new}
 
 
-def account_object(account: Account) -> Object:
+def account_object(account: Account, destination: str) -> Object:
     """Return an account as `accounts` prints it."""
     shown = {name: getattr(account, name) for name, setting in SETTINGS.items() if setting.shown}
-    return {"name": account.name, **shown, "output": output_of(account)}
-
-
-def output_of(account: Account) -> str | None:
-    """Return the destination of an account as one text; ``exec:`` begins that of a program."""
-    return f"exec:{shlex.join(account.exec)}" if account.exec else account.output
+    return {"name": account.name, **shown, "output": destination}

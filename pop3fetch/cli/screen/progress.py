@@ -10,7 +10,7 @@ from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.numbers import counted, human_size
 from pop3fetch.cli.screen.objects import Object, message_object
 from pop3fetch.errors import POP3Error
-from pop3fetch.messages import Message, shown_uid
+from pop3fetch.messages import Message
 
 if TYPE_CHECKING:
     from pop3fetch.delivery.choice import Choice
@@ -84,7 +84,7 @@ class RunReporter:
         as_json: bool = False,
         keeps_objects: bool = False,
     ) -> None:
-        self._choice = choice
+        self.choice = choice
         self.objects: list[Object] | None = [] if keeps_objects else None
         self._console = console
         self._has_screen = choice is not None and not choice.is_stream
@@ -118,7 +118,7 @@ class RunReporter:
         if self._line:
             self._line.advance(messages=1)
         if self._as_json or self.objects is not None:
-            destination = self._choice.name if self._choice else None
+            destination = self.choice.name if self.choice else None
             delivered = {**message_object(message), "path": path, "destination": destination}
             if self.objects is not None:
                 self.objects.append(delivered)
@@ -149,21 +149,11 @@ class RunReporter:
         size = human_size(message.size)
         self._console.warn(f"message {message.number} has {size}: larger than --max-size, skipped")
 
-    def would(self, what: str, message: Message) -> None:
-        if self._as_json:
-            self._console.json({"would": what, **message_object(message)})
-        else:
-            self._console.row(what, message.number, message.size, shown_uid(message.uid))
-
     def agrees(self, question: str) -> bool:
         def ask() -> bool:
             return self._console.can_ask and self._console.confirm(question)
 
         return self._console.talk(ask)
-
-    def deleted(self, messages: int) -> None:
-        if messages:
-            self._console.notice(f"{counted(messages)} deleted from the server")
 
     def removed(self, messages: Sequence[Message]) -> None:
         """Name the messages that `rm` has deleted."""

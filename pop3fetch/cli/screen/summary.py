@@ -12,14 +12,24 @@ from pop3fetch.fetch.retrieving import Outcome
 def summary(outcome: Outcome, order: Order, destination: str) -> str:
     """Return the summary of a run that delivered to ``destination``."""
     done = "marked as fetched" if order.mark else f"fetched ({human_size(outcome.octets)}) to {destination}"
+    of_each = " of each" if outcome.again > 1 else ""
     facts = {
         f"{counted(outcome.messages)} {done}": outcome.messages,
+        f"{outcome.again} of them again: there is now another copy{of_each}": outcome.again,
         f"{outcome.deleted} deleted from the server": outcome.deleted,
+        left(outcome, order): True,
+    }
+    nothing = "no matching messages" if order.filters else "no new messages"
+    return ", ".join(fact for fact, true in facts.items() if fact and true) or nothing
+
+
+def left(outcome: Outcome, order: Order) -> str:
+    """Return what a run, or a dry run, leaves on the server although it is new; "" if there is nothing."""
+    facts = {
         f"{outcome.oversize} skipped (larger than {human_size(order.max_size or 0)})": outcome.oversize,
         f"{outcome.failures} failed": outcome.failures,
     }
-    nothing = "no matching messages" if order.filters else "no new messages"
-    return ", ".join(fact for fact, true in facts.items() if true) or nothing
+    return ", ".join(fact for fact, true in facts.items() if true)
 
 
 def summary_of_all(accounts: int, outcomes: Sequence[Outcome], failed: Sequence[str]) -> str:

@@ -244,15 +244,20 @@ def test_a_proxy_hears_alone_which_domain_it_is(world: World) -> None:
 
 def test_a_wrong_password_is_tried_once_and_at_one_server(world: World) -> None:
     servers = [world.serve(f"{name}.example.org:995", user="alice") for name in ("pop", "mail")]
-    status, screen = world.screen()
-    assert status == Status.NO_LOGIN
-    check_snapshot("login-refused-80", screen)
+    assert world.login().status == Status.NO_LOGIN
     for server in servers:
         server.wait()
     commands = [line for server in servers for line in server.commands]
     assert [line for line in commands if line.startswith((b"AUTH", b"USER", b"PASS"))] == [plain(ADDRESS)]
     assert not world.config.exists()
     assert kept(world.keyring) == {}
+
+
+def test_a_wrong_password_is_asked_for_again(world: World) -> None:
+    world.serve("pop.example.org:995", user="alice")
+    status, screen = world.screen(answers=ASKED * 3)
+    assert status == Status.NO_LOGIN
+    check_snapshot("login-refused-80", screen)
 
 
 def test_the_user_may_have_another_name_on_the_server(world: World) -> None:
@@ -324,13 +329,35 @@ def test_another_account_of_the_name_is_neither_tried_nor_changed(world: World, 
     assert server.talks == []
 
 
+FAILING = {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
+
+
 def test_without_a_keyring_the_account_is_written_and_it_is_said_what_to_do(world: World) -> None:
     world.serve("pop.example.org:995")
-    failing = {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
-    status, screen = world.screen(env=failing)
-    assert status == Status.CONFIGURATION
-    check_snapshot("login-no-keyring-80", screen)
+    ended = world.login(env={**PASSWORD, **FAILING})
+    assert ended.status == Status.CONFIGURATION
+    assert ended.err == (
+        b"pop3fetch: the system's keyring: it could not store the password (NoKeyringError); "
+        b"use --store file, or password_command\n"
+    )
     assert 'host = "pop.example.org"' in world.written
+
+
+def test_without_a_keyring_a_terminal_offers_a_file(world: World) -> None:
+    world.serve("pop.example.org:995")
+    status, screen = world.screen(env=FAILING, answers=[*ASKED, (b"[y/N] ", b"y\n")])
+    assert status == Status.OK
+    check_snapshot("login-no-keyring-80", screen)
+    assert world.written.endswith('password_file = "~/.config/pop3fetch/alice@example.org.password"\n')
+    assert world.resolving()("stat", env={**world.environment, **FAILING}).status == 0
+
+
+@pytest.mark.parametrize("store", ["file", "none"])
+def test_a_new_account_is_stored_as_wanted(world: World, store: str) -> None:
+    world.serve("pop.example.org:995")
+    assert world.login("--store", store) == Ended(0, b"", b"")
+    assert kept(world.keyring) == {}
+    assert ("password_file" in world.written) == (store == "file")
 
 
 def test_without_a_terminal_and_a_password_nothing_is_tried(world: World) -> None:
@@ -339,7 +366,7 @@ def test_without_a_terminal_and_a_password_nothing_is_tried(world: World) -> Non
     assert ended.status == Status.NO_LOGIN
     assert b"there is no password" in ended.err
     server.wait()
-    assert server.commands == [b"CAPA\r\n", b"QUIT\r\n"]
+    assert server.commands == [b"CAPA\r\n", b"QUIT\r\n", b"CAPA\r\n"]
     assert not world.config.exists()
 
 

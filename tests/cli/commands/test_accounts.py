@@ -55,15 +55,42 @@ def test_the_platforms_own_file_is_read(here: Here, home: Path) -> None:
     assert here("accounts").out == b"work\n"
 
 
-def test_verbose_adds_host_user_and_destination(here: Here, config: Path) -> None:
+def test_verbose_adds_server_user_and_destination(here: Here, config: Path, home: Path) -> None:
     assert here("accounts", "-v", "-c", config).out.decode() == (
-        "work\tmail.example.org\talice\tmaildir:~/Mail/work\n"
-        "home\tpop.example.net\talice@example.net\texec:rspamc --mime 'a b'\n"
-        "söme\\x1b[31m\tunix:/run/pop3.sock\t\t\n"
+        f"work\tmail.example.org\t995\talice\tmaildir:{home}/Mail/work\n"
+        "home\tpop.example.net\t110\talice@example.net\texec:rspamc --mime 'a b'\n"
+        f"söme\\x1b[31m\tunix:/run/pop3.sock\t\t\tmaildir:{home}/Maildir\n"
     )
 
 
-def test_objects_have_these_keys(here: Here, config: Path) -> None:
+@pytest.mark.parametrize(
+    ("output", "destination"),
+    [
+        ("Mail/work", "maildir:{home}/Mail/work"),
+        ("mbox:$HOME/inbox", "mbox:{home}/inbox"),
+        ("/srv/mail/../post", "maildir:/srv/post"),
+        ("mbox:-", "mbox:-"),
+        ("-", "-"),
+    ],
+)
+def test_the_destination_is_the_one_that_get_delivers_to(
+    here: Here, config: Path, home: Path, output: str, destination: str
+) -> None:
+    config.write_text(f"[accounts.work]\nhost = 'localhost'\noutput = '{output}'\n")
+    shown = destination.format(home=home)
+    assert here("accounts", "-v", "-c", config).out == f"work\tlocalhost\t995\t\t{shown}\n".encode()
+    assert json.loads(here("accounts", "--json", "-c", config).out)["output"] == shown
+
+
+def test_a_wrong_destination_is_an_error_of_its_account(here: Here, config: Path) -> None:
+    config.write_text(FILE.replace("maildir:~/Mail/work", "imap:work"))
+    ended = here("accounts", "-v", "-c", config)
+    assert ended.status == Status.CONFIGURATION
+    assert ended.err.startswith(f"pop3fetch: {config}: accounts.work.output: unknown destination".encode())
+    assert len(ended.out.splitlines()) == 2
+
+
+def test_objects_have_these_keys(here: Here, config: Path, home: Path) -> None:
     objects = [json.loads(line) for line in here("accounts", "--json", "-c", config).out.splitlines()]
     assert objects[:2] == [
         {
@@ -71,7 +98,7 @@ def test_objects_have_these_keys(here: Here, config: Path) -> None:
             "host": "mail.example.org",
             "port": 995,
             "user": "alice",
-            "output": "maildir:~/Mail/work",
+            "output": f"maildir:{home}/Mail/work",
         },
         {
             "name": "home",

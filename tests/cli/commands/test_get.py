@@ -127,6 +127,17 @@ def test_a_bare_folder_is_a_maildir(run: Run, post: StartPost, tmp_path: Path) -
     assert len(delivered(tmp_path / "here/there")) == 3
 
 
+@pytest.mark.parametrize("kind", ["maildir", "mbox"])
+def test_missing_folders_are_created(here: Here, post: StartPost, tmp_path: Path, kind: str) -> None:
+    target = tmp_path / "one/two/three/mail"
+    ended = here("get", "-o", f"{kind}:{target}", env=post().environment)
+    assert (ended.status, ended.err) == (0, b"")
+    assert target.is_dir() == (kind == "maildir")
+    assert target.exists()
+    folders = [folder for folder in target.parents if folder.is_relative_to(tmp_path / "one")]
+    assert [folder.stat().st_mode & 0o777 for folder in folders] == [0o700] * 3
+
+
 def test_chosen_messages_come_new_or_not(here: Here, post: StartPost, maildir: Path) -> None:
     served = post()
     for _ in range(2):
@@ -201,21 +212,65 @@ def test_what_is_marked_is_not_new(here: Here, post: StartPost, maildir: Path) -
     assert delivered(maildir) == [on_disk(LETTERS[0])]
 
 
-def test_a_dry_run_names_what_it_would_do(here: Here, post: StartPost, maildir: Path) -> None:
+def test_a_dry_run_shows_what_it_would_do(here: Here, post: StartPost, maildir: Path) -> None:
     served = post(letters(3))
     here("get", "-o", maildir, "1", env=served.environment)
     ended = here("get", "-o", maildir, "--delete", "--dry-run", env=served.environment)
+    assert (ended.status, ended.err) == (0, b"")
     assert ended.out == b"".join(
-        b"%s\t%d\t104\tuid-%d\n" % line
-        for line in [
-            (b"fetch", 2, 2),
-            (b"fetch", 3, 3),
-            (b"delete", 1, 1),
-            (b"delete", 2, 2),
-            (b"delete", 3, 3),
+        b"%s\t%d\t104\tuid-%d\t%d\n" % (verb, number, number, number - 1)  # the last is the subject
+        for verb, number in [
+            (b"fetch", 2),
+            (b"delete", 2),
+            (b"fetch", 3),
+            (b"delete", 3),
+            (b"delete", 1),
         ]
     )
     assert len(served.mailbox.messages) == 3
+    assert b"RETR" not in served.verbs[served.verbs.index(b"QUIT") :]
+
+
+def test_a_dry_run_as_json_has_subject_and_destination(here: Here, post: StartPost, maildir: Path) -> None:
+    served = post(LETTERS[:1])
+    words = ["get", "--dry-run", "--json", "--delete", "-o", str(maildir)]
+    shown = [json.loads(line) for line in here(*words, env=served.environment).out.splitlines()]
+    facts = {"number": 1, "uid": "uid-1", "size": len(LETTERS[0]), "subject": "Grüße"}
+    assert shown == [
+        {"would": "fetch", **facts, "destination": f"maildir:{maildir}"},
+        {"would": "delete", **facts, "destination": None},
+    ]
+
+
+def test_a_dry_run_reads_no_whole_message_for_its_subject(here: Here, post: StartPost, maildir: Path) -> None:
+    served = post(letters(2), capabilities=[b"UIDL"])
+    ended = here("get", "--dry-run", "-o", maildir, env=served.environment)
+    assert ended.out == b"fetch\t1\t104\tuid-1\t\nfetch\t2\t104\tuid-2\t\n"
+    assert not {b"RETR", b"TOP"} & set(served.verbs)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ("-v -o {maildir}", "would fetch 2 messages (208 B) to maildir:{maildir}"),
+        (
+            "-v -o {maildir} --limit 1 --delete",
+            "would fetch 1 message (104 B) to maildir:{maildir}, delete 2 messages (208 B) from the server",
+        ),
+        ("-v --mark", "would mark 2 messages (208 B) as fetched"),
+        ("-v --exec true 1", "would fetch 1 message (104 B) to exec:true"),
+        ("-v -o - 1", "would show 1 message (104 B)"),
+        ("-v -o {maildir} --max-size 99", "nothing to do, 2 skipped (larger than 99 B)"),
+    ],
+)
+def test_a_dry_run_ends_with_destination_and_sum(
+    here: Here, post: StartPost, maildir: Path, options: str, sentence: str
+) -> None:
+    served = post(letters(3))
+    here("get", "-o", maildir, "3", env=served.environment)
+    ended = here("get", "--dry-run", *options.format(maildir=maildir).split(), env=served.environment)
+    assert ended.status == 0
+    assert ended.err.splitlines()[-1].decode() == "pop3fetch: " + sentence.format(maildir=maildir)
 
 
 @pytest.mark.parametrize(
@@ -235,8 +290,9 @@ def test_delivered_messages_are_deleted_where_that_is_wanted(
     [
         "--exec true -o -",
         "--all 1",
-        "--lines 3",
         "--lines 3 -o maildir:here",
+        "--lines 3 --exec true",
+        "--lines 3 --mark",
         "--lines -1 -o -",
         "--mark -o here",
         "--mark --delete",
@@ -386,12 +442,28 @@ def test_an_account_whose_output_is_standard_output_is_looked_at_as_well(
     assert here("list", "-c", config, "--new", env=env).out.startswith(b"1\t")
 
 
-def test_lines_shows_the_beginnings_and_records_nothing(here: Here, post: StartPost) -> None:
+@pytest.mark.parametrize("output", [[], ["-o", "-"]], ids=["implied", "given"])
+def test_lines_shows_the_beginnings_and_records_nothing(
+    here: Here, post: StartPost, output: list[str]
+) -> None:
     served = post(letters(2))
-    ended = here("get", "-o", "-", "--lines", "1", env=served.environment)
+    ended = here("get", *output, "--lines", "1", env=served.environment)
     assert ended.out == b"".join(b"Subject: %d\n\n0123456789abcdef\n" % number for number in range(2))
     assert b"RETR" not in served.verbs
     assert len(here("list", "--new", env=served.environment).out.splitlines()) == 2
+
+
+@pytest.mark.parametrize("destination", ["output = 'maildir:Mail/work'", "exec = 'false'"])
+def test_lines_go_to_standard_output_whatever_the_account_says(
+    here: Here, post: StartPost, tmp_path: Path, home: Path, destination: str
+) -> None:
+    served = post(letters(2))
+    file = tmp_path / "config.toml"
+    file.write_text(f"[accounts.work]\nhost = '127.0.0.1'\nuser = 'alice'\ntls = 'auto'\n{destination}\n")
+    port = str(served.server.port)
+    ended = here("get", "-c", file, "-p", port, "--lines", "0", "2", env={"POP3FETCH_PASSWORD": "secret"})
+    assert (ended.status, ended.out, ended.err) == (0, b"Subject: 1\n\n", b"")
+    assert not (home / "Mail").exists()
 
 
 def test_a_look_is_not_ended_by_a_quit_that_deletes(here: Here, post: StartPost) -> None:
@@ -402,7 +474,8 @@ def test_a_look_is_not_ended_by_a_quit_that_deletes(here: Here, post: StartPost)
 
 def test_a_look_may_be_a_dry_run(here: Here, post: StartPost) -> None:
     served = post(letters(2))
-    assert here("get", "-o", "-", "--dry-run", "2", env=served.environment).out == b"show\t2\t104\tuid-2\n"
+    ended = here("get", "-o", "-", "--dry-run", "2", env=served.environment)
+    assert ended.out == b"show\t2\t104\tuid-2\t1\n"
 
 
 def test_mboxrd_on_standard_output_can_be_split(here: Here, post: StartPost) -> None:
@@ -509,8 +582,97 @@ def test_a_signal_ends_the_programs_too(run: Run, post: StartPost, tmp_path: Pat
     with begun(run, *arguments, env={"POP3FETCH_PASSWORD": "secret"}) as process:
         assert begins.read_text() == "begun\n"
         process.send_signal(signal.SIGTERM)
-        assert process.communicate(timeout=PATIENCE) == (b"", b"pop3fetch: terminated\n")
+        said = b"pop3fetch: terminated; the next run fetches all 3 messages\n"
+        assert process.communicate(timeout=PATIENCE) == (b"", said)
     assert process.returncode == Status.TERMINATED
+
+
+# -- early ends ------------------------------------------------------------------------------
+
+
+def stalling_at(number: int) -> dict[str, Any]:
+    """Return options of a mailbox that never sends the whole of a message."""
+    command = b"RETR %d\r\n" % number
+    return {"replies": {command: b"+OK\r\nSubject: "}, "after": {command: Talk.stall}}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stalled", "said"),
+    [
+        ("", 3, "2 of 4 messages are safe; the next run fetches the others"),
+        ("", 2, "1 of 4 messages is safe; the next run fetches the others"),
+        ("", 1, "the next run fetches all 4 messages"),
+        ("--limit 3", 3, "2 of 3 messages are safe; the next run fetches the others"),
+        ("1-4", 3, "2 of 4 messages are safe; the others stay on the server"),
+        ("--all", 1, "all 4 messages stay on the server"),
+        ("1", 1, "the message stays on the server"),
+    ],
+)
+def test_a_time_out_reports_what_is_safe(
+    here: Here, post: StartPost, maildir: Path, arguments: str, stalled: int, said: str
+) -> None:
+    served = post(letters(4), **stalling_at(stalled))
+    words = ["get", "-o", str(maildir), "--timeout", "0.3", *arguments.split()]
+    ended = here(*words, env=served.environment)
+    assert ended.status == Status.TRY_LATER
+    assert ended.err.decode().partition("; ")[2] == said + "\n"
+    assert ended.err.startswith(b"pop3fetch: timed out after 0.3 s ")
+
+
+def test_an_unconfirmed_deletion_leaves_all_messages_safe(here: Here, post: StartPost, maildir: Path) -> None:
+    served = post(letters(2), replies={b"QUIT\r\n": b"-ERR not removed\r\n"})
+    ended = here("get", "--delete", "-o", maildir, env=served.environment)
+    assert ended.err == b"pop3fetch: the server refused QUIT: not removed; all 2 messages are safe\n"
+
+
+def test_a_full_disk_reports_what_is_safe(run: Run, post: StartPost, maildir: Path) -> None:
+    served = post([*letters(3), b"Subject: large\r\n\r\n" + b"x" * 3_000_000 + b"\r\n"])
+    command = run.command("get", "-o", f"maildir:{maildir}")
+    ended = subprocess.run(  # a file of more than 1 MiB fails as if the disk were full
+        ["/bin/sh", "-c", 'trap "" XFSZ; ulimit -f 2048; exec "$@"', "sh", *command],
+        env={**run.environment, **served.environment},
+        capture_output=True,
+        timeout=PATIENCE,
+    )
+    assert ended.returncode == Status.CANNOT_DELIVER
+    assert ended.stderr.startswith(f"pop3fetch: cannot deliver to maildir:{maildir}: ".encode())
+    assert ended.stderr.endswith(b"; 3 of 4 messages are safe; the next run fetches the others\n")
+    assert len(delivered(maildir)) == 3
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["one account", "all accounts"])
+def test_an_interrupt_reports_what_is_safe(run: Run, post: StartPost, tmp_path: Path, many: bool) -> None:
+    """The first message of one account is safe when its second is interrupted."""
+    waits = threading.Event()
+
+    def stall(talk: Talk) -> None:
+        waits.set()
+        talk.stall()
+
+    stalling = {"replies": {b"RETR 1\r\n": b"+OK\r\n"}, "after": {b"RETR 1\r\n": stall}}
+    served = [post(letters(3)), *([post(letters(2), **stalling)] if many else [])]
+    begins = tmp_path / "begins"
+    os.mkfifo(begins)
+    config = tmp_path / "config.toml"
+    config.write_text(
+        "".join(
+            f'[accounts.n{number}]\nhost = "127.0.0.1"\nport = {each.server.port}\ntls = "auto"\n'
+            f'user = "alice"\n'
+            for number, each in enumerate(served)
+        )
+    )
+    program = f"sh -c 'test $POP3FETCH_NUMBER = 1 || {{ echo begun > {begins}; exec sleep 1000; }}'"
+    arguments = ["get", "--exec", program, "-c", str(config), *(["-A"] if many else [])]
+    with begun(run, *arguments, env={"POP3FETCH_PASSWORD": "secret"}) as process:
+        assert begins.read_text() == "begun\n"
+        assert not many or waits.wait(PATIENCE)
+        process.send_signal(signal.SIGINT)
+        of = b"1 of 3" if not many else b"1 of 5"
+        said = b"pop3fetch: interrupted; " + of + b" messages is safe; the next run fetches the others\n"
+        assert process.communicate(timeout=PATIENCE) == (b"", said)
+    assert process.returncode == Status.INTERRUPTED
+    left = run("list", "-c", config, "-a", "n0", "--new", env={"POP3FETCH_PASSWORD": "secret"})
+    assert left.out.count(b"\n") == 2
 
 
 # -- on a terminal ---------------------------------------------------------------------------
@@ -575,6 +737,41 @@ def test_a_second_run_says_that_there_is_nothing_new(
     served = post()
     here("get", "-o", maildir, env=served.environment)
     assert terminal("get", "-o", maildir, env=served.environment).screen == ["no new messages"]
+
+
+def test_a_dry_run_with_nothing_to_do_reports_that(
+    terminal: Terminal, here: Here, post: StartPost, maildir: Path
+) -> None:
+    served = post()
+    here("get", "-o", maildir, env=served.environment)
+    assert terminal("get", "--dry-run", "-o", maildir, env=served.environment).screen == ["nothing to do"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("2", "1 message fetched (82 B) to {maildir}, 1 of them again: there is now another copy"),
+        (
+            "1-3",
+            "3 messages fetched (1.5 kB) to {maildir}, 2 of them again: there is now another copy of each",
+        ),
+        (
+            "--all",
+            "3 messages fetched (1.5 kB) to {maildir}, 2 of them again: there is now another copy of each",
+        ),
+        ("3", "1 message fetched (1.2 kB) to {maildir}"),
+        ("-o {maildir}2 2", "1 message fetched (82 B) to {maildir}2"),
+        ("--exec true 2", "1 message fetched (82 B) to exec:true"),
+    ],
+)
+def test_a_second_copy_is_reported(
+    terminal: Terminal, here: Here, post: StartPost, maildir: Path, words: str, said: str
+) -> None:
+    served = post()
+    here("get", "-o", maildir, "1-2", env=served.environment)
+    env = {**served.environment, "HOME": str(maildir.parent)}  # whose maildir is the default
+    seen = terminal("get", *words.format(maildir=f"maildir:{maildir}").split(), env=env, columns=200)
+    assert seen.screen == [said.format(maildir=f"maildir:{maildir}")]
 
 
 def test_quiet_says_nothing(terminal: Terminal, post: StartPost, maildir: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from pop3fetch.cli import options
 from pop3fetch.pop3.replies import MESSAGES_LIMIT
 from pop3fetch.status import Status
+from tests.support.command import Ended
 from tests.support.in_process import Here
 from tests.support.served_mail import DEMO, GREETING, HOSTILE, LETTERS, StartPost, harmless, letters
 from tests.support.terminal import Terminal, cells, check_snapshot
@@ -72,6 +73,22 @@ def test_a_message_that_cannot_be_listed_is_named(here: Here, post: StartPost, c
     assert ended.err.splitlines() == [
         b"pop3fetch: LIST and UIDL disagree: 1 message is in one of them only (2)",
         b"pop3fetch: message 2 cannot be listed: the server refused message 2: no",
+    ]
+
+
+def test_a_size_that_list_lacks_is_unknown(here: Here, terminal: Terminal, post: StartPost) -> None:
+    served = post(letters(3), replies={b"LIST\r\n": b"+OK\r\n1 104\r\n3 104\r\n.\r\n"})
+    warning = "pop3fetch: LIST and UIDL disagree: 1 message is in one of them only (2)"
+    ended = here("list", env=served.environment)
+    assert ended == Ended(0, b"1\t104\tuid-1\n2\t?\tuid-2\n3\t104\tuid-3\n", f"{warning}\n".encode())
+    shown = here("list", "--json", env=served.environment).out.splitlines()
+    assert [json.loads(line)["size"] for line in shown] == [104, None, 104]
+    assert [" ".join(line.split()) for line in terminal("list", env=served.environment).screen] == [
+        warning,
+        "# uid size",
+        "1 * uid-1 104 B",
+        "2 * uid-2 ?",
+        "3 * uid-3 104 B",
     ]
 
 
@@ -149,11 +166,21 @@ def test_what_can_select_nothing_is_a_mistake(here: Here, post: StartPost, words
     assert served.verbs == [], "nothing is asked"
 
 
-@pytest.mark.parametrize("words", [["9"], ["1", "9"], ["2-9"], ["9-"], ["uid:UID-1"]])
-def test_a_message_that_is_not_there_is_an_error(here: Here, post: StartPost, words: list[str]) -> None:
-    ended = here("list", *words, env=post().environment)
+@pytest.mark.parametrize(
+    ("words", "missing"),
+    [
+        ("9", b"is no message 9"),
+        ("1 9", b"is no message 9"),
+        ("2-9", b"are no messages 4-9"),
+        ("1,4,5", b"are no messages 4, 5"),
+        ("9-", b"is no message 9 or higher"),
+        ("uid:UID-1", b"is no message uid:UID-1"),
+    ],
+)
+def test_messages_that_are_missing_are_named(here: Here, post: StartPost, words: str, missing: bytes) -> None:
+    ended = here("list", *words.split(), env=post().environment)
     assert (ended.status, ended.out) == (Status.NO_MESSAGE, b"")
-    assert ended.err == f"pop3fetch: there is no message {words[-1]} on the server\n".encode()
+    assert ended.err == b"pop3fetch: there " + missing + b" on the server\n"
 
 
 def test_an_empty_maildrop_lists_nothing(here: Here, post: StartPost) -> None:

@@ -77,7 +77,7 @@ def test_a_missing_message_is_an_error_before_anything_is_deleted(here: Here, po
 def test_a_dry_run_names_and_keeps(here: Here, post: StartPost) -> None:
     served = post(letters(3))
     ended = here("rm", "--all", "--dry-run", env=served.environment)
-    assert ended.out == b"delete\t1\t104\tuid-1\ndelete\t2\t104\tuid-2\ndelete\t3\t104\tuid-3\n"
+    assert ended.out == b"".join(b"delete\t%d\t104\tuid-%d\t%d\n" % (n, n, n - 1) for n in (1, 2, 3))
     assert len(served.mailbox.messages) == 3
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,30 @@ def test_messages_and_octets_are_counted(here: Here, post: StartPost, count: int
     assert here("stat", env=served.environment).out == b"%d\t%d\n" % (count, 104 * count)
     objects = here("stat", "--json", env=served.environment).out
     assert json.loads(objects) == {"messages": count, "octets": 104 * count}
+
+
+def test_new_messages_are_counted(here: Here, terminal: Terminal, post: StartPost, maildir: Path) -> None:
+    served = post(letters(3))
+    for fetched in (0, 1, 3):
+        if fetched:
+            here("get", "-o", maildir, f"1-{fetched}", env=served.environment)
+        new = 3 - fetched
+        assert here("stat", "--new", env=served.environment) == Ended(0, b"3\t312\t%d\n" % new, b"")
+        shown = here("stat", "--new", "--json", env=served.environment).out
+        assert json.loads(shown) == {"messages": 3, "octets": 312, "new": new}
+        assert terminal("stat", "--new", env=served.environment).screen == [
+            f"3 messages, 312 B, {new or 'none'} new"
+        ]
+
+
+def test_counting_the_new_messages_costs_a_listing(here: Here, post: StartPost) -> None:
+    served = post()
+    here("stat", "--new", env=served.environment)
+    assert served.verbs == [b"CAPA", b"APOP", b"STAT", b"CAPA", b"LIST", b"UIDL", b"QUIT"]
+
+
+def test_an_empty_maildrop_has_no_new_messages(here: Here, post: StartPost) -> None:
+    assert here("stat", "--new", env=post([]).environment) == Ended(0, b"0\t0\t0\n", b"")
 
 
 def test_nothing_but_stat_is_asked(here: Here, post: StartPost) -> None:

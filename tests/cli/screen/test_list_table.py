@@ -41,19 +41,20 @@ def summary(sender: str | None, subject: str | None, date: datetime | None = NOO
 
 
 def row(sender: str | None = "Bob", subject: str | None = "hello", date: datetime | None = NOON) -> Row:
-    return Message(0, 1234, b"uid-1"), True, summary(sender, subject, date)
+    return Message(0, 1234, b"uid-1"), "*", summary(sender, subject, date), True
 
 
 texts = st.text() | st.none()
 rows = st.builds(
-    lambda number, size, new, sender, subject: (
+    lambda number, size, mark, sender, subject: (
         Message(number, size, b"uid"),
-        new,
+        mark,
         summary(sender, subject),
+        True,
     ),
     st.integers(0, 99_999),
     st.integers(0, 2**63 - 1),
-    st.booleans(),
+    st.sampled_from(["", "*"]),
     texts,
     texts,
 )
@@ -69,7 +70,7 @@ def test_it_fits_whatever_is_in_it(listed: list[Row], width: int) -> None:
 
 @given(st.binary(max_size=300), st.integers(40, 250))
 def test_uids_fit_too(uid: bytes, width: int) -> None:
-    lines = shown(width, (Message(7, 99, uid), False, None))
+    lines = shown(width, (Message(7, 99, uid), "", None, True))
     assert all(cell_len(line) == width and printable(line, None) == line for line in lines)
 
 
