@@ -96,6 +96,11 @@ crash: .venv/ready-for-test
 	@.ci/need 'command -v strace' strace 'no call of the system is disturbed'
 	.venv/bin/python -m tests.crash $(ARGS)
 
+#   make night   simulate nights in which a server is down, with a run every ten minutes; ARGS="--only 'in use'"
+.PHONY: night
+night: .venv/ready-for-test
+	.venv/bin/python -m tests.night $(ARGS)
+
 #   make audit   check the installed libraries for known vulnerabilities; needs the network
 .PHONY: audit
 audit: .venv/ready-for-audit

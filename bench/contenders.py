@@ -13,7 +13,7 @@ from bench.measure import Command
 from bench.peers import OURS, PEERS, PROGRAMS, PYTHON, Commands, Errand, Program, mpop_get, pop3fetch_all
 
 LIMITS = str(Path(__file__).with_name("limits.py"))
-DRAIN, CLICK = "limit: drain", "import click"  # named by bounds
+DRAIN, CLICK, LIST = "limit: drain", "import click", "list -l"  # named by bounds
 
 
 class Role(Enum):
@@ -85,6 +85,13 @@ def starters(option: str) -> tuple[Contender, ...]:
         if program.executable != sys.executable
     )
     return (*peers, Contender(CLICK, _plainly(PYTHON, "-c", "import click"), Role.LIMIT))
+
+
+def removers() -> tuple[Contender, ...]:
+    """Return what deletes old messages, and a listing of the same headers as the limit."""
+    assert OURS.list_long
+    listing = Contender(LIST, OURS.list_long, Role.LIMIT, absent=OURS.missing())
+    return (*able_to(lambda program: program.remove_old), listing)
 
 
 def drain() -> Contender:

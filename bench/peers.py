@@ -84,6 +84,7 @@ class Program:
     remember: Callable[[Errand, Sequence[str]], list[Command]] | None = None
     stat: Commands | None = None
     list_long: Commands | None = None
+    remove_old: Commands | None = None
     note: str = ""
 
     def missing(self) -> str | None:
@@ -124,6 +125,7 @@ def pop3fetch_at(executable: str, name: str) -> Program:
         remember=lambda errand, uids: run(errand, "get", "--mark"),
         stat=lambda errand: run(errand, "stat"),
         list_long=lambda errand: run(errand, "list", "-l"),
+        remove_old=lambda errand: run(errand, "rm", "--before", "30d"),
     )
 
 

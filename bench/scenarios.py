@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from bench import contenders, mail
-from bench.contenders import CLICK, DRAIN, Contender
+from bench.contenders import CLICK, DRAIN, LIST, Contender
 from bench.mail import Post
 from bench.measure import RunFailed
 from bench.peers import Errand
@@ -201,6 +201,21 @@ def _far_list(stage: Stage) -> Scenario:
     )
 
 
+def _far_rm(stage: Stage) -> Scenario:
+    stage.few()
+    count = 20_000 // stage.divisor
+    return Scenario(
+        f"{count} messages deleted by their dates (`rm --before 30d`), round trip 50 ms",
+        contenders.removers(),
+        (Bound(1.3, LIST),),
+        ("parting",),
+        count,
+        Post.of(()),
+        refill="few",
+        far=True,
+    )
+
+
 def _accounts(stage: Stage) -> Scenario:
     users, post = stage.accounts()
     return Scenario(
@@ -232,6 +247,7 @@ SCENARIOS: dict[str, Callable[[Stage], Scenario]] = {
     "far-stat": _far_stat,
     "list": _list,
     "far-list": _far_list,
+    "far-rm": _far_rm,
     "accounts": _accounts,
     "version": _start_up("--version"),
     "help": _start_up("--help"),

@@ -17,6 +17,7 @@
     ├── ServerNotFound                   no server was found for the mail of a domain
     ├── TLSError                         the handshake or a record failed; also OSError
     │   ├── TLSNotSupportedError         STLS is not offered, or was refused
+    │   ├── NoCommonCipher               the server takes none of the ciphers
     │   ├── NotATLSPort                  what answers does not speak TLS
     │   └── CertificateError             the certificate does not verify
     ├── AuthenticationError              the login cannot be made in this way
@@ -26,12 +27,14 @@
     │   ├── AuthorizationFailed          the OAuth 2 server gives no token
     │   └── NoPassword                   no source has a password
     ├── LoginTooSoon                     the server's LOGIN-DELAY is not over
+    │   └── LoginPaused                  the server has refused the same secret a short while ago
     ├── SessionEnded                     a call after the session's end; also RuntimeError
     ├── CommandNotAllowed                a command in the wrong state; also RuntimeError
     ├── InvalidArgument                  an argument that no command may carry; also ValueError
     ├── EmptyMessage                     a message arrived without an octet
     ├── BlankMessage                     a message arrived without content
     ├── UniqueIdsRefused                 UIDL is refused, although the record has unique-ids
+    ├── HeadersNotOffered                the server has no TOP, which shows headers alone
     ├── ThreadLimit                      the system allows no more threads
     ├── DeletionUnsafe                   more would be deleted than is meant
     ├── MessageNotFound                  a selected message is missing; also LookupError
@@ -41,6 +44,7 @@
     ├── RecordError                      the record cannot be used
     │   └── RecordLocked                 another run has locked it
     ├── ConfigurationError               the configuration is wrong; also ValueError
+    │   ├── NothingRecognised            the server lists nothing of what was added to the record
     │   └── NothingToVerify              TLS to a UNIX socket, which has no name to verify
     └── UsageError                       the command line is wrong; also ValueError
         └── InvalidSelector              a word of MESSAGES is invalid
@@ -281,6 +285,10 @@ class TLSNotSupportedError(TLSError):
         return f"{printable(self.host)} cannot start TLS: {printable(self.reason)}"
 
 
+class NoCommonCipher(TLSError):
+    """The server takes none of the ciphers that were offered, or its keys are too short for them."""
+
+
 class NotATLSPort(TLSError):
     """The first octets that came are not TLS."""
 
@@ -315,10 +323,7 @@ class AuthenticationError(POP3Error):
 
 
 class InsecureAuthenticationDisallowed(AuthenticationError):
-    """The password would cross the network in clear text.
-
-    ``is_allowed``: the user allows that, but APOP was refused with this password.
-    """
+    """The password would cross the network in clear text; ``is_allowed``: by the user, but APOP failed."""
 
     offers_stls: bool = False
     is_allowed: bool = False
@@ -357,6 +362,17 @@ class LoginTooSoon(POP3Error):
 
     def __str__(self) -> str:
         return f"{printable(self.account)} allows the next login in {self.wait} s (LOGIN-DELAY)"
+
+
+class LoginPaused(LoginTooSoon):
+    """The server has refused this secret, as ``why`` says; it is not tried before ``until``, local time."""
+
+    until: str
+    why: str
+
+    def __str__(self) -> str:
+        pause = f"no login before {printable(self.until)}, so that the account is not locked"
+        return f"{printable(self.account)}: {pause}: {printable(self.why, _SENTENCE_LIMIT)}"
 
 
 class SessionEnded(POP3Error, RuntimeError):
@@ -420,6 +436,15 @@ class UniqueIdsRefused(POP3Error):
         return f"{printable(self.account)}: the server refuses UIDL, which it has answered before"
 
 
+class HeadersNotOffered(POP3Error):
+    """The server has no TOP, and so does not show the headers of a message alone."""
+
+    status = Status.REFUSED
+
+    def __str__(self) -> str:
+        return "the server cannot show headers alone: it has no TOP"
+
+
 class ThreadLimit(POP3Error):
     """The system allows this user or process no more threads."""
 
@@ -443,9 +468,10 @@ class MessageNotFound(POP3Error, LookupError):
 
     status = Status.NO_MESSAGE
     selector: str
+    where: str = "on the server"
 
     def __str__(self) -> str:
-        return f"there is no message {printable(self.selector)} on the server"
+        return f"there is no message {printable(self.selector)} {printable(self.where)}"
 
 
 class UidShared(POP3Error):
@@ -506,6 +532,10 @@ class ConfigurationError(POP3Error, ValueError):
 
     def __str__(self) -> str:
         return f"{printable(self.where)}: {printable(self.reason)}"
+
+
+class NothingRecognised(ConfigurationError):
+    """The server lists none of the messages that were added to the record, ``where``."""
 
 
 class NothingToVerify(ConfigurationError):

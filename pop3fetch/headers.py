@@ -90,6 +90,19 @@ def summarize(headers: bytes) -> Summary:
     )
 
 
+def received_at(headers: bytes) -> datetime | None:
+    """Return the date of the topmost Received field, or of Date if there is none; None if it is unreadable.
+
+    The sender writes Date, so it does not take the place of a Received field that cannot be read.
+    """
+    from pop3fetch.dates import parse_date
+
+    fields = _fields(headers, (b"received", b"date"))
+    trace = fields.get(b"received")
+    date = fields.get(b"date", b"") if trace is None else trace.rpartition(b";")[2]
+    return parse_date(" ".join(date.decode("ascii", "replace").split()))
+
+
 def one_line(text: str | None) -> str:
     """Return a text as a table shows it: with a blank for each tab and line end."""
     if text is None or text.isprintable():

@@ -164,6 +164,7 @@ def _count(column: Sequence[object]) -> int:
     return len(column) - sum(value is None for value in column)
 
 
+_ESCAPED_OCTET = re.compile(rb"\\x([0-9a-f]{2})")
 _SEEMS_ESCAPED = re.compile(r"\\(?=x[0-9a-f]{2})")
 
 
@@ -183,6 +184,11 @@ def _shown_character(character: str) -> str:
     if character.isprintable():
         return character
     return "".join(f"\\x{octet:02x}" for octet in character.encode("utf-8", "surrogateescape"))
+
+
+def unescaped_uid(shown: bytes) -> bytes:
+    """Return the UID that :func:`shown_uid` shows like this, as octets of the command line or a file."""
+    return _ESCAPED_OCTET.sub(lambda escape: bytes([int(escape[1], 16)]), shown)
 
 
 _STAND_IN = b"digest-"

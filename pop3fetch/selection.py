@@ -7,9 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pop3fetch.errors import InvalidSelector, MessageNotFound, UidShared
-from pop3fetch.messages import Listing
-
-_ESCAPED_OCTET = re.compile(rb"\\x([0-9a-f]{2})")
+from pop3fetch.messages import Listing, unescaped_uid
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +56,7 @@ class Uid:
 
     def indexes(self, listing: Listing) -> list[int]:
         """Return the indexes of all copies that share the UID, as it is shown, or as the server sent it."""
-        shown = _ESCAPED_OCTET.sub(lambda escape: bytes([int(escape[1], 16)]), self.octets)
-        return listing.with_uid(shown) or listing.with_uid(self.octets)
+        return listing.with_uid(unescaped_uid(self.octets)) or listing.with_uid(self.octets)
 
 
 Selector = Numbers | Last | Uid
@@ -116,16 +113,19 @@ def needs_uids(selectors: Iterable[Selector]) -> bool:
     return any(isinstance(selector, Uid) for selector in selectors)
 
 
-def select(listing: Listing, selectors: Iterable[Selector], *, one_each: bool = False) -> list[int]:
+def select(
+    listing: Listing, selectors: Iterable[Selector], *, one_each: bool = False, all_uids: bool = True
+) -> list[int]:
     """Return the indexes that ``selectors`` name, in the order given, each once.
 
-    ``one_each``: a UID must name one message. Raises :exc:`MessageNotFound` for the first selector that
-    matches no message, and UidShared for a UID that names several.
+    ``one_each``: a UID must name one message; ``all_uids``: each must name some. Raises
+    :exc:`MessageNotFound` for the first selector that matches no message, and UidShared for a UID that
+    names several.
     """
     selected: dict[int, None] = {}
     for selector in selectors:
         indexes = selector.indexes(listing)
-        if not indexes:
+        if not indexes and (all_uids or not isinstance(selector, Uid)):
             raise MessageNotFound(str(selector))
         if one_each and isinstance(selector, Uid) and len(indexes) > 1:
             raise UidShared(str(selector), ", ".join(str(index + 1) for index in indexes[:20]))

@@ -26,6 +26,20 @@ def verifying_context(ca_file: str | None = None, *, ca_folder: str | None = Non
     return context
 
 
+def choose_ciphers(context: ssl.SSLContext, ciphers: str) -> None:
+    """Offer these ciphers for TLS 1.2, an OpenSSL list, instead of Python's; raises ssl.SSLError."""
+    context.set_ciphers(f"{ciphers}:!aNULL:!eNULL")  # an anonymous server has no certificate to verify
+
+
+def are_ciphers(ciphers: str) -> bool:
+    """Return whether OpenSSL knows such ciphers."""
+    try:
+        choose_ciphers(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ciphers)
+    except ssl.SSLError:
+        return False
+    return True
+
+
 def authorities_folder() -> str | None:
     """Return the system's folder of authorities if OpenSSL can load single ones from it, else None.
 

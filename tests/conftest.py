@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 import trustme
 
 from tests.support import certificates
+from tests.support.clock import Clock
 from tests.support.command import Run, homely
 from tests.support.dovecot import Dovecot, missing
 from tests.support.in_process import Here
@@ -92,6 +94,14 @@ def run(home: Path, tmp_path: Path) -> Run:
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
     """Run the command line in this process: no start to wait for."""
     return Here(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Return the time of day of this process, which stands still."""
+    clock = Clock()
+    monkeypatch.setattr(time, "time", clock)
+    return clock
 
 
 @pytest.fixture

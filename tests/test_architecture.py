@@ -24,6 +24,7 @@ PACKAGE = Path(__file__).parent.parent / "pop3fetch"
 ROOMS: dict[str, set[str]] = {
     "defaults": set(),
     "printable": set(),
+    "quantities": set(),
     "veil": set(),
     "verification": set(),
     "status": set(),
@@ -31,6 +32,7 @@ ROOMS: dict[str, set[str]] = {
     "dates": set(),
     "encoded_words": {"charsets"},
     "headers": {"charsets", "dates", "encoded_words"},
+    "filters": {"headers", "quantities"},
     "refusal": set(),
     "errors": {"printable", "refusal", "status"},
     "ahead": {"errors"},
@@ -42,16 +44,18 @@ ROOMS: dict[str, set[str]] = {
     "delivery": {"ahead", "defaults", "durable", "errors", "headers", "messages", "printable"},
     "record": {"delivery", "durable", "errors", "headers", "messages"},
     "account": {
-        "ahead", "defaults", "durable", "errors", "printable", "veil", "verification",
+        "ahead", "defaults", "durable", "errors", "printable", "quantities", "veil", "verification",
     },
-    "sessions": {"account", "ahead", "errors", "net", "pop3", "record"},
+    "sessions": {"account", "ahead", "errors", "net", "pop3", "record", "veil"},
     "fetch": {
-        "ahead", "delivery", "errors", "headers", "messages", "pop3", "record", "selection", "status",
+        "ahead", "delivery", "errors", "filters", "headers", "messages", "pop3", "record", "selection",
+        "status",
     },
     "demo": set(),
     "cli": {
-        "__init__", "account", "ahead", "defaults", "delivery", "demo", "errors", "fetch", "headers",
-        "messages", "net", "pop3", "printable", "record", "selection", "sessions", "status",
+        "__init__", "account", "ahead", "defaults", "delivery", "demo", "durable", "errors", "fetch",
+        "filters", "headers", "messages", "net", "pop3", "printable", "quantities", "record", "selection",
+        "sessions", "status",
     },
     "__main__": {"cli"},
     "__init__": {"pop3"},
@@ -67,7 +71,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "oauthlib": ("account/oauth/messages.py",),
     "platformdirs": ("durable.py",),
     "python_socks": ("net/proxy.py",),
-    "rich": ("cli/screen/console.py", "cli/screen/list_table.py"),
+    "rich": ("cli/screen/console.py", "cli/screen/list_table.py", "cli/screen/record_table.py"),
     "scramp": ("pop3/sasl.py",),
     "socket": (
         "net/transport.py",
@@ -75,6 +79,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "net/proxy.py",
         "net/tunnel.py",
         "demo.py",
+        "cli/service_manager.py",
     ),
     "socketserver": ("account/oauth/redirect.py", "demo.py"),
     "sqlite3": ("record/*",),
@@ -85,6 +90,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "verification.py",
     ),
     "subprocess": (
+        "cli/actions/on_new.py",
         "cli/screen/pager.py",
         "delivery/program.py",
         "account/password_command.py",
@@ -98,8 +104,9 @@ HOMES: dict[str, tuple[str, ...]] = {
 # What is testable without network, clock or disk, and is to stay so.
 PURE = {
     "account/oauth/messages.py", "account/oauth/providers.py",
-    "charsets.py", "defaults.py", "dates.py", "encoded_words.py", "errors.py", "headers.py",
-    "messages.py", "printable.py", "refusal.py", "veil.py",
+    "charsets.py", "defaults.py", "dates.py", "encoded_words.py", "errors.py", "filters.py",
+    "headers.py",
+    "messages.py", "printable.py", "quantities.py", "refusal.py", "veil.py",
     "fetch/plan.py",
     "pop3/login.py", "pop3/machine.py", "pop3/replies.py",
     "pop3/sasl.py", "pop3/trace.py", "pop3/wire.py",
@@ -112,7 +119,7 @@ IMPURE = {
 LONGEST_FUNCTION = 60
 LONG_FUNCTION = 30  # nine of ten are shorter
 MEDIAN_FUNCTION = 10
-LONGEST_MODULE = 540
+LONGEST_MODULE = 570
 MOST_POSITIONAL = 5
 MOST_KEYWORDS = 10
 

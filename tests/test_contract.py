@@ -58,6 +58,8 @@ OPTIONS = {
     ("--allow-insecure-login",): "POP3FETCH_ALLOW_INSECURE_LOGIN",
     ("--ca-file",): "POP3FETCH_CA_FILE",
     ("--tls-fingerprint",): "POP3FETCH_TLS_FINGERPRINT",
+    ("--tls-name",): "POP3FETCH_TLS_NAME",
+    ("--tls-ciphers",): "POP3FETCH_TLS_CIPHERS",
     ("--client-cert",): "POP3FETCH_CLIENT_CERT",
     ("--client-key",): "POP3FETCH_CLIENT_KEY",
     ("--password-file",): "POP3FETCH_PASSWORD_FILE",
@@ -71,13 +73,15 @@ OPTIONS = {
     ("-q", "--quiet"): None,
     ("-v", "--verbose"): None,
 }
+FILTERS = {"--from", "--to", "--subject", "--since", "--before", "--larger", "--smaller"}
 OWN_OPTIONS = {
-    "list": {"-l", "--long", "--new", "--reverse", "--limit", "--no-pager", "--stdin", "--json"},
-    "get": {
+    "list": FILTERS | {"-l", "--long", "--new", "--reverse", "--limit", "--no-pager", "--stdin", "--json"},
+    "get": FILTERS | {
         "-o", "--output", "--exec", "--exec-timeout", "--crlf", "--lines", "--all", "--mark", "--delete",
         "--keep", "--delete-after", "--limit", "--max-size", "--create", "--dry-run", "--stdin", "--json",
+        "--delete-marked", "--patience", "--every", "--on-new", "--log-file", "--log-json",
     },
-    "rm": {"--all", "--yes", "--dry-run", "--stdin", "--json"},
+    "rm": FILTERS | {"--all", "--yes", "--dry-run", "--stdin", "--json"},
     "caps": {"--json"},
     "stat": {"--json"},
     "login": set(),
@@ -97,7 +101,7 @@ def options_of(name: str) -> set[str]:
 
 
 def test_the_commands_are_those_of_the_contract() -> None:
-    assert set(COMMANDS) == {*TALKING, "accounts", "demo"}
+    assert set(COMMANDS) == {*TALKING, "accounts", "demo", "record"}
 
 
 @pytest.mark.parametrize("command", TALKING)
@@ -156,6 +160,8 @@ LAYERED = [
     layered("auth", "apop", "plain", "user"),
     layered("ca_file", "/option", "/variable", "/file"),
     layered("tls_fingerprint", "a" * 64, "b" * 64, "c" * 64),
+    layered("tls_name", "option.example.org", "variable.example.org", "file.example.org"),
+    layered("tls_ciphers", "DEFAULT", "HIGH", "AES128-SHA"),
     layered("client_cert", "/option", "/variable", "/file"),
     layered("password_command", "option", "variable", "file"),
     layered("timeout", "1", "2", "3"),
@@ -473,8 +479,17 @@ SUMMARY = {
         ("rm 1", {"number": 1, "uid": "uid-1", "size": SIZE}),
         ("rm --dry-run 1", {"would": "delete", "number": 1, "uid": "uid-1", "size": SIZE}),
         ("get --dry-run", {"would": "fetch", "number": 1, "uid": "uid-1", "size": SIZE}),
-        ("get -o mbox:{folder}/box", {"number": 1, "uid": "uid-1", "size": SIZE, "path": "{folder}/box"}),
-        ("get --exec true", {"number": 1, "uid": "uid-1", "size": SIZE, "path": None}),
+        (
+            "get -o mbox:{folder}/box",
+            {
+                "number": 1, "uid": "uid-1", "size": SIZE,
+                "path": "{folder}/box", "destination": "mbox:{folder}/box",
+            },
+        ),
+        (
+            "get --exec true",
+            {"number": 1, "uid": "uid-1", "size": SIZE, "path": None, "destination": "exec:true"},
+        ),
     ],
 )  # fmt: skip
 def test_json_has_these_keys(
@@ -482,8 +497,9 @@ def test_json_has_these_keys(
 ) -> None:
     ended = here(*arguments.format(folder=tmp_path).split(), "--json", "-a", url, env=SECRET)
     [line] = ended.out.splitlines()
-    if isinstance(expected.get("path"), str):
-        expected = {**expected, "path": str(expected["path"]).format(folder=tmp_path)}
+    for key in ("path", "destination"):
+        if isinstance(expected.get(key), str):
+            expected = {**expected, key: str(expected[key]).format(folder=tmp_path)}
     assert json.loads(line) == expected
     assert (ended.status, ended.err) == (0, b"")
 
@@ -492,6 +508,7 @@ def test_json_of_a_fetched_message_names_its_file(here: Here, url: str, maildir:
     ended = here("get", "--json", "-a", url, "-o", f"maildir:{maildir}", env=SECRET)
     [file] = (maildir / "new").iterdir()
     expected = {"number": 1, "uid": "uid-1", "size": SIZE, "path": str(file)}
+    expected["destination"] = f"maildir:{maildir}"
     assert [json.loads(line) for line in ended.out.splitlines()] == [expected]
 
 

@@ -111,8 +111,10 @@ def _parameters() -> list[click.Parameter]:
 
 
 def _options_of(command: click.Command) -> set[str]:
+    own = command.commands.values() if isinstance(command, click.Group) and command.commands else ()
     options = (option for option in command.params if isinstance(option, click.Option))
-    return {name for option in options for name in (*option.opts, *option.secondary_opts)}
+    names = {name for option in options for name in (*option.opts, *option.secondary_opts)}
+    return names.union(*map(_options_of, own))
 
 
 def test_the_manual_has_a_section_for_each_command() -> None:
@@ -229,6 +231,7 @@ PLACES = {
     "completions/pop3fetch.fish": "share/fish/vendor_completions.d/pop3fetch.fish",
     "share/systemd/user/pop3fetch.service": "share/systemd/user/pop3fetch.service",
     "share/systemd/user/pop3fetch.timer": "share/systemd/user/pop3fetch.timer",
+    "share/systemd/user/pop3fetch-every.service": "share/systemd/user/pop3fetch-every.service",
 }
 
 

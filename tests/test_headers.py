@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 from webencodings.labels import LABELS
 
 from pop3fetch.charsets import decoder
-from pop3fetch.headers import IDENTITY_LIMIT, LIMIT, Identity, Summary, identity, one_line, proves, summarize
+from pop3fetch.headers import (
+    IDENTITY_LIMIT,
+    LIMIT,
+    Identity,
+    Summary,
+    identity,
+    one_line,
+    proves,
+    received_at,
+    summarize,
+)
 from pop3fetch.printable import printable
 from tests import header_table as table
 
@@ -38,6 +48,28 @@ def subject(value: bytes) -> str | None:
 
 def date(value: bytes) -> datetime | None:
     return summarize(b"Date: " + value + b"\r\n").date
+
+
+RECEIVED = {
+    "the topmost": (ORDINARY, datetime(2026, 3, 2, 9, tzinfo=UTC)),
+    "several": (b"Received: a; 3 Mar 2026 09:00 GMT\nReceived: b; 1 Jan 2020 00:00 GMT\n",
+                datetime(2026, 3, 3, 9, tzinfo=UTC)),
+    "folded, with semicolons and a comment": (
+        b"Received: from a (b; c)\r\n\tby d;\r\n Tue, 3 Mar 2026\r\n 09:00:00 -0000 (UTC)\r\n",
+        datetime(2026, 3, 3, 9, tzinfo=UTC),
+    ),
+    "the date, without any": (b"Date: 3 Mar 2026 09:00 +0000\n", datetime(2026, 3, 3, 9, tzinfo=UTC)),
+    "no date beside one that cannot be read": (b"Received: by a; then\nDate: 3 Mar 2026 09:00 +0000\n", None),
+    "no date beside one without": (b"Date: 3 Mar 2026 09:00 +0000\nReceived: by a\n", None),
+    "octets": (b"Received: \xff; \xff\n", None),
+    "a date in the body": (b"Subject: x\n\nDate: 3 Mar 2026 09:00 +0000\n", None),
+    "nothing": (b"", None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("headers", "expected"), RECEIVED.values(), ids=RECEIVED)
+def test_the_time_of_arrival_is_read(headers: bytes, expected: datetime | None) -> None:
+    assert received_at(headers) == expected
 
 
 # Fields

@@ -236,33 +236,52 @@ def test_messages_are_counted(place: Place, text: str) -> None:
     assert place.follow(text).out.split() == [b"3", b"2"]
 
 
-@recipe("Fetch the messages of one sender to a folder of their own")
+@recipe("Show the ten newest messages")
+def test_the_newest_messages_are_shown(place: Place, text: str) -> None:
+    for number in range(10):
+        place.work.add(b"Subject: later\r\n\r\n", b"uid-later-%d" % number)
+    assert [line.split(b"\t")[0] for line in place.follow(text).out.splitlines()] == [
+        b"%d" % number for number in range(4, 14)
+    ]
+
+
+@recipe("Show what has arrived from one sender in the last seven days")
+def test_what_a_sender_wrote_lately_is_shown(place: Place, text: str) -> None:
+    assert [line.split(b"\t")[5] for line in place.follow(text).out.splitlines()] == [b"three"]
+
+
+@recipe("Fetch the new messages of one sender to a folder of their own")
 def test_the_mail_of_one_sender_goes_to_a_folder(place: Place, text: str) -> None:
-    _need("jq")
     place.follow(text)
     assert place.mail("Mail/bob") == _lf([WORK[0], WORK[2]])
 
 
-@recipe("Fetch the messages of one sender to a folder of their own")
-def test_a_sender_without_mail_brings_none(place: Place, text: str) -> None:
+@recipe("Fetch the messages of two senders, which filters cannot express")
+@pytest.mark.parametrize(
+    ("senders", "numbers"), [("bob@|carol@", [0, 1, 2]), ("nobody@|carol@", [1]), ("x@", [])]
+)
+def test_the_mail_of_two_senders_goes_to_a_folder(
+    place: Place, text: str, senders: str, numbers: list[int]
+) -> None:
     _need("jq")
-    place.follow(text.replace("bob@", "nobody@"))
-    assert place.mail("Mail/bob") == []
+    place.follow(text.replace("bob@|carol@", senders))
+    assert place.mail("Mail/friends") == _lf([WORK[number] for number in numbers])
 
 
 @recipe("Delete messages with a date more than 30 days ago, fetched or not")
 def test_old_mail_is_deleted(place: Place, text: str) -> None:
-    _need("jq")
+    place.follow(text)
+    assert place.work.messages == [WORK[2]]
     place.follow(text)
     assert place.work.messages == [WORK[2]]
 
 
-@recipe("Delete messages with a date more than 30 days ago, fetched or not")
-def test_where_nothing_is_old_nothing_is_deleted(place: Place, text: str) -> None:
-    _need("jq")
-    place.work.remove(place.work.maildrop[:2])
-    place.follow(text)
-    assert place.work.messages == [WORK[2]]
+@recipe("Show what would be deleted of the large messages of one sender")
+def test_large_mail_of_a_sender_is_shown(place: Place, text: str) -> None:
+    assert place.follow(text).out == b""
+    shown = place.follow(text.replace("10M", "50")).out
+    assert [line.split(b"\t")[1] for line in shown.splitlines()] == [b"1", b"3"]
+    assert place.work.messages == WORK
 
 
 @recipe("Fetch new messages, and delete those that were fetched at least 30 days ago")
@@ -279,6 +298,26 @@ def test_marked_mail_is_not_new(place: Place, text: str) -> None:
     place.work.add(b"Subject: later\r\n\r\n", b"uid-later")
     place.follow("pop3fetch get")
     assert place.mail("Mail/work") == [b"Subject: later\n\n"]
+
+
+@recipe("Record only the messages whose unique-ids are in a file, one per line, as fetched a week ago")
+def test_what_is_in_a_list_is_not_new(place: Place, text: str) -> None:
+    (place.run.home / "uids").write_text("uid-1\nuid-3\ngone\n")
+    place.follow(text)
+    place.follow("pop3fetch get --delete-after 7")
+    assert place.mail("Mail/work") == _lf(WORK[1:]), "the third came later: its unique-id was reused"
+    assert place.work.messages == WORK[1:]
+
+
+@recipe("Move a record to another machine")
+def test_a_record_goes_to_another_machine(place: Place, text: str) -> None:
+    place.install("ssh", '#!/bin/sh\nshift\nPOP3FETCH_STATE_DIR=other exec "$@"\n')
+    place.follow("pop3fetch get 1-2")
+    place.follow(text)
+    place.follow("pop3fetch get", POP3FETCH_STATE_DIR="other")
+    assert place.mail("Mail/work") == _lf(WORK)
+    exported = [place.follow("pop3fetch record export", POP3FETCH_STATE_DIR=name) for name in ("", "other")]
+    assert exported[0].out.splitlines()[:2] == exported[1].out.splitlines()[:2]
 
 
 @recipe("Pass each new message to a program that sorts mail")
@@ -313,7 +352,7 @@ def test_the_systemd_service_fetches_all(place: Place, text: str) -> None:
     _assert_all_mail_is_here(place)
 
 
-@pytest.mark.parametrize("unit", ["pop3fetch.service", "pop3fetch.timer"])
+@pytest.mark.parametrize("unit", ["pop3fetch.service", "pop3fetch.timer", "pop3fetch-every.service"])
 def test_systemd_finds_no_fault_in_the_units(unit: str, tmp_path: Path) -> None:
     _need("systemd-analyze")
     verified = subprocess.run(
@@ -513,7 +552,7 @@ def test_the_daily_jobs_do_what_their_comments_say(place: Place) -> None:
     [text] = _blocks("Daily jobs", "sh")
     place.install("maildrop", "#!/bin/sh\ncat >>taken\n")
     lines = text.splitlines(keepends=True)
-    get, get_and_delete, to_program, list_newest, list_new, would_delete, delete = lines
+    get, get_and_delete, to_program, list_newest, list_new, get_some, record, would_delete, delete = lines
     assert place.follow(get).out == b""
     assert place.follow(list_newest).out.startswith(b"3\t")
     assert place.mail("Mail/work") == _lf(WORK)
@@ -521,11 +560,15 @@ def test_the_daily_jobs_do_what_their_comments_say(place: Place) -> None:
     assert place.follow(list_new).out == b"uid-4\n"
     assert place.follow(to_program).out == b""
     assert (place.run.home / "taken").read_bytes() == b"Subject: later\n\n"
-    assert place.follow(would_delete).out.count(b"delete\t") == 2
+    place.work.add(b"From: Bob\r\n\r\n", b"uid-5")
+    assert place.follow(get_some).out == b""
+    assert place.mail("bob") == [b"From: Bob\n\n"]
+    assert place.follow(record).out.splitlines()[1] == b"messages\t5"
+    assert [line.split(b"\t")[1] for line in place.follow(would_delete).out.splitlines()] == [b"1", b"2"]
     assert place.follow(get_and_delete).out == b""
-    assert len(place.work.messages) == 4
+    assert len(place.work.messages) == 5
     assert place.follow(delete).out == b""
-    assert len(place.work.messages) == 2
+    assert len(place.work.messages) == 3
 
 
 def test_the_configuration_of_the_readme_is_one(place: Place) -> None:

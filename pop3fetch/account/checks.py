@@ -10,16 +10,18 @@ from __future__ import annotations
 import os.path
 import re
 from collections.abc import Callable, Collection
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pop3fetch.defaults import PROXY_SCHEMES, UNIX_PREFIX
+
+if TYPE_CHECKING:
+    from datetime import timedelta
 
 Check = Callable[[object], object]
 Plain = TypeVar("Plain", bound=str | int)
 
 LONGEST_WAIT = 1_000_000  # seconds; poll(2) counts milliseconds in a C int, which ends after 24 days
 LONGEST_STAY = 36_500  # days; a century back is still a date
-UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 TOML_TYPES = {bool: "boolean", int: "integer", float: "float", str: "string", list: "array", dict: "table"}
 
 
@@ -78,11 +80,19 @@ def seconds(value: object) -> float:
 def octets(value: object) -> int:
     """Return a number of octets that is given as one, or as text such as ``10M``."""
     if isinstance(value, str):
-        match = re.fullmatch(r"([0-9]{1,18})([KMG]?)", value, re.IGNORECASE)
-        if match is None:
-            raise ValueError(f"must be a number of octets such as 500000, 64K or 10M, not {value!r}")
-        value = int(match[1]) * UNITS[match[2].upper()]
+        from pop3fetch import quantities
+
+        value = quantities.size(value)
     return number(1, None, value)
+
+
+def duration(value: object) -> timedelta:
+    """Return a duration that is given as one, or as text such as ``12h``."""
+    from datetime import timedelta
+
+    from pop3fetch import quantities
+
+    return value if isinstance(value, timedelta) else quantities.duration(text(value))
 
 
 def one_of(known: Collection[str], value: object) -> str:
@@ -113,6 +123,24 @@ def host(value: object) -> str:
     if not name.isprintable() or any(character in " /@?#%\\]" for character in name):
         raise ValueError(f"must be a host name or an address, not {name!r}")
     return name.lower()
+
+
+def server_name(value: object) -> str:
+    """Check that it is a name or an address that a certificate may be for."""
+    name = host(value)
+    if name.startswith(UNIX_PREFIX):
+        raise ValueError(f"must be a host name or an address, not {name!r}")
+    return name
+
+
+def ciphers(value: object) -> str:
+    """Check that it is a list of ciphers that OpenSSL knows."""
+    from pop3fetch.verification import are_ciphers
+
+    names = text(value)
+    if not are_ciphers(names):
+        raise ValueError(f"must be a list of OpenSSL's ciphers such as DEFAULT, not {names!r}")
+    return names
 
 
 def path(value: object) -> str:

@@ -1,7 +1,8 @@
 """Configuration file < environment < options: one frozen ``Account``.
 
 The file is TOML: ``default``, the name of an account, and for each account a table ``[accounts.NAME]``,
-whose keys are the rows of ``settings``; one of them is the table ``oauth``. The first of these that is given
+whose keys are the rows of ``settings``; one of them is the table ``oauth``. ``[defaults]`` has keys for all
+accounts. The first of these that is given
 chooses the account of a run:
 
     -a on the command line, -H there, POP3FETCH_ACCOUNT, POP3FETCH_HOST,
@@ -28,7 +29,7 @@ from pop3fetch.durable import from_home, platform_folder
 from pop3fetch.errors import ConfigurationError, POP3Error, UsageError
 from pop3fetch.veil import veiled
 
-TOP_LEVEL = ("default", "accounts")
+TOP_LEVEL = ("default", "defaults", "accounts")
 KEYS: Mapping[str, Check] = {name: setting.check for name, setting in SETTINGS.items()}
 PATH_KEYS = {name for name, check in KEYS.items() if check is checks.path}
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -64,16 +65,18 @@ NOTHING = Overrides()
 class Configuration(NamedTuple):
     """A configuration file as it was read; a table is checked when its account is asked for.
 
-    ``others``: the permission bits of the file for users other than us and root.
+    ``defaults`` are the keys of all accounts. ``others``: the permission bits of the file for users
+    other than us and root.
     """
 
     path: Path
     default: str | None = None
     tables: Tables = MappingProxyType({})
     others: int = 0
+    defaults: Mapping[str, object] = MappingProxyType({})
 
     def __repr__(self) -> str:
-        return veiled(self, "tables")
+        return veiled(self, "tables", "defaults")
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the accounts, in the file's order."""
@@ -85,11 +88,12 @@ class Configuration(NamedTuple):
 
     def servers(self) -> set[str]:
         """Return the hosts of all accounts, as they were written."""
-        return {str(table.get("host")) for table in self.tables.values()}
+        return {str(table.get("host", self.defaults.get("host"))) for table in self.tables.values()}
 
     def warnings(self) -> list[str]:
         """Return what others can do with the file and should not, one line each."""
-        keys = {key for table in self.tables.values() for key in table}
+        tables = (self.defaults, *self.tables.values())
+        keys = {key for table in tables for key in table}
         found = []
         if self.others & OTHERS_WRITE and any(SETTINGS[key].runs for key in keys & KEYS.keys()):
             found.append(f"{self.path}: others can change which commands it runs; chmod go-w it")
@@ -97,7 +101,7 @@ class Configuration(NamedTuple):
             found.append(
                 f"{self.path}: others can read it, and a proxy's URL may contain a password; chmod go-r it"
             )
-        oauth = (table.get("oauth") for table in self.tables.values())
+        oauth = (table.get("oauth") for table in tables)
         has_secret = any(isinstance(table, dict) and "client_secret" in table for table in oauth)
         if self.others & OTHERS_READ and has_secret:
             found.append(f"{self.path}: others can read the client_secret in it; chmod go-r it")
@@ -115,10 +119,7 @@ class Configuration(NamedTuple):
         for layer, wrong in ((environment, _wrong_variable), (options, wrong_option)):
             if location and layer.get("account") == selector:
                 settings |= _checked(location, _wrong_url)
-            given = layer.checked(wrong)
-            groups = {SETTINGS[key].group for key in given} - {""}
-            settings = {key: value for key, value in settings.items() if SETTINGS[key].group not in groups}
-            settings |= given
+            settings = _over(settings, layer.checked(wrong))
         settings["password_by_option"] = "password_file" in options or "password_command" in options
         return self._assembled(selector if table else None, table, settings)
 
@@ -152,20 +153,9 @@ class Configuration(NamedTuple):
     def _table(self, name: str) -> Settings:
         self._require(name, f"{self.path}: accounts")
         table = f"{self.path}: accounts.{name}"
-        settings = _checked(self.tables[name], _wrong_key(table))
-        for key in PATH_KEYS & self.tables[name].keys():
-            settings[key] = os.path.expanduser(from_home(str(self.tables[name][key])))
-            if not os.path.isabs(settings[key]):
-                raise ConfigurationError(
-                    f"{table}.{key}", "the home folder is not known: write the whole path"
-                )
-        if "oauth" in settings:
-            from pop3fetch.account.oauth.providers import OAUTH_KEYS, from_table
-
-            wrong = _wrong_key(f"{table}.oauth")
-            settings["oauth"] = from_table(_checked(settings["oauth"], wrong, OAUTH_KEYS), wrong)
-        if "output" in settings and "exec" in settings:
-            raise ConfigurationError(f"{table}.exec", "cannot be combined with output")
+        settings = _settings_of(self.tables[name], table)
+        if self.defaults:
+            settings = _over(_settings_of(self.defaults, f"{self.path}: defaults"), settings)
         if "host" not in settings:
             raise ConfigurationError(f"{table}.host", "is missing")
         return settings
@@ -217,15 +207,18 @@ def load(path: Path | None = None) -> Configuration:
     except ValueError as error:  # of TOML's grammar, of UTF-8, of a number with too many digits
         raise ConfigurationError(str(file), f"is not valid TOML: {error}") from error
     tables = _tables(file, document)
-    for name in (name for name, table in tables.items() if others and "password" in table):
+    defaults = _as_table(document.get("defaults", {}), f"{file}: defaults")
+    named = {"defaults": defaults, **{f"accounts.{name}": table for name, table in tables.items()}}
+    for name in (name for name, table in named.items() if others and "password" in table):
         raise ConfigurationError(
-            f"{file}: accounts.{name}.password",
+            f"{file}: {name}.password",
             "others can read this file: chmod 600 it, or better, use password_command or the keyring",
         )
     default = document.get("default")
     if default is not None and not isinstance(default, str):
-        raise ConfigurationError(f"{file}: default", "must be a string, the name of an account")
-    return Configuration(file, default, tables, others)
+        reason = "must be a string, the name of an account; keys of all accounts are in [defaults]"
+        raise ConfigurationError(f"{file}: default", reason)
+    return Configuration(file, default, tables, others, defaults)
 
 
 def default_config_file() -> Path:
@@ -247,7 +240,8 @@ def _read(file: Path) -> tuple[dict[str, object], int]:
 def _tables(file: Path, document: Mapping[str, object]) -> Tables:
     for key in document:
         if key not in TOP_LEVEL:
-            hint = "; it belongs in a table [accounts.NAME]" if key in KEYS else did_you_mean(key, TOP_LEVEL)
+            belongs = "; it belongs in a table [accounts.NAME] or [defaults]"
+            hint = belongs if key in KEYS else did_you_mean(key, TOP_LEVEL)
             raise ConfigurationError(f"{file}: {key}", f"there is no such key{hint}")
     accounts = _as_table(document.get("accounts", {}), f"{file}: accounts")
     for name in accounts:
@@ -260,6 +254,29 @@ def _as_table(value: object, where: str) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise ConfigurationError(where, "must be a table, as in [accounts.NAME]")
     return value
+
+
+def _settings_of(table: Mapping[str, object], where: str) -> Settings:
+    """Return what a table of the file gives, in its own types; raises ConfigurationError."""
+    settings = _checked(table, _wrong_key(where))
+    for key in PATH_KEYS & table.keys():
+        settings[key] = os.path.expanduser(from_home(str(table[key])))
+        if not os.path.isabs(settings[key]):
+            raise ConfigurationError(f"{where}.{key}", "the home folder is not known: write the whole path")
+    if "oauth" in settings:
+        from pop3fetch.account.oauth.providers import OAUTH_KEYS, from_table
+
+        wrong = _wrong_key(f"{where}.oauth")
+        settings["oauth"] = from_table(_checked(settings["oauth"], wrong, OAUTH_KEYS), wrong)
+    if "output" in settings and "exec" in settings:
+        raise ConfigurationError(f"{where}.exec", "cannot be combined with output")
+    return settings
+
+
+def _over(settings: Settings, given: Settings) -> Settings:
+    """Return the settings with those of a higher layer, which hides the whole group of each."""
+    groups = {SETTINGS[key].group for key in given} - {""}
+    return {key: value for key, value in settings.items() if SETTINGS[key].group not in groups} | given
 
 
 def _checked(given: Mapping[str, object], wrong: Complaint, keys: Mapping[str, Check] = KEYS) -> Settings:

@@ -40,8 +40,8 @@ class Sources(NamedTuple):
     ``environment``: the value of POP3FETCH_PASSWORD. ``ask`` puts a question on the terminal, and returns
     None if there is none. ``report`` takes a line about a source that was skipped. ``child_environment``
     goes to the password command, see :func:`without_password`. ``keyring``: look into it, which `login`
-    must not. The limits are seconds. ``interrupts`` end the waits for a program, the keyring and the
-    OAuth 2 server.
+    must not; ``find_keyring`` is called before that. The limits are seconds. ``interrupts`` end the waits for
+    a program, the keyring and the OAuth 2 server.
     """
 
     home: Path
@@ -53,6 +53,7 @@ class Sources(NamedTuple):
     command_limit: float = COMMAND_LIMIT
     keyring_limit: float = system_keyring.LOOK_LIMIT
     interrupts: Interrupts | None = None
+    find_keyring: Callable[[], None] = lambda: None
 
     def __repr__(self) -> str:
         return veiled(self, "child_environment", "environment")
@@ -151,12 +152,14 @@ def _from_oauth(account: Account, sources: Sources) -> str | None:
         return None
     from pop3fetch.account.oauth.flow import access_token
 
+    sources.find_keyring()
     return access_token(account, sources.report, sources.keyring_limit, sources.interrupts)
 
 
 def _from_keyring(account: Account, sources: Sources) -> str | None:
     if not sources.keyring:
         return None
+    sources.find_keyring()
     try:
         return system_keyring.look(_entry(account), sources.keyring_limit, sources.interrupts)
     except ConfigurationError as error:

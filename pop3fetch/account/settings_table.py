@@ -26,6 +26,8 @@ from pop3fetch.defaults import (
 )
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from pop3fetch.account.oauth.providers import OAuthSettings
 
 # Sections of --help; those of `get` are two parts of its own options.
@@ -33,6 +35,7 @@ SERVER = "The account and its server"
 SECURITY = "TLS and login"
 DELIVERY = "get: delivery"
 SELECTION = "get: selection"
+UNATTENDED = "Unattended runs"
 
 FILE, FOLDER = "file", "dir"  # values that a shell completes
 DAYS = "days"  # a whole number of them
@@ -102,6 +105,12 @@ class Account(NamedTuple):
     tls_fingerprint: Annotated[str | None, Setting(checks.fingerprint, lasting=True),
         Option(SECURITY, "--tls-fingerprint SHA256", "Trust exactly this server certificate.",
                variable=True)] = None
+    tls_name: Annotated[str | None, Setting(checks.server_name, lasting=True),
+        Option(SECURITY, "--tls-name NAME", variable=True,
+               help="The name that the certificate must have, if it is not the host's.")] = None
+    tls_ciphers: Annotated[str | None, Setting(checks.ciphers, lasting=True),
+        Option(SECURITY, "--tls-ciphers LIST", variable=True,
+               help="OpenSSL's list of ciphers for TLS 1.2, for old servers: DEFAULT.")] = None
     client_cert: Annotated[str | None, Setting(checks.path, lasting=True),
         Option(SECURITY, "--client-cert FILE", "Present this certificate.",
                takes=FILE, variable=True)] = None
@@ -159,6 +168,13 @@ class Account(NamedTuple):
     max_size: Annotated[int | None, Setting(checks.octets),
         Option(SELECTION, "--max-size OCTETS",
                "Skip larger messages: 500000, 64K, 10M.")] = None
+    patience: Annotated[Optional["timedelta"], Setting(checks.duration),
+        Option(UNATTENDED, "--patience DURATION",
+               "Report temporary failures only if they last this long: 90s, 5m, 12h, 7d.")] = None
+    on_new: Annotated[tuple[str, ...] | None,
+        Setting(partial(checks.command, "on_new"), secret=True, runs=True),
+        Option(UNATTENDED, "--on-new CMD",
+               "Run CMD once after new mail, with the JSON lines of the messages as its input.")] = None
     oauth: Annotated[Optional["OAuthSettings"], Setting(checks.oauth_table)] = None
     source: Path | None = None
     # fmt: on

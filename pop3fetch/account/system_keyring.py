@@ -6,7 +6,10 @@ becomes a ConfigurationError. The secret to store is never in an error.
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from pop3fetch.ahead import Ahead, Interrupts
@@ -16,6 +19,9 @@ from pop3fetch.printable import printable
 LOOK_LIMIT = 5.0  # seconds; without a session bus a backend may wait forever
 STORE_LIMIT = 60.0  # seconds; at `login` the user can unlock the keyring
 KEEPS_NOTHING = "it stores nothing"
+UNREACHABLE = "no keyring is installed, or it cannot be reached outside a login session"
+BUS_VARIABLE = "DBUS_SESSION_BUS_ADDRESS"
+RUNTIME_FOLDERS = Path("/run/user")  # of systemd-logind: one per user, removed after the last session
 ADVICE = "without one, use password_file or password_command, or set POP3FETCH_PASSWORD"
 
 Answer = TypeVar("Answer")
@@ -27,6 +33,19 @@ class Entry(NamedTuple):
     service: str
     user: str
     called: str
+
+
+def session_bus(user: int) -> str | None:
+    """Return the address of the session bus of ``user``, if there is one that belongs to the user.
+
+    A job of cron has no variable that names it.
+    """
+    path = RUNTIME_FOLDERS / str(user) / "bus"
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    return f"unix:path={path}" if stat.S_ISSOCK(status.st_mode) and status.st_uid == user else None
 
 
 def check(entry: Entry, limit: float = STORE_LIMIT) -> None:
@@ -103,6 +122,8 @@ def _asked(work: Callable[[], Answer], limit: float, interrupts: Interrupts | No
 
 def _told(error: Exception) -> str:
     # No `except keyring.errors...`: if its import hangs, ours would wait for the same lock.
+    if type(error).__name__ == "NoKeyringError":  # whose text advises to install one
+        return UNREACHABLE
     text = printable(str(error), 120)
     return text if isinstance(error, TimeoutError) else f"{type(error).__name__}: {text}"
 

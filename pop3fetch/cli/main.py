@@ -25,6 +25,7 @@ COMMANDS = {
     "caps": "Show the server's capabilities.",
     "login": "Set up an account: find the server, try the password.",
     "logout": "Remove the password from the keyring.",
+    "record": "Show and edit the record of fetched messages.",
     "accounts": "List the configured accounts.",
     "demo": "Try everything against a built-in demo server.",
 }
@@ -131,16 +132,22 @@ def _explain(error: Exception, console: Console) -> int:
 
 def explain(error: Exception, console: Console) -> int:
     """Print the line of an error; return its status."""
-    from pop3fetch.ahead import is_thread_limit
-    from pop3fetch.errors import POP3Error, ThreadLimit
+    from pop3fetch.errors import POP3Error
 
-    if isinstance(error, RuntimeError) and is_thread_limit(error):
-        error = ThreadLimit()
+    error = in_our_terms(error)
     if isinstance(error, POP3Error):
         console.fail(error)
         return error.exit_status
     console.bug(error)
     return Status.BUG
+
+
+def in_our_terms(error: Exception) -> Exception:
+    """Return the error of pop3fetch that Python's own error means, or else the same."""
+    from pop3fetch.ahead import is_thread_limit
+    from pop3fetch.errors import ThreadLimit
+
+    return ThreadLimit() if isinstance(error, RuntimeError) and is_thread_limit(error) else error
 
 
 def _one_line(wrong: click.ClickException) -> str:

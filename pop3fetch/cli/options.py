@@ -39,11 +39,13 @@ if TYPE_CHECKING:
     from pop3fetch.cli.actions.each_account import Job, Many
     from pop3fetch.delivery.choice import Openings
     from pop3fetch.errors import POP3Error
+    from pop3fetch.filters import Filters
     from pop3fetch.selection import Selector
 
 Decorator = Callable[[Any], Any]
 
 OWN = "Options"  # sections of --help, beside those of the settings
+FILTERS = "Filters"
 SEVERAL = "Several accounts"
 GENERAL = "General"
 
@@ -82,6 +84,23 @@ class Days(click.types.IntParamType):
             self.fail(f"{value!r} is not a number of days{advice}", param, ctx)
 
 
+class Word(click.types.StringParamType):
+    """A TEXT, WHEN or SIZE, by its ``name``."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return what the word means, or explain what to write."""
+        from pop3fetch import filters, quantities
+
+        read = {"text": filters.text, "when": quantities.when, "size": quantities.size}[self.name]
+        try:
+            return read(value)
+        except ValueError as error:
+            raise click.UsageError(f"{param.opts[0] if param else self.name} {error}", ctx) from None
+
+
 class Command(click.Command):
     """A command whose --help shows its own options first, and the shared ones in sections."""
 
@@ -101,6 +120,20 @@ class Command(click.Command):
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl(records)
+
+
+class Group(Command, click.Group):
+    """A command that has commands of its own: options may come before or after their names."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Hand options that come before the name of a command on to it."""
+        rest = click.Command.parse_args(self, ctx, list(args))
+        before = args[: len(args) - len(rest)]
+        return super().parse_args(ctx, [*rest[:1], *before, *rest[1:]] if rest else args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.format_commands(ctx, formatter)
+        super().format_options(ctx, formatter)
 
 
 def _complete_account(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -175,6 +208,23 @@ GENERAL_OPTIONS = (
     shared_option("-v", "--verbose", section=GENERAL, count=True,
                   help="Print more; -vv shows the protocol, secrets masked."),
 )  # fmt: skip
+FILTER_OPTIONS = (
+    shared_option("--from", "sender", section=FILTERS, type=Word("text"),
+                  help="Only messages whose sender contains TEXT, in any case."),
+    shared_option("--to", section=FILTERS, type=Word("text"),
+                  help="Only messages whose recipients contain TEXT."),
+    shared_option("--subject", section=FILTERS, type=Word("text"),
+                  help="Only messages whose subject contains TEXT."),
+    shared_option("--since", section=FILTERS, type=Word("when"),
+                  help="Only messages dated WHEN or later: 2026-11-01, 2026-11-01T12:00, 12h, 7d, 4w."),
+    shared_option("--before", section=FILTERS, type=Word("when"),
+                  help="Only messages dated before WHEN."),
+    shared_option("--larger", section=FILTERS, type=Word("size"),
+                  help="Only messages larger than SIZE: 500000, 64K, 10M."),
+    shared_option("--smaller", section=FILTERS, type=Word("size"),
+                  help="Only messages smaller than SIZE."),
+)  # fmt: skip
+FILTER_NAMES = ("sender", "to", "subject", "since", "before", "larger", "smaller")
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 MESSAGES_ARGUMENT = click.argument("messages", nargs=-1, metavar="[MESSAGES]...")
 STDIN_OPTION = click.option(
@@ -187,7 +237,7 @@ NO_FOLDER = Path("/proc/no-home/pop3fetch")  # which neither exists nor can be m
 
 
 class Invocation(NamedTuple):
-    """One command line: the account, the folders, and the verbosity."""
+    """One command line: the account, the folders, the verbosity, and the filters."""
 
     console: Console
     options: Overrides
@@ -195,6 +245,7 @@ class Invocation(NamedTuple):
     config: Path | None
     state_dir: Path | None
     many: Many | None = None
+    filters: Filters | None = None  # None unless there is one
 
     def configuration(self) -> Configuration:
         """Read the configuration file; raises ConfigurationError."""
@@ -239,22 +290,49 @@ class Invocation(NamedTuple):
         """Return the same with one account at a time: a person can answer only one question at a time."""
         return self._replace(many=self.many._replace(jobs=1)) if self.many else self
 
-    def for_each_account(self, job: Job, openings: Openings | None = None) -> int:
+    def for_each_account(
+        self,
+        job: Job,
+        openings: Openings | None = None,
+        *,
+        as_json: bool = False,
+        logs_in: bool = True,
+        at_end: Callable[[int, Sequence[str]], None] = lambda accounts, failed: None,
+    ) -> int:
         """Do ``job`` for the account that is meant, or for all of them; return the exit status.
 
-        ``openings``: the destinations that the job delivers to, which an interrupt must reach.
+        ``openings``: the destinations that the job delivers to, which an interrupt must reach. ``as_json``:
+        an object for each account that fails. ``at_end`` gets how many accounts there were, and the names of
+        those that failed; all this only if there are several.
         """
         if self.many is None:
             return job(self.account(), self.console)
         from pop3fetch.cli.actions.each_account import ManyAccounts
+
+        many = ManyAccounts(self.console, self.many, job, openings, as_json=as_json)
+        accounts = self.chosen_accounts(many.fail, logs_in=logs_in)
+        invalid = len(many.failed)
+        status = many.run(accounts)
+        at_end(len(accounts) + invalid, many.failed)
+        return status
+
+    def chosen_accounts(
+        self, wrong: Callable[[str, POP3Error], None], *, logs_in: bool = True
+    ) -> list[Account]:
+        """Return the account that is meant, or all of them; ``wrong`` gets each invalid one and its error.
+
+        Raises ConfigurationError and UsageError.
+        """
+        if self.many is None:
+            return [self.account()]
         from pop3fetch.errors import ConfigurationError
 
         configuration = self.configuration()
         if not configuration.names():
             raise ConfigurationError(str(configuration.path), "there are no accounts, [accounts.NAME]")
-        self._refuse_to_share_secrets(configuration.servers())
-        many = ManyAccounts(self.console, self.many, job, openings)
-        return many.run(self.accounts(configuration, many.fail))
+        if logs_in:
+            self._refuse_to_share_secrets(configuration.servers())
+        return self.accounts(configuration, wrong)
 
     def _refuse_to_share_secrets(self, servers: Collection[str]) -> None:
         """Raise UsageError if one secret would go to several servers: it was meant for only one."""
@@ -298,6 +376,11 @@ def with_options(command: Callable[..., Any], options: tuple[Decorator, ...]) ->
         context = click.get_current_context()
         console: Console = context.find_root().obj
         console.verbosity = -1 if given["quiet"] else given["verbose"]
+        filters = None
+        if {*map(given.get, FILTER_NAMES)} != {None}:
+            from pop3fetch.filters import Filters
+
+            filters = Filters(**{name: given[name] for name in FILTER_NAMES})
         invocation = Invocation(
             console,
             _overrides(context, ParameterSource.COMMANDLINE),
@@ -305,6 +388,7 @@ def with_options(command: Callable[..., Any], options: tuple[Decorator, ...]) ->
             _path(given["config"]),
             _path(given["state_dir"]),
             _many(context) if given.get("all_accounts") else None,
+            filters,
         )
         shared = {option.name for option in context.command.params if isinstance(option, SharedOption)}
         return command(invocation, **{name: value for name, value in given.items() if name not in shared})
@@ -318,6 +402,10 @@ def with_options(command: Callable[..., Any], options: tuple[Decorator, ...]) ->
 # Of every command that talks to a server.
 server_options = functools.partial(
     with_options, options=(*SERVER_OPTIONS, *SEVERAL_OPTIONS, *GENERAL_OPTIONS)
+)
+# Of those that work on chosen messages.
+message_options = functools.partial(
+    with_options, options=(*FILTER_OPTIONS, *SERVER_OPTIONS, *SEVERAL_OPTIONS, *GENERAL_OPTIONS)
 )
 
 

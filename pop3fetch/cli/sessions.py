@@ -22,7 +22,11 @@ def sessions_of(account: Account, console: Console, state_folder: Path, *, keyri
             return None  # cron must not wait
         from getpass import getpass
 
-        return console.talk(lambda: getpass(question))
+        if console.answers is None:
+            return console.talk(lambda: getpass(question))
+        if question not in console.answers:
+            console.answers[question] = console.talk(lambda: getpass(question))
+        return console.answers[question]
 
     sources = Sources(
         home=Path(os.path.expanduser("~")),
@@ -32,8 +36,17 @@ def sessions_of(account: Account, console: Console, state_folder: Path, *, keyri
         ask=ask,
         keyring=keyring,
         interrupts=console.interrupts,
+        find_keyring=find_keyring,
     )
     return Sessions(account, state_folder, Password(account, sources), process)
+
+
+def find_keyring() -> None:
+    """Let the keyring find the session bus of the user, which cron does not name."""
+    from pop3fetch.account.system_keyring import BUS_VARIABLE, session_bus
+
+    if BUS_VARIABLE not in os.environ and (address := session_bus(os.geteuid())):
+        os.environ[BUS_VARIABLE] = address
 
 
 def process_context(console: Console) -> ProcessContext:
@@ -45,7 +58,13 @@ def process_context(console: Console) -> ProcessContext:
 
         console.notice(noticed(text))
 
-    return ProcessContext(without_password(os.environ), notice, trace, console.interrupts)
+    return ProcessContext(
+        without_password(os.environ),
+        notice,
+        trace,
+        console.interrupts,
+        lambda: console.can_ask and console.answers is None,
+    )
 
 
 def _has_terminal() -> bool:

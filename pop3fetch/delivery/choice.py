@@ -43,6 +43,15 @@ class Choice(NamedTuple):
     command: tuple[str, ...] = ()
 
     @property
+    def name(self) -> str:
+        """The destination as --output names it; ``exec:`` begins that of a program."""
+        if self.kind is Kind.PROGRAM:
+            return f"exec:{self.command[0]}"
+        if self.is_stream:
+            return "mbox:-" if self.kind is Kind.MBOX_OUTPUT else "-"
+        return f"{self.kind.value}:{self.path}"
+
+    @property
     def is_stream(self) -> bool:
         """Whether it is standard output, which keeps nothing."""
         return self.kind in (Kind.OUTPUT, Kind.MBOX_OUTPUT)

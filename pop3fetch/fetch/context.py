@@ -31,6 +31,9 @@ class Reporter(Protocol):
     def warn(self, text: str) -> None:
         """Take a line that every user must see."""
 
+    def first_run(self, messages: int) -> None:
+        """Take how many messages a run is about to fetch that finds nothing recorded."""
+
     def planned(self, messages: Sequence[Message]) -> None:
         """Take the messages that are about to be fetched."""
 
@@ -51,6 +54,9 @@ class Reporter(Protocol):
 
     def would(self, what: str, message: Message) -> None:
         """Show an action of a plan that is not carried out."""
+
+    def agrees(self, question: str) -> bool:
+        """Return whether the user says yes; False if nobody can be asked."""
 
     def deleted(self, messages: int) -> None:
         """Note how many messages the server has confirmed as deleted."""

@@ -36,20 +36,22 @@ class Deletion:
     # -- which -------------------------------------------------------------------------------
 
     def old_enough(self, listing: Listing, new: set[int]) -> Iterator[Message]:
-        """Yield the messages that were delivered before and are to be deleted now."""
+        """Yield the messages that were delivered before and are to be deleted now, before filters."""
         order = self._order
+        # What other runs have delivered is not what was asked for now.
+        only_own = bool(order.selectors or (order.filters and order.delete))
         delivered = None
         if not order.delete:
             moment = int(self._context.clock()) - (order.delete_after or 0) * DAY
             delivered = self._store.delivered_before(moment)
-        marked = self._store.marked()  # and never delivered
+        spared = set() if order.delete_marked else self._store.marked()  # never delivered
         for message in listing:
             key = message.key
             if (
                 message.index in new
-                or key in marked
+                or key in spared
                 or key in self._tally.short
-                or (order.selectors and key not in self._tally.delivered)
+                or (only_own and key not in self._tally.delivered)
             ):
                 continue
             if (delivered is None or key in delivered) and not self._could_be_another(message, listing):

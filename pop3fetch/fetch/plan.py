@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import compress
 from operator import ne
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pop3fetch.messages import Key, Listing, Message
-from pop3fetch.record.states import Known
+from pop3fetch.record.states import Known, State
 from pop3fetch.selection import Selector, select
+
+if TYPE_CHECKING:
+    from pop3fetch.filters import Filters
 
 
 class Comparison(NamedTuple):
@@ -21,7 +24,8 @@ class Comparison(NamedTuple):
 
     ``new``: not recorded; ``doubted``: recorded, but contradicted, so that a look must decide;
     ``fetched``: how many are recorded as they are listed; ``shared``: those of them that are not
-    alone with their UID; ``resized``: how many of the doubted ones are FETCHED with another size.
+    alone with their UID; ``resized``: how many of the doubted ones are FETCHED with another size;
+    ``added``: recorded without the server, so that their sizes become known now.
     """
 
     new: list[int]
@@ -29,32 +33,37 @@ class Comparison(NamedTuple):
     fetched: int
     shared: list[int]
     resized: int = 0
+    added: tuple[int, ...] = ()
 
 
 def compare(listing: Listing, known: Known) -> Comparison:
     """Compare what is listed with what is recorded."""
     new: list[int] = []
     doubted: list[int] = []
+    added: list[int] = []
     resized = 0
     recorded = list(map(known.size_of, listing) if listing.has_copies else map(known.sizes.get, listing.uids))
     # Most of 100 000 messages are as they were: no line of Python is spent on those.
     others = compress(zip(listing.indexes(), recorded, strict=True), map(ne, recorded, listing.sizes))
     for index, size in others:
         resized += size is not None
-        is_recorded = size is not None or (known.unsettled and listing.message(index).key in known.unsettled)
-        (doubted if is_recorded else new).append(index)
-    fetched = len(listing) - len(new) - len(doubted)
+        row = known.unsettled.get(listing.message(index).key) if known.unsettled and size is None else None
+        if row is not None and row.state is State.ADDED:
+            added.append(index)
+        else:
+            (new if size is None and row is None else doubted).append(index)
+    fetched = len(listing) - len(new) - len(doubted) - len(added)
     shared: list[int] = []
     if listing.has_copies:
         uids = {message.uid for message in listing if message.occurrence}
         copies = (message for message in listing if message.uid in uids)
         shared = [message.index for message in copies if known.size_of(message) == message.size]
-    return Comparison(new, doubted, fetched, shared, resized)
+    return Comparison(new, doubted, fetched, shared, resized, tuple(added))
 
 
 def all_renumbered(known: Known, comparison: Comparison) -> bool:
     """Whether the server may have changed all UIDs: nothing that a listing should have is listed."""
-    if not comparison.new or comparison.fetched or comparison.doubted:
+    if not comparison.new or comparison.fetched or comparison.doubted or comparison.added:
         return False
     return next(known.expected(), None) is not None
 
@@ -71,10 +80,13 @@ def unlisted(listing: Listing, known: Known, comparison: Comparison) -> list[Key
 class Order(NamedTuple):
     """What the user wants of `get`; ``delete_after`` in days, ``max_size`` in octets.
 
-    ``lines``: only the headers and so many lines. ``create``: make a destination anew that is gone.
+    ``filters`` narrow what the rest of it chooses. ``lines``: only the headers and so many lines.
+    ``create``: make a destination anew that is gone. ``delete_marked``: what was only marked as fetched
+    is deleted like what was delivered.
     """
 
     selectors: tuple[Selector, ...] = ()
+    filters: Filters | None = None
     everything: bool = False
     lines: int | None = None
     limit: int | None = None
@@ -85,6 +97,7 @@ class Order(NamedTuple):
     mark: bool = False
     dry_run: bool = False
     create: bool = False
+    delete_marked: bool = False
 
     @property
     def is_look(self) -> bool:
@@ -120,8 +133,9 @@ class Action(NamedTuple):
 class Plan:
     """The actions of a session, made one by one: 100 000 of them at once would take 20 MiB.
 
-    ``wanted``: indexes of the messages to fetch or mark, in order. ``old``: messages that were delivered
-    before and are deleted now. ``oversize``: messages that are skipped because of their size.
+    ``wanted``: indexes of the messages to fetch or mark, in order; ``count``: how many if nothing fails.
+    ``old``: messages that were delivered before and are deleted now. ``oversize``: messages that are
+    skipped because of their size.
     """
 
     def __init__(
@@ -135,6 +149,7 @@ class Plan:
         self.listing = listing
         self._order = order
         self._wanted = wanted
+        self.count = len(wanted[: order.limit])
         self._old = old
         self.oversize = oversize
 
@@ -164,31 +179,34 @@ class Plan:
         return [*self._old, *fetched]
 
 
-def make_plan(
-    listing: Listing,
-    new: Collection[int],
-    order: Order,
-    old_enough: Collection[Message],
-    done: Collection[Key] = (),
-) -> Plan:
-    """Return the plan of a session.
+def choose(listing: Listing, new: Collection[int], order: Order, done: Collection[Key] = ()) -> list[int]:
+    """Return the indexes that ``order`` chooses, before its filters and limits.
 
-    ``old_enough``: messages that are recorded and may be deleted; ``done``: those that an earlier session
-    of the same run has delivered or given up. Raises MessageNotFound for a selector that selects nothing.
+    ``done``: what an earlier session of the same run has delivered or given up, which is left out. Raises
+    MessageNotFound for a selector that selects nothing, unless it is a UID to be marked.
     """
     chosen: Iterable[int] = sorted(new)
     if order.selectors:
-        chosen = select(listing, order.selectors)
+        chosen = select(listing, order.selectors, all_uids=not order.mark)
         if order.mark:  # what was delivered must not become what was only marked
             chosen = [index for index in chosen if index in new]
     elif order.everything and not order.mark:
         chosen = listing.indexes()
+    if done:
+        chosen = (index for index in chosen if listing.message(index).key not in done)
+    return list(chosen)
+
+
+def make_plan(listing: Listing, chosen: Iterable[int], order: Order, old_enough: Collection[Message]) -> Plan:
+    """Return the plan of a session.
+
+    ``chosen``: indexes of what is wanted, unless it is too large; ``old_enough``: messages that are
+    recorded and may be deleted.
+    """
     wanted: list[int] = []
     oversize: list[Message] = []
     for index in chosen:
         message = listing.message(index)
-        if message.key in done:
-            continue
         if order.max_size is None or message.size <= order.max_size:
             wanted.append(index)
         else:

@@ -10,7 +10,7 @@ which nothing is listed any more is matched by identity before anything is fetch
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,12 +19,12 @@ from pop3fetch.errors import BlankMessage, POP3Error
 from pop3fetch.fetch.context import Reporter
 from pop3fetch.fetch.plan import Comparison, Order, all_renumbered, compare, unlisted
 from pop3fetch.fetch.survey import Looked, Recorded, headers_of, whole_of
-from pop3fetch.headers import Identity, identity, proves
+from pop3fetch.headers import Identity, identity, proves, received_at
 from pop3fetch.messages import Key, Listing, Message, is_short, stand_in_uid, stands_in
 from pop3fetch.pop3.replies import UNFAMILIAR, Digests
 from pop3fetch.record.place import RecordPlace
-from pop3fetch.record.states import Event, Known, State
-from pop3fetch.record.store import LISTING, Entry, ReadOnlyStore, Store
+from pop3fetch.record.states import DAY, Event, Known, State
+from pop3fetch.record.store import ADDITIONS, LISTING, MOVED, Entry, ReadOnlyStore, Store
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.mail_session import MailSession
@@ -98,11 +98,22 @@ class Recall:
         self._reporter = reporter
         self._now = int(now)
         self._confirmed: set[int] = set()  # indexes that a look of this session has confirmed
+        self._is_same_mailbox = True  # as far as the account's address shows
         self.undecided: dict[int, POP3Error] = {}
 
     def new(self, listing: Listing, known: Known) -> set[int]:
         """Return the indexes of the messages that are new; raises what a session raises."""
         if listing.former_stand_ins and self._rename_stand_ins(listing, known):
+            known = self._store.known()
+        if self._store.fact(MOVED):
+            from pop3fetch.fetch.moved import is_same_mailbox
+
+            self._is_same_mailbox = is_same_mailbox(self._client, self._store, listing, known, _is_same)
+            known = self._store.known()
+        if self._store.fact(ADDITIONS):
+            from pop3fetch.fetch.additions import complete
+
+            complete(self._store, listing, known, self._reporter, self._now)
             known = self._store.known()
         comparison = compare(listing, known)
         missing = unlisted(listing, known, comparison)
@@ -172,6 +183,7 @@ class Recall:
         """Keep what looks show; return the indexes of what is not the recorded message."""
         same: list[Entry] = []
         others: dict[int, Identity | None] = {}
+        first_seen: dict[Key, Identity] = {}
         for index, looked in looks:
             message = listing.message(index)
             recorded = self._store.entry(message.key)
@@ -184,11 +196,15 @@ class Recall:
             elif recorded is not None and is_same(message, looked, recorded):
                 same.append(recorded)
                 self._confirmed.add(index)
+                if recorded.unseen_since is not None and (who := identity(looked.headers)):
+                    first_seen[recorded.key] = who
             else:
                 others[index] = identity(looked.headers)
         moved = self._moved(listing, others, {entry.key for entry in same})
         left = others.keys() - self._confirmed
         self._keep(listing, same, moved, left)
+        if first_seen:
+            self._store.identify(first_seen)
         return sorted(left)
 
     def _moved(
@@ -265,7 +281,7 @@ class Recall:
                 self.undecided[index] = failure
             seen[index] = _Traits(identity(looked.headers), stand_in_uid(looked.headers, sizes_of[index]))
         found = recorded.find_all({listing.message(index): traits for index, traits in seen.items()}, is_move)
-        if not found:
+        if not found or not (self._is_same_mailbox or recorded.are_mostly(found, candidates)):
             return False
         # The record keeps them under the UIDs and with the sizes that the server has given them.
         self._store.rename({entry.key: message.key for message, entry in found.items()})
@@ -291,7 +307,8 @@ class Recall:
             row = known.unsettled.get(key)
             if row is None or row.state is not State.DELETED or stands_in(key.uid) or listing.unpaired:
                 entry = self._store.entry(key)
-                if entry is not None:
+                # Headers show nothing of what this program has never seen.
+                if entry is not None and (entry.unseen_since is None or stands_in(key.uid)):
                     yield entry
 
 
@@ -329,6 +346,11 @@ class _Recorded:
     def has_size(self, size: int) -> bool:
         """Return whether a message of this size is recorded, as far as both sizes are known."""
         return bool(self._sizes) and (not size or size in self._sizes or 0 in self._sizes)
+
+    def are_mostly(self, found: Sized, listed: Sized) -> bool:
+        """Return whether so many are ``found`` that it is the same mailbox, not one with some of its mail."""
+        most = 2 * len(found) >= min(self._count, len(listed))
+        return len(found) == self._count or (len(found) > HANDFUL and most)
 
     def find_all(self, listed: Mapping[Message, _Traits], is_move: bool) -> dict[Message, Entry]:
         """Return the recorded message that each listed one is, as far as there is one."""
@@ -379,6 +401,10 @@ _Compare = Callable[[Message, Looked, Entry], bool]
 
 
 def _is_same(message: Message, looked: Looked, recorded: Entry) -> bool:
+    if recorded.unseen_since is not None:
+        # Nothing is known of it but when it was fetched. Rather twice than never.
+        date = received_at(looked.headers)
+        return date is not None and date.timestamp() <= recorded.unseen_since + DAY
     who, known = identity(looked.headers), recorded.identity
     if proves(who) and proves(known):
         return who == known

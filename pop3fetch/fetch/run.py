@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pop3fetch.errors import (
     ConnectionLost,
+    MessageNotFound,
     PipeliningBroken,
     POP3Error,
     ProtocolViolation,
@@ -21,13 +22,13 @@ from pop3fetch.errors import (
 )
 from pop3fetch.fetch.context import Context
 from pop3fetch.fetch.deleting import Deletion
-from pop3fetch.fetch.plan import Order, Plan, make_plan
+from pop3fetch.fetch.plan import Order, Plan, choose, make_plan
 from pop3fetch.fetch.recall import Recall, Remembered
 from pop3fetch.fetch.retrieving import Outcome, Retrieval, Tally, entry_of
 from pop3fetch.fetch.settling import settle
 from pop3fetch.fetch.survey import Recorded, headers_of, listing_of
 from pop3fetch.headers import identity
-from pop3fetch.messages import Key, Message
+from pop3fetch.messages import Key, Listing, Message
 from pop3fetch.record.states import Known
 from pop3fetch.record.store import MARKED
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from pop3fetch.pop3.replies import Overview
 
 NO_PIPELINING = "no pipelining"  # the fact that this server mixes up pipelined replies
+MANY = 10  # messages: a first run over so many reports it before it begins
 PORTION = 100_000  # messages that are retrieved in one go: what is known of each takes some 100 octets
 MOST_GIVEN_UP = 10  # messages over which a server may break a session each
 
@@ -132,7 +134,8 @@ class Fetch:
             client.say_quit(self._reporter.notice)
             return
         overview, digests = told
-        plan = self._plan(client, overview, remembered.known())
+        known = remembered.known()
+        plan = self._plan(client, overview, known)
         self._tally.outcome.oversize = len(plan.oversize)
         if plan.oversize:
             self._report_oversize(plan.oversize)
@@ -142,8 +145,9 @@ class Fetch:
                 self._reporter.would(*action)
         elif self._order.mark:
             self._mark(client, plan.wanted(0, self._order.limit))
+            self._report_missing(plan.listing)
         else:
-            self._retrieve(client, plan)
+            self._retrieve(client, plan, is_first=not any(known))
             if self._deletion:
                 doomed = plan.deletions(self._tally.delivered - self._tally.short)
         if self._deletion and doomed:
@@ -163,11 +167,22 @@ class Fetch:
         if unreported and not self._order.dry_run:
             self._store.remember_oversize(message.key for message in unreported)
 
-    def _retrieve(self, client: MailSession, plan: Plan) -> None:
+    def _report_missing(self, listing: Listing) -> None:
+        """Report the UIDs that should be marked and are not listed: the others are marked all the same."""
+        missing = [selector for selector in self._order.selectors if not selector.indexes(listing)]
+        for selector in missing:
+            self._tally.outcome.fail(MessageNotFound(str(selector)))
+        if missing:
+            more = f", and {len(missing) - 1} more are missing" if len(missing) > 1 else ""
+            self._reporter.warn(f"{self._tally.outcome.error}{more}")
+
+    def _retrieve(self, client: MailSession, plan: Plan, *, is_first: bool) -> None:
         """Retrieve and deliver in portions: as many messages as the limit still allows.
 
         What fails does not count, so that messages which always fail do not keep all others away.
         """
+        if is_first and plan.count >= MANY:
+            self._reporter.first_run(plan.count)
         crlf = self._order.crlf or not client.ends_lines_with_crlf
         limit, tried, room = self._order.limit, 0, PORTION
         while True:
@@ -187,11 +202,23 @@ class Fetch:
         listing = listing_of(client, overview, self._reporter, server)
         recall = Recall(client, self._store, self._reporter, self._context.clock())
         new = recall.new(listing, known)
+        filtering = None
+        if self._order.filters:
+            from pop3fetch.fetch.filtering import Filtering
+
+            clock, notice = self._context.clock, self._reporter.notice
+            filtering = Filtering(client, self._order.filters, clock(), notice)
         old: list[Message] = []
         if self._deletion:
             candidates = self._deletion.old_enough(listing, new | recall.undecided.keys())
+            if filtering:
+                indexes = filtering.matching(listing, (message.index for message in candidates))
+                candidates = map(listing.message, indexes)
             old, others = recall.confirm(listing, candidates)
             new.update(others)
+        chosen = choose(listing, new, self._order, self._tally.delivered | self._given_up)
+        if filtering:
+            chosen = filtering.matching(listing, chosen)
         for index, error in recall.undecided.items():  # no look could decide
             self._tally.skip(listing.message(index), error)
         for index, error in listing.unreadable.items():  # neither UID nor headers
@@ -201,7 +228,7 @@ class Fetch:
         recorded = {index for index in looked_at if index in listing}
         marked = self._store.marked() if recorded else set()  # and never delivered
         self._tally.safe = {index for index in recorded if listing.message(index).key not in marked}
-        return make_plan(listing, new, self._order, old, self._tally.delivered | self._given_up)
+        return make_plan(listing, chosen, self._order, old)
 
     def _mark(self, client: MailSession, messages: list[Message]) -> None:
         by_index = {message.index: message for message in messages}

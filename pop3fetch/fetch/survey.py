@@ -176,16 +176,21 @@ def _headers_by_top(
     """Yield what TOP shows at once, up to the first that RETR must show; then all replies are awaited."""
     waiting: dict[int, Looked] = {}
     failed: list[int] = []
-    for retrieval in client.top_many(indexes):
-        looked = _looked(retrieval)
+    for index, looked in tops_of(client, indexes):
         if looked.refusal is not None or (decides and looked.is_blank):
-            failed.append(retrieval.index)
+            failed.append(index)
         if failed:
-            waiting[retrieval.index] = looked
+            waiting[index] = looked
         else:
-            yield retrieval.index, looked
+            yield index, looked
     waiting |= dict(whole_of(client, failed))  # perhaps TOP alone fails
     yield from waiting.items()
+
+
+def tops_of(client: MailSession, indexes: Iterable[int]) -> Iterator[tuple[int, Looked]]:
+    """Yield (index, headers) in order, by pipelined TOPs alone."""
+    for message in client.top_many(indexes):
+        yield message.index, _looked(message)
 
 
 def whole_of(client: MailSession, indexes: Iterable[int]) -> Iterator[tuple[int, Looked]]:

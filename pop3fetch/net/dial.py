@@ -30,7 +30,8 @@ FAMILY = dict(zip(FAMILIES, (socket.AF_UNSPEC, socket.AF_INET, socket.AF_INET6),
 class Endpoint(NamedTuple):
     """Where a server is, and how to reach it.
 
-    ``host`` is a name, an address or ``unix:/path``; ``family`` of FAMILIES; ``proxy`` a URL.
+    ``host`` is a name, an address or ``unix:/path``; ``family`` of FAMILIES; ``proxy`` a URL. ``tls_name``:
+    the name that its certificate must have, if that is not the host's.
     """
 
     host: str
@@ -38,6 +39,7 @@ class Endpoint(NamedTuple):
     family: str = "any"
     proxy: str | None = None
     tunnel: Tunnel | None = None
+    tls_name: str | None = None
 
 
 class ResolvedAddress(NamedTuple):
@@ -82,7 +84,7 @@ def dial(endpoint: Endpoint, timeout: float | None) -> socket.socket:
     if endpoint.tunnel is not None:
         from pop3fetch.net.tunnel import connect_by
 
-        certificate_name(endpoint.host)  # it is not resolved, but a certificate must be for it
+        certificate_name(endpoint.tls_name or endpoint.host)  # not resolved, but on the certificate
         connected: socket.socket = connect_by(endpoint.tunnel, endpoint.host, endpoint.port)
     elif endpoint.host.startswith(UNIX_PREFIX):
         addresses = [ResolvedAddress(socket.AF_UNIX, endpoint.host.removeprefix(UNIX_PREFIX))]

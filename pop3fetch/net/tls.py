@@ -13,21 +13,32 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeVar
 
-from pop3fetch.errors import CertificateError, ConfigurationError, NotATLSPort, NothingToVerify, TLSError
+from pop3fetch.errors import (
+    CertificateError,
+    ConfigurationError,
+    NoCommonCipher,
+    NotATLSPort,
+    NothingToVerify,
+    TLSError,
+)
 from pop3fetch.net.dial import certificate_name
-from pop3fetch.verification import authorities_folder, verifying_context
+from pop3fetch.verification import authorities_folder, choose_ciphers, verifying_context
 
 if TYPE_CHECKING:
     from cryptography import x509
 
 
 class TLSOptions(NamedTuple):
-    """What the user chose: file names in PEM, the fingerprint as 64 hexadecimal digits."""
+    """What the user chose: file names in PEM, the fingerprint as 64 hexadecimal digits.
+
+    ``ciphers``: OpenSSL's list for TLS 1.2; those of TLS 1.3 are all good.
+    """
 
     ca_file: str | None = None
     fingerprint: str | None = None
     client_cert: str | None = None
     client_key: str | None = None
+    ciphers: str | None = None
 
 
 class Certificate(NamedTuple):
@@ -76,12 +87,14 @@ def client_context(options: TLSOptions, *, on_demand: bool = False) -> ssl.SSLCo
         if (options, on_demand) in _contexts:
             return _contexts[options, on_demand]
         if options.fingerprint:
-            context = unverified_context()
+            context = unverified_context(options.ciphers)
         else:
             with _usable(options.ca_file or "the certificates"):
                 ca_folder = authorities_folder() if on_demand else None
                 context = verifying_context(options.ca_file, ca_folder=ca_folder)
             context.hostname_checks_common_name = False  # RFC 6125 section 6.4.4
+            if options.ciphers:
+                choose_ciphers(context, options.ciphers)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if options.client_cert:
             files = " with ".join(filter(None, (options.client_cert, options.client_key)))
@@ -117,12 +130,14 @@ def context_for(
     return context
 
 
-def unverified_context() -> ssl.SSLContext:
+def unverified_context(ciphers: str | None = None) -> ssl.SSLContext:
     """Return a context that verifies nothing: to pin, or to look at a refused certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if ciphers:
+        choose_ciphers(context, ciphers)
     return context
 
 
@@ -238,6 +253,11 @@ _CAUSES = {
     **dict.fromkeys((62, 64), "name"),
 }
 _TOO_OLD = ("TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "WRONG_SSL_VERSION")
+# OpenSSL 3.2 and newer call the alert by its later name.
+_NO_CIPHER = (
+    "SSLV3_ALERT_HANDSHAKE_FAILURE", "SSL/TLS_ALERT_HANDSHAKE_FAILURE", "TLSV1_ALERT_INSUFFICIENT_SECURITY",
+    "DH_KEY_TOO_SMALL", "EE_KEY_TOO_SMALL", "CA_MD_TOO_WEAK", "NO_CIPHERS_AVAILABLE",
+)  # fmt: skip
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
 
 
@@ -259,7 +279,7 @@ def handshake_error(host: str, error: ssl.SSLError, *, first: bool) -> TLSError:
         )
     elif first and name in _NO_TLS:
         return NotATLSPort(host, reason)
-    return TLSError(host, reason)
+    return NoCommonCipher(host, reason) if name in _NO_CIPHER else TLSError(host, reason)
 
 
 def session_error(host: str, error: ssl.SSLError) -> TLSError:

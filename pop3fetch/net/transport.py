@@ -56,7 +56,7 @@ class Transport:
         self._has_spoken = False
         self.host = endpoint.host
         self.port = endpoint.port
-        self.server_name = certificate_name(endpoint.host)
+        self.server_name = certificate_name(endpoint.tls_name or endpoint.host)
         self.timeout = timeout
         if interrupts:
             interrupts.watch(self)

@@ -16,10 +16,12 @@ from pop3fetch.defaults import DEFAULT_TIMEOUT
 from pop3fetch.errors import (
     CertificateError,
     ConnectionLost,
+    NoCommonCipher,
     POP3Error,
     ProtocolViolation,
     ServerErrorResponse,
     TimedOut,
+    TLSError,
 )
 from pop3fetch.net.dial import Endpoint
 from pop3fetch.net.tls import (
@@ -333,7 +335,8 @@ def tls_context(server: Server, *, on_demand: bool = False) -> ssl.SSLContext:
 
     Raises ConfigurationError if a file cannot be used, or nothing could be verified.
     """
-    return context_for(server.endpoint.host, server.tls, server.context, on_demand=on_demand)
+    name = server.endpoint.tls_name or server.endpoint.host
+    return context_for(name, server.tls, server.context, on_demand=on_demand)
 
 
 def secure(
@@ -353,6 +356,8 @@ def secure(
             and (error.cause == "name" or not on_demand)
         ):
             raise _described(error, server) from error
+        if isinstance(error, NoCommonCipher) and server.tls.ciphers:
+            raise TLSError(error.host, error.reason) from error  # which ciphers is the user's choice already
         raise
     conversation.trace.note(f"TLS: {conversation.transport.tls_version}")
 
@@ -370,7 +375,7 @@ def _described(error: CertificateError, server: Server) -> CertificateError:
             plain = Conversation(transport, Trace())
             plain.next_event()  # the greeting
             plain.ask("STLS")
-        transport.start_tls(unverified_context())
+        transport.start_tls(unverified_context(server.tls.ciphers))
         return transport.described(error)
     except POP3Error:
         return error  # less to show, and still the same refusal

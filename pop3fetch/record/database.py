@@ -13,13 +13,13 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from pop3fetch.durable import is_absent, open_private, sync_file, sync_folder
-from pop3fetch.errors import DeliveryError, RecordError
+from pop3fetch.errors import DeliveryError, RecordError, RecordLocked
 from pop3fetch.record.place import record_error
 
 APPLICATION_ID = 0x504F5033  # "POP3"
-VERSION = 4
+VERSION = 5
 
-_COMPANIONS = ("-wal", "-shm", "-journal")  # the files that SQLite keeps beside a database
+COMPANIONS = ("-wal", "-shm", "-journal")  # the files that SQLite keeps beside a database
 
 SCHEMA = """
 CREATE TABLE message (
@@ -88,6 +88,7 @@ ALTER TABLE intent ADD COLUMN proves INTEGER NOT NULL DEFAULT 0;
 UPDATE message SET proves = 1 WHERE length(identity) = 16;
 UPDATE intent SET proves = 1 WHERE length(identity) = 16
 """,
+    4: "",  # from 5 on a message may be ADDED, which earlier versions would take for one that is in doubt
 }
 
 
@@ -109,7 +110,7 @@ def create(path: Path) -> None:
             sync_file(file)
         finally:
             os.close(file)
-        for ending in _COMPANIONS:
+        for ending in COMPANIONS:
             # They may be left of a removed record, and SQLite would apply them to the new one.
             Path(f"{path}{ending}").unlink(missing_ok=True)
         try:
@@ -199,6 +200,8 @@ def record_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_BUSY:
+            raise RecordLocked(str(path), str(error)) from error
         if code in _DISK_TROUBLE:
             raise DeliveryError(f"the record {path}", str(error)) from error
         if code == sqlite3.SQLITE_CANTOPEN and not _has_room(path.parent):

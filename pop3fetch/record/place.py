@@ -26,6 +26,7 @@ LOSES_EARLY_INPUT = "loses-early-input"  # what is sent before the greeting gets
 NEEDS_BUNDLE = "needs-bundle"  # its authority is not in the folder of authorities
 KNOWN_FOR = 30 * DAY  # seconds; then it is tried again, as servers are mended
 _SERVER_ENDING = "server"
+REFUSED_LOGINS = "refused"  # the ending of the file of `sessions.refused_logins`
 
 
 def default_state_folder() -> Path:
@@ -39,9 +40,20 @@ class RecordPlace:
     def __init__(self, state_folder: Path, address: str) -> None:
         """``address`` is ``user@host`` with the port if it is not one of POP3's own."""
         self.folder = state_folder
+        self.address = address
         self.name = file_name(address)
         self.database = state_folder / f"{self.name}.sqlite"
         self.lock = state_folder / f"{self.name}.lock"
+
+    @classmethod
+    def to_read(cls, state_folder: Path, name: str, address: str) -> RecordPlace:
+        """Return the record of the account ``name`` as it is; raises RecordError.
+
+        Until `get` has run at a new ``address``, the record is that of the former one.
+        """
+        place = cls(state_folder, address)
+        former = None if name == address or place.database.exists() else last_address(state_folder, name)
+        return cls(state_folder, former) if former else place
 
     def make(self) -> None:
         """Make the state folder; raises RecordError, or DeliveryError if the disk is in trouble."""
@@ -75,6 +87,22 @@ class RecordPlace:
         except OSError:
             return []
         return [f"{self.database}: others can read or change it; chmod go-rwx it"] if others else []
+
+
+def account_file(state_folder: Path, name: str) -> Path:
+    """Return the file that has the address of a named account when it was last fetched from."""
+    return state_folder / f"{file_name(name)}.account"
+
+
+def last_address(state_folder: Path, name: str) -> str | None:
+    """Return the address that an account had when it was last fetched from, or None; raises RecordError."""
+    file = account_file(state_folder, name)
+    try:
+        return os.fsdecode(file.read_bytes()) or None
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise record_error(file, error) from error
 
 
 def record_error(path: Path, error: OSError) -> POP3Error:

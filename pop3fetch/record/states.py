@@ -32,6 +32,11 @@ class State(IntEnum):
     DOUBTED = 2  # in doubt: a deletion that was not confirmed, or a look that failed
     MISSING = 3  # in doubt: the last complete listing lacked it
     DELETED = 4  # in doubt if it is listed again: the server has confirmed its deletion
+    ADDED = 5  # recorded without the server: the first listing that has it completes it
+
+
+# Only a look can tell if a message that is listed is the recorded one.
+IN_DOUBT = frozenset({State.DOUBTED, State.MISSING, State.DELETED})
 
 
 class Unsettled(NamedTuple):
@@ -91,6 +96,7 @@ class Known(NamedTuple):
 class Event(Enum):
     """What may become known of a recorded message."""
 
+    LISTED = "a listing has what was recorded without the server"
     UNLISTED = "a complete listing lacks it"
     EXPIRED = "complete listings have lacked it for long enough"
     LOOKED_SAME = "a look shows that it is the recorded message"
@@ -100,23 +106,25 @@ class Event(Enum):
     DELETED = "the server has replied +OK to DELE and QUIT"
 
 
-_NEW, _FETCHED, _SHORT, _DOUBTED, _MISSING, _DELETED = State
+_NEW, _FETCHED, _SHORT, _DOUBTED, _MISSING, _DELETED, _ADDED = State
 
 _NEXT: Mapping[Event, Mapping[State, State]] = {
+    Event.LISTED: {_ADDED: _FETCHED},
     Event.UNLISTED: {
         _FETCHED: _MISSING,
         _SHORT: _MISSING,
         _DOUBTED: _MISSING,
         _MISSING: _MISSING,
         _DELETED: _DELETED,
+        _ADDED: _MISSING,
     },
     Event.EXPIRED: {_MISSING: _NEW, _DELETED: _NEW},
-    Event.LOOKED_SAME: dict.fromkeys((_FETCHED, _SHORT, _DOUBTED, _MISSING, _DELETED), _FETCHED),
-    Event.LOOKED_OTHER: dict.fromkeys((_FETCHED, _SHORT, _DOUBTED, _MISSING, _DELETED), _NEW),
+    Event.LOOKED_SAME: dict.fromkeys((_FETCHED, _SHORT, _DOUBTED, _MISSING, _DELETED, _ADDED), _FETCHED),
+    Event.LOOKED_OTHER: dict.fromkeys((_FETCHED, _SHORT, _DOUBTED, _MISSING, _DELETED, _ADDED), _NEW),
     # FETCHED stays so: a contradiction of sizes is seen again in the next session.
-    Event.LOOK_FAILED: {_MISSING: _DOUBTED, _DELETED: _DOUBTED},
-    Event.DELETING: {_FETCHED: _DOUBTED},
-    Event.DELETED: dict.fromkeys((_FETCHED, _SHORT, _DOUBTED), _DELETED),
+    Event.LOOK_FAILED: {_MISSING: _DOUBTED, _DELETED: _DOUBTED, _ADDED: _DOUBTED},
+    Event.DELETING: {_FETCHED: _DOUBTED, _ADDED: _DOUBTED},
+    Event.DELETED: dict.fromkeys((_FETCHED, _SHORT, _DOUBTED, _ADDED), _DELETED),
 }
 
 

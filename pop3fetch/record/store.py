@@ -30,9 +30,16 @@ from pop3fetch.record.place import Lock, RecordPlace
 from pop3fetch.record.states import Event, Known, State, Unsettled, next_states
 
 MARKED = "marked"  # the destination of what was recorded without being fetched
+ADDED = "added"  # of what the user has recorded as fetched by other means
+IMPORTED = "imported:"  # of what another program has fetched, before the program's name
+MOVED = "moved"  # the fact that a record is that of another address, and was compared with no listing yet
+ADDITIONS = "additions"  # the fact that a record has messages which no listing was compared with yet
 LISTING = "listing"  # the fact that names a listing of which everything is recorded; any change drops it
 
-_ENTRIES = "SELECT uid, occurrence, size, identity, proves, octets, state FROM message"
+_ENTRIES = """
+SELECT uid, occurrence, size, identity, proves, octets, state, delivered, destination FROM message
+"""
+_UNIDENTIFIED = "SELECT uid, occurrence, destination FROM message WHERE identity IS NULL"
 _INTENTS = """
 SELECT uid, occurrence, size, identity, proves, octets, destination, name, offset, length, folder
 FROM intent ORDER BY destination, offset
@@ -46,6 +53,15 @@ _DONE = """
 INSERT OR REPLACE INTO message
 (uid, occurrence, size, identity, proves, octets, state, delivered, destination)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_EVERYTHING = """
+SELECT uid, occurrence, size, identity, proves, octets, state, since, misses, delivered, destination
+FROM message
+"""
+_TAKE_OVER = """
+INSERT OR IGNORE INTO message
+(uid, occurrence, size, identity, proves, octets, state, since, misses, delivered, destination)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _NO_INTENT = "DELETE FROM intent WHERE uid = ? AND occurrence = ?"
 _DELETE = "DELETE FROM message WHERE uid = ? AND occurrence = ? AND state IN ({})"
@@ -61,8 +77,9 @@ WHERE uid = ? AND occurrence = ? AND state IN ({states})
 class Entry(NamedTuple):
     """A message as the record keeps it.
 
-    ``size`` in octets, as it was last listed; ``identity`` is None if it is not known; ``octets``: how
-    many were received, None if that is not known.
+    ``size`` in octets, as it was last listed, 0 if that is not known; ``identity`` is None if it is not
+    known; ``octets``: how many were received, None if that is not known. ``unseen_since``: when it was
+    recorded as fetched, if this program has never seen any of it, so that only dates can be compared.
     """
 
     key: Key
@@ -70,6 +87,7 @@ class Entry(NamedTuple):
     identity: Identity | None
     octets: int | None = None
     state: State = State.FETCHED
+    unseen_since: int | None = None
 
 
 def state_of(size: int, octets: int | None) -> State:
@@ -82,6 +100,11 @@ class Intent(NamedTuple):
 
     entry: Entry
     place: Place
+
+
+def set_aside(key: Key) -> Key:
+    """Return the key of a message whose UID another server has given: no UID begins with a blank."""
+    return key._replace(uid=b" " + key.uid)
 
 
 class Store:
@@ -153,9 +176,21 @@ class Store:
         """Return all that is recorded with this UID, in order."""
         return list(map(_entry_of, self._rows(_ENTRIES + " WHERE uid = ? ORDER BY occurrence", (uid,))))
 
+    def additions(self) -> dict[Key, str]:
+        """Return what was recorded without the server, and was never seen, with its destination."""
+        rows = self._rows(_UNIDENTIFIED)
+        return {
+            Key(uid, occurrence): os.fsdecode(name) for uid, occurrence, name in rows if not _is_own(name)
+        }
+
     def entries(self) -> Iterator[Entry]:
         """Yield all that is recorded."""
         return map(_entry_of, self._rows(_ENTRIES))
+
+    def fetched(self) -> Iterator[tuple[Entry, int, str]]:
+        """Yield all that is recorded, when it was fetched, and its destination, in the order of time."""
+        for row in self._rows(_ENTRIES + " ORDER BY delivered, uid, occurrence"):
+            yield _entry_of(row), row[-2], os.fsdecode(row[-1])
 
     def delivered_before(self, moment: int) -> set[Key]:
         """Return what was delivered up to ``moment``, seconds since the epoch."""
@@ -174,7 +209,7 @@ class Store:
         """Return what a crash left between intending and done, in the order of the destination."""
         intents = []
         for *columns, destination, name, offset, length, folder in self._rows(_INTENTS):
-            entry = _entry_of((*columns, State.FETCHED))
+            entry = _entry_of((*columns, State.FETCHED, 0, destination))
             place = Place(os.fsdecode(destination), os.fsdecode(name), offset, length, folder)
             intents.append(Intent(entry._replace(state=state_of(entry.size, entry.octets)), place))
         return intents
@@ -182,6 +217,11 @@ class Store:
     def oversize(self) -> set[Key]:
         """Return the messages that were reported as larger than the limit."""
         return self._keys("SELECT uid, occurrence FROM oversize")
+
+    def destinations(self) -> set[str]:
+        """Return the destinations that have taken mail, or were about to."""
+        rows = self._rows("SELECT name FROM destination UNION SELECT destination FROM intent")
+        return {os.fsdecode(name) for (name,) in rows}
 
     def folder_of(self, destination: str) -> str | None:
         """Return the folder_id of a destination that has taken mail, "" if it was not kept, or None."""
@@ -257,6 +297,35 @@ class Store:
                 "UPDATE message SET size = ? WHERE uid = ? AND occurrence = ?",
                 [(size, key.uid, key.occurrence) for key, size in sizes.items()],
             )
+
+    def identify(self, identities: Mapping[Key, Identity]) -> None:
+        """Keep what a look has shown of messages that this program had never seen."""
+        with self._transaction():
+            self._database.executemany(
+                "UPDATE message SET identity = ?, proves = ? WHERE uid = ? AND occurrence = ?",
+                [(*identity, *key) for key, identity in identities.items()],
+            )
+
+    def take_over(self, former: Store) -> None:
+        """Keep what the record of a ``former`` address has, beside what is in this one.
+
+        What a crash left there must be settled before, because this record has another tag. If this
+        one has messages already, those of the former one are kept as :func:`set_aside`, unless they are
+        the same.
+        """
+        messages = list(former._rows(_EVERYTHING))
+        own = {row[:2]: row[2:5] for row in self._rows(_EVERYTHING)}
+        if own:
+            different = (row for row in messages if own.get(row[:2]) != row[2:5])
+            messages = [(*set_aside(Key(*row[:2])), *row[2:]) for row in different]
+        destinations = list(former._rows("SELECT name, folder FROM destination"))
+        has_additions = former.fact(ADDITIONS) is not None
+        facts = [(name, "yes") for name, true in ((MOVED, not own), (ADDITIONS, has_additions)) if true]
+        with self._transaction():
+            self._database.executemany(_TAKE_OVER, sorted(messages))
+            self._database.executemany("INSERT OR IGNORE INTO destination VALUES (?, ?)", destinations)
+            self._database.executemany("INSERT OR IGNORE INTO oversize VALUES (?, ?)", former.oversize())
+            self._database.executemany("INSERT OR REPLACE INTO fact VALUES (?, ?)", facts)
 
     def rename(self, keys: Mapping[Key, Key]) -> None:
         """Keep messages under the new keys that the server has given them; they may have changed places."""
@@ -343,6 +412,13 @@ def _columns(entry: Entry) -> tuple[bytes, int, int, bytes | None, bool, int | N
 
 
 def _entry_of(row: Sequence[Any]) -> Entry:
-    uid, occurrence, size, digest, proves, octets, state = row
+    uid, occurrence, size, digest, proves, octets, state, delivered, destination = row
     identity = None if digest is None else Identity(digest, bool(proves))
-    return Entry(Key(uid, occurrence), size, identity, octets, State(state))
+    unseen_since = delivered if digest is None and not _is_own(destination) else None
+    return Entry(Key(uid, occurrence), size, identity, octets, State(state), unseen_since)
+
+
+def _is_own(destination: bytes) -> bool:
+    """Return whether this program has delivered something there."""
+    name = os.fsdecode(destination)
+    return name not in (MARKED, ADDED) and not name.startswith(IMPORTED)

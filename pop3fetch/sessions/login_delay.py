@@ -37,18 +37,18 @@ class LoginDelay:
 
     def await_end(
         self,
-        patience: float | None,
+        limit: float | None,
         clock: Callable[[], float] = time.time,
         wait: Callable[[float], object] = pause,
     ) -> None:
-        """Wait for the end of the delay; raise LoginTooSoon if that takes longer than ``patience``.
+        """Wait for the end of the delay; raise LoginTooSoon if that takes longer than ``limit``.
 
-        ``patience`` in seconds, None for ever.
+        ``limit`` in seconds, None for ever.
         """
         try:
             self.check(clock())
         except LoginTooSoon as error:
-            if patience is not None and error.wait > patience:
+            if limit is not None and error.wait > limit:
                 raise
             wait(error.wait)
 

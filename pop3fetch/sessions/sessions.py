@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,9 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from pop3fetch.account.credentials import Password
 from pop3fetch.account.settings_table import Account
 from pop3fetch.ahead import Ahead, Interrupts, pause
-from pop3fetch.errors import LoginTooSoon
+from pop3fetch.errors import LoginRefused, LoginTooSoon
 from pop3fetch.net.dial import Endpoint, dial
-from pop3fetch.record.place import LOSES_EARLY_INPUT, NEEDS_BUNDLE, KnownServer, RecordPlace
+from pop3fetch.record.place import (
+    LOSES_EARLY_INPUT,
+    NEEDS_BUNDLE,
+    REFUSED_LOGINS,
+    KnownServer,
+    RecordPlace,
+)
 from pop3fetch.sessions.login_delay import LoginDelay
 
 if TYPE_CHECKING:
@@ -22,19 +29,22 @@ if TYPE_CHECKING:
     from pop3fetch.pop3.conversation import Server
     from pop3fetch.pop3.mail_session import MailSession
     from pop3fetch.pop3.trace import Secrets
+    from pop3fetch.sessions.refused_logins import RefusedLogins
 
 
 class ProcessContext(NamedTuple):
     """What a session needs of the process.
 
     ``child_environment`` is for programs that it starts. ``notice`` takes a line; ``trace``, if given, every
-    line of the protocol with who sent it. ``interrupts`` end what the session waits for.
+    line of the protocol with who sent it. ``interrupts`` end what the session waits for. ``is_attended``:
+    whether there is a terminal to ask on.
     """
 
     child_environment: Mapping[str, str]
     notice: Callable[[str], None]
     trace: Callable[[str, bytes], None] | None = None
     interrupts: Interrupts | None = None
+    is_attended: Callable[[], bool] = lambda: False
 
 
 def server_of(
@@ -76,7 +86,13 @@ def tls_options(account: Account) -> TLSOptions:
     """Return what the user chose for TLS."""
     from pop3fetch.net.tls import TLSOptions
 
-    return TLSOptions(account.ca_file, account.tls_fingerprint, account.client_cert, account.client_key)
+    return TLSOptions(
+        account.ca_file,
+        account.tls_fingerprint,
+        account.client_cert,
+        account.client_key,
+        account.tls_ciphers,
+    )
 
 
 def endpoint_of(account: Account, child_environment: Mapping[str, str]) -> Endpoint:
@@ -86,13 +102,13 @@ def endpoint_of(account: Account, child_environment: Mapping[str, str]) -> Endpo
         from pop3fetch.net.tunnel import Tunnel
 
         tunnel = Tunnel(account.tunnel_command, child_environment)
-    return Endpoint(account.host, account.port, account.family, account.proxy, tunnel)
+    return Endpoint(account.host, account.port, account.family, account.proxy, tunnel, account.tls_name)
 
 
 class Sessions:
     """Sessions of one account; its password is looked for once, and not before a login needs it.
 
-    The state folder tells whether the server's LOGIN-DELAY is over.
+    The state folder tells whether the server's LOGIN-DELAY is over, and which secrets it has refused.
     """
 
     def __init__(
@@ -101,22 +117,33 @@ class Sessions:
         self.account = account
         self.password = password
         self._process = process
-        place = RecordPlace(state_folder, account.address)
-        self._delay = LoginDelay(place, account.address)
-        self._known = KnownServer(place)
+        self._place = RecordPlace(state_folder, account.address)
+        self._delay = LoginDelay(self._place, account.address)
+        self._known = KnownServer(self._place)
+        self._refused: RefusedLogins | None = None  # if there are any
         self._begun: Ahead[MailSession] | None = None
         self._secrets: Secrets | None = None  # of all connections of the run
         self._was_checked = False
 
     def check(self) -> None:
-        """Raise what forbids a login before anything is connected: ConfigurationError, LoginTooSoon."""
-        self.account.login_name()
-        self._check_delay()
+        """Raise what forbids a login before anything is connected.
 
-    def _check_delay(self) -> None:
-        """Wait for a LOGIN-DELAY that ends in time; else raise LoginTooSoon, before the first login."""
-        if self.account.user is None:  # without a login there is none to wait for
+        That is a ConfigurationError, LoginTooSoon or LoginPaused; NoPassword if a secret was refused before.
+        """
+        self.account.login_name()
+        self._check_pauses()
+
+    def _check_pauses(self) -> None:
+        """Wait for a LOGIN-DELAY that ends in time; else raise LoginTooSoon, before the first login.
+
+        Raises LoginPaused, unless there is a terminal, if the secret must not be tried yet.
+        """
+        if self.account.user is None:  # without a login there is nothing to wait for
             return
+        if not self._was_checked and os.path.exists(self._place.beside(REFUSED_LOGINS)):
+            self._refused = self._refused_logins()
+            if self._refused and not self._process.is_attended():
+                self._refused.check(self.password(), time.time())
         try:
             self._delay.await_end(
                 self.account.timeout or None, wait=lambda seconds: pause(seconds, self._process.interrupts)
@@ -145,12 +172,12 @@ class Sessions:
             begun.abandon(lambda client: client.close())
 
     def connect(self, pipelining: bool = True) -> MailSession:
-        """Return a client that has read the greeting; raises LoginTooSoon instead of connecting.
+        """Return a client that has read the greeting; instead raises what :meth:`check` does.
 
         A further connection of the same run is held up at most as long as the time-out: then it is for
         the server to refuse.
         """
-        self._check_delay()
+        self._check_pauses()
         begun, self._begun = self._begun, None
         client = begun.result() if begun else self._opening()()
         if not pipelining:
@@ -189,10 +216,26 @@ class Sessions:
         Remembers the pause that the server wants until the next time; what it says of that after the
         login is this user's own (RFC 2449 section 6.5).
         """
-        client.login(self.account.login_name(), secret or self.password)
+        try:
+            client.login(self.account.login_name(), secret or self.password)
+        except LoginRefused as refusal:
+            self._refused = self._refused_logins()
+            if self._refused and secret is None:
+                self._refused.remember(self.password(), refusal, time.time())
+            raise
+        if self._refused:
+            self._refused.forget()
         now = time.time()
         client.when_told = lambda told: self._delay.remember(now, told.get("LOGIN-DELAY"))
         before = client.capabilities_before_login
         client.when_told(before)
         if "USER" in (before.get("LOGIN-DELAY") or []):
             client.capabilities()
+
+    def _refused_logins(self) -> RefusedLogins | None:
+        """Return the refused secrets; None if each login has another one, or none."""
+        if self.account.uses_oauth or self.account.auth == "external":
+            return None
+        from pop3fetch.sessions.refused_logins import RefusedLogins
+
+        return RefusedLogins(self._place, self.account.address)

@@ -381,9 +381,19 @@ WRONG_FILES = [
     ("accounts = 'work'\n", "accounts", "must be a table"),
     ("[[accounts]]\nhost = 'h'\n", "accounts", "must be a table"),
     ("default = 3\n", "default", "must be a string"),
+    ("[default]\ntimeout = 3\n", "default", "keys of all accounts are in [defaults]"),
+    ("defaults = 3\n", "defaults", "must be a table"),
+    ("[defaults]\ntimeoot = 3\n[accounts.work]\nhost = 'h'\n", "defaults.timeoot", "did you mean 'timeout'?"),
+    ("[defaults]\ntimeout = -3\n[accounts.work]\nhost = 'h'\n", "defaults.timeout", "between 0"),
+    (
+        "[defaults]\noutput = '-'\nexec = 'x'\n[accounts.work]\nhost = 'h'\n",
+        "defaults.exec",
+        "cannot be combined with output",
+    ),
+    ("[defaults.oauth]\nscoop = 'x'\n[accounts.work]\nhost = 'h'\n", "defaults.oauth.scoop", "no such key"),
     ("default = 'wrok'\n[accounts.work]\nhost = 'h'\n", "default", "did you mean 'work'?"),
     ("defualt = 'work'\n", "defualt", "did you mean 'default'?"),
-    ("host = 'h'\n", "host", "it belongs in a table [accounts.NAME]"),
+    ("host = 'h'\n", "host", "it belongs in a table [accounts.NAME] or [defaults]"),
     ("[accounts.a]\nhost = 'h'\n[accounts.b]\nhost = 'h'\n", "default", "choose with --account one of a, b"),
 ]
 
@@ -396,6 +406,63 @@ def test_a_mistake_is_named_by_file_table_and_key(write: Write, text: str, key: 
     assert caught.value.where == f"{file}: {key}"
     assert reason in caught.value.reason
     assert caught.value.exit_status == Status.CONFIGURATION
+
+
+DEFAULTS = """
+[defaults]
+host = "pop.example.org"
+timeout = 20
+output = "maildir:Mail/all"
+ca_file = "own.pem"
+delete = true
+
+[accounts.work]
+user = "alice"
+
+[accounts.home]
+host = "pop.example.net"
+user = "zoe"
+timeout = 5
+exec = "maildrop"
+delete_after = 30
+"""
+
+
+def test_the_defaults_are_keys_of_all_accounts(write: Write, home: Path) -> None:
+    configuration = load(write(DEFAULTS))
+    work, zoe = (configuration.account(Overrides(account=name)) for name in ("work", "home"))
+    assert (work.name, work.host, work.timeout, work.output) == (
+        "work",
+        "pop.example.org",
+        20,
+        "maildir:Mail/all",
+    )
+    assert (work.ca_file, work.delete, work.delete_after) == (str(home / "own.pem"), True, None)
+    assert (zoe.host, zoe.timeout, zoe.ca_file) == ("pop.example.net", 5, str(home / "own.pem"))
+    assert (zoe.output, zoe.exec) == (None, ("maildrop",)), "one destination hides the other"
+    assert (zoe.delete, zoe.delete_after) == (None, 30), "one rule of deletion hides the other"
+    assert configuration.servers() == {"pop.example.org", "pop.example.net"}
+
+
+def test_options_and_variables_override_the_defaults(write: Write) -> None:
+    configuration = load(write(DEFAULTS))
+    account = configuration.account(Overrides(account="work", timeout=7), Overrides(ca_file="/variable"))
+    assert (account.timeout, account.ca_file) == (7, "/variable")
+
+
+def test_a_url_takes_nothing_from_the_defaults(write: Write) -> None:
+    account = load(write(DEFAULTS)).account(Overrides(account="pop3s://alice@pop.example.org"))
+    assert (account.timeout, account.ca_file, account.delete) == (60, None, None)
+
+
+def test_a_password_in_the_defaults_is_as_secret_as_elsewhere(write: Write) -> None:
+    text = "[defaults]\npassword = 'x'\nproxy = 'socks5://h:1'\n"
+    assert "'x'" not in repr(load(write(text)))
+    with pytest.raises(ConfigurationError) as caught:
+        load(write(text, 0o644))
+    assert caught.value.where.endswith("config.toml: defaults.password")
+    file = write("[defaults]\nproxy = 'socks5://h:1'\nexec = 'x'\n[accounts.work]\nhost = 'h'\n", 0o666)
+    assert len(load(file).warnings()) == 2
 
 
 def test_a_mistake_in_one_account_leaves_the_others_alone(write: Write) -> None:

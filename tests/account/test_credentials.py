@@ -224,7 +224,7 @@ BROKEN: list[tuple[keyring.backend.KeyringBackend, str]] = [
     (Raising(), "the keyring was skipped: KeyringLocked: no key for\\nalice@mail.example.org"),
     (
         load_keyring("keyring.backends.fail.Keyring"),
-        "the keyring was skipped: NoKeyringError: No recommended backend was available.",
+        "the keyring was skipped: no keyring is installed, or it cannot be reached outside a login session",
     ),
 ]
 
@@ -307,6 +307,20 @@ def test_a_keyring_that_hangs_does_not_keep_the_process_from_its_end() -> None:
     assert done.returncode == 1
 
 
+def test_the_keyring_is_found_before_it_is_asked(backend: Backend, sources: Sources) -> None:
+    store(ACCOUNT, "s3cret")
+    asked: list[int] = []
+    sources = sources._replace(find_keyring=lambda: asked.append(backend.asked))
+    before = backend.asked
+    assert Password(ACCOUNT, sources)() == "s3cret"
+    assert asked == [before]
+
+
+def test_a_password_that_is_given_finds_no_keyring(sources: Sources) -> None:
+    sources = sources._replace(environment="s3cret", find_keyring=lambda: pytest.fail("it was looked for"))
+    assert Password(ACCOUNT, sources)() == "s3cret"
+
+
 def test_importing_the_credentials_imports_no_keyring() -> None:
     program = "import sys, pop3fetch.account.credentials; print('keyring' in sys.modules)"
     done = subprocess.run(
@@ -348,7 +362,9 @@ def test_without_a_keyring_there_is_nothing_to_forget_it_from(
     use: Callable[[keyring.backend.KeyringBackend], None],
 ) -> None:
     use(load_keyring("keyring.backends.fail.Keyring"))
-    with pytest.raises(ConfigurationError, match="the system's keyring: NoKeyringError: "):
+    with pytest.raises(
+        ConfigurationError, match="the system's keyring: no keyring is installed, or it cannot be reached"
+    ):
         forget(ACCOUNT)
 
 

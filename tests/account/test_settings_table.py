@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pop3fetch.account.checks import octets
-from pop3fetch.account.settings_table import DELIVERY, OPTIONS, SECURITY, SELECTION, SERVER, SETTINGS, Account
+from pop3fetch.account.settings_table import (
+    DELIVERY,
+    OPTIONS,
+    SECURITY,
+    SELECTION,
+    SERVER,
+    SETTINGS,
+    UNATTENDED,
+    Account,
+)
 from pop3fetch.cli.main import COMMANDS
 from pop3fetch.defaults import AUTH_METHODS, TLS_MODES
 
@@ -36,6 +45,9 @@ ACCEPTED = [
     ("auth", "SCRAM-SHA-256", "scram-sha-256"),
     ("allow_insecure_login", True, True),
     ("tls_fingerprint", DIGITS, DIGITS),
+    ("tls_name", "Mail.Example.ORG", "mail.example.org"),
+    ("tls_name", "[::1]", "::1"),
+    ("tls_ciphers", "DEFAULT:@SECLEVEL=1", "DEFAULT:@SECLEVEL=1"),
     ("tls_fingerprint", ":".join(DIGITS[i : i + 2].upper() for i in range(0, 64, 2)), DIGITS),
     ("password", "s3cret", "s3cret"),
     ("password_command", "pass show 'mail/my work'", ("pass", "show", "mail/my work")),
@@ -53,6 +65,7 @@ ACCEPTED = [
     ("limit", 1, 1),
     ("max_size", 500_000, 500_000),
     ("max_size", "10M", 10 << 20),
+    ("patience", "6h", datetime.timedelta(hours=6)),
 ]
 
 
@@ -92,6 +105,11 @@ REFUSED = [
     ("allow_insecure_login", 1, "true or false, not a value of type integer"),
     ("utf8", "yes", "true or false, not a value of type string"),
     ("tls_fingerprint", DIGITS[1:], "64 hexadecimal digits"),
+    ("tls_name", "unix:/run/pop3.sock", "must be a host name or an address"),
+    ("tls_name", "a b", "must be a host name or an address"),
+    ("tls_ciphers", "nosuch", "must be a list of OpenSSL's ciphers"),
+    ("tls_ciphers", "", "must not be empty"),
+    ("tls_ciphers", "aNULL", "must be a list of OpenSSL's ciphers"),
     ("tls_fingerprint", "g" + DIGITS[1:], "64 hexadecimal digits"),
     ("password_command", "", "must name a program"),
     ("password_command", [], "must name a program"),
@@ -120,6 +138,8 @@ REFUSED = [
     ("max_size", "-5", "10M, not '-5'"),
     ("max_size", "0M", "at least 1"),
     ("max_size", 1.5, "whole number"),
+    ("patience", "6", "90s, 5m, 12h, 7d or 4w, not '6'"),
+    ("patience", 6, "a string"),
 ]
 
 
@@ -280,6 +300,6 @@ def test_every_option_is_one_of_a_command() -> None:
 
 
 def test_what_the_options_of_get_give_is_not_kept_by_a_login() -> None:
-    of_get = {name for name, option in OPTIONS if option.section in (DELIVERY, SELECTION)}
+    of_get = {name for name, option in OPTIONS if option.section in (DELIVERY, SELECTION, UNATTENDED)}
     assert [name for name in of_get if SETTINGS[name].lasting] == []
-    assert {option.section for _, option in OPTIONS} == {SERVER, SECURITY, DELIVERY, SELECTION}
+    assert {option.section for _, option in OPTIONS} == {SERVER, SECURITY, DELIVERY, SELECTION, UNATTENDED}

@@ -8,10 +8,14 @@ from pop3fetch.cli.screen.advice import ADVICE, noticed, told
 from pop3fetch.errors import (
     CertificateError,
     DeletionUnsafe,
+    HeadersNotOffered,
     InsecureAuthenticationDisallowed,
     InvalidSelector,
+    LoginPaused,
     MechanismNotOffered,
+    NoCommonCipher,
     NotATLSPort,
+    NothingRecognised,
     NothingToVerify,
     NotPOP3Server,
     POP3Error,
@@ -45,6 +49,11 @@ LINES: list[tuple[POP3Error, str]] = [
         "fetch them all before, with `pop3fetch get`",
     ),
     (
+        HeadersNotOffered(),
+        "the server cannot show headers alone: it has no TOP; "
+        "choose by --larger, --smaller, numbers or unique-ids instead",
+    ),
+    (
         InsecureAuthenticationDisallowed("not logging in: why"),
         "not logging in: why; use --tls implicit (port 995), or --allow-insecure-login if you must",
     ),
@@ -58,11 +67,26 @@ LINES: list[tuple[POP3Error, str]] = [
         "'a@b' names no message: an account is given with --account; "
         "a new one begins with `pop3fetch login a@b`",
     ),
+    (
+        LoginPaused("work", 30, "2026-11-29 08:15", "refused"),
+        "work: no login before 2026-11-29 08:15, so that the account is not locked: refused; "
+        "another password is tried at once, and any on a terminal",
+    ),
     (MechanismNotOffered("the server does not"), "the server does not"),
     (MechanismNotOffered("it may be forged", is_forgeable=True), "it may be forged; use --tls implicit"),
     (
+        NoCommonCipher("h", "alert"),
+        "TLS with h failed: alert: it may be an old server; "
+        "try --tls-ciphers DEFAULT, or DEFAULT:@SECLEVEL=1",
+    ),
+    (
         NotATLSPort("h", "why"),
         "TLS with h failed: why: this port does not seem to speak TLS; try --tls starttls (port 110)",
+    ),
+    (
+        NothingRecognised("r", "none is listed"),
+        "r: none is listed: is it the right mailbox? "
+        "`pop3fetch record forget --all` has all messages fetched",
     ),
     (
         NothingToVerify("unix:/s"),

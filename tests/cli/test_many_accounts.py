@@ -421,7 +421,8 @@ def test_a_terminal_shows_a_line_an_account(
     terminal: Terminal, posts: tuple[Path, list[Post]], tmp_path: Path
 ) -> None:
     seen = terminal("get", "-A", "-c", posts[0], columns=200)
-    assert sorted(seen.screen) == [
+    assert seen.screen[-1] == "3 accounts: 6 messages fetched (582 B)"
+    assert sorted(seen.screen[:-1]) == [
         f"one: 1 message fetched (97 B) to maildir:{tmp_path}/one",
         f"three: 3 messages fetched (291 B) to maildir:{tmp_path}/three",
         f"two: 2 messages fetched (194 B) to maildir:{tmp_path}/two",
@@ -433,10 +434,10 @@ def test_a_terminal_shows_a_table_for_each_account(
     terminal: Terminal, posts: tuple[Path, list[Post]]
 ) -> None:
     seen = terminal("list", "-A", "--jobs", "1", "-c", posts[0])
-    assert seen.screen == [
-        "one", "#     uid     size", "1  *  uid-1  104 B",
-        "two", "#     uid     size", "1  *  uid-1  104 B", "2  *  uid-2  104 B",
-        "three", "#     uid     size", "1  *  uid-1  104 B", "2  *  uid-2  104 B", "3  *  uid-3  104 B",
+    assert [" ".join(line.split()) for line in seen.screen] == [
+        "one", "# uid size", "1 * uid-1 104 B",
+        "two", "# uid size", "1 * uid-1 104 B", "2 * uid-2 104 B",
+        "three", "# uid size", "1 * uid-1 104 B", "2 * uid-2 104 B", "3 * uid-3 104 B",
     ]  # fmt: skip
 
 

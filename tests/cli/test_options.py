@@ -45,12 +45,20 @@ def test_help_shows_a_commands_own_options_first(here: Here) -> None:
     sections = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
     assert sections == [
         "Options:",
+        "Unattended runs:",
+        "Filters:",
         "The account and its server:",
         "TLS and login:",
         "Several accounts:",
         "General:",
     ]
-    assert text.index("--exec CMD") < text.index("--account") < text.index("--tls") < text.index("--jobs")
+    assert (
+        text.index("--exec CMD")
+        < text.index("--from TEXT")
+        < text.index("--account")
+        < text.index("--tls")
+        < text.index("--jobs")
+    )
 
 
 @pytest.mark.parametrize("word", [*TLS_MODES, *AUTH_METHODS[1:]])
@@ -72,8 +80,11 @@ def test_a_wrong_file_completes_nothing(config: Path) -> None:
 
 
 def test_commands_options_and_words_are_completed() -> None:
+    assert completions(["record"], "f") == ["forget", "forget-destination"]
+    assert completions(["record", "-a", "work"], "f") == ["forget", "forget-destination"]
+    assert completions(["record", "add"], "--f") == ["--fetched-at"]
     assert completions([], "l") == ["list", "login", "logout"]
-    assert completions(["get"], "--delete") == ["--delete", "--delete-after"]
+    assert completions(["get"], "--delete") == ["--delete", "--delete-after", "--delete-marked"]
     assert completions(["get", "--tls"], "s") == ["starttls"]
 
 

@@ -184,6 +184,79 @@ def test_what_is_no_fingerprint_is_a_wrong_command_line(here: Here, given: str) 
     assert error(ended).startswith("--tls-fingerprint must be a SHA-256 fingerprint")
 
 
+# -- another name, other ciphers -------------------------------------------------------------------
+
+
+@ways
+def test_the_certificate_must_be_for_the_name_that_is_given(
+    here: Here, serve: Serve, authority: trustme.CA, ca_file: Path, mode: str
+) -> None:
+    server = serve(certificates.identity(authority, "mail.example.org"), mode)
+    options = [*arguments(server, mode), "--ca-file", str(ca_file)]
+    for name in ("mail.example.org", "MAIL.example.org"):
+        ended = here("stat", *options, "--tls-name", name, env=PASSWORD)
+        assert (ended.status, ended.out, ended.err) == (0, b"0\t0\n", b"")
+    for name in ("pop.example.org", "127.0.0.1"):
+        ended = here("stat", *options, "--tls-name", name, env=PASSWORD)
+        assert ended.status == 76
+        assert f"certificate is not valid for '{name}'" in error(ended)
+
+
+def test_the_name_is_the_one_that_the_server_is_asked_for(
+    here: Here, server: StartServer, authority: trustme.CA, ca_file: Path
+) -> None:
+    named = certificates.identity(authority, "mail.example.org").context
+    asked: list[str | None] = []
+    named.sni_callback = lambda _, name, __: asked.append(name)
+    running = server(Mailbox([]), tls="implicit", context=named)
+    options = ("--ca-file", ca_file, "--tls-name", "mail.example.org")
+    assert here("stat", *arguments(running, "implicit"), *options, env=PASSWORD).status == 0
+    assert asked == ["mail.example.org"]
+
+
+def old_server(server: StartServer, authority: trustme.CA, ciphers: str) -> ScriptedServer:
+    context = certificates.server_context(authority)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(ciphers)
+    return server(Mailbox([]), tls="implicit", context=context)
+
+
+def test_old_ciphers_must_be_asked_for(
+    here: Here, server: StartServer, authority: trustme.CA, ca_file: Path
+) -> None:
+    running = old_server(server, authority, "ECDHE-ECDSA-AES128-SHA")
+    options = (*arguments(running, "implicit"), "--ca-file", str(ca_file))
+    refused = here("stat", *options, env=PASSWORD)
+    assert refused.status == 76
+    option = re.search(r"--tls-ciphers \w+", error(refused))
+    assert option is not None
+    ended = here("stat", *options, *option[0].split(), env=PASSWORD)
+    assert (ended.status, ended.out, ended.err) == (0, b"0\t0\n", b"")
+    ended = here("stat", *options, "--tls-ciphers", "ECDHE-ECDSA-AES256-SHA", env=PASSWORD)
+    assert (ended.status, "--tls-ciphers" in error(ended)) == (76, False)
+
+
+def test_old_ciphers_do_not_spare_the_certificate(
+    here: Here, server: StartServer, unknown_authority: trustme.CA, ca_file: Path
+) -> None:
+    running = old_server(server, unknown_authority, "ECDHE-ECDSA-AES128-SHA")
+    options = (*arguments(running, "implicit"), "--ca-file", str(ca_file), "--tls-ciphers", "DEFAULT")
+    ended = here("stat", *options, env=PASSWORD)
+    assert ended.status == 76
+    assert "does not verify" in error(ended)
+    assert "SHA-256 " in error(ended), "the refused certificate is described with these ciphers"
+
+
+def test_a_server_without_a_certificate_is_refused(
+    here: Here, server: StartServer, authority: trustme.CA, ca_file: Path
+) -> None:
+    running = old_server(server, authority, "AECDH-AES128-SHA:@SECLEVEL=0")
+    options = (*arguments(running, "implicit"), "--ca-file", str(ca_file))
+    for ciphers in ("ALL:@SECLEVEL=0", "DEFAULT:AECDH-AES128-SHA:@SECLEVEL=0"):
+        assert here("stat", *options, "--tls-ciphers", ciphers, env=PASSWORD).status == 76
+    assert here("stat", *options, "--tls-ciphers", "aNULL", env=PASSWORD).status == 2
+
+
 # -- wrong ports -----------------------------------------------------------------------------------
 
 

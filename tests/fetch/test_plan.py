@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import pytest
 
 from pop3fetch.errors import MessageNotFound
-from pop3fetch.fetch.plan import Action, Order, Plan, make_plan
+from pop3fetch.fetch.plan import Action, Order, Plan, choose, make_plan
 from pop3fetch.messages import Key, Listing, Message
 from pop3fetch.selection import parse
 
@@ -16,6 +16,12 @@ FIVE = Listing([10, 20, 30, 40, 50], [b"A", b"B", b"C", b"D", b"E"])
 
 def indexes(messages: Iterable[Message]) -> list[int]:
     return [message.index for message in messages]
+
+
+def planned(
+    new: list[int], order: Order, old_enough: Collection[Message] = (), done: Collection[Key] = ()
+) -> Plan:
+    return make_plan(FIVE, choose(FIVE, new, order, done), order, old_enough)
 
 
 def wanted(plan: Plan) -> list[int]:
@@ -38,21 +44,21 @@ def wanted(plan: Plan) -> list[int]:
     ],
 )
 def test_what_is_fetched_follows_from_the_order(order: Order, new: list[int], fetched: list[int]) -> None:
-    assert wanted(make_plan(FIVE, new, order, [])) == fetched
+    assert wanted(planned(new, order)) == fetched
 
 
 def test_what_is_too_large_is_named_apart() -> None:
-    plan = make_plan(FIVE, [0, 1, 2, 3], Order(max_size=20, limit=2), [])
+    plan = planned([0, 1, 2, 3], Order(max_size=20, limit=2), [])
     assert (wanted(plan), indexes(plan.oversize)) == ([0, 1], [2, 3])
 
 
 def test_a_selector_that_selects_nothing_is_an_error() -> None:
     with pytest.raises(MessageNotFound, match="uid:nowhere"):
-        make_plan(FIVE, [], Order(selectors=parse(["1", "uid:nowhere"])), [])
+        planned([], Order(selectors=parse(["1", "uid:nowhere"])), [])
 
 
 def test_what_is_fetched_again_is_not_deleted_before() -> None:
-    plan = make_plan(FIVE, [], Order(selectors=parse(["1-2"]), delete=True), list(FIVE))
+    plan = planned([], Order(selectors=parse(["1-2"]), delete=True), list(FIVE))
     assert (wanted(plan), indexes(plan.deletions(()))) == ([0, 1], [2, 3, 4])
 
 
@@ -60,7 +66,7 @@ def test_what_this_run_has_delivered_is_not_fetched_again() -> None:
     order = Order(everything=True, delete=True)
     delivered = {Key(b"A", 0), Key(b"B", 0)}
     old_enough = [FIVE.message(0), FIVE.message(1)]
-    plan = make_plan(FIVE, [2, 3, 4], order, old_enough, delivered)
+    plan = planned([2, 3, 4], order, old_enough, delivered)
     assert (wanted(plan), indexes(plan.deletions(()))) == ([2, 3, 4], [0, 1])
 
 
@@ -92,7 +98,7 @@ def test_what_is_delivered_now_is_deleted_now_where_no_days_are_waited_for(
     ],
 )
 def test_plan_is_a_list_of_actions(order: Order, actions: list[tuple[str, int]]) -> None:
-    plan = make_plan(FIVE, [1, 2], order, [FIVE.message(4)])
+    plan = planned([1, 2], order, [FIVE.message(4)])
     assert [(verb, message.index) for verb, message in plan] == actions
     assert all(isinstance(action, Action) for action in plan)
 
@@ -102,5 +108,5 @@ def test_plan_is_a_list_of_actions(order: Order, actions: list[tuple[str, int]])
     [(Order(delete=True), [4, 2]), (Order(delete_after=0), [4, 2]), (Order(delete_after=1), [4])],
 )
 def test_only_what_was_delivered_is_deleted(order: Order, deleted: list[int]) -> None:
-    plan = make_plan(FIVE, [1, 2], order, [FIVE.message(4)])
+    plan = planned([1, 2], order, [FIVE.message(4)])
     assert indexes(plan.deletions({Key(b"C", 0), Key(b"D", 0)})) == deleted

@@ -267,6 +267,19 @@ def test_what_was_marked_and_never_delivered_is_never_deleted(server: StartServe
     assert account.delivered() == on_disk([THREE[0], THREE[2]])
 
 
+def test_marking_passes_over_a_uid_that_is_gone(server: StartServer, account: Account) -> None:
+    for given, told in (
+        (["uid:gone", "uid:uid-2"], "there is no message uid:gone on the server"),
+        (["uid:gone", "uid:went"], "there is no message uid:gone on the server, and 1 more are missing"),
+    ):
+        outcome = account.fetch(server(Mailbox(THREE)), Order(mark=True, selectors=parse(given)))
+        assert (outcome.status, account.told.warnings) == (Status.NO_MESSAGE, [told])
+        assert list(account.recorded()) == [b"uid-2"]
+    with pytest.raises(MessageNotFound):
+        account.fetch(server(Mailbox(THREE)), Order(mark=True, selectors=parse(["9", "uid:uid-1"])))
+    assert list(account.recorded()) == [b"uid-2"]
+
+
 def test_marking_leaves_alone_what_was_delivered(server: StartServer, account: Account) -> None:
     mailbox = Mailbox(THREE)
     account.fetch(server(mailbox), Order(limit=2))

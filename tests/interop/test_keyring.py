@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -60,6 +62,17 @@ def started(words: list[str], environment: dict[str, str]) -> Ended:
 HASTY = f"""
 from pop3fetch.account import system_keyring
 system_keyring.LOOK_LIMIT = {BRIEF}
+from pop3fetch.cli import main
+main()
+"""
+
+
+# With other folders than /run/user, which only systemd may change.
+IN_CRON = """
+import sys
+from pathlib import Path
+from pop3fetch.account import system_keyring
+system_keyring.RUNTIME_FOLDERS = Path(sys.argv.pop(1))
 from pop3fetch.cli import main
 main()
 """
@@ -137,3 +150,32 @@ def test_without_a_session_there_is_no_keyring_and_no_wait(pop3fetch: Command) -
     assert time.monotonic() - begun < A_FEW_SECONDS
     assert ended.status == 77
     assert b"pop3fetch: the keyring was skipped: " in ended.err
+
+
+@pytest.fixture
+def in_cron(environment: dict[str, str], tmp_path: Path) -> Command:
+    """Run the command without a variable that names the session bus."""
+    bare = {name: value for name, value in environment.items() if name != "DBUS_SESSION_BUS_ADDRESS"}
+    words = [sys.executable, "-W", "error", "-c", IN_CRON, str(tmp_path)]
+    return lambda *arguments, **given: started([*words, *arguments], {**bare, **given})
+
+
+def test_in_cron_the_keyring_is_found_by_the_bus_of_the_user(
+    in_cron: Command, secrets: SecretService, tmp_path: Path
+) -> None:
+    (tmp_path / str(os.geteuid())).mkdir()
+    socket = secrets.environment["DBUS_SESSION_BUS_ADDRESS"].removeprefix("unix:path=")
+    os.link(socket, tmp_path / str(os.geteuid()) / "bus")
+    assert in_cron("login", POP3FETCH_PASSWORD="secret") == Ended(0, b"", b"")
+    assert in_cron("stat") == Ended(0, b"0\t0\n", b"")
+    assert in_cron("stat", DBUS_SESSION_BUS_ADDRESS="unix:path=/nonexistent/bus").status == 77
+    assert in_cron("logout") == Ended(0, b"", b"")
+    assert in_cron("stat").status == 77
+
+
+def test_in_cron_without_a_bus_the_error_says_so_and_what_to_use(in_cron: Command) -> None:
+    ended = in_cron("stat")
+    assert (ended.status, ended.out) == (77, b"")
+    [line] = ended.err.decode().splitlines()
+    assert "(the keyring was skipped: no keyring is installed, or it cannot be reached outside a" in line
+    assert all(way in line for way in WAYS)

@@ -237,7 +237,7 @@ def test_a_record_of_version_2_is_brought_up(
         assert list(store.entries()) == [
             ONE,
             Entry(Key(b"two", 0), 200, None, None, State.DOUBTED),
-            Entry(Key(b"zero", 0), 0, None, None, State.DOUBTED),
+            Entry(Key(b"zero", 0), 0, None, None, State.DOUBTED, 1700000002),
         ]
         assert store.delivered_before(1700000001) == {(b"one", 0), (b"two", 0)}
         assert [intent.entry.key for intent in store.intents()] == [Key(b"new", 0)]

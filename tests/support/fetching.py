@@ -39,6 +39,7 @@ class Told:
     notices: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     planned_numbers: list[int] = field(default_factory=list)
+    first_run_of: int | None = None
     octets: int = 0
     delivered_paths: dict[int, str | None] = field(default_factory=dict)
     errors: list[tuple[int, POP3Error]] = field(default_factory=list)
@@ -46,12 +47,17 @@ class Told:
     deletions: int = 0
     short_numbers: list[int] = field(default_factory=list)
     oversize_numbers: list[int] = field(default_factory=list)
+    questions: list[str] = field(default_factory=list)
+    says_yes: bool = False
 
     def notice(self, text: str) -> None:
         self.notices.append(text)
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)
+
+    def first_run(self, messages: int) -> None:
+        self.first_run_of = messages
 
     def planned(self, messages: Sequence[Message]) -> None:
         self.planned_numbers = [message.number for message in messages]
@@ -74,6 +80,10 @@ class Told:
     def would(self, what: str, message: Message) -> None:
         self.intentions.append((what, message.number))
 
+    def agrees(self, question: str) -> bool:
+        self.questions.append(question)
+        return self.says_yes
+
     def deleted(self, messages: int) -> None:
         self.deletions += messages
 
@@ -85,6 +95,7 @@ class Account:
         self.place = RecordPlace(folder / "state", "alice@example.org")
         self.maildir = folder / "Maildir"
         self.now = NOW
+        self.says_yes = False
         self.told = Told()
 
     @contextmanager
@@ -105,7 +116,7 @@ class Account:
         timeout: float = NEVER,
     ) -> Outcome:
         """Make one run; raises what ended it. ``destination`` is the maildir unless a test gives another."""
-        self.told = Told()
+        self.told = Told(says_yes=self.says_yes)
         with self.store() as store:
             target = destination(store) if destination else Maildir(self.maildir, store.tag)
             around = Context(

@@ -184,6 +184,7 @@ class ScriptedServer:
     """Plays one script for every connection, or a list of them, one for each connection in turn.
 
     ``tls="implicit"`` starts TLS before the script; ``context`` serves that and :meth:`Talk.start_tls`.
+    ``port`` 0 is one that is free.
     """
 
     def __init__(
@@ -193,6 +194,7 @@ class ScriptedServer:
         tls: str | None = None,
         context: ssl.SSLContext | None = None,
         host: str = "127.0.0.1",
+        port: int = 0,
     ) -> None:
         assert tls in (None, "implicit")
         self.host = host
@@ -205,7 +207,7 @@ class ScriptedServer:
         self._last: object = None  # the address of our own connection that ends _accept()
         self._players: list[threading.Thread] = []
         self._listener = socket.create_server(
-            (host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
         )
         self.port: int = self._listener.getsockname()[1]
         self._accepting = threading.Thread(target=self._accept, daemon=True)

@@ -44,7 +44,16 @@ class Many(NamedTuple):
 class ManyAccounts:
     """The accounts that wait, and the threads that take from them."""
 
-    def __init__(self, console: Console, many: Many, job: Job, openings: Openings | None) -> None:
+    def __init__(
+        self,
+        console: Console,
+        many: Many,
+        job: Job,
+        openings: Openings | None = None,
+        *,
+        as_json: bool = False,
+    ) -> None:
+        """``as_json``: an object on standard output for each account that fails."""
         self._console = console
         self._many = many
         self._job = job
@@ -54,15 +63,25 @@ class ManyAccounts:
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._interrupts = Interrupts()
+        self._as_json = as_json
         self._statuses: list[int] = []
+        self.failed: list[str] = []  # names of accounts
         self._failures: list[BaseException] = []
         self._is_alone = False  # whether the main thread does the work
         self._errands: SimpleQueue[Answer[Any] | None] = SimpleQueue()  # None: a thread has ended
 
     def fail(self, name: str, error: POP3Error) -> None:
         """Report why an account is not processed, or not to its end."""
-        self._console_of(name).fail(error)
+        self._explain(name, error)
         self._statuses.append(error.exit_status)
+        self.failed.append(name)
+
+    def _explain(self, name: str, error: Exception) -> int:
+        console = self._console_of(name)
+        status = explain(error, console)
+        if self._as_json:
+            console.json({"error": str(error), "status": status})
+        return status
 
     def run(self, accounts: Sequence[Account]) -> int:
         """Process all accounts; return the worst status, or raise an error that concerns them all."""
@@ -95,6 +114,9 @@ class ManyAccounts:
         """Talk with the person at the terminal for the threads, until one of them ends."""
         while errand := self._errands.get():
             errand.work_out()
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
         if self._failures:
             raise self._failures[0]
 
@@ -153,12 +175,20 @@ class ManyAccounts:
 
     def _work_on(self, account: Account) -> None:
         try:
-            self._statuses.append(self._job(account, self._console_of(account.name)))
+            status = self._job(account, self._console_of(account.name))
         except BrokenPipeError:  # it concerns all accounts: the reader of the output is gone
             raise
         except Exception as error:
-            if not self._stopping.is_set():  # else we have closed the connection
-                self._statuses.append(explain(error, self._console_of(account.name)))
+            if self._stopping.is_set():  # we have closed the connection
+                return
+            status = self._explain(account.name, error)
+        self._finished(account, status)
+
+    def _finished(self, account: Account, status: int) -> None:
+        """Take note of how a job has ended."""
+        self._statuses.append(status)
+        if status:
+            self.failed.append(account.name)
 
     def _console_of(self, name: str) -> Console:
         return self._console.for_account(name, self._in_main_thread, self._interrupts)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,11 +18,13 @@ from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.sessions import sessions_of
 from pop3fetch.delivery.choice import Choice, DeliveryContext, Kind, Openings, open_destination, parse
 from pop3fetch.errors import ConfigurationError, UsageError
-from pop3fetch.record.place import RecordPlace
+from pop3fetch.record.place import RecordPlace, last_address
 
 if TYPE_CHECKING:
     from pop3fetch.cli.options import Invocation
+    from pop3fetch.cli.screen.objects import Object
     from pop3fetch.fetch.plan import Order
+    from pop3fetch.fetch.retrieving import Outcome
     from pop3fetch.selection import Selector
 
 DEFAULT_OUTPUT = "maildir:~/Maildir"
@@ -35,7 +38,11 @@ class GetOptions(NamedTuple):
     mark: bool
     dry_run: bool
     create: bool
+    delete_marked: bool
     as_json: bool
+    every: str | None
+    log_file: str | None
+    log_json: bool
 
 
 class Get:
@@ -47,10 +54,15 @@ class Get:
         self._options = options
         self._selectors = selectors
         self.openings = Openings()
+        self._outcomes: list[Outcome] = []  # if they are summed up at the end
         self._standard_output = threading.Lock()  # messages of two accounts must not mix there
 
     def run(self, account: Account, console: Console) -> int:
         """Fetch the messages of an account; returns the exit status, raises what ended it early."""
+        if account.patience is not None and console.hushed is None:
+            from pop3fetch.cli.actions.get_patiently import get_patiently
+
+            return get_patiently(self.run, account, console, self._invocation.state_folder_to_read())
         choice = self._choice(account)
         order = self._order(account)
         is_look = choice.is_stream and order.is_look  # which is recorded nowhere
@@ -69,19 +81,21 @@ class Get:
             from pop3fetch.fetch.run import Fetch
             from pop3fetch.record.store import Store
 
-            as_json, draws = self._options.as_json and not choice.is_stream, not choice.is_stream
-            reporter = RunReporter(console, as_json=as_json, draws=draws)
+            reporter = RunReporter(console, choice, self._options.as_json, account.on_new is not None)
             try:
                 if is_look:
                     from pop3fetch.cli.actions.get_look import look_at
 
                     stream = keep(open_destination(choice, _delivery_context(account, console, place)))
-                    return look_at(sessions, place, order, stream, reporter)
+                    return look_at(sessions, folder, order, stream, reporter)
                 with closing(Store(place, lock)) as store:
-                    console.notice(f"record: {store.path}")
-                    for warning in place.warnings():
-                        console.notice(warning)
+                    for line in (f"record: {store.path}", *place.warnings()):
+                        console.notice(line)
                     delivery = _delivery_context(account, console, place, store.tag)
+                    if account.name != place.address != last_address(folder, account.name):
+                        from pop3fetch.cli.actions.get_moved import follow
+
+                        follow(account.name, store, place, choice, console, delivery=delivery, keep=keep)
                     with closing(keep(open_destination(choice, delivery))) as destination:
                         context = Context(
                             connect=sessions.log_in,
@@ -95,14 +109,34 @@ class Get:
                         outcome = Fetch(context, order).run()
             finally:
                 reporter.end()
-        # `less` may be showing the messages on standard output; a remark would disturb it.
-        is_shown = console.verbosity >= 1 or (console.shows_remarks and not choice.is_stream)
-        if is_shown and not order.dry_run:
+        if reporter.objects or self._invocation.many:
+            self._conclude(account, console, outcome, reporter.objects)
+        if (console.shows_details or console.log) and not order.dry_run:
+            # `less` may be showing the messages on standard output; a remark would disturb it.
             show = console.notice if choice.is_stream else console.remark
             from pop3fetch.cli.screen.summary import summary
 
             show(summary(outcome, order, destination.name))
         return outcome.status
+
+    def _conclude(
+        self, account: Account, console: Console, outcome: Outcome, objects: list[Object] | None
+    ) -> None:
+        """Run --on-new, and keep the outcome for the sums of all accounts."""
+        if account.on_new and objects:
+            from pop3fetch.cli.actions.on_new import run_on_new
+
+            run_on_new(account.on_new, objects, account.name, without_password(os.environ), console)
+        if self._invocation.many and not console.keeps_answers:
+            self._outcomes.append(outcome)
+
+    def report(self, accounts: int, failed: Sequence[str]) -> None:
+        """Show the sums of all accounts, and which of them failed."""
+        console = self._invocation.console
+        if console.shows_details or console.log:
+            from pop3fetch.cli.screen.summary import summary_of_all
+
+            console.remark(summary_of_all(accounts, self._outcomes, failed))
 
     def _choice(self, account: Account) -> Choice:
         if account.exec:
@@ -122,8 +156,11 @@ class Get:
     def _order(self, account: Account) -> Order:
         from pop3fetch.fetch.plan import Order
 
+        if self._options.delete_marked and not account.delete and account.delete_after is None:
+            raise UsageError("--delete-marked needs --delete or --delete-after")
         return Order(
             selectors=self._selectors,
+            filters=self._invocation.filters,
             everything=self._options.all,
             lines=self._options.lines,
             limit=account.limit,
@@ -134,6 +171,7 @@ class Get:
             mark=self._options.mark,
             dry_run=self._options.dry_run,
             create=self._options.create,
+            delete_marked=self._options.delete_marked,
         )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 from pop3fetch.delivery.destination import Destination
 from pop3fetch.fetch.context import Reporter
 from pop3fetch.fetch.plan import Order, compare
@@ -16,14 +19,22 @@ from pop3fetch.sessions.sessions import Sessions
 
 
 def look_at(
-    sessions: Sessions, place: RecordPlace, order: Order, stream: Destination, reporter: Reporter
+    sessions: Sessions, state_folder: Path, order: Order, stream: Destination, reporter: Reporter
 ) -> int:
     """Write the chosen messages to standard output; returns the exit status."""
     by_number = bool(order.selectors or order.everything) and not needs_uids(order.selectors)
-    recorded = recorded_in(place, sessions.account.address)
+    account = sessions.account
+    place = RecordPlace.to_read(state_folder, account.name, account.address)
+    recorded = recorded_in(place, account.address)
     with sessions.log_in() as client:
         listing = survey(client, reporter, recorded, by_number=by_number)
-        indexes = _chosen(listing, place, order)[: order.limit]
+        indexes = _chosen(listing, place, order)
+        if order.filters:
+            from pop3fetch.fetch.filtering import Filtering
+
+            filtering = Filtering(client, order.filters, time.time(), reporter.notice)
+            indexes = filtering.matching(listing, indexes, order.limit)
+        indexes = indexes[: order.limit]
         if not order.dry_run:
             look = Look(client, stream, reporter, crlf=order.crlf)
             return look.at(listing, indexes, order.lines) or status_of(listing)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fetch.cli.screen.console import Console, Foreign
 from pop3fetch.cli.screen.objects import date_of, listed_message
@@ -20,6 +21,9 @@ from pop3fetch.record.store import ReadOnlyStore, Store
 from pop3fetch.selection import Selector, select
 from pop3fetch.sessions.sessions import Sessions
 
+if TYPE_CHECKING:
+    from pop3fetch.filters import Filters
+
 
 class Row(NamedTuple):
     """One listed message; ``summary`` is None without --long."""
@@ -33,6 +37,7 @@ class ListOptions(NamedTuple):
     """The options of `list`; without ``selectors`` everything is listed."""
 
     selectors: tuple[Selector, ...]
+    filters: Filters | None
     only_new: bool
     long: bool
     reverse: bool
@@ -49,7 +54,8 @@ class List:
 
     def run(self, sessions: Sessions, console: Console) -> int:
         """Print the messages of an account as they arrive; returns the exit status."""
-        store = ReadOnlyStore(RecordPlace(self._state_folder, sessions.account.address))
+        account = sessions.account
+        store = ReadOnlyStore(RecordPlace.to_read(self._state_folder, account.name, account.address))
         try:
             known = store.known()
             recorded = Recorded(sessions.account.address, lambda: known.has_unique_ids)
@@ -70,8 +76,18 @@ class List:
             indexes = [index for index in indexes if index in new]
         if options.reverse:
             indexes.sort(reverse=True)
-        for index, summary in _summaries(client, indexes[: options.limit], long=options.long):
-            yield Row(listing.message(index), index in new, summary)
+        found: Iterable[tuple[int, Summary | None]]
+        if options.filters:
+            from pop3fetch.fetch.filtering import Filtering
+
+            filtering = Filtering(client, options.filters, time.time(), console.notice)
+            indexes = filtering.by_size(listing, indexes)
+        if options.filters and options.filters.need_headers:
+            found = filtering.by_headers(indexes, options.limit)
+        else:
+            found = _summaries(client, indexes[: options.limit], long=options.long)
+        for index, summary in found:
+            yield Row(listing.message(index), index in new, summary if options.long else None)
             if options.long:  # the reader of a pipe gets each line at once
                 console.flush()
 
@@ -91,7 +107,8 @@ class List:
             from pop3fetch.cli.screen.list_table import show
 
             if not show(console, console.out, rows, listing.last_number):
-                console.remark("no new messages" if self._options.only_new else "no messages")
+                kind = "matching " if self._options.filters else "new " if self._options.only_new else ""
+                console.remark(f"no {kind}messages")
 
 
 def _summaries(

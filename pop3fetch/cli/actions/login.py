@@ -8,7 +8,7 @@ from pop3fetch.account.credentials import VARIABLE, store
 from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.options import Invocation
 from pop3fetch.cli.screen.console import Console
-from pop3fetch.cli.sessions import sessions_of
+from pop3fetch.cli.sessions import find_keyring, sessions_of
 from pop3fetch.sessions.sessions import Sessions, tls_options
 from pop3fetch.status import Status
 
@@ -17,6 +17,7 @@ BROWSER_LIMIT = 900.0  # seconds to log in at an OAuth 2 server: its codes are v
 
 def log_in(invocation: Invocation, account: Account, console: Console) -> int:
     """Log in to a known account, and store the secret that the server accepts; return the exit status."""
+    find_keyring()
     sessions = sessions_of(account, console, invocation.state_folder_to_read(), keyring=False)
     if account.uses_oauth:
         return _log_in_by_oauth(account, console, sessions)

@@ -23,7 +23,7 @@ from pop3fetch.cli.actions.login import log_in
 from pop3fetch.cli.options import Invocation
 from pop3fetch.cli.screen.advice import told
 from pop3fetch.cli.screen.console import Console
-from pop3fetch.cli.sessions import process_context, sessions_of
+from pop3fetch.cli.sessions import find_keyring, process_context, sessions_of
 from pop3fetch.defaults import PLAIN_PORT, TLS_PORT
 from pop3fetch.errors import LoginRefused, POP3Error, UsageError
 from pop3fetch.net.dial import wire_name
@@ -80,6 +80,7 @@ def log_in_first(invocation: Invocation, text: str) -> int:
     known = register(known.path, setup.name, _settings(account, setup.given))
     console.remark(f"the login works; the account is in {_short(known.path)}")
     if not account.has_password_source and _has_password(account):
+        find_keyring()
         store(account, sessions.password())
         console.remark("the password is kept in the keyring")
     console.remark(f"next: {_next_command(invocation, known, setup.name)}")

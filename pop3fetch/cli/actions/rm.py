@@ -6,15 +6,16 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.screen.console import Console
-from pop3fetch.cli.screen.numbers import counted
+from pop3fetch.cli.screen.numbers import counted, human_size
 from pop3fetch.cli.screen.progress import RunReporter
 from pop3fetch.cli.sessions import sessions_of
 from pop3fetch.errors import DeletionUnsafe, POP3Error
 from pop3fetch.fetch.deleting import moved_up
+from pop3fetch.fetch.plan import compare
 from pop3fetch.fetch.recall import recorded_in
 from pop3fetch.fetch.survey import headers_of, status_of, survey
 from pop3fetch.headers import summarize
@@ -22,16 +23,23 @@ from pop3fetch.messages import Key, Listing, Message
 from pop3fetch.pop3.mail_session import MailSession
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import Event
-from pop3fetch.record.store import Store
+from pop3fetch.record.store import ReadOnlyStore, Store
 from pop3fetch.selection import Selector, needs_uids, select
+
+if TYPE_CHECKING:
+    from pop3fetch.filters import Filters
 
 SHOWN = 20  # messages that are shown before the question; more are too many to read
 
 
 class RemoveOptions(NamedTuple):
-    """The options of `rm`; without ``selectors`` everything is deleted. ``asks``: only if the user agrees."""
+    """The options of `rm`; without ``selectors`` and ``filters`` everything is deleted.
+
+    ``asks``: only if the user agrees.
+    """
 
     selectors: tuple[Selector, ...]
+    filters: Filters | None
     asks: bool
     dry_run: bool
     as_json: bool
@@ -54,15 +62,18 @@ class Removal:
 
     def _run(self, account: Account, console: Console, reporter: RunReporter) -> int:
         with sessions_of(account, console, self._state_folder).log_in() as client:
-            recorded = recorded_in(RecordPlace(self._state_folder, account.address), account.address)
-            listing = survey(client, reporter, recorded, by_number=not needs_uids(self._options.selectors))
-            chosen = self._chosen(listing)
+            recorded = recorded_in(self._place(account), account.address)
+            # Only UIDs, or their stand-ins, tell what was never fetched; without TOP they could cost mail.
+            shows_new = self._options.asks and client.offers("TOP")
+            by_number = not (shows_new or needs_uids(self._options.selectors))
+            listing = survey(client, reporter, recorded, by_number=by_number)
+            chosen = self._chosen(client, listing, console)
             if self._options.dry_run:
                 for message in chosen:
                     reporter.would("delete", message)
             elif not chosen:
-                console.remark("no messages")
-            elif not self._options.asks or _agreed(client, chosen, console):
+                console.remark("no matching messages" if self._options.filters else "no messages")
+            elif not self._options.asks or _agreed(client, chosen, self._new(account, listing), console):
                 if client.quit_may_cost({message.index for message in chosen}):
                     raise DeletionUnsafe  # QUIT would delete messages that were not chosen
                 return self._delete(client, listing, chosen, account, reporter)
@@ -71,10 +82,29 @@ class Removal:
             client.end_look(console.notice)
         return status_of(listing)
 
-    def _chosen(self, listing: Listing) -> list[Message]:
-        if not self._options.selectors:
-            return list(listing)
-        return [listing.message(index) for index in select(listing, self._options.selectors, one_each=True)]
+    def _place(self, account: Account) -> RecordPlace:
+        return RecordPlace.to_read(self._state_folder, account.name, account.address)
+
+    def _chosen(self, client: MailSession, listing: Listing, console: Console) -> list[Message]:
+        options = self._options
+        indexes = list(listing.indexes())
+        if options.selectors:
+            indexes = select(listing, options.selectors, one_each=True)
+        if options.filters:
+            from pop3fetch.fetch.filtering import Filtering
+
+            filtering = Filtering(client, options.filters, time.time(), console.notice)
+            indexes = filtering.matching(listing, indexes)
+        return list(map(listing.message, indexes))
+
+    def _new(self, account: Account, listing: Listing) -> set[int]:
+        """Return the indexes of the messages that were never fetched, as far as their UIDs are known."""
+        store = ReadOnlyStore(self._place(account))
+        try:
+            new = compare(listing, store.known()).new
+        finally:
+            store.close()
+        return {index for index in new if listing.message(index).uid}
 
     def _delete(
         self,
@@ -113,7 +143,7 @@ class Removal:
         If there is no record, or another run has locked it, nothing is recorded: the next complete
         listing shows the same.
         """
-        place = RecordPlace(self._state_folder, account.address)
+        place = self._place(account)
         if not place.database.exists():
             return
         with suppress(POP3Error):
@@ -125,18 +155,22 @@ class Removal:
                 store.close()
 
 
-def _agreed(client: MailSession, messages: Sequence[Message], console: Console) -> bool:
-    """Show what would be deleted, and ask once."""
+def _agreed(client: MailSession, messages: Sequence[Message], new: set[int], console: Console) -> bool:
+    """Show what would be deleted, with a mark on what is ``new``, and ask once."""
     from pop3fetch.cli.screen.list_table import show
 
     shown = messages[:SHOWN]
     headers = dict(headers_of(client, [message.index for message in shown], decides=False))
-    rows = [(message, False, summarize(headers[message.index].headers)) for message in shown]
+    rows = [(message, message.index in new, summarize(headers[message.index].headers)) for message in shown]
+    facts = f"{human_size(sum(message.size for message in messages))} in all"
+    if never_fetched := sum(message.index in new for message in messages):
+        facts += f", {never_fetched} never fetched (*)"
 
     def talk() -> bool:
         show(console, console.err, rows, max(message.number for message in shown))
         if len(messages) > len(shown):
             console.remark(f"… and {len(messages) - len(shown)} more")
+        console.remark(facts)
         return console.confirm(f"Delete {counted(len(messages))} from the server?")
 
     return console.talk(talk)

@@ -41,7 +41,7 @@ def command(invocation: Invocation, as_json: bool) -> int:
             client.end_look(console.notice)
         return Status.OK
 
-    return invocation.for_each_account(caps)
+    return invocation.for_each_account(caps, as_json=as_json)
 
 
 def _before_login(client: MailSession, account: Account) -> Capabilities:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pop3fetch.account.settings_table import DELIVERY, SELECTION
+from pop3fetch.account.settings_table import DELIVERY, SELECTION, UNATTENDED
 from pop3fetch.cli.options import (
     JSON_OPTION,
     MESSAGES_ARGUMENT,
     STDIN_OPTION,
     Command,
     Invocation,
+    message_options,
     selectors_of,
-    server_options,
     setting_options,
 )
 from pop3fetch.errors import UsageError
@@ -36,11 +36,24 @@ STREAMS = ("-", "mbox:-")
 @click.option("--all", is_flag=True, help="Fetch every message, fetched before or not.")
 @click.option("--mark", is_flag=True, help="Record the messages as fetched without fetching them.")
 @partial(setting_options, SELECTION)
+@click.option("--delete-marked", is_flag=True, help="Delete what was only marked as fetched, too.")
 @click.option("--create", is_flag=True, help="Create the destination anew if it is missing.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, without doing it.")
 @STDIN_OPTION
 @JSON_OPTION
-@server_options
+@partial(setting_options, UNATTENDED)
+@click.option(
+    "--every", metavar="DURATION", help="Stay, and fetch again and again: every 5m, 1h. SIGTERM ends it."
+)
+@click.option(
+    "--log-file",
+    metavar="FILE",
+    envvar="POP3FETCH_LOG_FILE",
+    type=click.Path(),
+    help="Write a line per event to FILE, or to the system's log: syslog.",
+)
+@click.option("--log-json", is_flag=True, help="Write each line of the log as a JSON object.")
+@message_options
 def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool, **options: Any) -> int:
     """Fetch every new message, or exactly MESSAGES, each exactly once.
 
@@ -56,14 +69,41 @@ def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool,
         raise UsageError(f"--lines must be at least 0, not {own.lines}")
     selectors = selectors_of(messages, from_stdin=from_stdin)
     _refuse_contradictions(own, invocation.options, chosen=bool(selectors))
+    if own.log_file is not None:
+        from pop3fetch.cli.log import open_log
+
+        invocation.console.log = open_log(own.log_file, as_json=own.log_json)
+    elif own.log_json:
+        raise UsageError("--log-json needs --log-file")
     get = Get(invocation, own, selectors)
-    return invocation.for_each_account(get.run, get.openings)
+    if own.every is not None:
+        from pop3fetch.cli.actions.get_every import get_every
+
+        if selectors or own.all or own.mark or own.dry_run or own.lines is not None:
+            wrong = "MESSAGES, --all, --mark, --lines or --dry-run"
+            raise UsageError(f"--every fetches new messages: it cannot be combined with {wrong}")
+        return get_every(invocation, get.run, get.openings, _seconds(own.every))
+    as_json = own.as_json and invocation.options.get("output") not in STREAMS
+    return invocation.for_each_account(get.run, get.openings, as_json=as_json, at_end=get.report)
+
+
+def _seconds(every: str) -> float:
+    from pop3fetch.quantities import duration
+
+    try:
+        seconds = duration(every).total_seconds()
+    except ValueError as error:
+        raise UsageError(f"--every {error}") from None
+    if not seconds:
+        raise UsageError("--every must be at least 1s")
+    return seconds
 
 
 def _refuse_contradictions(own: GetOptions, given: Overrides, *, chosen: bool) -> None:
     is_stream = given.get("output") in STREAMS
     is_look = own.lines is not None or (is_stream and chosen)
     deletes = given.get("delete") or "delete_after" in given
+    keeps = given.get("delete") is False
     contradictions = {
         "--output and --exec are mutually exclusive": {"output", "exec"} <= given.keys(),
         "--all and MESSAGES are mutually exclusive": own.all and chosen,
@@ -71,10 +111,11 @@ def _refuse_contradictions(own: GetOptions, given: Overrides, *, chosen: bool) -
         "--delete, --keep and --delete-after are mutually exclusive": {"delete", "delete_after"}
         <= given.keys(),
         "--mark fetches and deletes nothing: it cannot be combined with --output, --exec or --delete": (
-            own.mark and ("output" in given or "exec" in given or deletes)
+            own.mark and ("output" in given or "exec" in given or deletes or own.delete_marked)
         ),
+        "--delete-marked and --keep are mutually exclusive": own.delete_marked and keeps,
         "messages that are only looked at (-o - MESSAGES) are not deleted; see `pop3fetch rm`": (
-            is_look and deletes
+            is_look and (deletes or own.delete_marked)
         ),
     }
     for sentence, found in contradictions.items():

@@ -13,8 +13,8 @@ from pop3fetch.cli.options import (
     STDIN_OPTION,
     Command,
     Invocation,
+    message_options,
     selectors_of,
-    server_options,
 )
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @click.option("--no-pager", is_flag=True, help="Print a long list at once, and not through $PAGER.")
 @STDIN_OPTION
 @JSON_OPTION
-@server_options
+@message_options
 def command(
     invocation: Invocation,
     messages: tuple[str, ...],
@@ -64,12 +64,18 @@ def command(
             from pop3fetch.cli.actions.list import List, ListOptions
 
             options = ListOptions(
-                selectors, only_new=only_new, long=long, reverse=reverse, limit=limit, as_json=as_json
+                selectors,
+                invocation.filters,
+                only_new=only_new,
+                long=long,
+                reverse=reverse,
+                limit=limit,
+                as_json=as_json,
             )
             return List(state_folder, options).run(sessions, console)
 
     with nullcontext() if no_pager else paging(invocation):
-        return invocation.for_each_account(list_account)
+        return invocation.for_each_account(list_account, as_json=as_json)
 
 
 def paging(invocation: Invocation) -> AbstractContextManager[None]:

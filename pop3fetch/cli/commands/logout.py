@@ -20,6 +20,9 @@ def command(invocation: Invocation) -> int:
     """Remove the account's password from the system keyring."""
     from pop3fetch.account import credentials
     from pop3fetch.account.oauth import flow as oauth
+    from pop3fetch.cli.sessions import find_keyring
+
+    find_keyring()
 
     def logout(account: Account, console: Console) -> int:
         known = oauth.forget(account) if account.uses_oauth else credentials.forget(account)

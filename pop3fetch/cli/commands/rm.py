@@ -10,8 +10,8 @@ from pop3fetch.cli.options import (
     STDIN_OPTION,
     Command,
     Invocation,
+    message_options,
     selectors_of,
-    server_options,
 )
 
 
@@ -22,7 +22,7 @@ from pop3fetch.cli.options import (
 @click.option("--dry-run", is_flag=True, help="Show what would be deleted, without deleting it.")
 @STDIN_OPTION
 @JSON_OPTION
-@server_options
+@message_options
 def command(
     invocation: Invocation,
     messages: tuple[str, ...],
@@ -42,10 +42,13 @@ def command(
     from pop3fetch.errors import UsageError
 
     selectors = selectors_of(messages, from_stdin=from_stdin)
-    if bool(selectors) == everything:
-        raise UsageError("rm needs MESSAGES or --all, and not both")
+    if selectors and everything:
+        raise UsageError("--all and MESSAGES are mutually exclusive")
+    if not (selectors or invocation.filters or everything):
+        raise UsageError("rm needs MESSAGES, a filter or --all")
     asks = not (yes or dry_run) and invocation.console.can_ask
     if everything and not (yes or dry_run or asks):
         raise UsageError("rm --all needs --yes if there is no terminal to ask on")
-    options = RemoveOptions(selectors, asks=asks, dry_run=dry_run, as_json=as_json)
-    return invocation.for_each_account(Removal(invocation.state_folder_to_read(), options).run)
+    options = RemoveOptions(selectors, invocation.filters, asks=asks, dry_run=dry_run, as_json=as_json)
+    removal = Removal(invocation.state_folder_to_read(), options)
+    return invocation.for_each_account(removal.run, as_json=as_json)

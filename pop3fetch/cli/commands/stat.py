@@ -36,4 +36,4 @@ def command(invocation: Invocation, as_json: bool) -> int:
             console.row(messages, octets)
         return Status.OK
 
-    return invocation.for_each_account(stat)
+    return invocation.for_each_account(stat, as_json=as_json)

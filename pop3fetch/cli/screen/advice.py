@@ -13,10 +13,14 @@ from typing import Any
 from pop3fetch.errors import (
     CertificateError,
     DeletionUnsafe,
+    HeadersNotOffered,
     InsecureAuthenticationDisallowed,
     InvalidSelector,
+    LoginPaused,
     MechanismNotOffered,
+    NoCommonCipher,
     NotATLSPort,
+    NothingRecognised,
     NothingToVerify,
     NotPOP3Server,
     POP3Error,
@@ -32,7 +36,8 @@ _CERTIFICATE = {
     "authority": f"if this is the right server, {_PIN}, or its authority with --ca-file FILE",
     "expired": f"only the server's operator can renew it; until then, {_PIN} if this is the right server",
     "not yet valid": "check this computer's clock; if it is right, tell the server's operator",
-    "name": f"use a host name that the certificate has; if this is the right server, {_PIN}",
+    "name": f"use a host name that the certificate has; if this is the right server, name one of its names "
+    f"with --tls-name, or {_PIN}",
     "fingerprint": "if the server has a new certificate, use --tls-fingerprint {0}",
     "": f"if this is the right server, {_PIN}",
 }
@@ -61,12 +66,20 @@ def _of_selector(error: InvalidSelector) -> str:
 ADVICE: dict[type[POP3Error], Callable[[Any], str]] = {
     CertificateError: _of_certificate,
     DeletionUnsafe: lambda error: noticed(str(error)),
+    HeadersNotOffered: lambda error: f"{error}; choose by --larger, --smaller, numbers or unique-ids instead",
     InsecureAuthenticationDisallowed: _of_clear_text,
     InvalidSelector: _of_selector,
+    LoginPaused: lambda error: f"{error}; another password is tried at once, and any on a terminal",
     MechanismNotOffered: lambda error: f"{error}; use --tls implicit" if error.is_forgeable else str(error),
+    NoCommonCipher: lambda error: (
+        f"{error}: it may be an old server; try --tls-ciphers DEFAULT, or DEFAULT:@SECLEVEL=1"
+    ),
     NotATLSPort: lambda error: f"{error}; try --tls starttls (port 110)",
     NothingToVerify: lambda error: (
         f"{error}: give its fingerprint with --tls-fingerprint, or use --tls off with --allow-insecure-login"
+    ),
+    NothingRecognised: lambda error: (
+        f"{error}: is it the right mailbox? `pop3fetch record forget --all` has all messages fetched"
     ),
     NotPOP3Server: lambda error: (
         str(error).replace(error.what, f"{error.what}; use --tls implicit", 1)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console as RichConsole
 
     from pop3fetch.ahead import Interrupts
+    from pop3fetch.cli.log import Log
     from pop3fetch.errors import POP3Error
 
 Foreign = bytes | str | int | None
@@ -32,7 +33,9 @@ USUAL_WIDTH = 80  # columns, if a terminal does not report them
 class Console:
     """Standard output and error; ``verbosity`` is -1 for --quiet, 0, 1 for -v, 2 for -vv.
 
-    ``account`` precedes each line if there are several accounts. ``clock``: seconds since the epoch.
+    ``account`` precedes each line if there are several accounts. ``hushed``, if there is one, takes the lines
+    about messages that fail temporarily, instead of standard error. ``clock``: seconds since
+    the epoch.
     """
 
     clock: Callable[[], float] = staticmethod(time.time)
@@ -47,6 +50,9 @@ class Console:
         self._drawn = threading.Event()  # set while there is a line to be redrawn
         self._host: Callable[[Callable[[], Any]], Any] | None = None  # of all talks, if there are threads
         self.interrupts: Interrupts | None = None  # of the threads that work on several accounts
+        self.hushed: list[str] | None = None
+        self.log: Log | None = None
+        self.answers: dict[str, str | None] | None = None  # by question, if each is asked once
 
     @classmethod
     def of_process(cls) -> Console:
@@ -67,8 +73,24 @@ class Console:
 
         ``host`` gets all talks with the person at the terminal, and runs them one by one.
         """
+        return self._with(account=name, _host=host, interrupts=interrupts)
+
+    def keep_answers(self) -> None:
+        """Ask each question once: a process that stays keeps the answers."""
+        self.answers = {}
+
+    @property
+    def keeps_answers(self) -> bool:
+        """Whether the process stays, and asks nothing after the start."""
+        return self.answers is not None
+
+    def hushing(self, hushed: list[str]) -> Console:
+        """Return the same console, with a list for the lines about messages that fail temporarily."""
+        return self._with(hushed=hushed)
+
+    def _with(self, **changes: object) -> Console:
         console = Console(self.out, self.err, self.environment)
-        console.__dict__.update({**self.__dict__, "account": name, "_host": host, "interrupts": interrupts})
+        console.__dict__.update({**self.__dict__, **changes})
         return console
 
     @property
@@ -85,6 +107,11 @@ class Console:
     def shows_remarks(self) -> bool:
         """Whether standard error is a terminal, and --quiet is not given."""
         return self.err.isatty() and self.verbosity >= 0
+
+    @property
+    def shows_details(self) -> bool:
+        """Whether a person is at the terminal, or has asked for details with -v."""
+        return self.shows_remarks or self.verbosity >= 1
 
     @property
     def shows_progress(self) -> bool:
@@ -142,10 +169,14 @@ class Console:
 
     def error(self, text: str) -> None:
         """Print a line about a failure; --quiet does not hide it."""
+        if self.log:
+            self.log("error", self.account, printable(text, None))
         self._say("pop3fetch: ", text)
 
     def warn(self, text: str) -> None:
         """Print a line that every user should see."""
+        if self.log:
+            self.log("warning", self.account, printable(text, None))
         if self.verbosity >= 0:
             self._say("pop3fetch: ", text)
 
@@ -156,12 +187,16 @@ class Console:
     def remark(self, text: str) -> None:
         """Print a result: on a terminal, and elsewhere only with -v."""
         if self.shows_remarks:
+            if self.log:
+                self.log("info", self.account, printable(text, None))
             self._say("", text)
         else:
             self.notice(text)
 
     def notice(self, text: str) -> None:
         """Print a line with -v."""
+        if self.log:
+            self.log("info", self.account, printable(text, None))
         if self.verbosity >= 1:
             self._say("pop3fetch: ", text)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pop3fetch.account.settings_table import SETTINGS
@@ -12,6 +13,7 @@ from pop3fetch.messages import Message, shown_uid
 if TYPE_CHECKING:
     from pop3fetch.account.settings_table import Account
     from pop3fetch.headers import Summary
+    from pop3fetch.record.store import Entry
 
 Object = dict[str, object]
 
@@ -45,6 +47,49 @@ def listed_message(
 def date_of(summary: Summary) -> str | None:
     """Return the date in the form of RFC 3339."""
     return summary.date.isoformat() if summary.date else None
+
+
+def moment_of(seconds: int | None) -> str | None:
+    """Return a time in seconds since the epoch in the form of RFC 3339."""
+    from datetime import UTC, datetime
+
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def record_object(path: str, times: Sequence[int], doubted: int) -> Object:
+    """Return what `record` prints; ``times``: when each message was fetched, in order."""
+    first, last = (times[0], times[-1]) if times else (None, None)
+    return {
+        "path": path,
+        "messages": len(times),
+        "first_fetch": moment_of(first),
+        "last_fetch": moment_of(last),
+        "in_doubt": doubted,
+    }
+
+
+def recorded_message(entry: Entry, fetched_at: int, destination: str) -> Object:
+    """Return a recorded message as `record list` prints it."""
+    return {
+        "uid": shown_uid(entry.key.uid),
+        "size": entry.size or None,
+        "fetched_at": moment_of(fetched_at),
+        "destination": destination,
+    }
+
+
+def exported_message(entry: Entry, fetched_at: int, destination: str) -> Object:
+    """Return all that is recorded of a message, as `record export` prints it and `record add` reads it."""
+    from pop3fetch.record.states import IN_DOUBT
+
+    digest, proves = entry.identity or (None, False)
+    return recorded_message(entry, fetched_at, destination) | {
+        "occurrence": entry.key.occurrence,
+        "octets": entry.octets,
+        "identity": digest.hex() if digest else None,
+        "proves": proves,
+        "in_doubt": entry.state in IN_DOUBT,
+    }
 
 
 def mailbox_object(messages: int, octets: int) -> Object:

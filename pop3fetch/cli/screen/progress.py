@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.numbers import counted, human_size
-from pop3fetch.cli.screen.objects import message_object
+from pop3fetch.cli.screen.objects import Object, message_object
 from pop3fetch.errors import POP3Error
 from pop3fetch.messages import Message, shown_uid
+
+if TYPE_CHECKING:
+    from pop3fetch.delivery.choice import Choice
 
 REDRAW = 0.1  # seconds between two drawings of the progress line
 SETTLED = 1.0  # seconds before a rate is shown
@@ -68,15 +72,25 @@ class ProgressLine:
 class RunReporter:
     """The reporter of one run.
 
-    ``as_json``: one object per message on standard output; ``draws``: a progress line if there is a
-    terminal for it.
+    ``choice``: where messages are delivered to, if they are. Standard output then gets neither objects nor a
+    progress line beside them. ``as_json``: one object per message on standard output. ``objects``: those of
+    the messages that were delivered, if ``keeps_objects``.
     """
 
-    def __init__(self, console: Console, *, as_json: bool = False, draws: bool = False) -> None:
+    def __init__(
+        self,
+        console: Console,
+        choice: Choice | None = None,
+        as_json: bool = False,
+        keeps_objects: bool = False,
+    ) -> None:
+        self._choice = choice
+        self.objects: list[Object] | None = [] if keeps_objects else None
         self._console = console
-        self._as_json = as_json
+        self._has_screen = choice is not None and not choice.is_stream
+        self._as_json = as_json and (choice is None or self._has_screen)
         # With -v each message has its own line.
-        self._draws = draws and console.shows_progress and console.verbosity == 0
+        self._draws = self._has_screen and console.shows_progress and console.verbosity == 0
         self._line: ProgressLine | None = None
         self._skipped = 0
 
@@ -87,6 +101,10 @@ class RunReporter:
         from pop3fetch.cli.screen.advice import noticed
 
         self._console.warn(noticed(text))
+
+    def first_run(self, messages: int) -> None:
+        show = self._console.remark if self._has_screen else self._console.notice
+        show(f"first run: fetching {messages} messages")
 
     def planned(self, messages: Sequence[Message]) -> None:
         if self._draws:
@@ -99,17 +117,27 @@ class RunReporter:
     def delivered(self, message: Message, octets: int, path: str | None) -> None:
         if self._line:
             self._line.advance(messages=1)
-        if self._as_json:
-            self._console.json({**message_object(message), "path": path})
-            self._console.flush()  # the reader of a pipe gets each line at once
+        if self._as_json or self.objects is not None:
+            destination = self._choice.name if self._choice else None
+            delivered = {**message_object(message), "path": path, "destination": destination}
+            if self.objects is not None:
+                self.objects.append(delivered)
+            if self._as_json:
+                self._console.json(delivered)
+                self._console.flush()  # the reader of a pipe gets each line at once
         if self._console.verbosity >= 1:
             where = f" to {path}" if path else ""
             self._console.notice(f"message {message.number}: {octets} octets{where}")
 
     def skipped(self, message: Message, error: POP3Error) -> None:
+        line, hushed = f"message {message.number} stays on the server: {error}", self._console.hushed
+        if hushed is not None and error.is_temporary:
+            if len(hushed) < NAMED:
+                hushed.append(line)
+            return
         self._skipped += 1
         if self._skipped <= NAMED or self._console.verbosity >= 1:
-            self._console.error(f"message {message.number} stays on the server: {error}")
+            self._console.error(line)
 
     def short(self, message: Message, octets: int) -> None:
         self._console.notice(
@@ -126,6 +154,12 @@ class RunReporter:
             self._console.json({"would": what, **message_object(message)})
         else:
             self._console.row(what, message.number, message.size, shown_uid(message.uid))
+
+    def agrees(self, question: str) -> bool:
+        def ask() -> bool:
+            return self._console.can_ask and self._console.confirm(question)
+
+        return self._console.talk(ask)
 
     def deleted(self, messages: int) -> None:
         if messages:

@@ -34,6 +34,62 @@ def on_disk(octets: bytes) -> bytes:
     return octets.replace(b"\r\n", b"\n")
 
 
+# -- first runs --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [((), 12), (("--limit", "10"), 10), (("--max-size", "100"), 12), (("--limit", "9"), None)],
+)
+def test_a_first_run_over_many_messages_reports_how_many_it_fetches(
+    here: Here, post: StartPost, maildir: Path, options: tuple[str, ...], count: int | None
+) -> None:
+    served = post([b"Subject: %d\r\n\r\n" % number for number in range(12)])
+    expected = [] if count is None else [f"pop3fetch: first run: fetching {count} messages"]
+    for lines in (expected, []):
+        ended = here("get", "-v", "-o", f"maildir:{maildir}", *options, env=served.environment)
+        assert [line for line in ended.err.decode().splitlines() if "first run" in line] == lines
+
+
+# -- added messages ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", [b"y\n", b"n\n"])
+def test_a_list_of_another_mailbox_is_a_question_on_a_terminal(
+    terminal: Terminal, here: Here, post: StartPost, maildir: Path, tmp_path: Path, answer: bytes
+) -> None:
+    served = post()
+    state = ("--state-dir", tmp_path / "state")
+    assert here("record", "add", "-", *state, env=served.environment, stdin=b"a\nb\n").status == 0
+    command = ("get", "-o", f"maildir:{maildir}", *state)
+    ended = here(*command, env=served.environment)
+    assert (ended.status, ended.out) == (78, b"")
+    assert b"none of the 2 unique-ids added to it" in ended.err
+    assert not list(maildir.glob("new/*"))
+    seen = terminal(
+        *command, env=served.environment, answers=[(b"Fetch them all? [y/N]", answer)], columns=200
+    )
+    assert (seen.status, len(list(maildir.glob("new/*")))) == ((0, 3) if answer == b"y\n" else (78, 0))
+
+
+def test_marked_messages_are_deleted_only_if_wanted(here: Here, post: StartPost, maildir: Path) -> None:
+    served = post()
+    assert here("get", "--mark", env=served.environment).status == 0
+    command = ("get", "-o", f"maildir:{maildir}", "--delete")
+    for options, left in (((), 3), (("--delete-marked",), 0)):
+        ended = here(*command, *options, env=served.environment)
+        assert (ended.status, ended.err, len(served.mailbox.messages)) == (0, b"", left)
+    assert not list(maildir.glob("new/*"))
+
+
+@pytest.mark.parametrize("options", [(), ("--keep",), ("--mark",), ("--mark", "--delete"), ("-o", "-", "1")])
+def test_nothing_but_a_deletion_takes_delete_marked(
+    here: Here, post: StartPost, options: tuple[str, ...]
+) -> None:
+    ended = here("get", "--delete-marked", *options, env=post().environment)
+    assert (ended.status, ended.out) == (2, b"")
+
+
 # -- what is fetched -------------------------------------------------------------------------
 
 
@@ -565,7 +621,7 @@ def test_no_progress_is_drawn_beside_messages(terminal: Terminal, post: StartPos
 
 
 def test_objects_come_beside_the_progress_line(terminal: Terminal, post: StartPost, maildir: Path) -> None:
-    seen = terminal("get", "--json", "-o", maildir, env=post([SLOW], **dripping()).environment, columns=300)
+    seen = terminal("get", "--json", "-o", maildir, env=post([SLOW], **dripping()).environment, columns=900)
     first, second = seen.screen
     assert json.loads(first)["number"] == 1
     assert second.startswith("1 message fetched")

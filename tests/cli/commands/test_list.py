@@ -87,7 +87,11 @@ def test_a_message_that_cannot_be_listed_is_named(here: Here, post: StartPost, c
         (["4-"], [4, 5]),
         (["last"], [5]),
         (["uid:uid-2"], [2]),
+        (["1,3"], [1, 3]),
+        (["last:2"], [4, 5]),
+        (["last:9"], [1, 2, 3, 4, 5]),
         (["5", "1-2", "uid:uid-1", "2"], [5, 1, 2]),
+        (["4-,1,uid:uid-2", "last:2"], [4, 5, 1, 2]),
     ],
 )
 def test_messages_select(here: Here, post: StartPost, words: list[str], numbers: list[int]) -> None:
@@ -97,9 +101,9 @@ def test_messages_select(here: Here, post: StartPost, words: list[str], numbers:
 
 def test_messages_are_read_from_standard_input(here: Here, post: StartPost) -> None:
     ended = here(
-        "list", "4", "--stdin", env=post(letters(5)).environment, stdin=b"1-2\n\n  uid:uid-5  \nlast\n"
+        "list", "4", "--stdin", env=post(letters(5)).environment, stdin=b"1-2\n\n  uid:uid-5  \nlast\n3,1\n"
     )
-    assert [columns_of(line)[0] for line in ended.out.splitlines()] == ["4", "1", "2", "5"]
+    assert [columns_of(line)[0] for line in ended.out.splitlines()] == ["4", "1", "2", "5", "3"]
 
 
 @pytest.fixture

@@ -241,7 +241,7 @@ def test_of_many_messages_some_are_shown(terminal: Terminal, post: StartPost) ->
 def test_hostile_text_is_harmless_in_the_question(terminal: Terminal, post: StartPost) -> None:
     served = post([f"From: {HOSTILE}\r\nSubject: {HOSTILE}\r\n\r\n".encode()])
     seen = terminal("rm", "1", env=served.environment, answers=[(QUESTION, b"n\n")])
-    assert len(seen.screen) == 4
+    assert len(seen.screen) == 5
     assert b"\x1b]" not in seen.raw
 
 

@@ -1,0 +1,45 @@
+"""`pop3fetch get --on-new`: a program that runs after new messages were delivered."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+
+from pop3fetch.cli.screen.console import Console
+from pop3fetch.printable import printable
+
+LIMIT = 600.0  # seconds that the program may take
+COMPLAINT = 500  # characters of standard error that are shown
+
+
+def run_on_new(
+    command: Sequence[str],
+    messages: Sequence[Mapping[str, object]],
+    account: str,
+    environment: Mapping[str, str],
+    console: Console,
+) -> None:
+    """Run ``command`` with the JSON lines of ``messages`` as its input; a failure is only reported."""
+    variables = {"POP3FETCH_ACCOUNT": account, "POP3FETCH_MESSAGES": str(len(messages))}
+    lines = "".join(json.dumps(message) + "\n" for message in messages)
+    try:
+        ended = subprocess.run(  # noqa: S603  # the command is the user's own
+            command,
+            input=lines.encode(),
+            env={**environment, **variables},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=LIMIT,
+            check=False,
+        )
+    except OSError as error:
+        console.error(f"--on-new {command[0]}: {error.strerror}")
+    except subprocess.TimeoutExpired:
+        console.error(f"--on-new {command[0]}: it did not end within {LIMIT:g} s")
+    else:
+        if ended.returncode:
+            words = printable(ended.stderr.strip().replace(b"\n", b" "), COMPLAINT)
+            console.error(
+                f"--on-new {command[0]}: exit status {ended.returncode}{': ' if words else ''}{words}"
+            )

@@ -1,0 +1,84 @@
+"""The log of `get --log-file`: one line per event, with time, account and level, for people or as JSON.
+
+A file that was rotated is opened again. If it cannot be written to, the run goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from datetime import datetime
+from logging.handlers import SysLogHandler, WatchedFileHandler
+
+from pop3fetch.durable import PRIVATE_FILE
+from pop3fetch.errors import ConfigurationError
+
+SYSLOG = "syslog"  # instead of a file's name
+SYSTEM_LOG = "/dev/log"
+LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO}
+
+Log = Callable[[str, str, str], None]  # (level, account, text), the text being harmless
+
+
+class _File(WatchedFileHandler):
+    """A log that only its owner can read."""
+
+    def _open(self):  # type: ignore[no-untyped-def]  # as the base class
+        return open(
+            self.baseFilename,
+            "a",
+            encoding="utf-8",
+            opener=lambda path, flags: os.open(path, flags, PRIVATE_FILE),
+        )
+
+
+class _Lines(logging.Formatter):
+    """``2026-11-29T08:00:00.123+01:00 work error: …``, with the account if it has a name."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        account = f" {record.account}" if record.account else ""  # type: ignore[attr-defined]
+        return f"{_time_of(record)}{account} {record.levelname.lower()}: {record.getMessage()}"
+
+
+class _Objects(logging.Formatter):
+    """One JSON object per line, with ``time``, ``account``, ``level`` and ``message``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        account = record.account or None  # type: ignore[attr-defined]
+        return json.dumps(
+            {
+                "time": _time_of(record),
+                "account": account,
+                "level": record.levelname.lower(),
+                "message": record.getMessage(),
+            }
+        )
+
+
+def _time_of(record: logging.LogRecord) -> str:
+    """Return the time of an event in the form of RFC 3339, with the offset of local time."""
+    return datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds")
+
+
+def open_log(target: str, *, as_json: bool) -> Log:
+    """Return what writes to ``target``, a file or ``syslog``; raises ConfigurationError."""
+    logging.raiseExceptions = False
+    handler: logging.Handler
+    try:
+        if target == SYSLOG:
+            handler = SysLogHandler(SYSTEM_LOG, SysLogHandler.LOG_MAIL)
+            handler.ident = f"pop3fetch[{os.getpid()}]: "
+        else:
+            handler = _File(os.path.expanduser(target))
+    except OSError as error:
+        raise ConfigurationError(f"--log-file {target}", error.strerror or str(error)) from error
+    handler.setFormatter(_Objects() if as_json else _Lines())
+    logger = logging.Logger("pop3fetch")
+    logger.addHandler(handler)
+
+    def log(level: str, account: str, text: str) -> None:
+        logger.log(LEVELS[level], "%s", text, extra={"account": account})
+
+    return log

@@ -1,0 +1,212 @@
+"""A process that stays: its clocks, signals, and what the service manager learns."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from queue import SimpleQueue
+
+import pytest
+
+from pop3fetch.cli.actions.get_every import LONGEST_WAIT, Pace
+from pop3fetch.sessions.refused_logins import FIRST_PAUSE, LONGEST_PAUSE
+from pop3fetch.status import Status
+from tests.support.command import PATIENCE, Run
+from tests.support.mail_server import Mailbox
+from tests.support.running import begun, last_words
+from tests.support.scripted_server import ScriptedServer, StartServer, Talk
+
+PASSWORD = {"POP3FETCH_PASSWORD": "secret"}
+FIRST, SECOND = b"Subject: first\r\n\r\nx\r\n", b"Subject: second\r\n\r\nx\r\n"
+
+
+# -- the clock of an account
+
+
+@pytest.mark.parametrize(
+    ("interval", "statuses", "waits"),
+    [
+        (300, [0, 0, 73], [300, 300, 300]),
+        (300, [75, 75, 75, 75, 75], [600, 1200, 2400, 3600, 3600]),
+        (300, [75, 75, 0, 75], [600, 1200, 300, 600]),
+        (300, [69, 75], [600, 1200]),
+        (1, [75] * 40, [min(2 ** (count + 1), 3600) for count in range(40)]),
+        (7200, [75, 75], [7200, 7200]),
+        (300, [77] * 7, [900, 1800, 3600, 7200, 14400, 21600, 21600]),
+        (86400, [77], [86400]),
+    ],
+)
+def test_failures_double_the_wait(interval: float, statuses: list[int], waits: list[float]) -> None:
+    pace = Pace(interval, jitter=lambda low, high: 1.0)
+    assert [pace.wait_after(status) for status in statuses] == waits
+
+
+def test_waits_after_failures_differ_a_little_and_are_never_shorter_than_the_interval() -> None:
+    assert Pace(1000, jitter=lambda low, high: low).wait_after(Status.TRY_LATER) == 1800
+    assert Pace(1000, jitter=lambda low, high: high).wait_after(Status.TRY_LATER) == 2200
+    assert Pace(LONGEST_WAIT, jitter=lambda low, high: low).wait_after(Status.TRY_LATER) == LONGEST_WAIT
+    assert FIRST_PAUSE == 900 and LONGEST_PAUSE == 21600
+
+
+# -- the process
+
+
+class Sessions:
+    """A mailbox whose sessions can be awaited."""
+
+    def __init__(self) -> None:
+        self.mailbox = Mailbox([FIRST])
+        self._ended: SimpleQueue[None] = SimpleQueue()
+
+    def __call__(self, talk: Talk) -> None:
+        try:
+            self.mailbox(talk)
+        finally:
+            self._ended.put(None)
+
+    def wait(self) -> None:
+        self._ended.get(timeout=PATIENCE)
+
+
+@pytest.fixture
+def sessions() -> Sessions:
+    return Sessions()
+
+
+Begin = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def begin(run: Run, tmp_path: Path) -> Iterator[Begin]:
+    """Begin `get --every` with further arguments; end it with the test."""
+    contexts = []
+
+    def start(*arguments: str | Path, **environment: str) -> subprocess.Popen[bytes]:
+        context = begun(run, "get", *arguments, env={**PASSWORD, **environment})
+        process = context.__enter__()
+        contexts.append(context)
+        return process
+
+    yield start
+    for context in contexts:
+        context.__exit__(None, None, None)
+
+
+def account(server: ScriptedServer, folder: Path) -> tuple[str | Path, ...]:
+    return ("-a", server.url(), "--tls", "off", "--allow-insecure-login", "-o", folder)
+
+
+def subjects(maildir: Path) -> set[bytes]:
+    return {file.read_bytes().split(b"\n")[0] for file in (maildir / "new").iterdir()}
+
+
+def test_it_fetches_again_and_sigterm_ends_it_in_order(
+    begin: Begin, server: StartServer, sessions: Sessions, tmp_path: Path
+) -> None:
+    process = begin(*account(server(sessions), tmp_path / "mail"), "--every", "1s")
+    sessions.wait()
+    sessions.mailbox.add(SECOND, b"second")
+    sessions.wait()
+    sessions.wait()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 0
+    assert last_words(process) == b""
+    assert subjects(tmp_path / "mail") == {b"Subject: first", b"Subject: second"}
+
+
+def test_sigusr1_fetches_now_and_sigint_interrupts(
+    begin: Begin, server: StartServer, sessions: Sessions, tmp_path: Path
+) -> None:
+    process = begin(*account(server(sessions), tmp_path / "mail"), "--every", "1d")
+    sessions.wait()
+    sessions.mailbox.add(SECOND, b"second")
+    process.send_signal(signal.SIGUSR1)
+    sessions.wait()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE) == 130
+    assert subjects(tmp_path / "mail") == {b"Subject: first", b"Subject: second"}
+
+
+def table(name: str, server: ScriptedServer, folder: Path) -> str:
+    return (
+        f'[accounts.{name}]\nhost = "{server.host}"\nport = {server.port}\nuser = "alice"\ntls = "off"\n'
+        f'allow_insecure_login = true\npassword = "secret"\noutput = "{folder / name}"\n'
+    )
+
+
+def test_sighup_reads_the_configuration_again(
+    begin: Begin, server: StartServer, sessions: Sessions, tmp_path: Path
+) -> None:
+    other = Sessions()
+    file = tmp_path / "config.toml"
+    file.write_text(table("one", server(sessions), tmp_path))
+    file.chmod(0o600)
+    process = begin("-A", "-c", file, "--every", "1d")
+    sessions.wait()
+    file.write_text(file.read_text() + "wrong =")
+    process.send_signal(signal.SIGHUP)
+    assert process.stderr and b"config.toml" in process.stderr.readline()
+    file.write_text(table("two", server(other), tmp_path))
+    process.send_signal(signal.SIGHUP)
+    other.wait()
+    process.terminate()
+    assert process.wait(PATIENCE) == 0
+    assert subjects(tmp_path / "two") == {b"Subject: first"}
+
+
+def test_a_server_that_hangs_does_not_hold_up_another(
+    begin: Begin, server: StartServer, sessions: Sessions, tmp_path: Path
+) -> None:
+    hanging = server(lambda talk: talk.stall())
+    file = tmp_path / "config.toml"
+    file.write_text(table("hanging", hanging, tmp_path) + table("well", server(sessions), tmp_path))
+    file.chmod(0o600)
+    process = begin("-A", "-c", file, "--every", "1s")
+    for _ in range(3):
+        sessions.wait()
+    process.terminate()
+    assert process.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize("is_abstract", [False, True])
+def test_the_service_manager_is_notified(
+    is_abstract: bool, begin: Begin, server: StartServer, sessions: Sessions, tmp_path: Path
+) -> None:
+    name = f"pop3fetch-test-{tmp_path.name}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(PATIENCE)
+        manager.bind("\0" + name if is_abstract else str(tmp_path / "notify"))
+        address = "@" + name if is_abstract else str(tmp_path / "notify")
+        arguments = (*account(server(sessions), tmp_path / "mail"), "--every", "1d")
+        process = begin(*arguments, NOTIFY_SOCKET=address, WATCHDOG_USEC="100000")
+        assert manager.recv(4096).startswith(b"READY=1\nSTATUS=")
+        assert [manager.recv(4096) for _ in range(3)] == [b"WATCHDOG=1"] * 3
+        process.send_signal(signal.SIGHUP)
+        told: list[bytes] = []
+        while told[-2:] != [b"RELOADING=1", b"READY=1"]:
+            told += [note for note in [manager.recv(4096)] if note != b"WATCHDOG=1"]
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+        while (note := manager.recv(4096)) == b"WATCHDOG=1":
+            pass
+        assert note == b"STOPPING=1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["--every", "5"], b"--every must be a duration such as"),
+        (["--every", "0s"], b"--every must be at least 1s"),
+        (["--every", "5m", "3"], b"--every fetches new messages"),
+        (["--every", "5m", "--all"], b"--every fetches new messages"),
+        (["--every", "5m", "--mark"], b"--every fetches new messages"),
+        (["--every", "5m", "--dry-run"], b"--every fetches new messages"),
+    ],
+)
+def test_what_cannot_be_repeated_is_refused(run: Run, arguments: list[str], error: bytes) -> None:
+    ended = run("get", "-H", "localhost", *arguments)
+    assert ended.status == 2
+    assert error in ended.err

@@ -1,0 +1,169 @@
+"""What runs without a person report elsewhere: to a program, a log and the last line of -A."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import Run
+from tests.support.mail_server import Mailbox
+from tests.support.scripted_server import ScriptedServer, StartServer
+
+PASSWORD = {"POP3FETCH_PASSWORD": "secret"}
+TWO = [b"Subject: one\r\n\r\nx\r\n", b"Subject: two\r\n\r\nxx\r\n"]
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> Callable[[ScriptedServer], tuple[str | Path, ...]]:
+    def arguments(server: ScriptedServer) -> tuple[str | Path, ...]:
+        return ("-a", server.url(), "--tls", "off", "--allow-insecure-login", "-o", tmp_path / "mail")
+
+    return arguments
+
+
+Account = Callable[[ScriptedServer], tuple[str | Path, ...]]
+
+
+def script(folder: Path, text: str) -> Path:
+    file = folder / "on-new"
+    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.chmod(0o700)
+    return file
+
+
+# -- --on-new
+
+
+def test_a_program_gets_the_new_messages_once(
+    run: Run, server: StartServer, account: Account, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = script(tmp_path, f'env >{out}.env; cat >>{out}; echo "$POP3FETCH_MESSAGES" >>{out}')
+    mailbox = Mailbox(TWO)
+    here = account(server(mailbox))
+    for _ in range(2):  # nothing is new in the second run
+        ended = run("get", *here, "--on-new", str(command), env=PASSWORD)
+        assert (ended.status, ended.out, ended.err) == (0, b"", b"")
+    *lines, count = out.read_text().splitlines()
+    assert count == "2"
+    objects = [json.loads(line) for line in lines]
+    assert [(each["number"], each["size"], each["uid"]) for each in objects] == [
+        (number, len(TWO[number - 1]), mailbox.uids[number - 1].decode()) for number in (1, 2)
+    ]
+    for each in objects:
+        assert each["destination"] == f"maildir:{tmp_path / 'mail'}"
+        assert Path(each["path"]).read_bytes().replace(b"\n", b"\r\n") == TWO[each["number"] - 1]
+    environment = (tmp_path / "out.env").read_text()
+    assert "POP3FETCH_ACCOUNT=" in environment
+    assert "secret" not in environment
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("echo no luck >&2; exit 3", b"on-new: exit status 3: no luck\n"),
+        ("exit 1", b"on-new: exit status 1\n"),
+        ("printf 'a\\033[31mb' >&2; exit 1", b"on-new: exit status 1: a\\x1b[31mb\n"),
+    ],
+)
+def test_a_failure_of_the_program_is_reported_and_changes_nothing(
+    run: Run, server: StartServer, account: Account, tmp_path: Path, text: str, error: bytes
+) -> None:
+    ended = run("get", *account(server(Mailbox(TWO))), "--on-new", str(script(tmp_path, text)), env=PASSWORD)
+    assert ended.status == 0
+    assert ended.err.endswith(error) and ended.err.count(b"\n") == 1
+    assert len(list((tmp_path / "mail/new").iterdir())) == 2
+
+
+def test_a_program_that_does_not_exist_is_reported(
+    run: Run, server: StartServer, account: Account, tmp_path: Path
+) -> None:
+    ended = run("get", *account(server(Mailbox(TWO))), "--on-new", str(tmp_path / "none"), env=PASSWORD)
+    assert ended.status == 0
+    assert b"none: No such file or directory" in ended.err
+
+
+def test_words_for_a_shell_are_refused_before_anything_is_fetched(
+    run: Run, server: StartServer, account: Account
+) -> None:
+    running = server([])  # expects no connection
+    ended = run("get", *account(running), "--on-new", "notify-send mail && true", env=PASSWORD)
+    assert ended.status == 2
+    assert b"on-new" in ended.err and b"sh -c" in ended.err
+
+
+# -- --log-file
+
+LINE = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}[+-][0-9]{2}:[0-9]{2}"
+    r"( [^:]+?)? (error|warning|info): (.*)"
+)
+
+
+def test_a_log_has_a_line_per_event(run: Run, server: StartServer, account: Account, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    here = account(server(Mailbox(TWO)))
+    for _ in range(2):
+        ended = run("get", *here, "--log-file", log, env=PASSWORD)
+        assert (ended.status, ended.out, ended.err) == (0, b"", b"")
+    lines = [LINE.fullmatch(line) for line in log.read_text().splitlines()]
+    assert all(lines)
+    texts = [line[3] for line in lines if line]
+    assert f"2 messages fetched (33 B) to maildir:{tmp_path / 'mail'}" in texts
+    assert "no new messages" in texts
+    assert {line[2] for line in lines if line} == {"info"}
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+
+
+def test_a_log_can_be_json_and_has_errors(run: Run, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    arguments = ("get", "-H", "localhost", "-p", "1", "-u", "alice", "--tls", "off", "--log-file", log)
+    ended = run(*arguments, "--log-json", env=PASSWORD)
+    assert ended.status == 75
+    *_, last = [json.loads(line) for line in log.read_text().splitlines()]
+    assert last.keys() == {"time", "account", "level", "message"}
+    assert (last["level"], last["account"]) == ("error", None)
+    assert ended.err.decode() == f"pop3fetch: {last['message']}\n"
+
+
+def test_a_log_that_cannot_be_written_is_an_error(run: Run, tmp_path: Path) -> None:
+    ended = run("get", "-H", "localhost", "--log-file", tmp_path / "none" / "log")
+    assert ended.status == 78
+    assert b"No such file or directory" in ended.err
+
+
+def test_json_lines_need_a_log(run: Run) -> None:
+    ended = run("get", "-H", "localhost", "--log-json")
+    assert (ended.status, b"--log-json needs --log-file" in ended.err) == (2, True)
+
+
+# -- -A
+
+
+def test_failed_accounts_are_listed_as_objects_and_in_the_last_line(
+    run: Run, server: StartServer, tmp_path: Path
+) -> None:
+    running = server(Mailbox(TWO))
+    common = 'user = "alice"\ntls = "off"\nallow_insecure_login = true\npassword = "secret"\n'
+    file = tmp_path / "config.toml"
+    file.write_text(
+        f'[accounts.well]\nhost = "{running.host}"\nport = {running.port}\n'
+        f'output = "{tmp_path}/well"\n{common}'
+        f'[accounts.ill]\nhost = "{running.host}"\nport = 1\noutput = "{tmp_path}/ill"\n{common}'
+        "[accounts.wrong]\nhots = 1\n"
+    )
+    file.chmod(0o600)
+    ended = run("get", "-A", "-c", file, "--json", "-v")
+    objects = [json.loads(line) for line in ended.out.splitlines()]
+    failed = {each["account"]: each["status"] for each in objects if "error" in each}
+    assert failed == {"ill": 75, "wrong": 78}
+    assert [each["account"] for each in objects if "error" not in each] == ["well", "well"]
+    assert ended.status == 78
+    last = ended.err.decode().splitlines()[-1]
+    assert last.startswith("pop3fetch: 3 accounts: 2 messages fetched (33 B); 2 failed: ")
+    assert set(last.partition("failed: ")[2].split(", ")) == {"ill", "wrong"}
