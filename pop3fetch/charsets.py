@@ -219,8 +219,10 @@ def _cp932(row: int, cell: int) -> bytes:
 
 _JIS_PAIR = re.compile(rb"[!-~]{2}")
 _ISO_2022_JP_ESCAPE = re.compile(rb"\x1b(\$[@B]|\$\(D|\([BIJ])")
+_KATAKANA = bytes.maketrans(bytes(range(0x21, 0x60)), bytes(range(0xA1, 0xE0)))
+_ROMAN = {0x5C: "¥", 0x7E: "‾"}
 _EUC_JP_PAIR = re.compile(rb"\x8e([\xa1-\xdf])|([\xa1-\xfe]{2})|[\x80-\xff]")
-_EUC_JP_SUPPLEMENT = re.compile(rb"((?:\x8f[\xa1-\xfe]{2})++)")  # characters of JIS X 0212
+_EUC_JP_SUPPLEMENT = re.compile(rb"((?:\x8f[\xa1-\xfe]{2})++)")
 
 
 def _jis(octets: bytes) -> str:
@@ -228,48 +230,42 @@ def _jis(octets: bytes) -> str:
     return pairs.decode("cp932", "replace")
 
 
-def _jis_supplement(octets: bytes) -> str:
-    pairs = _JIS_PAIR.sub(lambda pair: bytes([0x8F, pair[0][0] | 0x80, pair[0][1] | 0x80]), octets)
-    return pairs.decode("euc_jp", "replace").replace("~", "～")
-
-
-def _katakana(octets: bytes) -> str:
-    return bytes(octet | 0x80 if 0x20 < octet < 0x60 else octet for octet in octets).decode(
-        "cp932", "replace"
-    )
-
-
-def _roman(octets: bytes) -> str:
-    return octets.decode("cp932", "replace").translate({0x5C: "¥", 0x7E: "‾"})
+def _jis_x_0212(octets: bytes) -> str:
+    """Decode the supplement of JIS X 0208, in the form of EUC-JP."""
+    return octets.decode("euc_jp", "replace").replace("~", "～")
 
 
 def _iso_2022_jp(octets: bytes) -> str:
     decode: Decoder = partial(_by_codec, "cp932")
     shifts: dict[bytes, Decoder] = {
-        b"$@": _jis, b"$B": _jis, b"$(D": _jis_supplement, b"(B": decode, b"(I": _katakana, b"(J": _roman,
-    }  # fmt: skip
+        b"$@": _jis,
+        b"$B": _jis,
+        b"$(D": lambda run: _jis_x_0212(
+            _JIS_PAIR.sub(lambda pair: bytes([0x8F, pair[0][0] | 0x80, pair[0][1] | 0x80]), run)
+        ),
+        b"(B": decode,
+        b"(I": lambda run: decode(run.translate(_KATAKANA)),
+        b"(J": lambda run: decode(run).translate(_ROMAN),
+    }
     first, *rest = _ISO_2022_JP_ESCAPE.split(octets)
     runs = (shifts[shift](run) for shift, run in zip(rest[::2], rest[1::2], strict=True))
     return "".join((decode(first), *runs))
 
 
 def _euc_jp(octets: bytes) -> str:
-    return "".join(
-        run.decode("euc_jp", "replace").replace("~", "～") if index % 2 else _euc_jp_pairs(run)
-        for index, run in enumerate(_EUC_JP_SUPPLEMENT.split(octets))
-    )
-
-
-def _euc_jp_pairs(octets: bytes) -> str:
-    text = _EUC_JP_PAIR.sub(_euc_jp_pair, octets).decode("cp932", "replace")
-    return text.replace("\uf8f3", UNREADABLE)  # Python's reading of \xff
-
-
-def _euc_jp_pair(match: re.Match[bytes]) -> bytes:
-    katakana, pair = match.groups()
-    if pair:
-        return _cp932(pair[0] - 0xA1, pair[1] - 0xA1)
-    return katakana or b"\xff"
+    runs = []
+    for index, run in enumerate(_EUC_JP_SUPPLEMENT.split(octets)):
+        if index % 2:
+            runs.append(_jis_x_0212(run))
+            continue
+        pairs = _EUC_JP_PAIR.sub(
+            lambda pair: pair[1] or (_cp932(pair[2][0] - 0xA1, pair[2][1] - 0xA1) if pair[2] else b"\xff"),
+            run,
+        )
+        runs.append(
+            pairs.decode("cp932", "replace").replace("\uf8f3", UNREADABLE)
+        )  # Python's reading of \xff
+    return "".join(runs)
 
 
 _DECODERS: dict[str, Decoder] = {

@@ -122,7 +122,10 @@ def _offset(sign: str, hours: float, minutes: int = 0) -> timezone:
 
 
 def _unusual_date(text: str) -> datetime | None:
-    bare = _without_comments(text)
+    bare, comments = text, 1
+    while comments:
+        bare, comments = _COMMENT.subn(" ", bare)
+    bare = bare.partition("(")[0]
     for form in _unusual_forms():
         if match := form.match(bare):
             parts = match.groupdict()
@@ -132,13 +135,6 @@ def _unusual_date(text: str) -> datetime | None:
             )
             return zone and _built(parts, zone)
     return None
-
-
-def _without_comments(text: str) -> str:
-    count = 1
-    while count:
-        text, count = _COMMENT.subn(" ", text)
-    return text.partition("(")[0]
 
 
 _COMMENT = re.compile(r"\([^()]*+\)")
@@ -161,27 +157,20 @@ def _built(parts: dict[str, str | None], zone: timezone) -> datetime:
         return int(parts[name] or 0)
 
     month = (parts["month"] or "").lower()
+    year = number("year")
+    if len(parts["year"] or "") < 4:  # obsolete (RFC 5322 section 4.3)
+        year += 2000 if year < 50 else 1900
+    hour = number("hour")
+    if half := (parts["half"] or "").lower():
+        if not 1 <= hour <= 12:
+            raise ValueError(hour)
+        hour = hour % 12 + (12 if half == "p" else 0)
     return datetime(
-        _year(parts["year"] or ""),
+        year,
         number("month") if month.isdigit() else _MONTHS.index(month) + 1,
         number("day"),
-        _hour(number("hour"), (parts["half"] or "").lower()),
+        hour,
         number("minute"),
         _second(parts["second"]),
         tzinfo=zone,
     )
-
-
-def _year(digits: str) -> int:
-    """Return a year, of which two digits or three are obsolete (RFC 5322 section 4.3)."""
-    year = int(digits)
-    if len(digits) == 4:
-        return year
-    return year + 2000 if year < 50 else year + 1900
-
-
-def _hour(hour: int, half: str) -> int:
-    """Return the hour of a day; ``half`` is "a" (AM), "p" (PM) or nothing."""
-    if half and not 1 <= hour <= 12:
-        raise ValueError(hour)
-    return hour % 12 + (12 if half == "p" else 0) if half else hour

@@ -176,31 +176,27 @@ def _decode_name(words: str) -> str:
     return decoded if decoded.isprintable() else LINE_END.sub(" ", decoded)
 
 
-def _decode_token(kind: str, text: str) -> str:
-    if kind == "words":
-        name = _decode_name(text)
-        return f'"{_escaped(name)}"' if _NEEDS_QUOTES.search(name) else name
-    if kind == "quoted":
-        return _ENCODED_WORDS.sub(lambda words: _escaped(_decode_name(words[0])), text)
-    if kind == "comment":
-        return _ENCODED_WORDS.sub(lambda words: _decode_in_comment(words[0]), text)
-    return text
-
-
-def _decode_in_comment(words: str) -> str:
-    decoded = _decode_name(words)
-    if not _NEEDS_QUOTES.search(decoded):
-        return decoded
-    return f'"{_IN_COMMENT.sub(_ESCAPE, decoded)}"'
-
-
 _IN_QUOTES = re.compile(r'["\\]')
 _IN_COMMENT = re.compile(r'["\\()]')
 _ESCAPE = r"\\\g<0>"
 
 
-def _escaped(name: str) -> str:
-    return _IN_QUOTES.sub(_ESCAPE, name)
+def _decode_token(kind: str, text: str) -> str:
+    if kind == "words":
+        name = _decode_name(text)
+        return f'"{_IN_QUOTES.sub(_ESCAPE, name)}"' if _NEEDS_QUOTES.search(name) else name
+    if kind == "quoted":
+        return _ENCODED_WORDS.sub(lambda words: _IN_QUOTES.sub(_ESCAPE, _decode_name(words[0])), text)
+    if kind == "comment":
+        return _ENCODED_WORDS.sub(
+            lambda words: (
+                f'"{_IN_COMMENT.sub(_ESCAPE, name)}"'
+                if _NEEDS_QUOTES.search(name := _decode_name(words[0]))
+                else name
+            ),
+            text,
+        )
+    return text
 
 
 def _decode_safe_words(text: str) -> str:
@@ -209,11 +205,11 @@ def _decode_safe_words(text: str) -> str:
     for index, element in enumerate(elements):
         name, bracket, rest = element.partition("<")
         if "=?" in name and not {"@", "("} & set(name):
-            safe = _ENCODED_WORDS.sub(lambda words: _decode_if_safe(words[0]), name)
+            safe = _ENCODED_WORDS.sub(
+                lambda words: (
+                    words[0] if _NEEDS_QUOTES.search(decoded := _decode_name(words[0])) else decoded
+                ),
+                name,
+            )
             elements[index] = safe + bracket + rest
     return "".join(elements)
-
-
-def _decode_if_safe(words: str) -> str:
-    decoded = _decode_name(words)
-    return words if _NEEDS_QUOTES.search(decoded) else decoded

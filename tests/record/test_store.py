@@ -107,6 +107,7 @@ def test_what_is_done_again_replaces_what_was_done(place: RecordPlace) -> None:
     with opened(place) as store:
         assert list(store.entries()) == [other]
         assert store.delivered_before(NOON + 4) == set()
+        assert (store.delivered_at(ONE.key), store.delivered_at(Key(b"other", 0))) == (NOON + 5, None)
 
 
 def test_an_intent_lasts_until_it_is_done_or_undone(place: RecordPlace) -> None:

@@ -55,9 +55,12 @@ class Pager:
         self._console.out = cast("TextIO", self)
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        """Print what is left, and wait until the person has seen enough."""
+        """Print what is left, and wait until the person has seen enough.
+
+        An interrupted list starts no program. SIGTERM ends one that runs; Ctrl-C does not.
+        """
         self._console.out = self._terminal
-        if self._lines >= self._rows:
+        if self._lines >= self._rows and kind is None:
             self._start()
         if self._program is None:
             self._terminal.write(self._waiting.decode(self.encoding))
@@ -65,6 +68,8 @@ class Pager:
         # For the program, Ctrl-C ends a search and no more.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
+            if kind is not None and not issubclass(kind, Exception | KeyboardInterrupt):
+                self._program.terminate()
             with suppress(BrokenPipeError):
                 self._feed(self._program, waits=True)
             self._program.communicate()

@@ -7,7 +7,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -38,9 +38,11 @@ class Paged:
         script.write_text(PAGER)
         self.command = shlex.join([sys.executable, str(script), str(self._kept)])
 
-    def __call__(self, served: Post, *arguments: str | Path, **env: str) -> Seen:
+    def __call__(
+        self, served: Post, *arguments: str | Path, answers: Sequence[tuple[bytes, bytes]] = (), **env: str
+    ) -> Seen:
         env = {**served.environment, "PAGER": self.command, "NO_COLOR": "1", **env}
-        return self._terminal("list", *arguments, env=env)
+        return self._terminal("list", *arguments, env=env, answers=answers)
 
     @property
     def is_used(self) -> bool:
@@ -185,7 +187,13 @@ def test_ctrl_c_does_not_end_a_list_that_the_pager_has_whole(paged: Paged, post:
     assert (seen.status, seen.screen) == (0, ["1 lines"])
 
 
-def test_sigterm_ends_the_pager_too(paged: Paged, post: StartPost) -> None:
+def test_sigterm_ends_a_list_that_is_still_coming_and_its_pager(paged: Paged, post: StartPost) -> None:
+    served = post(letters(50), replies={b"TOP 40 0\r\n": b""})
+    seen = paged(served, "-l", PAGER=python(SIGNALS.format(name="SIGTERM") + "signal.pause()"))
+    assert (seen.status, seen.screen) == (Status.TERMINATED, ["pop3fetch: terminated"])
+
+
+def test_sigterm_ends_a_pager_that_has_the_whole_list(paged: Paged, post: StartPost) -> None:
     reader = "import sys; sys.stdin.read()\n" + SIGNALS.format(name="SIGTERM") + "signal.pause()"
     seen = paged(post(letters(50)), PAGER=python(reader))
     assert seen.status == Status.TERMINATED
@@ -208,6 +216,20 @@ def test_several_accounts_share_one_pager(paged: Paged, post: StartPost, tmp_pat
     assert (seen.status, seen.screen) == (0, ["the pager has ended"])
     assert {"\x1b[1mhome\x1b[0m", "\x1b[1mwork\x1b[0m"} == {paged.lines[0], paged.lines[14]}
     assert len(paged.lines) == 28
+
+
+def test_ctrl_c_under_many_accounts_starts_no_pager(paged: Paged, post: StartPost, tmp_path: Path) -> None:
+    posts = {
+        "first": post(letters(40)),
+        "second": post(greeting=b"+OK\r\n", capabilities=[b"USER"]),  # it could only log in in clear text
+        "third": post(replies={b"LIST\r\n": b""}),  # which never comes
+    }
+    file = config_for(tmp_path, [(name, each.server) for name, each in posts.items()])
+    answers = [(b"second: not logging in", b"\x03")]
+    seen = paged(posts["first"], "-A", "--jobs", "1", "-c", file, answers=answers, POP3FETCH_PASSWORD="")
+    assert seen.status == Status.INTERRUPTED
+    assert sum(line.endswith(" B") for line in seen.screen) == 40
+    assert not paged.is_used
 
 
 def test_less_shows_the_first_page_in_colours(terminal: Terminal, post: StartPost) -> None:
