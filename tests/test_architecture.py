@@ -71,7 +71,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "oauthlib": ("account/oauth/messages.py",),
     "platformdirs": ("durable.py",),
     "python_socks": ("net/proxy.py",),
-    "rich": ("cli/screen/console.py", "cli/screen/list_table.py", "cli/screen/record_table.py"),
+    "rich": ("cli/screen/console.py", "cli/screen/list_table.py"),
     "scramp": ("pop3/sasl.py",),
     "socket": (
         "net/transport.py",

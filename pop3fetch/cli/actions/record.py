@@ -59,9 +59,9 @@ class Record:
                 for message in messages:
                     console.json(recorded_message(*message))
             elif console.shows_tables:
-                from pop3fetch.cli.screen.record_table import show_recorded
+                from pop3fetch.cli.screen.record_table import lines_of
 
-                show_recorded(console, list(messages))
+                console.print_lines(console.out, lines_of(console.account, list(messages)))
             else:
                 for message in messages:
                     cells = recorded_message(*message).values()

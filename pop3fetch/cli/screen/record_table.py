@@ -1,34 +1,31 @@
-"""The table of `record list` on a terminal."""
+"""The table of recorded messages on a terminal. Nothing is cut: unique-ids are there to be copied."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
 
-from rich.table import Table
-from rich.text import Text
-
-from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.numbers import human_size
 from pop3fetch.messages import shown_uid
 from pop3fetch.printable import printable
+from pop3fetch.record.store import Entry
 
-if TYPE_CHECKING:
-    from pop3fetch.record.store import Entry
+SIZE = len("999 kB")
 
 
-def show_recorded(console: Console, messages: Sequence[tuple[Entry, int, str]]) -> None:
-    """Print what is recorded of messages: when it was fetched, size, unique-id and destination."""
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("fetched", "size", "uid", "destination"):
-        table.add_column(title, justify="right" if title == "size" else "left", overflow="fold")
+def lines_of(account: str, messages: Sequence[tuple[Entry, int, str]]) -> Iterator[str]:
+    """Yield a heading, and for each message when it was fetched, its size, destination and unique-id.
+
+    ``account``: its name if there are several, else "".
+    """
+    if account:
+        yield printable(account)
+    shown = {destination: printable(destination) for _, _, destination in messages}
+    width = max(map(len, ("destination", *shown.values())))
+    if messages:
+        yield f"{'fetched':16}  {'size':>{SIZE}}  {'destination':{width}}  uid"
     for entry, fetched_at, destination in messages:
-        time = datetime.fromtimestamp(fetched_at).astimezone().strftime("%Y-%m-%d %H:%M")
+        time = datetime.fromtimestamp(fetched_at).astimezone()
         size = human_size(entry.size) if entry.size else ""
-        table.add_row(*map(Text, (time, size, shown_uid(entry.key.uid), printable(destination))))
-    heading = [Text(printable(console.account), style="bold")] if console.account else []
-    rich = console.rich(console.out)
-    with rich.capture() as capture:
-        rich.print(*heading, table, sep="\n", width=console.width(console.out))
-    console.print_lines(console.out, capture.get().splitlines())
+        uid = shown_uid(entry.key.uid)
+        yield f"{time:%Y-%m-%d %H:%M}  {size:>{SIZE}}  {shown[destination]:{width}}  {uid}"
