@@ -233,7 +233,10 @@ def test_on_a_terminal_the_browser_is_opened_too(
     seen = Terminal(run)("login", "-a", "work", env=env, columns=1000)
     host, port = work.address
     assert seen.status == 0
-    assert seen.screen[2:] == [f"the refresh token of alice@{host}:{port} works, and is kept in the keyring"]
+    assert seen.screen[2:] == [
+        f"the refresh token of alice@{host}:{port} works, and is kept in the keyring",
+        "next: pop3fetch list",
+    ]
     assert work.refresh_token
 
 

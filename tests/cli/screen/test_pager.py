@@ -148,7 +148,7 @@ def test_a_pager_that_ends_early_is_not_an_error(paged: Paged, post: StartPost) 
 
 
 def python(script: str) -> str:
-    return shlex.join([sys.executable, "-c", script])
+    return shlex.join([sys.executable, "-W", "error", "-c", script])
 
 
 def test_the_session_does_not_wait_for_the_person_who_reads(
