@@ -158,7 +158,10 @@ def test_the_session_does_not_wait_for_the_person_who_reads(
     os.mkfifo(fifo)
     quits = {b"QUIT\r\n": lambda talk: fifo.write_text("turned")}
     served = post(letters(3000), after=quits)  # more than a pipe holds
-    reader = f"import sys; open({str(fifo)!r}).read(); print(len(sys.stdin.readlines()), 'lines')"
+    reader = (
+        f"import pathlib, sys; pathlib.Path({str(fifo)!r}).read_bytes();"
+        " print(len(sys.stdin.readlines()), 'lines')"
+    )
     assert paged(served, PAGER=python(reader), COLUMNS="200").screen == ["3001 lines"]
 
 
