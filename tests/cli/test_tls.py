@@ -221,10 +221,17 @@ def old_server(server: StartServer, authority: trustme.CA, ciphers: str) -> Scri
     return server(Mailbox([]), tls="implicit", context=context)
 
 
+OLD = "ECDHE-ECDSA-AES128-SHA"
+
+
+@pytest.mark.skipif(
+    any(cipher["name"] == OLD for cipher in ssl.create_default_context().get_ciphers()),
+    reason="the system's list for Python has old ciphers",
+)
 def test_old_ciphers_must_be_asked_for(
     here: Here, server: StartServer, authority: trustme.CA, ca_file: Path
 ) -> None:
-    running = old_server(server, authority, "ECDHE-ECDSA-AES128-SHA")
+    running = old_server(server, authority, OLD)
     options = (*arguments(running, "implicit"), "--ca-file", str(ca_file))
     refused = here("stat", *options, env=PASSWORD)
     assert refused.status == 76
