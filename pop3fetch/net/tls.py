@@ -68,29 +68,28 @@ T = TypeVar("T")
 
 _describing = Lock()  # filters of warnings are the process's
 _making = Lock()  # otherwise twenty accounts would make a context each at the same time
-_contexts: dict[tuple[TLSOptions, bool], ssl.SSLContext] = {}
+_contexts: dict[tuple[TLSOptions, str | None], ssl.SSLContext] = {}
 
 
-def has_authorities_on_demand(options: TLSOptions) -> bool:
-    """Whether a context can load the system's authorities one by one, as chains need them."""
-    return not (options.ca_file or options.fingerprint) and authorities_folder() is not None
+def authorities_on_demand(options: TLSOptions) -> str | None:
+    """Return the folder from which the system's authorities can be loaded one by one, or None."""
+    return None if options.ca_file or options.fingerprint else authorities_folder()
 
 
-def client_context(options: TLSOptions, *, on_demand: bool = False) -> ssl.SSLContext:
+def client_context(options: TLSOptions, ca_folder: str | None = None) -> ssl.SSLContext:
     """Return the context for all connections: TLS 1.2 at least, verified (RFC 8314 section 4.1).
 
-    ``on_demand``: with authorities as :func:`has_authorities_on_demand`; some may be only in the system's
-    bundle. The bundle takes as long to read as half a round trip, so all accounts share one context.
+    ``ca_folder``: with authorities from there, as chains need them; some may be only in the system's bundle.
+    The bundle takes as long to read as half a round trip, so all accounts share one context.
     Raises ConfigurationError if a file cannot be used.
     """
     with _making:
-        if (options, on_demand) in _contexts:
-            return _contexts[options, on_demand]
+        if (options, ca_folder) in _contexts:
+            return _contexts[options, ca_folder]
         if options.fingerprint:
             context = unverified_context(options.ciphers)
         else:
             with _usable(options.ca_file or "the certificates"):
-                ca_folder = authorities_folder() if on_demand else None
                 context = verifying_context(options.ca_file, ca_folder=ca_folder)
             context.hostname_checks_common_name = False  # RFC 6125 section 6.4.4
             if options.ciphers:
@@ -105,7 +104,7 @@ def client_context(options: TLSOptions, *, on_demand: bool = False) -> ssl.SSLCo
 
             with _usable(files):
                 context.load_cert_chain(options.client_cert, options.client_key, refuse_pass_phrase)
-        _contexts[options, on_demand] = context
+        _contexts[options, ca_folder] = context
         return context
 
 
@@ -118,13 +117,13 @@ def _usable(files: str) -> Iterator[None]:
 
 
 def context_for(
-    host: str, options: TLSOptions, given: ssl.SSLContext | None = None, *, on_demand: bool = False
+    host: str, options: TLSOptions, given: ssl.SSLContext | None = None, ca_folder: str | None = None
 ) -> ssl.SSLContext:
     """Return the context for a handshake with ``host``, or the ``given`` one if it can serve.
 
     Raises ConfigurationError if a file cannot be used, NothingToVerify.
     """
-    context = given or client_context(options, on_demand=on_demand)
+    context = given or client_context(options, ca_folder)
     if context.check_hostname and certificate_name(host) is None:
         raise NothingToVerify(host)
     return context

@@ -26,8 +26,8 @@ from pop3fetch.errors import (
 from pop3fetch.net.dial import Endpoint
 from pop3fetch.net.tls import (
     TLSOptions,
+    authorities_on_demand,
     context_for,
-    has_authorities_on_demand,
     unverified_context,
 )
 from pop3fetch.net.transport import Transport
@@ -298,23 +298,24 @@ def _connected(server: Server) -> Conversation:
     Authorities are loaded one by one if that is possible. One that is missing may be in the bundle.
     """
     is_quick = server.policy.mode == "implicit" and server.on_demand.is_allowed and server.context is None
-    if not (is_quick and has_authorities_on_demand(server.tls)):
+    ca_folder = authorities_on_demand(server.tls) if is_quick else None
+    if ca_folder is None:
         return _connected_with(server)
     try:
-        return _connected_with(server, on_demand=True)
+        return _connected_with(server, ca_folder)
     except CertificateError as error:
         if error.cause == "name":
-            raise
+            raise _described(error, server) from error
     conversation = _connected_with(server._replace(dialling=None))
     server.on_demand.failed()
     return conversation
 
 
-def _connected_with(server: Server, *, on_demand: bool = False) -> Conversation:
+def _connected_with(server: Server, ca_folder: str | None = None) -> Conversation:
     try:
         # Before connecting, so that an error in a local file is reported first.
         is_secure = server.policy.mode == "implicit"
-        context = tls_context(server, on_demand=on_demand) if is_secure else None
+        context = tls_context(server, ca_folder) if is_secure else None
     except POP3Error:
         if server.dialling:
             server.dialling.abandon(lambda connected: connected.close())
@@ -323,38 +324,31 @@ def _connected_with(server: Server, *, on_demand: bool = False) -> Conversation:
     conversation = Conversation(transport, Trace(server.trace, server.secrets))
     try:
         if context:
-            secure(conversation, server, context, on_demand=on_demand)
+            secure(conversation, server, context, describes=ca_folder is None)
     except BaseException:
         conversation.close("it never began")
         raise
     return conversation
 
 
-def tls_context(server: Server, *, on_demand: bool = False) -> ssl.SSLContext:
+def tls_context(server: Server, ca_folder: str | None = None) -> ssl.SSLContext:
     """Return the context for a handshake with the server.
 
     Raises ConfigurationError if a file cannot be used, or nothing could be verified.
     """
     name = server.endpoint.tls_name or server.endpoint.host
-    return context_for(name, server.tls, server.context, on_demand=on_demand)
+    return context_for(name, server.tls, server.context, ca_folder)
 
 
 def secure(
-    conversation: Conversation, server: Server, context: ssl.SSLContext, *, on_demand: bool = False
+    conversation: Conversation, server: Server, context: ssl.SSLContext, *, describes: bool = True
 ) -> None:
-    """Make the TLS handshake; the error of a refused certificate describes it.
-
-    ``on_demand``: not if an authority may be missing in the context.
-    """
+    """Make the TLS handshake; the error of a refused certificate ``describes`` it."""
     try:
         conversation.transport.start_tls(context, server.tls.fingerprint)
     except POP3Error as error:
         conversation.close(str(error))
-        if (
-            isinstance(error, CertificateError)
-            and not error.fingerprint
-            and (error.cause == "name" or not on_demand)
-        ):
+        if isinstance(error, CertificateError) and not error.fingerprint and describes:
             raise _described(error, server) from error
         if isinstance(error, NoCommonCipher) and server.tls.ciphers:
             raise TLSError(error.host, error.reason) from error  # which ciphers is the user's choice already
