@@ -24,15 +24,19 @@ class LoginDelay:
         self._place = place
         self._account = account
 
-    def check(self, now: float) -> None:
-        """Raise LoginTooSoon inside the delay after the last login."""
+    def left(self, now: float) -> int:
+        """Return for how many seconds the server wants no further login."""
         try:
             last, delay = map(int, self._place.beside(ENDING).read_text("ascii").split())
         except (OSError, ValueError):  # none, or torn: then it is for the server to refuse
-            return
+            return 0
         delay = min(delay, LONGEST)
         wait = last + delay - int(now)
-        if 0 < wait <= delay:  # else it is over, or the clock was set back
+        return wait if 0 < wait <= delay else 0  # it is over, or the clock was set back
+
+    def check(self, now: float) -> None:
+        """Raise LoginTooSoon inside the delay after the last login."""
+        if wait := self.left(now):
             raise LoginTooSoon(self._account, wait)
 
     def await_end(

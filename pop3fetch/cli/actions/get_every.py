@@ -22,7 +22,6 @@ from pop3fetch.cli.main import Terminated, explain
 from pop3fetch.cli.options import Invocation
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.service_manager import READY, RELOADING, STOPPING, WATCHDOG, ServiceManager
-from pop3fetch.errors import LoginTooSoon
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.sessions.login_delay import LoginDelay
 from pop3fetch.sessions.refused_logins import FIRST_PAUSE, LONGEST_PAUSE
@@ -162,11 +161,7 @@ class GetEvery(ManyAccounts):
     def _login_delay(self, account: Account) -> float:
         """Return for how many seconds the server wants no further login."""
         place = RecordPlace(self._invocation.state_folder_to_read(), account.address)
-        try:
-            LoginDelay(place, account.address).check(time.time())
-        except LoginTooSoon as error:
-            return error.wait
-        return 0.0
+        return LoginDelay(place, account.address).left(time.time())
 
 
 def get_every(invocation: Invocation, job: Job, openings: Openings, interval: float) -> int:
