@@ -48,6 +48,24 @@ def open_private(path: str | Path, flags: int, folder: int | None = None) -> int
     return file
 
 
+def replace_file(path: Path, octets: bytes, *, durably: bool) -> None:
+    """Replace a private file as a whole, so that a crash leaves the old one or the new one; raises OSError.
+
+    ``durably``: a power cut does, too.
+    """
+    aside = Path(f"{path}-{os.getpid()}")
+    file = open_private(aside, os.O_WRONLY | os.O_TRUNC)
+    try:
+        write_all(file, octets)
+        if durably:
+            sync_file(file)
+    finally:
+        os.close(file)
+    os.replace(aside, path)
+    if durably:
+        sync_folder(path.parent)
+
+
 def write_all(file: int, octets: bytes, offset: int | None = None) -> None:
     """Write all of ``octets``, at ``offset`` if it is given; raises OSError."""
     view = memoryview(octets)

@@ -10,7 +10,7 @@ import os
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from pop3fetch.durable import is_absent, open_private, sync_file, sync_folder, write_all
+from pop3fetch.durable import is_absent, replace_file, sync_folder
 from pop3fetch.errors import RecordError
 from pop3fetch.record.database import COMPANIONS, open_database, record_errors
 from pop3fetch.record.place import RecordPlace, last_address, record_error
@@ -26,16 +26,8 @@ def source_of(place: RecordPlace, name: str) -> RecordPlace | None:
 
 def keep_address(file: Path, address: str) -> None:
     """Keep the address that an account was last fetched from, in its ``file``; raises RecordError."""
-    aside = file.with_suffix(f".account-{os.getpid()}")
     try:
-        descriptor = open_private(aside, os.O_WRONLY | os.O_TRUNC)
-        try:
-            write_all(descriptor, os.fsencode(address))
-            sync_file(descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(aside, file)
-        sync_folder(file.parent)
+        replace_file(file, os.fsencode(address), durably=True)
     except OSError as error:
         raise record_error(file, error) from error
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from pop3fetch.durable import make_folder, open_private, platform_folder
+from pop3fetch.durable import make_folder, open_private, platform_folder, replace_file
 from pop3fetch.errors import DeliveryError, POP3Error, RecordError, RecordLocked
 from pop3fetch.record.states import DAY
 
@@ -69,11 +69,7 @@ class RecordPlace:
     def keep_beside(self, ending: str, text: str) -> None:
         """Replace a file beside the record, as a whole; raises OSError, and as :meth:`make` does."""
         self.make()
-        file = self.beside(ending)
-        aside = file.with_suffix(f".{ending}-{os.getpid()}")
-        with open(open_private(aside, os.O_WRONLY | os.O_TRUNC), "w", encoding="ascii") as out:
-            out.write(text)
-        os.replace(aside, file)
+        replace_file(self.beside(ending), text.encode("ascii"), durably=False)
 
     def take(self) -> Lock:
         """Make the state folder, and take the lock in it; raises as both do."""

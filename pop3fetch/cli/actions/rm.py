@@ -23,7 +23,7 @@ from pop3fetch.messages import Key, Listing, Message
 from pop3fetch.pop3.mail_session import MailSession
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import Event
-from pop3fetch.record.store import ReadOnlyStore, Store
+from pop3fetch.record.store import Store, known_at
 from pop3fetch.selection import Selector, needs_uids, select
 
 if TYPE_CHECKING:
@@ -103,11 +103,7 @@ class Removal:
 
     def _new(self, account: Account, listing: Listing) -> set[int]:
         """Return the indexes of the messages that were never fetched, as far as their UIDs are known."""
-        store = ReadOnlyStore(self._place(account))
-        try:
-            new = compare(listing, store.known()).new
-        finally:
-            store.close()
+        new = compare(listing, known_at(self._place(account))).new
         return {index for index in new if listing.message(index).uid}
 
     def _delete(
