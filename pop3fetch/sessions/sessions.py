@@ -47,7 +47,8 @@ class ProcessContext(NamedTuple):
 
     ``child_environment`` is for programs that it starts. ``notice`` takes a line; ``trace``, if given, every
     line of the protocol with who sent it. ``interrupts`` end what the session waits for. ``is_attended``:
-    whether there is a terminal to ask on. ``waiting``: where a person watches.
+    whether there is a terminal to ask on. ``waiting``
+    shows a person what is waited for.
     """
 
     child_environment: Mapping[str, str]
