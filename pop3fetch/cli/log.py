@@ -14,12 +14,13 @@ from logging.handlers import SysLogHandler, WatchedFileHandler
 
 from pop3fetch.durable import PRIVATE_FILE
 from pop3fetch.errors import ConfigurationError
+from pop3fetch.printable import printable
 
 SYSLOG = "syslog"  # instead of a file's name
 SYSTEM_LOG = "/dev/log"
 LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO}
 
-Log = Callable[[str, str, str], None]  # (level, account, text), the text being harmless
+Log = Callable[[str, str, str], None]  # (level, account, text)
 
 
 class _File(WatchedFileHandler):
@@ -79,6 +80,6 @@ def open_log(target: str, *, as_json: bool) -> Log:
     logger.addHandler(handler)
 
     def log(level: str, account: str, text: str) -> None:
-        logger.log(LEVELS[level], "%s", text, extra={"account": account})
+        logger.log(LEVELS[level], "%s", printable(text, None), extra={"account": account})
 
     return log

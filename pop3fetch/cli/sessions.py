@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,7 +18,7 @@ def sessions_of(account: Account, console: Console, state_folder: Path, *, keyri
     process = process_context(console, account)
 
     def ask(question: str) -> str | None:
-        if not (console.err.isatty() and _has_terminal()):
+        if not console.can_ask:
             return None  # cron must not wait
         from getpass import getpass
 
@@ -69,7 +68,7 @@ def process_context(console: Console, account: Account | None = None) -> Process
         notice,
         trace,
         console.interrupts,
-        lambda: console.can_ask and console.answers is None,
+        lambda: console.can_ask and not console.keeps_answers,
         Waiting(console.draw_waiting, console.wipe) if shows_waiting else None,
     )
 
@@ -83,11 +82,3 @@ def _is_local(account: Account) -> bool:
     with suppress(ValueError):  # of a name
         return ip_address(account.host).is_loopback
     return False
-
-
-def _has_terminal() -> bool:
-    """Return whether there is a terminal to ask on, even if standard input is something else."""
-    with suppress(OSError):
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
-        return True
-    return sys.stdin is not None and sys.stdin.isatty()

@@ -116,7 +116,7 @@ class Get:
                         outcome = Fetch(context, order).run()
             finally:
                 reporter.end()
-        if reporter.objects or self._invocation.many or console.shows_details or console.log:
+        if reporter.objects or self._invocation.many or console.takes_results:
             self._conclude(account, console, order, outcome, reporter)
         return outcome.status
 
@@ -130,7 +130,7 @@ class Get:
             run_on_new(account.on_new, reporter.objects, account.name, without_password(os.environ), console)
         if self._invocation.many and not console.keeps_answers:
             self._outcomes.append(outcome)
-        if reporter.choice and (console.shows_details or console.log):
+        if reporter.choice and console.takes_results:
             from pop3fetch.cli.screen.summary import summary
 
             # `less` may be showing the messages on standard output; a remark would disturb it.
@@ -140,7 +140,7 @@ class Get:
     def report(self, accounts: int, failed: Sequence[str]) -> None:
         """Show the sums of all accounts, and which of them failed."""
         console = self._invocation.console
-        if console.shows_details or console.log:
+        if console.takes_results:
             from pop3fetch.cli.screen.summary import summary_of_all
 
             console.remark(summary_of_all(accounts, self._outcomes, failed))

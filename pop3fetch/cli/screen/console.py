@@ -114,6 +114,11 @@ class Console:
         return self.shows_remarks or self.verbosity >= 1
 
     @property
+    def takes_results(self) -> bool:
+        """Whether a result is shown, or written to the log."""
+        return self.log is not None or self.shows_details
+
+    @property
     def shows_progress(self) -> bool:
         """Whether standard error is a terminal that can redraw a line."""
         return self.shows_remarks and not self.account and self.environment.get("TERM", "dumb") != "dumb"
@@ -170,13 +175,13 @@ class Console:
     def error(self, text: str) -> None:
         """Print a line about a failure; --quiet does not hide it."""
         if self.log:
-            self.log("error", self.account, printable(text, None))
+            self.log("error", self.account, text)
         self._say("pop3fetch: ", text)
 
     def warn(self, text: str) -> None:
         """Print a line that every user should see."""
         if self.log:
-            self.log("warning", self.account, printable(text, None))
+            self.log("warning", self.account, text)
         if self.verbosity >= 0:
             self._say("pop3fetch: ", text)
 
@@ -188,7 +193,7 @@ class Console:
         """Print a result: on a terminal, and elsewhere only with -v."""
         if self.shows_remarks:
             if self.log:
-                self.log("info", self.account, printable(text, None))
+                self.log("info", self.account, text)
             self._say("", text)
         else:
             self.notice(text)
@@ -196,7 +201,7 @@ class Console:
     def notice(self, text: str) -> None:
         """Print a line with -v."""
         if self.log:
-            self.log("info", self.account, printable(text, None))
+            self.log("info", self.account, text)
         if self.verbosity >= 1:
             self._say("pop3fetch: ", text)
 
