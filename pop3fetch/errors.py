@@ -40,7 +40,8 @@
     ├── MessageNotFound                  a selected message is missing; also LookupError
     ├── UidShared                        several messages share the selected UID
     ├── DeliveryError                    the destination cannot take it; also OSError
-    │   └── DestinationLocked            another program has locked it
+    │   ├── DestinationLocked            another program has locked it
+    │   └── ServerFailed                 its server does not take messages
     ├── RecordError                      the record cannot be used
     │   └── RecordLocked                 another run has locked it
     ├── ConfigurationError               the configuration is wrong; also ValueError
@@ -49,9 +50,8 @@
     └── UsageError                       the command line is wrong; also ValueError
         └── InvalidSelector              a word of MESSAGES is invalid
 
-An error has its facts as attributes. Its sentence is made once, in ``__str__``: what happened, and where.
-Foreign text in a sentence has passed :func:`printable`. What to do about it depends on the program: the
-command line's advice is in ``cli/screen/advice.py``. Any other exception that leaves a module is a bug.
+Its sentence is made in ``__str__``; foreign text in it has passed :func:`printable`. Advice is in
+``cli/screen/advice.py``. Any other exception that leaves a module is a bug.
 """
 
 from __future__ import annotations
@@ -67,10 +67,9 @@ _SENTENCE_LIMIT = 1000  # characters of a reason that is our own sentence with f
 
 @dataclass_transform(eq_default=False)
 class POP3Error(Exception):
-    """The base of all errors of pop3fetch.
+    """The base of all errors; their facts are annotated names, given in order or by name.
 
-    An error's facts are its annotated names: they are given in order or by name, like those of a
-    dataclass. Thirty real dataclasses would double the time that ``pop3fetch --help`` takes.
+    Thirty dataclasses would double the time that ``pop3fetch --help`` takes.
     """
 
     status: ClassVar[Status] = Status.PROTOCOL
@@ -501,6 +500,16 @@ class DestinationLocked(DeliveryError):
     """Another program has locked the destination."""
 
     is_temporary = True
+
+
+class ServerFailed(DeliveryError):
+    """The server of a destination does not take messages, or not this one; ``status`` is the exit status."""
+
+    status: Status = Status.CANNOT_DELIVER  # type: ignore[misc]
+
+    @property
+    def is_temporary(self) -> bool:  # type: ignore[override]
+        return self.status is Status.TRY_LATER
 
 
 class RecordError(POP3Error):

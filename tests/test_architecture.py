@@ -41,7 +41,10 @@ ROOMS: dict[str, set[str]] = {
     "selection": {"errors", "messages"},
     "net": {"ahead", "defaults", "errors", "veil", "verification"},
     "pop3": {"ahead", "defaults", "errors", "net", "printable", "veil"},
-    "delivery": {"ahead", "defaults", "durable", "errors", "headers", "messages", "printable"},
+    "delivery": {
+        "ahead", "defaults", "durable", "errors", "headers", "messages", "net", "pop3", "printable", "status",
+        "veil",
+    },
     "record": {"delivery", "durable", "errors", "headers", "messages"},
     "account": {
         "ahead", "defaults", "durable", "errors", "printable", "quantities", "veil", "verification",
@@ -73,6 +76,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "python_socks": ("net/proxy.py",),
     "rich": ("cli/screen/console.py", "cli/screen/list_table.py"),
     "scramp": ("pop3/sasl.py",),
+    "smtplib": ("delivery/servers/smtp_client.py",),
     "socket": (
         "net/transport.py",
         "net/dial.py",

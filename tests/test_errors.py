@@ -49,6 +49,7 @@ from pop3fetch.errors import (
     RecordLocked,
     ResolverFailed,
     ServerErrorResponse,
+    ServerFailed,
     ServerNotFound,
     SessionEnded,
     ThreadLimit,
@@ -71,7 +72,7 @@ STATUSES: dict[int, set[type[POP3Error]]] = {
     66: {MessageNotFound, UidShared},
     68: {UnknownHost, ServerNotFound},
     69: {BlankMessage, DeletionUnsafe, HeadersNotOffered, ServerErrorResponse, GreetingRefused},
-    73: {DeliveryError},
+    73: {DeliveryError, ServerFailed},
     75: {
         ConnectionFailed,
         ConnectionLost,
@@ -185,7 +186,12 @@ POISON = "a\x1b[31m\x9b\r\n\t\0\x7f\u202e\u2028" + "x" * 5000
 
 
 def fact(name: str, kind: str) -> object:
-    foreign = {"str": POISON, "bytes": POISON.encode() + b"\xff", "bytes | None": None}
+    foreign = {
+        "Status": Status.CANNOT_DELIVER,
+        "str": POISON,
+        "bytes": POISON.encode() + b"\xff",
+        "bytes | None": None,
+    }
     return OURS[name] if name in OURS and kind == "str" else foreign.get(kind, 7)
 
 

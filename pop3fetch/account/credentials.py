@@ -102,6 +102,10 @@ class Password:
             "store it with `pop3fetch login`, write it into ~/.netrc, or run this on a terminal"
         )
 
+    def of_another(self, account: Account) -> Password:
+        """Return that of another account, from the same sources but the environment, which has this one's."""
+        return Password(account, self._sources._replace(report=self._report, environment=None))
+
     def may_be_right_next_time(self, error: POP3Error) -> bool:
         """Whether to log in once more after an error, because a person has typed, or is to type again."""
         if isinstance(error, ConnectionLost) and self._typed and not self._was_lost:

@@ -12,7 +12,6 @@ import pwd
 import shutil
 import socket
 import subprocess
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -21,7 +20,7 @@ from types import TracebackType
 
 import trustme
 
-from tests.support.daemon import Daemon, reserve
+from tests.support.daemon import Daemon, open_folder, reserve
 
 HOST = "127.0.0.1"
 USER, PASSWORD = "alice", "secret pass-wörd"
@@ -101,7 +100,7 @@ class Cyrus:
     def start(cls, folder: Path, ca: trustme.CA) -> Cyrus:
         """Start an instance in ``folder`` and return it once it greets."""
         if _is_another_user():
-            folder = _open_folder()
+            folder = open_folder("cyrus-")
         with socket.socket() as first, socket.socket() as second:
             # Kept until Cyrus listens: with SO_REUSEADDR both may bind, and nobody else gets the port.
             instance = cls(folder.absolute(), reserve(first, HOST), reserve(second, HOST))
@@ -188,13 +187,6 @@ def _as_nobody() -> list[str] | None:
 
 def _is_another_user() -> bool:
     return _as_nobody() == ANOTHER_USER
-
-
-def _open_folder() -> Path:
-    """Return a new folder that another user gets to: below pytest's own one only root does."""
-    folder = Path(tempfile.mkdtemp(prefix="cyrus-"))
-    folder.chmod(0o755)
-    return folder
 
 
 def _environment() -> dict[str, str]:

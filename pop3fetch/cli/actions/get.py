@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from pop3fetch.cli.options import Invocation
     from pop3fetch.cli.screen.dry_run import DryRun
     from pop3fetch.cli.screen.progress import RunReporter
+    from pop3fetch.delivery.servers.address import ServerAddress
+    from pop3fetch.delivery.servers.server import MailServer
     from pop3fetch.fetch.context import Context
     from pop3fetch.fetch.plan import Order, Standing
     from pop3fetch.fetch.retrieving import Outcome
     from pop3fetch.selection import Selector
+    from pop3fetch.sessions.sessions import Sessions
 
 DEFAULT_OUTPUT = "maildir:~/Maildir"
 
@@ -95,7 +98,9 @@ class Get:
                 with closing(Store(place, lock)) as store:
                     for line in (f"record: {store.path}", *place.warnings()):
                         console.notice(line)
-                    delivery = _delivery_context(account, console, place, store.tag)
+                    delivery = _delivery_context(account, console, place, store.tag)._replace(
+                        mail_server=lambda address: self._mail_server(address, sessions, console)
+                    )
                     if account.name != place.address != last_address(folder, account.name):
                         from pop3fetch.cli.actions.get_moved import follow
 
@@ -119,6 +124,11 @@ class Get:
         if reporter.objects or self._invocation.many or console.takes_results:
             self._conclude(account, console, order, outcome, reporter)
         return outcome.status
+
+    def _mail_server(self, address: ServerAddress, sessions: Sessions, console: Console) -> MailServer:
+        from pop3fetch.cli.mail_servers import MailServers
+
+        return MailServers(self._invocation.configuration, sessions, console).at(address)
 
     def _conclude(
         self, account: Account, console: Console, order: Order, outcome: Outcome, reporter: RunReporter
@@ -191,6 +201,10 @@ def choice_of(account: Account, *, is_configured: bool = True) -> Choice:
     """Return the destination of an account; ``is_configured``: it is from the file, if it is given at all."""
     if account.exec:
         return Choice(Kind.PROGRAM, command=account.exec)
+    if account.destination is not None:
+        from pop3fetch.cli.mail_servers import choice_of_table
+
+        return choice_of_table(account.destination)
     try:
         return parse(account.output or DEFAULT_OUTPUT, is_configured=is_configured)
     except UsageError as error:
