@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 from pop3fetch.account import checks
 from pop3fetch.account.checks import Check
+
+_FLAG = re.compile(r"\\?[!#$&'+-\[\]-z|}~]+")  # RFC 3501: an atom, or a system flag
+
+
+def _flags(value: object) -> tuple[str, ...]:
+    flags = checks.strings(value)
+    for flag in flags:
+        if not _FLAG.fullmatch(flag) or flag.lower() in ("\\recent", "\\deleted"):
+            raise ValueError(f"must be flags such as \\Flagged, or keywords, not {flag!r}")
+    return flags
+
 
 # The keys that mean the same as those of an account.
 LOGIN_KEYS: Mapping[str, Check] = {
@@ -28,6 +40,7 @@ DESTINATION_KEYS: Mapping[str, Check] = {
     "from": partial(checks.address, may_be_empty=True),
     "starttls": checks.flag,
     "insecure": checks.flag,
+    "flags": _flags,
     **LOGIN_KEYS,
 }
 

@@ -36,7 +36,7 @@ class Kind(Enum):
     SERVER = "server"
 
 
-SERVERS = ("lmtp", "smtp", "smtps")  # the schemes of their URLs
+SERVERS = ("lmtp", "smtp", "smtps", "imap", "imaps")  # the schemes of their URLs
 
 _STREAMS = {Kind.OUTPUT: "-", Kind.MBOX_OUTPUT: "mbox:-"}
 
@@ -153,9 +153,13 @@ def open_destination(choice: Choice, context: DeliveryContext) -> Destination:
             limit=context.limit,
         )
     if choice.address is not None:
+        assert context.mail_server
+        if choice.address.is_imap:
+            from pop3fetch.delivery.servers.mailbox import Mailbox
+
+            return Mailbox(context.mail_server(choice.address), context.spool_folder)
         from pop3fetch.delivery.servers.transfer import Transfer
 
-        assert context.mail_server
         return Transfer(context.mail_server(choice.address), context.tag, context.spool_folder)
     from pop3fetch.delivery.stream import Stream
 

@@ -7,6 +7,7 @@ file: our own transport, and reads that are limited in time, in octets and in li
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -38,6 +39,9 @@ DATA_TIMEOUT = 600.0  # seconds for the reply to a message (RFC 5321 section 4.5
 TICK = 0.2  # seconds between two looks whether an interrupt has come
 GRACE = 1.0  # seconds for replies that are due, after an interrupt
 LOOK_TIMEOUT = 10.0  # seconds at most to fetch a refused certificate for its description
+
+
+_CHALLENGE = re.compile(rb"\+ |334[ -]")  # of IMAP, and of SMTP
 
 
 class Hurry:
@@ -110,7 +114,10 @@ class Line:
         if self._lines > LINES_LIMIT or self._octets > OCTETS_LIMIT:
             raise ProtocolViolation(f"its reply has no end, while {self._awaited} is awaited")
         if self._server.trace:
-            self._server.trace("<", self.blotted(line.rstrip(b"\r\n")))
+            shown = line.rstrip(b"\r\n")
+            if challenge := _CHALLENGE.match(shown):  # it may be enough to test guesses of the password
+                shown = challenge[0] + b"(challenge)"
+            self._server.trace("<", self.blotted(shown))
         return line
 
     def read(self, size: int) -> bytes:

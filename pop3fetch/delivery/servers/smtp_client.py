@@ -36,10 +36,11 @@ FULL = re.compile(r"5\.2\.2\b")  # the enhanced status of a full mailbox (RFC 34
 
 
 class Reply(NamedTuple):
-    """A reply: its code, and its text with the lines joined by blanks."""
+    """A reply: its code, its text with the lines joined by blanks, and the octets of that."""
 
     code: int
     text: str
+    octets: bytes = b""
 
     @property
     def is_success(self) -> bool:
@@ -93,7 +94,7 @@ class Client(smtplib.SMTP):
                 raise error.__context__ from None
             raise ConnectionLost(self.line.transport.host, f"while waiting for {awaited}") from None
         shown = self.line.blotted(text).replace(b"\n", b" ")
-        return Reply(code, printable(shown.decode("utf-8", "backslashreplace")))
+        return Reply(code, printable(shown.decode("utf-8", "backslashreplace")), text)
 
     def readline(self, limit: int) -> bytes:
         """Return the next line of a reply, for ``smtplib``."""
@@ -158,7 +159,7 @@ class Client(smtplib.SMTP):
         reply = self.ask(command)
         while reply.code == 334:
             try:
-                response = exchange.respond(decode(reply.text.encode()))
+                response = exchange.respond(decode(reply.octets))
             except MechanismFailed:
                 self.ask("*", "the reply to a cancelled login")
                 raise
