@@ -231,6 +231,15 @@ def missing() -> str | None:
     return None
 
 
+def missing_stores() -> str | None:
+    """Say why no Dovecot takes messages here, or None where one does."""
+    if reason := missing():
+        return reason
+    lacking = [name for name in ("imap", "lmtp") if not (_libexec() / name).exists()]
+    packages = " ".join(f"dovecot-{name}d" for name in lacking)
+    return f"Dovecot takes no messages here (Debian: {packages})" if lacking else None
+
+
 @cache
 def version() -> tuple[int, ...]:
     """Return the first two numbers of Dovecot's version."""
