@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fetch.ahead import Ahead
-from pop3fetch.errors import BlankMessage, POP3Error
+from pop3fetch.errors import BlankMessage, MalformedListing, POP3Error
 from pop3fetch.fetch.context import Reporter
 from pop3fetch.fetch.plan import Comparison, Order, all_renumbered, compare, unlisted
 from pop3fetch.fetch.survey import Looked, Recorded, headers_of, whole_of
@@ -113,10 +113,11 @@ class Recall:
             known = self._store.known()
             comparison = compare(listing, known)
             missing = unlisted(listing, known, comparison)
-        # A listing that is not complete may lack what is there.
-        if missing and not (listing.unpaired or listing.unreadable):
+        if missing and listing.is_complete:
             self._miss(known, missing)
         new = set(comparison.new)
+        if listing.unusable:
+            self.undecided |= _unsure_copies(listing, known)
         if comparison.doubted or comparison.shared:
             new.update(self._look_at(listing, known, comparison))
         new.difference_update(self.undecided)
@@ -159,14 +160,17 @@ class Recall:
         short = self._store.short() if known.unsettled else set()
         whole: list[int] = []
         headers: list[int] = []
-        for index in sorted([*comparison.doubted, *comparison.shared]):
-            (whole if listing.message(index).key in short else headers).append(index)
-        others = self._decide(
-            listing,
-            whole_of(self._client, whole),
-            lambda message, looked, entry: looked.octets == entry.octets and _is_same(message, looked, entry),
-        )
+        for index in sorted({*comparison.doubted, *comparison.shared} - self.undecided.keys()):
+            message = listing.message(index)
+            needs_all = message.key in short or self._has_no_size_to_compare(message)
+            (whole if needs_all else headers).append(index)
+        others = self._decide(listing, whole_of(self._client, whole), _is_same_as_a_whole)
         return [*self._look_at_headers(listing, headers), *others]
+
+    def _has_no_size_to_compare(self, message: Message) -> bool:
+        """Whether LIST lacks the message, or lacked it, and its headers do not prove which one it is."""
+        recorded = self._store.entry(message.key)
+        return recorded is not None and not proves(recorded.identity) and _lacks_size(message, recorded)
 
     def _look_at_headers(self, listing: Listing, indexes: Iterable[int]) -> list[int]:
         return self._decide(listing, headers_of(self._client, indexes), _is_same)
@@ -311,28 +315,44 @@ class _Traits(NamedTuple):
     stand_in: bytes
 
 
+class _Alike:
+    """Recorded messages by their size and identity; a size of 0 is not known, as LIST lacked the message."""
+
+    def __init__(self) -> None:
+        self.by_identity: dict[Identity | None, deque[Entry]] = {}
+        self._by_size: dict[tuple[int, Identity | None], deque[Entry]] = {}
+
+    def add(self, entry: Entry) -> None:
+        self.by_identity.setdefault(entry.identity, deque()).append(entry)
+        self._by_size.setdefault((entry.size, entry.identity), deque()).append(entry)
+
+    def places(self, message: Message, who: Identity | None) -> list[deque[Entry] | None]:
+        """Return where the recorded message may be, the likeliest place first."""
+        places = [self._by_size.get((message.size, who)), self._by_size.get((0, who))]
+        return places if message.size else [*places, self.by_identity.get(who)]
+
+
 class _Recorded:
     """Recorded messages, found by what their headers show."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self._sizes: set[int] = set()  # 0 if LIST lacked the message
-        self._by_size: dict[tuple[int, Identity | None], deque[Entry]] = {}
-        self._by_identity: dict[Identity | None, deque[Entry]] = {}
+        self._expected = _Alike()
+        self._deleted = _Alike()
+        self._deleted_stand_ins = _Alike()
         self._count = 0
         self._taken: set[Key] = set()
         self._by_uid: dict[bytes, deque[Entry]] = {}
-        self._deleted: dict[tuple[int, Identity | None], deque[Entry]] = {}
         for entry in entries:
             self._sizes.add(entry.size)
-            if entry.state is State.DELETED:
-                if stands_in(entry.key.uid):
-                    self._by_uid.setdefault(entry.key.uid, deque()).append(entry)
-                else:
-                    self._deleted.setdefault((entry.size, entry.identity), deque()).append(entry)
+            if entry.state is not State.DELETED:
+                self._count += 1
+                self._expected.add(entry)
+            elif stands_in(entry.key.uid):
+                self._deleted_stand_ins.add(entry)
+            else:
+                self._deleted.add(entry)
                 continue
-            self._count += 1
-            self._by_size.setdefault((entry.size, entry.identity), deque()).append(entry)
-            self._by_identity.setdefault(entry.identity, deque()).append(entry)
             self._by_uid.setdefault(entry.key.uid, deque()).append(entry)
 
     def has_size(self, size: int) -> bool:
@@ -355,7 +375,7 @@ class _Recorded:
         others: dict[Message, Entry] = {}
         for message, (who, _) in listed.items():
             # The only one recorded is the only one listed with the same identity, whatever their sizes.
-            alike = self._by_identity.get(who)
+            alike = self._expected.by_identity.get(who)
             is_unique = counts[who] == 1 and alike and len(alike) == 1 and proves(who)
             if message not in found and is_unique and (entry := self._first(alike)):
                 others[message] = entry
@@ -367,11 +387,11 @@ class _Recorded:
         found, who = self._first(self._by_uid.get(traits.stand_in)), traits.identity
         if found or not proves(who):
             return found
-        places = [self._by_size.get((message.size, who)), self._by_size.get((0, who))]
-        if not message.size:
-            places.append(self._by_identity.get(who))
+        places = self._expected.places(message, who)
         if stands_in(message.uid):
-            places.append(self._deleted.get((message.size, who)))
+            places += self._deleted.places(message, who)
+        if not message.size:  # which stand-ins depend on
+            places += self._deleted_stand_ins.places(message, who)
         return next(filter(None, map(self._first, places)), None)
 
     def _first(self, alike: deque[Entry] | None) -> Entry | None:
@@ -382,6 +402,14 @@ class _Recorded:
                 self._taken.add(entry.key)
                 return entry
         return None
+
+
+def _unsure_copies(listing: Listing, known: Known) -> dict[int, POP3Error]:
+    """Return the messages that share a UID: one of them may be in a line that was left out."""
+    shared = {uid for uid, occurrence in (*known.copies, *known.unsettled) if occurrence}
+    shared |= {message.uid for message in listing if message.occurrence}
+    error = MalformedListing("messages share its unique-id, and the line of one may be unusable")
+    return {message.index: error for message in listing if message.uid in shared}
 
 
 def _is_short(recorded: Entry) -> bool:
@@ -402,4 +430,15 @@ def _is_same(message: Message, looked: Looked, recorded: Entry) -> bool:
         return who == known
     # Nothing proves that they are one, so that another size, or other weak headers, make them two.
     differ = who is not None and known is not None and who.proves == known.proves and who != known
-    return message.size == recorded.size and not differ
+    has_same_size = message.size == recorded.size
+    if looked.octets is not None and _lacks_size(message, recorded):
+        has_same_size = recorded.octets in (None, looked.octets)
+    return has_same_size and not differ
+
+
+def _is_same_as_a_whole(message: Message, looked: Looked, recorded: Entry) -> bool:
+    return recorded.octets in (None, looked.octets) and _is_same(message, looked, recorded)
+
+
+def _lacks_size(message: Message, recorded: Entry) -> bool:
+    return message.size != recorded.size and 0 in (message.size, recorded.size)
