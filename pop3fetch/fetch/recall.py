@@ -35,6 +35,13 @@ def recorded_in(place: RecordPlace, account: str) -> Recorded:
     return Recorded(account, lambda: known_at(place).has_unique_ids)
 
 
+# What is recorded of messages that may be listed without a unique-id, until they are DOUBTED.
+UNSURE = {
+    State.FETCHED: Event.UNLISTED,
+    State.SHORT: Event.UNLISTED,
+    State.MISSING: Event.LOOK_FAILED,
+    State.DELETED: Event.LOOK_FAILED,
+}
 HANDFUL = 5  # messages of which none is listed any more, which need not mean that the server was moved
 
 
@@ -236,7 +243,8 @@ class Recall:
         for event, keys in found.items():
             if keys:
                 self._store.happened(event, keys, self._now)
-        sizes = {entry.key: listing.size_of(entry.key) for entry in same}
+        # A size that LIST lacks takes nothing from the record.
+        sizes = {entry.key: listing.size_of(entry.key) or entry.size for entry in same}
         changed = {entry.key: sizes[entry.key] for entry in same if sizes[entry.key] != entry.size}
         if changed:
             self._store.resize(changed)
@@ -276,7 +284,12 @@ class Recall:
             if failure := looked.failure(index, sizes_of[index]):
                 self.undecided[index] = failure
             seen[index] = _Traits(identity(looked.headers), stand_in_uid(looked.headers, sizes_of[index]))
-        found = recorded.find_all({listing.message(index): traits for index, traits in seen.items()}, is_move)
+        listed = {listing.message(index): traits for index, traits in seen.items()}
+        found = recorded.find_all(listed, is_move)
+        if listing.unpaired:
+            self._wait_for_uids(
+                recorded, {message: listed[message] for message in listed.keys() - found.keys()}
+            )
         if not found or not (self._is_same_mailbox or recorded.are_mostly(found, candidates)):
             return False
         # The record keeps them under the UIDs and with the sizes that the server has given them.
@@ -285,13 +298,24 @@ class Recall:
         confirmed = [message for message, entry in found.items() if not _is_short(entry)]
         self._confirmed.update(message.index for message in confirmed)
         self._store.happened(Event.LOOKED_SAME, (message.key for message in confirmed), self._now)
-        self._store.resize({message.key: message.size for message in found})
+        self._store.resize({message.key: message.size or entry.size for message, entry in found.items()})
         if is_move and len(found) > HANDFUL:
             self._reporter.warn(
                 f"the server has changed all unique-ids: {len(found)} of {len(listing)} messages"
                 " were recognised by their headers and are not fetched again"
             )
         return True
+
+    def _wait_for_uids(self, recorded: _Recorded, listed: Mapping[Message, _Traits]) -> None:
+        """Leave what UIDL lacks, and may be recorded, to the next session, in which it is new if need be."""
+        taken = {message.index: recorded.take_unsure(message, traits) for message, traits in listed.items()}
+        unsure = {index: entry for index, entry in taken.items() if entry}
+        error = MalformedListing("UIDL lacks its unique-id, and its headers do not show if it is new")
+        self.undecided |= dict.fromkeys(unsure, error)
+        for state, event in UNSURE.items():
+            keys = [entry.key for entry in unsure.values() if entry.state is state]
+            if keys:
+                self._store.happened(event, keys, self._now)
 
     def _still_expected(self, listing: Listing, known: Known, missing: Iterable[Key]) -> Iterator[Entry]:
         """Yield what is recorded of the missing messages.
@@ -393,6 +417,15 @@ class _Recorded:
         if not message.size:  # which stand-ins depend on
             places += self._deleted_stand_ins.places(message, who)
         return next(filter(None, map(self._first, places)), None)
+
+    def take_unsure(self, message: Message, traits: _Traits) -> Entry | None:
+        """Return what a message that UIDL lacks may be, although nothing proves it, unless it was put off."""
+        if proves(traits.identity) or not stands_in(message.uid):
+            return None
+        recorded = (self._expected, self._deleted, self._deleted_stand_ins)
+        places = (place for alike in recorded for place in alike.places(message, traits.identity))
+        entry = next(filter(None, map(self._first, places)), None)
+        return entry if entry and entry.state in UNSURE else None
 
     def _first(self, alike: deque[Entry] | None) -> Entry | None:
         """Take the first that is not taken yet, or return None."""

@@ -90,8 +90,9 @@ def status_of(listing: Listing) -> Status:
 def listing_of(client: MailSession, overview: Overview, reporter: Reporter, recorded: Recorded) -> Listing:
     """Return the messages of an overview, with stand-ins for the unique-ids that are missing.
 
-    If lines are unusable, it is not known which messages they mean: those without a unique-id get none, and
-    are left alone. Raises UniqueIdsRefused if all are missing although the record has some.
+    If lines are unusable, it is not known which messages they mean: those without a unique-id are left alone.
+    So are those without a size if something must stand in for the unique-id. Raises UniqueIdsRefused if all
+    are missing although the record has some.
     """
     sizes, unique_ids, unusable = overview
     for error in unusable[:NAMED]:
@@ -112,13 +113,24 @@ def listing_of(client: MailSession, overview: Overview, reporter: Reporter, reco
         named = overview.sizes
         listing.unsized = {i for i in listing.indexes() if i >= len(named) or named[i] is None}
     listing.unusable = unusable
-    if unusable:
-        pairs = enumerate(zip(sizes, unique_ids, strict=True))
-        nameless = (index for index, (size, uid) in pairs if uid is None and size is not None)
-        error = MalformedListing("no usable line of UIDL has its unique-id")
-        unlisted = dict.fromkeys(islice(nameless, MOST_UNPAIRED), error)
-        listing.unreadable = {**unlisted, **listing.unreadable}
+    if unusable or unpaired:
+        nameless = _nameless(sizes, unique_ids, all_usable=not unusable)
+        error = MalformedListing("LIST and UIDL do not show which message it is")
+        listing.unreadable = {**dict.fromkeys(nameless, error), **listing.unreadable}
     return listing
+
+
+def _nameless(
+    sizes: Sequence[int | None], unique_ids: Sequence[bytes | None], *, all_usable: bool
+) -> list[int]:
+    """Return the indexes of messages without a unique-id, for which nothing can stand in either."""
+    pairs = enumerate(zip(sizes, unique_ids, strict=True))
+    nameless = (
+        index
+        for index, (size, uid) in pairs
+        if (size is None and uid == b"") or (size is not None and uid is None and not all_usable)
+    )
+    return list(islice(nameless, MOST_UNPAIRED))
 
 
 def _paired(
@@ -127,7 +139,7 @@ def _paired(
     """Return both lists with what each lacks, and how many messages only one of them has.
 
     An empty UID stands for one that UIDL lacks, unless it may be in a line that is not usable; a size of 0
-    for one that LIST lacks.
+    for one that LIST lacks, unless it has an empty UID.
     """
     count = max(len(sizes), len(unique_ids))
     all_sizes = [*sizes, *[None] * (count - len(sizes))]
@@ -146,7 +158,7 @@ def _paired(
     for index in unpaired[:MOST_UNPAIRED]:
         if all_uids[index] is None:
             all_uids[index] = b""
-        else:
+        elif all_uids[index]:
             all_sizes[index] = 0
     return all_sizes, all_uids, len(unpaired)
 
