@@ -74,11 +74,7 @@ class Get:
         folder = self._invocation.state_folder_to_read() if is_look else self._invocation.state_folder()
         place = RecordPlace(folder, account.address)
         turn: AbstractContextManager[object] = self._standard_output if choice.is_stream else nullcontext()
-        resumption = None
-        if self._options.every is not None:
-            from pop3fetch.net.resumption import Resumption
-
-            resumption = self._resumptions.setdefault(account.address, Resumption())
+        resumption = self._resumption_of(account) if self._options.every is not None else None
         going = sessions_of(account, console, folder, resumption=resumption)
         with turn, going as sessions, self.openings.of_a_run() as keep:
             sessions.check()
@@ -127,6 +123,11 @@ class Get:
         if reporter.objects or self._invocation.many or console.takes_results:
             self._conclude(account, console, order, outcome, reporter)
         return outcome.status
+
+    def _resumption_of(self, account: Account) -> Resumption:
+        from pop3fetch.net.resumption import Resumption
+
+        return self._resumptions.setdefault(account.address, Resumption())
 
     def _conclude(
         self, account: Account, console: Console, order: Order, outcome: Outcome, reporter: RunReporter
