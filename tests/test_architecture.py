@@ -85,6 +85,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "sqlite3": ("record/*",),
     "ssl": (
         "account/oauth/http.py",
+        "net/resumption.py",
         "net/transport.py",
         "net/tls.py",
         "verification.py",
