@@ -132,8 +132,10 @@ test-debian13:
 #   make dist    build source distribution and wheel, byte-for-byte reproducible
 .PHONY: dist
 dist: .venv/ready-for-dist
-	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} \
-		.venv/bin/python -m hatchling build --directory dist
+	.venv/bin/python -m hatchling build --directory dist
+
+# The time that what is built bears: of the last commit; in a source distribution, which has none, of its files.
+dist: export SOURCE_DATE_EPOCH ?= $(shell if [ -e PKG-INFO ]; then date -r PKG-INFO +%s; else git log -1 --format=%ct; fi)
 
 #   make zipapp  build a single portable file, dist/pop3fetch.pyz; it uses cryptography if that is installed
 .PHONY: zipapp
