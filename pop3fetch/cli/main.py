@@ -25,6 +25,7 @@ COMMANDS = {
     "caps": "Show the server's capabilities.",
     "login": "Set up an account: find the server, try the password.",
     "logout": "Remove the stored password.",
+    "check": "Examine an account from end to end.",
     "record": "Show and edit the record of fetched messages.",
     "accounts": "List the configured accounts.",
     "demo": "Try everything against a built-in demo server.",

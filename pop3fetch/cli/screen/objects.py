@@ -11,6 +11,7 @@ from pop3fetch.messages import Message, shown_uid
 
 if TYPE_CHECKING:
     from pop3fetch.account.settings_table import Account
+    from pop3fetch.findings import Finding
     from pop3fetch.headers import Summary
     from pop3fetch.record.store import Entry
 
@@ -102,6 +103,16 @@ def mailbox_object(messages: int, octets: int, new: int | None) -> Object:
     """Return what `stat` prints; ``new`` is None if it was not counted."""
     shown: Object = {"messages": messages, "octets": octets}
     return shown if new is None else {**shown, "new": new}
+
+
+def finding_object(finding: Finding) -> Object:
+    """Return a step as `check` prints it."""
+    return {
+        "step": finding.step,
+        "result": finding.verdict.value,
+        "text": finding.text,
+        "status": int(finding.status),
+    }
 
 
 def account_object(account: Account, destination: str) -> Object:
