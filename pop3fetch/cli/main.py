@@ -27,6 +27,7 @@ COMMANDS = {
     "caps": "Show the server's capabilities.",
     "login": "Set up an account: find the server, try the password.",
     "logout": "Remove the stored password.",
+    "check": "Examine an account from end to end.",
     "record": "Show and edit the record of fetched messages.",
     "import": "Import accounts from mpop, fetchmail, getmail6 or fdm.",
     "accounts": "List the configured accounts.",
