@@ -108,7 +108,7 @@ class Password:
                 return found
         passed_over = f" ({'; '.join(self._passed_over)})" if self._passed_over else ""
         raise NoPassword(
-            f"there is no password for {printable(self._account.address)}{passed_over}: set {VARIABLE}, "
+            f"there is no password for {printable(self._account.title)}{passed_over}: set {VARIABLE}, "
             "use --password-file or --password-command (or the keys password_file and password_command), "
             "store it with `pop3fetch login`, write it into ~/.netrc, or run this on a terminal",
             is_missing=True,

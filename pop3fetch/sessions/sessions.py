@@ -133,7 +133,7 @@ class Sessions:
         self.password = password
         self.process = process
         self._place = RecordPlace(state_folder, account.address)
-        self._delay = LoginDelay(self._place, account.address)
+        self._delay = LoginDelay(self._place, account.title)
         self._known = KnownServer(self._place)
         self._refused: RefusedLogins | None = None  # if there are any
         self._begun: Ahead[MailSession] | None = None
@@ -278,4 +278,4 @@ class Sessions:
             return None
         from pop3fetch.sessions.refused_logins import RefusedLogins
 
-        return RefusedLogins(self._place, self.account.address)
+        return RefusedLogins(self._place, self.account.title)

@@ -45,8 +45,9 @@ def examine_cron(account: Account, console: Console) -> Finding:
     troubles = [*_of_secret(account, found), *_of_variables(console, has_secret="error" not in found)]
     if troubles:
         return warning(STEP, "; ".join(troubles))
-    source = f": from {found['source']}" if found else ""
-    return Finding(STEP, f"a job without a login session can log in, too{source}")
+    if not found:
+        return Finding(STEP, "a job needs no secret")
+    return Finding(STEP, f"a job without a login session has a secret, too: from {found['source']}")
 
 
 def _try(account: Account) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from pop3fetch.record.place import RecordPlace, record_error
 from pop3fetch.record.states import DAY, IN_DOUBT
 from pop3fetch.record.store import ReadOnlyStore
 
+DAMAGE = ("damaged", "malformed", "not a database")  # words of a RecordError, some of them SQLite's
 OTHERS = "other programs"
 RECENTLY = 7 * DAY  # seconds; another program that ran since then still fetches
 
@@ -60,23 +61,24 @@ def examine_record(account: Account, state_folder: Path) -> Finding:
     try:
         place = RecordPlace.to_read(state_folder, account.name, account.address)
         facts = _facts(place)
+        if place.address != account.address:
+            facts += f"; `get` will take it over from {place.address}"
         files = [place.database] if place.database.exists() else []
         room = examine_paths(f"the record in {short(place.folder)}", [place.folder, *files])
         troubles = [room.text] if room.verdict is Verdict.WARNING else []
         troubles += [*place.warnings(), *_failures(state_folder, account)]
-    except RecordError as error:
-        advice = "restore it from a backup, because without it everything on the server is new"
-        found = failure("record", error)
-        return found if error.is_temporary else found._replace(text=f"{found.text}; {advice}")
     except POP3Error as error:
-        return failure("record", error)
+        found = failure("record", error)
+        is_damaged = isinstance(error, RecordError) and any(word in error.reason for word in DAMAGE)
+        advice = "; restore it from a backup, because without it everything on the server is new"
+        return found._replace(text=found.text + advice) if is_damaged else found
     except OSError as error:
         return failure("record", record_error(state_folder, error))
     return warning("record", "; ".join([facts, *troubles])) if troubles else Finding("record", facts)
 
 
 def _facts(place: RecordPlace) -> str:
-    """Return how many messages a record has, when the last one was fetched, and how many are in doubt."""
+    """Return how many messages a record has, when the last was fetched, and what a run will do with it."""
     if is_absent(place.database):
         return f"nothing was fetched yet; {short(place.database)} will be the record"
     with closing(ReadOnlyStore(place)) as store:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from pop3fetch.account.registration import password_file_of
 from pop3fetch.account.settings_table import Account
 from pop3fetch.ahead import Ahead
 from pop3fetch.cli.screen.caps import DAY, limits
@@ -16,6 +18,7 @@ from pop3fetch.defaults import UNIX_PREFIX
 from pop3fetch.errors import (
     ConfigurationError,
     ConnectionLost,
+    LoginRefused,
     NoPassword,
     POP3Error,
     TimedOut,
@@ -30,6 +33,7 @@ from pop3fetch.pop3.trace import Secrets
 from pop3fetch.printable import printable
 from pop3fetch.sessions.sessions import endpoint_of, server_of
 
+STORED = ("the keyring", "the terminal")  # sources that `login` replaces, beside its own file
 SOON = 14  # days; certificates are renewed weeks before they expire
 MOST_ADDRESSES = 4  # that are shown
 MOST_TEXT = 200  # characters of a server's text
@@ -79,7 +83,7 @@ class ServerExamination:
                 self._draw(step)
                 yield from examine()
         except POP3Error as error:
-            yield failure(_step_of(error, step), error)
+            yield self._with_source(failure(_step_of(error, step), error), error)
             if self._obstacle and step != "login":
                 yield failure("login", self._obstacle)
 
@@ -94,7 +98,8 @@ class ServerExamination:
         except POP3Error as error:
             yield failure("limits", error)
             return
-        lines, troubles = list(limits(self._announced)), list(self._troubles(self._announced))
+        lines = [printable(line, MOST_TEXT) for line in limits(self._announced)]
+        troubles = list(self._troubles(self._announced))
         if troubles:
             yield warning("limits", "; ".join([*lines, *troubles]))
         else:
@@ -174,6 +179,18 @@ class ServerExamination:
         yield Finding("login", f"{self._account.title} logged in by {client.login_method}; {secret}")
 
     # -- what they find ------------------------------------------------------------------------
+
+    def _with_source(self, found: Finding, error: POP3Error) -> Finding:
+        """Add to a refused login where the secret is from, and what to do about it."""
+        source = self._sessions.password.source
+        if not source or error.is_temporary or not isinstance(error, LoginRefused):
+            return found
+        account, again = self._account, ""
+        stored = account.source and str(password_file_of(account.source, account.name))
+        if source in STORED or (stored and stored == account.password_file):
+            name = f" -a {shlex.quote(account.name)}" if account.source else ""
+            again = f"; `pop3fetch login{name}` asks for another"
+        return found._replace(text=f"{found.text}; the secret is from {source}{again}")
 
     def _tls(self) -> Finding:
         """Return the finding of TLS: its version, and how long the certificate is valid."""

@@ -99,7 +99,7 @@ def test_each_step_of_an_account_that_works_is_ok(
     assert (
         texts["login"] == f"alice@127.0.0.1:{port} logged in by PLAIN; the secret is from the password file"
     )
-    assert texts["cron"] == "a job without a login session can log in, too: from the password file"
+    assert texts["cron"] == "a job without a login session has a secret, too: from the password file"
     assert texts["limits"] == "messages are kept forever (EXPIRE NEVER)"
     assert texts["destination"] == f"maildir:{home}/Maildir: `get` will create it"
     assert texts["record"].startswith("nothing was fetched yet; ~/.local/state/pop3fetch/alice@127.0.0.1%3A")
@@ -258,7 +258,8 @@ def test_a_wrong_password_is_tried_once_and_remembered(here: Here, post: StartPo
     assert ended.status == 77
     assert findings(ended)["login"] == (
         "error",
-        "the server refused the login of alice (APOP): [AUTH] wrong user or password",
+        "the server refused the login of alice (APOP): [AUTH] wrong user or password; the secret is from the "
+        "password file",
     )
     again = here("check")
     assert again.status == 75
@@ -485,7 +486,7 @@ class Keyring(KeyringBackend):
 @pytest.mark.parametrize(
     ("body", "verdict", "says"),
     [
-        ("return 'secret'", "ok", "a job without a login session can log in, too: from the keyring"),
+        ("return 'secret'", "ok", "a job without a login session has a secret, too: from the keyring"),
         ("raise RuntimeError('locked')", "warning", "the keyring was skipped: RuntimeError: locked"),
         ("import os; os.environ['DBUS_SESSION_BUS_ADDRESS'] = 'x'; return 'secret'", "warning",
          "a job reaches the keyring only while you are logged in"),
