@@ -62,15 +62,32 @@ class Sources(NamedTuple):
         return veiled(self, "child_environment", "environment")
 
 
+WAYS = (
+    f"set {VARIABLE}, use --password-file or --password-command (or the keys password_file and "
+    "password_command), store it with `pop3fetch login`"
+)
+
+
 class Password:
     """An account's password: call it to get it; the sources are tried once, at the first call.
 
     Except for OAuth 2: an access token is valid for about an hour, and each call gets a new one.
     """
 
-    __slots__ = ("_account", "_passed_over", "_report", "_secret", "_sources", "_typed", "_was_lost")
+    __slots__ = (
+        "_account",
+        "_passed_over",
+        "_report",
+        "_secret",
+        "_sources",
+        "_typed",
+        "_was_lost",
+        "source",
+    )
 
-    def __init__(self, account: Account, sources: Sources) -> None:
+    def __init__(self, account: Account, sources: Sources, ways: str = WAYS) -> None:
+        """``ways``: what the user can do if there is no password."""
+        self._ways = ways
         self._account = account
         self._report = sources.report
         self._sources = sources._replace(report=self._pass_over)
@@ -78,6 +95,7 @@ class Password:
         self._secret: str | None = None
         self._typed = 0  # how often it was typed
         self._was_lost = False  # whether a connection was, since then
+        self.source = ""  # the name of the source that gave it, of ORDER
 
     def __repr__(self) -> str:
         return f"<Password of {self._account.address}>"
@@ -92,19 +110,24 @@ class Password:
             found = source(self._account, self._sources)
             if found:
                 _check(found, name, self._account)
+                self.source = name
                 self._typed += source is _from_terminal
                 self._secret = None if source is _from_oauth else found
                 return found
         passed_over = f" ({'; '.join(self._passed_over)})" if self._passed_over else ""
         raise NoPassword(
-            f"there is no password for {printable(self._account.address)}{passed_over}: set {VARIABLE}, "
-            "use --password-file or --password-command (or the keys password_file and password_command), "
-            "store it with `pop3fetch login`, write it into ~/.netrc, or run this on a terminal"
+            f"there is no password for {printable(self._account.title)}{passed_over}: {self._ways}, "
+            "write it into ~/.netrc, or run this on a terminal",
+            is_missing=True,
         )
 
     def of_another(self, account: Account) -> Password:
         """Return that of another account, from the same sources but the environment, which has this one's."""
-        return Password(account, self._sources._replace(report=self._report, environment=None))
+        sources = self._sources._replace(report=self._report, environment=None)
+        is_named = account.name.startswith("@")
+        login = f"store it with `pop3fetch login {printable(account.name)}`"
+        advice = login if is_named else "give the destination a table [destinations.NAME]"
+        return Password(account, sources, f"set password_file or password_command, {advice}")
 
     def may_be_right_next_time(self, error: POP3Error) -> bool:
         """Whether to log in once more after an error, because a person has typed, or is to type again."""

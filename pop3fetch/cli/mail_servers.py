@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pop3fetch.account.settings_table import Account
@@ -18,7 +18,6 @@ from pop3fetch.sessions.refused_logins import RefusedLogins
 from pop3fetch.sessions.sessions import Sessions, tls_options
 
 if TYPE_CHECKING:
-    from pop3fetch.account.config_file import Configuration
     from pop3fetch.account.destination_table import DestinationTable
 
 MAIL_NAMES = ("pop", "pop3", "imap", "smtp", "mail", "mx", "lmtp")  # of hosts that are one provider's
@@ -35,11 +34,8 @@ def choice_of_table(table: DestinationTable) -> Choice:
 class MailServers:
     """The mail servers of a run for one account."""
 
-    def __init__(
-        self, configuration: Callable[[], Configuration], sessions: Sessions, console: Console
-    ) -> None:
-        """``configuration`` reads the file, which has the table of a destination of an earlier run."""
-        self._configuration = configuration
+    def __init__(self, sessions: Sessions, console: Console) -> None:
+        """``sessions`` are those of the account."""
         self._sessions = sessions
         self._account = sessions.account
         self._console = console
@@ -95,7 +91,9 @@ class MailServers:
             return own
         if self._account.source is None or (own is None and self._account.output == str(address)):
             return None
-        configuration = self._configuration()
+        from pop3fetch.account.config_file import load
+
+        configuration = load(self._account.source)  # it may be a destination of an earlier run
         tables = map(configuration.destination, configuration.destinations)
         return next((table for table in tables if parse(table.url) == address), None)
 

@@ -154,13 +154,7 @@ def open_destination(choice: Choice, context: DeliveryContext) -> Destination:
         )
     if choice.address is not None:
         assert context.mail_server
-        if choice.address.is_imap:
-            from pop3fetch.delivery.servers.mailbox import Mailbox
-
-            return Mailbox(context.mail_server(choice.address), context.spool_folder)
-        from pop3fetch.delivery.servers.transfer import Transfer
-
-        return Transfer(context.mail_server(choice.address), context.tag, context.spool_folder)
+        return open_server(context.mail_server(choice.address), context.tag, context.spool_folder)
     from pop3fetch.delivery.stream import Stream
 
     return Stream(
@@ -169,6 +163,17 @@ def open_destination(choice: Choice, context: DeliveryContext) -> Destination:
         harmless=context.is_terminal,
         awaits_reader=context.awaits_reader,
     )
+
+
+def open_server(server: MailServer, tag: str, spool_folder: Path) -> Destination:
+    """Return the destination at a mail server."""
+    if server.address.is_imap:
+        from pop3fetch.delivery.servers.mailbox import Mailbox
+
+        return Mailbox(server, spool_folder)
+    from pop3fetch.delivery.servers.transfer import Transfer
+
+    return Transfer(server, tag, spool_folder)
 
 
 class Openings:

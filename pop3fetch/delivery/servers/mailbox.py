@@ -14,9 +14,10 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pop3fetch.delivery.destination import NOT_MOUNTED, Destination, Draft, Journal, Place, Settled
 from pop3fetch.delivery.servers.imap_client import LATER, Answer, Client, State, quoted
@@ -28,6 +29,9 @@ from pop3fetch.errors import DeliveryError, LoginRefused, POP3Error, ProtocolVio
 from pop3fetch.headers import received_at
 from pop3fetch.messages import Message
 from pop3fetch.status import Status
+
+if TYPE_CHECKING:
+    from pop3fetch.findings import Finding
 
 TOGETHER = 64  # messages that may be under way
 OCTETS_TOGETHER = 1 << 20
@@ -76,6 +80,17 @@ class Mailbox(Destination):
     def prepare(self, known: str | None = None, *, create: bool = False) -> None:
         """Note whether the mailbox may be created: the server is called once there is a message for it."""
         self._may_create = known is None or create
+
+    def examine(self, known: str | None = None) -> Iterator[Finding]:
+        from pop3fetch.findings import Finding
+
+        is_there = bool(self.folder_id)
+        self.close()
+        if known is not None and not is_there:
+            raise ServerFailed(destination=self.name, reason=NOT_MOUNTED)
+        yield Finding(
+            "destination", f"{self.name} {'exists' if is_there else 'is missing: `get` will create it'}"
+        )
 
     def draft(self, message: Message) -> SpooledDraft:
         if self._client is None or self._state is None:

@@ -15,6 +15,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pop3fetch.delivery.destination import Destination, Draft, Journal, Place, Settled
 from pop3fetch.delivery.servers.acceptances import Acceptances
@@ -26,6 +27,9 @@ from pop3fetch.errors import DeliveryError, LoginRefused, POP3Error, ProtocolVio
 from pop3fetch.headers import first_fields
 from pop3fetch.messages import Message
 from pop3fetch.status import Status
+
+if TYPE_CHECKING:
+    from pop3fetch.findings import Finding
 
 TOGETHER = 16  # messages that may be under way
 OCTETS_TOGETHER = 1 << 20
@@ -60,6 +64,14 @@ class Transfer(Destination):
 
     def prepare(self, known: str | None = None, *, create: bool = False) -> None:
         """Do nothing: the server is called once there is a message for it."""
+
+    def examine(self, known: str | None = None) -> Iterator[Finding]:
+        from pop3fetch.findings import Finding
+
+        with server_errors(self.name):
+            self._client = self._connected()
+        self.close()
+        yield Finding("destination", f"{self.name} answers; no recipient is tried without a message")
 
     def draft(self, message: Message) -> SpooledDraft:
         if self._client is None:
