@@ -82,6 +82,7 @@ class Password:
         "_sources",
         "_typed",
         "_was_lost",
+        "_ways",
         "source",
     )
 
