@@ -149,7 +149,7 @@ def test_the_protocol_is_shown_without_secrets(
     file = imap_destination(tmp_path, server(imap, tls="implicit"), ca_file, 'password = "secret"')
     ended = get(here, pop, "-c", file, "-o", "@box", "-vv")
     assert b"> P2 AUTHENTICATE PLAIN\n< + (challenge)\n> (secret)\n< P2 OK done\n" in ended.err
-    assert b'> P5 APPEND "INBOX" () {20+}\n' in ended.err
+    assert b'> P5 APPEND "INBOX" () {19+}\n' in ended.err
 
 
 def test_login_tries_the_secret_of_a_destination(
