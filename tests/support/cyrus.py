@@ -61,6 +61,8 @@ START {{
 SERVICES {{
   current cmd="{binaries}/pop3d -s -C {folder}/tls-1.3.conf" listen="{host}:{port}" prefork=0
   older cmd="{binaries}/pop3d -s -C {folder}/tls-1.2.conf" listen="{host}:{older_port}" prefork=0
+  imaps cmd="{binaries}/imapd -s -C {folder}/tls-1.3.conf" listen="{host}:{imaps_port}" prefork=0
+  lmtp cmd="{binaries}/lmtpd -C {folder}/tls-1.3.conf" listen="{folder}/lmtp" prefork=0
 }}
 EVENTS {{
 }}
@@ -73,8 +75,9 @@ class CyrusFailed(Exception):
 
 def missing() -> str | None:
     """Say why Cyrus cannot be run here, or None where it can."""
-    if not all((_root() / needed).exists() for needed in (f"{BINARIES}/pop3d", SASLPASSWD)):
-        return "Cyrus is neither unpacked nor installed (Debian: cyrus-pop3d, sasl2-bin)"
+    programs = (f"{BINARIES}/{name}" for name in ("pop3d", "imapd", "lmtpd"))
+    if not all((_root() / needed).exists() for needed in (*programs, SASLPASSWD)):
+        return "Cyrus is neither unpacked nor installed (Debian: cyrus-pop3d, cyrus-imapd, sasl2-bin)"
     if not any(any(folder.glob("libscram.so*")) for folder in _plugin_folders()):
         return "Cyrus has no SCRAM (Debian: libsasl2-modules)"
     if _as_nobody() is None:
@@ -88,11 +91,15 @@ def _root() -> Path:
 
 @dataclass
 class Cyrus:
-    """A running instance: TLS from the first octet on both ports, 1.3 on ``port``, 1.2 on ``older_port``."""
+    """A running instance: TLS from the first octet, 1.3 on ``port`` and 1.2 on ``older_port``.
+
+    It takes messages by IMAP, and by LMTP on a socket.
+    """
 
     folder: Path
     port: int
     older_port: int
+    imaps_port: int
     host: str = HOST
     _daemon: Daemon | None = field(default=None, repr=False)
 
@@ -101,9 +108,11 @@ class Cyrus:
         """Start an instance in ``folder`` and return it once it greets."""
         if _is_another_user():
             folder = open_folder("cyrus-")
-        with socket.socket() as first, socket.socket() as second:
+        with socket.socket() as first, socket.socket() as second, socket.socket() as third:
             # Kept until Cyrus listens: with SO_REUSEADDR both may bind, and nobody else gets the port.
-            instance = cls(folder.absolute(), reserve(first, HOST), reserve(second, HOST))
+            instance = cls(
+                folder.absolute(), reserve(first, HOST), reserve(second, HOST), reserve(third, HOST)
+            )
             instance._set_up(ca)
             instance._run()
         return instance
@@ -140,6 +149,7 @@ class Cyrus:
             host=self.host,
             port=self.port,
             older_port=self.older_port,
+            imaps_port=self.imaps_port,
         )
         (self.folder / "cyrus.conf").write_text(services)
         self._set_password()
