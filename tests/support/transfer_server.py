@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from tests.support.scripted_server import ClientLeft, Script, Talk
 
+USUAL = b""  # in the place of a reply: the right one
 PLAIN = (b"8BITMIME",)
 PIPELINED = (b"PIPELINING", b"8BITMIME", b"SIZE 50000000")
 CHUNKED = (b"PIPELINING", b"8BITMIME", b"CHUNKING", b"ENHANCEDSTATUSCODES")
@@ -60,10 +61,20 @@ class TransferServer:
         self.say(talk, b"greeting", b"220 ready\r\n")
         _Session(self, talk).play()
 
+    def stand_in(self, step: bytes, number: int, reply: bytes | None) -> None:
+        """Let the ``number``-th reply to a step from now on, from 0, be another."""
+        self._left[step] = [USUAL] * number + [reply]
+
+    def forget_stand_ins(self) -> None:
+        """Let all replies be the usual ones."""
+        self._left.clear()
+
     def say(self, talk: Talk, step: bytes, usual: bytes) -> bool:
         """Say the reply to a step; return whether it is the usual one."""
         left = self._left.get(step)
         reply = left.pop(0) if left else usual
+        if reply is USUAL:
+            reply = usual
         if reply is None:
             talk.close()
             raise ClientLeft
@@ -73,7 +84,7 @@ class TransferServer:
     def end(self, talk: Talk, accepted: Accepted) -> None:
         """Say the reply to the end of a message, and keep it if that is 250."""
         left = self._left.get(b"end")
-        if not left or left[0] is None or left[0].startswith(b"2"):
+        if not left or left[0] in (None, USUAL) or (left[0] or b"").startswith(b"2"):
             self.accepted.append(accepted)
         self.say(talk, b"end", b"250 2.0.0 saved\r\n")
 
