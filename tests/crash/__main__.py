@@ -48,7 +48,8 @@ SHOWN = 20  # verdicts that are not as they should be
 KINDS = ("killed", "errors", "dead", "signals", "doubt", "disks", "line", "rivals", "far ends")
 NAMES = [  # by which runs can be chosen, of each sort
     set(KINDS),
-    {scenario.name for scenario in (*SCENARIOS, *SHORT_SESSIONS, *TWO_NAMES, *FAR_ENDS)},
+    {scenario.name for scenario in (*SCENARIOS, *SHORT_SESSIONS, *TWO_NAMES)}
+    | {str(end) for end in FAR_ENDS},
     {*CONTRADICTIONS, *MISHAPS},
 ]
 

@@ -28,7 +28,7 @@ DOUBTS = 2  # contradictions after any run
 DISKS = 3
 SETTLINGS = 2
 RIVALS = 3
-FAR = 3  # of each kind, while messages go to a mail server
+FAR = 2  # of each kind, while messages go to a mail server
 
 needs_strace = pytest.mark.skipif(missing() is not None, reason=missing() or "")
 each_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=str)

@@ -52,7 +52,9 @@ class TransferServer:
     has_bare_lf: bool = False
 
     def __post_init__(self) -> None:
-        self._left = {step: list(replies) for step, replies in self.replies.items()}
+        self._left: dict[bytes, list[bytes | None]] = {
+            step: list(replies) for step, replies in self.replies.items()
+        }
 
     def __call__(self, talk: Talk) -> None:
         if self.break_after is not None:
