@@ -53,7 +53,7 @@ class TransferServer:
 
     def __post_init__(self) -> None:
         self._left: dict[bytes, list[bytes | None]] = {
-            step: list(replies) for step, replies in self.replies.items()
+            step: [*replies] for step, replies in self.replies.items()
         }
 
     def __call__(self, talk: Talk) -> None:
@@ -65,7 +65,8 @@ class TransferServer:
 
     def stand_in(self, step: bytes, number: int, reply: bytes | None) -> None:
         """Let the ``number``-th reply to a step from now on, from 0, be another."""
-        self._left[step] = [USUAL] * number + [reply]
+        usual: list[bytes | None] = [USUAL] * number
+        self._left[step] = [*usual, reply]
 
     def forget_stand_ins(self) -> None:
         """Let all replies be the usual ones."""

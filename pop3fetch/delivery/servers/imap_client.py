@@ -88,7 +88,7 @@ class Client:
         if not self._needs_login and server.tls == "starttls":
             # An attacker may have sent it, so that nothing is ever sent inside TLS.
             raise ProtocolViolation("it greets with PREAUTH, after which TLS cannot begin")
-        self._learn()
+        self._learn_from(greeting)
 
     # -- commands ------------------------------------------------------------------------------
 
@@ -171,13 +171,22 @@ class Client:
 
     def tls_started(self) -> None:
         """Forget what was offered in clear text, and ask again."""
-        self._learn()
+        self._responses = []
+        self._learn_from(b"")
 
-    def _learn(self) -> None:
-        self.ask("CAPABILITY")
-        lines = (parts[0].upper() for parts in self._responses)
-        words = [word for line in lines if line.startswith(b"* CAPABILITY ") for word in line.split()[2:]]
-        self.offered = frozenset(word.decode("ascii", "replace") for word in words)
+    def _learn_from(self, text: bytes) -> None:
+        """Take the capabilities from a response, or from those before it; ask if they are not there."""
+        code = _CODE.search(text)
+        words = code[2].split() if code and code[1].upper() == b"CAPABILITY" and code[2] else []
+        words = words or self._listed()
+        if not words:
+            self.ask("CAPABILITY")
+            words = self._listed()
+        self.offered = frozenset(word.decode("ascii", "replace").upper() for word in words)
+
+    def _listed(self) -> list[bytes]:
+        lines = (parts[0].split() for parts in self._responses)
+        return [word for words in lines if words[1:2] == [b"CAPABILITY"] for word in words[2:]]
 
     def log_in(self) -> None:
         """Log in, and ask what is offered then; raises LoginRefused, and what `chosen` raises."""
@@ -193,13 +202,17 @@ class Client:
                 code = b"SYS/TEMP" if answer.code in LATER else b"AUTH"
                 raise LoginRefused(exchange.name, text.encode(), code, self._server.address.user or "")
             exchange.finish()
-        self._learn()
+            self._learn_from(answer.text.encode("ascii", "replace"))
 
     def _exchanged(self, exchange: Mechanism) -> Answer:
         """Send AUTHENTICATE and answer each challenge; return the end of the command."""
         initial = exchange.initial()
         failure = None
-        tag = self.send("AUTHENTICATE", exchange.name)
+        words = ["AUTHENTICATE", exchange.name]
+        if initial is not None and "SASL-IR" in self.offered:
+            words.append(veiled_response(self._server, initial).decode() or "=")
+            initial = None
+        tag = self.send(*words)
         self.line.expect("the reply to the login")
         while True:
             answered = self.read()
