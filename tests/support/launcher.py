@@ -165,10 +165,12 @@ def serve(home: Path, patience: float | None = None) -> None:
 
 
 def look_soon() -> None:
-    """Let messages whose answer was lost be looked for soon: no server here stores anything late."""
+    """Let messages whose answer was lost be looked for soon: no server here stores or answers late."""
+    from pop3fetch.delivery.servers import line
     from pop3fetch.delivery.servers.mailbox import Mailbox
     from pop3fetch.delivery.servers.settling import Settlement
 
+    line.DATA_TIMEOUT = 1.0
     Mailbox.__init__.__defaults__ = (Settlement(0.05, 0.01),)
 
 
