@@ -8,6 +8,7 @@ from pop3fetch.cli.screen.advice import ADVICE, noticed, told
 from pop3fetch.errors import (
     CertificateError,
     DeletionUnsafe,
+    FetcherRunning,
     HeadersNotOffered,
     InsecureAuthenticationDisallowed,
     InvalidSelector,
@@ -98,6 +99,15 @@ LINES: list[tuple[POP3Error, str]] = [
         NothingToVerify("unix:/s"),
         "unix:/s: a UNIX socket has no host name that a certificate could be checked against: give its "
         "fingerprint with --tls-fingerprint, or use --tls off with --allow-insecure-login",
+    ),
+    (
+        FetcherRunning("fetchmail", "/f.pid", 7),
+        "fetchmail is running (process 7): /f.pid; stop its job, and let it end",
+    ),
+    (
+        FetcherRunning("getmail", "/f.lock"),
+        "getmail seems to be running: /f.lock; stop its job, and let it end, "
+        "or remove that file if it was killed",
     ),
     (NotPOP3Server("it seems odd", b"x"), "this is not a POP3 server: it seems odd: x"),
     (

@@ -121,7 +121,8 @@ class Console:
     @property
     def shows_progress(self) -> bool:
         """Whether standard error is a terminal that can redraw a line."""
-        return self.shows_remarks and not self.account and self.environment.get("TERM", "dumb") != "dumb"
+        kind = self.environment.get("TERM", "")
+        return self.shows_remarks and not self.account and kind not in ("", "dumb")
 
     def width(self, stream: TextIO) -> int:
         """Return the columns of the terminal that ``stream`` is."""
