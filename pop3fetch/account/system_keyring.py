@@ -19,6 +19,7 @@ from pop3fetch.printable import printable
 LOOK_LIMIT = 5.0  # seconds; without a session bus a backend may wait forever
 STORE_LIMIT = 60.0  # seconds; at `login` the user can unlock the keyring
 KEEPS_NOTHING = "it stores nothing"
+NO_KEYRING = "NoKeyringError"  # of the library: none of its backends can be used
 UNREACHABLE = "no keyring is installed, or it cannot be reached outside a login session"
 BUS_VARIABLE = "DBUS_SESSION_BUS_ADDRESS"
 RUNTIME_FOLDERS = Path("/run/user")  # of systemd-logind: one per user, removed after the last session
@@ -94,7 +95,9 @@ def keep(entry: Entry, secret: str, limit: float = STORE_LIMIT) -> None:
         kept = _asked(put, limit)
     except Exception as error:
         # Neither its text nor itself as a cause: a backend may quote the secret.
-        raise _no_keyring(f"it could not store the {entry.called} ({type(error).__name__})") from None
+        name = type(error).__name__
+        reason = UNREACHABLE if name == NO_KEYRING else f"it could not store the {entry.called} ({name})"
+        raise _no_keyring(reason) from None
     if not kept:
         raise _no_keyring(KEEPS_NOTHING)
 
@@ -122,7 +125,7 @@ def _asked(work: Callable[[], Answer], limit: float, interrupts: Interrupts | No
 
 def _told(error: Exception) -> str:
     # No `except keyring.errors...`: if its import hangs, ours would wait for the same lock.
-    if type(error).__name__ == "NoKeyringError":  # whose text advises to install one
+    if type(error).__name__ == NO_KEYRING:  # whose text advises to install one
         return UNREACHABLE
     text = printable(str(error), 120)
     return text if isinstance(error, TimeoutError) else f"{type(error).__name__}: {text}"

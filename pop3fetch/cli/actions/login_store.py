@@ -59,7 +59,7 @@ class PasswordStore:
             if self._wanted is None and self._source and self._console.can_ask:
                 self._console.error(str(error))
                 file = short(password_file_of(self._source, self._account.name))
-                question = f"Store it in {file}, which only you can read?"
+                question = f"Store it in {file} (mode 0600)?"
                 agrees = self._console.talk(lambda: self._console.confirm(question))
                 return self._keep_in_file(secret) if agrees else "is not stored"
             advice = "--store file, or password_command" if self._source else "--password-command"

@@ -50,6 +50,10 @@ def _describe(invocation: Invocation, configuration: Configuration, *, as_json: 
             continue
         if as_json:
             console.json(account_object(account, destination))
+        elif console.shows_tables:
+            port = f", port {account.port}" if account.port else ""
+            console.text(f"{account.name}: {account.user or 'no user'} at {account.host}{port}")
+            console.text(f"    {destination}")
         else:
             console.row(account.name, account.host, account.port or None, account.user, destination)
     for error in errors:

@@ -337,8 +337,8 @@ def test_without_a_keyring_the_account_is_written_and_it_is_said_what_to_do(worl
     ended = world.login(env={**PASSWORD, **FAILING})
     assert ended.status == Status.CONFIGURATION
     assert ended.err == (
-        b"pop3fetch: the system's keyring: it could not store the password (NoKeyringError); "
-        b"use --store file, or password_command\n"
+        b"pop3fetch: the system's keyring: no keyring is installed, or it cannot be reached outside a login "
+        b"session; use --store file, or password_command\n"
     )
     assert 'host = "pop.example.org"' in world.written
 

@@ -9,7 +9,7 @@ import pytest
 
 from pop3fetch.status import Status
 from tests.support.in_process import Here
-from tests.support.terminal import Terminal
+from tests.support.terminal import Terminal, check_snapshot
 
 FILE = """\
 default = "work"
@@ -61,6 +61,12 @@ def test_verbose_adds_server_user_and_destination(here: Here, config: Path, home
         "home\tpop.example.net\t110\talice@example.net\texec:rspamc --mime 'a b'\n"
         f"söme\\x1b[31m\tunix:/run/pop3.sock\t\t\tmaildir:{home}/Maildir\n"
     )
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+def test_a_terminal_shows_two_lines_each(terminal: Terminal, config: Path, columns: int) -> None:
+    config.write_text(FILE.replace("~/Mail/work", "/srv/mail/work") + "output = 'mbox:/srv/mail/some'\n")
+    check_snapshot(f"accounts-{columns}", terminal("accounts", "-v", "-c", config, columns=columns).screen)
 
 
 @pytest.mark.parametrize(

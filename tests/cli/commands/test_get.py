@@ -750,7 +750,7 @@ def test_a_dry_run_with_nothing_to_do_reports_that(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("2", "1 message fetched (82 B) to {maildir}, 1 of them again: there is now another copy"),
+        ("2", "1 message fetched (82 B) to {maildir}, again: there is now another copy"),
         (
             "1-3",
             "3 messages fetched (1.5 kB) to {maildir}, 2 of them again: there is now another copy of each",

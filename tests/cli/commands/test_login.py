@@ -69,7 +69,7 @@ def test_without_a_table_a_keyring_that_keeps_nothing_is_an_error(run: Run, post
 
 # -- where the password is stored ------------------------------------------------------------------
 
-QUESTION = b"Store it in ~/.config/pop3fetch/work.password, which only you can read? [y/N] "
+QUESTION = b"Store it in ~/.config/pop3fetch/work.password (mode 0600)? [y/N] "
 
 
 @dataclass(frozen=True, slots=True)
