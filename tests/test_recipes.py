@@ -551,8 +551,9 @@ def test_the_daily_jobs_do_what_their_comments_say(place: Place) -> None:
     _need("jq")
     [text] = _blocks("Daily jobs", "sh")
     place.install("maildrop", "#!/bin/sh\ncat >>taken\n")
-    lines = text.splitlines(keepends=True)
-    get, get_and_delete, to_program, list_newest, list_new, get_some, record, would_delete, delete = lines
+    get, would_get, get_and_delete, to_program, *others = text.splitlines(keepends=True)
+    list_newest, list_new, get_some, record, would_delete, delete = others
+    assert len(place.follow(would_get).out.splitlines()) == len(WORK)
     assert place.follow(get).out == b""
     assert place.follow(list_newest).out.startswith(b"3\t")
     assert place.mail("Mail/work") == _lf(WORK)

@@ -146,7 +146,8 @@ class Get:
             console.remark(summary_of_all(accounts, self._outcomes, failed))
 
     def _ended_early(self, end: BaseException, standing: Standing) -> None:
-        self.ended_early.append(standing)
+        if self._options.every is None:  # else the list would grow, and no interrupt is reported
+            self.ended_early.append(standing)
         if isinstance(end, Exception):  # an interrupt ends all runs, and is reported once
             from pop3fetch.cli.screen.early_end import note_what_is_safe
 
