@@ -72,6 +72,7 @@ OPTIONS = {
     ("--state-dir",): "POP3FETCH_STATE_DIR",
     ("-q", "--quiet"): None,
     ("-v", "--verbose"): None,
+    ("--help-all",): None,
 }
 FILTERS = {"--from", "--to", "--subject", "--since", "--before", "--larger", "--smaller"}
 OWN_OPTIONS = {
@@ -202,7 +203,7 @@ def in_file(setting: Layered) -> str:
 
 
 @by_option
-def test_the_file_is_heard(account: Callable[..., Account], setting: Layered) -> None:
+def test_the_file_counts(account: Callable[..., Account], setting: Layered) -> None:
     found = getattr(account(file=in_file(setting)), setting.attribute)
     given = {"host": "mail.example.org", "user": "alice"}.get(setting.key, setting.file_value)
     assert found == setting.expected(given)
@@ -225,7 +226,7 @@ def test_an_option_wins_over_the_variable(account: Callable[..., Account], setti
 
 
 @pytest.mark.parametrize("flag", ["utf8", "allow_insecure_login"])
-def test_a_flag_is_heard_everywhere(account: Callable[..., Account], flag: str) -> None:
+def test_a_flag_counts_everywhere(account: Callable[..., Account], flag: str) -> None:
     variable = f"POP3FETCH_{flag.upper()}"
     assert not getattr(account(), flag)
     assert getattr(account(f"--{flag.replace('_', '-')}"), flag)
@@ -238,7 +239,7 @@ def test_a_flag_is_heard_everywhere(account: Callable[..., Account], flag: str) 
     ("options", "attribute", "value"),
     [(["-4"], "family", "ipv4"), (["-6"], "family", "ipv6"), (["--no-pipelining"], "pipelining", False)],
 )
-def test_options_without_a_variable_are_heard(
+def test_options_without_a_variable_count(
     account: Callable[..., Account], options: list[str], attribute: str, value: object
 ) -> None:
     assert getattr(account(*options), attribute) == value
@@ -365,7 +366,7 @@ WAYS = {
 
 @dataclass(frozen=True)
 class Tried:
-    """A way, and what its server is told."""
+    """A form of login, and what its server receives."""
 
     way: Way
     url: str

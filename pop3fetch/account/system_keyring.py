@@ -24,6 +24,7 @@ UNREACHABLE = "no keyring is installed, or it cannot be reached outside a login 
 BUS_VARIABLE = "DBUS_SESSION_BUS_ADDRESS"
 RUNTIME_FOLDERS = Path("/run/user")  # of systemd-logind: one per user, removed after the last session
 NEEDED = "OAuth 2 needs one; without one, let password_command print the access token"
+_NO_KEYRING = "NoKeyringError"
 
 Answer = TypeVar("Answer")
 
@@ -62,7 +63,7 @@ def check(entry: Entry, limit: float = STORE_LIMIT) -> None:
     try:
         keeps = _asked(ask, limit)
     except Exception as error:
-        raise _no_keyring(f"{_told(error)}; {NEEDED}") from error
+        raise _no_keyring(f"{_reason(error)}; {NEEDED}") from error
     if not keeps:
         raise _no_keyring(f"{KEEPS_NOTHING}; {NEEDED}")
 
@@ -78,7 +79,7 @@ def look(entry: Entry, limit: float = LOOK_LIMIT, interrupts: Interrupts | None 
     try:
         return _asked(get, limit, interrupts)
     except Exception as error:
-        raise _no_keyring(_told(error)) from error
+        raise _no_keyring(_reason(error)) from error
 
 
 def keep(entry: Entry, secret: str, limit: float = STORE_LIMIT) -> None:
@@ -116,14 +117,14 @@ def remove(entry: Entry, limit: float = STORE_LIMIT) -> bool:
     try:
         return _asked(delete, limit)
     except Exception as error:
-        raise _no_keyring(_told(error)) from error
+        raise _no_keyring(_reason(error)) from error
 
 
 def _asked(work: Callable[[], Answer], limit: float, interrupts: Interrupts | None = None) -> Answer:
     return Ahead(work, "keyring", interrupts=interrupts).result(limit)
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     # No `except keyring.errors...`: if its import hangs, ours would wait for the same lock.
     if type(error).__name__ == NO_KEYRING:  # whose text advises to install one
         return UNREACHABLE

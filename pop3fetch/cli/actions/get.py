@@ -57,7 +57,7 @@ class Get:
         self._selectors = selectors
         self.openings = Openings()
         self._outcomes: list[Outcome] = []  # if they are summed up at the end
-        self._standard_output = threading.Lock()  # messages of two accounts must not mix there
+        self._standard_output = threading.Lock()  # messages of two accounts must not be mixed
         self.ended_early: list[Standing] = []
 
     def run(self, account: Account, console: Console) -> int:

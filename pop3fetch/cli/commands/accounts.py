@@ -15,14 +15,16 @@ if TYPE_CHECKING:
     from pop3fetch.errors import POP3Error
 
 
-@click.command("accounts", cls=Command)
+EXAMPLES = """\
+pop3fetch accounts -v                   show servers and destinations, too
+pop3fetch accounts --json | jq .host    print the server of each account"""
+
+
+@click.command("accounts", cls=Command, epilog=EXAMPLES)
 @JSON_OPTION
 @partial(with_options, options=GENERAL_OPTIONS)
 def command(invocation: Invocation, as_json: bool) -> int:
-    """Print the names of the configured accounts, one per line.
-
-    -v adds host, port, user and destination.
-    """
+    """List the configured accounts by name; -v adds host, port, user and destination."""
     console = invocation.console
     configuration = invocation.configuration()
     if not configuration.names():
