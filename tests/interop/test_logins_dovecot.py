@@ -132,7 +132,8 @@ def test_apop_after_stls_is_refused_with_the_reason(here: Here, dovecot: Dovecot
     ended = stat(here, dovecot, "starttls", "--auth", "apop")
     assert ended.status == 77
     assert trace(ended)[-1] == (
-        "pop3fetch: no APOP after STLS: a challenge that came in clear text may be forged; use --tls implicit"
+        "pop3fetch: no APOP after STLS: the challenge was received in clear text, and may be forged; "
+        "use --tls implicit"
     )
 
 
