@@ -23,6 +23,7 @@ INSTEAD = {
     "write `pop3fetch caps`": ("capa", "capabilities", "info", "serverinfo"),
     "write `pop3fetch login`": ("auth", "authenticate", "passwd", "password", "signin"),
     "write `pop3fetch logout`": ("signout",),
+    "write `pop3fetch import`": ("convert", "migrate"),
     "`pop3fetch get -o - 3` prints message 3, and `pop3fetch list -l` lists all messages": (
         "cat", "head", "open", "print", "read", "show", "top", "view",
     ),

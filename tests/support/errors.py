@@ -16,6 +16,7 @@ from pop3fetch.errors import (
     DeliveryError,
     DestinationLocked,
     EmptyMessage,
+    FetcherRunning,
     GreetingRefused,
     HeadersNotOffered,
     InsecureAuthenticationDisallowed,
@@ -166,6 +167,8 @@ EXAMPLES: dict[str, POP3Error] = {
     "a record on a full disk": RecordNotWritten(f"{PATH}.sqlite", "No space left on device"),
     "a record that is a link": RecordError(f"{PATH}.sqlite", "it is a symbolic link"),
     "a locked record": RecordLocked(f"{PATH}.lock", "it is locked"),
+    "another fetcher at work": FetcherRunning("fetchmail", "/home/alice/.fetchmail.pid", 4711),
+    "another fetcher that may be at work": FetcherRunning("mpop", "/home/alice/.mpop_uidls/work.lock"),
     "a wrong configuration": ConfigurationError("/etc/p.toml: accounts.work.host", "must not be empty"),
     "additions of another mailbox": NothingRecognised(
         f"{PATH}.sqlite", "none of the 12 unique-ids added to it is among the 5 messages on the server"

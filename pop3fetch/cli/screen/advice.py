@@ -14,6 +14,7 @@ from pop3fetch.errors import (
     CertificateError,
     ClientCertificateRequired,
     DeletionUnsafe,
+    FetcherRunning,
     HeadersNotOffered,
     InsecureAuthenticationDisallowed,
     InvalidSelector,
@@ -71,6 +72,9 @@ ADVICE: dict[type[POP3Error], Callable[[Any], str]] = {
     CertificateError: _of_certificate,
     ClientCertificateRequired: lambda error: "give one with --client-cert",
     DeletionUnsafe: lambda error: "first fetch them all with `pop3fetch get`",
+    FetcherRunning: lambda error: (
+        f"stop its job, and let it end{'' if error.process else ', or remove that file if it was killed'}"
+    ),
     HeadersNotOffered: lambda error: "choose by --larger, --smaller, numbers or unique-ids instead",
     InsecureAuthenticationDisallowed: _of_clear_text,
     InvalidSelector: _of_selector,
