@@ -89,7 +89,7 @@ OWN_OPTIONS = {
     "logout": set(),
 }  # fmt: skip
 # Of the commands that take no server of the command line.
-GENERAL = ("-c", "--config", "--state-dir", "-q", "--quiet", "-v", "--verbose")
+GENERAL = ("-c", "--config", "--state-dir", "-q", "--quiet", "-v", "--verbose", "--help-all")
 OPTIONS_OF_IMPORT = {
     "--only", "--rename", "--list", "--dry-run", "--offline", "--merge", "--force", "--json",
 }  # fmt: skip

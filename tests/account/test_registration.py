@@ -325,7 +325,7 @@ def test_accounts_that_are_there_are_not_written_again(file: Path) -> None:
     register_all(file, TWO, backup=".old")
     assert file.read_bytes() == before
     assert not file.with_name("config.toml.old").exists()
-    with pytest.raises(ConfigurationError, match="is another account"):
+    with pytest.raises(ConfigurationError, match="another account has this name"):
         register_all(file, {"three": {"host": "j"}, "one": {"host": "k"}})
     assert file.read_bytes() == before
 
