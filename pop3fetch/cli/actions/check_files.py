@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 
 from pop3fetch.account.other_programs import find
-from pop3fetch.account.registration import short
 from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.actions.get import choice_of, delivery_context
 from pop3fetch.cli.screen.console import Console
@@ -17,7 +16,7 @@ from pop3fetch.cli.screen.findings import failure
 from pop3fetch.cli.screen.numbers import counted
 from pop3fetch.delivery.choice import open_destination
 from pop3fetch.delivery.examination import examine_paths
-from pop3fetch.durable import is_absent
+from pop3fetch.durable import is_absent, short
 from pop3fetch.errors import POP3Error, RecordError
 from pop3fetch.findings import Finding, Verdict, warning
 from pop3fetch.record.patience import Patience
