@@ -272,7 +272,17 @@ class Recall:
             if failure := looked.failure(index, sizes_of[index]):
                 self.undecided[index] = failure
             seen[index] = _Traits(identity(looked.headers), stand_in_uid(looked.headers, sizes_of[index]))
-        found = recorded.find_all({listing.message(index): traits for index, traits in seen.items()}, is_move)
+        traits_of = {listing.message(index): traits for index, traits in seen.items()}
+        found = recorded.find_all(traits_of, is_move)
+        # Headers without a size do not tell a message that is listed again from another copy of it.
+        unsure = {
+            m.index: m for m, (who, _) in traits_of.items() if m not in found and recorded.may_be_gone(m, who)
+        }
+        for index, looked in whole_of(self._client, unsure):
+            if failure := looked.failure(index, 0):
+                self.undecided[index] = failure
+            elif entry := recorded.take_gone(identity(looked.headers), looked.octets):
+                found[unsure[index]] = entry
         if not found or not (self._is_same_mailbox or recorded.are_mostly(found, candidates)):
             return False
         # The record keeps them under the UIDs and with the sizes that the server has given them.
@@ -321,14 +331,17 @@ class _Recorded:
         self._count = 0
         self._taken: set[Key] = set()
         self._by_uid: dict[bytes, deque[Entry]] = {}
-        self._deleted: dict[tuple[int, Identity | None], deque[Entry]] = {}
+        self._deleted: dict[tuple[int | None, Identity | None], deque[Entry]] = {}
+        self._gone: dict[Identity | None, dict[int | None, deque[Entry]]] = {}  # with a stand-in, by octets
         for entry in entries:
             self._sizes.add(entry.size)
             if entry.state is State.DELETED:
                 if stands_in(entry.key.uid):
                     self._by_uid.setdefault(entry.key.uid, deque()).append(entry)
+                    self._gone.setdefault(entry.identity, {}).setdefault(entry.octets, deque()).append(entry)
                 else:
-                    self._deleted.setdefault((entry.size, entry.identity), deque()).append(entry)
+                    size = entry.size or entry.octets
+                    self._deleted.setdefault((size, entry.identity), deque()).append(entry)
                 continue
             self._count += 1
             self._by_size.setdefault((entry.size, entry.identity), deque()).append(entry)
@@ -343,6 +356,14 @@ class _Recorded:
         """Return whether so many are ``found`` that it is the same mailbox, not one with some of its mail."""
         most = 2 * len(found) >= min(self._count, len(listed))
         return len(found) == self._count or (len(found) > HANDFUL and most)
+
+    def may_be_gone(self, message: Message, who: Identity | None) -> bool:
+        """Return whether a message whose size LIST lacks may be one that was deleted under a stand-in."""
+        return not message.size and proves(who) and who in self._gone
+
+    def take_gone(self, who: Identity | None, octets: int | None) -> Entry | None:
+        """Return the deleted message that had a stand-in and came with so many octets, once, or None."""
+        return self._first(self._gone.get(who, {}).get(octets))
 
     def find_all(self, listed: Mapping[Message, _Traits], is_move: bool) -> dict[Message, Entry]:
         """Return the recorded message that each listed one is, as far as there is one."""
