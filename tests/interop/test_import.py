@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 import ssl
-import tempfile
 import tomllib
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -40,10 +39,10 @@ def letter(number: int) -> bytes:
 @pytest.fixture
 def open_home() -> Iterator[Path]:
     """Return a home that other users can look into: fdm logs in as one of its own."""
-    home = Path(tempfile.mkdtemp(prefix="pop3fetch-"))
-    home.chmod(0o755)
-    yield home
-    shutil.rmtree(home)
+    with TemporaryDirectory(prefix="pop3fetch-") as folder:
+        home = Path(folder)
+        home.chmod(0o755)
+        yield home
 
 
 class Handover:

@@ -57,9 +57,10 @@ class Fetcher:
             file.touch(0o600)
             file.write_text(text)
         (home / "deliver").chmod(0o700)
-        (home / "lists").mkdir()
-        if os.geteuid() == 0:  # fdm logs in as a user of its own, who writes the list
-            (home / "lists").chmod(0o777)
+        for folder in ("lists", "tmp"):
+            (home / folder).mkdir()
+            if os.geteuid() == 0:  # fdm logs in as a user of its own, who writes there
+                (home / folder).chmod(0o1777)
 
     def list_in(self, home: Path, server: Server) -> Path:
         """Return the path of its list."""
@@ -68,7 +69,8 @@ class Fetcher:
     def run(self, home: Path) -> subprocess.CompletedProcess[bytes]:
         """Let it fetch."""
         words = [self.executable, *(word.format(home=home) for word in self.arguments)]
-        environment = {"PATH": os.environ["PATH"], **homely(home)}
+        # fdm keeps messages there; a killed one leaves them.
+        environment = {"PATH": os.environ["PATH"], "TMPDIR": str(home / "tmp"), **homely(home)}
         return subprocess.run(words, env=environment, cwd=home, capture_output=True, timeout=60)
 
 
@@ -133,6 +135,7 @@ verbose = 0
 
 
 def _fdm(server: Server, home: Path) -> dict[str, str]:
+    # In the path of a maildir, %h is the home that the system has for the user, whatever HOME says.
     return {
         ".fdm.conf": f"""\
 set default-user "{getpass.getuser()}"
