@@ -39,7 +39,7 @@ def complete(store: Store, listing: Listing, known: Known, reporter: Reporter, n
     completed = [listing.message(index) for index in comparison.added]
     store.resize({message.key: message.size for message in completed})
     store.happened(Event.LISTED, (message.key for message in completed), now)
-    if not (listing.unpaired or listing.unreadable):  # a listing that is not complete may lack some
+    if listing.is_complete:
         store.remember(ADDITIONS, None)
 
 

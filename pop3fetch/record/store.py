@@ -12,6 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from typing import Any, NamedTuple
 
 from pop3fetch.delivery.destination import Place
@@ -48,7 +49,14 @@ FROM intent ORDER BY destination, offset
 _INTEND = """
 INSERT OR REPLACE INTO intent
 (uid, occurrence, size, identity, proves, octets, destination, name, offset, length, folder)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES
+"""
+_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_FULFIL = """
+INSERT OR REPLACE INTO message
+(uid, occurrence, size, identity, proves, octets, state, delivered, destination)
+SELECT uid, occurrence, size, identity, proves, octets, 2 * ifnull(octets, size) < size, ?, destination
+FROM intent WHERE destination = ?
 """
 _DONE = """
 INSERT OR REPLACE INTO message
@@ -69,14 +77,18 @@ SELECT uid, occurrence FROM message
 WHERE destination = CAST('marked' AS BLOB) OR substr(destination, 1, 7) = CAST('marked:' AS BLOB)
 """
 _NO_INTENT = "DELETE FROM intent WHERE uid = ? AND occurrence = ?"
-_DELETE = "DELETE FROM message WHERE uid = ? AND occurrence = ? AND state IN ({})"
+_DELETE = "DELETE FROM message WHERE uid = ? AND occurrence = ? AND ({states})"
+# Since when, as long as the state does not change, and how often in a row.
 _UPDATE = """
 UPDATE message SET
-    since = CASE WHEN state = CASE state {cases} END THEN since ELSE {moment} END,
-    misses = CASE WHEN state = CASE state {cases} END THEN misses + 1 ELSE 1 END,
-    state = CASE state {cases} END
-WHERE uid = ? AND occurrence = ? AND state IN ({states})
+    since = CASE state WHEN {then} THEN since ELSE {moment} END,
+    misses = CASE state WHEN {then} THEN misses + 1 ELSE 1 END,
+    state = {then}
+WHERE uid = ? AND occurrence = ? AND ({states})
 """
+
+
+TOGETHER = 50  # rows of one statement: between two of them other threads take the interpreter
 
 
 class Entry(NamedTuple):
@@ -266,7 +278,18 @@ class Store:
             for intent in intents
         ]
         with self._transaction():
-            self._database.executemany(_INTEND, rows)
+            for first in range(0, len(rows), TOGETHER):
+                part = rows[first : first + TOGETHER]
+                self._database.execute(_INTEND + ", ".join([_ROW] * len(part)), list(chain(*part)))
+
+    def fulfil(self, destination: str, moment: int, folder: str = "") -> None:
+        """Keep that all that is intended for a destination is delivered, as by :meth:`done`."""
+        name = os.fsencode(destination)
+        with self._transaction():
+            self._database.execute(_FULFIL, (moment, name))
+            self._database.execute("DELETE FROM intent WHERE destination = ?", (name,))
+            if folder:
+                self._database.execute("INSERT OR REPLACE INTO destination VALUES (?, ?)", (name, folder))
 
     def done(self, entries: Iterable[Entry], destination: str, moment: int, folder: str = "") -> None:
         """Keep that messages are delivered, at ``moment``, and no intents any more.
@@ -287,19 +310,16 @@ class Store:
 
     def happened(self, event: Event, keys: Iterable[Key], moment: int) -> None:
         """Keep what ``event``, at ``moment``, makes of recorded messages; others are passed over."""
-        following = next_states(event)
-        lost = [int(state) for state, then in following.items() if then is State.NEW]
-        changed = {int(state): int(then) for state, then in following.items() if then is not State.NEW}
+        sources: dict[State, list[str]] = {}
+        for state, then in next_states(event).items():
+            sources.setdefault(then, []).append(f"state = {state:d}")
         rows = sorted(keys)  # as the table is: each page of it is changed once
         with self._transaction():
-            if lost:
-                self._database.executemany(_DELETE.format(", ".join(map(str, lost))), rows)
-            if changed:
-                cases = " ".join(f"WHEN {state} THEN {then}" for state, then in changed.items())
-                # Since when, as long as the state does not change, and how often in a row.
-                self._database.executemany(
-                    _UPDATE.format(cases=cases, states=", ".join(map(str, changed)), moment=int(moment)), rows
-                )
+            for then, tests in sources.items():
+                statement = _DELETE if then is State.NEW else _UPDATE
+                states = " OR ".join(tests)
+                sql = statement.format(then=int(then), states=states, moment=int(moment))
+                self._database.executemany(sql, rows)
 
     def resize(self, sizes: Mapping[Key, int]) -> None:
         """Keep the new sizes of messages that are still the same."""
