@@ -169,15 +169,20 @@ class Recall:
         headers: list[int] = []
         for index in sorted({*comparison.doubted, *comparison.shared} - self.undecided.keys()):
             message = listing.message(index)
-            needs_all = message.key in short or self._has_no_size_to_compare(message)
+            needs_all = message.key in short or self._needs_octets(message)
             (whole if needs_all else headers).append(index)
         others = self._decide(listing, whole_of(self._client, whole), _is_same_as_a_whole)
         return [*self._look_at_headers(listing, headers), *others]
 
-    def _has_no_size_to_compare(self, message: Message) -> bool:
-        """Whether LIST lacks the message, or lacked it, and its headers do not prove which one it is."""
+    def _needs_octets(self, message: Message) -> bool:
+        """Whether headers do not show if it is the recorded message, because LIST lacks it, or lacked it.
+
+        They prove nothing, or the message came far shorter than it is listed now.
+        """
         recorded = self._store.entry(message.key)
-        return recorded is not None and not proves(recorded.identity) and _lacks_size(message, recorded)
+        if recorded is None or not _lacks_size(message, recorded):
+            return False
+        return not proves(recorded.identity) or is_short(message.size, recorded.octets)
 
     def _look_at_headers(self, listing: Listing, indexes: Iterable[int]) -> list[int]:
         return self._decide(listing, headers_of(self._client, indexes), _is_same)
@@ -465,7 +470,8 @@ def _is_same(message: Message, looked: Looked, recorded: Entry) -> bool:
     differ = who is not None and known is not None and who.proves == known.proves and who != known
     has_same_size = message.size == recorded.size
     if looked.octets is not None and _lacks_size(message, recorded):
-        has_same_size = recorded.octets in (None, looked.octets)
+        octets = (recorded.size or None) if recorded.octets is None else recorded.octets
+        has_same_size = octets in (None, looked.octets)
     return has_same_size and not differ
 
 
