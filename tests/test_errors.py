@@ -13,7 +13,6 @@ from pop3fetch import errors
 from pop3fetch.errors import (
     AuthenticationError,
     AuthorizationFailed,
-    BlankMessage,
     CertificateError,
     CommandNotAllowed,
     ConfigurationError,
@@ -25,6 +24,7 @@ from pop3fetch.errors import (
     EmptyMessage,
     GreetingRefused,
     HeadersNotOffered,
+    IncompleteMessage,
     InsecureAuthenticationDisallowed,
     InvalidArgument,
     InvalidSelector,
@@ -70,7 +70,7 @@ STATUSES: dict[int, set[type[POP3Error]]] = {
     65: {EmptyMessage, LineTooLong, MalformedListing},
     66: {MessageNotFound, UidShared},
     68: {UnknownHost, ServerNotFound},
-    69: {BlankMessage, DeletionUnsafe, HeadersNotOffered, ServerErrorResponse, GreetingRefused},
+    69: {IncompleteMessage, DeletionUnsafe, HeadersNotOffered, ServerErrorResponse, GreetingRefused},
     73: {DeliveryError},
     75: {
         ConnectionFailed,
@@ -369,7 +369,8 @@ def test_a_sentence_is_one_bounded_line_whatever_the_facts_are(error: type[POP3E
         (MessageNotFound("uid:x"), "there is no message uid:x on the server"),
         (MessageNotFound("5-9", are_several=True), "there are no messages 5-9 on the server"),
         (MessageNotFound(""), "there is no message on the server"),
-        (BlankMessage(3, 500), "it arrived blank, although the server lists 500 octets"),
+        (IncompleteMessage(3, 500), "it arrived blank, although the server lists 500 octets"),
+        (IncompleteMessage(3, 500, 90), "only 90 octets of it arrived, although the server lists 500 octets"),
         (
             UniqueIdsRefused("alice@example.org"),
             "alice@example.org: the server refuses UIDL, which it has answered before",

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fetch.ahead import Ahead
-from pop3fetch.errors import BlankMessage, MalformedListing, POP3Error
+from pop3fetch.errors import IncompleteMessage, MalformedListing, POP3Error
 from pop3fetch.fetch.context import Reporter
 from pop3fetch.fetch.plan import Comparison, Order, all_renumbered, compare, unlisted
 from pop3fetch.fetch.survey import Looked, Recorded, headers_of, whole_of
@@ -198,7 +198,7 @@ class Recall:
             failure = looked.failure(index, message.size)
             if not message.size and looked.is_blank and recorded and recorded.identity:
                 # LIST lacks the message, and no headers show what the record has of them.
-                failure = failure or BlankMessage(message.number, recorded.size)
+                failure = failure or IncompleteMessage(message.number, recorded.size)
             if failure:
                 self.undecided[index] = failure
             elif recorded is not None and is_same(message, looked, recorded):
@@ -206,6 +206,8 @@ class Recall:
                 self._confirmed.add(index)
                 if recorded.unseen_since is not None and (who := identity(looked.headers)):
                     first_seen[recorded.key] = who
+            elif recorded is not None and _shows_less(message, looked, recorded):
+                self.undecided[index] = IncompleteMessage(message.number, message.size, looked.octets)
             else:
                 others[index] = identity(looked.headers)
         moved = self._moved(listing, others, {entry.key for entry in same})
@@ -477,6 +479,12 @@ def _is_same(message: Message, looked: Looked, recorded: Entry) -> bool:
 
 def _is_same_as_a_whole(message: Message, looked: Looked, recorded: Entry) -> bool:
     return recorded.octets in (None, looked.octets) and _is_same(message, looked, recorded)
+
+
+def _shows_less(message: Message, looked: Looked, recorded: Entry) -> bool:
+    """Whether the recorded message came more complete than the server sends it now."""
+    less = recorded.octets is not None and looked.octets is not None and looked.octets < recorded.octets
+    return less and is_short(message.size, looked.octets) and _is_same(message, looked, recorded)
 
 
 def _lacks_size(message: Message, recorded: Entry) -> bool:
