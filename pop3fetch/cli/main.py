@@ -27,6 +27,7 @@ COMMANDS = {
     "logout": "Remove the stored password.",
     "check": "Examine an account from end to end.",
     "record": "Show and edit the record of fetched messages.",
+    "import": "Import accounts from mpop, fetchmail, getmail6 or fdm.",
     "accounts": "List the configured accounts.",
     "demo": "Try everything against a built-in demo server.",
 }
