@@ -48,7 +48,7 @@ class Check:
         folder = self._invocation.state_folder_to_read()
         with closing(ServerExamination(account, console, folder)) as server:
             yield from server.steps()
-            if server.may_have_secret:
+            if account.user is not None:
                 yield examine_cron(account, console)
             yield from server.limits()
         is_configured = "output" not in self._invocation.options

@@ -19,7 +19,6 @@ from pop3fetch.errors import (
     ConfigurationError,
     ConnectionLost,
     LoginRefused,
-    NoPassword,
     POP3Error,
     TimedOut,
     TLSError,
@@ -54,11 +53,6 @@ class ServerExamination:
         self._announced: Capabilities | None = None  # once the greeting and TLS are done
         self._showed_tls = False
         self._logged_in = False
-
-    @property
-    def may_have_secret(self) -> bool:
-        """Whether a job of cron could have a secret: not if there is none at all."""
-        return not isinstance(self._obstacle, NoPassword | ConfigurationError)
 
     def close(self) -> None:
         """Close the connection."""

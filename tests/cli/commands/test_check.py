@@ -7,6 +7,7 @@ import os
 import socket
 import sqlite3
 import ssl
+import subprocess
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,7 @@ import trustme
 from pop3fetch.cli.actions import check_cron
 from tests.support import certificates
 from tests.support.clock import Clock
-from tests.support.command import Ended, Run
+from tests.support.command import PATIENCE, Ended, Run
 from tests.support.in_process import Here
 from tests.support.mail_server import CAPABILITIES, Mailbox
 from tests.support.scripted_server import StartServer, Talk
@@ -544,6 +545,19 @@ def test_the_keyring_is_tried_as_a_job_would(
     assert says in found["cron"][1]
 
 
+def test_check_is_silent_on_standard_error_in_a_job_itself(run: Run, post: StartPost, home: Path) -> None:
+    served = post()
+    configured(home, served)
+    job = {"HOME": str(home), "PATH": "/usr/bin:/bin"}  # no terminal, no session bus
+    ended = subprocess.run(
+        run.command("check"), env=job, cwd=home, capture_output=True, timeout=PATIENCE,
+        stdin=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    found = results(Ended(ended.returncode, ended.stdout, ended.stderr))
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert {verdict for verdict, _ in found.values()} == {"ok"}
+
+
 def test_variables_that_a_job_lacks_are_named(here: Here, post: StartPost, home: Path) -> None:
     configured(home, post())
     here("get")
@@ -585,6 +599,29 @@ def test_text_of_a_server_is_made_harmless_and_bounded(here: Here, post: StartPo
     assert max(map(len, ended.out.splitlines())) < 1500
     objects = [json.loads(line) for line in here("check", "--json").out.splitlines()]
     assert all(each["text"].isprintable() for each in objects)
+
+
+@pytest.mark.parametrize(
+    ("flood", "says"),
+    [
+        ({"greeting": b"+OK " + b"g" * 100_000}, "is longer than 8192 octets"),
+        ({"replies": {b"CAPA\r\n": b"+OK\r\n" + b"X\r\n" * 100_000 + b".\r\n"}}, "CAPA"),
+        (
+            {"replies": {b"CAPA\r\n": b"+OK\r\n" + b"X" * 100_000 + b"\r\n.\r\n"}},
+            "is longer than 8192 octets",
+        ),
+    ],
+)
+def test_what_has_no_end_is_the_error_of_its_step(
+    here: Here, post: StartPost, home: Path, flood: dict[str, Any], says: str
+) -> None:
+    configured(home, post(**flood))
+    ended = here("check")
+    assert ended.status == 65
+    verdict, text = results(ended)["greeting"]
+    assert verdict == "error"
+    assert says in text
+    assert "login" not in results(ended)
 
 
 def test_a_server_that_is_silent_ends_the_step_in_time(here: Here, server: StartServer, home: Path) -> None:
