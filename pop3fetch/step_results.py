@@ -1,4 +1,4 @@
-"""What an examination of an account finds: one finding per step."""
+"""What an examination of an account finds: one result per step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Verdict(Enum):
     ERROR = "error"
 
 
-class Finding(NamedTuple):
+class StepResult(NamedTuple):
     """The result of a step, as a sentence that also says what to do; ``status``: of an error."""
 
     step: str
@@ -25,6 +25,6 @@ class Finding(NamedTuple):
     status: Status = Status.OK
 
 
-def warning(step: str, text: str) -> Finding:
-    """Return the finding of a step that works, but not as it should."""
-    return Finding(step, text, Verdict.WARNING)
+def warning(step: str, text: str) -> StepResult:
+    """Return the result of a step that works, but not as it should."""
+    return StepResult(step, text, Verdict.WARNING)
