@@ -61,7 +61,7 @@ clean:
 .venv/ready-for-demo: EXTRAS =
 .venv/ready-for-test: EXTRAS = [test]
 .venv/ready-for-check: EXTRAS = [test,check]
-.venv/ready-for-dist: EXTRAS = [dist]
+.venv/ready-for-dist: EXTRAS = [dist,oauth]
 .venv/ready-for-audit: EXTRAS = [audit]
 .venv/ready-for-fuzz: EXTRAS = [test,fuzz]
 .venv/ready-for-mutants: EXTRAS = [test,mutants]
@@ -131,7 +131,13 @@ dist: .venv/ready-for-dist
 	.venv/bin/python -m hatchling build --directory dist
 
 # The time that what is built bears: of the last commit; in a source distribution, which has none, of its files.
-dist: export SOURCE_DATE_EPOCH ?= $(shell if [ -e PKG-INFO ]; then date -r PKG-INFO +%s; else git log -1 --format=%ct; fi)
+dist deb: export SOURCE_DATE_EPOCH ?= $(shell if [ -e PKG-INFO ]; then date -r PKG-INFO +%s; else git log -1 --format=%ct; fi)
+
+#   make deb     build a Debian package of the single portable file, dist/pop3fetch_*_all.deb, reproducible, too
+.PHONY: deb
+deb: .venv/ready-for-dist
+	@.ci/need 'command -v dpkg-deb' dpkg 'no package can be built'
+	.venv/bin/python -m release.deb dist
 
 #   make zipapp  build a single portable file, dist/pop3fetch.pyz; it uses cryptography if that is installed
 .PHONY: zipapp
