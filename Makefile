@@ -62,6 +62,7 @@ clean:
 .venv/ready-for-test: EXTRAS = [test]
 .venv/ready-for-check: EXTRAS = [test,check]
 .venv/ready-for-dist: EXTRAS = [dist,oauth]
+.venv/ready-for-installs: EXTRAS = [installs]
 .venv/ready-for-audit: EXTRAS = [audit]
 .venv/ready-for-fuzz: EXTRAS = [test,fuzz]
 .venv/ready-for-mutants: EXTRAS = [test,mutants]
@@ -143,6 +144,15 @@ deb: .venv/ready-for-dist
 .PHONY: zipapp
 zipapp: .venv/ready-for-dist
 	.venv/bin/python -m release.zipapp dist/pop3fetch.pyz
+
+#   make installs   try pip, pipx, uv, the single file and the Debian package in fresh homes; ARGS="pipx uv" tries some
+.PHONY: installs
+installs: .venv/ready-for-installs dist zipapp deb
+	@.ci/need 'command -v man' man-db 'no manual page is looked for'
+	@.ci/need 'command -v zsh' zsh 'no completion in zsh'
+	@.ci/need 'command -v fish' fish 'no completion in fish'
+	@.ci/need 'test -e /usr/share/bash-completion/bash_completion' bash-completion 'no completion in bash'
+	PYTHON='$(PYTHON)' .ci/installs $(ARGS)
 
 #   make picture draw the picture in the README from a real run
 .PHONY: picture

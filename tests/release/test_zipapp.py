@@ -82,7 +82,7 @@ def test_it_runs_the_demo(alone: Alone) -> None:
 
 def test_it_has_the_library_of_oauth(file: Path) -> None:
     program = f"import sys; sys.path.insert(0, {str(file)!r}); import oauthlib.oauth2"
-    subprocess.run([sys.executable, *ALONE, "-W", "error", "-c", program], check=True)
+    subprocess.run([sys.executable, "-W", "error", *ALONE, "-c", program], check=True)
 
 
 def test_it_is_executable(file: Path) -> None:
