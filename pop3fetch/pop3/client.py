@@ -36,6 +36,7 @@ from pop3fetch.pop3.pipeline import ONE_AT_A_TIME, WIDE, Deletion, IncomingMessa
 from pop3fetch.pop3.replies import (
     Capabilities,
     Grammar,
+    Listing,
     Overview,
     lines_of,
     parse_drop_listing,
@@ -343,16 +344,26 @@ class POP3Client:
     def overview(self) -> Overview:
         """Return sizes and unique-ids by index, requested in one write if the server pipelines.
 
-        Also requests the :meth:`capabilities`. Raises MalformedListing, LineTooLong.
+        Also requests the :meth:`capabilities`. Lines that are unusable are left out, and are so still if
+        the lists are requested one at a time. Raises MalformedListing if all of a list are.
         """
         line_end = self.conversation.session.line_end
-        sizes: list[int | None] = []
-        unique_ids: list[bytes | None] = []
+        sizes = Listing(parse_scan_line, line_end)
+        unique_ids = Listing(parse_unique_id_line, line_end)
         has_uidl = self._read_lists(
-            lambda blocks: sizes.extend(read_listing(blocks, parse_scan_line, line_end)),
-            lambda blocks: unique_ids.extend(read_listing(blocks, parse_unique_id_line, line_end)),
+            lambda blocks: sizes.read(blocks, keep=False), lambda blocks: unique_ids.read(blocks, keep=False)
         )
-        return Overview(sizes, unique_ids if has_uidl else None)
+        unusable = (*sizes.unusable, *unique_ids.unusable)
+        if unusable and self.pipelines:  # the server may have mixed up the replies
+            self._may_pipeline = False
+            del sizes, unique_ids  # of a million messages: two of each would be too large
+            return self.overview()
+        for listing in (sizes, unique_ids):
+            if listing.unusable and all(entry is None for entry in listing.entries):
+                error = listing.unusable[0]
+                self.conversation.close(str(error))
+                raise error
+        return Overview(sizes.entries, unique_ids.entries if has_uidl else None, unusable)
 
     def _read_lists(
         self,
