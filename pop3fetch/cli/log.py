@@ -17,7 +17,7 @@ from pop3fetch.errors import ConfigurationError
 from pop3fetch.printable import printable
 
 SYSLOG = "syslog"  # instead of a file's name
-SYSTEM_LOG = "/dev/log"
+SYSTEM_LOGS = ("/dev/log", "/var/run/syslog", "/var/run/log")  # of Linux, macOS and FreeBSD
 LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO}
 
 Log = Callable[[str, str, str], None]  # (level, account, text)
@@ -69,7 +69,8 @@ def open_log(target: str, *, as_json: bool) -> Log:
     handler: logging.Handler
     try:
         if target == SYSLOG:
-            handler = SysLogHandler(SYSTEM_LOG, SysLogHandler.LOG_MAIL)
+            system_log = next(filter(os.path.exists, SYSTEM_LOGS), SYSTEM_LOGS[0])
+            handler = SysLogHandler(system_log, SysLogHandler.LOG_MAIL)
             handler.ident = f"pop3fetch[{os.getpid()}]: "
         else:
             handler = _File(os.path.expanduser(target))
