@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
 from collections.abc import Callable
@@ -78,6 +79,19 @@ def test_a_failure_of_the_program_is_reported_and_changes_nothing(
     assert ended.status == 0
     assert ended.err.endswith(error) and ended.err.count(b"\n") == 1
     assert len(list((tmp_path / "mail/new").iterdir())) == 2
+
+
+def test_what_a_program_leaves_in_the_background_is_not_waited_for(
+    run: Run, server: StartServer, account: Account, tmp_path: Path
+) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    # Its input, output and errors are those of the program.
+    command = script(tmp_path, f"exec 3<&0; (cat {fifo} >/dev/null) <&3 &\nexit 0")
+    ended = run("get", *account(server(Mailbox(TWO))), "--on-new", str(command), env=PASSWORD)
+    assert (ended.status, ended.err) == (0, b"")
+    with fifo.open("wb"):  # which waits for a reader: it is still there
+        pass
 
 
 def test_a_program_that_does_not_exist_is_reported(
