@@ -151,6 +151,29 @@ def test_a_log_that_cannot_be_written_is_an_error(run: Run, tmp_path: Path) -> N
     assert b"No such file or directory" in ended.err
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("kind", ["link", "file", "pipe"])
+def test_a_log_that_another_user_has_put_there_is_refused(run: Run, tmp_path: Path, kind: str) -> None:
+    shared, other = tmp_path / "shared", tmp_path / "other"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    other.touch(0o600)
+    log = shared / "log"
+    match kind:
+        case "link":
+            log.symlink_to(other)
+        case "file":
+            log.touch(0o666)
+        case "pipe":
+            os.mkfifo(log)
+    os.chown(log, 54321, 54321, follow_symlinks=False)
+    ended = run("get", "-H", "localhost", "-p", "1", "-u", "alice", "--log-file", log, env=PASSWORD)
+    assert ended.status == 78
+    assert ended.err.startswith(f"pop3fetch: --log-file {log}: ".encode())
+    assert other.read_bytes() == b""
+    assert kind == "pipe" or log.read_bytes() == b""
+
+
 def test_json_lines_need_a_log(run: Run) -> None:
     ended = run("get", "-H", "localhost", "--log-json")
     assert (ended.status, b"--log-json needs --log-file" in ended.err) == (2, True)
