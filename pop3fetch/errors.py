@@ -349,7 +349,9 @@ class AuthorizationFailed(AuthenticationError):
 
 
 class NoPassword(AuthenticationError):
-    """No source gave a password; the reason names the ways to give one."""
+    """No source gave a password, or one that cannot be used; ``is_missing``: there is none at all."""
+
+    is_missing: bool = False
 
 
 class LoginTooSoon(POP3Error):

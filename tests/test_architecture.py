@@ -28,6 +28,7 @@ ROOMS: dict[str, set[str]] = {
     "veil": set(),
     "verification": set(),
     "status": set(),
+    "findings": {"status"},
     "charsets": set(),
     "dates": set(),
     "encoded_words": {"charsets"},
@@ -41,7 +42,7 @@ ROOMS: dict[str, set[str]] = {
     "selection": {"errors", "messages"},
     "net": {"ahead", "defaults", "errors", "veil", "verification"},
     "pop3": {"ahead", "defaults", "errors", "net", "printable", "veil"},
-    "delivery": {"ahead", "defaults", "durable", "errors", "headers", "messages", "printable"},
+    "delivery": {"ahead", "defaults", "durable", "errors", "findings", "headers", "messages", "printable"},
     "record": {"delivery", "durable", "errors", "headers", "messages"},
     "account": {
         "ahead", "defaults", "durable", "errors", "printable", "quantities", "veil", "verification",
@@ -55,7 +56,8 @@ ROOMS: dict[str, set[str]] = {
     "demo": set(),
     "cli": {
         "__init__", "account", "ahead", "defaults", "delivery", "demo", "durable", "errors", "fetch",
-        "filters", "headers", "importing", "messages", "net", "pop3", "printable", "quantities", "record",
+        "filters", "findings", "headers", "importing", "messages", "net", "pop3", "printable", "quantities",
+        "record",
         "selection", "sessions", "status",
     },
     "__main__": {"cli"},
@@ -72,7 +74,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "oauthlib": ("account/oauth/messages.py",),
     "platformdirs": ("durable.py",),
     "python_socks": ("net/proxy.py",),
-    "rich": ("cli/screen/console.py", "cli/screen/list_table.py"),
+    "rich": ("cli/screen/console.py", "cli/screen/findings.py", "cli/screen/list_table.py"),
     "scramp": ("pop3/sasl.py",),
     "socket": (
         "net/transport.py",
@@ -92,6 +94,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "verification.py",
     ),
     "subprocess": (
+        "cli/actions/check_cron.py",
         "cli/actions/on_new.py",
         "cli/screen/pager.py",
         "delivery/program.py",
@@ -108,7 +111,7 @@ HOMES: dict[str, tuple[str, ...]] = {
 PURE = {
     "account/oauth/messages.py", "account/oauth/providers.py",
     "charsets.py", "defaults.py", "dates.py", "encoded_words.py", "errors.py", "filters.py",
-    "headers.py",
+    "findings.py", "headers.py",
     "messages.py", "printable.py", "quantities.py", "refusal.py", "veil.py",
     "fetch/plan.py",
     "importing/fdm.py", "importing/fdm_statements.py", "importing/fdm_words.py",

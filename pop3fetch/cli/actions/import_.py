@@ -87,7 +87,7 @@ class Import:
         writes = not options.dry_run and (options.force or not errors)
         if not options.offline:
             # What sessions remember of a server is written as well.
-            folder = self._invocation.state_folder_to_read() if writes else NO_FOLDER
+            folder = self._invocation.state_folder_to_read() if writes else Path(NO_FOLDER)
             plans = [self._asked(planned, folder) for planned in plans]
         plans = [self._with_place_of_secret(planned, known.path) for planned in plans]
         config = self._where.variables.get("XDG_CONFIG_HOME") or self._where.expand("~/.config")

@@ -12,8 +12,9 @@ from pop3fetch.messages import Message, shown_uid
 if TYPE_CHECKING:
     from pop3fetch.account.settings_table import Account
     from pop3fetch.cli.actions.import_plan import Planned
+    from pop3fetch.findings import Finding
     from pop3fetch.headers import Summary
-    from pop3fetch.importing.foreign import Finding
+    from pop3fetch.importing.foreign import Finding as Remark
     from pop3fetch.record.store import Entry
 
 Object = dict[str, object]
@@ -106,6 +107,16 @@ def mailbox_object(messages: int, octets: int, new: int | None) -> Object:
     return shown if new is None else {**shown, "new": new}
 
 
+def finding_object(finding: Finding) -> Object:
+    """Return a step as `check` prints it."""
+    return {
+        "step": finding.step,
+        "result": finding.verdict.value,
+        "text": finding.text,
+        "status": int(finding.status),
+    }
+
+
 def account_object(account: Account, destination: str) -> Object:
     """Return an account as `accounts` prints it."""
     shown = {name: getattr(account, name) for name, setting in SETTINGS.items() if setting.shown}
@@ -147,7 +158,7 @@ def imported_account(planned: Planned) -> Object:
     }
 
 
-def import_finding(finding: Finding, names: Mapping[str, str]) -> Object:
+def import_finding(finding: Remark, names: Mapping[str, str]) -> Object:
     """Return what `import` has found; ``names``: the new names of accounts."""
     return {
         "file": finding.origin.file,
