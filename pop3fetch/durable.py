@@ -20,7 +20,8 @@ SHARED = stat.S_IWGRP | stat.S_IWOTH  # the bits of a folder in which others can
 
 # macOS: fsync leaves the data in the cache of the drive, and this does not (fsync(2) there).
 FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
-_NO_FULL_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS}  # a network's
+NOT_SUPPORTED = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}  # two numbers on macOS
+_NO_FULL_SYNC = {errno.EINVAL, errno.ENOTTY, *NOT_SUPPORTED}  # a network's
 
 
 def make_folder(path: Path) -> None:

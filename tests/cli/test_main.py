@@ -148,6 +148,7 @@ def test_a_bug_is_one_line_as_well(post: StartPost, monkeypatch: pytest.MonkeyPa
     first, *traceback = err.getvalue().splitlines()
     assert first == r"pop3fetch: internal error: RuntimeError: \x1b[31mbroken\nstream; please report it"
     assert bool(traceback) == debug
+    assert "\x1b" not in err.getvalue()
 
 
 def test_the_cause_of_an_error_is_shown_with_vv(here: Here) -> None:

@@ -231,7 +231,8 @@ class Console:
         if self.verbosity >= 2 or "POP3FETCH_DEBUG" in self.environment:
             import traceback
 
-            traceback.print_exception(error, file=self.err)
+            for entry in traceback.format_exception(error):
+                self.err.writelines(f"{printable(line, None)}\n" for line in entry.splitlines())
 
     @property
     def _label(self) -> str:
