@@ -63,8 +63,8 @@ class Sources(NamedTuple):
 
 
 WAYS = (
-    f"set {VARIABLE}, use --password-file or --password-command (or the keys password_file and "
-    "password_command), store it with `pop3fetch login`"
+    f"set {VARIABLE}, use --password-command or --password-file (password_command, password_file in the "
+    "configuration file)"
 )
 
 
@@ -76,9 +76,9 @@ class Password:
 
     __slots__ = (
         "_account",
-        "_passed_over",
         "_report",
         "_secret",
+        "_skipped",
         "_sources",
         "_typed",
         "_was_lost",
@@ -91,8 +91,8 @@ class Password:
         self._ways = ways
         self._account = account
         self._report = sources.report
-        self._sources = sources._replace(report=self._pass_over)
-        self._passed_over: list[str] = []
+        self._sources = sources._replace(report=self._skip)
+        self._skipped: list[str] = []
         self._secret: str | None = None
         self._typed = 0  # how often it was typed
         self._was_lost = False  # whether a connection was, since then
@@ -115,9 +115,13 @@ class Password:
                 self._typed += source is _from_terminal
                 self._secret = None if source is _from_oauth else found
                 return found
-        passed_over = f" ({'; '.join(self._passed_over)})" if self._passed_over else ""
+        skipped = f" ({'; '.join(self._skipped)})" if self._skipped else ""
+        # `login` does not read the keyring, to which it writes.
+        is_kept = self._sources.keyring and "://" not in self._account.name
+        named = f" {printable(self._account.name)}" if self._account.name.startswith("@") else ""
+        stored = f"store it with `pop3fetch login{named}`, " if is_kept else ""
         raise NoPassword(
-            f"there is no password for {printable(self._account.title)}{passed_over}: {self._ways}, "
+            f"there is no password for {printable(self._account.title)}{skipped}; {stored}{self._ways}, "
             "write it into ~/.netrc, or run this on a terminal",
             is_missing=True,
         )
@@ -125,10 +129,8 @@ class Password:
     def of_another(self, account: Account) -> Password:
         """Return that of another account, from the same sources but the environment, which has this one's."""
         sources = self._sources._replace(report=self._report, environment=None)
-        is_named = account.name.startswith("@")
-        login = f"store it with `pop3fetch login {printable(account.name)}`"
-        advice = login if is_named else "give the destination a table [destinations.NAME]"
-        return Password(account, sources, f"set password_file or password_command, {advice}")
+        ways = "set password_command or password_file in a table [destinations.NAME]"
+        return Password(account, sources, ways)
 
     def may_be_right_next_time(self, error: POP3Error) -> bool:
         """Whether to log in once more after an error, because a person has typed, or is to type again."""
@@ -141,8 +143,8 @@ class Password:
             return True
         return False
 
-    def _pass_over(self, line: str) -> None:
-        self._passed_over.append(line)
+    def _skip(self, line: str) -> None:
+        self._skipped.append(line)
         self._report(line)
 
 
@@ -251,9 +253,9 @@ ORDER: Mapping[str, Callable[[Account, Sources], str | None]] = {
 
 
 def _check(secret: str, source: str, account: Account) -> None:
-    """Raise NoPassword, which names its ``source`` alone, if a login cannot send the secret.
+    """Raise NoPassword, which names only its ``source``, if a login cannot send the secret.
 
-    A control character in one is a file with the wrong line ends, or with more than the password in it.
+    A control character usually means that a file has the wrong line ends, or more in it than the password.
     """
     if any(character < " " or character == "\x7f" for character in secret):
         raise NoPassword(

@@ -81,7 +81,7 @@ def test_what_cannot_be_right_is_refused(
     [
         (['recipients = "a"'], "destinations.box.url: is missing"),
         (['url = "http://localhost"'], "destinations.box.url: the URL of the destination cannot be used"),
-        (['url = "lmtp://localhost"', "x = 1"], "destinations.box.x: there is no such key"),
+        (['url = "lmtp://localhost"', "x = 1"], "destinations.box.x: unknown key"),
         (['url = "lmtp://localhost"', 'flags = ["\\\\Recent"]'], "destinations.box.flags: must be flags"),
         (['url = "lmtp://localhost"', 'from = "a b"'], "destinations.box.from: must be an address"),
         (['url = "lmtp://localhost"', "starttls = 1"], "destinations.box.starttls: must be true or false"),
@@ -99,7 +99,7 @@ def test_a_wrong_table_is_named_with_its_key(
 def test_a_destination_that_does_not_exist_is_named(here: Here, pop: ScriptedServer, tmp_path: Path) -> None:
     ended = get(here, pop, "-c", file_with(tmp_path, 'url = "lmtp://localhost"'), "-o", "@bok")
     assert ended.status == 78
-    assert b"no destination is named 'bok'; did you mean 'box'?" in ended.err
+    assert b"no destination is named 'bok'" in ended.err
 
 
 def test_others_must_not_read_the_password_of_a_destination(

@@ -91,9 +91,9 @@ class OAuthSettings:
 
 
 def from_table(
-    table: Mapping[str, Any], wrong: Callable[[str, str], Exception], protocol: str = "pop3"
+    table: Mapping[str, Any], wrong: Callable[[str, str, object], Exception], protocol: str = "pop3"
 ) -> OAuthSettings:
-    """Return the settings of a checked table; ``wrong`` makes the error to raise of key and reason."""
+    """Return the settings of a checked table; ``wrong`` makes the error of key, reason and value."""
     provider = table.get("provider", "")
     given = {**PROVIDERS.get(provider, {}), **table}
     if "scopes" not in table and (provider, protocol) in PROTOCOL_SCOPES:
@@ -101,7 +101,7 @@ def from_table(
     given.pop("provider", None)
     for key in ("client_id", "token_endpoint"):
         if key not in given:
-            raise wrong(key, "is missing")
+            raise wrong(key, "is missing", None)
     if "device_endpoint" not in given and "authorization_endpoint" not in given:
-        raise wrong("authorization_endpoint", "is missing, and so is device_endpoint: one of them is needed")
+        raise wrong("authorization_endpoint", "is missing, and so is device_endpoint; give one of them", None)
     return OAuthSettings(**given)

@@ -251,7 +251,7 @@ def _described(
         if server.tls == "starttls":
             greet(line).request_tls()
         line.transport.start_tls(unverified_context())
-        return line.transport.described(error)
+        return line.transport.described(error, server.tls_options.ca_file or "")
     except POP3Error:
         return error  # less to show, and still the same refusal
     finally:

@@ -31,7 +31,7 @@ from pop3fetch.messages import Message
 from pop3fetch.status import Status
 
 if TYPE_CHECKING:
-    from pop3fetch.findings import Finding
+    from pop3fetch.step_results import StepResult
 
 TOGETHER = 64  # messages that may be under way
 OCTETS_TOGETHER = 1 << 20
@@ -81,14 +81,14 @@ class Mailbox(Destination):
         """Note whether the mailbox may be created: the server is called once there is a message for it."""
         self._may_create = known is None or create
 
-    def examine(self, known: str | None = None) -> Iterator[Finding]:
-        from pop3fetch.findings import Finding
+    def examine(self, known: str | None = None) -> Iterator[StepResult]:
+        from pop3fetch.step_results import StepResult
 
         is_there = bool(self.folder_id)
         self.close()
         if known is not None and not is_there:
             raise ServerFailed(destination=self.name, reason=NOT_MOUNTED)
-        yield Finding(
+        yield StepResult(
             "destination", f"{self.name} {'exists' if is_there else 'is missing: `get` will create it'}"
         )
 

@@ -29,7 +29,7 @@ from pop3fetch.messages import Message
 from pop3fetch.status import Status
 
 if TYPE_CHECKING:
-    from pop3fetch.findings import Finding
+    from pop3fetch.step_results import StepResult
 
 TOGETHER = 16  # messages that may be under way
 OCTETS_TOGETHER = 1 << 20
@@ -65,13 +65,13 @@ class Transfer(Destination):
     def prepare(self, known: str | None = None, *, create: bool = False) -> None:
         """Do nothing: the server is called once there is a message for it."""
 
-    def examine(self, known: str | None = None) -> Iterator[Finding]:
-        from pop3fetch.findings import Finding
+    def examine(self, known: str | None = None) -> Iterator[StepResult]:
+        from pop3fetch.step_results import StepResult
 
         with server_errors(self.name):
             self._client = self._connected()
         self.close()
-        yield Finding("destination", f"{self.name} answers; no recipient is tried without a message")
+        yield StepResult("destination", f"{self.name} answers; no recipient is tried without a message")
 
     def draft(self, message: Message) -> SpooledDraft:
         if self._client is None:
