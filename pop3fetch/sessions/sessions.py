@@ -132,6 +132,7 @@ class Sessions:
         self.account = account
         self.password = password
         self.process = process
+        self.state_folder = state_folder
         self._place = RecordPlace(state_folder, account.address)
         self._delay = LoginDelay(self._place, account.address)
         self._known = KnownServer(self._place)
