@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from click.shell_completion import (
     BashComplete,
@@ -20,8 +20,12 @@ from click.shell_completion import (
     FishComplete,
     ZshComplete,
     add_completion_class,
+    shell_complete,
     split_arg_string,
 )
+
+if TYPE_CHECKING:
+    from click import Command
 
 BASH = r"""_pop3fetch_completion() {
     local line type prefix value found paths replies=() strip=
@@ -186,7 +190,11 @@ def complete_program(incomplete: str) -> list[CompletionItem[str]]:
     return [CompletionItem(name) for name in sorted(names)]
 
 
-def register() -> None:
-    """Let click use these scripts."""
+def complete(commands: Command, variable: str, instruction: str) -> int:
+    """Print the script of a shell, or what may follow the words that it has; return the exit status.
+
+    ``instruction``: the value of the ``variable``, such as ``bash_source`` and ``bash_complete``.
+    """
     for shell in (Bash, Zsh, Fish):
         add_completion_class(shell)
+    return shell_complete(commands, {}, "pop3fetch", variable, instruction)

@@ -11,7 +11,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -33,6 +32,8 @@ from pop3fetch.defaults import ACCOUNTS_AT_ONCE, ACCOUNTS_AT_ONCE_PER_HOST
 from pop3fetch.status import Status
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from click.shell_completion import CompletionItem
 
     from pop3fetch.account.config_file import Configuration, Overrides
@@ -235,7 +236,7 @@ STDIN_OPTION = click.option(
 # Of standard input: as many messages as a listing may have, with unique-ids longer than they should be.
 LINES_LIMIT, OCTETS_LIMIT = 1_000_000, 64 * 1024 * 1024
 
-NO_FOLDER = Path("/proc/no-home/pop3fetch")  # which neither exists nor can be made
+NO_FOLDER = "/proc/no-home/pop3fetch"  # which neither exists nor can be made
 
 
 class Invocation(NamedTuple):
@@ -260,6 +261,8 @@ class Invocation(NamedTuple):
 
     def account(self) -> Account:
         """Return the account that is meant; raises ConfigurationError or UsageError."""
+        from pathlib import Path
+
         from pop3fetch.account.config_file import Configuration, needs_file
 
         # A run whose server is on the command line does not read a file that has nothing for it.
@@ -298,20 +301,21 @@ class Invocation(NamedTuple):
         openings: Openings | None = None,
         *,
         as_json: bool = False,
+        is_patient: bool = False,
         logs_in: bool = True,
         at_end: Callable[[int, Sequence[str]], None] = lambda accounts, failed: None,
     ) -> int:
         """Do ``job`` for the account that is meant, or for all of them; return the exit status.
 
         ``openings``: the destinations that the job delivers to, which an interrupt must reach. ``as_json``:
-        an object for each account that fails. ``at_end`` gets how many accounts there were, and the names of
-        those that failed; all this only if there are several.
+        an object for each account that fails. ``is_patient``: the key `patience` applies. ``at_end`` gets how
+        many accounts there were, and the names of those that failed; all this only if there are several.
         """
         if self.many is None:
             return job(self.account(), self.console)
         from pop3fetch.cli.actions.each_account import ManyAccounts
 
-        many = ManyAccounts(self.console, self.many, job, openings, as_json=as_json)
+        many = ManyAccounts(self.console, self.many, job, openings, as_json=as_json, is_patient=is_patient)
         accounts = self.chosen_accounts(many.fail, logs_in=logs_in)
         invalid = len(many.failed)
         status = many.run(accounts)
@@ -367,7 +371,9 @@ class Invocation(NamedTuple):
         try:
             return self.state_folder()
         except ConfigurationError:
-            return NO_FOLDER
+            from pathlib import Path
+
+            return Path(NO_FOLDER)
 
 
 def with_options(command: Callable[..., Any], options: tuple[Decorator, ...]) -> Callable[..., Any]:
@@ -443,6 +449,8 @@ def _overrides(context: click.Context, source: ParameterSource) -> Overrides:
 
 
 def _path(value: str | None) -> Path | None:
+    from pathlib import Path
+
     return Path(os.path.expanduser(value)) if value else None
 
 

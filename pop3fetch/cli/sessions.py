@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pop3fetch.account.credentials import VARIABLE, Password, Sources, without_password
 from pop3fetch.account.settings_table import Account
@@ -12,10 +13,23 @@ from pop3fetch.cli.screen.console import Console
 from pop3fetch.defaults import UNIX_PREFIX
 from pop3fetch.sessions.sessions import ProcessContext, Sessions, Waiting
 
+if TYPE_CHECKING:
+    from pop3fetch.net.resumption import Resumption
 
-def sessions_of(account: Account, console: Console, state_folder: Path, *, keyring: bool = True) -> Sessions:
-    """Return the sessions of an account; ``keyring``: whether its password may be there."""
-    process = process_context(console, account)
+
+def sessions_of(
+    account: Account,
+    console: Console,
+    state_folder: Path,
+    *,
+    keyring: bool = True,
+    resumption: Resumption | None = None,
+) -> Sessions:
+    """Return the sessions of an account; ``keyring``: whether its password may be there.
+
+    ``resumption``: of TLS sessions, if the process stays.
+    """
+    process = process_context(console, account)._replace(resumption=resumption)
 
     def ask(question: str) -> str | None:
         if not console.can_ask:
@@ -58,7 +72,7 @@ def process_context(console: Console, account: Account | None = None) -> Process
         from pop3fetch.cli.screen.advice import noticed
         from pop3fetch.pop3.login import ALTHOUGH_STLS, MAIL_IN_CLEAR_TEXT
 
-        is_warning = text in (ALTHOUGH_STLS, MAIL_IN_CLEAR_TEXT) and not (account and _is_local(account))
+        is_warning = text in (ALTHOUGH_STLS, MAIL_IN_CLEAR_TEXT) and not (account and is_local(account))
         show = console.remark if is_warning else console.notice
         show(noticed(text))
 
@@ -73,7 +87,7 @@ def process_context(console: Console, account: Account | None = None) -> Process
     )
 
 
-def _is_local(account: Account) -> bool:
+def is_local(account: Account) -> bool:
     """Return whether the server is on this machine, or behind a tunnel."""
     if account.tunnel_command or account.host.startswith(UNIX_PREFIX) or account.host == "localhost":
         return True

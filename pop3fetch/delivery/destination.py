@@ -17,7 +17,7 @@ from __future__ import annotations
 import errno
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -26,6 +26,7 @@ from pop3fetch.errors import DeliveryError
 from pop3fetch.messages import Message
 
 if TYPE_CHECKING:
+    from pop3fetch.findings import Finding
     from pop3fetch.headers import Identity
 
 
@@ -108,6 +109,15 @@ class Destination(ABC):
         known any more. If such a one is missing, a disk may not be mounted, which is an error unless
         ``create`` is given.
         """
+
+    def examine(self, known: str | None = None) -> Iterator[Finding]:
+        """Yield what `check` shows of it, and change nothing; raises what would stop a delivery.
+
+        ``known`` as in :meth:`prepare`.
+        """
+        from pop3fetch.findings import Finding
+
+        yield Finding("destination", f"{self.name} cannot be examined without a delivery")
 
     @abstractmethod
     def draft(self, message: Message) -> Draft:

@@ -19,10 +19,10 @@ import termios
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pop3fetch.delivery.destination import Destination, Draft, Journal, delivery_errors
 from pop3fetch.delivery.mbox_format import Encoder
@@ -30,6 +30,9 @@ from pop3fetch.durable import sync_file, write_all
 from pop3fetch.errors import DeliveryError
 from pop3fetch.messages import Message
 from pop3fetch.printable import printable
+
+if TYPE_CHECKING:
+    from pop3fetch.findings import Finding
 
 NAME = "standard output"
 LONGEST_LOOK = 0.05  # seconds between two looks at how much of a pipe was read
@@ -127,6 +130,12 @@ class Stream(Destination):
     def prepare(self, known: str | None = None, *, create: bool = False) -> None:
         with delivery_errors(self.name):
             os.fstat(self._out)
+
+    def examine(self, known: str | None = None) -> Iterator[Finding]:
+        from pop3fetch.findings import Finding
+
+        self.prepare(known)
+        yield Finding("destination", f"{self.name} keeps nothing: its reader must")
 
     def draft(self, message: Message) -> StreamDraft:
         """Begin a message, after the end of the one before it; raises as :meth:`write` does."""

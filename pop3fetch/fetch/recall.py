@@ -293,6 +293,15 @@ class Recall:
             seen[index] = _Traits(identity(looked.headers), stand_in_uid(looked.headers, sizes_of[index]))
         listed = {listing.message(index): traits for index, traits in seen.items()}
         found = recorded.find_all(listed, is_move)
+        # Headers without a size do not tell a message that is listed again from another copy of it.
+        unsure = {
+            m.index: m for m, (who, _) in listed.items() if m not in found and recorded.may_be_deleted(m, who)
+        }
+        for index, looked in whole_of(self._client, unsure):
+            if failure := looked.failure(index, 0):
+                self.undecided[index] = failure
+            elif entry := recorded.take_deleted(identity(looked.headers), looked.octets):
+                found[unsure[index]] = entry
         if listing.unpaired:
             self._wait_for_uids(
                 recorded, {message: listed[message] for message in listed.keys() - found.keys()}
@@ -381,8 +390,8 @@ class _Recorded:
                 self._expected.add(entry)
             elif stands_in(entry.key.uid):
                 self._deleted_stand_ins.add(entry)
-            else:
-                self._deleted.add(entry)
+            else:  # so that another copy of it is new, its size must be known
+                self._deleted.add(entry._replace(size=entry.size or entry.octets or 0))
                 continue
             self._by_uid.setdefault(entry.key.uid, deque()).append(entry)
 
@@ -394,6 +403,15 @@ class _Recorded:
         """Return whether so many are ``found`` that it is the same mailbox, not one with some of its mail."""
         most = 2 * len(found) >= min(self._count, len(listed))
         return len(found) == self._count or (len(found) > HANDFUL and most)
+
+    def may_be_deleted(self, message: Message, who: Identity | None) -> bool:
+        """Return whether a message whose size LIST lacks may be one that was deleted under a stand-in."""
+        return not message.size and proves(who) and who in self._deleted_stand_ins.by_identity
+
+    def take_deleted(self, who: Identity | None, octets: int | None) -> Entry | None:
+        """Return the deleted message that had a stand-in and came with so many octets, once, or None."""
+        alike = self._deleted_stand_ins.by_identity.get(who, ())
+        return self._first(deque(entry for entry in alike if entry.octets == octets))
 
     def find_all(self, listed: Mapping[Message, _Traits], is_move: bool) -> dict[Message, Entry]:
         """Return the recorded message that each listed one is, as far as there is one."""
@@ -421,8 +439,6 @@ class _Recorded:
         places = self._expected.places(message, who)
         if stands_in(message.uid):
             places += self._deleted.places(message, who)
-        if not message.size:  # which stand-ins depend on
-            places += self._deleted_stand_ins.places(message, who)
         return next(filter(None, map(self._first, places)), None)
 
     def take_unsure(self, message: Message, traits: _Traits) -> Entry | None:

@@ -32,6 +32,7 @@ from pop3fetch.record.states import Event, Known, State, Unsettled, next_states
 
 MARKED = "marked"  # the destination of what was recorded without being fetched
 ADDED = "added"  # of what the user has recorded as fetched by other means
+MARKED_BY = f"{MARKED}:"  # of what another program has fetched and leaves on the server, before its name
 IMPORTED = "imported:"  # of what another program has fetched, before the program's name
 MOVED = "moved"  # the fact that a record is that of another address, and was compared with no listing yet
 ADDITIONS = "additions"  # the fact that a record has messages which no listing was compared with yet
@@ -70,6 +71,10 @@ _TAKE_OVER = """
 INSERT OR IGNORE INTO message
 (uid, occurrence, size, identity, proves, octets, state, since, misses, delivered, destination)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_MARKED = """
+SELECT uid, occurrence FROM message
+WHERE destination = CAST('marked' AS BLOB) OR substr(destination, 1, 7) = CAST('marked:' AS BLOB)
 """
 _NO_INTENT = "DELETE FROM intent WHERE uid = ? AND occurrence = ?"
 _DELETE = "DELETE FROM message WHERE uid = ? AND occurrence = ? AND ({states})"
@@ -215,7 +220,7 @@ class Store:
 
     def marked(self) -> set[Key]:
         """Return what was recorded without being fetched."""
-        return self.delivered_to(MARKED)
+        return self._keys(_MARKED)
 
     def delivered_to(self, destination: str) -> set[Key]:
         """Return what was last delivered to a destination."""
@@ -456,4 +461,4 @@ def _entry_of(row: Sequence[Any]) -> Entry:
 def _is_own(destination: bytes) -> bool:
     """Return whether this program has delivered something there."""
     name = os.fsdecode(destination)
-    return name not in (MARKED, ADDED) and not name.startswith(IMPORTED)
+    return name not in (MARKED, ADDED) and not name.startswith((IMPORTED, MARKED_BY))

@@ -28,8 +28,8 @@ from tests.support.scripted_server import Talk
 from tests.support.served_mail import LETTERS, StartPost
 
 HEAVY = {
-    "asyncio", "cryptography", "email", "hashlib", "keyring", "platformdirs", "rich", "socket", "sqlite3",
-    "ssl", "subprocess", "tempfile", "tomllib",
+    "asyncio", "cryptography", "email", "hashlib", "ipaddress", "keyring", "pathlib", "platformdirs", "rich",
+    "socket", "sqlite3", "ssl", "subprocess", "tempfile", "tomllib",
 }  # fmt: skip
 
 

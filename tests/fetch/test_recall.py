@@ -562,6 +562,36 @@ def test_a_deleted_message_that_had_a_stand_in_is_recognised_under_its_uid(
     assert Session(server, account, later).new == [3], "the server took the deletions back"
 
 
+@pytest.mark.parametrize("replies", [{}, {b"TOP 1 0\r\n": REFUSED}])
+def test_a_deleted_message_that_had_a_stand_in_is_recognised_by_all_of_it_if_list_lacks_it(
+    server: StartServer, account: Account, replies: dict[bytes, bytes]
+) -> None:
+    account.fetch(server(Mailbox(MANY[:2], replies={b"UIDL\r\n": b"+OK\r\n.\r\n"})), Order(delete=True))
+    other = MANY[1] + b"one more line\r\n"
+    later = Mailbox([MANY[0], other], uids=[b"uid-1", b"uid-2"])
+    later.replies = {b"LIST\r\n": b"+OK\r\n.\r\n", **replies}
+    assert Session(server, account, later).new == [2], "the server took one of the deletions back"
+
+
+def test_a_deleted_message_is_not_new_if_the_look_at_all_of_it_is_refused(
+    server: StartServer, account: Account
+) -> None:
+    account.fetch(server(Mailbox(MANY[:2], replies={b"UIDL\r\n": b"+OK\r\n.\r\n"})), Order(delete=True))
+    later = Mailbox(MANY[:2], uids=[b"uid-1", b"uid-2"])
+    later.replies = {b"LIST\r\n": b"+OK\r\n.\r\n", b"RETR 1\r\n": REFUSED}
+    session = Session(server, account, later)
+    assert (session.new, session.undecided) == ([], [1])
+
+
+def test_a_message_that_list_lacked_is_recognised_after_its_deletion_if_uidl_lacks_it(
+    server: StartServer, account: Account
+) -> None:
+    account.fetch(server(Mailbox(MANY[:2], replies={b"LIST\r\n": b"+OK\r\n.\r\n"})), Order(delete=True))
+    later = Mailbox([*MANY[:2], message(9, b"x")])
+    later.replies = {b"UIDL\r\n": b"+OK\r\n1 uid-1\r\n.\r\n"}
+    assert Session(server, account, later).new == [3], "the server took the deletions back"
+
+
 @pytest.mark.parametrize("first", [None, b"LIST", b"UIDL"])
 @pytest.mark.parametrize("second", [None, b"LIST", b"UIDL"])
 @pytest.mark.parametrize("count", [2, 8])

@@ -27,9 +27,9 @@ def command(invocation: Invocation) -> int:
     def logout(account: Account, console: Console) -> int:
         if account.uses_oauth:
             result = f"{'is removed from' if oauth.forget(account) else 'was not in'} the keyring"
-            console.remark(f"the refresh token of {account.address} {result}")
+            console.remark(f"the refresh token of {account.title} {result}")
         else:
-            console.remark(f"the password of {account.address} {PasswordStore(account, console).forget()}")
+            console.remark(f"the password of {account.title} {PasswordStore(account, console).forget()}")
         return Status.OK
 
     return invocation.one_by_one().for_each_account(logout)
