@@ -413,7 +413,7 @@ class EmptyMessage(POP3Error):
     number: int
 
     def __str__(self) -> str:
-        return f"message {self.number} arrived empty; it stays on the server"
+        return "it arrived empty"
 
 
 class IncompleteMessage(POP3Error):

@@ -378,7 +378,7 @@ def test_a_sentence_is_one_bounded_line_whatever_the_facts_are(error: type[POP3E
             "alice@example.org: the server refuses UIDL, which it has answered before",
         ),
         (UidShared("uid:x", "1, 2"), "uid:x is shared by the messages 1, 2: use a number"),
-        (EmptyMessage(3), "message 3 arrived empty; it stays on the server"),
+        (EmptyMessage(3), "it arrived empty"),
         (DeliveryError("maildir:m", "No space left"), "cannot deliver to maildir:m: No space left"),
         (RecordError("r", "it is no database"), "cannot use the record r: it is no database"),
         (RecordLocked("r", ""), "another pop3fetch is using this account (r is locked)"),

@@ -364,7 +364,7 @@ def test_a_final_dot_without_its_line_end_before_names_the_message(attack: Attac
 
 def test_a_message_that_comes_empty_is_skipped(attack: Attack) -> None:
     served = mailbox(replies={b"RETR 2\r\n": b"+OK\r\n.\r\n"})
-    attack(served).fails(Status.BAD_DATA, "message 2 arrived empty; it stays on the server")
+    attack(served).fails(Status.BAD_DATA, "message 2 stays on the server: it arrived empty")
     assert served.messages == [TWO]
 
 
