@@ -657,7 +657,7 @@ def test_of_many_failures_the_first_is_kept_and_the_others_are_counted(
     refusals = {b"RETR %d\r\n" % number: b"-ERR number %d\r\n" % number for number in (2, 3)}
     outcome = account.fetch(server(Mailbox(THREE, replies=refusals)))
     assert (outcome.messages, outcome.failures) == (1, 2)
-    assert str(outcome.error) == "the server refused message 2: number 2"
+    assert str(outcome.error) == "the server refused RETR 2: number 2"
 
 
 @pytest.mark.parametrize("capabilities", [CAPABILITIES, ONE_AT_A_TIME])

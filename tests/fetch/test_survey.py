@@ -89,7 +89,7 @@ def test_a_message_whose_stand_in_cannot_be_had_is_named(server: StartServer) ->
     assert [m.uid for m in listing] == [b"one", b"three"]
     assert list(listing.unreadable) == [1]
     assert isinstance(listing.unreadable[1], ServerErrorResponse)
-    assert told.warnings == ["message 2 cannot be listed: the server refused message 2: no"]
+    assert told.warnings == ["message 2 cannot be listed: the server refused RETR 2: no"]
 
 
 def test_a_message_that_comes_blank_gets_no_stand_in(server: StartServer) -> None:

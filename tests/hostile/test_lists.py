@@ -1,4 +1,4 @@
-"""Numbers, lists and unique-ids that no honest server says, and those that some say."""
+"""Numbers, lists and unique-ids that no honest server sends, and odd ones that some send."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ NO_NUMBERS = [
 
 
 @pytest.mark.parametrize("number", NO_NUMBERS)
-def test_a_number_in_list_that_is_none_is_bad_data(attack: Attack, number: bytes) -> None:
+def test_an_invalid_number_in_list_is_bad_data(attack: Attack, number: bytes) -> None:
     after = attack(mailbox(replies={b"LIST\r\n": listed([number + b" 30"])}))
     after.fails(Status.BAD_DATA, "LIST").left_alone()
 
 
 @pytest.mark.parametrize("size", [size for size in NO_NUMBERS if size.strip()] + [b""])
-def test_a_size_in_list_that_is_none_is_bad_data(attack: Attack, size: bytes) -> None:
+def test_an_invalid_size_in_list_is_bad_data(attack: Attack, size: bytes) -> None:
     after = attack(mailbox(replies={b"LIST\r\n": listed([b"1 " + size])}))
     after.fails(Status.BAD_DATA, "LIST").left_alone()
 
 
 @pytest.mark.parametrize("number", [number for number in NO_NUMBERS if number.strip()])
-def test_a_number_in_uidl_that_is_none_is_bad_data(attack: Attack, number: bytes) -> None:
+def test_an_invalid_number_in_uidl_is_bad_data(attack: Attack, number: bytes) -> None:
     after = attack(mailbox(replies={b"UIDL\r\n": listed([number + b" uid"])}))
     after.fails(Status.BAD_DATA, "UIDL").left_alone()
 
 
 @pytest.mark.parametrize("text", [b"", b"1", b"-1 30", b"1 -30", b"x y", b"9" * 5000 + b" 1", ARABIC + b" 1"])
-def test_a_drop_listing_that_is_none_is_bad_data(attack: Attack, text: bytes) -> None:
+def test_an_invalid_drop_listing_is_bad_data(attack: Attack, text: bytes) -> None:
     after = attack(mailbox(replies={b"STAT\r\n": b"+OK " + text + b"\r\n"}), command=("stat",))
     after.fails(Status.BAD_DATA, "STAT")
 
@@ -257,7 +257,7 @@ def test_messages_in_one_list_only_are_fetched_and_named(
     assert after.delivered == [[ONE, TWO, THREE][number - 1] for number in numbers]
 
 
-def test_more_unique_ids_than_messages_are_no_memory_to_walk_in(attack: Attack) -> None:
+def test_of_many_unpaired_unique_ids_only_some_are_requested(attack: Attack) -> None:
     uids = listed([b"%d uid-%d" % (number, number) for number in range(1, 5000)])
     after = attack(mailbox([ONE], replies={b"UIDL\r\n": uids}))
     assert after.ended.status == Status.REFUSED, "what cannot be retrieved is named"
@@ -267,7 +267,7 @@ def test_more_unique_ids_than_messages_are_no_memory_to_walk_in(attack: Attack) 
 
 
 @pytest.mark.parametrize("size", [0, 1, 2**31, 2**63, 10**19 - 1])
-def test_a_size_that_lies_is_believed_by_nobody(attack: Attack, size: int) -> None:
+def test_a_wrong_size_costs_no_message(attack: Attack, size: int) -> None:
     first = attack(mailbox([ONE, TWO], sizes=[size, size]), command=("get", "-o", attack.maildir)).succeeds()
     assert first.delivered == [ONE, TWO]
     again = attack(first.server).succeeds()

@@ -38,7 +38,7 @@ ENDLESS = b"x" * 65536
 
 
 def in_turn(opening: bytes, flood: Script) -> Script:
-    """Return what says ``opening`` and goes on as ``flood`` does."""
+    """Return a script that sends ``opening`` and goes on like ``flood``."""
 
     def script(talk: Talk) -> None:
         talk.say(opening)
