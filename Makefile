@@ -84,6 +84,12 @@ bench: .venv/ready-for-test .venv/bench/bin/pop3fetch
 	@.ci/need 'command -v curl' curl 'curl does not take part'
 	.venv/bin/python -m bench $(ARGS)
 
+#   make accounts   fetch from 200 accounts at once, and compare with an mpop for each
+#   make polls   let one process poll ten thousand times, and compare its memory and CPU
+.PHONY: accounts polls
+accounts polls: .venv/ready-for-test .venv/bench/bin/pop3fetch
+	.venv/bin/python -m bench.$@ $(ARGS)
+
 # Installed alone and not editable, because other packages in an environment slow down every start.
 .venv/bench/bin/pop3fetch: pyproject.toml $(shell find pop3fetch -name "*.py") | .venv/bin/python
 	.venv/bin/python -m venv .venv/bench
