@@ -42,6 +42,10 @@ test test-all:
 	@.ci/need 'command -v less' less 'the first steps of the README are not tested'
 	@.ci/need 'command -v jq' jq 'no recipe with jq is followed'
 	@.ci/need 'command -v parallel' parallel 'the recipe with GNU parallel is not followed'
+	@.ci/need 'command -v mpop' mpop 'no import from a real mpop'
+	@.ci/need 'command -v fetchmail' fetchmail 'no import from a real fetchmail'
+	@.ci/need 'command -v getmail' getmail6 'no import from a real getmail6'
+	@.ci/need 'command -v fdm' fdm 'no import from a real fdm'
 	@.ci/need 'command -v zsh' zsh 'no completion in zsh'
 	@.ci/need 'command -v fish' fish 'no completion in fish'
 	@.ci/need 'test -e /usr/share/bash-completion/bash_completion' bash-completion 'no completion in bash'
@@ -61,7 +65,8 @@ clean:
 .venv/ready-for-demo: EXTRAS =
 .venv/ready-for-test: EXTRAS = [test]
 .venv/ready-for-check: EXTRAS = [test,check]
-.venv/ready-for-dist: EXTRAS = [dist]
+.venv/ready-for-dist: EXTRAS = [dist,oauth]
+.venv/ready-for-installs: EXTRAS = [installs]
 .venv/ready-for-audit: EXTRAS = [audit]
 .venv/ready-for-fuzz: EXTRAS = [test,fuzz]
 .venv/ready-for-mutants: EXTRAS = [test,mutants]
@@ -134,13 +139,30 @@ test-debian13:
 #   make dist    build source distribution and wheel, byte-for-byte reproducible
 .PHONY: dist
 dist: .venv/ready-for-dist
-	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} \
-		.venv/bin/python -m hatchling build --directory dist
+	.venv/bin/python -m hatchling build --directory dist
+
+# The time that what is built bears: of the last commit; in a source distribution, which has none, of its files.
+dist deb: export SOURCE_DATE_EPOCH ?= $(shell if [ -e PKG-INFO ]; then date -r PKG-INFO +%s; else git log -1 --format=%ct; fi)
+
+#   make deb     build a Debian package of the single portable file, dist/pop3fetch_*_all.deb, reproducible, too
+.PHONY: deb
+deb: .venv/ready-for-dist
+	@.ci/need 'command -v dpkg-deb' dpkg 'no package can be built'
+	.venv/bin/python -m release.deb dist
 
 #   make zipapp  build a single portable file, dist/pop3fetch.pyz; it uses cryptography if that is installed
 .PHONY: zipapp
 zipapp: .venv/ready-for-dist
 	.venv/bin/python -m release.zipapp dist/pop3fetch.pyz
+
+#   make installs   try pip, pipx, uv, the single file and the Debian package in fresh homes; ARGS="pipx uv" tries some
+.PHONY: installs
+installs: .venv/ready-for-installs dist zipapp deb
+	@.ci/need 'command -v man' man-db 'no manual page is looked for'
+	@.ci/need 'command -v zsh' zsh 'no completion in zsh'
+	@.ci/need 'command -v fish' fish 'no completion in fish'
+	@.ci/need 'test -e /usr/share/bash-completion/bash_completion' bash-completion 'no completion in bash'
+	PYTHON='$(PYTHON)' .ci/installs $(ARGS)
 
 #   make picture draw the picture in the README from a real run
 .PHONY: picture

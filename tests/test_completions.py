@@ -1,7 +1,7 @@
 """The completion scripts, loaded and driven in the real shells.
 
-Each shell runs on a terminal of its own, as a person has it: keys go in, and what the shell makes of
-them on Enter is told by a `pop3fetch` that only repeats its arguments.
+Each shell runs on a terminal of its own, like a user's. Keys go in, and a `pop3fetch` that only repeats its
+arguments shows what the shell makes of them on Enter.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ COMPLETED = {
     b"pop3fetch stat -c other.toml -a else\t": ["stat", "-c", "other.toml", "-a", "elsewhere"],
     b"pop3fetch stat --ca-file auth\t": ["stat", "--ca-file", "authority.pem"],
     b"pop3fetch get -o Po\twork": ["get", "-o", "Post/work"],
+    b"pop3fetch import fetch\t auth\t": ["import", "fetchmail", "authority.pem"],
     b"pop3fetch get -o mai\tPo\twork": ["get", "-o", "maildir:Post/work"],
     b"pop3fetch get -o maildir:Post/w\tnew": ["get", "-o", "maildir:Post/work/new"],
     b"pop3fetch get --output=maildir:Po\twork": ["get", "--output=maildir:Post/work"],

@@ -1,4 +1,4 @@
-"""The documents and the program say the same.
+"""The documents and the program agree.
 
 What the program has is read from the program itself: its commands, errors and keys. Examples are run in
 :mod:`tests.test_recipes`.
@@ -26,8 +26,9 @@ from pop3fetch.status import Status
 from tests.support import manual
 
 PROJECT = Path(__file__).parent.parent
-WITHOUT_SERVER = {"accounts", "demo"}
+WITHOUT_SERVER = {"accounts", "demo", "import"}
 OPTIONS_OF_SYSTEMCTL = {"--user", "--now"}
+OPTIONS_OF_FETCHMAIL = {"--quit"}
 STATUSES = {str(status.value) for status in Status}
 
 VARIABLE = re.compile(r"(?<![A-Z])_?POP3FETCH_[A-Z][A-Z_]*")
@@ -97,7 +98,7 @@ def test_options_exist_that_are_named_in(page: manual.Page) -> None:
     text = page.path.read_text("utf-8").replace("\\-", "-")
     named = {f"-{name}" for name in re.findall(r"\bFl (-[a-z]\S+)", text)}
     named |= set(OPTION_IN_MARKDOWN.findall("\n".join(page.examples().values())))
-    assert named <= {*known, *_options_of(commands), *OPTIONS_OF_SYSTEMCTL, "--help"}
+    assert named <= {*known, *_options_of(commands), *OPTIONS_OF_SYSTEMCTL, *OPTIONS_OF_FETCHMAIL, "--help"}
 
 
 def _command(name: str) -> click.Command:
@@ -182,7 +183,7 @@ def test_the_readme_has_every_exit_status() -> None:
 def test_options_that_are_named_exist(name: str) -> None:
     known = {option for command in COMMANDS for option in _options_of(_command(command))}
     named = set(OPTION_IN_MARKDOWN.findall(_read(name)))
-    assert named <= {*known, *_options_of(commands), *OPTIONS_OF_SYSTEMCTL}
+    assert named <= {*known, *_options_of(commands), *OPTIONS_OF_SYSTEMCTL, "--help"}
 
 
 @pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md"])
@@ -235,7 +236,7 @@ PLACES = {
 }
 
 
-def test_the_wheel_puts_every_file_where_it_is_looked_for() -> None:
+def test_the_wheel_installs_every_file_in_its_usual_folder() -> None:
     wheel = tomllib.loads(_read("pyproject.toml"))["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert wheel["shared-data"] == PLACES
 

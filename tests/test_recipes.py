@@ -1,4 +1,4 @@
-"""The examples of the manual and the README do what the documents say.
+"""The examples of the manual and the README do what the documents promise.
 
 The shell runs them in a home with the accounts `work` and `home`, whose mailboxes are on loopback.
 """
@@ -26,13 +26,14 @@ from tests.support.certificates import server_context
 from tests.support.command import Ended, Run
 from tests.support.dns_server import NameServer
 from tests.support.mail_server import Mailbox
+from tests.support.other_fetchers import FETCHERS, Fetcher, Server
 from tests.support.scripted_server import ScriptedServer, StartServer
 from tests.test_documents import PLACES
 
 PROJECT = Path(__file__).parent.parent
 README = (PROJECT / "README.md").read_text("utf-8")
 RECIPES = {**manual.MAIN.examples(), **manual.RECIPES.examples()}
-SERVER = "mail.example.org"  # whom the README's examples talk to
+SERVER = "mail.example.org"  # with whom the README's examples talk
 CRON_LINE = "Fetch all accounts every ten minutes"
 MOVING_IN = (
     "If another program has already fetched the messages that are on the server, record them as fetched"
@@ -118,7 +119,7 @@ class Place:
     ca_file: Path
 
     def follow(self, text: str, **environment: str) -> Ended:
-        """Run ``text`` by the shell, in the home, where nothing may go wrong."""
+        """Run ``text`` by the shell, in the home; nothing may go wrong."""
         ended = self.shell(text, **environment)
         assert (ended.status, ended.err) == (0, b"")
         return ended
@@ -320,6 +321,14 @@ def test_a_record_goes_to_another_machine(place: Place, text: str) -> None:
     assert exported[0].out.splitlines()[:2] == exported[1].out.splitlines()[:2]
 
 
+@recipe("Show what would hinder a job, or soon will, such as a certificate that expires")
+def test_what_hinders_a_job_is_shown(place: Place, text: str) -> None:
+    _need("jq")
+    assert place.follow(text).out == b""
+    place.work.password = b"changed"
+    assert place.shell(text).out.startswith(b"work: the server refused the login of alice (PLAIN): ")
+
+
 @recipe("Pass each new message to a program that sorts mail")
 def test_a_program_takes_each_message(place: Place, text: str) -> None:
     place.install("maildrop", "#!/bin/sh\ncat >>taken\n")
@@ -384,9 +393,67 @@ def test_xargs_takes_the_names_of_the_accounts(place: Place, text: str) -> None:
 
 @recipe("End a script with status 0 if a later run may succeed")
 @pytest.mark.parametrize(("greeting", "status"), [(b"-ERR [IN-USE] busy\r\n", 0), (b"* OK IMAP\r\n", 1)])
-def test_a_script_tells_later_from_never(place: Place, text: str, greeting: bytes, status: int) -> None:
+def test_a_script_can_distinguish_later_from_never(
+    place: Place, text: str, greeting: bytes, status: int
+) -> None:
     place.work.greeting = greeting
     assert place.shell(text).status == status
+
+
+# Moving in from another program
+
+CRONTAB = """\
+#!/bin/sh
+case $1 in
+-l) cat crontab ;;
+-) cat >crontab.new && mv crontab.new crontab ;;
+esac
+"""
+
+
+def _move_in(place: Place, fetcher: Fetcher) -> None:
+    """Give the home, which has no accounts yet, the files of a program that has fetched two messages."""
+    (place.run.home / ".config/pop3fetch/config.toml").unlink()
+    server = Server("127.0.0.1", place.server.port, "alice", "secret", place.ca_file)
+    fetcher.set_up(server, place.run.home)
+    fetched = fetcher.list_in(place.run.home, server)
+    fetched.parent.mkdir(parents=True, exist_ok=True)
+    fetched.write_text(fetcher.listed("alice", "127.0.0.1", ["uid-1", "uid-2"]))
+    place.install("crontab", CRONTAB)
+    place.install("fetchmail", "#!/bin/sh\nexit 1\n")
+    (place.run.home / "crontab").write_text(f"*/5 * * * * {fetcher.name} --quiet\n@daily backup\n")
+
+
+def _steps(program: str) -> list[str]:
+    """Return the sentences that introduce the steps of moving in from a program."""
+    name = "getmail6" if program == "getmail" else program
+    return [
+        f"Show what would be imported from {name}, and what would not",
+        f"Stop {name}, so that only one of the two fetches",
+        f"Import from {name}, and fetch what it has not",
+        f"Remove the old cron line of {name}",
+    ]
+
+
+FOLLOWED.update(sentence for fetcher in FETCHERS for sentence in _steps(fetcher.name))
+
+
+@pytest.mark.parametrize("fetcher", FETCHERS, ids=lambda fetcher: fetcher.name)
+def test_the_way_from_another_program_ends_without_its_cron_line(place: Place, fetcher: Fetcher) -> None:
+    show, stop, take_over, remove = (RECIPES[sentence] for sentence in _steps(fetcher.name))
+    _move_in(place, fetcher)
+    authorities = {"SSL_CERT_FILE": str(place.ca_file)}  # fdm names none that could be imported
+
+    assert b"; 3 on the server; 1 new; " in place.follow(show, **authorities).out
+    assert not (place.run.home / ".config/pop3fetch/config.toml").exists()
+    place.follow(stop)
+    assert (
+        place.run.home / "crontab"
+    ).read_text() == f"# */5 * * * * {fetcher.name} --quiet\n@daily backup\n"
+    place.follow(take_over, **authorities)
+    assert place.mail("Mail") == _lf(WORK[2:])
+    place.follow(remove)
+    assert (place.run.home / "crontab").read_text() == "@daily backup\n"
 
 
 def test_every_recipe_is_followed() -> None:
@@ -423,6 +490,14 @@ def _documented_keys(command: str) -> set[str]:
 def test_the_manual_has_the_keys_of(place: Place, command: str, lines: list[str]) -> None:
     keys = [_keys(place.follow(f"pop3fetch {line}")) for line in lines]
     assert set.union(*keys) == _documented_keys(command)
+
+
+def test_the_manual_has_the_keys_of_import(place: Place) -> None:
+    _move_in(place, FETCHERS[0])
+    shown = place.follow("pop3fetch import mpop --dry-run --json").out.splitlines()
+    kinds = {frozenset(json.loads(line)) for line in shown}
+    assert len(kinds) == 2  # accounts and findings
+    assert frozenset.union(*kinds) == _documented_keys("import")
 
 
 def test_under_many_accounts_each_object_has_its_account(place: Place) -> None:
@@ -485,12 +560,12 @@ def test_the_readme_has_a_first_result_within_ten_lines(place: Place) -> None:
     ]
 
 
-def test_the_readme_shows_how_to_install_what_is_there() -> None:
+def test_the_readme_shows_how_to_install_what_exists() -> None:
     ways, _ = _blocks("Install", "sh")
     assert [way.split()[-2:] for way in ways.splitlines()] == [["install", "."]] * 3
 
 
-# A shell, where it finds the completions in ~/.local/share, and what it says of them.
+# A shell, the place of its completions in ~/.local/share, and what it prints of them.
 LOOKED_UP = {
     "bash": (
         ". /usr/share/bash-completion/bash_completion; _completion_loader pop3fetch; complete -p pop3fetch",
@@ -518,7 +593,7 @@ def test_what_uv_keeps_to_itself_is_found_once_copied(place: Place, shell: str) 
 
 
 def _have_uv_install(place: Place) -> None:
-    """Put the files of the wheel where uv leaves them."""
+    """Put the files of the wheel into the folder in which uv leaves them."""
     tools = place.run.home / ".local/share/uv/tools"
     place.install("uv", f"#!/bin/sh\ntest \"$*\" = 'tool dir' && echo '{tools}'\n")
     for source, target in PLACES.items():
@@ -537,7 +612,7 @@ def test_the_first_steps_go_well(place: Place, server: StartServer, authority: t
         hosts = json.dumps({"pop.example.org:995": served.port})
         place.install("pop3fetch", RESOLVING.format(python=sys.executable, dns=names.port, hosts=hosts))
         ended = place.follow(
-            # What somebody types when he is asked.
+            # What a user types when asked.
             text.replace("pop3fetch login", "POP3FETCH_PASSWORD=secret pop3fetch login"),
             POP3FETCH_CA_FILE=str(place.ca_file),
             PYTHONPATH=str(place.run.home),
@@ -547,12 +622,13 @@ def test_the_first_steps_go_well(place: Place, server: StartServer, authority: t
     assert place.mail("Maildir") == _lf(WORK)
 
 
-def test_the_daily_jobs_do_what_their_comments_say(place: Place) -> None:
+def test_the_daily_jobs_do_what_their_comments_describe(place: Place) -> None:
     _need("jq")
     [text] = _blocks("Daily jobs", "sh")
     place.install("maildrop", "#!/bin/sh\ncat >>taken\n")
-    lines = text.splitlines(keepends=True)
-    get, get_and_delete, to_program, list_newest, list_new, get_some, record, would_delete, delete = lines
+    get, would_get, get_and_delete, to_program, *others = text.splitlines(keepends=True)
+    list_newest, list_new, get_some, record, would_delete, delete = others
+    assert len(place.follow(would_get).out.splitlines()) == len(WORK)
     assert place.follow(get).out == b""
     assert place.follow(list_newest).out.startswith(b"3\t")
     assert place.mail("Mail/work") == _lf(WORK)
@@ -569,6 +645,13 @@ def test_the_daily_jobs_do_what_their_comments_say(place: Place) -> None:
     assert len(place.work.messages) == 5
     assert place.follow(delete).out == b""
     assert len(place.work.messages) == 3
+
+
+def test_the_readme_moves_in_from_fetchmail(place: Place) -> None:
+    [text] = _blocks("Moving in", "sh")
+    _move_in(place, next(fetcher for fetcher in FETCHERS if fetcher.name == "fetchmail"))
+    assert b"; 1 new; " in place.follow(text).out
+    assert place.follow("pop3fetch list --new").out.startswith(b"3\t")
 
 
 def test_the_configuration_of_the_readme_is_one(place: Place) -> None:
@@ -609,4 +692,4 @@ def test_the_python_example_works(place: Place) -> None:
 
 def test_every_block_of_the_readme_has_its_test() -> None:
     languages = re.findall(r"^```(\w+)$", README, re.MULTILINE)
-    assert sorted(languages) == ["crontab", "python", *["sh"] * 5, "toml"]
+    assert sorted(languages) == ["crontab", "python", *["sh"] * 6, "toml"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pop3fetch.delivery.destination import Draft, Place
-from pop3fetch.errors import BlankMessage, EmptyMessage, POP3Error
+from pop3fetch.errors import EmptyMessage, IncompleteMessage, POP3Error
 from pop3fetch.fetch.batch import Batcher
 from pop3fetch.fetch.context import Context, Reporter
 from pop3fetch.headers import IDENTITY_LIMIT as HEADERS_LIMIT
@@ -101,8 +101,10 @@ class RecordJournal:
         self._destination = destination
         self._clock = clock
         self._folder = folder
+        self._intended: Sequence[Draft] = ()
 
     def intend(self, drafts: Sequence[Draft], places: Sequence[Place]) -> None:
+        self._intended = drafts
         for draft in drafts:
             draft.intended = True
         self._store.intend(
@@ -111,8 +113,12 @@ class RecordJournal:
         )
 
     def done(self, drafts: Sequence[Draft]) -> None:
-        entries = [entry_of(draft.message, draft.identity, draft.received) for draft in drafts]
-        self._store.done(entries, self._destination, int(self._clock()), self._folder)
+        moment = int(self._clock())
+        if drafts and drafts == self._intended:
+            self._store.fulfil(self._destination, moment, self._folder)
+        else:
+            entries = [entry_of(draft.message, draft.identity, draft.received) for draft in drafts]
+            self._store.done(entries, self._destination, moment, self._folder)
 
     def undo(self, drafts: Sequence[Draft]) -> None:
         self._store.undo(draft.message.key for draft in drafts)
@@ -150,7 +156,7 @@ class Retrieval:
                 draft = destination.draft(message)
                 try:
                     draft.identity = identity(self._write(draft, incoming.blocks))
-                except (BlankMessage, EmptyMessage) as error:
+                except (IncompleteMessage, EmptyMessage) as error:
                     draft.discard()
                     skip(message, error)
                     self._empty = message if isinstance(error, EmptyMessage) else None
@@ -179,7 +185,7 @@ class Retrieval:
     def _write(self, draft: Draft, blocks: Iterator[bytes]) -> bytes:
         """Write the message; return its first 64 KiB as they came.
 
-        Raises EmptyMessage if it has no octet, and BlankMessage if it has nothing but white space,
+        Raises EmptyMessage if it has no octet, and IncompleteMessage if it has nothing but white space,
         although the server lists much more.
         """
         head = b""
@@ -200,7 +206,7 @@ class Retrieval:
             raise EmptyMessage(message.number)
         if blank:
             if is_short(message.size, received):
-                raise BlankMessage(message.number, message.size)
+                raise IncompleteMessage(message.number, message.size)
             draft.write(self._line_ends(blank))
         draft.received = received
         return head

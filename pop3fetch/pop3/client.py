@@ -36,6 +36,7 @@ from pop3fetch.pop3.pipeline import ONE_AT_A_TIME, WIDE, Deletion, IncomingMessa
 from pop3fetch.pop3.replies import (
     Capabilities,
     Grammar,
+    Listing,
     Overview,
     lines_of,
     parse_drop_listing,
@@ -60,6 +61,7 @@ class POP3Client:
 
     ``allow_insecure_login``, as given to :meth:`connect`, may be changed before :meth:`login`.
     ``capabilities_before_login`` is what CAPA listed then: some servers announce less after it.
+    ``login_method``: by which the login was made, such as APOP, USER or SCRAM-SHA-256.
     ``conversation`` is internal, and not part of the library's interface.
     """
 
@@ -67,6 +69,7 @@ class POP3Client:
         """Connect and read the greeting; callers use :meth:`connect`."""
         self._capabilities: Capabilities | None = None
         self.capabilities_before_login: Capabilities = {}
+        self.login_method = ""
         self._has_capa = True
         self._capa_was_answered = False
         self._announces_pipelining = False
@@ -309,7 +312,9 @@ class POP3Client:
         self.conversation.session.require_open()
         policy = self._server.policy._replace(allow_insecure=self.allow_insecure_login)
         secret = password if callable(password) else lambda: password
-        text = Authentication(self, policy, user, secret, self._server.notice).run()
+        authentication = Authentication(self, policy, user, secret, self._server.notice)
+        text = authentication.run()
+        self.login_method = authentication.method
         self.capabilities_before_login, self._capabilities = self._capabilities or {}, None
         return text
 
@@ -343,16 +348,26 @@ class POP3Client:
     def overview(self) -> Overview:
         """Return sizes and unique-ids by index, requested in one write if the server pipelines.
 
-        Also requests the :meth:`capabilities`. Raises MalformedListing, LineTooLong.
+        Also requests the :meth:`capabilities`. Lines that are unusable are left out, and are so still if
+        the lists are requested one at a time. Raises MalformedListing if all of a list are.
         """
         line_end = self.conversation.session.line_end
-        sizes: list[int | None] = []
-        unique_ids: list[bytes | None] = []
+        sizes = Listing(parse_scan_line, line_end)
+        unique_ids = Listing(parse_unique_id_line, line_end)
         has_uidl = self._read_lists(
-            lambda blocks: sizes.extend(read_listing(blocks, parse_scan_line, line_end)),
-            lambda blocks: unique_ids.extend(read_listing(blocks, parse_unique_id_line, line_end)),
+            lambda blocks: sizes.read(blocks, keep=False), lambda blocks: unique_ids.read(blocks, keep=False)
         )
-        return Overview(sizes, unique_ids if has_uidl else None)
+        unusable = (*sizes.unusable, *unique_ids.unusable)
+        if unusable and self.pipelines:  # the server may have mixed up the replies
+            self._may_pipeline = False
+            del sizes, unique_ids  # of a million messages: two of each would be too large
+            return self.overview()
+        for listing in (sizes, unique_ids):
+            if listing.unusable and all(entry is None for entry in listing.entries):
+                error = listing.unusable[0]
+                self.conversation.close(str(error))
+                raise error
+        return Overview(sizes.entries, unique_ids.entries if has_uidl else None, unusable)
 
     def _read_lists(
         self,
@@ -454,19 +469,21 @@ class POP3Client:
         iterator before its end ends the session.
         """
         asked = list(indexes)
-        return self._messages(asked, (Request("RETR", (index + 1,), sizes.get(index, 0)) for index in asked))
+        requests = (Request("RETR", (index + 1,), sizes.get(index, 0)) for index in asked)
+        return self._messages("RETR", asked, requests)
 
     def top_many(self, indexes: Iterable[int], lines: int = 0) -> Iterator[IncomingMessage]:
         """Yield the headers and ``lines`` lines of messages, like :meth:`retrieve_many` (TOP)."""
         asked = list(indexes)
-        return self._messages(
-            asked, (Request("TOP", (index + 1, lines), HEADERS_ESTIMATE) for index in asked)
-        )
+        requests = (Request("TOP", (index + 1, lines), HEADERS_ESTIMATE) for index in asked)
+        return self._messages("TOP", asked, requests)
 
-    def _messages(self, asked: list[int], requests: Iterable[Request]) -> Iterator[IncomingMessage]:
+    def _messages(
+        self, verb: str, asked: list[int], requests: Iterable[Request]
+    ) -> Iterator[IncomingMessage]:
         for index, status in zip(asked, self._pipeline(requests), strict=True):
             blocks = self.conversation.blocks() if status.ok else iter(())
-            refusal = None if status.ok else self.conversation.refusal(f"message {index + 1}", status)
+            refusal = None if status.ok else self.conversation.refusal(f"{verb} {index + 1}", status)
             yield IncomingMessage(index, refusal, blocks)
             for _ in blocks:
                 pass

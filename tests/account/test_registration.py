@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pop3fetch.account.config_file import Overrides, load
-from pop3fetch.account.registration import Settings, forget_password, keep_password, register
+from pop3fetch.account.registration import (
+    Settings,
+    forget_password,
+    keep_password,
+    register,
+    register_all,
+)
 from pop3fetch.errors import ConfigurationError
 from tests.support.file_modes import mode, umask
 
@@ -56,7 +62,7 @@ def test_a_file_that_is_not_there_is_made_private_with_its_folders(tmp_path: Pat
     ],
     ids=["comments", "tables", "dots-in-a-table", "dots"],
 )
-def test_what_is_there_stays_as_it_is(file: Path, before: bytes) -> None:
+def test_existing_content_stays_as_it_is(file: Path, before: bytes) -> None:
     assert written(file, before) == DEFAULT + before + TABLE
 
 
@@ -137,8 +143,7 @@ def refused(file: Path, before: bytes, name: str = NAME) -> str:
 
 def test_another_account_of_the_name_is_not_touched(file: Path) -> None:
     assert refused(file, b"[accounts.work]\nhost = 'x'\nuser = 'y'\n", "work") == (
-        f"{file}: accounts.work: is another account, and stays as it is: choose another name with "
-        "--account, or change it there"
+        f"{file}: accounts.work: another account has this name; choose another with -a NAME, or edit the file"
     )
 
 
@@ -175,7 +180,7 @@ def test_a_file_that_is_wrong_is_not_extended(file: Path, before: bytes) -> None
     refused(file, before)
 
 
-def test_what_a_dead_run_left_is_no_obstacle(file: Path) -> None:
+def test_what_a_dead_run_left_is_removed(file: Path) -> None:
     file.with_name(f".config.toml.{os.getpid()}").write_bytes(b"half")
     register(file, NAME, SETTINGS)
     assert [path.name for path in file.parent.iterdir()] == ["config.toml"]
@@ -271,3 +276,60 @@ def test_a_file_that_cannot_be_changed_leaves_no_password_behind(file: Path) -> 
         keep_password(file, NAME, "s3cret")
     assert list(file.parent.iterdir()) == [file]
     assert file.read_bytes() == TABLE
+
+
+# -- several accounts ------------------------------------------------------------------------
+
+TWO: dict[str, Settings] = {
+    "one": {"host": "h", "password_command": ["sh", "-c", 'a "b"']},
+    "t.o": {"host": "i"},
+}
+TWO_TABLES = b"""\
+[accounts.one]
+host = "h"
+password_command = ["sh", "-c", "a \\"b\\""]
+
+[accounts."t.o"]
+host = "i"
+"""
+
+
+def test_several_accounts_are_written_in_one_step(file: Path) -> None:
+    register_all(file, TWO, default="t.o", backup=".old")
+    assert file.read_bytes() == b'default = "t.o"\n\n' + TWO_TABLES
+    assert not file.with_name("config.toml.old").exists()
+    assert load(file).tables == TWO
+
+
+@pytest.mark.parametrize(
+    ("before", "default"),
+    [
+        (b"[accounts.x]\nhost = 'x'\n\n", b'default = "x"\n\n'),
+        (b"default = 'x'\n[accounts.x]\nhost = 'x'\n\n", b""),
+        (b"[accounts.x]\nhost = 'x'\n[accounts.y]\nhost = 'y'\n\n", b""),
+        (b"default = 'one'\n\n", b""),
+    ],
+)
+def test_a_default_is_for_a_file_without_accounts(file: Path, before: bytes, default: bytes) -> None:
+    file.write_bytes(before)
+    file.chmod(0o640)
+    register_all(file, TWO, default="t.o", backup=".old")
+    assert file.read_bytes() == default + before + TWO_TABLES
+    copy = file.with_name("config.toml.old")
+    assert (copy.read_bytes(), mode(copy)) == (before, 0o640)
+
+
+def test_accounts_that_are_there_are_not_written_again(file: Path) -> None:
+    register_all(file, TWO)
+    before = file.read_bytes()
+    register_all(file, TWO, backup=".old")
+    assert file.read_bytes() == before
+    assert not file.with_name("config.toml.old").exists()
+    with pytest.raises(ConfigurationError, match="another account has this name"):
+        register_all(file, {"three": {"host": "j"}, "one": {"host": "k"}})
+    assert file.read_bytes() == before
+
+
+def test_the_defaults_of_all_accounts_stay(file: Path) -> None:
+    file.write_bytes(b"[defaults]\ndelete = true\n")
+    assert register_all(file, TWO).defaults == {"delete": True}

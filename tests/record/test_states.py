@@ -1,4 +1,4 @@
-"""The table of states: what it says, and that no message is stuck in it."""
+"""The table of states: its content, and that no message is stuck in it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ RECORDED = [state for state in State if state is not State.NEW]
 @pytest.mark.parametrize("event", Event)
 def test_only_recorded_messages_change(event: Event) -> None:
     assert State.NEW not in next_states(event)
+
+
+@pytest.mark.parametrize("event", Event)
+def test_no_event_changes_a_message_twice(event: Event) -> None:
+    following = next_states(event)
+    assert {state: following.get(then, then) for state, then in following.items()} == following
 
 
 @pytest.mark.parametrize("state", RECORDED)

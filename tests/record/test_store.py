@@ -23,7 +23,7 @@ from pop3fetch.record import database as database_module
 from pop3fetch.record import store as store_module
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import Event, Known, State, Unsettled, next_states
-from pop3fetch.record.store import Entry, Intent, ReadOnlyStore, Store
+from pop3fetch.record.store import TOGETHER, Entry, Intent, ReadOnlyStore, Store, state_of
 from pop3fetch.status import Status
 
 PROOF = Identity(b"i" * 16, proves=True)
@@ -127,6 +127,27 @@ def test_an_intent_lasts_until_it_is_done_or_undone(place: RecordPlace) -> None:
     assert sizes(place) == {b"two": 200}
 
 
+@pytest.mark.parametrize("count", [1, TOGETHER - 1, TOGETHER, TOGETHER + 1, 3 * TOGETHER])
+def test_all_that_was_intended_for_a_destination_is_delivered_at_once(place: RecordPlace, count: int) -> None:
+    octets = [None, 0, 49, 50, 51, 100]  # of which a message that is listed with 100 may be short
+    entries = [
+        Entry(Key(b"%d" % number, 0), 100, ONE.identity, octets[number % len(octets)])
+        for number in range(count)
+    ]
+    elsewhere = Intent(COPY, Place("maildir:/b", "1.M2P3"))
+    with opened(place) as store:
+        store.intend([Intent(entry, Place("maildir:/a", "x")) for entry in entries])
+        store.intend([elsewhere])
+        store.fulfil("maildir:/a", NOON, "1:2")
+    with opened(place) as store:
+        delivered = [entry._replace(state=state_of(entry.size, entry.octets)) for entry in entries]
+        assert sorted(store.entries()) == sorted(delivered)
+        assert store.intents() == [elsewhere]
+        assert store.folder_of("maildir:/a") == "1:2"
+        assert len(store.delivered_before(NOON)) == count
+        assert store.delivered_before(NOON - 1) == set()
+
+
 def test_file_names_need_not_be_text(place: RecordPlace) -> None:
     intent = Intent(ONE, Place("maildir:/home/al\udcffce", "na\udcfeme"))
     with opened(place) as store:
@@ -145,9 +166,7 @@ def states(place: RecordPlace) -> dict[bytes, tuple[State, int, int]]:
 
 @pytest.mark.parametrize("event", Event)
 @pytest.mark.parametrize("state", [state for state in State if state is not State.NEW])
-def test_an_event_makes_of_a_state_what_the_table_says(
-    place: RecordPlace, event: Event, state: State
-) -> None:
+def test_an_event_changes_a_state_as_in_the_table(place: RecordPlace, event: Event, state: State) -> None:
     done(place, ONE._replace(state=state), TWO)
     with opened(place) as store:
         store.happened(event, [ONE.key, Key(b"unknown", 0)], NOON + 5)
@@ -199,7 +218,7 @@ def test_what_is_larger_than_the_limit_is_remembered_once(place: RecordPlace) ->
         assert store.oversize() == {ONE.key, TWO.key}
 
 
-# A record as version 2 made it: the complement of a size said that the message was in doubt.
+# A record as version 2 made it: the complement of a size meant that the message was in doubt.
 VERSION_2 = f"""
 CREATE TABLE message (
     uid BLOB NOT NULL, occurrence INTEGER NOT NULL, size INTEGER NOT NULL, identity BLOB,
@@ -248,7 +267,7 @@ def test_a_record_of_version_2_is_brought_up(
         store.close()
 
 
-# A record as version 3 made it: the length of an identity said if it proves anything.
+# A record as version 3 made it: the length of an identity showed if it proves anything.
 VERSION_3 = f"""
 CREATE TABLE destination (name BLOB PRIMARY KEY, folder TEXT NOT NULL) WITHOUT ROWID;
 INSERT INTO destination VALUES (x'6D61696C6469723A2F61', '1:2');
@@ -365,6 +384,7 @@ def test_facts_are_remembered_and_dropped(place: RecordPlace) -> None:
 CHANGES: dict[str, Callable[[Store], object]] = {
     "intend": lambda store: store.intend([Intent(TWO, Place("maildir:/a", "1.M2P3"))]),
     "done": lambda store: store.done([TWO], "maildir:/a", NOON),
+    "fulfil": lambda store: store.fulfil("maildir:/a", NOON),
     "undo": lambda store: store.undo([TWO.key]),
     "happened": lambda store: store.happened(Event.UNLISTED, [ONE.key], NOON),
     "resize": lambda store: store.resize({ONE.key: 7}),
@@ -519,7 +539,7 @@ def test_the_kernel_lets_go_of_the_lock_of_a_run_that_was_killed(place: RecordPl
     assert sizes(place) == {b"one": 100}
 
 
-def test_the_lock_is_free_again_where_the_record_cannot_be_opened(place: RecordPlace) -> None:
+def test_the_lock_is_released_if_the_record_cannot_be_opened(place: RecordPlace) -> None:
     place.make()
     place.database.write_bytes(b"")
     assert not isinstance(refuses_to_open(place), RecordLocked)
@@ -647,7 +667,7 @@ def test_a_record_of_a_newer_version_is_an_error(
     database.close()
     error = refuses_to_open(place, kind)
     assert isinstance(error, RecordError)
-    assert f"it is of version {database_module.VERSION + 1}" in str(error)
+    assert f"a newer pop3fetch wrote it (version {database_module.VERSION + 1}, not" in str(error)
 
 
 def test_a_new_record_takes_nothing_from_the_log_of_one_that_was_removed(place: RecordPlace) -> None:
@@ -659,7 +679,7 @@ def test_a_new_record_takes_nothing_from_the_log_of_one_that_was_removed(place: 
     assert sizes(place) == {b"two": 200}
 
 
-def test_what_a_crash_left_of_the_making_of_a_record_is_no_record(place: RecordPlace) -> None:
+def test_what_a_crash_left_of_a_new_record_is_not_a_record(place: RecordPlace) -> None:
     place.make()
     place.database.with_suffix(".aside").write_bytes(b"half of it")
     done(place, ONE)
@@ -675,7 +695,7 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
-def test_a_disk_in_trouble_is_no_damage(place: RecordPlace, number: int) -> None:
+def test_a_disk_in_trouble_is_not_damage(place: RecordPlace, number: int) -> None:
     with pytest.raises(DeliveryError) as caught, database_module.record_errors(place.database):
         raise OSError(number, os.strerror(number))
     assert caught.value.exit_status is Status.CANNOT_DELIVER

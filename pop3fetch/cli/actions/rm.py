@@ -63,7 +63,7 @@ class Removal:
     def _run(self, account: Account, console: Console, reporter: RunReporter) -> int:
         with sessions_of(account, console, self._state_folder).log_in() as client:
             recorded = recorded_in(self._place(account), account.address)
-            # Only UIDs, or their stand-ins, tell what was never fetched; without TOP they could cost mail.
+            # Only UIDs, or their stand-ins, show what was never fetched; without TOP they could cost mail.
             shows_new = self._options.asks and client.offers("TOP")
             by_number = not (shows_new or needs_uids(self._options.selectors))
             listing = survey(client, reporter, recorded, by_number=by_number)
@@ -118,16 +118,14 @@ class Removal:
         by_index = {message.index: message for message in messages}
         status: int = status_of(listing)
         deleted: list[Message] = []
-        try:
-            for index, refusal in client.iter_deletions(by_index, then_quit=True):
-                if refusal:
-                    reporter.skipped(by_index[index], refusal)
-                    status = status or refusal.exit_status
-                else:
-                    deleted.append(by_index[index])
-        except POP3Error:
-            self._keep(account, Event.DELETING, messages, {})  # the next run finds out which of them are left
-            raise
+        # Whatever ends this run, the next one finds out which of them are left.
+        self._keep(account, Event.DELETING, messages, {})
+        for index, refusal in client.iter_deletions(by_index, then_quit=True):
+            if refusal:
+                reporter.skipped(by_index[index], refusal)
+                status = status or refusal.exit_status
+            else:
+                deleted.append(by_index[index])
         moved = moved_up(listing, {message.index for message in deleted})
         self._keep(account, Event.DELETED, deleted, moved)
         reporter.removed(deleted)
