@@ -46,6 +46,7 @@ test test-all:
 	@.ci/need 'command -v fetchmail' fetchmail 'no import from a real fetchmail'
 	@.ci/need 'command -v getmail' getmail6 'no import from a real getmail6'
 	@.ci/need 'command -v fdm' fdm 'no import from a real fdm'
+	@.ci/need 'command -v logrotate || test -e /usr/sbin/logrotate' logrotate 'the recipe with logrotate is not followed'
 	@.ci/need 'command -v zsh' zsh 'no completion in zsh'
 	@.ci/need 'command -v fish' fish 'no completion in fish'
 	@.ci/need 'test -e /usr/share/bash-completion/bash_completion' bash-completion 'no completion in bash'

@@ -92,7 +92,7 @@ class Process:
         places = ("--ca-file", address.ca_file, "--state-dir", folder / "state", "-o", folder / "mail")
         environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "POP3FETCH_PASSWORD": PASSWORD}
         self._process = subprocess.Popen(
-            [PYTHON, "-c", FAST, str(RATE), "get", "--every", "1d", *server, *map(str, places)],
+            [PYTHON, "-I", "-c", FAST, str(RATE), "get", "--every", "1d", *server, *map(str, places)],
             env=environment, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         self._proc = Path(f"/proc/{self._process.pid}")
