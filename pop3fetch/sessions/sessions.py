@@ -25,7 +25,7 @@ from pop3fetch.sessions.login_delay import LoginDelay
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-    from pop3fetch.net.resumption import Resumption
+    from pop3fetch.net.resumption import Handshake, Peer
     from pop3fetch.net.tls import TLSOptions
     from pop3fetch.pop3.conversation import Server
     from pop3fetch.pop3.mail_session import MailSession
@@ -49,7 +49,7 @@ class ProcessContext(NamedTuple):
     ``child_environment`` is for programs that it starts. ``notice`` takes a line; ``trace``, if given, every
     line of the protocol with who sent it. ``interrupts`` end what the session waits for. ``is_attended``:
     whether there is a terminal to ask on. ``waiting``
-    shows a person what is waited for. ``resumption``: of TLS sessions, if the process stays.
+    shows a person what is waited for. ``resume``: what may resume a TLS session.
     """
 
     child_environment: Mapping[str, str]
@@ -58,7 +58,7 @@ class ProcessContext(NamedTuple):
     interrupts: Interrupts | None = None
     is_attended: Callable[[], bool] = lambda: False
     waiting: Waiting | None = None
-    resumption: Resumption | None = None
+    resume: Callable[[Peer], Handshake] | None = None
 
 
 def server_of(
@@ -93,7 +93,7 @@ def server_of(
         trace=process.trace,
         notice=process.notice,
         interrupts=process.interrupts,
-        resumption=process.resumption,
+        resume=process.resume,
     )
 
 
