@@ -12,6 +12,10 @@ from pop3fetch.cli.screen.console import Console
 from pop3fetch.defaults import UNIX_PREFIX
 from pop3fetch.sessions.sessions import ProcessContext, Sessions, Waiting
 
+# The commands that a session sends first after the login: for ``stat``, and for a listing.
+COUNT = ("STAT", "QUIT")
+LISTING = ("CAPA", "LIST", "UIDL")
+
 
 def sessions_of(account: Account, console: Console, state_folder: Path, *, keyring: bool = True) -> Sessions:
     """Return the sessions of an account; ``keyring``: whether its password may be there."""

@@ -36,6 +36,7 @@ from pop3fetch.pop3.pipeline import ONE_AT_A_TIME, WIDE, Deletion, IncomingMessa
 from pop3fetch.pop3.replies import (
     Capabilities,
     Grammar,
+    Listing,
     Overview,
     lines_of,
     parse_drop_listing,
@@ -332,13 +333,16 @@ class POP3Client:
 
         ``then_quit`` also sends QUIT if the server pipelines; call :meth:`quit` in any case.
         """
-        drop: list[StatusLine] = []
-        self._batch({"STAT": drop.append}, then_quit=then_quit)
+        drop: list[tuple[int, int]] = []
+        takers: dict[str, Callable[[StatusLine], object]] = {
+            "STAT": lambda status: drop.append(parse_drop_listing(status.text))
+        }
         try:
-            return parse_drop_listing(drop[0].text)
+            self._batch(takers, then_quit=then_quit)
         except ProtocolViolation as error:
             self.conversation.close(str(error))
             raise
+        return drop[0]
 
     def overview(self) -> Overview:
         """Return sizes and unique-ids by index, requested in one write if the server pipelines.
@@ -346,13 +350,10 @@ class POP3Client:
         Also requests the :meth:`capabilities`. Raises MalformedListing, LineTooLong.
         """
         line_end = self.conversation.session.line_end
-        sizes: list[int | None] = []
-        unique_ids: list[bytes | None] = []
-        has_uidl = self._read_lists(
-            lambda blocks: sizes.extend(read_listing(blocks, parse_scan_line, line_end)),
-            lambda blocks: unique_ids.extend(read_listing(blocks, parse_unique_id_line, line_end)),
-        )
-        return Overview(sizes, unique_ids if has_uidl else None)
+        sizes = Listing(parse_scan_line, line_end)
+        unique_ids = Listing(parse_unique_id_line, line_end)
+        has_uidl = self._read_lists(sizes.read, unique_ids.read)
+        return Overview(sizes.entries, unique_ids.entries if has_uidl else None)
 
     def _read_lists(
         self,
@@ -360,13 +361,15 @@ class POP3Client:
         take_unique_ids: Callable[[Iterator[bytes]], object],
     ) -> bool:
         """Read CAPA, LIST and UIDL, the last two with the functions given; return whether UIDL exists."""
-        conversation, line_end = self.conversation, self.conversation.session.line_end
+        line_end = self.conversation.session.line_end
         capabilities: Capabilities = {}
         refused = self._batch(
             {
-                "CAPA": lambda _: capabilities.update(read_capabilities(conversation.blocks(), line_end)),
-                "LIST": lambda _: take_sizes(conversation.blocks()),
-                "UIDL": lambda _: take_unique_ids(conversation.blocks()),
+                "CAPA": lambda _: capabilities.update(
+                    read_capabilities(self.conversation.blocks(), line_end)
+                ),
+                "LIST": lambda _: take_sizes(self.conversation.blocks()),
+                "UIDL": lambda _: take_unique_ids(self.conversation.blocks()),
             }
         )
         self._learn(capabilities)
@@ -377,10 +380,11 @@ class POP3Client:
         return no_uidl is None
 
     def _batch(
-        self, takers: dict[str, Callable[[StatusLine], object]], *, then_quit: bool = False
+        self, takers: Mapping[str, Callable[[StatusLine], object]], *, then_quit: bool = False
     ) -> dict[str, ServerErrorResponse]:
         """Send several commands, in one write if the server pipelines; return the refusals.
 
+        ``takers`` read what follows each status line; they may be called again from the first one on.
         CAPA and UIDL are optional; the refusal of another is raised when all replies have arrived.
         """
         names = [name for name in takers if name != "CAPA" or self._has_capa]

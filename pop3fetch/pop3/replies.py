@@ -163,8 +163,9 @@ class Listing(Generic[Listed]):
         self._line_end = line_end
         self._kept: list[bytearray] = []
 
-    def read(self, blocks: Iterable[bytes], *, keep: bool) -> None:
+    def read(self, blocks: Iterable[bytes], *, keep: bool = False) -> None:
         """Read the reply to its end: parse it as it arrives, or ``keep`` it as it is."""
+        self._kept = []
         from hashlib import blake2b  # loads OpenSSL's part for it, and `stat` does not need that
 
         digest = blake2b(digest_size=DIGEST_SIZE)

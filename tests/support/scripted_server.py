@@ -115,6 +115,14 @@ class Talk:
         assert isinstance(self._socket, ssl.SSLSocket)
         return self._socket.get_channel_binding("tls-unique") or b""
 
+    def expect_nothing_more(self) -> None:
+        """Fail if more has come than was read."""
+        assert not self._unread, f"the client did not wait: {bytes(self._unread)!r}"
+
+    def lose(self) -> None:
+        """Lose what has come and was not read."""
+        self._unread.clear()
+
     def stall(self) -> None:
         """Say nothing more until the client leaves or the server stops."""
         self._socket.settimeout(None)
