@@ -42,6 +42,10 @@ test test-all:
 	@.ci/need 'command -v less' less 'the first steps of the README are not tested'
 	@.ci/need 'command -v jq' jq 'no recipe with jq is followed'
 	@.ci/need 'command -v parallel' parallel 'the recipe with GNU parallel is not followed'
+	@.ci/need 'command -v mpop' mpop 'no import from a real mpop'
+	@.ci/need 'command -v fetchmail' fetchmail 'no import from a real fetchmail'
+	@.ci/need 'command -v getmail' getmail6 'no import from a real getmail6'
+	@.ci/need 'command -v fdm' fdm 'no import from a real fdm'
 	@.ci/need 'command -v zsh' zsh 'no completion in zsh'
 	@.ci/need 'command -v fish' fish 'no completion in fish'
 	@.ci/need 'test -e /usr/share/bash-completion/bash_completion' bash-completion 'no completion in bash'
@@ -128,8 +132,10 @@ test-debian13:
 #   make dist    build source distribution and wheel, byte-for-byte reproducible
 .PHONY: dist
 dist: .venv/ready-for-dist
-	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} \
-		.venv/bin/python -m hatchling build --directory dist
+	.venv/bin/python -m hatchling build --directory dist
+
+# The time that what is built bears: of the last commit; in a source distribution, which has none, of its files.
+dist: export SOURCE_DATE_EPOCH ?= $(shell if [ -e PKG-INFO ]; then date -r PKG-INFO +%s; else git log -1 --format=%ct; fi)
 
 #   make zipapp  build a single portable file, dist/pop3fetch.pyz; it uses cryptography if that is installed
 .PHONY: zipapp

@@ -41,6 +41,7 @@
     ├── UidShared                        several messages share the selected UID
     ├── DeliveryError                    the destination cannot take it; also OSError
     │   └── DestinationLocked            another program has locked it
+    ├── FetcherRunning                   another fetcher is at work on the same mailbox
     ├── RecordError                      the record cannot be used
     │   └── RecordLocked                 another run has locked it
     ├── ConfigurationError               the configuration is wrong; also ValueError
@@ -501,6 +502,19 @@ class DestinationLocked(DeliveryError):
     """Another program has locked the destination."""
 
     is_temporary = True
+
+
+class FetcherRunning(POP3Error):
+    """Another program, whose files are read, is running: ``lock`` shows it; ``process`` if that is known."""
+
+    is_temporary = True
+    program: str
+    lock: str
+    process: int | None = None
+
+    def __str__(self) -> str:
+        is_running = "seems to be running" if self.process is None else f"is running (process {self.process})"
+        return f"{printable(self.program)} {is_running}: {printable(self.lock)}"
 
 
 class RecordError(POP3Error):

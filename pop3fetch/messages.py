@@ -89,10 +89,12 @@ class Listing:
             for index, uid in zip(indexes, self.uids, strict=True):
                 if uid in self._copies:
                     self._copies[uid].append(index)
-        # Indexes of messages whose headers were refused, so that their UID has no stand-in.
+        # Indexes of messages without a UID, and without a stand-in for it: they are left alone.
         self.unreadable: Mapping[int, POP3Error] = {}
         # Indexes of messages whose size LIST lacks: 0 stands for it.
         self.unsized: Collection[int] = ()
+        # The errors of lines that were left out of the lists: which messages they mean is not known.
+        self.unusable: Sequence[POP3Error] = ()
         # Stand-ins to those that older versions would have made of the same messages.
         self.former_stand_ins: Mapping[bytes, bytes] = {}
 
@@ -107,6 +109,11 @@ class Listing:
             return map(Message, self._indexes, self.sizes, self.uids)
         occurrences = map(self._occurrence, self._indexes, self.uids)
         return map(Message, self._indexes, self.sizes, self.uids, occurrences)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether a message that is not listed is not there; if not, it may be left out."""
+        return not (self.unpaired or self.unreadable or self.unusable)
 
     @property
     def last_number(self) -> int:

@@ -46,6 +46,7 @@ ROOMS: dict[str, set[str]] = {
     "account": {
         "ahead", "defaults", "durable", "errors", "printable", "quantities", "veil", "verification",
     },
+    "importing": {"account", "defaults", "errors", "veil"},
     "sessions": {"account", "ahead", "errors", "net", "pop3", "record", "veil"},
     "fetch": {
         "ahead", "delivery", "errors", "filters", "headers", "messages", "pop3", "record", "selection",
@@ -54,8 +55,8 @@ ROOMS: dict[str, set[str]] = {
     "demo": set(),
     "cli": {
         "__init__", "account", "ahead", "defaults", "delivery", "demo", "durable", "errors", "fetch",
-        "filters", "headers", "messages", "net", "pop3", "printable", "quantities", "record", "selection",
-        "sessions", "status",
+        "filters", "headers", "importing", "messages", "net", "pop3", "printable", "quantities", "record",
+        "selection", "sessions", "status",
     },
     "__main__": {"cli"},
     "__init__": {"pop3"},
@@ -85,6 +86,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "sqlite3": ("record/*",),
     "ssl": (
         "account/oauth/http.py",
+        "net/resumption.py",
         "net/transport.py",
         "net/tls.py",
         "verification.py",
@@ -93,6 +95,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "cli/actions/on_new.py",
         "cli/screen/pager.py",
         "delivery/program.py",
+        "importing/jobs.py",
         "account/password_command.py",
         "net/tunnel.py",
     ),
@@ -108,6 +111,9 @@ PURE = {
     "headers.py",
     "messages.py", "printable.py", "quantities.py", "refusal.py", "veil.py",
     "fetch/plan.py",
+    "importing/fdm.py", "importing/fdm_statements.py", "importing/fdm_words.py",
+    "importing/fetchmail.py", "importing/fetchmail_entries.py", "importing/fetchmail_words.py",
+    "importing/foreign.py", "importing/getmail.py", "importing/mpop.py",
     "pop3/login.py", "pop3/machine.py", "pop3/replies.py",
     "pop3/sasl.py", "pop3/trace.py", "pop3/wire.py",
 }  # fmt: skip
@@ -119,7 +125,7 @@ IMPURE = {
 LONGEST_FUNCTION = 60
 LONG_FUNCTION = 30  # nine of ten are shorter
 MEDIAN_FUNCTION = 10
-LONGEST_MODULE = 570
+LONGEST_MODULE = 580
 MOST_POSITIONAL = 5
 MOST_KEYWORDS = 10
 

@@ -78,6 +78,7 @@ COMPLETED = {
     b"pop3fetch stat -c other.toml -a else\t": ["stat", "-c", "other.toml", "-a", "elsewhere"],
     b"pop3fetch stat --ca-file auth\t": ["stat", "--ca-file", "authority.pem"],
     b"pop3fetch get -o Po\twork": ["get", "-o", "Post/work"],
+    b"pop3fetch import fetch\t auth\t": ["import", "fetchmail", "authority.pem"],
     b"pop3fetch get -o mai\tPo\twork": ["get", "-o", "maildir:Post/work"],
     b"pop3fetch get -o maildir:Post/w\tnew": ["get", "-o", "maildir:Post/work/new"],
     b"pop3fetch get --output=maildir:Po\twork": ["get", "--output=maildir:Post/work"],

@@ -87,6 +87,11 @@ OWN_OPTIONS = {
     "login": {"--store"},
     "logout": set(),
 }  # fmt: skip
+# Of the commands that take no server of the command line.
+GENERAL = ("-c", "--config", "--state-dir", "-q", "--quiet", "-v", "--verbose")
+OPTIONS_OF_IMPORT = {
+    "--only", "--rename", "--list", "--dry-run", "--offline", "--merge", "--force", "--json",
+}  # fmt: skip
 
 
 def command_named(name: str) -> click.Command:
@@ -101,7 +106,7 @@ def options_of(name: str) -> set[str]:
 
 
 def test_the_commands_are_those_of_the_contract() -> None:
-    assert set(COMMANDS) == {*TALKING, "accounts", "demo", "record"}
+    assert set(COMMANDS) == {*TALKING, "accounts", "demo", "record", "import"}
 
 
 @pytest.mark.parametrize("command", TALKING)
@@ -118,6 +123,14 @@ def test_every_command_that_talks_has_every_option(
 def test_there_are_no_other_options(command: str) -> None:
     shared = {spelling for spellings in OPTIONS for spelling in spellings}
     assert options_of(command) == shared | OWN_OPTIONS[command]
+
+
+def test_import_has_the_options_and_programs_of_the_contract() -> None:
+    assert options_of("import") == {*GENERAL, *OPTIONS_OF_IMPORT}
+    [program, files] = [each for each in command_named("import").params if isinstance(each, click.Argument)]
+    assert isinstance(program.type, click.Choice)
+    assert program.type.choices == ("mpop", "fetchmail", "getmail", "fdm")
+    assert (files.nargs, files.required) == (-1, False)
 
 
 def test_no_option_takes_a_password() -> None:

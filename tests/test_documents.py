@@ -26,8 +26,9 @@ from pop3fetch.status import Status
 from tests.support import manual
 
 PROJECT = Path(__file__).parent.parent
-WITHOUT_SERVER = {"accounts", "demo"}
+WITHOUT_SERVER = {"accounts", "demo", "import"}
 OPTIONS_OF_SYSTEMCTL = {"--user", "--now"}
+OPTIONS_OF_FETCHMAIL = {"--quit"}
 STATUSES = {str(status.value) for status in Status}
 
 VARIABLE = re.compile(r"(?<![A-Z])_?POP3FETCH_[A-Z][A-Z_]*")
@@ -97,7 +98,7 @@ def test_options_exist_that_are_named_in(page: manual.Page) -> None:
     text = page.path.read_text("utf-8").replace("\\-", "-")
     named = {f"-{name}" for name in re.findall(r"\bFl (-[a-z]\S+)", text)}
     named |= set(OPTION_IN_MARKDOWN.findall("\n".join(page.examples().values())))
-    assert named <= {*known, *_options_of(commands), *OPTIONS_OF_SYSTEMCTL, "--help"}
+    assert named <= {*known, *_options_of(commands), *OPTIONS_OF_SYSTEMCTL, *OPTIONS_OF_FETCHMAIL, "--help"}
 
 
 def _command(name: str) -> click.Command:

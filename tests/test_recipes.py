@@ -26,6 +26,7 @@ from tests.support.certificates import server_context
 from tests.support.command import Ended, Run
 from tests.support.dns_server import NameServer
 from tests.support.mail_server import Mailbox
+from tests.support.other_fetchers import FETCHERS, Fetcher, Server
 from tests.support.scripted_server import ScriptedServer, StartServer
 from tests.test_documents import PLACES
 
@@ -389,6 +390,62 @@ def test_a_script_tells_later_from_never(place: Place, text: str, greeting: byte
     assert place.shell(text).status == status
 
 
+# Moving in from another program
+
+CRONTAB = """\
+#!/bin/sh
+case $1 in
+-l) cat crontab ;;
+-) cat >crontab.new && mv crontab.new crontab ;;
+esac
+"""
+
+
+def _move_in(place: Place, fetcher: Fetcher) -> None:
+    """Give the home, which has no accounts yet, the files of a program that has fetched two messages."""
+    (place.run.home / ".config/pop3fetch/config.toml").unlink()
+    server = Server("127.0.0.1", place.server.port, "alice", "secret", place.ca_file)
+    fetcher.set_up(server, place.run.home)
+    fetched = fetcher.list_in(place.run.home, server)
+    fetched.parent.mkdir(parents=True, exist_ok=True)
+    fetched.write_text(fetcher.listed("alice", "127.0.0.1", ["uid-1", "uid-2"]))
+    place.install("crontab", CRONTAB)
+    place.install("fetchmail", "#!/bin/sh\nexit 1\n")
+    (place.run.home / "crontab").write_text(f"*/5 * * * * {fetcher.name} --quiet\n@daily backup\n")
+
+
+def _steps(program: str) -> list[str]:
+    """Return the sentences that introduce the steps of moving in from a program."""
+    name = "getmail6" if program == "getmail" else program
+    return [
+        f"Show what would be imported from {name}, and what would not",
+        f"Stop {name}, so that only one of the two fetches",
+        f"Import from {name}, and fetch what it has not",
+        f"Remove the old cron line of {name}",
+    ]
+
+
+FOLLOWED.update(sentence for fetcher in FETCHERS for sentence in _steps(fetcher.name))
+
+
+@pytest.mark.parametrize("fetcher", FETCHERS, ids=lambda fetcher: fetcher.name)
+def test_the_way_from_another_program_ends_without_its_cron_line(place: Place, fetcher: Fetcher) -> None:
+    show, stop, take_over, remove = (RECIPES[sentence] for sentence in _steps(fetcher.name))
+    _move_in(place, fetcher)
+    authorities = {"SSL_CERT_FILE": str(place.ca_file)}  # fdm names none that could be imported
+
+    assert b"; 3 on the server; 1 new; " in place.follow(show, **authorities).out
+    assert not (place.run.home / ".config/pop3fetch/config.toml").exists()
+    place.follow(stop)
+    assert (
+        place.run.home / "crontab"
+    ).read_text() == f"# */5 * * * * {fetcher.name} --quiet\n@daily backup\n"
+    place.follow(take_over, **authorities)
+    assert place.mail("Mail") == _lf(WORK[2:])
+    place.follow(remove)
+    assert (place.run.home / "crontab").read_text() == "@daily backup\n"
+
+
 def test_every_recipe_is_followed() -> None:
     assert set(RECIPES) == FOLLOWED
 
@@ -423,6 +480,14 @@ def _documented_keys(command: str) -> set[str]:
 def test_the_manual_has_the_keys_of(place: Place, command: str, lines: list[str]) -> None:
     keys = [_keys(place.follow(f"pop3fetch {line}")) for line in lines]
     assert set.union(*keys) == _documented_keys(command)
+
+
+def test_the_manual_has_the_keys_of_import(place: Place) -> None:
+    _move_in(place, FETCHERS[0])
+    shown = place.follow("pop3fetch import mpop --dry-run --json").out.splitlines()
+    kinds = {frozenset(json.loads(line)) for line in shown}
+    assert len(kinds) == 2  # accounts and findings
+    assert frozenset.union(*kinds) == _documented_keys("import")
 
 
 def test_under_many_accounts_each_object_has_its_account(place: Place) -> None:
@@ -571,6 +636,13 @@ def test_the_daily_jobs_do_what_their_comments_say(place: Place) -> None:
     assert len(place.work.messages) == 3
 
 
+def test_the_readme_moves_in_from_fetchmail(place: Place) -> None:
+    [text] = _blocks("Moving in", "sh")
+    _move_in(place, next(fetcher for fetcher in FETCHERS if fetcher.name == "fetchmail"))
+    assert b"; 1 new; " in place.follow(text).out
+    assert place.follow("pop3fetch list --new").out.startswith(b"3\t")
+
+
 def test_the_configuration_of_the_readme_is_one(place: Place) -> None:
     [text] = _blocks("First steps", "toml")
     (place.run.home / "readme.toml").write_text(text)
@@ -609,4 +681,4 @@ def test_the_python_example_works(place: Place) -> None:
 
 def test_every_block_of_the_readme_has_its_test() -> None:
     languages = re.findall(r"^```(\w+)$", README, re.MULTILINE)
-    assert sorted(languages) == ["crontab", "python", *["sh"] * 5, "toml"]
+    assert sorted(languages) == ["crontab", "python", *["sh"] * 6, "toml"]

@@ -19,7 +19,7 @@ from pop3fetch.account.config_file import Configuration, load
 from pop3fetch.durable import PRIVATE_FILE, make_folder, open_private, sync_file, sync_folder
 from pop3fetch.errors import ConfigurationError
 
-Settings = Mapping[str, str | int | float | bool]
+Settings = Mapping[str, str | int | float | bool | list[str]]
 
 
 def register(path: Path, name: str, settings: Settings) -> Configuration:
@@ -29,31 +29,70 @@ def register(path: Path, name: str, settings: Settings) -> Configuration:
     without a name still means it. Raises ConfigurationError if the file cannot be written, or has another
     account of this name.
     """
+    return register_all(path, {name: settings})
+
+
+def register_all(
+    path: Path, tables: Mapping[str, Settings], default: str | None = None, backup: str = ""
+) -> Configuration:
+    """Do as :func:`register` for several accounts in one step.
+
+    ``default`` is for a file that names none, and has no account. ``backup``: first copy the file to one
+    with this end of its name, if anything is written.
+    """
     try:
         file = path.resolve()  # a symbolic link stays one
         make_folder(file.parent)
         with _alone_in(file.parent) as folder:
-            return _register(file, folder, name, settings)
+            return _register(file, folder, tables, default, backup)
     except OSError as error:
         raise ConfigurationError(str(path), f"cannot be written: {error.strerror}") from error
 
 
-def _register(file: Path, folder: int, name: str, settings: Settings) -> Configuration:
+def _register(
+    file: Path, folder: int, tables: Mapping[str, Settings], default: str | None, backup: str
+) -> Configuration:
     known = load(file) if file.exists() else Configuration(file)
-    if name in known.tables:
-        if any(known.tables[name].get(key) != value for key, value in settings.items()):
+    fresh = {name: settings for name, settings in tables.items() if name not in known.tables}
+    for name, settings in tables.items():
+        if name not in fresh and any(known.tables[name].get(key) != value for key, value in settings.items()):
             raise name_is_taken(known.path, name)
+    if not fresh:
         return known
-    before = file.read_bytes().decode() if file.exists() else ""
-    default = next(iter(known.tables)) if len(known.tables) == 1 and known.default is None else None
-    wanted = Configuration(file, known.default or default, {**known.tables, name: settings})
-    _replace(file, folder, _extended(before, name, settings, default), wanted)
+    before = file.read_bytes() if file.exists() else b""
+    if known.tables:
+        default = next(iter(known.tables)) if len(known.tables) == 1 else None
+    if known.default is not None:
+        default = None
+    text = before.decode()
+    for name, settings in fresh.items():
+        text = _extended(text, name, settings)
+    if default is not None:
+        import tomlkit
+
+        text = _with_line_ends_of(text, f"{tomlkit.dumps({'default': default})}\n{text}")
+    if backup and before:
+        _write(Path(f"{file}{backup}"), before, stat.S_IMODE(file.stat().st_mode))
+    wanted = known._replace(default=known.default or default, tables={**known.tables, **fresh})
+    _replace(file, folder, text, wanted)
     return wanted
 
 
 def password_file_of(path: Path, name: str) -> Path:
     """Return the file in which the password of an account is kept: beside the configuration file."""
     return path.with_name(f"{quote(name, safe='@+')}.password")
+
+
+def write_password(file: Path, secret: str) -> None:
+    """Write a password into a file that only we can read, durably; raises OSError."""
+    make_folder(file.parent)
+    fresh = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        _write(fresh, secret.encode("utf-8", "surrogateescape") + b"\n", PRIVATE_FILE)
+        fresh.rename(file)
+    finally:
+        fresh.unlink(missing_ok=True)
+    sync_folder(file.parent)
 
 
 def keep_password(path: Path, name: str, secret: str) -> Path:
@@ -65,13 +104,7 @@ def keep_password(path: Path, name: str, secret: str) -> Path:
     try:
         with _alone_in(path.resolve().parent) as folder:
             was_there = file.exists()
-            fresh = file.with_name(f".{file.name}.{os.getpid()}")
-            try:
-                _write(fresh, secret.encode("utf-8", "surrogateescape") + b"\n", PRIVATE_FILE)
-                fresh.rename(file)
-            finally:
-                fresh.unlink(missing_ok=True)
-            sync_folder(file.parent)
+            write_password(file, secret)
             try:
                 _change_password_file(path, folder, name, short(file))
             except BaseException:
@@ -140,8 +173,15 @@ def name_is_taken(path: Path, name: str) -> ConfigurationError:
     )
 
 
-def _extended(text: str, name: str, settings: Settings, default: str | None) -> str:
-    """Return the text of the file with the table, and ``default`` if it is given.
+def table_of(name: str, settings: Settings) -> str:
+    """Return the table of an account as it is written."""
+    import tomlkit
+
+    return tomlkit.dumps({"accounts": {name: dict(settings)}})
+
+
+def _extended(text: str, name: str, settings: Settings) -> str:
+    """Return the text of the file with the table.
 
     The existing text is not rewritten, except for an inline table: tomlkit would split keys with dots.
     """
@@ -160,11 +200,9 @@ def _extended(text: str, name: str, settings: Settings, default: str | None) -> 
             extended = text
             if text.strip() and not text.endswith(("\n\n", "\n\r\n")):  # an empty line before the table
                 extended = text.removesuffix("\n").removesuffix("\r") + "\n\n"
-            extended += tomlkit.dumps({"accounts": {name: dict(settings)}})
+            extended += table_of(name, settings)
     except ValueError as error:  # of tomlkit, which accepts a little less than tomllib
         raise ConfigurationError(f"accounts.{name}", f"cannot be added: {error}") from error
-    if default is not None:
-        extended = f"{tomlkit.dumps({'default': default})}\n{extended}"
     return _with_line_ends_of(text, extended)
 
 

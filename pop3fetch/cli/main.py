@@ -28,6 +28,7 @@ COMMANDS = {
     "login": "Set up an account: find the server, try the password.",
     "logout": "Remove the stored password.",
     "record": "Show and edit the record of fetched messages.",
+    "import": "Import accounts from mpop, fetchmail, getmail6 or fdm.",
     "accounts": "List the configured accounts.",
     "demo": "Try everything against a built-in demo server.",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pop3fetch.account.credentials import VARIABLE, Password, Sources, without_password
 from pop3fetch.account.settings_table import Account
@@ -12,14 +13,27 @@ from pop3fetch.cli.screen.console import Console
 from pop3fetch.defaults import UNIX_PREFIX
 from pop3fetch.sessions.sessions import ProcessContext, Sessions, Waiting
 
+if TYPE_CHECKING:
+    from pop3fetch.net.resumption import Resumption
+
 # The commands that a session sends first after the login: for ``stat``, and for a listing.
 COUNT = ("STAT", "QUIT")
 LISTING = ("CAPA", "LIST", "UIDL")
 
 
-def sessions_of(account: Account, console: Console, state_folder: Path, *, keyring: bool = True) -> Sessions:
-    """Return the sessions of an account; ``keyring``: whether its password may be there."""
-    process = process_context(console, account)
+def sessions_of(
+    account: Account,
+    console: Console,
+    state_folder: Path,
+    *,
+    keyring: bool = True,
+    resumption: Resumption | None = None,
+) -> Sessions:
+    """Return the sessions of an account; ``keyring``: whether its password may be there.
+
+    ``resumption``: of TLS sessions, if the process stays.
+    """
+    process = process_context(console, account)._replace(resumption=resumption)
 
     def ask(question: str) -> str | None:
         if not console.can_ask:

@@ -14,13 +14,14 @@ from pop3fetch.fetch.context import Reporter
 from pop3fetch.fetch.plan import compare
 from pop3fetch.messages import Key, Listing
 from pop3fetch.record.states import Event, Known
-from pop3fetch.record.store import ADDITIONS, IMPORTED, Store
+from pop3fetch.record.store import ADDITIONS, IMPORTED, MARKED_BY, Store
 
 # The forms in which other programs list a UID.
-FORMS: Mapping[str, Callable[[bytes], bytes]] = {
-    f"{IMPORTED}fetchmail": lambda uid: uid.partition(b" ")[0][:128],
-    f"{IMPORTED}getmail": lambda uid: uid.replace(b"/", b"-"),
+_FORMS: Mapping[str, Callable[[bytes], bytes]] = {
+    "fetchmail": lambda uid: uid.partition(b" ")[0][:128],
+    "getmail": lambda uid: uid.replace(b"/", b"-"),
 }
+FORMS = {f"{origin}{name}": form for name, form in _FORMS.items() for origin in (IMPORTED, MARKED_BY)}
 
 
 def complete(store: Store, listing: Listing, known: Known, reporter: Reporter, now: int) -> None:
@@ -38,7 +39,7 @@ def complete(store: Store, listing: Listing, known: Known, reporter: Reporter, n
     completed = [listing.message(index) for index in comparison.added]
     store.resize({message.key: message.size for message in completed})
     store.happened(Event.LISTED, (message.key for message in completed), now)
-    if not (listing.unpaired or listing.unreadable):  # a listing that is not complete may lack some
+    if listing.is_complete:
         store.remember(ADDITIONS, None)
 
 

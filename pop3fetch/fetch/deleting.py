@@ -46,13 +46,10 @@ class Deletion:
             delivered = self._store.delivered_before(moment)
         spared = set() if order.delete_marked else self._store.marked()  # never delivered
         for message in listing:
+            if message.index in new:
+                continue
             key = message.key
-            if (
-                message.index in new
-                or key in spared
-                or key in self._tally.short
-                or (only_own and key not in self._tally.delivered)
-            ):
+            if key in spared or key in self._tally.short or (only_own and key not in self._tally.delivered):
                 continue
             if (delivered is None or key in delivered) and not self._could_be_another(message, listing):
                 yield message

@@ -216,14 +216,12 @@ def make_plan(listing: Listing, chosen: Iterable[int], order: Order, old_enough:
     ``chosen``: indexes of what is wanted, unless it is too large; ``old_enough``: messages that are
     recorded and may be deleted.
     """
-    wanted: list[int] = []
+    wanted = list(chosen)
     oversize: list[Message] = []
-    for index in chosen:
-        message = listing.message(index)
-        if order.max_size is None or message.size <= order.max_size:
-            wanted.append(index)
-        else:
-            oversize.append(message)
+    if order.max_size is not None:
+        oversize = [message for message in map(listing.message, wanted) if message.size > order.max_size]
+        too_large = {message.index for message in oversize}
+        wanted = [index for index in wanted if index not in too_large]
     coming = set(wanted) if old_enough else ()
     old = [message for message in old_enough if message.index not in coming]
     return Plan(listing, order, wanted, old, oversize)

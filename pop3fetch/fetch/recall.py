@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fetch.ahead import Ahead
-from pop3fetch.errors import BlankMessage, POP3Error
+from pop3fetch.errors import BlankMessage, MalformedListing, POP3Error
 from pop3fetch.fetch.context import Reporter
 from pop3fetch.fetch.plan import Comparison, Order, all_renumbered, compare, unlisted
 from pop3fetch.fetch.survey import Looked, Recorded, headers_of, whole_of
@@ -35,6 +35,13 @@ def recorded_in(place: RecordPlace, account: str) -> Recorded:
     return Recorded(account, lambda: known_at(place).has_unique_ids)
 
 
+# What is recorded of messages that may be listed without a unique-id, until they are DOUBTED.
+UNSURE = {
+    State.FETCHED: Event.UNLISTED,
+    State.SHORT: Event.UNLISTED,
+    State.MISSING: Event.LOOK_FAILED,
+    State.DELETED: Event.LOOK_FAILED,
+}
 HANDFUL = 5  # messages of which none is listed any more, which need not mean that the server was moved
 
 
@@ -113,10 +120,11 @@ class Recall:
             known = self._store.known()
             comparison = compare(listing, known)
             missing = unlisted(listing, known, comparison)
-        # A listing that is not complete may lack what is there.
-        if missing and not (listing.unpaired or listing.unreadable):
+        if missing and listing.is_complete:
             self._miss(known, missing)
         new = set(comparison.new)
+        if listing.unusable:
+            self.undecided |= _unsure_copies(listing, known)
         if comparison.doubted or comparison.shared:
             new.update(self._look_at(listing, known, comparison))
         new.difference_update(self.undecided)
@@ -159,14 +167,17 @@ class Recall:
         short = self._store.short() if known.unsettled else set()
         whole: list[int] = []
         headers: list[int] = []
-        for index in sorted([*comparison.doubted, *comparison.shared]):
-            (whole if listing.message(index).key in short else headers).append(index)
-        others = self._decide(
-            listing,
-            whole_of(self._client, whole),
-            lambda message, looked, entry: looked.octets == entry.octets and _is_same(message, looked, entry),
-        )
+        for index in sorted({*comparison.doubted, *comparison.shared} - self.undecided.keys()):
+            message = listing.message(index)
+            needs_all = message.key in short or self._has_no_size_to_compare(message)
+            (whole if needs_all else headers).append(index)
+        others = self._decide(listing, whole_of(self._client, whole), _is_same_as_a_whole)
         return [*self._look_at_headers(listing, headers), *others]
+
+    def _has_no_size_to_compare(self, message: Message) -> bool:
+        """Whether LIST lacks the message, or lacked it, and its headers do not prove which one it is."""
+        recorded = self._store.entry(message.key)
+        return recorded is not None and not proves(recorded.identity) and _lacks_size(message, recorded)
 
     def _look_at_headers(self, listing: Listing, indexes: Iterable[int]) -> list[int]:
         return self._decide(listing, headers_of(self._client, indexes), _is_same)
@@ -232,7 +243,8 @@ class Recall:
         for event, keys in found.items():
             if keys:
                 self._store.happened(event, keys, self._now)
-        sizes = {entry.key: listing.size_of(entry.key) for entry in same}
+        # A size that LIST lacks takes nothing from the record.
+        sizes = {entry.key: listing.size_of(entry.key) or entry.size for entry in same}
         changed = {entry.key: sizes[entry.key] for entry in same if sizes[entry.key] != entry.size}
         if changed:
             self._store.resize(changed)
@@ -272,7 +284,21 @@ class Recall:
             if failure := looked.failure(index, sizes_of[index]):
                 self.undecided[index] = failure
             seen[index] = _Traits(identity(looked.headers), stand_in_uid(looked.headers, sizes_of[index]))
-        found = recorded.find_all({listing.message(index): traits for index, traits in seen.items()}, is_move)
+        listed = {listing.message(index): traits for index, traits in seen.items()}
+        found = recorded.find_all(listed, is_move)
+        # Headers without a size do not tell a message that is listed again from another copy of it.
+        unsure = {
+            m.index: m for m, (who, _) in listed.items() if m not in found and recorded.may_be_deleted(m, who)
+        }
+        for index, looked in whole_of(self._client, unsure):
+            if failure := looked.failure(index, 0):
+                self.undecided[index] = failure
+            elif entry := recorded.take_deleted(identity(looked.headers), looked.octets):
+                found[unsure[index]] = entry
+        if listing.unpaired:
+            self._wait_for_uids(
+                recorded, {message: listed[message] for message in listed.keys() - found.keys()}
+            )
         if not found or not (self._is_same_mailbox or recorded.are_mostly(found, candidates)):
             return False
         # The record keeps them under the UIDs and with the sizes that the server has given them.
@@ -281,13 +307,24 @@ class Recall:
         confirmed = [message for message, entry in found.items() if not _is_short(entry)]
         self._confirmed.update(message.index for message in confirmed)
         self._store.happened(Event.LOOKED_SAME, (message.key for message in confirmed), self._now)
-        self._store.resize({message.key: message.size for message in found})
+        self._store.resize({message.key: message.size or entry.size for message, entry in found.items()})
         if is_move and len(found) > HANDFUL:
             self._reporter.warn(
                 f"the server has changed all unique-ids: {len(found)} of {len(listing)} messages"
                 " were recognised by their headers and are not fetched again"
             )
         return True
+
+    def _wait_for_uids(self, recorded: _Recorded, listed: Mapping[Message, _Traits]) -> None:
+        """Leave what UIDL lacks, and may be recorded, to the next session, in which it is new if need be."""
+        taken = {message.index: recorded.take_unsure(message, traits) for message, traits in listed.items()}
+        unsure = {index: entry for index, entry in taken.items() if entry}
+        error = MalformedListing("UIDL lacks its unique-id, and its headers do not show if it is new")
+        self.undecided |= dict.fromkeys(unsure, error)
+        for state, event in UNSURE.items():
+            keys = [entry.key for entry in unsure.values() if entry.state is state]
+            if keys:
+                self._store.happened(event, keys, self._now)
 
     def _still_expected(self, listing: Listing, known: Known, missing: Iterable[Key]) -> Iterator[Entry]:
         """Yield what is recorded of the missing messages.
@@ -311,28 +348,44 @@ class _Traits(NamedTuple):
     stand_in: bytes
 
 
+class _Alike:
+    """Recorded messages by their size and identity; a size of 0 is not known, as LIST lacked the message."""
+
+    def __init__(self) -> None:
+        self.by_identity: dict[Identity | None, deque[Entry]] = {}
+        self._by_size: dict[tuple[int, Identity | None], deque[Entry]] = {}
+
+    def add(self, entry: Entry) -> None:
+        self.by_identity.setdefault(entry.identity, deque()).append(entry)
+        self._by_size.setdefault((entry.size, entry.identity), deque()).append(entry)
+
+    def places(self, message: Message, who: Identity | None) -> list[deque[Entry] | None]:
+        """Return where the recorded message may be, the likeliest place first."""
+        places = [self._by_size.get((message.size, who)), self._by_size.get((0, who))]
+        return places if message.size else [*places, self.by_identity.get(who)]
+
+
 class _Recorded:
     """Recorded messages, found by what their headers show."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self._sizes: set[int] = set()  # 0 if LIST lacked the message
-        self._by_size: dict[tuple[int, Identity | None], deque[Entry]] = {}
-        self._by_identity: dict[Identity | None, deque[Entry]] = {}
+        self._expected = _Alike()
+        self._deleted = _Alike()
+        self._deleted_stand_ins = _Alike()
         self._count = 0
         self._taken: set[Key] = set()
         self._by_uid: dict[bytes, deque[Entry]] = {}
-        self._deleted: dict[tuple[int, Identity | None], deque[Entry]] = {}
         for entry in entries:
             self._sizes.add(entry.size)
-            if entry.state is State.DELETED:
-                if stands_in(entry.key.uid):
-                    self._by_uid.setdefault(entry.key.uid, deque()).append(entry)
-                else:
-                    self._deleted.setdefault((entry.size, entry.identity), deque()).append(entry)
+            if entry.state is not State.DELETED:
+                self._count += 1
+                self._expected.add(entry)
+            elif stands_in(entry.key.uid):
+                self._deleted_stand_ins.add(entry)
+            else:  # so that another copy of it is new, its size must be known
+                self._deleted.add(entry._replace(size=entry.size or entry.octets or 0))
                 continue
-            self._count += 1
-            self._by_size.setdefault((entry.size, entry.identity), deque()).append(entry)
-            self._by_identity.setdefault(entry.identity, deque()).append(entry)
             self._by_uid.setdefault(entry.key.uid, deque()).append(entry)
 
     def has_size(self, size: int) -> bool:
@@ -343,6 +396,15 @@ class _Recorded:
         """Return whether so many are ``found`` that it is the same mailbox, not one with some of its mail."""
         most = 2 * len(found) >= min(self._count, len(listed))
         return len(found) == self._count or (len(found) > HANDFUL and most)
+
+    def may_be_deleted(self, message: Message, who: Identity | None) -> bool:
+        """Return whether a message whose size LIST lacks may be one that was deleted under a stand-in."""
+        return not message.size and proves(who) and who in self._deleted_stand_ins.by_identity
+
+    def take_deleted(self, who: Identity | None, octets: int | None) -> Entry | None:
+        """Return the deleted message that had a stand-in and came with so many octets, once, or None."""
+        alike = self._deleted_stand_ins.by_identity.get(who, ())
+        return self._first(deque(entry for entry in alike if entry.octets == octets))
 
     def find_all(self, listed: Mapping[Message, _Traits], is_move: bool) -> dict[Message, Entry]:
         """Return the recorded message that each listed one is, as far as there is one."""
@@ -355,7 +417,7 @@ class _Recorded:
         others: dict[Message, Entry] = {}
         for message, (who, _) in listed.items():
             # The only one recorded is the only one listed with the same identity, whatever their sizes.
-            alike = self._by_identity.get(who)
+            alike = self._expected.by_identity.get(who)
             is_unique = counts[who] == 1 and alike and len(alike) == 1 and proves(who)
             if message not in found and is_unique and (entry := self._first(alike)):
                 others[message] = entry
@@ -367,12 +429,19 @@ class _Recorded:
         found, who = self._first(self._by_uid.get(traits.stand_in)), traits.identity
         if found or not proves(who):
             return found
-        places = [self._by_size.get((message.size, who)), self._by_size.get((0, who))]
-        if not message.size:
-            places.append(self._by_identity.get(who))
+        places = self._expected.places(message, who)
         if stands_in(message.uid):
-            places.append(self._deleted.get((message.size, who)))
+            places += self._deleted.places(message, who)
         return next(filter(None, map(self._first, places)), None)
+
+    def take_unsure(self, message: Message, traits: _Traits) -> Entry | None:
+        """Return what a message that UIDL lacks may be, although nothing proves it, unless it was put off."""
+        if proves(traits.identity) or not stands_in(message.uid):
+            return None
+        recorded = (self._expected, self._deleted, self._deleted_stand_ins)
+        places = (place for alike in recorded for place in alike.places(message, traits.identity))
+        entry = next(filter(None, map(self._first, places)), None)
+        return entry if entry and entry.state in UNSURE else None
 
     def _first(self, alike: deque[Entry] | None) -> Entry | None:
         """Take the first that is not taken yet, or return None."""
@@ -382,6 +451,14 @@ class _Recorded:
                 self._taken.add(entry.key)
                 return entry
         return None
+
+
+def _unsure_copies(listing: Listing, known: Known) -> dict[int, POP3Error]:
+    """Return the messages that share a UID: one of them may be in a line that was left out."""
+    shared = {uid for uid, occurrence in (*known.copies, *known.unsettled) if occurrence}
+    shared |= {message.uid for message in listing if message.occurrence}
+    error = MalformedListing("messages share its unique-id, and the line of one may be unusable")
+    return {message.index: error for message in listing if message.uid in shared}
 
 
 def _is_short(recorded: Entry) -> bool:
@@ -402,4 +479,15 @@ def _is_same(message: Message, looked: Looked, recorded: Entry) -> bool:
         return who == known
     # Nothing proves that they are one, so that another size, or other weak headers, make them two.
     differ = who is not None and known is not None and who.proves == known.proves and who != known
-    return message.size == recorded.size and not differ
+    has_same_size = message.size == recorded.size
+    if looked.octets is not None and _lacks_size(message, recorded):
+        has_same_size = recorded.octets in (None, looked.octets)
+    return has_same_size and not differ
+
+
+def _is_same_as_a_whole(message: Message, looked: Looked, recorded: Entry) -> bool:
+    return recorded.octets in (None, looked.octets) and _is_same(message, looked, recorded)
+
+
+def _lacks_size(message: Message, recorded: Entry) -> bool:
+    return message.size != recorded.size and 0 in (message.size, recorded.size)

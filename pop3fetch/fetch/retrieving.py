@@ -101,8 +101,10 @@ class RecordJournal:
         self._destination = destination
         self._clock = clock
         self._folder = folder
+        self._intended: Sequence[Draft] = ()
 
     def intend(self, drafts: Sequence[Draft], places: Sequence[Place]) -> None:
+        self._intended = drafts
         for draft in drafts:
             draft.intended = True
         self._store.intend(
@@ -111,8 +113,12 @@ class RecordJournal:
         )
 
     def done(self, drafts: Sequence[Draft]) -> None:
-        entries = [entry_of(draft.message, draft.identity, draft.received) for draft in drafts]
-        self._store.done(entries, self._destination, int(self._clock()), self._folder)
+        moment = int(self._clock())
+        if drafts and drafts == self._intended:
+            self._store.fulfil(self._destination, moment, self._folder)
+        else:
+            entries = [entry_of(draft.message, draft.identity, draft.received) for draft in drafts]
+            self._store.done(entries, self._destination, moment, self._folder)
 
     def undo(self, drafts: Sequence[Draft]) -> None:
         self._store.undo(draft.message.key for draft in drafts)

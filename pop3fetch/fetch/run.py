@@ -235,9 +235,12 @@ class Fetch:
             chosen = filtering.matching(listing, chosen)
         for index, error in recall.undecided.items():  # no look could decide
             self._tally.skip(listing.message(index), error)
-        for index, error in listing.unreadable.items():  # neither UID nor headers
+        for index, error in listing.unreadable.items():
             self._tally.skip(Message(index, 0, b""), error)
-        self._tally.unrecorded = len(new) + len(recall.undecided) + len(listing.unreadable)
+        for error in listing.unusable:
+            self._tally.outcome.fail(error)
+        unknown = len(recall.undecided) + len(listing.unreadable) + len(listing.unusable)
+        self._tally.unrecorded = len(new) + unknown
         looked_at = (client.retrieved | client.topped) - new - recall.undecided.keys()
         recorded = {index for index in looked_at if index in listing}
         marked = self._store.marked() if recorded else set()  # and never delivered

@@ -7,10 +7,10 @@ digest of the message's headers with its size (RFC 1939 section 7 leaves UIDL op
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from pop3fetch.errors import BlankMessage, POP3Error, UniqueIdsRefused
+from pop3fetch.errors import BlankMessage, MalformedListing, POP3Error, UniqueIdsRefused
 from pop3fetch.fetch.context import Reporter
 from pop3fetch.headers import LIMIT as HEADERS_LIMIT
 from pop3fetch.messages import Listing, former_stand_in_uid, is_short, stand_in_uid
@@ -70,8 +70,9 @@ def survey(
     ``by_number``: UIDs are not needed, so that missing ones get no stand-ins.
     """
     overview = client.overview()
-    if by_number and (overview.unique_ids is None or b"" in overview.unique_ids):
-        return Listing(overview.sizes, [None if size is None else b"" for size in overview.sizes])
+    sizes, unique_ids, unusable = overview
+    if by_number and not unusable and (unique_ids is None or b"" in unique_ids):
+        return Listing(sizes, [None if size is None else b"" for size in sizes])
     listing = listing_of(client, overview, reporter, recorded)
     for index, error in islice(listing.unreadable.items(), NAMED):
         reporter.warn(f"message {index + 1} cannot be listed: {error}")
@@ -81,17 +82,23 @@ def survey(
 
 
 def status_of(listing: Listing) -> Status:
-    """Return OK, or the exit status for the first message that could not be listed."""
-    error = next(iter(listing.unreadable.values()), None)
+    """Return OK, or the exit status for the first line or message that could not be listed."""
+    error = next(chain(listing.unusable, listing.unreadable.values()), None)
     return Status.OK if error is None else error.exit_status
 
 
 def listing_of(client: MailSession, overview: Overview, reporter: Reporter, recorded: Recorded) -> Listing:
     """Return the messages of an overview, with stand-ins for the unique-ids that are missing.
 
-    Raises UniqueIdsRefused if all are missing although the record has some.
+    If lines are unusable, it is not known which messages they mean: those without a unique-id are left alone.
+    So are those without a size if something must stand in for the unique-id. Raises UniqueIdsRefused if all
+    are missing although the record has some.
     """
-    sizes, unique_ids = overview
+    sizes, unique_ids, unusable = overview
+    for error in unusable[:NAMED]:
+        reporter.warn(str(error))
+    if len(unusable) > NAMED:
+        reporter.warn(f"{len(unusable) - NAMED} more lines are unusable")
     unpaired = 0
     if unique_ids is None:
         if recorded.has_unique_ids():
@@ -99,28 +106,51 @@ def listing_of(client: MailSession, overview: Overview, reporter: Reporter, reco
         reporter.notice("the server has no UIDL: headers stand in for unique-ids")
         unique_ids = [None if size is None else b"" for size in sizes]
     elif len(sizes) != len(unique_ids) or None in sizes or None in unique_ids:
-        sizes, unique_ids, unpaired = _paired(sizes, unique_ids, reporter)
+        sizes, unique_ids, unpaired = _paired(sizes, unique_ids, reporter, all_usable=not unusable)
     listing = _completed(client, sizes, unique_ids) if b"" in unique_ids else Listing(sizes, unique_ids)
     listing.unpaired = max(listing.unpaired, unpaired)
     if unpaired:  # LIST has no size of a message that it does not name
         named = overview.sizes
         listing.unsized = {i for i in listing.indexes() if i >= len(named) or named[i] is None}
+    listing.unusable = unusable
+    if unusable or unpaired:
+        nameless = _nameless(sizes, unique_ids, all_usable=not unusable)
+        error = MalformedListing("LIST and UIDL do not show which message it is")
+        listing.unreadable = {**dict.fromkeys(nameless, error), **listing.unreadable}
     return listing
 
 
+def _nameless(
+    sizes: Sequence[int | None], unique_ids: Sequence[bytes | None], *, all_usable: bool
+) -> list[int]:
+    """Return the indexes of messages without a unique-id, for which nothing can stand in either."""
+    pairs = enumerate(zip(sizes, unique_ids, strict=True))
+    nameless = (
+        index
+        for index, (size, uid) in pairs
+        if (size is None and uid == b"") or (size is not None and uid is None and not all_usable)
+    )
+    return list(islice(nameless, MOST_UNPAIRED))
+
+
 def _paired(
-    sizes: Sequence[int | None], unique_ids: Sequence[bytes | None], reporter: Reporter
+    sizes: Sequence[int | None], unique_ids: Sequence[bytes | None], reporter: Reporter, *, all_usable: bool
 ) -> tuple[list[int | None], list[bytes | None], int]:
     """Return both lists with what each lacks, and how many messages only one of them has.
 
-    An empty UID stands for one that UIDL lacks; a size of 0 for one that LIST lacks.
+    An empty UID stands for one that UIDL lacks, unless it may be in a line that is not usable; a size of 0
+    for one that LIST lacks, unless it has an empty UID.
     """
     count = max(len(sizes), len(unique_ids))
     all_sizes = [*sizes, *[None] * (count - len(sizes))]
     all_uids = [*unique_ids, *[None] * (count - len(unique_ids))]
     pairs = enumerate(zip(all_sizes, all_uids, strict=True))
-    unpaired = [index for index, (size, uid) in pairs if (size is None) != (uid is None)]
-    if unpaired:
+    unpaired = [
+        index
+        for index, (size, uid) in pairs
+        if (size is None) != (uid is None) and (uid is not None or all_usable)
+    ]
+    if unpaired and all_usable:
         named = ", ".join(str(index + 1) for index in unpaired[:NAMED])
         more = ", …" if len(unpaired) > NAMED else ""
         messages = f"{len(unpaired)} messages are" if len(unpaired) > 1 else "1 message is"
@@ -128,7 +158,7 @@ def _paired(
     for index in unpaired[:MOST_UNPAIRED]:
         if all_uids[index] is None:
             all_uids[index] = b""
-        else:
+        elif all_uids[index]:
             all_sizes[index] = 0
     return all_sizes, all_uids, len(unpaired)
 

@@ -15,6 +15,7 @@ import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from pop3fetch.ahead import Ahead, Interrupts
 from pop3fetch.errors import CertificateError, ConnectionLost, POP3Error, TimedOut
@@ -28,6 +29,9 @@ from pop3fetch.net.tls import (
     session_error,
     session_of,
 )
+
+if TYPE_CHECKING:
+    from pop3fetch.net.resumption import Handshake, Resumption
 
 READ_SIZE = 64 * 1024  # octets: four TLS records, or what a socket has at once
 
@@ -52,6 +56,8 @@ class Transport:
         """
         self._socket = dialling.result() if dialling else dial(endpoint, timeout)
         self._tls: TLSStream | None = None
+        self._handshake: Handshake | None = None  # if sessions are resumed
+        self.failed_to_resume = False  # known once it is closed
         self._view = memoryview(bytearray(READ_SIZE))
         self._has_spoken = False
         self.host = endpoint.host
@@ -110,13 +116,20 @@ class Transport:
         except OSError as error:
             raise self._translated(error) from error
 
-    def start_tls(self, context: ssl.SSLContext, fingerprint: str | None = None) -> None:
+    def start_tls(
+        self, context: ssl.SSLContext, fingerprint: str | None = None, resumption: Resumption | None = None
+    ) -> None:
         """Make the handshake under one deadline, and compare the pinned fingerprint.
 
-        Raises TLSError, CertificateError, TimedOut or ConnectionLost.
+        ``resumption``: of earlier sessions. Raises TLSError, CertificateError, TimedOut or ConnectionLost.
         """
+        if resumption:
+            from pop3fetch.net.resumption import Peer
+
+            self._handshake = resumption.handshake(Peer(context, self.host, self.port, self.server_name))
         try:
-            stream = TLSStream(self._socket, context, self.server_name)
+            session = self._handshake.session if self._handshake else None
+            stream = TLSStream(self._socket, context, self.server_name, session)
             deadline = None if self.timeout is None else time.monotonic() + self.timeout
             stream.shake_hands(lambda: self._wait_until(deadline))
         except ssl.SSLError as error:
@@ -160,6 +173,13 @@ class Transport:
 
     def close(self) -> None:
         """Close the connection, without a word."""
+        if self._handshake:
+            if self._tls:
+                self._handshake.keep(self._tls.tls)
+            else:
+                self._handshake.fail()
+                self.failed_to_resume = self._handshake.session is not None
+            self._handshake = None
         with suppress(OSError):
             self._socket.close()
 
@@ -174,16 +194,22 @@ class Transport:
 class TLSStream:
     """TLS over a socket, whose time-out is the caller's; raises OSError and ssl.SSLError.
 
-    ``name``: whose certificate is expected, None if the context does not check it.
+    ``name``: whose certificate is expected, None if the context does not check it. ``session`` is resumed.
     """
 
-    def __init__(self, connected: socket.socket, context: ssl.SSLContext, name: str | None) -> None:
+    def __init__(
+        self,
+        connected: socket.socket,
+        context: ssl.SSLContext,
+        name: str | None,
+        session: ssl.SSLSession | None = None,
+    ) -> None:
         self.socket = connected
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._ciphertext = memoryview(bytearray(CIPHERTEXT_SIZE))
         # As octets, the name spares the import of a codec: it is in ASCII already.
         expected = name.encode("ascii") if name is not None else None
-        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=expected)
+        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=expected, session=session)
         # Of a new handshake, which a server may ask for in TLS 1.2 (RFC 5246 section 7.4.1.1):
         self._certificate: bytes | None = None  # the one of the first
         self._is_renewing = False

@@ -347,13 +347,24 @@ class POP3Client:
     def overview(self) -> Overview:
         """Return sizes and unique-ids by index, requested in one write if the server pipelines.
 
-        Also requests the :meth:`capabilities`. Raises MalformedListing, LineTooLong.
+        Also requests the :meth:`capabilities`. Lines that are unusable are left out, and are so still if
+        the lists are requested one at a time. Raises MalformedListing if all of a list are.
         """
         line_end = self.conversation.session.line_end
         sizes = Listing(parse_scan_line, line_end)
         unique_ids = Listing(parse_unique_id_line, line_end)
         has_uidl = self._read_lists(sizes.read, unique_ids.read)
-        return Overview(sizes.entries, unique_ids.entries if has_uidl else None)
+        unusable = (*sizes.unusable, *unique_ids.unusable)
+        if unusable and self.pipelines:  # the server may have mixed up the replies
+            self._may_pipeline = False
+            del sizes, unique_ids  # of a million messages: two of each would be too large
+            return self.overview()
+        for listing in (sizes, unique_ids):
+            if listing.unusable and all(entry is None for entry in listing.entries):
+                error = listing.unusable[0]
+                self.conversation.close(str(error))
+                raise error
+        return Overview(sizes.entries, unique_ids.entries if has_uidl else None, unusable)
 
     def _read_lists(
         self,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from types import MappingProxyType
 
-from pop3fetch.errors import POP3Error, ProtocolViolation
+from pop3fetch.errors import POP3Error
 from pop3fetch.pop3.client import POP3Client
 from pop3fetch.pop3.conversation import Server
 from pop3fetch.pop3.pipeline import IncomingMessage
@@ -36,7 +36,6 @@ class MailSession(POP3Client):
         # The indexes that :meth:`retrieve_many` yielded: a server may delete those at QUIT.
         self.retrieved: set[int] = set()
         self.topped: set[int] = set()  # the indexes that :meth:`top_many` requested
-        self._broke_in_a_list = False  # while pipelined replies were read
         super().__init__(server)
 
     # -- what is known -----------------------------------------------------------------------
@@ -49,7 +48,7 @@ class MailSession(POP3Client):
     @property
     def broke_in_the_pipe(self) -> bool:
         """Whether the session ended on pipelined replies: the server may have mixed them up."""
-        return self._broke_in_a_list or len(self.conversation.session.awaited) > 1
+        return len(self.conversation.session.awaited) > 1
 
     def broken_at(self) -> int | None:
         """Return the index of the message if the session ended during its RETR, and no other command."""
@@ -74,28 +73,20 @@ class MailSession(POP3Client):
     ) -> tuple[Overview, Digests] | None:
         """Return overview and digests; None, and nothing is parsed, if both lists are ``familiar``.
 
-        ``when_unlike`` is called if LIST differs, while UIDL may still arrive.
+        ``when_unlike`` is called if LIST differs, while UIDL may still arrive. Lists with unusable lines are
+        requested again, as by :meth:`overview`.
         """
         line_end = self.conversation.session.line_end
         sizes = Listing(parse_scan_line, line_end)
         unique_ids = Listing(parse_unique_id_line, line_end)
         is_unlike = familiar == UNFAMILIAR
 
-        def parse() -> None:
-            try:
-                sizes.parse()
-                unique_ids.parse()
-            except ProtocolViolation as error:  # the list was read to its end, but is malformed
-                self._broke_in_a_list = self.pipelines
-                self.conversation.close(str(error))
-                raise
-
         def take_sizes(blocks: Iterator[bytes]) -> None:
             nonlocal is_unlike
             sizes.read(blocks, keep=not is_unlike)
             if sizes.digest != familiar.sizes:
                 if not is_unlike:
-                    parse()
+                    sizes.parse()
                 is_unlike = True
                 when_unlike()
 
@@ -104,7 +95,12 @@ class MailSession(POP3Client):
         if has_uidl and digests == familiar:
             return None
         if not is_unlike:
-            parse()
+            sizes.parse()
+            unique_ids.parse()
+        if sizes.unusable or unique_ids.unusable:
+            self.stop_pipelining()
+            del sizes, unique_ids  # as overview() does
+            return self.overview(), UNFAMILIAR
         return Overview(sizes.entries, unique_ids.entries if has_uidl else None), digests
 
     def retrieve_many(

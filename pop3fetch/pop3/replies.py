@@ -7,10 +7,10 @@ reply without a natural end has a limit, with its reason beside it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from pop3fetch.errors import LineTooLong, MalformedListing
+from pop3fetch.errors import LineTooLong, MalformedListing, ProtocolViolation
 from pop3fetch.pop3.wire import LINE_LIMIT
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # 50 octets, this keeps LIST and UIDL together below 300 MiB of memory.
 MESSAGES_LIMIT = 1_000_000
 LISTING_LIMIT = 64 * 1024 * 1024  # octets of one LIST or UIDL reply
+MOST_UNUSABLE = 1000  # lines of a list; after so many, none of it is believed
 CAPABILITIES_LIMIT = 64 * 1024  # octets of one CAPA reply; real ones have some 300
 
 # Only ASCII digits, and few: int() also accepts signs, underscores and other scripts' digits.
@@ -30,6 +31,8 @@ _SCAN_LINE = re.compile(rb"[ \t]*([0-9]{1,19})[ \t]+([0-9]{1,19})(?:[ \t].*)?", 
 # one place only: otherwise refusing a line of 8 KiB of spaces would take an hour.
 _UNIQUE_ID_LINE = re.compile(rb"([0-9]{1,19})(?:[ \t]+([^\x00-\x20\x7f][^\x00-\x1f\x7f]*))?")
 
+_NUMBER = re.compile(rb"\A[ \t]*([0-9]{1,19})(?:[ \t]|\Z)")  # of a line whose rest is unusable
+
 Capabilities = dict[str, list[str] | None]
 Listed = TypeVar("Listed")
 Grammar = Callable[[bytes], tuple[int, Listed]]  # of a line: the message's number, and what is listed
@@ -38,10 +41,14 @@ CHUNK = 64 * 1024  # octets at least that are kept together: small blocks would 
 
 
 class Overview(NamedTuple):
-    """Sizes and unique-ids by index, None for a gap; ``unique_ids`` is None if the server has no UIDL."""
+    """Sizes and unique-ids by index, None for a gap; ``unique_ids`` is None if the server has no UIDL.
+
+    ``unusable``: the errors of lines that were left out.
+    """
 
     sizes: list[int | None]
     unique_ids: list[bytes | None] | None
+    unusable: Sequence[ProtocolViolation] = ()
 
 
 class Digests(NamedTuple):
@@ -91,18 +98,20 @@ def bounded(blocks: Iterable[bytes], what: str, limit: int, digest: blake2b | No
 
 
 def lines_of(
-    blocks: Iterable[bytes], line_end: bytes, limit: int | None = LINE_LIMIT
+    blocks: Iterable[bytes], line_end: bytes, limit: int | None = LINE_LIMIT, *, blanks: bool = False
 ) -> Iterator[list[bytes]]:
     """Cut blocks of content into lines without their ends, in time linear to the octets.
 
     Yields the lines that each block completes, and at the end a line that no line end follows.
-    ``limit``: octets of a line, or None for a message, whose lines have no limit. Raises LineTooLong.
+    ``limit``: octets of a line, or None for a message, whose lines have no limit. A longer line raises
+    LineTooLong, or ``blanks`` makes it empty.
     """
     parts: list[bytes] = []
     size = 0
     for block in blocks:
         lines = block.split(line_end)
-        parts.append(lines[0])
+        if limit is None or size <= limit:  # the rest of a line that is too long is dropped
+            parts.append(lines[0])
         size += len(lines[0])
         if len(lines) > 1:
             lines[0] = b"".join(parts)
@@ -111,9 +120,13 @@ def lines_of(
         else:
             lines = []
         if limit is not None and (size > limit or (lines and max(map(len, lines)) > limit)):
-            raise LineTooLong(f"a line of a list is longer than {limit} octets")
+            if not blanks:
+                raise LineTooLong(f"a line of a list is longer than {limit} octets")
+            lines = [line if len(line) <= limit else b"" for line in lines]
         yield lines
-    if size:
+    if limit is not None and size > limit:
+        yield [b""]
+    elif size:
         yield [b"".join(parts)]
 
 
@@ -123,29 +136,50 @@ def read_listing(
     line_end: bytes,
     consumer: Callable[[int, Listed], object] | None = None,
     digest: blake2b | None = None,
+    *,
+    unusable: list[ProtocolViolation] | None = None,
 ) -> list[Listed | None]:
     """Read a whole LIST or UIDL reply; return its entries by index.
 
     Numbers must be in range, and each may appear only once; gaps are None (RFC 1939 section 5).
     ``consumer`` gets each (index, entry) as it arrives, ``digest`` the octets. Raises MalformedListing,
-    LineTooLong.
+    LineTooLong; or ``unusable`` takes the errors of such lines, and what they seem to name is a gap.
     """
     entries: list[Listed | None] = []
-    for lines in lines_of(bounded(blocks, "a listing", LISTING_LIMIT, digest), line_end):
-        for line in lines:
-            number, entry = grammar(line)
-            if not 1 <= number <= MESSAGES_LIMIT:
-                raise MalformedListing(f"message number {number} is out of range")
-            if number == len(entries) + 1:  # nearly always
-                entries.append(entry)
-            else:
-                entries.extend([None] * (number - len(entries)))
-                if entries[number - 1] is not None:
-                    raise MalformedListing(f"message number {number} is listed twice")
-                entries[number - 1] = entry
+    named: set[int] = set()  # the indexes in unusable lines
+    octets = bounded(blocks, "a listing", LISTING_LIMIT, digest)
+    for lines in lines_of(octets, line_end, blanks=unusable is not None):
+        for line in () if unusable and len(unusable) >= MOST_UNUSABLE else lines:
+            try:
+                number, entry = grammar(line)
+                if number == len(entries) + 1 <= MESSAGES_LIMIT:  # nearly always
+                    entries.append(entry)
+                else:
+                    _enter(entries, number, entry)
+            except MalformedListing as error:
+                if unusable is None:
+                    raise
+                unusable.append(error.with_traceback(None))  # which would keep a block of the list
+                named.update(int(number) - 1 for number in _NUMBER.findall(line))
+                continue
             if consumer:
                 consumer(number - 1, entry)
+    if unusable and len(unusable) >= MOST_UNUSABLE:
+        return []
+    for index in named:
+        if 0 <= index < len(entries):
+            entries[index] = None
     return entries
+
+
+def _enter(entries: list[Listed | None], number: int, entry: Listed) -> None:
+    """Enter what does not follow the last entry; raises MalformedListing."""
+    if not 1 <= number <= MESSAGES_LIMIT:
+        raise MalformedListing(f"message number {number} is out of range")
+    entries.extend([None] * (number - len(entries)))
+    if entries[number - 1] is not None:
+        raise MalformedListing(f"message number {number} is listed twice")
+    entries[number - 1] = entry
 
 
 class Listing(Generic[Listed]):
@@ -158,19 +192,25 @@ class Listing(Generic[Listed]):
 
     def __init__(self, grammar: Grammar[Listed], line_end: bytes) -> None:
         self.entries: list[Listed | None] = []
+        self.unusable: list[ProtocolViolation] = []
         self.digest = ""
         self._grammar = grammar
         self._line_end = line_end
         self._kept: list[bytearray] = []
 
     def read(self, blocks: Iterable[bytes], *, keep: bool = False) -> None:
-        """Read the reply to its end: parse it as it arrives, or ``keep`` it as it is."""
-        self._kept = []
+        """Read the reply to its end: parse it as it arrives, or ``keep`` it as it is.
+
+        What was read before is forgotten: the list was requested again.
+        """
         from hashlib import blake2b  # loads OpenSSL's part for it, and `stat` does not need that
 
+        self._kept, self.unusable = [], []
         digest = blake2b(digest_size=DIGEST_SIZE)
         if not keep:
-            self.entries = read_listing(blocks, self._grammar, self._line_end, digest=digest)
+            self.entries = read_listing(
+                blocks, self._grammar, self._line_end, digest=digest, unusable=self.unusable
+            )
         else:
             for block in bounded(blocks, "a listing", LISTING_LIMIT, digest):
                 if self._kept and len(self._kept[-1]) < CHUNK:
@@ -180,10 +220,11 @@ class Listing(Generic[Listed]):
         self.digest = digest.hexdigest()
 
     def parse(self) -> None:
-        """Parse what was kept; raises MalformedListing, LineTooLong."""
+        """Parse what was kept."""
         kept, self._kept = self._kept, []
         if kept:
-            self.entries = read_listing(map(bytes, kept), self._grammar, self._line_end)
+            octets = map(bytes, kept)
+            self.entries = read_listing(octets, self._grammar, self._line_end, unusable=self.unusable)
 
 
 def read_capabilities(blocks: Iterable[bytes], line_end: bytes) -> Capabilities:

@@ -36,7 +36,6 @@ CREATE TABLE message (
     misses INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (uid, occurrence)
 ) WITHOUT ROWID;
-CREATE INDEX unsettled ON message (state) WHERE state <> 0;
 CREATE TABLE intent (
     uid BLOB NOT NULL,
     occurrence INTEGER NOT NULL,
@@ -70,7 +69,6 @@ ALTER TABLE message ADD COLUMN state INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE message ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE message ADD COLUMN misses INTEGER NOT NULL DEFAULT 0;
 UPDATE message SET size = ~size, state = 2 WHERE size < 0;  -- DOUBTED
-CREATE INDEX unsettled ON message (state) WHERE state <> 0;
 ALTER TABLE intent ADD COLUMN octets INTEGER;
 ALTER TABLE intent ADD COLUMN folder TEXT NOT NULL DEFAULT '';
 CREATE TABLE destination (name BLOB PRIMARY KEY, folder TEXT NOT NULL) WITHOUT ROWID;

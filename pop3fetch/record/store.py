@@ -12,6 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from typing import Any, NamedTuple
 
 from pop3fetch.delivery.destination import Place
@@ -31,6 +32,7 @@ from pop3fetch.record.states import Event, Known, State, Unsettled, next_states
 
 MARKED = "marked"  # the destination of what was recorded without being fetched
 ADDED = "added"  # of what the user has recorded as fetched by other means
+MARKED_BY = f"{MARKED}:"  # of what another program has fetched and leaves on the server, before its name
 IMPORTED = "imported:"  # of what another program has fetched, before the program's name
 MOVED = "moved"  # the fact that a record is that of another address, and was compared with no listing yet
 ADDITIONS = "additions"  # the fact that a record has messages which no listing was compared with yet
@@ -47,7 +49,14 @@ FROM intent ORDER BY destination, offset
 _INTEND = """
 INSERT OR REPLACE INTO intent
 (uid, occurrence, size, identity, proves, octets, destination, name, offset, length, folder)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES
+"""
+_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_FULFIL = """
+INSERT OR REPLACE INTO message
+(uid, occurrence, size, identity, proves, octets, state, delivered, destination)
+SELECT uid, occurrence, size, identity, proves, octets, 2 * ifnull(octets, size) < size, ?, destination
+FROM intent WHERE destination = ?
 """
 _DONE = """
 INSERT OR REPLACE INTO message
@@ -63,15 +72,23 @@ INSERT OR IGNORE INTO message
 (uid, occurrence, size, identity, proves, octets, state, since, misses, delivered, destination)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
+_MARKED = """
+SELECT uid, occurrence FROM message
+WHERE destination = CAST('marked' AS BLOB) OR substr(destination, 1, 7) = CAST('marked:' AS BLOB)
+"""
 _NO_INTENT = "DELETE FROM intent WHERE uid = ? AND occurrence = ?"
-_DELETE = "DELETE FROM message WHERE uid = ? AND occurrence = ? AND state IN ({})"
+_DELETE = "DELETE FROM message WHERE uid = ? AND occurrence = ? AND ({states})"
+# Since when, as long as the state does not change, and how often in a row.
 _UPDATE = """
 UPDATE message SET
-    since = CASE WHEN state = CASE state {cases} END THEN since ELSE {moment} END,
-    misses = CASE WHEN state = CASE state {cases} END THEN misses + 1 ELSE 1 END,
-    state = CASE state {cases} END
-WHERE uid = ? AND occurrence = ? AND state IN ({states})
+    since = CASE state WHEN {then} THEN since ELSE {moment} END,
+    misses = CASE state WHEN {then} THEN misses + 1 ELSE 1 END,
+    state = {then}
+WHERE uid = ? AND occurrence = ? AND ({states})
 """
+
+
+TOGETHER = 50  # rows of one statement: between two of them other threads take the interpreter
 
 
 class Entry(NamedTuple):
@@ -203,7 +220,7 @@ class Store:
 
     def marked(self) -> set[Key]:
         """Return what was recorded without being fetched."""
-        return self.delivered_to(MARKED)
+        return self._keys(_MARKED)
 
     def delivered_to(self, destination: str) -> set[Key]:
         """Return what was last delivered to a destination."""
@@ -261,7 +278,18 @@ class Store:
             for intent in intents
         ]
         with self._transaction():
-            self._database.executemany(_INTEND, rows)
+            for first in range(0, len(rows), TOGETHER):
+                part = rows[first : first + TOGETHER]
+                self._database.execute(_INTEND + ", ".join([_ROW] * len(part)), list(chain(*part)))
+
+    def fulfil(self, destination: str, moment: int, folder: str = "") -> None:
+        """Keep that all that is intended for a destination is delivered, as by :meth:`done`."""
+        name = os.fsencode(destination)
+        with self._transaction():
+            self._database.execute(_FULFIL, (moment, name))
+            self._database.execute("DELETE FROM intent WHERE destination = ?", (name,))
+            if folder:
+                self._database.execute("INSERT OR REPLACE INTO destination VALUES (?, ?)", (name, folder))
 
     def done(self, entries: Iterable[Entry], destination: str, moment: int, folder: str = "") -> None:
         """Keep that messages are delivered, at ``moment``, and no intents any more.
@@ -282,19 +310,16 @@ class Store:
 
     def happened(self, event: Event, keys: Iterable[Key], moment: int) -> None:
         """Keep what ``event``, at ``moment``, makes of recorded messages; others are passed over."""
-        following = next_states(event)
-        lost = [int(state) for state, then in following.items() if then is State.NEW]
-        changed = {int(state): int(then) for state, then in following.items() if then is not State.NEW}
+        sources: dict[State, list[str]] = {}
+        for state, then in next_states(event).items():
+            sources.setdefault(then, []).append(f"state = {state:d}")
         rows = sorted(keys)  # as the table is: each page of it is changed once
         with self._transaction():
-            if lost:
-                self._database.executemany(_DELETE.format(", ".join(map(str, lost))), rows)
-            if changed:
-                cases = " ".join(f"WHEN {state} THEN {then}" for state, then in changed.items())
-                # Since when, as long as the state does not change, and how often in a row.
-                self._database.executemany(
-                    _UPDATE.format(cases=cases, states=", ".join(map(str, changed)), moment=int(moment)), rows
-                )
+            for then, tests in sources.items():
+                statement = _DELETE if then is State.NEW else _UPDATE
+                states = " OR ".join(tests)
+                sql = statement.format(then=int(then), states=states, moment=int(moment))
+                self._database.executemany(sql, rows)
 
     def resize(self, sizes: Mapping[Key, int]) -> None:
         """Keep the new sizes of messages that are still the same."""
@@ -436,4 +461,4 @@ def _entry_of(row: Sequence[Any]) -> Entry:
 def _is_own(destination: bytes) -> bool:
     """Return whether this program has delivered something there."""
     name = os.fsdecode(destination)
-    return name not in (MARKED, ADDED) and not name.startswith(IMPORTED)
+    return name not in (MARKED, ADDED) and not name.startswith((IMPORTED, MARKED_BY))

@@ -28,6 +28,7 @@ from pop3fetch.sessions.login_delay import LoginDelay
 if TYPE_CHECKING:
     from ssl import SSLContext
 
+    from pop3fetch.net.resumption import Resumption
     from pop3fetch.net.tls import TLSOptions
     from pop3fetch.pop3.conversation import Server
     from pop3fetch.pop3.mail_session import MailSession
@@ -52,7 +53,7 @@ class ProcessContext(NamedTuple):
     ``child_environment`` is for programs that it starts. ``notice`` takes a line; ``trace``, if given, every
     line of the protocol with who sent it. ``interrupts`` end what the session waits for. ``is_attended``:
     whether there is a terminal to ask on. ``waiting``
-    shows a person what is waited for.
+    shows a person what is waited for. ``resumption``: of TLS sessions, if the process stays.
     """
 
     child_environment: Mapping[str, str]
@@ -61,6 +62,7 @@ class ProcessContext(NamedTuple):
     interrupts: Interrupts | None = None
     is_attended: Callable[[], bool] = lambda: False
     waiting: Waiting | None = None
+    resumption: Resumption | None = None
 
 
 def server_of(
@@ -97,6 +99,7 @@ def server_of(
         trace=process.trace,
         notice=process.notice,
         interrupts=process.interrupts,
+        resumption=process.resumption,
     )
 
 

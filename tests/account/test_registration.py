@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pop3fetch.account.config_file import Overrides, load
-from pop3fetch.account.registration import Settings, forget_password, keep_password, register
+from pop3fetch.account.registration import (
+    Settings,
+    forget_password,
+    keep_password,
+    register,
+    register_all,
+)
 from pop3fetch.errors import ConfigurationError
 from tests.support.file_modes import mode, umask
 
@@ -271,3 +277,60 @@ def test_a_file_that_cannot_be_changed_leaves_no_password_behind(file: Path) -> 
         keep_password(file, NAME, "s3cret")
     assert list(file.parent.iterdir()) == [file]
     assert file.read_bytes() == TABLE
+
+
+# -- several accounts ------------------------------------------------------------------------
+
+TWO: dict[str, Settings] = {
+    "one": {"host": "h", "password_command": ["sh", "-c", 'a "b"']},
+    "t.o": {"host": "i"},
+}
+TWO_TABLES = b"""\
+[accounts.one]
+host = "h"
+password_command = ["sh", "-c", "a \\"b\\""]
+
+[accounts."t.o"]
+host = "i"
+"""
+
+
+def test_several_accounts_are_written_in_one_step(file: Path) -> None:
+    register_all(file, TWO, default="t.o", backup=".old")
+    assert file.read_bytes() == b'default = "t.o"\n\n' + TWO_TABLES
+    assert not file.with_name("config.toml.old").exists()
+    assert load(file).tables == TWO
+
+
+@pytest.mark.parametrize(
+    ("before", "default"),
+    [
+        (b"[accounts.x]\nhost = 'x'\n\n", b'default = "x"\n\n'),
+        (b"default = 'x'\n[accounts.x]\nhost = 'x'\n\n", b""),
+        (b"[accounts.x]\nhost = 'x'\n[accounts.y]\nhost = 'y'\n\n", b""),
+        (b"default = 'one'\n\n", b""),
+    ],
+)
+def test_a_default_is_for_a_file_without_accounts(file: Path, before: bytes, default: bytes) -> None:
+    file.write_bytes(before)
+    file.chmod(0o640)
+    register_all(file, TWO, default="t.o", backup=".old")
+    assert file.read_bytes() == default + before + TWO_TABLES
+    copy = file.with_name("config.toml.old")
+    assert (copy.read_bytes(), mode(copy)) == (before, 0o640)
+
+
+def test_accounts_that_are_there_are_not_written_again(file: Path) -> None:
+    register_all(file, TWO)
+    before = file.read_bytes()
+    register_all(file, TWO, backup=".old")
+    assert file.read_bytes() == before
+    assert not file.with_name("config.toml.old").exists()
+    with pytest.raises(ConfigurationError, match="is another account"):
+        register_all(file, {"three": {"host": "j"}, "one": {"host": "k"}})
+    assert file.read_bytes() == before
+
+
+def test_the_defaults_of_all_accounts_stay(file: Path) -> None:
+    file.write_bytes(b"[defaults]\ndelete = true\n")
+    assert register_all(file, TWO).defaults == {"delete": True}

@@ -335,6 +335,7 @@ def test_each_account_has_its_own_patience(here: Here, post: StartPost, clock: C
     assert get_all() == SILENT
     clock.forward(2 * HOUR)
     ended = get_all()
+    assert ended.status == 69, "the 75 of late does not hide it"
     [line] = lines(ended)
     assert line.startswith(
         f"early: fetching from alice@127.0.0.1:{early.server.port} has failed since {SINCE}"
@@ -348,3 +349,29 @@ def test_each_account_has_its_own_patience(here: Here, post: StartPost, clock: C
     assert [line.split(": ")[0] for line in lines(get_all())] == ["late"]
     assert get_all() == Ended(0, b"", b"")
     assert [len(delivered(tmp_path / name)) for name in ("early", "late", "well")] == [3, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "patience", "status"),
+    [
+        ({"password": "other"}, ["--patience", "6h"], 77),
+        ({"replies": {b"RETR 1\r\n": b"-ERR no\r\n"}}, ["--patience", "6h"], 69),
+        ({"replies": {b"RETR 1\r\n": b"-ERR no\r\n"}}, [], 75),
+        ({}, ["--patience", "6h"], 75),
+    ],
+    ids=["refused login", "refused message", "refused message without patience", "none"],
+)
+def test_what_is_hidden_for_now_hides_no_other_failure(
+    here: Here, post: StartPost, tmp_path: Path, wrong: dict[str, object], patience: list[str], status: int
+) -> None:
+    served = {"busy": post(greeting=BUSY), "other": post(**wrong)}
+    config = tmp_path / "config.toml"
+    config.write_text(
+        "".join(
+            f"[accounts.{name}]\nhost = '127.0.0.1'\nport = {each.server.port}\ntls = 'auto'\n"
+            f"user = 'alice'\npassword = 'secret'\noutput = '{tmp_path}/{name}'\n"
+            for name, each in served.items()
+        )
+    )
+    config.chmod(0o600)
+    assert here("get", "-A", *patience, "-c", config).status == status

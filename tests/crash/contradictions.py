@@ -85,6 +85,21 @@ def refuse_uidl(trial: Trial) -> None:
     _session_with_replies(trial, {b"UIDL\r\n": LATER})
 
 
+def spoil_a_line_of_list(trial: Trial) -> None:
+    """The size of one message is no number for two sessions."""
+    _spoil(trial, b"LIST", lambda number, message: b"%d x" % number)
+
+
+def spoil_a_line_of_uidl(trial: Trial) -> None:
+    """The unique-id of one message has control characters for two sessions."""
+    _spoil(trial, b"UIDL", lambda number, message: b"%d \x1b%b" % (number, message.uid))
+
+
+def give_a_number_twice(trial: Trial) -> None:
+    """UIDL gives one message the number of the one before it for two sessions."""
+    _spoil(trial, b"UIDL", lambda number, message: b"%d %b" % (number - 1, message.uid))
+
+
 def send_a_blank(trial: Trial) -> None:
     """The server has not got the second message yet."""
     _session_with_replies(trial, {b"RETR 2\r\n": BLANK})
@@ -126,8 +141,9 @@ CONTRADICTIONS: dict[str, Callable[[Trial], None]] = {
     function.__name__: function
     for function in (
         clear_tmp, unmount, leave_an_empty_folder, replace_the_folder, list_some, list_nothing,
-        keep_what_was_deleted, refuse_looks, refuse_top, refuse_uidl, send_a_blank, give_a_uid_again,
-        give_a_uid_to_another_size, give_deleted_uids_again,
+        keep_what_was_deleted, refuse_looks, refuse_top, refuse_uidl, spoil_a_line_of_list,
+        spoil_a_line_of_uidl, give_a_number_twice, send_a_blank, give_a_uid_again, give_a_uid_to_another_size,
+        give_deleted_uids_again,
     )
 }  # fmt: skip
 
@@ -166,6 +182,18 @@ def _session_with(trial: Trial, change: Callable[[list[Message]], list[Message]]
     trial.get()
     gone = [one for one in shown if one not in mailbox.maildrop]
     mailbox.maildrop = [one for one in whole if one not in gone]
+
+
+def _spoil(trial: Trial, verb: bytes, line: Callable[[int, Message], bytes]) -> None:
+    """Make two sessions in which the line of the second message in one list is another one."""
+    for _ in range(2):
+        lines = [
+            line(number, one)
+            if number == 2
+            else b"%d %b" % (number, b"%d" % one.size if verb == b"LIST" else one.uid)
+            for number, one in enumerate(trial.mailbox.maildrop, 1)
+        ]
+        _session_with_replies(trial, {verb + b"\r\n": b"\r\n".join([b"+OK", *lines, b".\r\n"])})
 
 
 def _session_with_replies(trial: Trial, replies: dict[bytes, bytes]) -> None:

@@ -14,7 +14,7 @@ from pop3fetch.fetch.plan import Order
 from pop3fetch.messages import Key
 from pop3fetch.record.editing import Addition, EditedStore
 from pop3fetch.record.states import DAY, State
-from pop3fetch.record.store import ADDED, IMPORTED, MARKED, Entry
+from pop3fetch.record.store import ADDED, IMPORTED, MARKED, MARKED_BY, Entry
 from tests.support.fetching import Account, message, numbered, on_disk
 from tests.support.mail_server import CAPABILITIES, Mailbox
 from tests.support.scripted_server import ScriptedServer, StartServer
@@ -81,6 +81,9 @@ CASES = {
     "fetchmail cuts at a blank and at 128 octets": Case(
         imported("fetchmail", b"a", b"b", b"c" * 128), [3], [b"a b", b"b c d", b"new", b"c" * 129]
     ),
+    "marked as listed by fetchmail": Case(
+        [Addition(b"a", WRITTEN, f"{MARKED_BY}fetchmail")], [2, 3, 4], [b"a b", b"x", b"y", b"z"]
+    ),
     "fetchmail lists one line for each": Case(
         imported("fetchmail", b"a", b"a"), [3], [b"a 1", b"a 2", b"a 3"]
     ),
@@ -130,6 +133,7 @@ DELETIONS = {
     "an imported one": (Addition(b"uid-1", WRITTEN, f"{IMPORTED}mpop"), DELETE, True),
     "one that came later": (Addition(b"uid-1", WRITTEN - DAY - 1), DELETE, False),
     "a marked one": (Addition(b"uid-1", WRITTEN, MARKED), DELETE, False),
+    "one that another program leaves": (Addition(b"uid-1", WRITTEN, f"{MARKED_BY}fdm"), DELETE, False),
     "a marked one, if wanted": (Addition(b"uid-1", WRITTEN, MARKED), DELETE_MARKED, True),
     "one of long ago": (Addition(b"uid-1", WRITTEN), Order(delete_after=10), True),
     "one of yesterday": (Addition(b"uid-1", WRITTEN + 1), Order(delete_after=10), False),

@@ -363,14 +363,37 @@ class Machine(RuleBasedStateMachine):
     def get_while_the_lists_disagree(self, options: list[str], verb: bytes, start: int, count: int) -> None:
         """One of LIST and UIDL lacks some messages."""
         start %= len(self._mailbox.maildrop) + 1
-        lines = [
-            b"%d %b\r\n" % (number, b"%d" % message.size if verb == b"LIST" else message.uid)
-            for number, message in enumerate(self._mailbox.maildrop, 1)
-        ]
+        lines = self._lines(verb)
         del lines[start : start + count]
         self._mailbox.replies[verb + b"\r\n"] = b"".join((b"+OK\r\n", *lines, b".\r\n"))
         self._check(self._run(*options), disturbed=True)
         self._mailbox.replies.clear()
+
+    @rule(
+        options=options,
+        verb=st.sampled_from([b"LIST", b"UIDL"]),
+        pick=picks,
+        spoilt=st.sampled_from(
+            [b"%d \x01", b"", b"x %d", b"%d 1\r\n%d 2", b"1 1", b"0 %d", b"%d " + b"9" * 9000]
+        ),
+    )
+    def get_and_read_an_unusable_line(
+        self, options: list[str], verb: bytes, pick: int, spoilt: bytes
+    ) -> None:
+        """One line of LIST or UIDL is no line that may be there; it may have another message's number."""
+        lines = self._lines(verb)
+        if lines:
+            place = pick % len(lines)
+            lines[place] = spoilt.replace(b"%d", b"%d" % (place + 1)) + b"\r\n"
+            self._mailbox.replies[verb + b"\r\n"] = b"".join((b"+OK\r\n", *lines, b".\r\n"))
+            self._check(self._run(*options), disturbed=True)
+            self._mailbox.replies.clear()
+
+    def _lines(self, verb: bytes) -> list[bytes]:
+        return [
+            b"%d %b\r\n" % (number, b"%d" % message.size if verb == b"LIST" else message.uid)
+            for number, message in enumerate(self._mailbox.maildrop, 1)
+        ]
 
     @rule(options=options)
     def get_without_unique_ids(self, options: list[str]) -> None:

@@ -232,9 +232,11 @@ def test_lists_that_are_mixed_up_in_the_pipe_are_asked_for_again_one_by_one(
     both = [
         b"+OK\r\n%b.\r\n" % b"".join(lines) for lines in (_lines_of_uidl(mailbox), _lines_of_list(mailbox))
     ]
-    mixed = Mailbox([], replies=dict(zip((b"LIST\r\n", b"UIDL\r\n"), both, strict=True)))
-    assert account.fetch(server([mixed, mailbox])).messages == 1
-    assert "again, one command at a time" in account.told.notices[0]
+    mailbox.replies.update(zip((b"LIST\r\n", b"UIDL\r\n"), both, strict=True))
+    mailbox.after[b"UIDL\r\n"] = lambda _: mailbox.replies.clear()
+    scripted = server(mailbox)
+    assert account.fetch(scripted).messages == 1
+    assert len(scripted.talks) == 1
 
 
 def _lines_of_list(mailbox: Mailbox) -> list[bytes]:

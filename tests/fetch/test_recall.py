@@ -14,7 +14,8 @@ from pop3fetch.headers import identity
 from pop3fetch.messages import Key
 from pop3fetch.record.states import KEPT, MOST_MISSES, Event, State
 from pop3fetch.record.store import LISTING, Entry
-from tests.support.fetching import NOW, Account, log_in, message, numbered
+from pop3fetch.status import Status
+from tests.support.fetching import NOW, Account, log_in, message, numbered, on_disk
 from tests.support.mail_server import Mailbox
 from tests.support.scripted_server import StartServer
 
@@ -81,6 +82,95 @@ def test_odd_uids_are_compared_octet_by_octet(server: StartServer, account: Acco
     record(account, MANY[:4], odd[:4])
     assert new_after(server, account, MANY[:5], odd) == [5]
     assert list(account.recorded()) == sorted(odd[:4])
+
+
+# -- sizes that are not listed ---------------------------------------------------------------------
+
+ALIKE = [b"Subject: %d\r\n\r\nhello\r\n" % number for number in range(3)]  # headers that prove nothing
+
+
+@pytest.mark.parametrize("messages", [MANY[:3], ALIKE, [NO_HEADERS] * 3], ids=["proof", "weak", "none"])
+@pytest.mark.parametrize("first", [False, True])
+def test_a_message_whose_size_list_lacks_for_once_is_still_the_same(
+    messages: list[bytes], first: bool, server: StartServer, account: Account
+) -> None:
+    mailbox = Mailbox(messages)
+    without = {b"LIST\r\n": b"+OK\r\n1 %d\r\n3 %d\r\n.\r\n" % (len(messages[0]), len(messages[2]))}
+    for lacks in (first, not first, False):
+        mailbox.replies = without if lacks else {}
+        account.fetch(server(mailbox))
+        assert account.delivered() == on_disk(messages)
+
+
+@pytest.mark.parametrize("messages", [MANY[:3], ALIKE, [NO_HEADERS] * 3], ids=["proof", "weak", "none"])
+def test_a_message_that_uidl_lacks_for_once_is_not_new(
+    messages: list[bytes], server: StartServer, account: Account
+) -> None:
+    mailbox = Mailbox(messages)
+    for lacks in (False, True, False, False):
+        mailbox.replies = {b"UIDL\r\n": b"+OK\r\n1 uid-1\r\n3 uid-3\r\n.\r\n"} if lacks else {}
+        outcome = account.fetch(server(mailbox))
+        assert outcome.status == (Status.BAD_DATA if lacks and messages != MANY[:3] else Status.OK)
+        assert account.delivered() == on_disk(messages)
+
+
+@pytest.mark.parametrize("messages", [MANY[:3], ALIKE, [NO_HEADERS] * 3], ids=["proof", "weak", "none"])
+def test_what_was_deleted_and_is_listed_without_its_unique_id_is_not_new_at_once(
+    messages: list[bytes], server: StartServer, account: Account
+) -> None:
+    mailbox = Mailbox(messages)
+    account.fetch(server(mailbox), Order(delete=True))
+    mailbox.maildrop = list(mailbox.removed)  # the server takes the deletions back
+    for lacks in (True, False):
+        mailbox.replies = {b"UIDL\r\n": b"+OK\r\n1 uid-1\r\n3 uid-3\r\n.\r\n"} if lacks else {}
+        account.fetch(server(mailbox))
+        assert account.delivered() == on_disk(messages)
+
+
+@pytest.mark.parametrize("messages", [MANY[:3], ALIKE, [NO_HEADERS] * 3], ids=["proof", "weak", "none"])
+@pytest.mark.parametrize("order", [Order(), Order(delete=True)])
+@pytest.mark.parametrize("first", [False, True])
+def test_a_message_with_neither_unique_id_nor_size_waits_for_one(
+    messages: list[bytes], order: Order, first: bool, server: StartServer, account: Account
+) -> None:
+    mailbox = Mailbox(messages, uids=[b"uid-1", b"", b"uid-3"])
+    lists = b"+OK\r\n1 %d\r\n3 %d\r\n.\r\n" % (len(messages[0]), len(messages[2]))
+    for lacks in (first, not first, False):
+        lacks = lacks and bool(mailbox.messages)
+        mailbox.replies = {b"LIST\r\n": lists} if lacks else {}
+        outcome = account.fetch(server(mailbox), order)
+        assert outcome.status == (Status.BAD_DATA if lacks else Status.OK)
+    assert account.delivered() == on_disk(messages)
+
+
+def test_a_size_that_list_lacks_for_once_is_not_forgotten(server: StartServer, account: Account) -> None:
+    mailbox = Mailbox(MANY[:2])
+    account.fetch(server(mailbox))
+    mailbox.replies = {b"LIST\r\n": b"+OK\r\n.\r\n"}
+    account.fetch(server(mailbox))
+    assert account.recorded() == {b"uid-1": len(MANY[0]), b"uid-2": len(MANY[1])}
+
+
+def test_a_message_that_uidl_always_lacks_is_fetched_in_the_end(
+    server: StartServer, account: Account
+) -> None:
+    mailbox = Mailbox(ALIKE)
+    account.fetch(server(mailbox))
+    mailbox.maildrop[1] = Mailbox([ALIKE[1].replace(b"hello", b"howdy")], uids=[b""]).maildrop[0]
+    mailbox.replies = {b"UIDL\r\n": b"+OK\r\n1 uid-1\r\n3 uid-3\r\n.\r\n"}
+    assert [account.fetch(server(mailbox)).messages for _ in range(4)] == [0, 0, 1, 0]
+
+
+@pytest.mark.parametrize("other", [b"Subject: 1\r\n\r\nhallo\r\n", b"Subject: 1\r\n\r\nhello!\r\n", ALIKE[2]])
+def test_another_message_under_its_unique_id_is_new_if_list_lacks_the_size(
+    other: bytes, server: StartServer, account: Account
+) -> None:
+    mailbox = Mailbox(ALIKE)
+    account.fetch(server(mailbox))
+    mailbox.maildrop[1] = Mailbox([other], uids=[b"uid-2"]).maildrop[0]
+    mailbox.replies[b"LIST\r\n"] = b"+OK\r\n1 %d\r\n3 %d\r\n.\r\n" % (len(ALIKE[0]), len(ALIKE[2]))
+    fetched = account.fetch(server(mailbox)).messages
+    assert fetched == (1 if len(other) != len(ALIKE[1]) or b"1" not in other else 0)
 
 
 # -- sizes that have changed -----------------------------------------------------------------------
@@ -459,6 +549,56 @@ def test_a_deleted_message_that_had_a_stand_in_is_recognised_under_its_uid(
     account.fetch(server(mailbox), Order(delete=True))
     later = Mailbox([*MANY[:2], message(1, b"y")])
     assert Session(server, account, later).new == [3], "the server took the deletions back"
+
+
+@pytest.mark.parametrize("replies", [{}, {b"TOP 1 0\r\n": REFUSED}])
+def test_a_deleted_message_that_had_a_stand_in_is_recognised_by_all_of_it_if_list_lacks_it(
+    server: StartServer, account: Account, replies: dict[bytes, bytes]
+) -> None:
+    account.fetch(server(Mailbox(MANY[:2], replies={b"UIDL\r\n": b"+OK\r\n.\r\n"})), Order(delete=True))
+    other = MANY[1] + b"one more line\r\n"
+    later = Mailbox([MANY[0], other], uids=[b"uid-1", b"uid-2"])
+    later.replies = {b"LIST\r\n": b"+OK\r\n.\r\n", **replies}
+    assert Session(server, account, later).new == [2], "the server took one of the deletions back"
+
+
+def test_a_deleted_message_is_not_new_if_the_look_at_all_of_it_is_refused(
+    server: StartServer, account: Account
+) -> None:
+    account.fetch(server(Mailbox(MANY[:2], replies={b"UIDL\r\n": b"+OK\r\n.\r\n"})), Order(delete=True))
+    later = Mailbox(MANY[:2], uids=[b"uid-1", b"uid-2"])
+    later.replies = {b"LIST\r\n": b"+OK\r\n.\r\n", b"RETR 1\r\n": REFUSED}
+    session = Session(server, account, later)
+    assert (session.new, session.undecided) == ([], [1])
+
+
+def test_a_message_that_list_lacked_is_recognised_after_its_deletion_if_uidl_lacks_it(
+    server: StartServer, account: Account
+) -> None:
+    account.fetch(server(Mailbox(MANY[:2], replies={b"LIST\r\n": b"+OK\r\n.\r\n"})), Order(delete=True))
+    later = Mailbox([*MANY[:2], message(9, b"x")])
+    later.replies = {b"UIDL\r\n": b"+OK\r\n1 uid-1\r\n.\r\n"}
+    assert Session(server, account, later).new == [3], "the server took the deletions back"
+
+
+@pytest.mark.parametrize("first", [None, b"LIST", b"UIDL"])
+@pytest.mark.parametrize("second", [None, b"LIST", b"UIDL"])
+@pytest.mark.parametrize("count", [2, 8])
+def test_a_deletion_that_is_taken_back_is_recognised_whatever_the_lists_lack(
+    first: bytes | None, second: bytes | None, count: int, server: StartServer, account: Account
+) -> None:
+    def lists_of(messages: list[bytes], lacking: bytes | None) -> dict[bytes, bytes]:
+        """Return a list without all messages but the first, if one is lacking."""
+        lines = {b"LIST": b"1 %d" % len(messages[0]), b"UIDL": b"1 uid-1"}
+        return {lacking + b"\r\n": b"+OK\r\n" + lines[lacking] + b"\r\n.\r\n"} if lacking else {}
+
+    messages = MANY[:count]
+    mailbox = Mailbox(messages, replies=lists_of(messages, first))
+    account.fetch(server(mailbox), Order(delete=True))
+    assert mailbox.messages == []
+    later = [*messages, message(9, b"x")]
+    session = Session(server, account, Mailbox(later, replies=lists_of(later, second)))
+    assert session.new == [count + 1], "the server took the deletions back"
 
 
 # -- unique-ids that are shared --------------------------------------------------------------------

@@ -17,6 +17,7 @@ from tests.support.hostile_servers import (
     Attack,
     mailbox,
 )
+from tests.support.mail_server import Mailbox
 
 ARABIC = "١".encode()
 
@@ -62,8 +63,7 @@ def test_a_drop_listing_that_is_none_is_bad_data(attack: Attack, text: bytes) ->
     [
         [b"0 30"],
         [b"1 30", b"1 30"],
-        [b"1 30", b"2 30", b"1 30"],
-        [b"1 30", b"9999999999999999999 30"],
+        [b"1 30", b"2 30", b"1 30", b"2 30"],
         [b"9999999999999999999 30"],
         [b"1000001 30"],
     ],
@@ -74,6 +74,143 @@ def test_numbers_twice_or_out_of_range_are_bad_data(
 ) -> None:
     after = attack(mailbox(replies={command: listed(lines)}))
     after.fails(Status.BAD_DATA, "message number").left_alone()
+
+
+# -- one unusable line among others ----------------------------------------------------------
+
+UIDS = [b"1 uid-1", b"2 uid-2", b"3 uid-3"]
+SIZES = [b"1 24", b"2 24", b"3 26"]
+# Lists in which a line is unusable, and the numbers of the messages without a UID that can be believed.
+UNUSABLE = {
+    "a size that is no number": (b"LIST", [SIZES[0], b"2 x", SIZES[2]], []),
+    "a size that is too large": (b"LIST", [SIZES[0], b"2 " + b"9" * 20, SIZES[2]], []),
+    "no size": (b"LIST", [SIZES[0], b"2", SIZES[2]], []),
+    "a size of a number twice": (b"LIST", [*SIZES, b"2 25"], []),
+    "an empty line in LIST": (b"LIST", [b"", *SIZES], []),
+    "a number that LIST cannot have": (b"LIST", [*SIZES, b"1000001 5"], []),
+    "a line of LIST without end": (b"LIST", [SIZES[0], b"2 " + b"2" * 9000, SIZES[2]], []),
+    "control characters": (b"UIDL", [UIDS[0], b"2 uid\x1b[2J-2", UIDS[2]], [2]),
+    "no number": (b"UIDL", [UIDS[0], b"uid-2", UIDS[2]], [2]),
+    "another message's number": (b"UIDL", [UIDS[0], b"3 uid-2", UIDS[2]], [2, 3]),
+    "a number twice": (b"UIDL", [*UIDS, b"2 uid-9"], [2]),
+    "the number 0": (b"UIDL", [UIDS[0], b"0 uid-2", UIDS[2]], [2]),
+    "a line of UIDL without end": (b"UIDL", [UIDS[0], b"2 " + b"u" * 9000, UIDS[2]], [2]),
+    "a line too many": (b"UIDL", [*UIDS, b"\xff\xfe\x00"], []),
+}  # fmt: skip
+WITH_ONE_UNUSABLE_LINE = pytest.mark.parametrize(
+    ("command", "lines", "nameless"), UNUSABLE.values(), ids=UNUSABLE.keys()
+)
+
+
+def with_lines(command: bytes, lines: Sequence[bytes]) -> Mailbox:
+    return mailbox(replies={command + b"\r\n": listed(lines)})
+
+
+def without(numbers: Sequence[int]) -> list[bytes]:
+    return [octets for number, octets in enumerate([ONE, TWO, THREE], 1) if number not in numbers]
+
+
+@WITH_ONE_UNUSABLE_LINE
+def test_one_unusable_line_does_not_stop_the_other_messages(
+    attack: Attack, command: bytes, lines: list[bytes], nameless: list[int]
+) -> None:
+    served = with_lines(command, lines)
+    after = attack(served).goes_on(Status.BAD_DATA)
+    assert sorted(after.delivered) == sorted(without(nameless))
+    assert served.messages == [[ONE, TWO, THREE][number - 1] for number in nameless]
+    for number in nameless:
+        assert f"message {number} stays on the server: the server broke the protocol: LIST" in after.error
+        assert b" %d 0\r\n" % number not in after.received
+        assert b" %d\r\n" % number not in after.received
+    served.replies.clear()
+    again = attack(after.server).succeeds()
+    assert sorted(again.delivered) == sorted([ONE, TWO, THREE])
+    assert served.messages == []
+
+
+@WITH_ONE_UNUSABLE_LINE
+@pytest.mark.parametrize("times", [1, 3])
+def test_an_unusable_line_makes_nothing_new_that_was_fetched(
+    attack: Attack, command: bytes, lines: list[bytes], nameless: list[int], times: int
+) -> None:
+    served = mailbox()
+    keep = ("get", "-o", attack.maildir)
+    first = attack(served, command=keep).succeeds()
+    for _ in range(times):
+        served.replies[command + b"\r\n"] = listed(lines)
+        after = attack(first.server, command=keep).goes_on(Status.BAD_DATA)
+        served.replies.clear()
+    assert sorted(after.delivered) == sorted([ONE, TWO, THREE])
+    again = attack(first.server, command=keep).succeeds()
+    assert sorted(again.delivered) == sorted([ONE, TWO, THREE])
+    assert len(again.recorded) == 3
+    served.replies[command + b"\r\n"] = listed(lines)
+    attack(first.server).goes_on(Status.BAD_DATA)
+    assert served.messages == [[ONE, TWO, THREE][number - 1] for number in nameless]
+    served.replies.clear()
+    last = attack(first.server).succeeds()
+    assert (sorted(last.delivered), served.messages) == (sorted([ONE, TWO, THREE]), [])
+
+
+@WITH_ONE_UNUSABLE_LINE
+def test_an_unusable_line_is_named_by_each_command_which_goes_on(
+    attack: Attack, command: bytes, lines: list[bytes], nameless: list[int]
+) -> None:
+    served = with_lines(command, lines)
+    shown = attack(served, command=("list",)).goes_on(Status.BAD_DATA)
+    numbers = [int(line.split(b"\t")[0]) for line in shown.ended.out.splitlines()]
+    assert numbers == [number for number in (1, 2, 3) if number not in nameless]
+    looked = attack(shown.server, command=("get", "-o", "-", "1")).goes_on(Status.BAD_DATA)
+    assert looked.ended.out == ONE.replace(b"\r\n", b"\n")
+    if nameless:
+        refused = attack(shown.server, command=("rm", "--yes", str(nameless[0])))
+        refused.goes_on(Status.NO_MESSAGE, f"there is no message {nameless[0]}")
+    attack(shown.server, command=("rm", "--yes", "1")).goes_on(Status.BAD_DATA)
+    assert served.messages == [TWO, THREE]
+
+
+@WITH_ONE_UNUSABLE_LINE
+@pytest.mark.parametrize("options", [("rm", "--all", "--yes"), ("get", "--mark")])
+def test_a_message_without_a_usable_unique_id_is_neither_removed_nor_marked(
+    attack: Attack, command: bytes, lines: list[bytes], nameless: list[int], options: tuple[str, ...]
+) -> None:
+    served = with_lines(command, lines)
+    after = attack(served, command=options).goes_on(Status.BAD_DATA)
+    left = [[ONE, TWO, THREE][number - 1] for number in nameless]
+    assert served.messages == (left if "rm" in options else [ONE, TWO, THREE])
+    served.replies.clear()
+    assert attack(after.server).succeeds().delivered == left
+
+
+ALICE = b"Message-ID: <%d@example.com>\r\n"
+
+
+@pytest.mark.parametrize("spoilt", [0, 1, 2])
+@pytest.mark.parametrize("field", [b"Subject: %d\r\n", ALICE])
+@pytest.mark.parametrize("recorded", [[1, 1], [1, 2], [1, 22]])
+@pytest.mark.parametrize("added", [[1], [2], [22]])
+def test_an_unusable_line_does_not_let_one_copy_pass_for_another(
+    attack: Attack, spoilt: int, field: bytes, recorded: list[int], added: list[int]
+) -> None:
+    messages = [field % number + b"\r\nHello.\r\n" for number in (*recorded, *added)]
+    served = mailbox(messages[: len(recorded)], uids=[b"same"] * len(recorded))
+    first = attack(served, command=("get", "-o", attack.maildir)).succeeds()
+    served.add(messages[-1], b"same")
+    lines = [b"%d same" % number for number in range(1, len(messages) + 1)]
+    lines[spoilt % len(lines)] += b"\x01"
+    served.replies[b"UIDL\r\n"] = listed(lines)
+    attack(first.server).goes_on(Status.BAD_DATA, "UIDL")
+    served.replies.clear()
+    last = attack(first.server).succeeds()
+    assert sorted(last.delivered) == sorted(messages)
+
+
+def test_of_very_many_unusable_lines_a_few_are_named(attack: Attack) -> None:
+    lines = [b"1 uid-1", *(b"%d \x01" % number for number in range(2, 500))]
+    served = mailbox([ONE] * 499, replies={b"UIDL\r\n": listed(lines)})
+    after = attack(served).goes_on(Status.BAD_DATA, "488 more lines are unusable", "398 more stay")
+    assert (after.delivered, len(served.messages)) == ([ONE], 498)
+    assert after.error.count("\n") < 120
 
 
 # -- lists that disagree ---------------------------------------------------------------------

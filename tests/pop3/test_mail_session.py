@@ -112,13 +112,53 @@ def test_an_overview_without_uidl_is_never_familiar(server: StartServer) -> None
         assert client.overview_unless(told[1], nothing) == told
 
 
-def test_a_broken_list_that_was_kept_to_its_end_ends_the_session(server: StartServer) -> None:
-    script = batch(b"CAPA\r\nLIST\r\nUIDL\r\n", b"+OK\r\n.\r\n+OK\r\n1 1\r\n1 1\r\n.\r\n+OK\r\n.\r\n")
-    with begin_mail_session(server(after_login(script, "off", b"PIPELINING"))) as client:
-        with pytest.raises(MalformedListing, match="listed twice"):
-            client.overview_unless(Digests("a", "b"), nothing)
-        assert client.broke_in_the_pipe
-        with pytest.raises(SessionEnded, match="listed twice"):
+BROKEN = b"+OK\r\n.\r\n+OK\r\n1 1\r\n2 x\r\n.\r\n+OK\r\n1 a\r\n2 b\r\n.\r\n"
+
+
+@pytest.mark.parametrize("familiar", [UNFAMILIAR, Digests("a", "b")])
+@pytest.mark.parametrize("capabilities", [(), (b"PIPELINING",)])
+@pytest.mark.parametrize("second", [b"2 2\r\n", b"2 x\r\n"])
+def test_lists_with_an_unusable_line_are_requested_once_more_one_at_a_time(
+    familiar: Digests, capabilities: tuple[bytes, ...], second: bytes, server: StartServer
+) -> None:
+    def script(talk: Talk) -> None:
+        if capabilities:
+            batch(b"CAPA\r\nLIST\r\nUIDL\r\n", BROKEN)(talk)
+        else:
+            play(talk, *replies(b"2 x\r\n"))
+        play(talk, *replies(second), (b"NOOP\r\n", b"+OK\r\n"))
+
+    def replies(line: bytes) -> list[tuple[bytes, bytes]]:
+        lists = {b"LIST\r\n": b"1 1\r\n" + line, b"UIDL\r\n": b"1 a\r\n2 b\r\n"}
+        said = [(command, b"+OK\r\n" + lines + b".\r\n") for command, lines in lists.items()]
+        return [(b"CAPA\r\n", b"+OK\r\nUIDL\r\n.\r\n"), *said]
+
+    with begin_mail_session(server(after_login(script, "off", *capabilities))) as client:
+        told = client.overview_unless(familiar, nothing)
+        client.noop()
+    assert told is not None
+    overview, digests = told
+    is_usable = second == b"2 2\r\n"
+    assert overview.sizes == ([1, 2] if is_usable else [1])
+    assert overview.unique_ids == [b"a", b"b"]
+    assert len(overview.unusable) == (0 if is_usable else 1)
+    assert digests == UNFAMILIAR
+
+
+@pytest.mark.parametrize("familiar", [UNFAMILIAR, Digests("a", "b")])
+def test_a_list_of_nothing_but_unusable_lines_ends_the_session(
+    familiar: Digests, server: StartServer
+) -> None:
+    def script(talk: Talk) -> None:
+        for _ in range(2):
+            play(talk, (b"CAPA\r\n", b"+OK\r\n.\r\n"), (b"LIST\r\n", b"+OK\r\n1 x\r\n.\r\n"))
+            play(talk, (b"UIDL\r\n", b"+OK\r\n1 a\r\n.\r\n"))
+        talk.stall()
+
+    with begin_mail_session(server(after_login(script))) as client:
+        with pytest.raises(MalformedListing, match="LIST"):
+            client.overview_unless(familiar, nothing)
+        with pytest.raises(SessionEnded, match="LIST"):
             client.noop()
 
 

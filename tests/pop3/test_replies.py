@@ -16,6 +16,7 @@ from pop3fetch.pop3.replies import (
     CAPABILITIES_LIMIT,
     LISTING_LIMIT,
     MESSAGES_LIMIT,
+    MOST_UNUSABLE,
     Capabilities,
     Listing,
     lines_of,
@@ -282,6 +283,81 @@ def test_lines_in_one_block_are_held_to_the_same_grammar(listing: bytes) -> None
         scan(listing)
 
 
+LONG = b"2 2" + b" " * LINE_LIMIT
+
+
+@pytest.mark.parametrize(
+    ("listing", "entries", "errors"),
+    [
+        (b"1 1\r\n2 x\r\n3 3\r\n", [1, None, 3], ["a line of LIST is not a number and a size"]),
+        (b"1 1\r\nx 2\r\n3 3\r\n", [1, None, 3], ["a line of LIST is not a number and a size"]),
+        (b"1 1\r\n\r\n2 2\r\n", [1, 2], ["a line of LIST is not a number and a size"]),
+        (b"1 1\r\n2 2\r\n2 2\r\n3 3\r\n", [1, None, 3], ["message number 2 is listed twice"]),
+        (b"2 2\r\n1 1\r\n2 5\r\n2 2\r\n", [1, None], 2 * ["message number 2 is listed twice"]),
+        # What an unusable line seems to name is not believed to be in another one, before or after it.
+        (b"2 x\r\n1 1\r\n2 2\r\n", [1, None], ["a line of LIST is not a number and a size"]),
+        (b"1 1\r\n2 2\r\n2 x\r\n", [1, None], ["a line of LIST is not a number and a size"]),
+        (b"1 1\r\n2\r\n2 2\r\n", [1, None], ["a line of LIST is not a number and a size"]),
+        (b"0 0\r\n1 1\r\n", [1], ["message number 0 is out of range"]),
+        (b"1 1\r\n9999999999999999999 9\r\n", [1], ["message number 9999999999999999999 is out of range"]),
+        (b"1 1\r\n1000001 9\r\n2 2\r\n", [1, 2], ["message number 1000001 is out of range"]),
+        (b"1 1\r\n2 %b\r\n" % (b"9" * 20), [1], ["a line of LIST is not a number and a size"]),
+        (b"1 1\r\n%b\r\n3 3\r\n" % LONG, [1, None, 3], ["a line of LIST is not a number and a size"]),
+        (b"1 1\r\n" + LONG, [1], ["a line of LIST is not a number and a size"]),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 5, 100_000])
+def test_one_unusable_line_leaves_the_others(
+    listing: bytes, entries: list[int | None], errors: list[str], size: int
+) -> None:
+    # As content comes: cut anywhere but inside a line end.
+    pieces = (piece.replace(b"|", CRLF) for piece in in_pieces(listing.replace(CRLF, b"|"), [size]))
+    unusable: list[ProtocolViolation] = []
+    assert read_listing(pieces, parse_scan_line, CRLF, unusable=unusable) == entries
+    assert [error.what for error in unusable if isinstance(error, MalformedListing)] == errors
+
+
+@pytest.mark.parametrize(
+    "line", [b"2 a\x1bb", b"2 \0", b"2 a\tb", b"two b", b"2b", b"-2 b", b"1 b", b"2 " + b"b" * LINE_LIMIT]
+)
+def test_a_message_without_a_usable_line_has_no_unique_id(line: bytes) -> None:
+    unusable: list[ProtocolViolation] = []
+    listing = b"1 a\r\n%b\r\n3 c\r\n" % line
+    entries = read_listing([listing], parse_unique_id_line, CRLF, unusable=unusable)
+    assert entries == [b"a" if line != b"1 b" else None, None, b"c"]
+    assert [len(error.octets) < 10 for error in unusable] == [True]
+
+
+def test_of_a_list_with_very_many_unusable_lines_nothing_is_believed() -> None:
+    unusable: list[ProtocolViolation] = []
+    blocks = [b"1 1\r\n", *[b"x\r\n"] * (MOST_UNUSABLE - 1), b"2 2\r\n"]
+    assert read_listing(blocks, parse_scan_line, CRLF, unusable=unusable) == [1, 2]
+    calls = 0
+
+    def count(line: bytes) -> tuple[int, int]:
+        nonlocal calls
+        calls += 1
+        return parse_scan_line(line)
+
+    unusable = []
+    assert read_listing([*blocks, *[b"x\r\n"] * 9999], count, CRLF, unusable=unusable) == []
+    assert calls == 2 + MOST_UNUSABLE, "each costs ten times as much as a line that is right"
+    assert len(unusable) == MOST_UNUSABLE
+
+
+def test_a_line_of_a_list_that_never_ends_takes_no_memory() -> None:
+    tracemalloc.start()
+    unusable: list[ProtocolViolation] = []
+    entries = read_listing(
+        [b"1 1\r\n2 ", *[b"x" * 65536] * 900], parse_unique_id_line, CRLF, unusable=unusable
+    )
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert entries == [b"1"]
+    assert len(unusable) == 1
+    assert peak < 1 << 20
+
+
 def test_an_empty_unique_id_is_listed_and_not_a_gap() -> None:
     listing = b"1\r\n3 c\r\n"
     assert read_listing([listing], parse_unique_id_line, CRLF) == [b"", None, b"c"]
@@ -449,20 +525,22 @@ def test_what_is_kept_takes_no_more_room_in_tiny_blocks() -> None:
     assert listing.entries == []
 
 
+@pytest.mark.parametrize("keep", [True, False])
 @pytest.mark.parametrize(
-    ("content", "error"),
+    ("content", "entries", "errors"),
     [
-        (b"1 1\r\n1 1\r\n", MalformedListing),
-        (b"one\r\n", MalformedListing),
-        (b"1 1" + b" " * LINE_LIMIT + b"\r\n", LineTooLong),
+        (b"1 1\r\n1 1\r\n2 2\r\n", [None, 2], 1),
+        (b"one\r\n1\r\n2 2\r\n", [None, 2], 2),
+        (b"1 1" + b" " * LINE_LIMIT + b"\r\n2 2\r\n", [None, 2], 1),
     ],
 )
-def test_what_no_server_may_send_is_an_error_once_it_is_parsed(
-    content: bytes, error: type[ProtocolViolation]
+def test_unusable_lines_are_left_out_of_a_list_however_it_is_read(
+    content: bytes, entries: list[int | None], errors: int, keep: bool
 ) -> None:
-    listing = read([content])
-    with pytest.raises(error):
-        listing.parse()
+    listing = Listing(parse_scan_line, CRLF)
+    listing.read([content], keep=keep)
+    listing.parse()
+    assert (listing.entries, len(listing.unusable)) == (entries, errors)
 
 
 @pytest.mark.parametrize("keep", [True, False])

@@ -14,6 +14,12 @@ def test_only_recorded_messages_change(event: Event) -> None:
     assert State.NEW not in next_states(event)
 
 
+@pytest.mark.parametrize("event", Event)
+def test_no_event_changes_a_message_twice(event: Event) -> None:
+    following = next_states(event)
+    assert {state: following.get(then, then) for state, then in following.items()} == following
+
+
 @pytest.mark.parametrize("state", RECORDED)
 def test_a_look_settles_each_state(state: State) -> None:
     assert next_states(Event.LOOKED_SAME)[state] is State.FETCHED

@@ -23,7 +23,7 @@ from pop3fetch.record import database as database_module
 from pop3fetch.record import store as store_module
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import Event, Known, State, Unsettled, next_states
-from pop3fetch.record.store import Entry, Intent, ReadOnlyStore, Store
+from pop3fetch.record.store import TOGETHER, Entry, Intent, ReadOnlyStore, Store, state_of
 from pop3fetch.status import Status
 
 PROOF = Identity(b"i" * 16, proves=True)
@@ -125,6 +125,27 @@ def test_an_intent_lasts_until_it_is_done_or_undone(place: RecordPlace) -> None:
         store.undo([COPY.key])
     assert intents_of(place) == [intents[0]]
     assert sizes(place) == {b"two": 200}
+
+
+@pytest.mark.parametrize("count", [1, TOGETHER - 1, TOGETHER, TOGETHER + 1, 3 * TOGETHER])
+def test_all_that_was_intended_for_a_destination_is_delivered_at_once(place: RecordPlace, count: int) -> None:
+    octets = [None, 0, 49, 50, 51, 100]  # of which a message that is listed with 100 may be short
+    entries = [
+        Entry(Key(b"%d" % number, 0), 100, ONE.identity, octets[number % len(octets)])
+        for number in range(count)
+    ]
+    elsewhere = Intent(COPY, Place("maildir:/b", "1.M2P3"))
+    with opened(place) as store:
+        store.intend([Intent(entry, Place("maildir:/a", "x")) for entry in entries])
+        store.intend([elsewhere])
+        store.fulfil("maildir:/a", NOON, "1:2")
+    with opened(place) as store:
+        delivered = [entry._replace(state=state_of(entry.size, entry.octets)) for entry in entries]
+        assert sorted(store.entries()) == sorted(delivered)
+        assert store.intents() == [elsewhere]
+        assert store.folder_of("maildir:/a") == "1:2"
+        assert len(store.delivered_before(NOON)) == count
+        assert store.delivered_before(NOON - 1) == set()
 
 
 def test_file_names_need_not_be_text(place: RecordPlace) -> None:
@@ -365,6 +386,7 @@ def test_facts_are_remembered_and_dropped(place: RecordPlace) -> None:
 CHANGES: dict[str, Callable[[Store], object]] = {
     "intend": lambda store: store.intend([Intent(TWO, Place("maildir:/a", "1.M2P3"))]),
     "done": lambda store: store.done([TWO], "maildir:/a", NOON),
+    "fulfil": lambda store: store.fulfil("maildir:/a", NOON),
     "undo": lambda store: store.undo([TWO.key]),
     "happened": lambda store: store.happened(Event.UNLISTED, [ONE.key], NOON),
     "resize": lambda store: store.resize({ONE.key: 7}),

@@ -20,8 +20,8 @@ main()
 class Clock:
     """A time of day that stands still until it is moved."""
 
-    def __init__(self) -> None:
-        self.now = NIGHT
+    def __init__(self, now: float = NIGHT) -> None:
+        self.now = now
 
     def __call__(self) -> float:
         return self.now

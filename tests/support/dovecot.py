@@ -356,7 +356,7 @@ class Dovecot:
         self._write("dovecot.conf", self._configuration(settings))
 
     def _write_certificates(self, ca: trustme.CA) -> None:
-        leaf = ca.issue_cert("localhost", HOST)
+        leaf = ca.issue_cert("localhost", HOST, common_name="localhost")  # without which fetchmail refuses it
         ca.cert_pem.write_to_path(str(self.ca_file))
         self._write("certificate.pem", "".join(pem.bytes().decode() for pem in leaf.cert_chain_pems))
         self._write("key.pem", leaf.private_key_pem.bytes().decode())

@@ -95,6 +95,12 @@ class Aftermath:
         assert all(word in errors[0] for word in words), self.error
         return self
 
+    def goes_on(self, status: Status, *words: str) -> Aftermath:
+        """Require this status, and the ``words`` among the errors."""
+        assert self.ended.status == status, self.error
+        assert all(word in self.error for word in words), self.error
+        return self
+
     def succeeds(self) -> Aftermath:
         assert (self.ended.status, self.error) == (0, "")
         return self

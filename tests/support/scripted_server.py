@@ -123,6 +123,11 @@ class Talk:
         """Lose what has come and was not read."""
         self._unread.clear()
 
+    @property
+    def is_resumed(self) -> bool:
+        """Whether the TLS session goes on from an earlier connection."""
+        return isinstance(self._socket, ssl.SSLSocket) and bool(self._socket.session_reused)
+
     def stall(self) -> None:
         """Say nothing more until the client leaves or the server stops."""
         self._socket.settimeout(None)

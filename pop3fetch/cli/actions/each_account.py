@@ -52,8 +52,12 @@ class ManyAccounts:
         openings: Openings | None = None,
         *,
         as_json: bool = False,
+        is_patient: bool = False,
     ) -> None:
-        """``as_json``: an object on standard output for each account that fails."""
+        """``as_json``: an object on standard output for each account that fails.
+
+        ``is_patient``: what patience lets an account hide hides no failure of another one.
+        """
         self._console = console
         self._many = many
         self._job = job
@@ -64,6 +68,8 @@ class ManyAccounts:
         self._stopping = threading.Event()
         self._interrupts = Interrupts()
         self._as_json = as_json
+        self._is_patient = is_patient
+        self._is_hiding = False  # whether an account has failed within its patience
         self._statuses: list[int] = []
         self.failed: list[str] = []  # names of accounts
         self._failures: list[BaseException] = []
@@ -91,7 +97,8 @@ class ManyAccounts:
             self._start(threads, min(self._many.jobs, len(accounts)))
             for _ in range(max(len(threads), 1)):
                 self._run_errands()
-            return max(self._statuses, default=Status.OK)
+            worst = max(self._statuses, default=Status.OK)
+            return worst or (Status.TRY_LATER if self._is_hiding else Status.OK)
         except BaseException:
             self._stop(threads)
             raise
@@ -186,7 +193,10 @@ class ManyAccounts:
 
     def _finished(self, account: Account, status: int) -> None:
         """Take note of how a job has ended."""
-        self._statuses.append(status)
+        if self._is_patient and account.patience is not None and status == Status.TRY_LATER:
+            self._is_hiding = True
+        else:
+            self._statuses.append(status)
         if status:
             self.failed.append(account.name)
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pop3fetch.fetch.context import Context
     from pop3fetch.fetch.plan import Order, Standing
     from pop3fetch.fetch.retrieving import Outcome
+    from pop3fetch.net.resumption import Resumption
     from pop3fetch.selection import Selector
 
 DEFAULT_OUTPUT = "maildir:~/Maildir"
@@ -59,6 +60,7 @@ class Get:
         self._outcomes: list[Outcome] = []  # if they are summed up at the end
         self._standard_output = threading.Lock()  # messages of two accounts must not mix there
         self.ended_early: list[Standing] = []
+        self._resumptions: dict[str, Resumption] = {}  # of TLS, by address, if the process stays
 
     def run(self, account: Account, console: Console) -> int:
         """Fetch the messages of an account; returns the exit status, raises what ended it early."""
@@ -72,7 +74,9 @@ class Get:
         folder = self._invocation.state_folder_to_read() if is_look else self._invocation.state_folder()
         place = RecordPlace(folder, account.address)
         turn: AbstractContextManager[object] = self._standard_output if choice.is_stream else nullcontext()
-        with turn, sessions_of(account, console, folder) as sessions, self.openings.of_a_run() as keep:
+        resumption = self._resumption_of(account) if self._options.every is not None else None
+        going = sessions_of(account, console, folder, resumption=resumption)
+        with turn, going as sessions, self.openings.of_a_run() as keep:
             sessions.check()
             # Locked before the server is called, so that a second run does not disturb it.
             lock = None if choice.is_stream else place.take()
@@ -120,6 +124,11 @@ class Get:
             self._conclude(account, console, order, outcome, reporter)
         return outcome.status
 
+    def _resumption_of(self, account: Account) -> Resumption:
+        from pop3fetch.net.resumption import Resumption
+
+        return self._resumptions.setdefault(account.address, Resumption())
+
     def _conclude(
         self, account: Account, console: Console, order: Order, outcome: Outcome, reporter: RunReporter
     ) -> None:
@@ -146,7 +155,8 @@ class Get:
             console.remark(summary_of_all(accounts, self._outcomes, failed))
 
     def _ended_early(self, end: BaseException, standing: Standing) -> None:
-        self.ended_early.append(standing)
+        if self._options.every is None:  # a process that stays would collect them for ever
+            self.ended_early.append(standing)
         if isinstance(end, Exception):  # an interrupt ends all runs, and is reported once
             from pop3fetch.cli.screen.early_end import note_what_is_safe
 

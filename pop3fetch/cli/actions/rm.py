@@ -118,16 +118,14 @@ class Removal:
         by_index = {message.index: message for message in messages}
         status: int = status_of(listing)
         deleted: list[Message] = []
-        try:
-            for index, refusal in client.iter_deletions(by_index, then_quit=True):
-                if refusal:
-                    reporter.skipped(by_index[index], refusal)
-                    status = status or refusal.exit_status
-                else:
-                    deleted.append(by_index[index])
-        except POP3Error:
-            self._keep(account, Event.DELETING, messages, {})  # the next run finds out which of them are left
-            raise
+        # Whatever ends this run, the next one finds out which of them are left.
+        self._keep(account, Event.DELETING, messages, {})
+        for index, refusal in client.iter_deletions(by_index, then_quit=True):
+            if refusal:
+                reporter.skipped(by_index[index], refusal)
+                status = status or refusal.exit_status
+            else:
+                deleted.append(by_index[index])
         moved = moved_up(listing, {message.index for message in deleted})
         self._keep(account, Event.DELETED, deleted, moved)
         reporter.removed(deleted)

@@ -19,7 +19,7 @@ def count_new(
     client: MailSession, account: Account, console: Console, state_folder: Path
 ) -> tuple[Status, int]:
     """Return the exit status of a listing, and how many of its messages are new."""
-    known = known_at(RecordPlace(state_folder, account.address))
+    known = known_at(RecordPlace.to_read(state_folder, account.name, account.address))
     recorded = Recorded(account.address, lambda: known.has_unique_ids)
     listing = survey(client, RunReporter(console), recorded)
     return status_of(listing), len(compare(listing, known).new)

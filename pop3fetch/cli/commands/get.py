@@ -87,7 +87,9 @@ def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool,
         return get_every(invocation, get.run, get.openings, _seconds(own.every))
     as_json = own.as_json and invocation.options.get("output") not in STREAMS
     try:
-        return invocation.for_each_account(get.run, get.openings, as_json=as_json, at_end=get.report)
+        return invocation.for_each_account(
+            get.run, get.openings, as_json=as_json, is_patient=True, at_end=get.report
+        )
     except BaseException as end:
         if get.ended_early and not isinstance(end, Exception):
             from pop3fetch.cli.screen.early_end import note_what_is_safe

@@ -13,6 +13,7 @@ from typing import Any
 from pop3fetch.errors import (
     CertificateError,
     DeletionUnsafe,
+    FetcherRunning,
     HeadersNotOffered,
     InsecureAuthenticationDisallowed,
     InvalidSelector,
@@ -66,6 +67,10 @@ def _of_selector(error: InvalidSelector) -> str:
 ADVICE: dict[type[POP3Error], Callable[[Any], str]] = {
     CertificateError: _of_certificate,
     DeletionUnsafe: lambda error: noticed(str(error)),
+    FetcherRunning: lambda error: (
+        f"{error}; stop its job, and let it end"
+        + ("" if error.process else ", or remove that file if it was killed")
+    ),
     HeadersNotOffered: lambda error: f"{error}; choose by --larger, --smaller, numbers or unique-ids instead",
     InsecureAuthenticationDisallowed: _of_clear_text,
     InvalidSelector: _of_selector,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pop3fetch.account.settings_table import SETTINGS
 from pop3fetch.messages import Message, shown_uid
 
 if TYPE_CHECKING:
     from pop3fetch.account.settings_table import Account
+    from pop3fetch.cli.actions.import_plan import Planned
     from pop3fetch.headers import Summary
+    from pop3fetch.importing.foreign import Finding
     from pop3fetch.record.store import Entry
 
 Object = dict[str, object]
@@ -108,3 +110,49 @@ def account_object(account: Account, destination: str) -> Object:
     """Return an account as `accounts` prints it."""
     shown = {name: getattr(account, name) for name, setting in SETTINGS.items() if setting.shown}
     return {"name": account.name, **shown, "output": destination}
+
+
+def table_without_secret(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the table of an account, without the password that the URL of a proxy may contain."""
+    table = dict(table)
+    proxy = str(table.get("proxy", ""))
+    if "@" in proxy:
+        scheme, _, rest = proxy.partition("://")
+        table["proxy"] = f"{scheme}://***@{rest.rpartition('@')[2]}"
+    return table
+
+
+def imported_account(planned: Planned) -> Object:
+    """Return an account as `import` prints it."""
+    seen, count = planned.seen, planned.counted
+    messages = seen.messages if seen and seen.messages is not None else None
+    last = max((at for _, at in messages or () if at is not None), default=None)
+    secret = None
+    if planned.secret:
+        secret = "file" if "password_file" in planned.table else "keyring"
+    return {
+        "account": planned.name,
+        "address": planned.account.address if planned.account else None,
+        "file": planned.foreign.origin.file,
+        "line": planned.foreign.origin.line or None,
+        "settings": None if planned.is_known else table_without_secret(planned.table),
+        "password": secret,
+        "list": seen.path if seen else None,
+        "fetched": len(messages) if messages is not None else None,
+        "last_fetch": moment_of(last),
+        "adds": planned.adds,
+        "listed": count.listed if count else None,
+        "new": count.new if count else None,
+        "due": count.due if count else None,
+    }
+
+
+def import_finding(finding: Finding, names: Mapping[str, str]) -> Object:
+    """Return what `import` has found; ``names``: the new names of accounts."""
+    return {
+        "file": finding.origin.file,
+        "line": finding.origin.line or None,
+        "severity": "error" if finding.affects else "note",
+        "message": finding.text,
+        "account": names.get(finding.account) if finding.account else None,
+    }

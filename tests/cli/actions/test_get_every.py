@@ -117,6 +117,26 @@ def test_it_fetches_again_and_sigterm_ends_it_in_order(
     assert subjects(tmp_path / "mail") == {b"Subject: first", b"Subject: second"}
 
 
+def test_tls_sessions_are_resumed(
+    begin: Begin, server: StartServer, sessions: Sessions, tmp_path: Path, ca_file: Path
+) -> None:
+    resumed = []
+
+    def counting(talk: Talk) -> None:
+        resumed.append(talk.is_resumed)
+        sessions(talk)
+
+    running = server(counting, tls="implicit")
+    arguments = ("-a", running.url(), "--ca-file", ca_file, "-o", tmp_path / "mail", "--every", "1d")
+    process = begin(*arguments)
+    for _ in range(4):
+        sessions.wait()
+        process.send_signal(signal.SIGUSR1)
+    process.terminate()
+    assert process.wait(PATIENCE) == 0
+    assert resumed[:4] == [False, True, True, True]
+
+
 def test_sigusr1_fetches_now_and_sigint_interrupts(
     begin: Begin, server: StartServer, sessions: Sessions, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from pop3fetch.status import Status
 from tests.support.in_process import Here
+from tests.support.scripted_server import Talk
 from tests.support.served_mail import DEMO, HOSTILE, LETTERS, StartPost, delivered, letters
 from tests.support.terminal import Terminal, check_snapshot
 
@@ -116,6 +118,24 @@ def test_a_uid_may_come_again_where_nobody_knows_what_is_deleted(
     served.mailbox.maildrop.clear()
     served.mailbox.add(LETTERS[0].replace(b"<1@", b"<2@"), b"uid-1")
     here("get", "-o", maildir, env=served.environment)
+    assert len(delivered(maildir)) == 2
+
+
+def test_a_uid_may_come_again_if_the_deletion_was_the_last_thing_done(
+    here: Here, post: StartPost, maildir: Path, tmp_path: Path
+) -> None:
+    served = post(LETTERS[:1])
+    here("get", "-o", maildir, "--state-dir", tmp_path / "state", env=served.environment)
+
+    def die(_: Talk) -> None:
+        """Keep the record as it is at this moment: so a run leaves it that is killed here."""
+        shutil.copytree(tmp_path / "state", tmp_path / "killed")
+
+    served.mailbox.after[b"QUIT\r\n"] = die
+    here("rm", "1", "--state-dir", tmp_path / "state", env=served.environment)
+    served.mailbox.after.clear()
+    served.mailbox.add(LETTERS[0].replace(b"<1@", b"<2@"), b"uid-1")
+    here("get", "-o", maildir, "--state-dir", tmp_path / "killed", env=served.environment)
     assert len(delivered(maildir)) == 2
 
 

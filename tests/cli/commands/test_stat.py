@@ -37,6 +37,18 @@ def test_new_messages_are_counted(here: Here, terminal: Terminal, post: StartPos
         ]
 
 
+def test_a_named_account_keeps_its_record_at_another_address(
+    here: Here, post: StartPost, tmp_path: Path
+) -> None:
+    file = tmp_path / "config.toml"
+    table = f'[accounts.work]\nport = {post(letters(3)).server.port}\nuser = "alice"\ntls = "auto"\n'
+    env = {"POP3FETCH_PASSWORD": "secret"}
+    file.write_text(f'{table}host = "127.0.0.1"\noutput = "{tmp_path}/Maildir"\n')
+    assert here("get", "--limit", "2", "-c", file, env=env).status == 0
+    file.write_text(f'{table}host = "localhost"\n')
+    assert here("stat", "--new", "-c", file, env=env).out == b"3\t312\t1\n"
+
+
 def test_counting_the_new_messages_costs_a_listing(here: Here, post: StartPost) -> None:
     served = post()
     here("stat", "--new", env=served.environment)

@@ -225,7 +225,7 @@ def test_ctrl_c_under_many_accounts_starts_no_pager(paged: Paged, post: StartPos
     posts = {
         "first": post(letters(40)),
         "second": post(greeting=b"+OK\r\n", capabilities=[b"USER"]),  # it could only log in in clear text
-        "third": post(replies={b"LIST\r\n": b""}),  # which never comes
+        "third": post(replies={b"LIST\r\n": b"", b"UIDL\r\n": b""}),  # neither ever comes
     }
     file = config_for(tmp_path, [(name, each.server) for name, each in posts.items()])
     answers = [(b"second: not logging in", b"\x03")]

@@ -1,0 +1,309 @@
+"""The configuration of fetchmail, and its list of fetched messages. Pure.
+
+``defaults`` and ``poll`` entries are read into tables of options; then each user of each entry becomes an
+account.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+from pop3fetch.account.secret import text_of
+from pop3fetch.importing.fetchmail_entries import Entries, Entry, Option, Options, User
+from pop3fetch.importing.foreign import (
+    CLEAR_TEXT,
+    UNVERIFIED,
+    Draft,
+    Fetched,
+    FetchedList,
+    Finding,
+    ForeignAccount,
+    Origin,
+    Reading,
+    Secret,
+    Where,
+    lines_of,
+    shell,
+)
+
+SMTP_PORT, LMTP_PORT = 25, 24
+SERVICES = {"pop3": 110, "pop-3": 110, "pop3s": 995, "spop3": 995}  # as /etc/services has them
+OLD_TLS = {"ssl2", "ssl3", "ssl23", "tls1", "tls1.1"}
+LONGEST_UID = 128  # octets of it that are listed
+
+# Without a counterpart, and what is fetched or delivered, or how safely, depends on them.
+NONE = {
+    "preconnect": "pop3fetch runs no command before it connects; a tunnel is a tunnel_command",
+    "postconnect": "pop3fetch runs no command after the last message; see on_new",
+    "interface": "pop3fetch does not look at network interfaces",
+    "monitor": "pop3fetch does not look at network interfaces",
+    "plugout": "pop3fetch delivers to a host without a program between them",
+    "sslcertpath": "pop3fetch reads authorities from one file, ca_file",
+    "bsmtp": "pop3fetch does not write BSMTP files",
+    "limitflush": "pop3fetch deletes no message that is too large",
+    "antispam": "pop3fetch keeps a message that the server for SMTP refuses, and names it",
+    "smtpname": "the address is a recipient of the destination; see pop3fetch-config(5)",
+    "fetchdomains": "pop3fetch has no ETRN",
+    "folder": "POP3 has no folders",
+    "principal": "pop3fetch has no Kerberos",
+}
+MULTIDROP = ("envelope", "qvirtual", "aka", "localdomains")
+CHANGES = ("rewrite", "mimedecode", "dropstatus", "dropdelivered", "stripcr", "tracepolls")
+
+
+def config_files(where: Where) -> list[str]:
+    """Return the possible files, of which the first that exists counts."""
+    variables = where.variables
+    files = [f"{variables['FETCHMAILHOME']}/fetchmailrc"] if variables.get("FETCHMAILHOME") else []
+    home = variables.get("HOME_ETC") or where.expand("~")
+    return [*files, f"{home}/.fetchmailrc", "/etc/fetchmailrc"]
+
+
+def read(file: str, octets: bytes, where: Where) -> Reading:
+    """Return the accounts of a configuration file; raises Broken."""
+    settings, entries = Entries(text_of(octets)).read()
+    source = _Source(file, settings, where)
+    findings = list(_global_findings(source))
+    defaults = next((entry for entry in entries if entry.kind == "defaults"), None)
+    accounts: list[ForeignAccount] = []
+    for entry in entries:
+        if entry.kind == "defaults":
+            continue
+        merged = _merged(defaults, entry) if defaults else entry
+        if left_out := _left_out(merged):
+            findings.append(Finding(Origin(file, entry.line), f"{entry.name}: {left_out}; left out"))
+            continue
+        accounts += (_account(source, merged, user) for user in merged.users)
+    findings += _changes(source, accounts, entries)
+    return Reading(tuple(accounts), tuple(findings), source.lock())
+
+
+def _merged(defaults: Entry, entry: Entry) -> Entry:
+    """Return an entry with the defaults that it does not set itself."""
+    users = tuple(
+        replace(user, options={**defaults.users[0].options, **user.options}) for user in entry.users
+    )
+    return replace(entry, options={**defaults.options, **entry.options}, users=users)
+
+
+def _left_out(entry: Entry) -> str | None:
+    """Return why no account is made of an entry, or None."""
+    if entry.kind == "skip":
+        return "skip: it is polled only if it is named"
+    protocol = entry.options.get("protocol", Option(("auto",), entry.line)).value
+    if protocol in ("imap", "etrn", "odmr", "pop2", "rpop"):
+        return f"protocol {protocol}: pop3fetch does not have it"
+    return None
+
+
+# -- the whole file --------------------------------------------------------------------------
+
+
+class _Source:
+    """A configuration file with its global settings."""
+
+    def __init__(self, file: str, settings: Options, where: Where) -> None:
+        self.file = file
+        self.settings = settings
+        self.where = where
+
+    def origin(self, option: Option) -> Origin:
+        return Origin(self.file, option.line)
+
+    def beside(self, path: str) -> str:
+        """Return a path, which begins at the file's folder if it is relative; ~ is an ordinary character."""
+        return posixpath.join(posixpath.dirname(self.file), path)
+
+    def login(self) -> str:
+        """Return the name of the user who runs fetchmail."""
+        names = (self.where.variables.get(name) for name in ("FETCHMAILUSER", "LOGNAME", "USER"))
+        return next(filter(None, names), self.where.user)
+
+    def list(self) -> str:
+        """Return the path of the list."""
+        if "idfile" in self.settings:
+            return self.beside(self.settings["idfile"].value)
+        variables = self.where.variables
+        if variables.get("FETCHMAILHOME"):
+            return f"{variables['FETCHMAILHOME']}/.fetchids"
+        return f"{variables.get('HOME_ETC') or self.where.expand('~')}/.fetchids"
+
+    def lock(self) -> str:
+        """Return the path of the file with the number of the process."""
+        if "pidfile" in self.settings:
+            return self.beside(self.settings["pidfile"].value)
+        home = self.where.variables.get("FETCHMAILHOME")
+        if home is None and self.where.user == "root":
+            return "/run/fetchmail.pid"
+        return f"{home or self.where.expand('~')}/.fetchmail.pid"
+
+
+def _global_findings(source: _Source) -> Iterator[Finding]:
+    if daemon := source.settings.get("daemon"):
+        text = f"daemon {daemon.value}: use pop3fetch get --every, the timer of systemd, or cron"
+        yield Finding(source.origin(daemon), text)
+    if logfile := source.settings.get("logfile"):
+        yield Finding(source.origin(logfile), "logfile: see log_file in pop3fetch-config(5)")
+    if postmaster := source.settings.get("postmaster"):
+        yield Finding(source.origin(postmaster), "postmaster: pop3fetch sends no mail of its own")
+
+
+def _changes(source: _Source, accounts: list[ForeignAccount], entries: list[Entry]) -> Iterator[Finding]:
+    """Say once that messages stay as they are."""
+    if not accounts:
+        return
+    named = {
+        name
+        for entry in entries
+        for options in (entry.options, *(user.options for user in entry.users))
+        for name in CHANGES
+        if name in options and options[name].is_on
+    }
+    what = f" ({', '.join(sorted(named))})" if named else ""
+    yield Finding(Origin(source.file), f"pop3fetch changes no message and adds no field{what}")
+
+
+# -- an account ------------------------------------------------------------------------------
+
+
+def _account(source: _Source, entry: Entry, user: User) -> ForeignAccount:
+    name = entry.name
+    if len(entry.users) > 1:
+        name = f"{user.name or source.login()}@{entry.name}"
+    draft = Draft(name, Origin(source.file, user.line))
+    options = {**entry.options, **user.options}
+    host = options["via"] if "via" in options else Option((entry.name,), entry.line)
+    draft.put("host", host.value, source.origin(host))
+    draft.put("user", user.name or source.login(), draft.origin)
+    for put in (_way, _login, _tls, _selection, _delivery):
+        put(draft, source, options)
+    for key, reason in NONE.items():
+        if key in options and options[key].is_on:
+            draft.problem(source.origin(options[key]), f"{key}: {reason}")
+    if "interval" in options:
+        text = "interval: use pop3fetch get --every, or a timer of its own"
+        draft.note(source.origin(options["interval"]), text)
+    prefix = f"{draft.settings.get('user', '')}@{host.value} ".encode("utf-8", "surrogateescape")
+    flush = "flush" in options and options["flush"].is_on
+    return draft.finished(
+        fetched=FetchedList(source.list(), partial(fetched, prefix=prefix)),
+        kept=bool(draft.settings.get("delete")) and not flush,
+    )
+
+
+def _way(draft: Draft, source: _Source, options: Options) -> None:
+    if service := options.get("service"):
+        port = int(service.value) if service.value.isdigit() else SERVICES.get(service.value)
+        if port is None:
+            text = f"service {service.value}: write the number of the port"
+            draft.problem(source.origin(service), text)
+        else:
+            draft.put("port", port, source.origin(service))
+    if timeout := options.get("timeout"):
+        draft.put("timeout", timeout.number, source.origin(timeout))
+    if plugin := options.get("plugin"):
+        host = draft.settings["host"]
+        uses_ssl = "ssl" in options and options["ssl"].is_on
+        places = {"%h": str(host), "%p": str(draft.settings.get("port", 995 if uses_ssl else 110))}
+        command = [places.get(word, word) for word in plugin.value.split()]
+        draft.put("tunnel_command", command, source.origin(plugin))
+
+
+def _login(draft: Draft, source: _Source, options: Options) -> None:
+    protocol = options.get("protocol", Option(("auto",), draft.origin.line))
+    if protocol.value == "apop":
+        draft.put("auth", "apop", source.origin(protocol))
+    elif protocol.value == "auto":
+        draft.note(source.origin(protocol), "protocol auto: pop3fetch fetches by POP3")
+    elif protocol.value != "pop3":
+        draft.problem(source.origin(protocol), f"protocol {protocol.value}: pop3fetch does not have it")
+    method = options.get("auth")
+    if method and method.value == "cram-md5":
+        draft.put("auth", "cram-md5", source.origin(method))
+    elif method and method.value not in ("any", "password"):
+        draft.problem(source.origin(method), f"auth {method.value}: pop3fetch does not have it")
+    if "password" in options:
+        draft.secret = Secret(options["password"].value, source.origin(options["password"]))
+
+
+def _tls(draft: Draft, source: _Source, options: Options) -> None:
+    ssl, version = options.get("ssl"), options.get("sslproto")
+    if ssl and ssl.is_on:
+        draft.put("tls", "implicit", source.origin(ssl))
+    elif version and not version.value:
+        draft.put("tls", "off", source.origin(version))
+        draft.note(source.origin(version), f"sslproto '': {CLEAR_TEXT}")
+    else:
+        draft.put("tls", "starttls", draft.origin)
+    if version and version.value.lower() in OLD_TLS:
+        draft.note(source.origin(version), f"sslproto {version.value}: pop3fetch uses TLS 1.2 or newer")
+    for key, ours in (("sslcertfile", "ca_file"), ("sslcert", "client_cert"), ("sslkey", "client_key")):
+        if key in options:
+            draft.put(ours, source.beside(options[key].value), source.origin(options[key]))
+    if name := options.get("sslcommonname"):
+        draft.put("tls_name", name.value, source.origin(name))
+    if (check := options.get("sslcertck")) and not check.is_on:
+        draft.note(source.origin(check), UNVERIFIED)
+    if pin := options.get("sslfingerprint"):
+        text = "sslfingerprint: it is of MD5; set tls_fingerprint, which is of SHA-256"
+        draft.problem(source.origin(pin), text)
+
+
+def _selection(draft: Draft, source: _Source, options: Options) -> None:
+    for key, ours in (("limit", "max_size"), ("fetchlimit", "limit")):
+        if (limit := options.get(key)) and limit.number > 0:
+            draft.put(ours, limit.number, source.origin(limit))
+    keep = options.get("keep")
+    if keep is None or not keep.is_on:
+        draft.put("delete", True, source.origin(keep) if keep else draft.origin)
+    elif (everything := options.get("fetchall")) and everything.is_on:
+        text = "fetchall with keep: all messages were fetched each time; pop3fetch fetches new ones only"
+        draft.problem(source.origin(everything), text)
+    if (forcecr := options.get("forcecr")) and forcecr.is_on:
+        draft.put("crlf", True, source.origin(forcecr))
+
+
+def _delivery(draft: Draft, source: _Source, options: Options) -> None:
+    names = options.get("is", Option((), draft.origin.line))
+    if len(names.values) > 1 or any(name == "*" or "=" in name for name in names.values):
+        used = [name for name in MULTIDROP if name in options]
+        text = f"several local names{' and ' + ', '.join(used) if used else ''}: pop3fetch delivers all "
+        draft.problem(source.origin(names), text + "messages of a mailbox to one place")
+    local = names.values[0] if names.values else source.login()
+    if mda := options.get("mda"):
+        line = re.sub("%[Ts]", shlex.quote(local), mda.value)
+        if "%F" in line:
+            draft.problem(source.origin(mda), "mda: pop3fetch has no counterpart of %F, the sender's address")
+        draft.put("exec", shell(line), source.origin(mda))
+        return
+    if "bsmtp" in options:  # which is named
+        return
+    scheme, port = ("lmtp", LMTP_PORT) if "lmtp" in options else ("smtp", SMTP_PORT)
+    hosts = options.get("smtphost", Option(("localhost",), draft.origin.line))
+    host, slash, given = hosts.value.partition("/")
+    if len(hosts.values) > 1:
+        draft.problem(source.origin(hosts), f"smtphost: pop3fetch delivers to one host, {host}")
+    where = f"//{hosts.value}" if not host else f"//{host}:{given if slash else port}"
+    draft.put("output", f"{scheme}:{where}", source.origin(hosts))
+    address = options.get("smtpaddress")
+    if local and "smtpname" not in options:
+        domain = address.value if address else host
+        draft.put("recipients", [local if "@" in local else f"{local}@{domain}"], source.origin(names))
+
+
+# -- its list --------------------------------------------------------------------------------
+
+
+def fetched(octets: bytes, *, prefix: bytes) -> list[Fetched]:
+    """Return what is listed of the account whose lines begin with ``prefix``, in any case."""
+    length, wanted = len(prefix), prefix.lower()
+    return [
+        Fetched(line[length:])
+        for _, line in lines_of(octets)
+        if len(line) > length and line[:length].lower() == wanted
+    ]

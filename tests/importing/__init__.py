@@ -1,0 +1,1 @@
+"""As `pop3fetch/importing/`, module by module."""
