@@ -76,8 +76,9 @@ def may_fly(server: Server) -> bool:
 
 def answers_at_once(capabilities: Capabilities) -> bool:
     """Whether the server can take a login by PLAIN with what follows; from its CAPA before the login."""
-    delays = "LOGIN-DELAY" in capabilities  # a second login, if the first is lost, might come too soon
-    return "PIPELINING" in capabilities and _offers_plain(capabilities) and not delays
+    # With a delay, a second login might come too soon after one whose commands were lost.
+    has_delay = capabilities.get("LOGIN-DELAY", ["0"]) != ["0"]
+    return "PIPELINING" in capabilities and _offers_plain(capabilities) and not has_delay
 
 
 def _offers_plain(capabilities: Capabilities) -> bool:

@@ -145,6 +145,7 @@ class Sessions:
         self._begun: Ahead[MailSession] | None = None
         self._secrets: Secrets | None = None  # of all connections of the run
         self._was_checked = False
+        self._following: tuple[str, ...] = ()  # the commands that may be sent together with the login
         self.hint = ""  # what may help if the login is refused
 
     def check(self) -> None:
@@ -182,7 +183,8 @@ class Sessions:
         together with it. Raises what forbids a login, before anything is connected.
         """
         self.check()
-        self._begun = Ahead(self._opening(following), interrupts=self._process.interrupts)
+        self._following = tuple(following)
+        self._begun = Ahead(self._opening(self._following), interrupts=self._process.interrupts)
         return self
 
     def __enter__(self) -> Sessions:
@@ -224,7 +226,7 @@ class Sessions:
         finally:
             waiting.end()
 
-    def _opening(self, following: Sequence[str] = ()) -> Callable[[], MailSession]:
+    def _opening(self, following: tuple[str, ...] = ()) -> Callable[[], MailSession]:
         """Start to connect, load what will speak on the line, and return what opens it."""
         endpoint = endpoint_of(self.account, self._process.child_environment)
         dialling = Ahead(
@@ -244,7 +246,7 @@ class Sessions:
 
             if may_fly(server):
                 failed = partial(known.remember, LOSES_WHAT_FOLLOWS, now)
-                flight = Flight(tuple(following), seen.milliseconds / 1000, failed)
+                flight = Flight(following, seen.milliseconds / 1000, failed)
                 return lambda: KnownSession(server, flight)
         return lambda: MailSession(server)
 
@@ -287,7 +289,7 @@ class Sessions:
         client.when_told(before)
         if "USER" in (before.get("LOGIN-DELAY") or []) and not client.conversation.ahead:  # else it is asked
             client.capabilities()
-        if self.account.tls == "implicit":
+        if self._following and self.account.tls == "implicit":
             self._keep_what_was_seen(client, now)
 
     def _keep_what_was_seen(self, client: MailSession, now: float) -> None:
