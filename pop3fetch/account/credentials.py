@@ -68,16 +68,26 @@ class Password:
     Except for OAuth 2: an access token is valid for about an hour, and each call gets a new one.
     """
 
-    __slots__ = ("_account", "_passed_over", "_report", "_secret", "_sources", "_typed", "_was_lost")
+    __slots__ = (
+        "_account",
+        "_report",
+        "_secret",
+        "_skipped",
+        "_sources",
+        "_typed",
+        "_was_lost",
+        "source",
+    )
 
     def __init__(self, account: Account, sources: Sources) -> None:
         self._account = account
         self._report = sources.report
-        self._sources = sources._replace(report=self._pass_over)
-        self._passed_over: list[str] = []
+        self._sources = sources._replace(report=self._skip)
+        self._skipped: list[str] = []
         self._secret: str | None = None
         self._typed = 0  # how often it was typed
         self._was_lost = False  # whether a connection was, since then
+        self.source = ""  # the name of the source that gave it, of ORDER
 
     def __repr__(self) -> str:
         return f"<Password of {self._account.address}>"
@@ -92,14 +102,18 @@ class Password:
             found = source(self._account, self._sources)
             if found:
                 _check(found, name, self._account)
+                self.source = name
                 self._typed += source is _from_terminal
                 self._secret = None if source is _from_oauth else found
                 return found
-        passed_over = f" ({'; '.join(self._passed_over)})" if self._passed_over else ""
+        skipped = f" ({'; '.join(self._skipped)})" if self._skipped else ""
+        # `login` does not read the keyring, to which it writes.
+        stored = "store it with `pop3fetch login`, " if self._sources.keyring else ""
         raise NoPassword(
-            f"there is no password for {printable(self._account.address)}{passed_over}: set {VARIABLE}, "
-            "use --password-file or --password-command (or the keys password_file and password_command), "
-            "store it with `pop3fetch login`, write it into ~/.netrc, or run this on a terminal"
+            f"there is no password for {printable(self._account.title)}{skipped}; {stored}set {VARIABLE}, "
+            "use --password-command or --password-file (password_command, password_file in the configuration "
+            "file), write it into ~/.netrc, or run this on a terminal",
+            is_missing=True,
         )
 
     def may_be_right_next_time(self, error: POP3Error) -> bool:
@@ -113,8 +127,8 @@ class Password:
             return True
         return False
 
-    def _pass_over(self, line: str) -> None:
-        self._passed_over.append(line)
+    def _skip(self, line: str) -> None:
+        self._skipped.append(line)
         self._report(line)
 
 
@@ -223,9 +237,9 @@ ORDER: Mapping[str, Callable[[Account, Sources], str | None]] = {
 
 
 def _check(secret: str, source: str, account: Account) -> None:
-    """Raise NoPassword, which names its ``source`` alone, if a login cannot send the secret.
+    """Raise NoPassword, which names only its ``source``, if a login cannot send the secret.
 
-    A control character in one is a file with the wrong line ends, or with more than the password in it.
+    A control character usually means that a file has the wrong line ends, or more in it than the password.
     """
     if any(character < " " or character == "\x7f" for character in secret):
         raise NoPassword(

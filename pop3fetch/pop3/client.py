@@ -61,6 +61,7 @@ class POP3Client:
 
     ``allow_insecure_login``, as given to :meth:`connect`, may be changed before :meth:`login`.
     ``capabilities_before_login`` is what CAPA listed then: some servers announce less after it.
+    ``login_method``: by which the login was made, such as APOP, USER or SCRAM-SHA-256.
     ``conversation`` is internal, and not part of the library's interface.
     """
 
@@ -68,6 +69,7 @@ class POP3Client:
         """Connect and read the greeting; callers use :meth:`connect`."""
         self._capabilities: Capabilities | None = None
         self.capabilities_before_login: Capabilities = {}
+        self.login_method = ""
         self._has_capa = True
         self._capa_was_answered = False
         self._announces_pipelining = False
@@ -310,7 +312,9 @@ class POP3Client:
         self.conversation.session.require_open()
         policy = self._server.policy._replace(allow_insecure=self.allow_insecure_login)
         secret = password if callable(password) else lambda: password
-        text = Authentication(self, policy, user, secret, self._server.notice).run()
+        authentication = Authentication(self, policy, user, secret, self._server.notice)
+        text = authentication.run()
+        self.login_method = authentication.method
         self.capabilities_before_login, self._capabilities = self._capabilities or {}, None
         return text
 
@@ -469,19 +473,21 @@ class POP3Client:
         iterator before its end ends the session.
         """
         asked = list(indexes)
-        return self._messages(asked, (Request("RETR", (index + 1,), sizes.get(index, 0)) for index in asked))
+        requests = (Request("RETR", (index + 1,), sizes.get(index, 0)) for index in asked)
+        return self._messages("RETR", asked, requests)
 
     def top_many(self, indexes: Iterable[int], lines: int = 0) -> Iterator[IncomingMessage]:
         """Yield the headers and ``lines`` lines of messages, like :meth:`retrieve_many` (TOP)."""
         asked = list(indexes)
-        return self._messages(
-            asked, (Request("TOP", (index + 1, lines), HEADERS_ESTIMATE) for index in asked)
-        )
+        requests = (Request("TOP", (index + 1, lines), HEADERS_ESTIMATE) for index in asked)
+        return self._messages("TOP", asked, requests)
 
-    def _messages(self, asked: list[int], requests: Iterable[Request]) -> Iterator[IncomingMessage]:
+    def _messages(
+        self, verb: str, asked: list[int], requests: Iterable[Request]
+    ) -> Iterator[IncomingMessage]:
         for index, status in zip(asked, self._pipeline(requests), strict=True):
             blocks = self.conversation.blocks() if status.ok else iter(())
-            refusal = None if status.ok else self.conversation.refusal(f"message {index + 1}", status)
+            refusal = None if status.ok else self.conversation.refusal(f"{verb} {index + 1}", status)
             yield IncomingMessage(index, refusal, blocks)
             for _ in blocks:
                 pass

@@ -172,6 +172,17 @@ class Conversation:
             self.trace.event(event)
         return event
 
+    def has_more(self, limit: float) -> bool:
+        """Whether the server has sent what was not read yet, or does so within ``limit`` seconds."""
+        begun = time.monotonic()
+        try:
+            if not self.session.has_more:
+                self.session.receive(self.transport.read(begun + limit))
+        except POP3Error:
+            return False
+        self.slowest = max(self.slowest, time.monotonic() - begun)
+        return self.session.has_more
+
     def close(self, why: str = "it was closed") -> None:
         """Close the connection without QUIT; nothing marked as deleted is deleted (RFC 1939 section 6)."""
         self.session.end(why)
@@ -389,7 +400,7 @@ def _described(error: CertificateError, server: Server) -> CertificateError:
             plain.next_event()  # the greeting
             plain.ask("STLS")
         transport.start_tls(unverified_context(server.tls.ciphers))
-        return transport.described(error)
+        return transport.described(error, server.tls.ca_file or "")
     except POP3Error:
         return error  # less to show, and still the same refusal
     finally:

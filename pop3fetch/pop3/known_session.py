@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from time import monotonic
 from typing import NamedTuple
 
 from pop3fetch.errors import (
@@ -28,7 +27,6 @@ from pop3fetch.errors import (
     LoginRefused,
     MechanismFailed,
     NotPOP3Server,
-    POP3Error,
     ProtocolViolation,
     ServerErrorResponse,
     TimedOut,
@@ -118,8 +116,7 @@ class KnownSession(MailSession):
         self.conversation.trace.secrets.keep(secret, argument)
         flight, self._flight = self._flight, None
         try:
-            self._send(flight, argument)
-            return self._read_welcome(flight, user)
+            return self._fly(flight, user, argument)
         except NotPOP3Server:
             raise
         except (Lost, ConnectionLost, ProtocolViolation) as error:
@@ -130,7 +127,8 @@ class KnownSession(MailSession):
             self._flight = None
             self.conversation.next_event()
 
-    def _send(self, flight: Flight, argument: bytes) -> None:
+    def _fly(self, flight: Flight, user: str, argument: bytes) -> bytes:
+        """Send the flight, and read the replies up to the login's; return its text."""
         conversation = self.conversation
         conversation.send("CAPA", ahead=True)
         conversation.send("AUTH", PLAIN, argument, ahead=True)
@@ -138,10 +136,6 @@ class KnownSession(MailSession):
             conversation.send(name, ahead=True)
         conversation.flush()
         conversation.ahead.extend(flight.following)
-
-    def _read_welcome(self, flight: Flight, user: str) -> bytes:
-        """Read the replies up to the login's, and return its text."""
-        conversation = self.conversation
         conversation.next_event()  # the greeting
         capabilities: Capabilities = {}
         try:
@@ -158,7 +152,7 @@ class KnownSession(MailSession):
             raise Lost("the server asks for what was sent with AUTH")
         if not event.status.ok:
             raise self._refusal(event.status, capabilities, user)
-        if flight.following and not _more_comes(conversation, flight.wait):
+        if not conversation.has_more(flight.wait):
             raise Lost("the server does not reply to what followed the login")
         self._capa_was_answered = True
         self._learn(capabilities)
@@ -210,17 +204,3 @@ def _within(seconds: float, conversation: Conversation) -> Iterator[None]:
         raise Lost(str(error)) from error
     finally:
         transport.timeout = usual
-
-
-def _more_comes(conversation: Conversation, seconds: float) -> bool:
-    """Whether something of the next reply is there, or arrives in time."""
-    if conversation.session.has_more:
-        return True
-    begun = monotonic()
-    try:
-        octets = conversation.transport.read(begun + seconds)
-    except POP3Error:
-        return False
-    conversation.session.receive(octets)
-    conversation.slowest = max(conversation.slowest, monotonic() - begun)
-    return octets != b""

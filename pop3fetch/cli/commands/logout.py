@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from pop3fetch.cli.screen.console import Console
 
 
-@click.command("logout", cls=Command)
+EXAMPLES = """\
+pop3fetch logout -a work    remove the password of one account
+pop3fetch logout -A         remove those of all accounts"""
+
+
+@click.command("logout", cls=Command, epilog=EXAMPLES)
 @server_options
 def command(invocation: Invocation) -> int:
     """Remove the password that `login` has stored."""
@@ -27,9 +32,9 @@ def command(invocation: Invocation) -> int:
     def logout(account: Account, console: Console) -> int:
         if account.uses_oauth:
             result = f"{'is removed from' if oauth.forget(account) else 'was not in'} the keyring"
-            console.remark(f"the refresh token of {account.address} {result}")
+            console.remark(f"the refresh token of {account.title} {result}")
         else:
-            console.remark(f"the password of {account.address} {PasswordStore(account, console).forget()}")
+            console.remark(f"the password of {account.title} {PasswordStore(account, console).forget()}")
         return Status.OK
 
     return invocation.one_by_one().for_each_account(logout)
