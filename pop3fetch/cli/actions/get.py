@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pop3fetch.account.credentials import without_password
 from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.screen.console import Console
-from pop3fetch.cli.sessions import sessions_of
+from pop3fetch.cli.sessions import LISTING, sessions_of
 from pop3fetch.delivery.choice import Choice, DeliveryContext, Kind, Openings, open_destination, parse
 from pop3fetch.errors import ConfigurationError, UsageError
 from pop3fetch.record.place import RecordPlace, last_address
@@ -85,7 +85,7 @@ class Get:
             # Locked before the server is called, so that a second run does not disturb it.
             lock = None if choice.is_stream else place.take()
             if lock:
-                sessions.begin()
+                sessions.begin(LISTING)
             from pop3fetch.cli.screen.progress import RunReporter
             from pop3fetch.fetch.batch import room_for_drafts
             from pop3fetch.fetch.context import Context
