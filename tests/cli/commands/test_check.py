@@ -472,9 +472,9 @@ def test_a_secret_of_the_environment_is_not_there_for_a_job(here: Here, post: St
     verdict, text = found["cron"]
     assert verdict == "warning"
     assert text == (
-        "a job without a login session would have no secret (no source has one); give the job "
-        "--password-file or --password-command; a job does not have POP3FETCH_ACCOUNT, POP3FETCH_PASSWORD, "
-        "set here: set the same there"
+        "a job without a login session would have no secret (POP3FETCH_PASSWORD is set only here); give the "
+        "job --password-file or --password-command; a job does not have POP3FETCH_ACCOUNT, set here: set the "
+        "same there"
     )
 
 
