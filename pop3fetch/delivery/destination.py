@@ -154,7 +154,10 @@ _REASONS = {
 }
 
 
-NOT_MOUNTED = "it is missing, although mail was delivered there before (not mounted?); --create makes it anew"
+NOT_MOUNTED = (
+    "it is missing, although mail was delivered there before (not mounted?); mount it, or create it "
+    "anew with --create"
+)
 
 
 class delivery_errors:  # it is used as a function

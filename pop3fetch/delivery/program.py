@@ -89,7 +89,7 @@ class Program(Destination):
     def prepare(self, known: str | None = None, *, create: bool = False) -> None:
         path = self._environment.get("PATH", os.defpath)
         if shutil.which(self._command[0], path=path) is None:
-            raise DeliveryError(self.name, "the program does not exist, or may not be run")
+            raise DeliveryError(self.name, "there is no such program, or it is not executable")
 
     def examine(self, known: str | None = None) -> Iterator[StepResult]:
         from pop3fetch.step_results import StepResult, warning

@@ -248,5 +248,6 @@ def _octets_unread(pipe: int) -> int:
 def _has_no_reader(pipe: int) -> bool:
     """Return whether nothing can read from a pipe any more."""
     poll = select.poll()
-    poll.register(pipe, 0)  # an error is reported whatever is asked for
-    return any(event & select.POLLERR for _, event in poll.poll(0))
+    poll.register(pipe, 0)  # both are reported whatever is asked for
+    # Linux reports an error, the others that it was hung up.
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))

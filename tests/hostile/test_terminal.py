@@ -1,4 +1,4 @@
-"""What a server says cannot command a terminal, forge a line, or give a secret away."""
+"""The text of a server cannot control a terminal, forge a line, or reveal a secret."""
 
 from __future__ import annotations
 
@@ -166,14 +166,14 @@ def test_a_long_refusal_is_cut(attack: Attack) -> None:
 
 
 def echoes() -> bytes:
-    """Return a line in which a server repeats all that it was told."""
+    """Return a line in which a server repeats all that it received."""
     return b" ".join([*SECRETS, PASSWORD.encode().hex().encode(), DIGEST.upper()])
 
 
 @pytest.mark.parametrize("verbosity", ["-q", "-v", "-vv"])
 @pytest.mark.parametrize("status", [b"+OK ", b"-ERR ", b"-ERR [AUTH] ", b""])
 @pytest.mark.parametrize("point", [APOP, b"LIST\r\n", b"RETR 1\r\n", b"QUIT\r\n"])
-def test_no_secret_is_told_though_the_server_repeats_it(
+def test_no_secret_is_shown_even_if_the_server_repeats_it(
     attack: Attack, point: bytes, status: bytes, verbosity: str
 ) -> None:
     reply = status + echoes() + b"\r\n"

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import closing
 
 from pop3fetch.account.config_file import load
-from pop3fetch.account.registration import short
 from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.actions.check_cron import examine_cron
 from pop3fetch.cli.actions.check_files import examine_destination, examine_record
@@ -18,6 +17,7 @@ from pop3fetch.cli.actions.check_server import ServerExamination
 from pop3fetch.cli.options import Invocation
 from pop3fetch.cli.screen.check import CheckReport, failure
 from pop3fetch.cli.screen.console import Console
+from pop3fetch.durable import short
 from pop3fetch.errors import ConfigurationError
 from pop3fetch.step_results import StepResult, warning
 

@@ -7,7 +7,6 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
-from pop3fetch.account.registration import short
 from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.actions.get import choice_of, delivery_context
 from pop3fetch.cli.screen.check import failure
@@ -15,7 +14,7 @@ from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.numbers import counted
 from pop3fetch.delivery.choice import open_destination
 from pop3fetch.delivery.examination import examine_paths
-from pop3fetch.durable import is_absent
+from pop3fetch.durable import is_absent, short
 from pop3fetch.errors import POP3Error, RecordError
 from pop3fetch.record.patience import Patience
 from pop3fetch.record.place import RecordPlace, record_error

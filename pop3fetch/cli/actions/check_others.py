@@ -9,9 +9,9 @@ from datetime import datetime
 from pathlib import Path
 
 from pop3fetch.account.credentials import without_password
-from pop3fetch.account.registration import short
 from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.actions.import_ import READERS, default_files, surroundings
+from pop3fetch.durable import short
 from pop3fetch.errors import FetcherRunning
 from pop3fetch.importing.files import require_ended
 from pop3fetch.importing.foreign import Broken, ForeignAccount

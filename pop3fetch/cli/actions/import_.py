@@ -19,13 +19,14 @@ from typing import NamedTuple
 from pop3fetch.account import system_keyring
 from pop3fetch.account.config_file import Configuration, default_config_file
 from pop3fetch.account.credentials import SERVICE, store, without_password
-from pop3fetch.account.registration import password_file_of, register_all, short, write_password
+from pop3fetch.account.registration import password_file_of, register_all, write_password
 from pop3fetch.cli.actions.import_count import ask, can_ask
 from pop3fetch.cli.actions.import_plan import Planned, Planner
 from pop3fetch.cli.options import NO_FOLDER, Invocation
-from pop3fetch.cli.screen.advice import told
+from pop3fetch.cli.screen.advice import error_line
 from pop3fetch.cli.screen.import_report import report
 from pop3fetch.cli.screen.numbers import counted
+from pop3fetch.durable import short
 from pop3fetch.errors import ConfigurationError, LoginRefused, NoPassword, POP3Error, UsageError
 from pop3fetch.importing import fdm, fetchmail, files, getmail, jobs, mpop
 from pop3fetch.importing.foreign import Broken, Finding, ForeignAccount, Reading, Where
@@ -199,9 +200,9 @@ class Import:
             return planned
         except LoginRefused as error:
             # It is not kept: each run would be refused.
-            return planned.with_finding(told(error))._replace(secret=None)
+            return planned.with_finding(error_line(error))._replace(secret=None)
         except POP3Error as error:
-            return planned.with_finding(f"the server could not be asked: {told(error)}")
+            return planned.with_finding(f"the server could not be asked: {error_line(error)}")
 
     def _with_place_of_secret(self, planned: Planned, config: Path) -> Planned:
         """Return the plan with the file for the password, unless that was tried and goes into the keyring."""

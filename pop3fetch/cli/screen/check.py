@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
-from pop3fetch.cli.screen.advice import told
+from pop3fetch.cli.screen.advice import error_line
 from pop3fetch.cli.screen.console import Console, with_notes
 from pop3fetch.cli.screen.objects import step_object
 from pop3fetch.errors import POP3Error
@@ -23,7 +23,7 @@ COLORS = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.ERROR: "red"}
 
 def failure(step: str, error: POP3Error) -> StepResult:
     """Return the result of a step that an error has ended."""
-    return StepResult(step, with_notes(told(error), error), Verdict.ERROR, error.exit_status)
+    return StepResult(step, with_notes(error_line(error), error), Verdict.ERROR, error.exit_status)
 
 
 class CheckReport:
