@@ -1,8 +1,8 @@
 """What `login` and `import` write into the configuration file, and beside it.
 
-The file keeps its comments and its layout. It is replaced in one step, and only if the new one is read back as intended. If an account cannot be
-added without changing the rest, the user must add it by hand. Of an existing account only the key
-``password_file`` is changed, if its password is kept in a file.
+The file keeps its comments and its layout. It is replaced in one step, and only if the new one is read back
+as intended. If an account cannot be added without changing the rest, the user must add it by hand. Of an
+existing account only the key ``password_file`` is changed, if its password is kept in a file.
 """
 
 from __future__ import annotations

@@ -343,6 +343,45 @@ def test_nothing_is_run_to_ask_the_server(old: Old, tmp_path: Path) -> None:
     ]
 
 
+# Files that name commands wherever their program runs one; {0} is such a command.
+COMMANDS = {
+    "mpop": (
+        ".mpoprc",
+        "account a\nhost 127.0.0.1\nport {port}\nuser u\neval {0}\npasswordeval {0}\nfilter {0}\n"
+        "delivery mda {0}\n",
+    ),
+    "fetchmail": (
+        ".fetchmailrc",
+        'poll 127.0.0.1 proto pop3 port {port} plugin "{0}" plugout "{0}" user u there password p '
+        'mda "{0}" preconnect "{0}" postconnect "{0}"\n',
+    ),
+    "getmail": (
+        ".getmail/getmailrc",
+        "[retriever]\ntype = SimplePOP3SSLRetriever\nserver = 127.0.0.1\nport = {port}\nusername = u\n"
+        'password_command = ("sh", "-c", "{0}")\n[destination]\ntype = MDA_external\npath = /bin/sh\n'
+        'arguments = ("-c", "{0}")\n[filter-1]\ntype = Filter_external\npath = {0}\n',
+    ),
+    "fdm": (
+        ".fdm.conf",
+        '$x = $({0})\n%y = %({0})\naccount "a" pop3 pipe "{0}" user "u" pass $({0})\n'
+        'match pipe "{0}" returns (0, ) action drop\nmatch all action pipe "{0}"\n',
+    ),
+}
+
+
+@pytest.mark.parametrize("program", COMMANDS)
+def test_no_command_of_a_file_is_run(old: Old, tmp_path: Path, program: str) -> None:
+    place, text = COMMANDS[program]
+    file = old.home / place
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text.format(f"touch {tmp_path}/trace", port=old.port))
+    file.chmod(0o600)
+    for options in (["--dry-run"], ["--force"]):
+        assert b"touch" in old(*options, program=program).out
+    assert not (tmp_path / "trace").exists()
+    assert len(old.tables()) == 1
+
+
 # -- what is not written ---------------------------------------------------------------------
 
 
