@@ -115,7 +115,8 @@ class Import:
         if self._paths:
             return [os.path.abspath(os.path.expanduser(path)) for path in self._paths]
         if self._program == "getmail":
-            folder = getmail.config_folder(self._where, os.path.exists)
+            *others, last = getmail.config_folders(self._where)
+            folder = next(filter(os.path.exists, others), last)
             names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
             found = [f"{folder}/{name}" for name in getmail.config_names(names)]
             return [path for path in found if os.path.isfile(path)] or [f"{folder}/{getmail.MAIN_FILE}"]

@@ -169,7 +169,8 @@ class Planner:
             text = f"{{1}} keeps no list of fetched messages for this account, {ALL_NEW}"
             findings.append(self._note(foreign, foreign.origin, text, name))
             return None
-        path = given or foreign.fetched.path
+        paths = (foreign.fetched.path, *foreign.fetched.elsewhere)
+        path = given or next(filter(os.path.exists, paths), paths[0])
         try:
             contents = files.read(path, self._program if foreign.fetched.is_locked else None)
             messages = tuple(foreign.fetched.read(contents.octets))

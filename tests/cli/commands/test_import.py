@@ -780,20 +780,35 @@ def test_a_hundred_thousand_messages_take_two_seconds(work: Old) -> None:
     assert len(work.recorded()) == 100_000
 
 
+def getmailrc(old: Old, file: Path, user: str) -> None:
+    """Write a file of getmail6."""
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(
+        f"[retriever]\ntype = SimplePOP3SSLRetriever\nserver = 127.0.0.1\nport = {old.port}\n"
+        f"username = {user}\npassword = secret\nca_certs = {old.ca_file}\n[destination]\n"
+        "type = Maildir\npath = ~/Mail/\n[options]\nread_all = no\n"
+    )
+    file.chmod(0o600)
+
+
 def test_getmail_has_a_file_for_each_account(old: Old) -> None:
     folder = old.home / ".getmail"
-    folder.mkdir()
-    for name, user in (("one", "alice"), ("two", "bob")):
-        (folder / name).write_text(
-            f"[retriever]\ntype = SimplePOP3SSLRetriever\nserver = 127.0.0.1\nport = {old.port}\n"
-            f"username = {user}\npassword = secret\nca_certs = {old.ca_file}\n[destination]\n"
-            "type = Maildir\npath = ~/Mail/\n[options]\nread_all = no\n"
-        )
-        (folder / name).chmod(0o600)
+    getmailrc(old, folder / "one", "alice")
+    getmailrc(old, folder / "two", "bob")
     (folder / f"oldmail-127.0.0.1-{old.port}-alice").write_bytes(b"uid-1\x001700000000\n")
     (folder / "one~").write_text("not a configuration\n")
     assert old(program="getmail").status == 0
     assert list(old.tables()) == ["one", "two"]
+    assert old.recorded() == {"uid-1": (NOON, "imported:getmail")}
+
+
+@pytest.mark.parametrize("folder", [".config/getmail", ".getmail", "mail"])
+def test_getmail_has_its_list_in_its_own_folder_wherever_the_file_is(old: Old, folder: str) -> None:
+    getmailrc(old, old.home / "mail/one", "alice")
+    listed = old.home / folder / f"oldmail-127.0.0.1-{old.port}-alice"
+    listed.parent.mkdir(parents=True, exist_ok=True)
+    listed.write_bytes(b"uid-1\x001700000000\n")
+    assert old(old.home / "mail/one", program="getmail").status == 0
     assert old.recorded() == {"uid-1": (NOON, "imported:getmail")}
 
 
