@@ -610,6 +610,7 @@ def held(path: Path) -> Iterator[None]:
 
 def test_mpop_at_work_is_not_disturbed(work: Old) -> None:
     with held(work.uids):
+        assert b"/alice_at_127.0.0.1: note: mpop seems to be running: " in work.done("--dry-run")
         ended = work()
     assert (ended.status, ended.out) == (Status.TRY_LATER, b"")
     assert ended.err.startswith(f"pop3fetch: mpop seems to be running: {work.uids};".encode())
@@ -634,7 +635,9 @@ def test_fetchmail_at_work_is_not_disturbed(old: Old, content: str, status: int)
         assert process.stdout
         process.stdout.readline()
         (old.home / "pid").write_text(content.format(fetchmail=process.pid, other=os.getpid()))
+        shown = old("--offline", "--dry-run", program="fetchmail")
         ended = old("--offline", program="fetchmail")
+    assert (shown.status, b"~/pid: note: fetchmail " in shown.out) == (0, status != Status.OK)
     assert ended.status == status
     assert (b"fetchmail is running (process" in ended.err) == ("300" in content)
 
