@@ -20,7 +20,8 @@ SHARED = stat.S_IWGRP | stat.S_IWOTH  # the bits of a folder in which others can
 
 # macOS: fsync leaves the data in the cache of the drive, and this does not (fsync(2) there).
 FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
-_NO_FULL_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS}  # a network's
+NOT_SUPPORTED = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}  # two numbers on macOS
+_NO_FULL_SYNC = {errno.EINVAL, errno.ENOTTY, *NOT_SUPPORTED}  # a network's
 
 
 def make_folder(path: Path) -> None:
@@ -207,6 +208,12 @@ def from_home(path: str) -> str:
         if path == home or path.startswith(f"{home}/"):
             return "~" + path.removeprefix(home)
     return path if path.startswith(("/", "~")) else f"~/{path}"
+
+
+def short(path: Path) -> str:
+    """Return a path with ``~`` for the home folder, as a user would write it."""
+    home = os.path.expanduser("~")
+    return f"~/{path.relative_to(home)}" if os.path.isabs(home) and path.is_relative_to(home) else str(path)
 
 
 def folder_id(path: Path) -> str:

@@ -95,7 +95,8 @@ def dial(endpoint: Endpoint, timeout: float | None) -> socket.socket:
         connected = _race(endpoint, resolve(endpoint), timeout)
     connected.setblocking(True)
     if connected.family != socket.AF_UNIX:
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with suppress(OSError):  # macOS refuses it once the server has hung up, which the first read reports
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connected
 
 

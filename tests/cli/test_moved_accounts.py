@@ -268,7 +268,7 @@ def test_a_mail_to_both_mailboxes_is_fetched_from_both(desk: Desk, server: Start
     assert desk.mail() == on_disk([*TEN, TEN[4], message(11)])
 
 
-def test_what_was_added_goes_along(desk: Desk, server: StartServer) -> None:
+def test_additions_are_taken_over(desk: Desk, server: StartServer) -> None:
     mail = mailbox()
     account = at(server(mail))
     desk.configure(work=account)
@@ -281,10 +281,10 @@ def test_what_was_added_goes_along(desk: Desk, server: StartServer) -> None:
         assert desk.mail() == on_disk(TEN[9:])
 
 
-def test_what_was_added_and_never_listed_goes_along(desk: Desk, server: StartServer) -> None:
+def test_additions_that_were_never_listed_are_taken_over(desk: Desk, server: StartServer) -> None:
     account = at(server(mailbox()))
     desk.configure(work=account._replace(port=1))
-    assert desk.run("get", "-a", "work").status == 75  # nobody is there
+    assert desk.run("get", "-a", "work").status == 75  # nothing listens there
     with closing(EditedStore(desk.place(account._replace(port=1)))) as store:
         store.add((Addition(b"uid-%d" % number) for number in range(1, 10)), 2_000_000_000)
     desk.configure(work=account)

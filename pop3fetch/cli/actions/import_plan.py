@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pop3fetch.account import netrc
 from pop3fetch.account.config_file import Configuration, Overrides
 from pop3fetch.account.settings_table import SETTINGS, Account
-from pop3fetch.cli.screen.advice import told
+from pop3fetch.cli.screen.advice import error_line
 from pop3fetch.delivery.choice import Kind, parse
 from pop3fetch.errors import ConfigurationError, FetcherRunning, POP3Error, UsageError
 from pop3fetch.importing import files
@@ -181,7 +181,7 @@ class Planner:
             except FetcherRunning as error:
                 if not self._dry_run:
                     raise
-                findings.append(Finding(Origin(path), told(error), False, foreign.name))
+                findings.append(Finding(Origin(path), error_line(error), False, foreign.name))
                 contents = files.read(path)
             messages = tuple(foreign.fetched.read(contents.octets))
         except FileNotFoundError:

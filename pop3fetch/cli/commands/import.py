@@ -30,7 +30,12 @@ class Pair(click.types.StringParamType):
         return first, second
 
 
-@click.command("import", cls=Command)
+EXAMPLES = """\
+pop3fetch import fetchmail --dry-run        show what would be written
+pop3fetch import getmail ~/.getmail/work    import one of several files"""
+
+
+@click.command("import", cls=Command, epilog=EXAMPLES)
 @click.argument("program", type=click.Choice(PROGRAMS))
 @click.argument("files", nargs=-1, metavar="[FILE]...", type=click.Path())
 @click.option("--only", multiple=True, metavar="NAME", help="Import this account only; may be repeated.")
