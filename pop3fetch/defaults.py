@@ -33,9 +33,25 @@ ACCOUNTS_AT_ONCE = 8  # by -A
 ACCOUNTS_AT_ONCE_PER_HOST = 4
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the known word that is nearest, or nothing."""
-    from difflib import get_close_matches
+LIKELY = 0.75  # likeness of a word and its slip, 0 to 1: `lst` and `list` 0.86, `--new` and `--yes` 0.33
+SHORTEST = 3  # letters of a beginning that suggests the whole word
 
-    close = get_close_matches(word, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean 'x'?`` for the known word of which this is a likely slip, or nothing.
+
+    Also if one is the beginning of the other: ``username`` suggests ``user``.
+    """
+    import re
+    from difflib import SequenceMatcher
+
+    def likeness(other: str) -> float:
+        one, two = (re.sub("[-_ ]", "", text).lower() for text in (word, other))
+        shorter = min(one, two, key=len)
+        begins = len(shorter) >= SHORTEST and one[: len(shorter)] == two[: len(shorter)]
+        return max(SequenceMatcher(None, one, two).ratio(), LIKELY if begins else 0)
+
+    nearest = max(sorted(known), key=likeness, default="")
+    if not nearest or likeness(nearest) < LIKELY:
+        return ""
+    return f"; did you mean {nearest if nearest.startswith('-') else repr(nearest)}?"

@@ -210,6 +210,12 @@ def from_home(path: str) -> str:
     return path if path.startswith(("/", "~")) else f"~/{path}"
 
 
+def short(path: Path) -> str:
+    """Return a path with ``~`` for the home folder, as a user would write it."""
+    home = os.path.expanduser("~")
+    return f"~/{path.relative_to(home)}" if os.path.isabs(home) and path.is_relative_to(home) else str(path)
+
+
 def folder_id(path: Path) -> str:
     """Return ``device:inode`` of a folder, by which it is known under any name; "" if it is missing."""
     try:

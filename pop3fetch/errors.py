@@ -7,7 +7,7 @@
     ├── ProtocolViolation                the server broke the protocol
     │   ├── NotPOP3Server                it is not a POP3 server
     │   ├── LineTooLong                  a status or list line without end
-    │   ├── MalformedListing             LIST, UIDL, CAPA or STAT that cannot be
+    │   ├── MalformedListing             an invalid reply to LIST, UIDL, CAPA or STAT
     │   └── PipeliningBroken             replies mixed up under PIPELINING
     ├── ConnectionFailed                 cannot connect; also ConnectionError
     ├── ConnectionLost                   the stream ended too early; also ConnectionError
@@ -16,6 +16,7 @@
     ├── ResolverFailed                   the resolver cannot answer now; also OSError
     ├── ServerNotFound                   no server was found for the mail of a domain
     ├── TLSError                         the handshake or a record failed; also OSError
+    │   ├── ClientCertificateRequired    the server requires a client certificate
     │   ├── TLSNotSupportedError         STLS is not offered, or was refused
     │   ├── NoCommonCipher               the server takes none of the ciphers
     │   ├── NotATLSPort                  what answers does not speak TLS
@@ -24,7 +25,7 @@
     │   ├── InsecureAuthenticationDisallowed  a clear-text password without consent
     │   ├── MechanismNotOffered          the forced method is not offered
     │   ├── MechanismFailed              the server's side of a SASL exchange is wrong
-    │   ├── AuthorizationFailed          the OAuth 2 server gives no token
+    │   ├── AuthorizationFailed          the OAuth 2 server gave no token
     │   └── NoPassword                   no source has a password
     ├── LoginTooSoon                     the server's LOGIN-DELAY is not over
     │   └── LoginPaused                  the server has refused the same secret a short while ago
@@ -32,7 +33,7 @@
     ├── CommandNotAllowed                a command in the wrong state; also RuntimeError
     ├── InvalidArgument                  an argument that no command may carry; also ValueError
     ├── EmptyMessage                     a message arrived without an octet
-    ├── BlankMessage                     a message arrived without content
+    ├── IncompleteMessage                a message arrived blank, or far shorter than before
     ├── UniqueIdsRefused                 UIDL is refused, although the record has unique-ids
     ├── HeadersNotOffered                the server has no TOP, which shows headers alone
     ├── ThreadLimit                      the system allows no more threads
@@ -40,7 +41,8 @@
     ├── MessageNotFound                  a selected message is missing; also LookupError
     ├── UidShared                        several messages share the selected UID
     ├── DeliveryError                    the destination cannot take it; also OSError
-    │   └── DestinationLocked            another program has locked it
+    │   ├── DestinationLocked            another program has locked it
+    │   └── RecordNotWritten             the disk is full, or fails
     ├── FetcherRunning                   another fetcher is at work on the same mailbox
     ├── RecordError                      the record cannot be used
     │   └── RecordLocked                 another run has locked it
@@ -50,9 +52,8 @@
     └── UsageError                       the command line is wrong; also ValueError
         └── InvalidSelector              a word of MESSAGES is invalid
 
-An error has its facts as attributes. Its sentence is made once, in ``__str__``: what happened, and where.
-Foreign text in a sentence has passed :func:`printable`. What to do about it depends on the program: the
-command line's advice is in ``cli/screen/advice.py``. Any other exception that leaves a module is a bug.
+An error has its facts as attributes; ``str()`` is what happened and where, its foreign text safe to show.
+The command line's advice is in ``cli/screen/advice.py``. Any other exception that leaves a module is a bug.
 """
 
 from __future__ import annotations
@@ -105,9 +106,9 @@ def facts_of(error: type[POP3Error]) -> tuple[str, ...]:
 
 
 class ServerErrorResponse(POP3Error):
-    """The server answered -ERR; the session goes on.
+    """The server answered -ERR, with ``text`` after it; the session goes on.
 
-    ``text``: all after the status indicator; ``code``: its response code, without brackets (RFC 2449).
+    ``code`` is the response code in the text, without brackets (RFC 2449 section 8).
     """
 
     status = Status.REFUSED
@@ -149,8 +150,8 @@ class LoginRefused(ServerErrorResponse):
 
     def __str__(self) -> str:
         hint = f"; {self.hint}" if self.hint else ""
-        user = printable(self.user)
-        return f"the server refused the login of {user} ({self.command}): {self._words()}{hint}"
+        login = f"the login of {printable(self.user)} ({self.command})"
+        return f"the server refused {login}: {self._words()}{hint}"
 
 
 class ProtocolViolation(POP3Error):
@@ -167,9 +168,9 @@ class ProtocolViolation(POP3Error):
 
 
 class NotPOP3Server(ProtocolViolation):
-    """The server is not a POP3 server; ``what``: what it seems to be."""
+    """The server is not a POP3 server; it ``speaks`` another protocol, if that is recognised."""
 
-    speaks_tls: bool = False
+    speaks: str = ""
     _opening = "this is not a POP3 server"
 
 
@@ -180,7 +181,7 @@ class LineTooLong(ProtocolViolation):
 
 
 class MalformedListing(ProtocolViolation):
-    """A list or a drop listing that no POP3 server may send."""
+    """The reply to LIST, UIDL, CAPA or STAT is invalid."""
 
     status = Status.BAD_DATA
 
@@ -215,9 +216,9 @@ class ConnectionLost(POP3Error, ConnectionError):
 
 
 class TimedOut(POP3Error, TimeoutError):
-    """The server made no progress in time; ``timeout`` in seconds.
+    """The server made no progress in ``timeout`` seconds; ``during``: ``waiting for the greeting of``.
 
-    ``during`` leads up to the host: ``waiting for the greeting of``. ``may_await_tls``: nothing was received.
+    ``may_await_tls``: nothing was received in clear text; a server that waits for TLS is silent, too.
     """
 
     is_temporary = True
@@ -227,8 +228,7 @@ class TimedOut(POP3Error, TimeoutError):
     may_await_tls: bool = False
 
     def __str__(self) -> str:
-        hint = " (a server that waits for TLS is silent, too)" if self.may_await_tls else ""
-        return f"timed out after {self.timeout:g} s {self.during} {printable(self.host)}{hint}"
+        return f"timed out after {self.timeout:g} s {self.during} {printable(self.host)}"
 
 
 class UnknownHost(POP3Error, OSError):
@@ -239,8 +239,8 @@ class UnknownHost(POP3Error, OSError):
     reason: str = ""
 
     def __str__(self) -> str:
-        reason = f": {printable(self.reason)}" if self.reason else ""
-        return f"cannot resolve the host name {printable(self.host)}{reason}"
+        failure = f"cannot resolve the host name {printable(self.host)}"
+        return f"{failure}: {printable(self.reason)}" if self.reason else failure
 
 
 class ResolverFailed(POP3Error, OSError):
@@ -262,8 +262,8 @@ class ServerNotFound(POP3Error):
     reason: str
 
     def __str__(self) -> str:
-        reason = printable(self.reason, _SENTENCE_LIMIT)
-        return f"no POP3 server was found for {printable(self.domain)}: {reason}"
+        failure = f"no POP3 server was found for {printable(self.domain)}"
+        return f"{failure}: {printable(self.reason, _SENTENCE_LIMIT)}"
 
 
 class TLSError(POP3Error, OSError):
@@ -275,6 +275,10 @@ class TLSError(POP3Error, OSError):
 
     def __str__(self) -> str:
         return f"TLS with {printable(self.host)} failed: {printable(self.reason)}"
+
+
+class ClientCertificateRequired(TLSError):
+    """The server requires a client certificate, and got none."""
 
 
 class TLSNotSupportedError(TLSError):
@@ -289,26 +293,26 @@ class NoCommonCipher(TLSError):
 
 
 class NotATLSPort(TLSError):
-    """The first octets that came are not TLS."""
-
-    def __str__(self) -> str:
-        return f"{super().__str__()}: this port does not seem to speak TLS"
+    """The first octets from the server are not TLS."""
 
 
 class CertificateError(TLSError):
     """The server's certificate does not verify.
 
-    ``certificate`` describes it in one line; ``cause``: ``authority``, ``expired``, ``not yet valid``,
-    ``name``, ``fingerprint``, or empty for any other.
+    ``certificate`` describes it: pairs such as ``("issuer", "CN=…")``. ``cause``: ``authority``, ``expired``,
+    ``not yet valid``, ``name``, ``fingerprint``, or empty. ``ca_file``: what was trusted, if given.
     """
 
-    certificate: str = ""
+    certificate: tuple[tuple[str, str], ...] = ()
     fingerprint: str = ""
     cause: str = ""
+    ca_file: str = ""
 
     def __str__(self) -> str:
-        what = f" [{printable(self.certificate)}]" if self.certificate else ""
-        return f"the certificate of {printable(self.host)} does not verify: {printable(self.reason)}{what}"
+        facts = (*self.certificate, ("SHA-256", self.fingerprint))
+        shown = ", ".join(f"{word} {printable(text, 200)}" for word, text in facts if text)
+        failure = f"the certificate of {printable(self.host)} does not verify: {printable(self.reason)}"
+        return f"{failure} [{shown}]" if shown else failure
 
 
 class AuthenticationError(POP3Error):
@@ -339,7 +343,7 @@ class MechanismFailed(AuthenticationError):
 
 
 class AuthorizationFailed(AuthenticationError):
-    """The OAuth 2 server gives no token; ``error`` is its code (RFC 6749 sections 4.1.2.1, 5.2), if any."""
+    """The OAuth 2 server gave no token; ``error``: its code, if any (RFC 6749 sections 4.1.2.1, 5.2)."""
 
     error: str = ""
 
@@ -362,7 +366,7 @@ class LoginTooSoon(POP3Error):
     wait: int
 
     def __str__(self) -> str:
-        return f"{printable(self.account)} allows the next login in {self.wait} s (LOGIN-DELAY)"
+        return f"not logging in: {printable(self.account)} allows it in {self.wait} s (LOGIN-DELAY)"
 
 
 class LoginPaused(LoginTooSoon):
@@ -407,24 +411,26 @@ class InvalidArgument(POP3Error, ValueError):
 
 
 class EmptyMessage(POP3Error):
-    """The server replied +OK and sent no octet of a message that has some (Mailutils, if it is deleted)."""
+    """The server replied +OK, and sent nothing of a message that has octets (Mailutils, if it is deleted)."""
 
     status = Status.BAD_DATA
     number: int
 
     def __str__(self) -> str:
-        return f"message {self.number} arrived empty; it stays on the server"
+        return "it arrived empty"
 
 
-class BlankMessage(POP3Error):
-    """The server sent nothing but white space of a message that it lists with ``size`` octets."""
+class IncompleteMessage(POP3Error):
+    """The server sent only white space for a message that it lists with ``size``, or ``octets`` of it."""
 
     status = Status.REFUSED
     number: int
     size: int
+    octets: int | None = None
 
     def __str__(self) -> str:
-        return f"it arrived blank, although the server lists {self.size} octets"
+        arrived = "it arrived blank" if self.octets is None else f"only {self.octets} octets of it arrived"
+        return f"{arrived}, although the server lists {self.size} octets"
 
 
 class UniqueIdsRefused(POP3Error):
@@ -452,7 +458,7 @@ class ThreadLimit(POP3Error):
     is_temporary = True
 
     def __str__(self) -> str:
-        return "the system allows no more threads; try again later, or raise the limit (ulimit -u, TasksMax)"
+        return "the system allows no more threads; try again later, or raise its limit (ulimit -u, TasksMax)"
 
 
 class DeletionUnsafe(POP3Error):
@@ -485,7 +491,7 @@ class UidShared(POP3Error):
     numbers: str
 
     def __str__(self) -> str:
-        return f"{printable(self.selector)} is shared by the messages {printable(self.numbers)}: use a number"
+        return f"{printable(self.selector)} is shared by the messages {printable(self.numbers)}"
 
 
 class DeliveryError(POP3Error, OSError):
@@ -504,6 +510,13 @@ class DestinationLocked(DeliveryError):
     """Another program has locked the destination."""
 
     is_temporary = True
+
+
+class RecordNotWritten(DeliveryError):
+    """The disk is full, or fails, when the record is written; ``destination`` is the record."""
+
+    def __str__(self) -> str:
+        return f"cannot write the record {printable(self.destination)}: {printable(self.reason)}"
 
 
 class FetcherRunning(POP3Error):
@@ -557,7 +570,7 @@ class NothingRecognised(ConfigurationError):
 class NothingToVerify(ConfigurationError):
     """TLS to a UNIX socket: it has no host name to check a certificate against."""
 
-    reason: str = "a UNIX socket has no host name that a certificate could be checked against"
+    reason: str = "a UNIX socket has no host name to check a certificate against"
 
 
 class UsageError(POP3Error, ValueError):

@@ -124,7 +124,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def maildir(tmp_path: Path) -> Path:
-    """Return where a maildir may be made."""
+    """Return the path for a new maildir."""
     return tmp_path / "Maildir"
 
 
@@ -136,7 +136,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture(scope="session")
 def unknown_authority() -> trustme.CA:
-    """Return an authority that nobody trusts."""
+    """Return an authority that is not trusted."""
     return trustme.CA()
 
 
@@ -150,7 +150,7 @@ def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="session")
 def server_context(authority: trustme.CA) -> ssl.SSLContext:
-    """Return the TLS context of a server that is what it says, for all names of loopback."""
+    """Return the TLS context of an honest server, for all names of loopback."""
     return certificates.server_context(authority)
 
 

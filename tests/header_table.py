@@ -60,7 +60,7 @@ SUBJECTS: tuple[tuple[bytes, str], ...] = (
     (b"=?utf-7?q?+2AA-?=", "\ufffd"),
     (b"=?utf-16?b?AOQ=?= =?utf-16le?b?5AA=?=", "\ue400ä"),
     (b"=?utf-16?b?/v8A5A==?=", "ä"),
-    # by a name that nobody knows
+    # by an unknown name
     (b"=?unknown?q?hello?=", "hello"),
     (b"=?x-no-such-charset?b?aGVsbG8=?=", "hello"),
     (b"=?unknown-8bit?q?Z=C3=BCrich?=", "Zürich"),
@@ -396,7 +396,7 @@ DATES: tuple[tuple[bytes, str | None], ...] = (
     (b"Mon, 1 Jan 0001 00:00:00 +1200", None),
     (b"Mon, 2 Mar 99999999999999999999 10:11:12 +0100", None),
     (b"Mon, 2 Mar 2026 10:11:12 +99999999999999999999", None),
-    # another hour than the first word says
+    # not the hour that the first word gives
     (b"Wed, 4 Mar 2026 10:11:12 MET DST", None),
     (b"Wed, 4 Mar 2026 10:11:12 GMT Daylight Time", None),
     (b"Wed, 4 Mar 2026 10:11:12 EST/EDT", None),

@@ -12,14 +12,14 @@ from pop3fetch.ahead import Ahead, Interrupts, pause
 from pop3fetch.errors import UnknownHost
 
 
-def test_the_result_is_awaited_where_it_is_wanted() -> None:
+def test_the_result_is_awaited_when_it_is_used() -> None:
     wanted = Event()
     ahead = Ahead(lambda: wanted.wait(10) and "connected")
     wanted.set()
     assert ahead.result() == "connected"
 
 
-def test_what_goes_wrong_is_raised_where_the_result_is_wanted() -> None:
+def test_an_error_is_raised_when_the_result_is_used() -> None:
     def fail() -> None:
         raise UnknownHost("mail.example.org", "")
 
@@ -34,7 +34,7 @@ def test_work_that_hangs_is_given_up_in_time() -> None:
     never.set()
 
 
-def test_a_result_that_nobody_wants_any_more_is_disposed_of() -> None:
+def test_an_abandoned_result_is_disposed_of() -> None:
     disposed: SimpleQueue[str] = SimpleQueue()
     Ahead(lambda: "a connection").abandon(disposed.put)
     assert disposed.get(timeout=10) == "a connection"

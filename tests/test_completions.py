@@ -1,7 +1,7 @@
 """The completion scripts, loaded and driven in the real shells.
 
-Each shell runs on a terminal of its own, as a person has it: keys go in, and what the shell makes of
-them on Enter is told by a `pop3fetch` that only repeats its arguments.
+Each shell runs on a terminal of its own, like a user's. Keys go in, and a `pop3fetch` that only repeats its
+arguments shows what the shell makes of them on Enter.
 """
 
 from __future__ import annotations

@@ -72,6 +72,7 @@ OPTIONS = {
     ("--state-dir",): "POP3FETCH_STATE_DIR",
     ("-q", "--quiet"): None,
     ("-v", "--verbose"): None,
+    ("--help-all",): None,
 }
 FILTERS = {"--from", "--to", "--subject", "--since", "--before", "--larger", "--smaller"}
 OWN_OPTIONS = {
@@ -89,7 +90,7 @@ OWN_OPTIONS = {
     "check": {"--json"},
 }  # fmt: skip
 # Of the commands that take no server of the command line.
-GENERAL = ("-c", "--config", "--state-dir", "-q", "--quiet", "-v", "--verbose")
+GENERAL = ("-c", "--config", "--state-dir", "-q", "--quiet", "-v", "--verbose", "--help-all")
 OPTIONS_OF_IMPORT = {
     "--only", "--rename", "--list", "--dry-run", "--offline", "--merge", "--force", "--json",
 }  # fmt: skip
@@ -216,7 +217,7 @@ def in_file(setting: Layered) -> str:
 
 
 @by_option
-def test_the_file_is_heard(account: Callable[..., Account], setting: Layered) -> None:
+def test_the_file_counts(account: Callable[..., Account], setting: Layered) -> None:
     found = getattr(account(file=in_file(setting)), setting.attribute)
     given = {"host": "mail.example.org", "user": "alice"}.get(setting.key, setting.file_value)
     assert found == setting.expected(given)
@@ -239,7 +240,7 @@ def test_an_option_wins_over_the_variable(account: Callable[..., Account], setti
 
 
 @pytest.mark.parametrize("flag", ["utf8", "allow_insecure_login"])
-def test_a_flag_is_heard_everywhere(account: Callable[..., Account], flag: str) -> None:
+def test_a_flag_counts_everywhere(account: Callable[..., Account], flag: str) -> None:
     variable = f"POP3FETCH_{flag.upper()}"
     assert not getattr(account(), flag)
     assert getattr(account(f"--{flag.replace('_', '-')}"), flag)
@@ -252,7 +253,7 @@ def test_a_flag_is_heard_everywhere(account: Callable[..., Account], flag: str) 
     ("options", "attribute", "value"),
     [(["-4"], "family", "ipv4"), (["-6"], "family", "ipv6"), (["--no-pipelining"], "pipelining", False)],
 )
-def test_options_without_a_variable_are_heard(
+def test_options_without_a_variable_count(
     account: Callable[..., Account], options: list[str], attribute: str, value: object
 ) -> None:
     assert getattr(account(*options), attribute) == value
@@ -379,7 +380,7 @@ WAYS = {
 
 @dataclass(frozen=True)
 class Tried:
-    """A way, and what its server is told."""
+    """A form of login, and what its server receives."""
 
     way: Way
     url: str

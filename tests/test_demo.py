@@ -155,7 +155,7 @@ def test_a_stranger_sees_no_mail(stranger: Client, command: bytes) -> None:
     assert stranger.ask(command) == b"-ERR log in first\r\n"
 
 
-def test_nobody_logs_in_twice(alice: Client) -> None:
+def test_a_second_login_is_refused(alice: Client) -> None:
     assert alice.ask(b"USER alice") == b"-ERR you are logged in\r\n"
 
 
@@ -179,7 +179,7 @@ def test_a_line_that_is_too_long_ends_the_session(alice: Client, line: bytes) ->
     assert alice.line() == b""
 
 
-def test_half_a_line_is_no_command(server: DemoServer, alice: Client) -> None:
+def test_half_a_line_is_not_a_command(server: DemoServer, alice: Client) -> None:
     alice.ask(b"DELE 1")
     alice.send(b"QUIT")
     alice.socket.shutdown(socket.SHUT_WR)
@@ -266,7 +266,7 @@ def test_only_quit_deletes(server: DemoServer) -> None:
         assert [line.split()[1] for line in left] == [line.split()[1] for line in uids[1:-1]]
 
 
-def test_quit_before_the_login_says_good_bye(stranger: Client) -> None:
+def test_quit_before_the_login_ends_the_session(stranger: Client) -> None:
     assert stranger.ask(b"QUIT") == b"+OK 0 deleted, good-bye\r\n"
     assert stranger.line() == b""
 
@@ -322,7 +322,7 @@ def test_leaving_hangs_up_on_a_client_that_does_not_read() -> None:
         assert threading.active_count() == threads
 
 
-def test_a_client_that_vanishes_harms_nobody(server: DemoServer, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_client_that_vanishes_does_no_harm(server: DemoServer, capfd: pytest.CaptureFixture[str]) -> None:
     client = Client(server)
     client.log_in(server)
     client.send(b"RETR 8\r\n" * 100)

@@ -1,8 +1,7 @@
-"""The libraries that a run may load are the ones that somebody has looked at.
+"""The libraries that a run may load are those that were reviewed.
 
-A new one, also one that a library brings along, fails here: look at what it is, who keeps it and
-under which licence, before it gets to see passwords and mail. `make audit` says what is known
-against their versions.
+A new one, even one that a library requires, fails here: check what it is, who maintains it and under which
+licence, before it sees passwords and mail. `make audit` lists the known vulnerabilities of their versions.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ def needed_by(name: str, extras: tuple[str, ...] = ("",)) -> set[str]:
 
 
 def licence(metadata: PackageMetadata) -> str:
-    """Return all that a distribution says of its licence; authors do so in three ways."""
+    """Return all that a distribution declares of its licence; authors do so in three ways."""
     said = (metadata.get_all(field) or [] for field in ("License-Expression", "License", "Classifier"))
     return " ".join(line for lines in said for line in lines if "\n" not in line)
 

@@ -45,14 +45,14 @@ def test_folders_are_made_private_with_their_parents(tmp_path: Path, mask: int) 
     assert mode(tmp_path / "a") == mode(tmp_path / "a" / "b") == 0o700
 
 
-def test_a_folder_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+def test_an_existing_folder_keeps_its_mode(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir(0o755)
     before = mode(tmp_path / "mine")
     make_folder(tmp_path / "mine")
     assert mode(tmp_path / "mine") == before
 
 
-def test_a_file_in_the_way_is_no_folder(tmp_path: Path) -> None:
+def test_a_file_in_the_way_is_not_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError, match="file"):
         make_folder(tmp_path / "file")

@@ -1,4 +1,4 @@
-"""What a header says, whoever wrote it."""
+"""The content of a header, whoever wrote it."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_line_ends_make_no_difference() -> None:
         b"no header at all",
     ],
 )
-def test_what_is_absent_is_none(headers: bytes) -> None:
+def test_absent_fields_are_none(headers: bytes) -> None:
     assert summarize(headers) == Summary(None, None, None, None, None, None)
 
 
@@ -338,7 +338,7 @@ def test_another_message_has_another_identity(headers: bytes) -> None:
 @pytest.mark.parametrize(
     "headers", [b"", b"X-Added: x\r\n", b"From:\r\nDate: \r\nMessage-ID:\r\n\t\r\n", b"\r\n" + ORDINARY]
 )
-def test_a_header_that_says_nothing_has_no_identity(headers: bytes) -> None:
+def test_headers_without_facts_have_no_identity(headers: bytes) -> None:
     assert identity(headers) is None
 
 

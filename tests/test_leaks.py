@@ -35,5 +35,5 @@ def test_a_secret_is_found_anywhere_inside_base64(ahead: bytes, behind: bytes) -
 
 
 @pytest.mark.parametrize("shown", [b"", b"PASS (secret)", b"secret", base64.b64encode(b"\0alice\0sekret")])
-def test_what_is_no_secret_is_not_found(shown: bytes) -> None:
+def test_an_empty_secret_is_not_found(shown: bytes) -> None:
     assert not leaks(shown, SECRET)

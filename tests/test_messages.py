@@ -29,7 +29,7 @@ def test_a_listing_pairs_sizes_with_uids() -> None:
     assert (len(FIVE), sum(FIVE.sizes), FIVE.last_number, FIVE.unpaired) == (5, 1500, 5, 0)
 
 
-def test_gaps_are_no_messages() -> None:
+def test_gaps_are_not_messages() -> None:
     assert list(GAPS) == [Message(0, 100, b"a"), Message(2, 300, b"c"), Message(4, 500, b"e")]
     assert (len(GAPS), sum(GAPS.sizes), GAPS.last_number) == (3, 900, 5)
     assert [index for index in range(-1, 8) if index in GAPS] == [0, 2, 4]
@@ -47,7 +47,7 @@ def test_gaps_are_no_messages() -> None:
         ([None, 2, 3], [b"a", b"b", None], 2),
     ],
 )
-def test_a_message_is_there_when_both_lists_name_it(
+def test_a_message_exists_if_both_lists_name_it(
     sizes: list[int | None], uids: list[bytes | None], unpaired: int
 ) -> None:
     listing = Listing(sizes, uids)
@@ -120,7 +120,7 @@ COLUMNS = st.lists(st.tuples(st.none() | st.integers(0, 99), st.none() | st.samp
 
 
 @given(COLUMNS)
-def test_every_way_to_read_a_listing_tells_the_same(rows: list[tuple[int | None, bytes | None]]) -> None:
+def test_every_way_to_read_a_listing_gives_the_same(rows: list[tuple[int | None, bytes | None]]) -> None:
     listing = Listing([size for size, _ in rows], [uid for _, uid in rows])
     messages = list(listing)
     assert [message.index for message in messages] == list(listing.indexes())

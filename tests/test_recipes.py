@@ -1,4 +1,4 @@
-"""The examples of the manual and the README do what the documents say.
+"""The examples of the manual and the README do what the documents promise.
 
 The shell runs them in a home with the accounts `work` and `home`, whose mailboxes are on loopback.
 """
@@ -33,7 +33,7 @@ from tests.test_documents import PLACES
 PROJECT = Path(__file__).parent.parent
 README = (PROJECT / "README.md").read_text("utf-8")
 RECIPES = {**manual.MAIN.examples(), **manual.RECIPES.examples()}
-SERVER = "mail.example.org"  # whom the README's examples talk to
+SERVER = "mail.example.org"  # with whom the README's examples talk
 CRON_LINE = "Fetch all accounts every ten minutes"
 MOVING_IN = (
     "If another program has already fetched the messages that are on the server, record them as fetched"
@@ -119,7 +119,7 @@ class Place:
     ca_file: Path
 
     def follow(self, text: str, **environment: str) -> Ended:
-        """Run ``text`` by the shell, in the home, where nothing may go wrong."""
+        """Run ``text`` by the shell, in the home; nothing may go wrong."""
         ended = self.shell(text, **environment)
         assert (ended.status, ended.err) == (0, b"")
         return ended
@@ -393,7 +393,9 @@ def test_xargs_takes_the_names_of_the_accounts(place: Place, text: str) -> None:
 
 @recipe("End a script with status 0 if a later run may succeed")
 @pytest.mark.parametrize(("greeting", "status"), [(b"-ERR [IN-USE] busy\r\n", 0), (b"* OK IMAP\r\n", 1)])
-def test_a_script_tells_later_from_never(place: Place, text: str, greeting: bytes, status: int) -> None:
+def test_a_script_can_distinguish_later_from_never(
+    place: Place, text: str, greeting: bytes, status: int
+) -> None:
     place.work.greeting = greeting
     assert place.shell(text).status == status
 
@@ -558,12 +560,12 @@ def test_the_readme_has_a_first_result_within_ten_lines(place: Place) -> None:
     ]
 
 
-def test_the_readme_shows_how_to_install_what_is_there() -> None:
+def test_the_readme_shows_how_to_install_what_exists() -> None:
     ways, _ = _blocks("Install", "sh")
     assert [way.split()[-2:] for way in ways.splitlines()] == [["install", "."]] * 3
 
 
-# A shell, where it finds the completions in ~/.local/share, and what it says of them.
+# A shell, the place of its completions in ~/.local/share, and what it prints of them.
 LOOKED_UP = {
     "bash": (
         ". /usr/share/bash-completion/bash_completion; _completion_loader pop3fetch; complete -p pop3fetch",
@@ -591,7 +593,7 @@ def test_what_uv_keeps_to_itself_is_found_once_copied(place: Place, shell: str) 
 
 
 def _have_uv_install(place: Place) -> None:
-    """Put the files of the wheel where uv leaves them."""
+    """Put the files of the wheel into the folder in which uv leaves them."""
     tools = place.run.home / ".local/share/uv/tools"
     place.install("uv", f"#!/bin/sh\ntest \"$*\" = 'tool dir' && echo '{tools}'\n")
     for source, target in PLACES.items():
@@ -610,7 +612,7 @@ def test_the_first_steps_go_well(place: Place, server: StartServer, authority: t
         hosts = json.dumps({"pop.example.org:995": served.port})
         place.install("pop3fetch", RESOLVING.format(python=sys.executable, dns=names.port, hosts=hosts))
         ended = place.follow(
-            # What somebody types when he is asked.
+            # What a user types when asked.
             text.replace("pop3fetch login", "POP3FETCH_PASSWORD=secret pop3fetch login"),
             POP3FETCH_CA_FILE=str(place.ca_file),
             PYTHONPATH=str(place.run.home),
@@ -620,12 +622,13 @@ def test_the_first_steps_go_well(place: Place, server: StartServer, authority: t
     assert place.mail("Maildir") == _lf(WORK)
 
 
-def test_the_daily_jobs_do_what_their_comments_say(place: Place) -> None:
+def test_the_daily_jobs_do_what_their_comments_describe(place: Place) -> None:
     _need("jq")
     [text] = _blocks("Daily jobs", "sh")
     place.install("maildrop", "#!/bin/sh\ncat >>taken\n")
-    lines = text.splitlines(keepends=True)
-    get, get_and_delete, to_program, list_newest, list_new, get_some, record, would_delete, delete = lines
+    get, would_get, get_and_delete, to_program, *others = text.splitlines(keepends=True)
+    list_newest, list_new, get_some, record, would_delete, delete = others
+    assert len(place.follow(would_get).out.splitlines()) == len(WORK)
     assert place.follow(get).out == b""
     assert place.follow(list_newest).out.startswith(b"3\t")
     assert place.mail("Mail/work") == _lf(WORK)

@@ -89,7 +89,7 @@ def test_a_word_that_names_no_message_is_a_usage_error(word: str) -> None:
     assert isinstance(caught.value, ValueError)
 
 
-def test_a_usage_error_says_what_to_write() -> None:
+def test_a_usage_error_shows_what_to_write() -> None:
     with pytest.raises(UsageError) as caught:
         parse(["\x1b[31mx"])
     assert str(caught.value) == r"'\x1b[31mx' is not a message; use 3, 2-5, 7-, last or uid:XYZ"
@@ -105,7 +105,7 @@ def test_a_selector_is_shown_as_it_was_written(word: str) -> None:
     assert str(parse([word])[0]) == word
 
 
-def test_a_uid_that_is_no_text_is_shown_with_escapes() -> None:
+def test_a_uid_that_is_not_text_is_shown_with_escapes() -> None:
     assert str(Uid(b"\xfc")) == r"uid:\xfc"
 
 
@@ -168,7 +168,7 @@ def test_missing_messages_are_named_and_no_others(listing: Listing, words: str, 
     assert caught.value.exit_status is Status.NO_MESSAGE
 
 
-# Where the server has no UIDs
+# If the server has no UIDs
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,11 @@ Check = Callable[[object], object]
 Plain = TypeVar("Plain", bound=str | int)
 
 LONGEST_WAIT = 1_000_000  # seconds; poll(2) counts milliseconds in a C int, which ends after 24 days
-LONGEST_STAY = 36_500  # days; a century back is still a date
-TOML_TYPES = {bool: "boolean", int: "integer", float: "float", str: "string", list: "array", dict: "table"}
+LONGEST_STAY = 36_500  # days; a date a century ago still exists
+TOML_TYPES = {
+    bool: "a boolean", int: "an integer", float: "a float", str: "a string", list: "an array",
+    dict: "a table",
+}  # fmt: skip
 
 
 def _of_type(value: object, kind: type[Plain], called: str) -> Plain:
@@ -33,7 +36,7 @@ def _of_type(value: object, kind: type[Plain], called: str) -> Plain:
 
 
 def _described(value: object) -> str:
-    return f"a value of type {TOML_TYPES.get(type(value), 'date or time')}"
+    return TOML_TYPES.get(type(value), "a date or time")
 
 
 def flag(value: object) -> bool:

@@ -18,7 +18,7 @@ RUNS_SCRIPT = re.compile(r"-[A-Za-z]*c[A-Za-z]*")
 def words_of(command: str | tuple[str, ...], key: str) -> tuple[str, ...]:
     """Return the words of a command, which may already be split; raises ValueError.
 
-    ``key`` is its name in the file; on the command line it is ``--key``, unless only a file may have it.
+    ``key`` is its name in the file, and ``--key`` is the option.
     """
     try:
         words = tuple(shlex.split(command)) if isinstance(command, str) else command
@@ -30,8 +30,8 @@ def words_of(command: str | tuple[str, ...], key: str) -> tuple[str, ...]:
         raise ValueError("must not contain NULs")
     found = _shell_syntax(RAW_WORD.findall(command) if isinstance(command, str) else words, words)
     if found is not None:
-        name = f"{key} =" if key == "tunnel_command" else f"--{key.replace('_', '-')}"
-        raise ValueError(f'contains {found}, which only a shell understands; use {name} "{SHELL_LINE}"')
+        option = f"--{key.replace('_', '-')}"
+        raise ValueError(f'contains {found}, which only a shell understands; use {option} "{SHELL_LINE}"')
     return words
 
 

@@ -38,7 +38,7 @@ OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 Settings = dict[str, Any]
 Tables = Mapping[str, Mapping[str, object]]
-Complaint = Callable[[str, str], POP3Error]
+Complaint = Callable[[str, str, object], POP3Error]  # of key, reason and value
 
 
 class Overrides(dict[str, Any]):
@@ -55,7 +55,7 @@ class Overrides(dict[str, Any]):
         return Overrides({key: value for key, value in self.items() if key not in names})
 
     def checked(self, wrong: Complaint) -> Settings:
-        """Return the settings in their own types; raises what ``wrong`` makes of a key and a reason."""
+        """Return the settings in their own types; raises what ``wrong`` makes of a wrong one."""
         return _checked({key: value for key, value in self.items() if key != "account"}, wrong)
 
 
@@ -130,34 +130,35 @@ class Configuration(NamedTuple):
         if len(self.tables) == 1:
             return next(iter(self.tables))
         if self.tables:
-            reason = f"is missing: set it, or choose with --account one of {', '.join(self.tables)}"
-            raise ConfigurationError(f"{self.path}: default", reason)
+            reason = f"{self.path} has no default; choose one of {', '.join(self.tables)} with -a, or write "
+            example = f'default = "{next(iter(self.tables))}" at its top'
+            raise ConfigurationError("no account is given", reason + example)
         raise ConfigurationError(
             "no account is given",
-            "`pop3fetch login alice@example.org`, with your own address, sets one up; or use --host and "
-            f"--user, or --account pop3s://USER@HOST, or describe one in {self.path}; "
-            "`pop3fetch demo` needs none",
+            f"{self.path} has none; set one up with `pop3fetch login ADDRESS`, or name a server with "
+            "-a pop3s://USER@HOST; `pop3fetch demo` needs neither",
         )
 
     def _require(self, name: str, where: str) -> None:
         if name in self.tables:
             return
         # What has a colon may be a URL without its scheme, with a password in it.
-        shown = "that" if ":" in name else repr(name)
-        known = f" (accounts: {', '.join(self.tables)})" if self.tables else " (there are no accounts)"
+        what = "no account has this name" if ":" in name else f"no account is named {name!r}"
         hint = did_you_mean(name, self.tables)
         if "@" in name and ":" not in name and not hint:
             hint = f"; `pop3fetch login {name}` sets it up"
-        raise ConfigurationError(where, f"no account is named {shown}{hint}{known}")
+        elif not hint:
+            hint = f"; there are {', '.join(self.tables)}" if self.tables else "; it has no accounts"
+        raise ConfigurationError(where, f"{what}{hint}")
 
     def _table(self, name: str) -> Settings:
-        self._require(name, f"{self.path}: accounts")
+        self._require(name, str(self.path))
         table = f"{self.path}: accounts.{name}"
         settings = _settings_of(self.tables[name], table)
         if self.defaults:
             settings = _over(_settings_of(self.defaults, f"{self.path}: defaults"), settings)
         if "host" not in settings:
-            raise ConfigurationError(f"{table}.host", "is missing")
+            raise ConfigurationError(table, 'host is missing; write host = "pop.example.org"')
         return settings
 
     def _assembled(self, name: str | None, table: Settings, settings: Settings) -> Account:
@@ -168,7 +169,7 @@ class Configuration(NamedTuple):
             settings["tls"] = "auto" if settings.get("port") == PLAIN_PORT else "implicit"
         settings.setdefault("port", TLS_PORT if settings["tls"] == "implicit" else PLAIN_PORT)
         if settings.get("client_key") and not settings.get("client_cert"):
-            raise ConfigurationError("client_key", "needs client_cert beside it")
+            raise ConfigurationError("client_key", "the certificate is missing; give client_cert, too")
         address = address_of(settings.get("user"), settings["host"], settings["port"])
         # Another server or user than the table's is another maildrop, with a record of its own.
         same = all(settings.get(key) == table.get(key) for key in ("host", "user"))
@@ -201,22 +202,26 @@ def load(path: Path | None = None) -> Configuration:
     except FileNotFoundError:
         if path is None:
             return Configuration(file)
-        raise ConfigurationError(str(file), "there is no such file") from None
+        raise ConfigurationError(str(file), "no such file") from None
     except OSError as error:
         raise ConfigurationError(str(file), f"cannot be read: {error.strerror}") from error
     except ValueError as error:  # of TOML's grammar, of UTF-8, of a number with too many digits
-        raise ConfigurationError(str(file), f"is not valid TOML: {error}") from error
+        raise _not_toml(file, error) from error
     tables = _tables(file, document)
-    defaults = _as_table(document.get("defaults", {}), f"{file}: defaults")
+    defaults = document.get("defaults", {})
+    if not isinstance(defaults, dict):
+        raise ConfigurationError(f"{file}: defaults", "must be a table; write [defaults]")
     named = {"defaults": defaults, **{f"accounts.{name}": table for name, table in tables.items()}}
     for name in (name for name, table in named.items() if others and "password" in table):
         raise ConfigurationError(
             f"{file}: {name}.password",
-            "others can read this file: chmod 600 it, or better, use password_command or the keyring",
+            "others can read this file; chmod 600 it, or better, use password_command or the keyring",
         )
     default = document.get("default")
     if default is not None and not isinstance(default, str):
-        reason = "must be a string, the name of an account; keys of all accounts are in [defaults]"
+        from pop3fetch.account.corrections import of_default
+
+        reason = f"must be a string, the name of an account{of_default(default)}"
         raise ConfigurationError(f"{file}: default", reason)
     return Configuration(file, default, tables, others, defaults)
 
@@ -237,23 +242,38 @@ def _read(file: Path) -> tuple[dict[str, object], int]:
         return tomllib.load(stream), others
 
 
+def _not_toml(file: Path, error: ValueError) -> ConfigurationError:
+    """Return the error for a file that is not TOML, with the line and what to write there."""
+    from pop3fetch.account.corrections import of_syntax
+
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        text = ""
+    return ConfigurationError(str(file), of_syntax(text, str(error), KEYS))
+
+
 def _tables(file: Path, document: Mapping[str, object]) -> Tables:
     for key in document:
         if key not in TOP_LEVEL:
-            belongs = "; it belongs in a table [accounts.NAME] or [defaults]"
-            hint = belongs if key in KEYS else did_you_mean(key, TOP_LEVEL)
-            raise ConfigurationError(f"{file}: {key}", f"there is no such key{hint}")
-    accounts = _as_table(document.get("accounts", {}), f"{file}: accounts")
-    for name in accounts:
+            from pop3fetch.account.corrections import of_top_level_key
+
+            kind = "table" if isinstance(document[key], dict) else "key"
+            advice = of_top_level_key(key, document[key], TOP_LEVEL)
+            raise ConfigurationError(f"{file}: {key}", f"unknown {kind}{advice}")
+    accounts = document.get("accounts", {})
+    if not isinstance(accounts, dict):
+        raise ConfigurationError(
+            f"{file}: accounts", "must be tables; write [accounts.NAME] for each account"
+        )
+    for name, table in accounts.items():
         if "\0" in name:  # programs get the name of the account in a variable
             raise ConfigurationError(f"{file}: accounts", "the name of an account must not contain NULs")
-    return {name: _as_table(table, f"{file}: accounts.{name}") for name, table in accounts.items()}
+        if not isinstance(table, dict):
+            from pop3fetch.account.corrections import of_account
 
-
-def _as_table(value: object, where: str) -> Mapping[str, object]:
-    if not isinstance(value, dict):
-        raise ConfigurationError(where, "must be a table, as in [accounts.NAME]")
-    return value
+            raise ConfigurationError(f"{file}: accounts.{name}", of_account(name))
+    return accounts
 
 
 def _settings_of(table: Mapping[str, object], where: str) -> Settings:
@@ -262,14 +282,14 @@ def _settings_of(table: Mapping[str, object], where: str) -> Settings:
     for key in PATH_KEYS & table.keys():
         settings[key] = os.path.expanduser(from_home(str(table[key])))
         if not os.path.isabs(settings[key]):
-            raise ConfigurationError(f"{where}.{key}", "the home folder is not known: write the whole path")
+            raise ConfigurationError(f"{where}.{key}", "the home folder is not known; write the whole path")
     if "oauth" in settings:
         from pop3fetch.account.oauth.providers import OAUTH_KEYS, from_table
 
         wrong = _wrong_key(f"{where}.oauth")
         settings["oauth"] = from_table(_checked(settings["oauth"], wrong, OAUTH_KEYS), wrong)
     if "output" in settings and "exec" in settings:
-        raise ConfigurationError(f"{where}.exec", "cannot be combined with output")
+        raise ConfigurationError(f"{where}.exec", "cannot be combined with output; keep one of them")
     return settings
 
 
@@ -284,26 +304,35 @@ def _checked(given: Mapping[str, object], wrong: Complaint, keys: Mapping[str, C
     settings = {}
     for key, value in given.items():
         if key not in keys:
-            raise wrong(key, f"there is no such key{did_you_mean(key, keys)}")
+            from pop3fetch.account.corrections import of_unknown_key
+
+            raise wrong(key, f"unknown key{of_unknown_key(key, value, keys)}", None)
         try:
             settings[key] = keys[key](value)
         except ValueError as error:
-            raise wrong(key, str(error)) from error
+            raise wrong(key, str(error), value) from error
     return settings
 
 
 def _wrong_key(table: str) -> Complaint:
-    return lambda key, reason: ConfigurationError(f"{table}.{key}", reason)
+    def wrong(key: str, reason: str, value: object) -> POP3Error:
+        from pop3fetch.account.corrections import of_value
+
+        reason = reason.replace(f"--{key.replace('_', '-')} ", f"{key} = ")  # an example
+        meant = of_value(key, value, KEYS[key]) if key in KEYS and value is not None else ""
+        return ConfigurationError(f"{table}.{key}", f"{reason}; write {key} = {meant}" if meant else reason)
+
+    return wrong
 
 
-def wrong_option(key: str, reason: str) -> POP3Error:
+def wrong_option(key: str, reason: str, value: object) -> POP3Error:
     """Return the error of an option that gives a setting."""
     return UsageError(f"--{key.replace('_', '-')} {reason}")
 
 
-def _wrong_variable(key: str, reason: str) -> POP3Error:
+def _wrong_variable(key: str, reason: str, value: object) -> POP3Error:
     return UsageError(f"POP3FETCH_{key.upper()} {reason}")
 
 
-def _wrong_url(key: str, reason: str) -> POP3Error:
+def _wrong_url(key: str, reason: str, value: object) -> POP3Error:
     return UsageError(f"--account: the URL's {key} {reason}")

@@ -70,9 +70,9 @@ class Password:
 
     __slots__ = (
         "_account",
-        "_passed_over",
         "_report",
         "_secret",
+        "_skipped",
         "_sources",
         "_typed",
         "_was_lost",
@@ -82,8 +82,8 @@ class Password:
     def __init__(self, account: Account, sources: Sources) -> None:
         self._account = account
         self._report = sources.report
-        self._sources = sources._replace(report=self._pass_over)
-        self._passed_over: list[str] = []
+        self._sources = sources._replace(report=self._skip)
+        self._skipped: list[str] = []
         self._secret: str | None = None
         self._typed = 0  # how often it was typed
         self._was_lost = False  # whether a connection was, since then
@@ -106,11 +106,13 @@ class Password:
                 self._typed += source is _from_terminal
                 self._secret = None if source is _from_oauth else found
                 return found
-        passed_over = f" ({'; '.join(self._passed_over)})" if self._passed_over else ""
+        skipped = f" ({'; '.join(self._skipped)})" if self._skipped else ""
+        # `login` does not read the keyring, to which it writes.
+        stored = "store it with `pop3fetch login`, " if self._sources.keyring else ""
         raise NoPassword(
-            f"there is no password for {printable(self._account.title)}{passed_over}: set {VARIABLE}, "
-            "use --password-file or --password-command (or the keys password_file and password_command), "
-            "store it with `pop3fetch login`, write it into ~/.netrc, or run this on a terminal",
+            f"there is no password for {printable(self._account.title)}{skipped}; {stored}set {VARIABLE}, "
+            "use --password-command or --password-file (password_command, password_file in the configuration "
+            "file), write it into ~/.netrc, or run this on a terminal",
             is_missing=True,
         )
 
@@ -125,8 +127,8 @@ class Password:
             return True
         return False
 
-    def _pass_over(self, line: str) -> None:
-        self._passed_over.append(line)
+    def _skip(self, line: str) -> None:
+        self._skipped.append(line)
         self._report(line)
 
 
@@ -235,9 +237,9 @@ ORDER: Mapping[str, Callable[[Account, Sources], str | None]] = {
 
 
 def _check(secret: str, source: str, account: Account) -> None:
-    """Raise NoPassword, which names its ``source`` alone, if a login cannot send the secret.
+    """Raise NoPassword, which names only its ``source``, if a login cannot send the secret.
 
-    A control character in one is a file with the wrong line ends, or with more than the password in it.
+    A control character usually means that a file has the wrong line ends, or more in it than the password.
     """
     if any(character < " " or character == "\x7f" for character in secret):
         raise NoPassword(

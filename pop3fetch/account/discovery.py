@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LIMIT = 5.0  # seconds for all questions to DNS together
 MOST_TARGETS = 6  # servers that are used of a DNS answer, which may have thousands
 USUAL_NAMES = ("pop.", "pop3.", "mail.", "")  # before the domain
-# A name of which no part can mean something else; a name that ends in digits may be an address.
+# A name that can be nothing else; one that ends in digits may be an address.
 HOST = re.compile(r"([a-z0-9_-]{1,63}\.)*[a-z0-9_-]*[a-z_-][a-z0-9_-]*")
 
 
@@ -55,7 +55,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The servers that may be, the best first; ``by_dns``: the domain itself names them.
+    """The possible servers, the best first; ``by_dns``: the domain itself names them.
 
     ``unanswered``: why DNS gave no answer; empty if it gave one.
     """

@@ -54,7 +54,7 @@ def password(file: Path, host: str, user: str) -> str | None:
     except ValueError as error:
         raise ConfigurationError(str(file), str(error)) from None
     if found is not None and not private:
-        raise ConfigurationError(str(file), "others can read or own it: chown and chmod 600 it")
+        raise ConfigurationError(str(file), "others can read or own it; chown and chmod 600 it")
     return found
 
 

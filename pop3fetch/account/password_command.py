@@ -1,10 +1,10 @@
-"""The program that prints a password: its first line, within a time and a size.
+"""The program that prints a password: its first line, within limits of time and size.
 
-No shell runs it, and it reads nothing. What it prints is in no error, what it writes on standard
-error is. It has a session of its own, so that it can be ended with all that it has started.
+No shell runs it, and its standard input is empty. An error never contains what it prints, only what it writes
+on standard error. It has a session of its own, so that it can be killed with everything that it has started.
 
-It is over once the program itself has ended. What it leaves in the background, such as an agent,
-may keep its output open for days.
+The wait is over when the program itself has ended: an agent that it leaves in the background may keep its
+output open for days.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ COMPLAINT_LINES = 3  # lines of it that an error shows
 COMPLAINT_WIDTH = 100  # characters of each
 BLOCK = 1 << 14  # octets
 BLOCKS_OF_A_PIPE = 64  # 1 MiB is the most that a pipe holds on Linux without privileges (pipe(7))
-TICK = 0.02  # seconds between two looks at whether a program has ended that leaves its output open
+TICK = 0.02  # seconds between two checks whether a program has ended that leaves its output open
 
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
 class _Run:
-    """What a command has said, and how it ended."""
+    """What a command has written, and how it ended."""
 
     command: Sequence[str] = field(repr=False)
     printed: bytearray = field(default_factory=bytearray, repr=False)
@@ -113,7 +113,7 @@ def _listen(process: subprocess.Popen[bytes], run: _Run, deadline: float) -> Non
         selector.register(process.stdout, selectors.EVENT_READ, run.printed)
         selector.register(process.stderr, selectors.EVENT_READ, run.complaint)
         while process.stdout in selector.get_map():
-            # Asked before the look at the pipes: what it printed is in there by then.
+            # Checked before the pipes are read: by then, all that it printed is in them.
             is_over = process.poll() is not None and bool(run.printed or process.returncode)
             ready = selector.select(0 if is_over else TICK)
             if is_over and not any(key.fileobj is process.stdout for key, _ in ready):
@@ -131,11 +131,11 @@ def _listen(process: subprocess.Popen[bytes], run: _Run, deadline: float) -> Non
 
 
 def _catch_up(process: subprocess.Popen[bytes], run: _Run) -> None:
-    """Take what the command had still said on standard error when it ended."""
+    """Read what the command had still written on standard error when it ended."""
     assert process.stderr is not None
     os.set_blocking(process.stderr.fileno(), False)
     with suppress(BlockingIOError):
-        for _ in range(BLOCKS_OF_A_PIPE):  # and no more: what goes on in the background may write for ever
+        for _ in range(BLOCKS_OF_A_PIPE):  # and no more: a process in the background may write forever
             if not (block := os.read(process.stderr.fileno(), BLOCK)):
                 break
             run.complaint += block
@@ -150,5 +150,5 @@ def _failure(run: _Run) -> str:
 
 
 def _error(command: Sequence[str], reason: str) -> NoPassword:
-    # The other words of the command may be secrets; its name alone tells which one it was.
+    # Only the name: the other words of the command may be secrets.
     return NoPassword(f"the password command ({printable(command[0])}) {reason}")

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from pop3fetch.account.config_file import Configuration, load
-from pop3fetch.durable import PRIVATE_FILE, make_folder, open_private, sync_file, sync_folder
+from pop3fetch.durable import PRIVATE_FILE, make_folder, open_private, short, sync_file, sync_folder
 from pop3fetch.errors import ConfigurationError
 
 Settings = Mapping[str, str | int | float | bool | list[str]]
@@ -155,12 +155,6 @@ def _change_password_file(path: Path, folder: int, name: str, value: str | None)
     _replace(file, folder, _with_line_ends_of(text, changed), wanted)
 
 
-def short(path: Path) -> str:
-    """Return a path with ``~`` for the home folder, as a user would write it."""
-    home = os.path.expanduser("~")
-    return f"~/{path.relative_to(home)}" if os.path.isabs(home) and path.is_relative_to(home) else str(path)
-
-
 def _with_line_ends_of(text: str, changed: str) -> str:
     """Return a changed text with CRLF if the original has nothing else."""
     uses_crlf = "\r\n" in text and text.count("\n") == text.count("\r\n")
@@ -171,7 +165,7 @@ def name_is_taken(path: Path, name: str) -> ConfigurationError:
     """Return the error for a name that another account of the file has."""
     return ConfigurationError(
         f"{path}: accounts.{name}",
-        "is another account, and stays as it is: choose another name with --account, or change it there",
+        "another account has this name; choose another with -a NAME, or edit the file",
     )
 
 
@@ -235,11 +229,11 @@ def _write(path: Path, octets: bytes, mode: int) -> None:
 def _check(file: Path, wanted: Configuration) -> None:
     try:
         read = load(file)
-        says_it = (read.tables, read.default) == (wanted.tables, wanted.default)
+        is_as_wanted = (read.tables, read.default) == (wanted.tables, wanted.default)
     except ConfigurationError:
-        says_it = False
-    if not says_it:
-        raise ConfigurationError(str(wanted.path), "cannot be changed as it is: do it by hand")
+        is_as_wanted = False
+    if not is_as_wanted:
+        raise ConfigurationError(str(wanted.path), "cannot be changed as it is; do it by hand")
 
 
 @contextmanager

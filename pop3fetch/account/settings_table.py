@@ -35,6 +35,7 @@ SERVER = "The account and its server"
 SECURITY = "TLS and login"
 DELIVERY = "get: delivery"
 SELECTION = "get: selection"
+DETAILS = "Delivery details"
 UNATTENDED = "Unattended runs"
 
 FILE, DESTINATION, PROGRAM = "file", "destination", "program"  # values that a shell completes
@@ -95,13 +96,13 @@ class Account(NamedTuple):
         Option(SERVER, "-u --user USER", "The user name.", variable=True)] = None
     auth: Annotated[str, Setting(partial(checks.one_of, AUTH_METHODS), lasting=True),
         Option(SECURITY, "--auth METHOD", takes=AUTH_METHODS, variable=True,
-               help=f"Force one login method: {', '.join(AUTH_METHODS[1:])}.")] = "auto"
+               help=f"Force one login method: {', '.join(AUTH_METHODS[1:])} (default: auto).")] = "auto"
     allow_insecure_login: Annotated[bool, Setting(checks.flag, lasting=True),
         Option(SECURITY, "--allow-insecure-login", takes=bool, variable=True,
                help="Allow the password to cross the network in clear text.")] = False
     ca_file: Annotated[str | None, Setting(checks.path, lasting=True),
         Option(SECURITY, "--ca-file FILE", takes=FILE, variable=True,
-               help="Trust these certificate authorities instead of the system's.")] = None
+               help="Trust these authorities instead of the system's.")] = None
     tls_fingerprint: Annotated[str | None, Setting(checks.fingerprint, lasting=True),
         Option(SECURITY, "--tls-fingerprint SHA256", "Trust exactly this server certificate.",
                variable=True)] = None
@@ -115,20 +116,20 @@ class Account(NamedTuple):
         Option(SECURITY, "--client-cert FILE", "Present this certificate.",
                takes=FILE, variable=True)] = None
     client_key: Annotated[str | None, Setting(checks.path, lasting=True),
-        Option(SECURITY, "--client-key FILE", "The key of the certificate, if it is in a separate file.",
+        Option(SECURITY, "--client-key FILE", "Its private key, if that is in a file of its own.",
                takes=FILE, variable=True)] = None
     password: Annotated[str | None, Setting(checks.text, group="password", secret=True)] = None
     password_file: Annotated[str | None, Setting(checks.path, group="password", lasting=True),
         Option(SERVER, "--password-file FILE", takes=FILE, variable=True,
-               help="The first line of FILE is the password; others must not be able to read it.")] = None
+               help="Read the password from the first line of FILE.")] = None
     password_command: Annotated[tuple[str, ...] | None,
         Setting(checks.password_command, group="password", lasting=True, secret=True, runs=True),
         Option(SERVER, "--password-command CMD", variable=True, takes=PROGRAM,
-               help="The first line that CMD prints is the password, or the access token.")] = None
+               help="Run CMD; its first line is the password or token.")] = None
     password_by_option: bool = False
     timeout: Annotated[float, Setting(checks.seconds, lasting=True),
         Option(SERVER, "--timeout SECONDS", takes=float, variable=True,
-               help=f"Seconds to wait for the server (default: {DEFAULT_TIMEOUT:g}; 0: forever).",
+               help=f"Seconds to wait for it (default: {DEFAULT_TIMEOUT:g}; 0: forever).",
                )] = DEFAULT_TIMEOUT
     family: Annotated[str, Setting(partial(checks.one_of, FAMILIES), lasting=True),
         Option(SERVER, "-4", "Use only IPv4.", takes=bool, gives="ipv4"),
@@ -145,20 +146,20 @@ class Account(NamedTuple):
                help="Send UTF8 before logging in (RFC 6856): some servers rewrite 8-bit messages otherwise.",
                )] = False
     output: Annotated[str | None, Setting(checks.text, group="destination", shown=True),
-        Option(DELIVERY, "-o --output DEST", "maildir:DIR, mbox:FILE, or standard output: - or mbox:-.",
+        Option(DELIVERY, "-o --output DEST", "maildir:DIR, mbox:FILE or - (default: ~/Maildir).",
                takes=DESTINATION)] = None
     exec: Annotated[tuple[str, ...] | None,
         Setting(partial(checks.command, "exec"), group="destination", secret=True, runs=True),
         Option(DELIVERY, "--exec CMD", "Give each message to the standard input of CMD.",
                takes=PROGRAM)] = None
     exec_timeout: Annotated[float, Setting(checks.seconds),
-        Option(DELIVERY, "--exec-timeout SECONDS", takes=float,
+        Option(DETAILS, "--exec-timeout SECONDS", takes=float,
                help=f"Time limit for CMD in seconds (default: {DEFAULT_EXEC_TIMEOUT:g}).",
                )] = DEFAULT_EXEC_TIMEOUT
     crlf: Annotated[bool, Setting(checks.flag),
-        Option(DELIVERY, "--crlf", "Keep CRLF line ends; otherwise they become LF.", takes=bool)] = False
+        Option(DETAILS, "--crlf", "Keep CRLF line ends, which otherwise become LF.", takes=bool)] = False
     delete: Annotated[bool | None, Setting(checks.flag, group="deletion"),
-        Option(SELECTION, "--delete/--keep", "Delete delivered messages from the server, or keep them.",
+        Option(SELECTION, "--delete/--keep", "Delete delivered messages, or keep them (default).",
                takes=bool)] = None
     delete_after: Annotated[int | None,
         Setting(partial(checks.number, 0, checks.LONGEST_STAY), group="deletion"),
@@ -212,8 +213,8 @@ class Account(NamedTuple):
         if self.user is None:
             from pop3fetch.errors import ConfigurationError
 
-            where = f"{self.source}: accounts.{self.name}.user" if self.source else self.address
-            raise ConfigurationError(where, "the user is missing: give one with --user")
+            where = f"{self.source}: accounts.{self.name}" if self.source else self.address
+            raise ConfigurationError(where, "the user is missing; give one with --user")
         return self.user
 
 

@@ -19,10 +19,12 @@ from pop3fetch.printable import printable
 LOOK_LIMIT = 5.0  # seconds; without a session bus a backend may wait forever
 STORE_LIMIT = 60.0  # seconds; at `login` the user can unlock the keyring
 KEEPS_NOTHING = "it stores nothing"
+NO_KEYRING = "NoKeyringError"  # of the library: none of its backends can be used
 UNREACHABLE = "no keyring is installed, or it cannot be reached outside a login session"
 BUS_VARIABLE = "DBUS_SESSION_BUS_ADDRESS"
 RUNTIME_FOLDERS = Path("/run/user")  # of systemd-logind: one per user, removed after the last session
 NEEDED = "OAuth 2 needs one; without one, let password_command print the access token"
+_NO_KEYRING = "NoKeyringError"
 
 Answer = TypeVar("Answer")
 
@@ -61,7 +63,7 @@ def check(entry: Entry, limit: float = STORE_LIMIT) -> None:
     try:
         keeps = _asked(ask, limit)
     except Exception as error:
-        raise _no_keyring(f"{_told(error)}; {NEEDED}") from error
+        raise _no_keyring(f"{_reason(error)}; {NEEDED}") from error
     if not keeps:
         raise _no_keyring(f"{KEEPS_NOTHING}; {NEEDED}")
 
@@ -77,7 +79,7 @@ def look(entry: Entry, limit: float = LOOK_LIMIT, interrupts: Interrupts | None 
     try:
         return _asked(get, limit, interrupts)
     except Exception as error:
-        raise _no_keyring(_told(error)) from error
+        raise _no_keyring(_reason(error)) from error
 
 
 def keep(entry: Entry, secret: str, limit: float = STORE_LIMIT) -> None:
@@ -94,7 +96,9 @@ def keep(entry: Entry, secret: str, limit: float = STORE_LIMIT) -> None:
         kept = _asked(put, limit)
     except Exception as error:
         # Neither its text nor itself as a cause: a backend may quote the secret.
-        raise _no_keyring(f"it could not store the {entry.called} ({type(error).__name__})") from None
+        name = type(error).__name__
+        reason = UNREACHABLE if name == NO_KEYRING else f"it could not store the {entry.called} ({name})"
+        raise _no_keyring(reason) from None
     if not kept:
         raise _no_keyring(KEEPS_NOTHING)
 
@@ -113,16 +117,16 @@ def remove(entry: Entry, limit: float = STORE_LIMIT) -> bool:
     try:
         return _asked(delete, limit)
     except Exception as error:
-        raise _no_keyring(_told(error)) from error
+        raise _no_keyring(_reason(error)) from error
 
 
 def _asked(work: Callable[[], Answer], limit: float, interrupts: Interrupts | None = None) -> Answer:
     return Ahead(work, "keyring", interrupts=interrupts).result(limit)
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     # No `except keyring.errors...`: if its import hangs, ours would wait for the same lock.
-    if type(error).__name__ == "NoKeyringError":  # whose text advises to install one
+    if type(error).__name__ == NO_KEYRING:  # whose text advises to install one
         return UNREACHABLE
     text = printable(str(error), 120)
     return text if isinstance(error, TimeoutError) else f"{type(error).__name__}: {text}"

@@ -36,8 +36,8 @@ def parse(text: str) -> dict[str, object]:
     login, at, location = rest.rpartition("@")
     if ":" in login:
         raise _wrong(
-            "it must not contain a password: other users could read it. Leave out `:` and what follows, "
-            "or write %3A if the colon belongs to the user name"
+            "it must not contain a password, because other users could read it; leave out `:` and what "
+            "follows, or write %3A if the colon belongs to the user name"
         )
     if any(character in rest.removesuffix("/") for character in "/?#"):
         raise _wrong("nothing may follow the host and the port; in a user name write %2F, %3F and %23")

@@ -12,20 +12,23 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from copy import copy
+from typing import Any
 
+import click
 from click.shell_completion import (
     BashComplete,
     CompletionItem,
     FishComplete,
+    ShellComplete,
     ZshComplete,
     add_completion_class,
     shell_complete,
     split_arg_string,
 )
 
-if TYPE_CHECKING:
-    from click import Command
+from pop3fetch.cli.leading_words import in_order, leading_options
+from pop3fetch.errors import UsageError
 
 BASH = r"""_pop3fetch_completion() {
     local line type prefix value found paths replies=() strip=
@@ -110,7 +113,21 @@ complete --no-files --command pop3fetch --arguments "(_pop3fetch_completion)"
 """
 
 
-class Bash(BashComplete):
+class _Leading(ShellComplete):
+    """Options may come before the command."""
+
+    def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[str]]:
+        group = self.cli
+        assert isinstance(group, click.Group)
+        if [*args, incomplete][0].startswith("-"):
+            self.cli = group = copy(group)
+            group.params = [*group.params, *leading_options(group)]
+        with suppress(click.UsageError, UsageError):  # what is wrong may become right
+            args = in_order(args, group) if args else args
+        return super().get_completions(args, incomplete)
+
+
+class Bash(_Leading, BashComplete):
     """``type,prefix,value`` in each line; the first has what is typed so far of the word."""
 
     def source(self) -> str:
@@ -133,7 +150,7 @@ class Bash(BashComplete):
         return f"{item.type},{item.prefix or ''},{item.value}"
 
 
-class Zsh(ZshComplete):
+class Zsh(_Leading, ZshComplete):
     """Three lines for each: type, value and description, or the prefix of a path."""
 
     def source(self) -> str:
@@ -145,7 +162,7 @@ class Zsh(ZshComplete):
         return f"{item.type}\n{item.value}\n{item.prefix or ''}"
 
 
-class Fish(FishComplete):
+class Fish(_Leading, FishComplete):
     """``type,prefix,value`` in each line, with a description behind a tab."""
 
     def source(self) -> str:
@@ -190,7 +207,7 @@ def complete_program(incomplete: str) -> list[CompletionItem[str]]:
     return [CompletionItem(name) for name in sorted(names)]
 
 
-def complete(commands: Command, variable: str, instruction: str) -> int:
+def complete(commands: click.Command, variable: str, instruction: str) -> int:
     """Print the script of a shell, or what may follow the words that it has; return the exit status.
 
     ``instruction``: the value of the ``variable``, such as ``bash_source`` and ``bash_complete``.

@@ -39,6 +39,9 @@ class Terminated(BaseException):
     """SIGTERM arrived."""
 
 
+OWN_OPTIONS = ("-h", "--help", "--help-all", "-V", "--version")  # those that need no command
+
+
 class Commands(click.Group):
     """The commands, imported one by one as they are called."""
 
@@ -46,35 +49,38 @@ class Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name.startswith("-"):  # an option, of which click says that it does not exist
+        if cmd_name not in COMMANDS:  # only while a shell completes
             return None
-        if cmd_name not in COMMANDS:
-            from pop3fetch.defaults import did_you_mean
-
-            raise click.UsageError(f"no such command: {cmd_name}{did_you_mean(cmd_name, COMMANDS)}", ctx)
         command = import_module(f"pop3fetch.cli.commands.{cmd_name}").command
         assert isinstance(command, click.Command)
         command.short_help = COMMANDS[cmd_name]  # for completion, which shows the docstring otherwise
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from pop3fetch.cli.help import write_commands
+
+        write_commands(ctx, formatter, COMMANDS)
 
 
-@click.group(
-    cls=Commands,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Each command has its own --help; the manual is pop3fetch(1).",
-)
+def show_all_help(ctx: click.Context) -> None:
+    """Print the help of a command with all its options, and end it."""
+    from pop3fetch.cli.help import everything
+
+    click.echo(everything(ctx))
+    ctx.exit()
+
+
+HELP_ALL = click.option(
+    "--help-all", is_flag=True, is_eager=True, expose_value=False, help="Show all options.",
+    callback=lambda ctx, _, wanted: show_all_help(ctx) if wanted and not ctx.resilient_parsing else None,
+)  # fmt: skip
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", message="pop3fetch %(version)s")
+@HELP_ALL
 def commands() -> None:
-    """Fetch mail over POP3: exactly once, safely, and fast.
-
-    \b
-    Try it without a mailbox:  pop3fetch demo
-    With one:                  pop3fetch login alice@example.org
-    """
+    """Fetch mail over POP3: exactly once, safely, and fast."""
 
 
 def run(arguments: Sequence[str], console: Console | None = None) -> int:
@@ -95,9 +101,14 @@ def run_command(arguments: Sequence[str], console: Console) -> int:
             from pop3fetch.cli.completion import complete
 
             return complete(commands, COMPLETE, instruction)
+        words = list(arguments) or ["--help"]
+        if words[0] not in (*COMMANDS, *OWN_OPTIONS):
+            from pop3fetch.cli.leading_words import in_order
+
+            words = in_order(words, commands)
         # Not commands.main(), which has its own statuses for a closed pipe and for Ctrl-C.
         with output_errors():  # of --help and --version
-            context = commands.make_context("pop3fetch", list(arguments) or ["--help"], obj=console)
+            context = commands.make_context("pop3fetch", words, obj=console)
         from pop3fetch.cli.signals import heed
 
         heed(Terminated)
@@ -108,7 +119,9 @@ def run_command(arguments: Sequence[str], console: Console) -> int:
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
     except click.ClickException as wrong:
-        console.error(_one_line(wrong))
+        from pop3fetch.cli.mistakes import one_line
+
+        console.error(one_line(wrong, arguments, commands))
         return Status.USAGE
     except BrokenPipeError:
         return Status.OK  # the reader of our output has seen enough
@@ -152,16 +165,3 @@ def in_our_terms(error: Exception) -> Exception:
     from pop3fetch.errors import ThreadLimit
 
     return ThreadLimit() if isinstance(error, RuntimeError) and is_thread_limit(error) else error
-
-
-def _one_line(wrong: click.ClickException) -> str:
-    message = wrong.format_message().strip()
-    if isinstance(wrong, click.NoSuchOption):
-        message = f"no such option: {wrong.option_name}"
-        if wrong.possibilities:
-            message += f"; did you mean {wrong.possibilities[0]}?"
-        elif wrong.ctx and wrong.ctx.parent is None:
-            message += "; options are given after the command"
-    message = message[:1].lower() + message[1:].rstrip(".")
-    context = getattr(wrong, "ctx", None)
-    return f"{message} (see {context.command_path} --help)" if context else message

@@ -27,8 +27,9 @@ from pop3fetch.account.settings_table import (
     SELECTION,
     SERVER,
 )
+from pop3fetch.cli.main import HELP_ALL
 from pop3fetch.cli.screen.console import Console, output_errors
-from pop3fetch.defaults import ACCOUNTS_AT_ONCE, ACCOUNTS_AT_ONCE_PER_HOST
+from pop3fetch.defaults import ACCOUNTS_AT_ONCE, ACCOUNTS_AT_ONCE_PER_HOST, did_you_mean
 from pop3fetch.status import Status
 
 if TYPE_CHECKING:
@@ -52,19 +53,28 @@ SEVERAL = "Several accounts"
 GENERAL = "General"
 
 
-class SharedOption(click.Option):
-    """An option that goes into the :class:`Invocation`; --help shows it under ``section``.
+class SectionOption(click.Option):
+    """An option that --help-all shows under ``section``, and --help by its name only.
 
     ``setting``: the setting of an account that it gives; ``gives``: the value that a flag means.
     """
 
     def __init__(
-        self, *declarations: Any, section: str, setting: str | None = None, gives: object = None, **rest: Any
+        self,
+        *declarations: Any,
+        section: str,
+        setting: str | None = None,
+        gives: object = None,
+        **rest: Any,
     ) -> None:
         super().__init__(*declarations, **rest)
         self.section = section
         self.setting = setting
         self.gives = gives
+
+
+class SharedOption(SectionOption):
+    """An option that goes into the :class:`Invocation`."""
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
         """Name the variable if its value is wrong."""
@@ -83,7 +93,7 @@ class Days(click.types.IntParamType):
         except click.BadParameter:
             digits = re.match("[0-9]+", value)
             advice = f"; write {digits[0]}" if digits else ""
-            self.fail(f"{value!r} is not a number of days{advice}", param, ctx)
+            self.fail(f"{value!r} is not a valid day count{advice}", param, ctx)
 
 
 class Word(click.types.StringParamType):
@@ -104,24 +114,17 @@ class Word(click.types.StringParamType):
 
 
 class Command(click.Command):
-    """A command whose --help shows its own options first, and the shared ones in sections."""
+    """A command whose --help shows its own options first; ``epilog``: the lines of its examples."""
 
     def make_context(self, *arguments: Any, **settings: Any) -> click.Context:
         """Read the arguments; --help is printed here."""
         with output_errors():
             return super().make_context(*arguments, **settings)
 
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record and isinstance(parameter, click.Option):
-                own = GENERAL if parameter.is_eager else OWN  # --help is, and nothing else
-                section = parameter.section if isinstance(parameter, SharedOption) else own
-                sections.setdefault(section, []).append(record)
-        for title, records in sections.items():
-            with formatter.section(title):
-                formatter.write_dl(records)
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from pop3fetch.cli.help import write_command
+
+        write_command(ctx, formatter, shared=(SERVER, SECURITY, SEVERAL, GENERAL))
 
 
 class Group(Command, click.Group):
@@ -133,9 +136,12 @@ class Group(Command, click.Group):
         before = args[: len(args) - len(rest)]
         return super().parse_args(ctx, [*rest[:1], *before, *rest[1:]] if rest else args)
 
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        self.format_commands(ctx, formatter)
-        super().format_options(ctx, formatter)
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in self.commands and not ctx.resilient_parsing:
+            raise click.UsageError(f"no such command: {args[0]}{did_you_mean(args[0], self.commands)}", ctx)
+        return super().resolve_command(ctx, args)
 
 
 def _complete_account(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -156,6 +162,7 @@ def _complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -
     return complete_destination(incomplete) if is_destination else complete_program(incomplete)
 
 
+section_option = functools.partial(click.option, cls=SectionOption)
 shared_option = functools.partial(click.option, cls=SharedOption)
 
 
@@ -173,7 +180,7 @@ def setting_options(section: str, command: Any) -> Any:
             setting=setting,
             gives=option.gives,
             metavar=None if takes is bool else words[-1],
-            is_flag=takes is bool,
+            is_flag=takes is bool or None,  # False would make the value optional
             type=click.Choice(takes) if isinstance(takes, tuple) else kinds.get(takes, takes),
             envvar=f"POP3FETCH_{setting.upper()}" if option.variable else None,
             shell_complete=_complete if takes in (DESTINATION, PROGRAM) else None,
@@ -186,27 +193,26 @@ def setting_options(section: str, command: Any) -> Any:
 SERVER_OPTIONS = (
     shared_option("-a", "--account", section=SERVER, setting="account", metavar="NAME|URL",
                   envvar="POP3FETCH_ACCOUNT", shell_complete=_complete_account,
-                  help="An account of the configuration file, or pop3s://user@host[:port]."),
+                  help="An account's name, or pop3s://user@host[:port]."),
     functools.partial(setting_options, SERVER),
     functools.partial(setting_options, SECURITY),
 )  # fmt: skip
 SEVERAL_OPTIONS = (
     shared_option("-A", "--all-accounts", section=SEVERAL, is_flag=True,
-                  help="Work on every account of the configuration file."),
+                  help="Use every account of the configuration file."),
     shared_option("--jobs", section=SEVERAL, type=int, metavar="N", default=ACCOUNTS_AT_ONCE,
-                  help=f"Number of accounts to process in parallel (default: {ACCOUNTS_AT_ONCE})."),
+                  help=f"Accounts to process in parallel (default: {ACCOUNTS_AT_ONCE})."),
     shared_option("--jobs-per-host", section=SEVERAL, type=int, metavar="N",
                   default=ACCOUNTS_AT_ONCE_PER_HOST,
-                  help="Number of accounts to process in parallel on one server "
-                       f"(default: {ACCOUNTS_AT_ONCE_PER_HOST})."),
+                  help=f"The same, for accounts on one server (default: {ACCOUNTS_AT_ONCE_PER_HOST})."),
 )  # fmt: skip
 GENERAL_OPTIONS = (
     shared_option("-c", "--config", section=GENERAL, type=click.Path(), metavar="FILE",
                   envvar="POP3FETCH_CONFIG",
-                  help="The configuration file (default: the platform's path)."),
+                  help="The configuration file."),
     shared_option("--state-dir", section=GENERAL, type=click.Path(), metavar="DIR",
                   envvar="POP3FETCH_STATE_DIR",
-                  help="The folder of the records (default: the platform's path)."),
+                  help="The folder of the records."),
     shared_option("-q", "--quiet", section=GENERAL, is_flag=True, help="Print less on standard error."),
     shared_option("-v", "--verbose", section=GENERAL, count=True,
                   help="Print more; -vv shows the protocol, secrets masked."),
@@ -335,7 +341,9 @@ class Invocation(NamedTuple):
 
         configuration = self.configuration()
         if not configuration.names():
-            raise ConfigurationError(str(configuration.path), "there are no accounts, [accounts.NAME]")
+            raise ConfigurationError(
+                str(configuration.path), "it has no accounts; `pop3fetch login ADDRESS` adds one"
+            )
         if logs_in:
             self._refuse_to_share_secrets(configuration.servers())
         return self.accounts(configuration, wrong)
@@ -354,8 +362,8 @@ class Invocation(NamedTuple):
         }
         for source in (name for name, given in sources.items() if given and len(servers) > 1):
             raise UsageError(
-                f"{source} would give one password to {len(servers)} servers: give each account its "
-                "own, by password_file, password_command, `pop3fetch login` or ~/.netrc"
+                f"{source} would give one password to {len(servers)} servers; give each account its own "
+                "with `pop3fetch login`, password_command, password_file or ~/.netrc"
             )
 
     def state_folder(self) -> Path:
@@ -402,7 +410,7 @@ def with_options(command: Callable[..., Any], options: tuple[Decorator, ...]) ->
         return command(invocation, **{name: value for name, value in given.items() if name not in shared})
 
     decorated: Any = gathered
-    for option in reversed(options):
+    for option in reversed((*options, HELP_ALL)):
         decorated = option(decorated)
     return decorated  # type: ignore[no-any-return]
 

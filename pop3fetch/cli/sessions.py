@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,10 +37,11 @@ def sessions_of(
             return None  # cron must not wait
         from getpass import getpass
 
+        ask = partial(getpass, console.wrapped(question.rstrip(), room=1) + " ")
         if console.answers is None:
-            return console.talk(lambda: getpass(question))
+            return console.talk(ask)
         if question not in console.answers:
-            console.answers[question] = console.talk(lambda: getpass(question))
+            console.answers[question] = console.talk(ask)
         return console.answers[question]
 
     sources = Sources(
@@ -69,12 +71,12 @@ def process_context(console: Console, account: Account | None = None) -> Process
     trace = console.trace if console.verbosity >= 2 else None
 
     def notice(text: str) -> None:
-        from pop3fetch.cli.screen.advice import noticed
+        from pop3fetch.cli.screen.advice import notice_line
         from pop3fetch.pop3.login import ALTHOUGH_STLS, MAIL_IN_CLEAR_TEXT
 
         is_warning = text in (ALTHOUGH_STLS, MAIL_IN_CLEAR_TEXT) and not (account and is_local(account))
         show = console.remark if is_warning else console.notice
-        show(noticed(text))
+        show(notice_line(text))
 
     shows_waiting = console.shows_remarks and not console.account
     return ProcessContext(

@@ -102,11 +102,11 @@ def parse(destination: str, *, is_configured: bool = False) -> Choice:
     kind, path = match.groups() if match else ("maildir", destination)
     if kind not in ("maildir", "mbox"):
         # A slip must not become a folder of that name; to mean one, write ./ before it.
-        raise UsageError(f"unknown destination type '{kind}:': write maildir:DIR, mbox:FILE or -")
+        raise UsageError(f"unknown destination type '{kind}:'; write maildir:DIR, mbox:FILE or -")
     if not match and path.endswith(".mbox"):
-        raise UsageError(f"'{path}' could be a file or a folder: write mbox:{path} or maildir:{path}")
+        raise UsageError(f"'{path}' could be a file or a folder; write mbox:{path} or maildir:{path}")
     if not path or "\0" in path:
-        raise UsageError(f"'{destination}' is not a destination: write maildir:DIR, mbox:FILE or -")
+        raise UsageError(f"'{destination}' is not a destination; write maildir:DIR, mbox:FILE or -")
     try:
         absolute = os.path.abspath(Path(from_home(path) if is_configured else path).expanduser())
     except RuntimeError as error:  # from Path, if a home folder is not known

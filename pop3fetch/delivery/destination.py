@@ -26,8 +26,8 @@ from pop3fetch.errors import DeliveryError
 from pop3fetch.messages import Message
 
 if TYPE_CHECKING:
-    from pop3fetch.findings import Finding
     from pop3fetch.headers import Identity
+    from pop3fetch.step_results import StepResult
 
 
 class Place(NamedTuple):
@@ -110,14 +110,14 @@ class Destination(ABC):
         ``create`` is given.
         """
 
-    def examine(self, known: str | None = None) -> Iterator[Finding]:
+    def examine(self, known: str | None = None) -> Iterator[StepResult]:
         """Yield what `check` shows of it, and change nothing; raises what would stop a delivery.
 
         ``known`` as in :meth:`prepare`.
         """
-        from pop3fetch.findings import Finding
+        from pop3fetch.step_results import StepResult
 
-        yield Finding("destination", f"{self.name} cannot be examined without a delivery")
+        yield StepResult("destination", f"{self.name} cannot be examined without a delivery")
 
     @abstractmethod
     def draft(self, message: Message) -> Draft:
@@ -154,7 +154,10 @@ _REASONS = {
 }
 
 
-NOT_MOUNTED = "it is missing, although mail was delivered there before (not mounted?); --create makes it anew"
+NOT_MOUNTED = (
+    "it is missing, although mail was delivered there before (not mounted?); mount it, or create it "
+    "anew with --create"
+)
 
 
 class delivery_errors:  # it is used as a function

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pop3fetch.errors import DeliveryError
-from pop3fetch.findings import Finding, warning
+from pop3fetch.step_results import StepResult, warning
 
 STEP = "destination"
 LITTLE = 100_000_000  # octets; a disk that has no more free is nearly full
 
 
-def examine_paths(name: str, paths: Sequence[Path]) -> Finding:
+def examine_paths(name: str, paths: Sequence[Path]) -> StepResult:
     """Return whether all ``paths`` can be written to; raises OSError and DeliveryError if not.
 
     A path that is missing is made in the nearest folder above it.
@@ -24,7 +24,7 @@ def examine_paths(name: str, paths: Sequence[Path]) -> Finding:
     if free < LITTLE:
         return warning(STEP, f"{name}: the disk is nearly full: less than {LITTLE // 1_000_000} MB are free")
     is_there = nearest == [*paths]
-    return Finding(STEP, f"{name} can be written to" if is_there else f"{name}: `get` will create it")
+    return StepResult(STEP, f"{name} can be written to" if is_there else f"{name}: `get` will create it")
 
 
 def _free(path: Path, name: str, *, is_folder: bool) -> int:

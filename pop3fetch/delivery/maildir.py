@@ -44,7 +44,7 @@ from pop3fetch.errors import DeliveryError
 from pop3fetch.messages import Message
 
 if TYPE_CHECKING:
-    from pop3fetch.findings import Finding
+    from pop3fetch.step_results import StepResult
 
 PREFIX = "maildir:"
 LARGE = 16 * 1024 * 1024  # octets that are worth writing before the message is whole
@@ -132,7 +132,7 @@ class Maildir(Destination):
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (os.O_NOFOLLOW if self._owner else 0)
             self.tmp, self.new = (os.open(self.folder / name, flags) for name in ("tmp", "new"))
 
-    def examine(self, known: str | None = None) -> Iterator[Finding]:
+    def examine(self, known: str | None = None) -> Iterator[StepResult]:
         from pop3fetch.delivery.examination import examine_paths
 
         with delivery_errors(self.name):

@@ -44,7 +44,7 @@ from pop3fetch.errors import DeliveryError, DestinationLocked
 from pop3fetch.messages import Message
 
 if TYPE_CHECKING:
-    from pop3fetch.findings import Finding
+    from pop3fetch.step_results import StepResult
 
 PREFIX = "mbox:"
 PATIENCE = 60.0  # seconds to wait for another program's lock
@@ -134,7 +134,7 @@ class Mbox(Destination):
         with self._locked(), delivery_errors(self.name), suppress(PermissionError):
             sync_folder(self._real.parent)
 
-    def examine(self, known: str | None = None) -> Iterator[Finding]:
+    def examine(self, known: str | None = None) -> Iterator[StepResult]:
         from pop3fetch.delivery.examination import examine_paths
 
         with delivery_errors(self.name):

@@ -25,7 +25,7 @@ from pop3fetch.messages import Message
 from pop3fetch.printable import printable
 
 if TYPE_CHECKING:
-    from pop3fetch.findings import Finding
+    from pop3fetch.step_results import StepResult
 
 PREFIX = "exec:"
 GRACE = 2.0  # seconds between asking a program to end and killing it
@@ -89,17 +89,17 @@ class Program(Destination):
     def prepare(self, known: str | None = None, *, create: bool = False) -> None:
         path = self._environment.get("PATH", os.defpath)
         if shutil.which(self._command[0], path=path) is None:
-            raise DeliveryError(self.name, "the program does not exist, or may not be run")
+            raise DeliveryError(self.name, "there is no such program, or it is not executable")
 
-    def examine(self, known: str | None = None) -> Iterator[Finding]:
-        from pop3fetch.findings import Finding, warning
+    def examine(self, known: str | None = None) -> Iterator[StepResult]:
+        from pop3fetch.step_results import StepResult, warning
 
         self.prepare(known)
         if shutil.which(self._command[0], path=CRON_PATH) is None:
             text = f"{self.name}: cron does not find the program in {CRON_PATH}: write its whole path"
             yield warning("destination", text)
         else:
-            yield Finding("destination", f"{self.name} exists; it is not run now")
+            yield StepResult("destination", f"{self.name} exists; it is not run now")
 
     def draft(self, message: Message) -> ProgramDraft:
         return ProgramDraft(message, self.name)

@@ -32,7 +32,7 @@ from pop3fetch.messages import Message
 from pop3fetch.printable import printable
 
 if TYPE_CHECKING:
-    from pop3fetch.findings import Finding
+    from pop3fetch.step_results import StepResult
 
 NAME = "standard output"
 LONGEST_LOOK = 0.05  # seconds between two looks at how much of a pipe was read
@@ -131,11 +131,11 @@ class Stream(Destination):
         with delivery_errors(self.name):
             os.fstat(self._out)
 
-    def examine(self, known: str | None = None) -> Iterator[Finding]:
-        from pop3fetch.findings import Finding
+    def examine(self, known: str | None = None) -> Iterator[StepResult]:
+        from pop3fetch.step_results import StepResult
 
         self.prepare(known)
-        yield Finding("destination", f"{self.name} keeps nothing: its reader must")
+        yield StepResult("destination", f"{self.name} keeps nothing: its reader must")
 
     def draft(self, message: Message) -> StreamDraft:
         """Begin a message, after the end of the one before it; raises as :meth:`write` does."""

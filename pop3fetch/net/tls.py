@@ -7,6 +7,7 @@ the chain, and is compared before an octet is sent.
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeVar
 
 from pop3fetch.errors import (
     CertificateError,
+    ClientCertificateRequired,
     ConfigurationError,
     NoCommonCipher,
     NotATLSPort,
@@ -50,10 +52,16 @@ class Certificate(NamedTuple):
     expires: float | None
     fingerprint: str
 
-    def __str__(self) -> str:
-        names = f", names {' '.join(self.names[:8])}" if self.names else ""
-        expiry = f", expires {_day(self.expires)}" if self.expires is not None else ""
-        return f"{self.subject}{names}, issued by {self.issuer}{expiry}, SHA-256 {self.fingerprint}"
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """Return what an error shows, except for the fingerprint: pairs of a word and a text."""
+        expires = "" if self.expires is None else _day(self.expires)
+        texts = {
+            "subject": self.subject,
+            "names": " ".join(self.names[:8]),
+            "issuer": self.issuer,
+            "expires": expires,
+        }
+        return tuple((word, text) for word, text in texts.items() if text)
 
 
 class TLSSession(NamedTuple):
@@ -89,18 +97,19 @@ def client_context(options: TLSOptions, ca_folder: str | None = None) -> ssl.SSL
         if options.fingerprint:
             context = unverified_context(options.ciphers)
         else:
-            with _usable(options.ca_file or "the certificates"):
+            with _usable(f"CA file {options.ca_file}" if options.ca_file else "CA certificates"):
                 context = verifying_context(options.ca_file, ca_folder=ca_folder)
             context.hostname_checks_common_name = False  # RFC 6125 section 6.4.4
             if options.ciphers:
                 choose_ciphers(context, options.ciphers)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if options.client_cert:
-            files = " with ".join(filter(None, (options.client_cert, options.client_key)))
+            files = " and key ".join(filter(None, (options.client_cert, options.client_key)))
+            files = f"client certificate {files}"
 
             def refuse_pass_phrase() -> NoReturn:  # without it, OpenSSL would ask on the terminal
                 advice = "`openssl pkey -in KEY -out NEW` removes it"
-                raise ConfigurationError(files, f"the private key has a pass phrase; {advice}")
+                raise ConfigurationError(files, f"the key has a pass phrase; {advice}")
 
             with _usable(files):
                 context.load_cert_chain(options.client_cert, options.client_key, refuse_pass_phrase)
@@ -112,7 +121,9 @@ def client_context(options: TLSOptions, ca_folder: str | None = None) -> ssl.SSL
 def _usable(files: str) -> Iterator[None]:
     try:
         yield
-    except OSError as error:  # an SSLError is one, too
+    except ssl.SSLError as error:
+        raise ConfigurationError(files, f"not in PEM form, or damaged ({_words(error)})") from error
+    except OSError as error:
         raise ConfigurationError(files, error.strerror or str(error)) from error
 
 
@@ -144,8 +155,8 @@ def check_fingerprint(tls: ssl.SSLObject, expected: str, host: str) -> None:
     """Compare the certificate with the pinned one; a mismatch fails even if an authority signed it."""
     actual = fingerprint_of(peer_der(tls))
     if actual != expected.lower():  # both are public
-        described = str(describe(tls))
-        raise CertificateError(host, "its fingerprint does not match", described, actual, "fingerprint")
+        facts = describe(tls).facts()
+        raise CertificateError(host, "its fingerprint does not match", facts, actual, "fingerprint")
 
 
 def fingerprint_of(der: bytes) -> str:
@@ -267,27 +278,35 @@ def handshake_error(host: str, error: ssl.SSLError, *, first: bool) -> TLSError:
     """
     if isinstance(error, ssl.SSLCertVerificationError):
         cause = _CAUSES.get(error.verify_code, "")
-        return CertificateError(host, error.verify_message.rstrip("."), cause=cause)
+        reason = error.verify_message.rstrip(".")
+        if cause == "authority" and "self-signed" not in reason:
+            reason = f"its authority is not trusted ({reason})"
+        return CertificateError(host, reason, cause=cause)
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):  # the latter until Python 3.11.3
         return TLSError(host, "the server hung up in the handshake")
-    name = _reason(error)
-    reason = name.replace("_", " ").lower()
+    name, words = getattr(error, "reason", None) or "", _words(error)
     if name in _TOO_OLD:
-        reason = (
-            f"TLS 1.2 or newer is needed, and the server offers less ({reason}); only its operator can help"
-        )
+        words = f"the server offers only versions before TLS 1.2 ({words}); only its operator can help"
     elif first and name in _NO_TLS:
-        return NotATLSPort(host, reason)
-    return NoCommonCipher(host, reason) if name in _NO_CIPHER else TLSError(host, reason)
+        return NotATLSPort(host, f"this port does not seem to speak TLS ({words})")
+    elif "_ALERT_" in name:
+        words = f"the server ended the handshake ({words})"
+    return NoCommonCipher(host, words) if name in _NO_CIPHER else TLSError(host, words)
 
 
 def session_error(host: str, error: ssl.SSLError) -> TLSError:
     """Return our error for a session that breaks after its handshake."""
-    return TLSError(host, _reason(error).replace("_", " ").lower())
+    if (
+        getattr(error, "reason", None) == "TLSV13_ALERT_CERTIFICATE_REQUIRED"
+    ):  # in TLS 1.3, after our side of the handshake
+        return ClientCertificateRequired(host, "the server requires a client certificate")
+    return TLSError(host, _words(error))
 
 
-def _reason(error: ssl.SSLError) -> str:
-    return getattr(error, "reason", None) or str(error)
+def _words(error: ssl.SSLError) -> str:
+    if reason := getattr(error, "reason", None):  # not of our own ones
+        return str(reason).replace("_", " ").lower()
+    return re.sub(r"^\[SSL\] | \(_ssl\.c:\d+\)$", "", str(error))
 
 
 def channel_binding(tls: ssl.SSLObject) -> tuple[str, bytes] | None:

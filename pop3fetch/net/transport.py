@@ -155,12 +155,12 @@ class Transport:
         """Return version, cipher and certificate, or None outside TLS."""
         return session_of(self.tls) if self.tls else None
 
-    def described(self, error: CertificateError) -> CertificateError:
-        """Return ``error`` with the server's certificate, which it refuses."""
+    def described(self, error: CertificateError, ca_file: str) -> CertificateError:
+        """Return ``error`` with the server's certificate, which it refuses, and what was trusted."""
         assert self.tls is not None
         certificate = describe(self.tls)
-        facts = (error.reason, str(certificate), certificate.fingerprint, error.cause)
-        return CertificateError(self.host, *facts)
+        facts = (error.reason, certificate.facts(), certificate.fingerprint, error.cause)
+        return CertificateError(self.host, *facts, ca_file)
 
     def channel_binding(self) -> tuple[str, bytes] | None:
         """Return type and data of the channel binding, or None outside TLS."""

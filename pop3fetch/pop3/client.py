@@ -469,19 +469,21 @@ class POP3Client:
         iterator before its end ends the session.
         """
         asked = list(indexes)
-        return self._messages(asked, (Request("RETR", (index + 1,), sizes.get(index, 0)) for index in asked))
+        requests = (Request("RETR", (index + 1,), sizes.get(index, 0)) for index in asked)
+        return self._messages("RETR", asked, requests)
 
     def top_many(self, indexes: Iterable[int], lines: int = 0) -> Iterator[IncomingMessage]:
         """Yield the headers and ``lines`` lines of messages, like :meth:`retrieve_many` (TOP)."""
         asked = list(indexes)
-        return self._messages(
-            asked, (Request("TOP", (index + 1, lines), HEADERS_ESTIMATE) for index in asked)
-        )
+        requests = (Request("TOP", (index + 1, lines), HEADERS_ESTIMATE) for index in asked)
+        return self._messages("TOP", asked, requests)
 
-    def _messages(self, asked: list[int], requests: Iterable[Request]) -> Iterator[IncomingMessage]:
+    def _messages(
+        self, verb: str, asked: list[int], requests: Iterable[Request]
+    ) -> Iterator[IncomingMessage]:
         for index, status in zip(asked, self._pipeline(requests), strict=True):
             blocks = self.conversation.blocks() if status.ok else iter(())
-            refusal = None if status.ok else self.conversation.refusal(f"message {index + 1}", status)
+            refusal = None if status.ok else self.conversation.refusal(f"{verb} {index + 1}", status)
             yield IncomingMessage(index, refusal, blocks)
             for _ in blocks:
                 pass

@@ -376,7 +376,7 @@ def _described(error: CertificateError, server: Server) -> CertificateError:
             plain.next_event()  # the greeting
             plain.ask("STLS")
         transport.start_tls(unverified_context(server.tls.ciphers))
-        return transport.described(error)
+        return transport.described(error, server.tls.ca_file or "")
     except POP3Error:
         return error  # less to show, and still the same refusal
     finally:

@@ -117,7 +117,7 @@ def _forced(situation: Situation, method: str, mechanisms: list[str]) -> str:
     offer = f"it offers {' '.join(mechanisms) or 'no SASL mechanism'}"
     if method == APOP and not situation.challenge:
         if situation.challenge_forgotten:
-            forged = "no APOP after STLS: a challenge that came in clear text may be forged"
+            forged = "no APOP after STLS: the challenge was received in clear text, and may be forged"
             raise MechanismNotOffered(forged, is_forgeable=True)
         raise MechanismNotOffered(f"the greeting of the server has no valid challenge for APOP; {offer}")
     if method in _NEEDS_TLS and not situation.tls_active and not situation.allow_insecure:

@@ -32,19 +32,16 @@ _NO_LINE = re.compile(rb"[\r\n\0]")
 _RESPONSE_CODE = re.compile(rb"\[([!-Z^-~]{1,64})\]")
 _STATUS = re.compile(rb"(\+OK|-ERR)(?:[ \t]+(.*))?", re.IGNORECASE | re.DOTALL)
 
-_IMAP = "an IMAP server answers (POP3 is on port 995 or 110)"
-_SMTP = "an SMTP or FTP server answers (POP3 is on port 995 or 110)"
-_TLS = "it speaks TLS"
 _OTHER_PROTOCOLS = {
-    b"* OK": _IMAP,
-    b"* PREAUTH": _IMAP,
-    b"* BYE": _IMAP,
-    b"220": _SMTP,
-    b"554": _SMTP,
-    b"421": _SMTP,
-    b"HTTP/": "a web server answers",
-    b"\x15": _TLS,  # an alert
-    b"\x16": _TLS,  # a handshake
+    b"* OK": "IMAP",
+    b"* PREAUTH": "IMAP",
+    b"* BYE": "IMAP",
+    b"220": "SMTP or FTP",
+    b"554": "SMTP or FTP",
+    b"421": "SMTP or FTP",
+    b"HTTP/": "HTTP",
+    b"\x15": "TLS",  # an alert
+    b"\x16": "TLS",  # a handshake
 }
 
 
@@ -139,9 +136,9 @@ def refuse_other_protocols(octets: bytes) -> None:
 
 def not_pop3(line: bytes) -> NotPOP3Server:
     """Return the error for a first line that is not a greeting, with the protocol if it is known."""
-    named = (what for opening, what in _OTHER_PROTOCOLS.items() if line.startswith(opening))
-    what = next(named, "its greeting is not +OK")
-    return NotPOP3Server(what, line.rstrip(b"\r\n"), speaks_tls=what == _TLS)
+    spoken = next((name for opening, name in _OTHER_PROTOCOLS.items() if line.startswith(opening)), "")
+    what = f"it speaks {spoken}" if spoken else "its greeting is not +OK"
+    return NotPOP3Server(what, line.rstrip(b"\r\n"), spoken)
 
 
 def with_lf(block: bytes) -> bytes:

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from pop3fetch.durable import is_absent, open_private, sync_file, sync_folder
-from pop3fetch.errors import DeliveryError, RecordError, RecordLocked
+from pop3fetch.errors import RecordError, RecordLocked, RecordNotWritten
 from pop3fetch.record.place import record_error
 
 APPLICATION_ID = 0x504F5033  # "POP3"
@@ -56,6 +56,8 @@ CREATE TABLE oversize (
 ) WITHOUT ROWID;
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
+_DAMAGED = "it is damaged, or not a record; restore it, or move it away, which makes all messages new"
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 # Errors of the disk, not of the database: the next run may not meet them.
 _DISK_TROUBLE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
 
@@ -178,9 +180,9 @@ def _version_of(database: sqlite3.Connection, path: Path) -> int:
     (application,) = database.execute("PRAGMA application_id").fetchone()
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
-        raise RecordError(str(path), "it is damaged, or not a record of pop3fetch")
+        raise RecordError(str(path), _DAMAGED)
     if version > VERSION:
-        raise RecordError(str(path), f"it is of version {version}; this pop3fetch knows {VERSION}")
+        raise RecordError(str(path), f"a newer pop3fetch wrote it (version {version}, not {VERSION})")
     return int(version)
 
 
@@ -193,7 +195,7 @@ def _bring_up(database: sqlite3.Connection, version: int) -> None:
 
 @contextmanager
 def record_errors(path: Path) -> Iterator[None]:
-    """Turn errors of SQLite and the kernel into RecordError, or DeliveryError if the disk is in trouble."""
+    """Turn errors of SQLite and the kernel into RecordError; RecordNotWritten if the disk is in trouble."""
     try:
         yield
     except sqlite3.Error as error:
@@ -201,10 +203,10 @@ def record_errors(path: Path) -> Iterator[None]:
         if code == sqlite3.SQLITE_BUSY:
             raise RecordLocked(str(path), str(error)) from error
         if code in _DISK_TROUBLE:
-            raise DeliveryError(f"the record {path}", str(error)) from error
+            raise RecordNotWritten(str(path), str(error)) from error
         if code == sqlite3.SQLITE_CANTOPEN and not _has_room(path.parent):
-            raise DeliveryError(f"the record {path}", "the disk has no room for another file") from error
-        raise RecordError(str(path), str(error)) from error
+            raise RecordNotWritten(str(path), "the disk has no room for another file") from error
+        raise RecordError(str(path), _DAMAGED if code in _DAMAGE else str(error)) from error
     except OSError as error:
         raise record_error(path, error) from error
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from pop3fetch.durable import NOT_SUPPORTED, make_folder, open_private, platform_folder, replace_file
-from pop3fetch.errors import DeliveryError, POP3Error, RecordError, RecordLocked
+from pop3fetch.errors import POP3Error, RecordError, RecordLocked, RecordNotWritten
 from pop3fetch.record.states import DAY
 
 _READABLE = "@+="  # safe in a file name beside letters, digits and _.-~
@@ -102,10 +102,10 @@ def last_address(state_folder: Path, name: str) -> str | None:
 
 
 def record_error(path: Path, error: OSError) -> POP3Error:
-    """Return our error for one of the kernel: DeliveryError if the disk is in trouble, else RecordError."""
-    reason = error.strerror or str(error)
+    """Return our error for one of the kernel: RecordNotWritten for trouble of the disk, else RecordError."""
+    reason = "it is a symbolic link" if error.errno == errno.ELOOP else error.strerror or str(error)
     if error.errno in _DISK_TROUBLE:
-        return DeliveryError(f"the record {path}", reason)
+        return RecordNotWritten(str(path), reason)
     return RecordError(str(path), reason)
 
 
@@ -153,7 +153,7 @@ class Lock:
             raise RecordLocked(str(path), "it is locked") from error
         except OSError as error:
             os.close(self._file)
-            reason = f"its file system has no locks ({error.strerror}); --state-dir names another folder"
+            reason = f"its file system has no locks ({error.strerror}); choose a folder with --state-dir"
             raise RecordError(str(path), reason) from error
 
     def release(self) -> None:

@@ -130,4 +130,4 @@ def _not_found(domain: str, found: Candidates, errors: Sequence[POP3Error]) -> P
     if errors and (found.by_dns or not _is_absent(errors[0])):
         return errors[0]
     tried = ", ".join(dict.fromkeys(candidate.host for candidate in found.servers))
-    return ServerNotFound(domain, f"nobody answers at {tried}")
+    return ServerNotFound(domain, f"no answer from {tried}")

@@ -133,7 +133,7 @@ class Sessions:
         self.password = password
         self.process = process
         self._place = RecordPlace(state_folder, account.address)
-        self._delay = LoginDelay(self._place, account.title)
+        self._delay = LoginDelay(self._place, account.address)
         self._known = KnownServer(self._place)
         self._refused: RefusedLogins | None = None  # if there are any
         self._begun: Ahead[MailSession] | None = None

@@ -1,4 +1,4 @@
-"""Where the password comes from, and in which order; the system's keyring."""
+"""The sources of the password and their order; the system's keyring."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_the_first_source_that_has_a_password_gives_it(
     assert reported == []
 
 
-def test_an_empty_variable_is_none(sources: Sources) -> None:
+def test_an_empty_variable_counts_as_missing(sources: Sources) -> None:
     account = ACCOUNT._replace(password_command=("echo", "s3cret"))
     assert Password(account, sources._replace(environment=""))() == "s3cret"
 
@@ -230,7 +230,7 @@ BROKEN: list[tuple[keyring.backend.KeyringBackend, str]] = [
 
 
 @pytest.mark.parametrize(("broken", "line"), BROKEN)
-def test_a_keyring_that_is_broken_is_passed_over_and_reported(
+def test_a_keyring_that_is_broken_is_skipped_and_reported(
     use: Callable[[keyring.backend.KeyringBackend], None],
     sources: Sources,
     reported: list[str],
@@ -244,7 +244,7 @@ def test_a_keyring_that_is_broken_is_passed_over_and_reported(
     assert said.startswith(line)
 
 
-def test_a_keyring_that_cannot_be_imported_is_passed_over(
+def test_a_keyring_that_cannot_be_imported_is_skipped(
     sources: Sources, reported: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "keyring", None)
@@ -261,7 +261,7 @@ def test_a_null_keyring_has_nothing_and_is_nothing_to_report(
     assert reported == []
 
 
-def test_a_keyring_that_hangs_is_passed_over_in_time(
+def test_a_keyring_that_hangs_is_skipped_in_time(
     sources: Sources, reported: list[str], hanging: Hanging
 ) -> None:
     write_netrc(sources.home, "s3cret")
@@ -332,7 +332,7 @@ def test_importing_the_credentials_imports_no_keyring() -> None:
 # ---- storing and forgetting
 
 
-def test_a_keyring_that_keeps_nothing_is_no_place_for_a_password(
+def test_a_keyring_that_stores_nothing_is_reported(
     use: Callable[[keyring.backend.KeyringBackend], None],
 ) -> None:
     use(load_keyring("keyring.backends.null.Keyring"))
@@ -378,12 +378,10 @@ def test_a_null_keyring_has_nothing_to_forget(
 # ---- ~/.netrc
 
 
-def test_a_netrc_that_others_can_read_is_passed_over_and_reported(
-    sources: Sources, reported: list[str]
-) -> None:
+def test_a_netrc_that_others_can_read_is_skipped_and_reported(sources: Sources, reported: list[str]) -> None:
     write_netrc(sources.home, "s3cret", mode=0o644)
     assert Password(ACCOUNT, sources._replace(ask=lambda prompt: "typed"))() == "typed"
-    assert reported == ["~/.netrc was skipped: others can read or own it: chown and chmod 600 it"]
+    assert reported == ["~/.netrc was skipped: others can read or own it; chown and chmod 600 it"]
 
 
 def test_without_a_user_netrc_is_not_read(sources: Sources) -> None:
@@ -392,7 +390,7 @@ def test_without_a_user_netrc_is_not_read(sources: Sources) -> None:
         Password(ACCOUNT._replace(user=None), sources)()
 
 
-def test_no_answer_at_the_terminal_is_no_password(sources: Sources) -> None:
+def test_no_answer_at_the_terminal_means_no_password(sources: Sources) -> None:
     def ask(question: str) -> str:
         raise EOFError
 

@@ -1,4 +1,4 @@
-"""Where the mail of a domain may be: by SRV records, else by the usual names."""
+"""The servers that may have the mail of a domain: by SRV records, else by the usual names."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_of_one_priority_the_heavier_comes_first_more_often(names: StartNames) -
     assert 42 <= firsts.count("heavy.example.org") < 60
 
 
-def test_a_domain_tells_by_dns(names: StartNames) -> None:
+def test_dns_names_the_servers_of_a_domain(names: StartNames) -> None:
     by_dns = names({POP3S: ["0 1 995 pop.example.org."]})
     assert candidates("example.org", Search(resolver=by_dns.resolver())).by_dns
     assert not candidates("example.org", Search(resolver=names().resolver())).by_dns
@@ -130,7 +130,7 @@ def test_dns_that_names_nothing_has_answered(names: StartNames) -> None:
         ("0 1 0 pop.example.org.", "pop.example.org port 0"),
     ],
 )
-def test_what_is_no_server_is_passed_over_and_shown_harmlessly(
+def test_an_invalid_server_is_skipped_and_shown_harmlessly(
     names: StartNames, record: str, shown: str
 ) -> None:
     reports: list[str] = []

@@ -73,7 +73,7 @@ def test_the_entry_of_machine_and_login_counts(file: Path, text: str, secret: st
     assert password(file, "mail.example.org", "alice") == secret
 
 
-def test_no_file_is_no_password(tmp_path: Path) -> None:
+def test_a_missing_file_has_no_password(tmp_path: Path) -> None:
     assert password(tmp_path / ".netrc", "mail.example.org", "alice") is None
 
 
@@ -92,13 +92,13 @@ def test_a_strangers_file_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch
         password(file, "mail.example.org", "alice")
 
 
-def test_a_readable_file_without_our_password_is_nobodys_concern(file: Path) -> None:
+def test_a_readable_file_without_our_password_is_not_reported(file: Path) -> None:
     file.chmod(0o644)
     assert password(file, "mail.example.org", "bob") is None
 
 
 @pytest.mark.parametrize("text", ["s3cret", "machine mail.example.org login alice s3cret", "login s3cret"])
-def test_what_is_no_netrc_file_is_refused_and_not_quoted(file: Path, text: str) -> None:
+def test_an_invalid_netrc_file_is_refused_and_not_quoted(file: Path, text: str) -> None:
     file.write_text(text)
     with pytest.raises(ConfigurationError) as caught:
         password(file, "mail.example.org", "alice")

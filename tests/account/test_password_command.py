@@ -120,7 +120,7 @@ def test_a_command_is_ended_with_all_that_it_has_started(tmp_path: Path) -> None
             )
         os.set_blocking(reader, True)
         assert os.read(reader, 100) == b"started\n"
-        # The end of the file: nobody has the other end open any longer.
+        # The end of the file: no process has the other end open any longer.
         assert os.read(reader, 100) == b""
     finally:
         os.close(reader)

@@ -62,7 +62,7 @@ def test_a_file_that_is_not_there_is_made_private_with_its_folders(tmp_path: Pat
     ],
     ids=["comments", "tables", "dots-in-a-table", "dots"],
 )
-def test_what_is_there_stays_as_it_is(file: Path, before: bytes) -> None:
+def test_existing_content_stays_as_it_is(file: Path, before: bytes) -> None:
     assert written(file, before) == DEFAULT + before + TABLE
 
 
@@ -143,8 +143,7 @@ def refused(file: Path, before: bytes, name: str = NAME) -> str:
 
 def test_another_account_of_the_name_is_not_touched(file: Path) -> None:
     assert refused(file, b"[accounts.work]\nhost = 'x'\nuser = 'y'\n", "work") == (
-        f"{file}: accounts.work: is another account, and stays as it is: choose another name with "
-        "--account, or change it there"
+        f"{file}: accounts.work: another account has this name; choose another with -a NAME, or edit the file"
     )
 
 
@@ -181,7 +180,7 @@ def test_a_file_that_is_wrong_is_not_extended(file: Path, before: bytes) -> None
     refused(file, before)
 
 
-def test_what_a_dead_run_left_is_no_obstacle(file: Path) -> None:
+def test_what_a_dead_run_left_is_removed(file: Path) -> None:
     file.with_name(f".config.toml.{os.getpid()}").write_bytes(b"half")
     register(file, NAME, SETTINGS)
     assert [path.name for path in file.parent.iterdir()] == ["config.toml"]
@@ -326,7 +325,7 @@ def test_accounts_that_are_there_are_not_written_again(file: Path) -> None:
     register_all(file, TWO, backup=".old")
     assert file.read_bytes() == before
     assert not file.with_name("config.toml.old").exists()
-    with pytest.raises(ConfigurationError, match="is another account"):
+    with pytest.raises(ConfigurationError, match="another account has this name"):
         register_all(file, {"three": {"host": "j"}, "one": {"host": "k"}})
     assert file.read_bytes() == before
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pop3fetch.account.checks import octets
 from pop3fetch.account.settings_table import (
     DELIVERY,
+    DETAILS,
     OPTIONS,
     SECURITY,
     SELECTION,
@@ -91,19 +92,19 @@ REFUSED = [
     ("host", "mail\x1b[2J", "a host name or an address"),
     ("host", "mail.example.org\r\nDELE 1", "line breaks"),
     ("host", "unix:run/pop3.sock", "whole path"),
-    ("host", 110, "must be a string, not a value of type integer"),
+    ("host", 110, "must be a string, not an integer"),
     ("port", 0, "between 1 and 65535, not 0"),
     ("port", 65536, "between 1 and 65535, not 65536"),
-    ("port", "995", "whole number, not a value of type string"),
-    ("port", 995.0, "whole number, not a value of type float"),
-    ("port", True, "whole number, not a value of type boolean"),
+    ("port", "995", "whole number, not a string"),
+    ("port", 995.0, "whole number, not a float"),
+    ("port", True, "whole number, not a boolean"),
     ("user", "alice\r\nDELE 1", "line breaks or NULs"),
     ("user", "alice\n", "line breaks or NULs"),
     ("user", "alice\0", "line breaks or NULs"),
     ("tls", "ssl", "one of implicit, auto, starttls, off, not 'ssl'"),
     ("auth", "digest-md5", "one of auto, user, apop,"),
-    ("allow_insecure_login", 1, "true or false, not a value of type integer"),
-    ("utf8", "yes", "true or false, not a value of type string"),
+    ("allow_insecure_login", 1, "true or false, not an integer"),
+    ("utf8", "yes", "true or false, not a string"),
     ("tls_fingerprint", DIGITS[1:], "64 hexadecimal digits"),
     ("tls_name", "unix:/run/pop3.sock", "must be a host name or an address"),
     ("tls_name", "a b", "must be a host name or an address"),
@@ -114,17 +115,17 @@ REFUSED = [
     ("password_command", "", "must name a program"),
     ("password_command", [], "must name a program"),
     ("password_command", ["", "show"], "must name a program"),
-    ("password_command", ["pass", 3], "array of strings, not a value of type array"),
-    ("password_command", {"run": "pass"}, "array of strings, not a value of type table"),
+    ("password_command", ["pass", 3], "array of strings, not an array"),
+    ("password_command", {"run": "pass"}, "array of strings, not a table"),
     ("password_command", "pass 'show", "cannot be split into words: No closing quotation"),
     ("password_command", ["pass", "a\0b"], "NULs"),
     ("timeout", -1, "between 0"),
     ("timeout", float("nan"), "between 0"),
     ("timeout", float("inf"), "between 0"),
     ("timeout", 10**400, "between 0"),
-    ("timeout", True, "number of seconds, not a value of type boolean"),
-    ("timeout", "60", "number of seconds, not a value of type string"),
-    ("timeout", datetime.time(0, 1), "number of seconds, not a value of type date or time"),
+    ("timeout", True, "number of seconds, not a boolean"),
+    ("timeout", "60", "number of seconds, not a string"),
+    ("timeout", datetime.time(0, 1), "number of seconds, not a date or time"),
     ("family", "4", "one of any, ipv4, ipv6"),
     ("proxy", "ftp://proxy.example.org:1080", "begin with one of socks5://, http://"),
     ("proxy", "socks5://proxy.example.org", "end with the host and the port"),
@@ -299,7 +300,10 @@ def test_every_option_is_one_of_a_command() -> None:
     assert {option.usage.split()[0].partition("/")[0] for _, option in OPTIONS} <= found
 
 
+OF_GET = (DELIVERY, DETAILS, SELECTION, UNATTENDED)
+
+
 def test_what_the_options_of_get_give_is_not_kept_by_a_login() -> None:
-    of_get = {name for name, option in OPTIONS if option.section in (DELIVERY, SELECTION, UNATTENDED)}
+    of_get = {name for name, option in OPTIONS if option.section in OF_GET}
     assert [name for name in of_get if SETTINGS[name].lasting] == []
-    assert {option.section for _, option in OPTIONS} == {SERVER, SECURITY, DELIVERY, SELECTION, UNATTENDED}
+    assert {option.section for _, option in OPTIONS} == {SERVER, SECURITY, *OF_GET}

@@ -77,7 +77,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("text", "reason"), REFUSED)
-def test_a_url_that_is_no_account_is_refused(text: str, reason: str) -> None:
+def test_a_url_that_is_not_an_account_is_refused(text: str, reason: str) -> None:
     with pytest.raises(UsageError) as caught:
         url.parse(text)
     assert reason in str(caught.value)
@@ -106,7 +106,7 @@ def test_a_password_in_a_url_is_refused_and_not_shown(text: str) -> None:
     assert "cret" not in repr(caught.value)
 
 
-def test_a_name_is_no_url() -> None:
+def test_a_name_is_not_a_url() -> None:
     assert not url.is_url("work")
     assert not url.is_url("alice@example.org")
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.cli.actions.test_login_setup import ResolvingRun
 from tests.support.command import Run
 from tests.support.mail_server import CAPABILITIES
+from tests.support.new_machine import ResolvingRun
 from tests.support.served_mail import Post, StartPost
 from tests.support.terminal import Terminal
 

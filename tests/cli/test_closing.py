@@ -28,14 +28,16 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return closed
 
 
-def test_a_lock_that_cannot_be_closed_is_no_error(tmp_path: Path, failing: list[int]) -> None:
+def test_a_lock_that_cannot_be_closed_is_not_an_error(tmp_path: Path, failing: list[int]) -> None:
     place = RecordPlace(tmp_path, "alice@example.org")
     place.take().release()
     assert len(failing) == 1
     place.take().release()
 
 
-def test_a_maildir_that_cannot_be_closed_is_no_error(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_maildir_that_cannot_be_closed_is_not_an_error(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     maildir = Maildir(tmp_path / "Maildir", TAG)
     maildir.prepare()
     closed: list[int] = request.getfixturevalue("failing")

@@ -1,4 +1,4 @@
-"""A server that loses what is sent before its greeting is met in that way once."""
+"""A server that loses what is sent before its greeting is remembered."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def test_no_command_connects_inside_the_delay(here: Here, post: StartPost, argum
     ended = here(*arguments, env=started.environment)
     assert ended.status == 75
     host = f"127.0.0.1:{started.server.port}"
-    assert error(ended).startswith(f"alice@{host} allows the next login in ")
+    assert error(ended).startswith(f"not logging in: alice@{host} allows it in ")
     assert error(ended).endswith(" s (LOGIN-DELAY)")
     assert len(started.server.talks) == 1
     assert ended.out == b""
@@ -75,7 +75,7 @@ def announcing(before: list[bytes], within: list[bytes], post: StartPost) -> Pos
 
 @pytest.mark.parametrize("before", [[], [b"LOGIN-DELAY 9 USER"]], ids=["nothing", "of all users"])
 @pytest.mark.parametrize("arguments", COMMANDS[1:-1], ids=" ".join)
-def test_a_delay_that_is_said_after_the_login_counts(
+def test_a_delay_that_is_announced_after_the_login_counts(
     here: Here,
     post: StartPost,
     remembered: Callable[[], list[Path]],
@@ -91,7 +91,7 @@ def test_a_delay_that_is_said_after_the_login_counts(
     assert len(started.server.talks) == 1
 
 
-def test_stat_asks_for_the_delay_where_each_user_has_an_own_one(here: Here, post: StartPost) -> None:
+def test_stat_requests_the_delay_again_if_it_depends_on_the_user(here: Here, post: StartPost) -> None:
     options = ["--auth", "user", "--allow-insecure-login"]
     for before, within, asked in (
         ([], [], 1),
@@ -103,7 +103,7 @@ def test_stat_asks_for_the_delay_where_each_user_has_an_own_one(here: Here, post
         assert started.verbs.count(b"CAPA") == asked
 
 
-def test_a_user_who_has_no_delay_is_not_held_up_by_the_longest_of_all(
+def test_the_delay_of_other_users_does_not_count(
     here: Here, post: StartPost, remembered: Callable[[], list[Path]]
 ) -> None:
     started = announcing([b"LOGIN-DELAY 900 USER"], [b"LOGIN-DELAY 0"], post)
@@ -112,7 +112,7 @@ def test_a_user_who_has_no_delay_is_not_held_up_by_the_longest_of_all(
     assert remembered() == []
 
 
-def test_what_is_not_said_again_after_the_login_stands(
+def test_capabilities_that_are_not_sent_again_after_the_login_are_kept(
     here: Here, post: StartPost, remembered: Callable[[], list[Path]]
 ) -> None:
     started = announcing([b"LOGIN-DELAY 900"], [], post)
@@ -121,7 +121,7 @@ def test_what_is_not_said_again_after_the_login_stands(
     assert len(remembered()) == 1
 
 
-def test_a_delay_that_is_over_holds_nobody_up(
+def test_a_delay_that_is_over_does_not_prevent_a_login(
     here: Here, post: StartPost, remembered: Callable[[], list[Path]]
 ) -> None:
     started = post(capabilities=DELAY)

@@ -38,7 +38,7 @@ output = "maildir:{folder}/{name}"
 
 
 class Crowd:
-    """Lets nobody in until so many sessions are there, and then the next ones; counts the most at once."""
+    """Makes sessions wait until so many are connected, then starts them; counts the most at once."""
 
     def __init__(self, script: Script, together: int) -> None:
         self.most = 0
@@ -127,7 +127,9 @@ def test_no_accounts_are_an_error(here: Here, tmp_path: Path) -> None:
     file.write_text("")
     ended = here("stat", "-A", "-c", file)
     assert ended.status == Status.CONFIGURATION
-    assert ended.err.decode() == f"pop3fetch: {file}: there are no accounts, [accounts.NAME]\n"
+    assert (
+        ended.err.decode() == f"pop3fetch: {file}: it has no accounts; `pop3fetch login ADDRESS` adds one\n"
+    )
 
 
 def test_a_wrong_table_ends_its_own_account_alone(here: Here, posts: tuple[Path, list[Post]]) -> None:
@@ -136,11 +138,11 @@ def test_a_wrong_table_ends_its_own_account_alone(here: Here, posts: tuple[Path,
     ended = here("stat", "-A", "-c", config)
     assert sorted(ended.out.splitlines()) == [b"one\t1\t104", b"three\t3\t312", b"two\t2\t208"]
     assert ended.status == Status.CONFIGURATION
-    words = "there is no such key; did you mean 'host'?"
+    words = "unknown key; did you mean 'host'?"
     assert ended.err.decode() == f"pop3fetch: wrong: {config}: accounts.wrong.hots: {words}\n"
 
 
-def test_a_file_that_is_no_toml_is_an_error_before_anybody_is_asked(
+def test_a_file_that_is_not_toml_is_an_error_before_the_password_is_asked_for(
     here: Here, posts: tuple[Path, list[Post]]
 ) -> None:
     with posts[0].open("a") as file:
@@ -176,7 +178,7 @@ def test_one_password_goes_to_one_server_alone(
     config = config_for(tmp_path, [(f"n{number}", each) for number, each in enumerate(servers)])
     ended = here("get", "-A", *options, "-c", config, env=environment)
     assert ended.status == Status.USAGE
-    assert b" would give one password to 2 servers: " in ended.err
+    assert b" would give one password to 2 servers; " in ended.err
     assert [each.commands for each in servers] == [[], []]
 
 
@@ -340,7 +342,7 @@ def test_a_signal_waits_for_no_connection(
         f"[accounts.{name}]\nhost='127.0.0.1'\nport={port}\nuser='{name}'\npassword='x'\n" for name in "ab"
     ]
     config.write_text("".join(tables))
-    # One connection fills the queue; whoever connects next gets no answer.
+    # One connection fills the queue; the next one gets no answer.
     with (
         full,
         socket.create_connection(full.getsockname()),
@@ -384,7 +386,7 @@ def test_a_limit_of_threads_leaves_fewer_jobs(
 
 
 @pytest.mark.parametrize("threads", range(5))
-def test_a_limit_of_threads_is_no_bug_when_messages_are_fetched(
+def test_a_limit_of_threads_is_not_a_bug_when_messages_are_fetched(
     run: Run, post: StartPost, tmp_path: Path, threads: int
 ) -> None:
     env = {**run.environment, **post().environment}

@@ -149,6 +149,24 @@ def test_a_new_name_for_an_address_finds_its_record(desk: Desk, server: StartSer
     assert desk.mail("office") == []
 
 
+@pytest.mark.parametrize("is_renamed", [False, True])
+def test_a_new_name_at_a_new_address_is_known_if_the_record_is_renamed(
+    desk: Desk, server: StartServer, is_renamed: bool
+) -> None:
+    old = at(server(mailbox()))
+    new = old._replace(user="bob")
+    desk.configure(work=old)
+    desk.get()
+    desk.configure(office=new)
+    if is_renamed:
+        renamed = desk.run("record", "rename", desk.place(old).address, desk.place(new).address)
+        assert (renamed.status, renamed.err) == (0, b"")
+    ended = desk.run("get", "-v", "-a", "office")
+    assert ended.status == 0
+    assert (b"first run: fetching 10 messages" in ended.err) is not is_renamed
+    assert desk.mail("office") == ([] if is_renamed else on_disk(TEN))
+
+
 def test_two_names_for_an_address_part(desk: Desk, server: StartServer) -> None:
     mail = mailbox()
     account = at(server(mail))
@@ -250,7 +268,7 @@ def test_a_mail_to_both_mailboxes_is_fetched_from_both(desk: Desk, server: Start
     assert desk.mail() == on_disk([*TEN, TEN[4], message(11)])
 
 
-def test_what_was_added_goes_along(desk: Desk, server: StartServer) -> None:
+def test_additions_are_taken_over(desk: Desk, server: StartServer) -> None:
     mail = mailbox()
     account = at(server(mail))
     desk.configure(work=account)
@@ -263,10 +281,10 @@ def test_what_was_added_goes_along(desk: Desk, server: StartServer) -> None:
         assert desk.mail() == on_disk(TEN[9:])
 
 
-def test_what_was_added_and_never_listed_goes_along(desk: Desk, server: StartServer) -> None:
+def test_additions_that_were_never_listed_are_taken_over(desk: Desk, server: StartServer) -> None:
     account = at(server(mailbox()))
     desk.configure(work=account._replace(port=1))
-    assert desk.run("get", "-a", "work").status == 75  # nobody is there
+    assert desk.run("get", "-a", "work").status == 75  # nothing listens there
     with closing(EditedStore(desk.place(account._replace(port=1)))) as store:
         store.add((Addition(b"uid-%d" % number) for number in range(1, 10)), 2_000_000_000)
     desk.configure(work=account)

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import click
 import pytest
-from click.shell_completion import ShellComplete
 
+from pop3fetch.cli.completion import Bash
 from pop3fetch.cli.main import commands
-from pop3fetch.defaults import AUTH_METHODS, TLS_MODES
 from pop3fetch.status import Status
 from tests.support.in_process import Here
 from tests.support.served_mail import StartPost
@@ -33,37 +32,8 @@ def config(tmp_path: Path) -> Path:
 
 
 def completions(arguments: list[str], incomplete: str) -> list[str]:
-    shell = ShellComplete(commands, {}, "pop3fetch", "_POP3FETCH_COMPLETE")
+    shell = Bash(commands, {}, "pop3fetch", "_POP3FETCH_COMPLETE")
     return [item.value for item in shell.get_completions(arguments, incomplete)]
-
-
-# -- help ------------------------------------------------------------------------------------
-
-
-def test_help_shows_a_commands_own_options_first(here: Here) -> None:
-    text = here("get", "--help").out.decode()
-    sections = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
-    assert sections == [
-        "Options:",
-        "Unattended runs:",
-        "Filters:",
-        "The account and its server:",
-        "TLS and login:",
-        "Several accounts:",
-        "General:",
-    ]
-    assert (
-        text.index("--exec CMD")
-        < text.index("--from TEXT")
-        < text.index("--account")
-        < text.index("--tls")
-        < text.index("--jobs")
-    )
-
-
-@pytest.mark.parametrize("word", [*TLS_MODES, *AUTH_METHODS[1:]])
-def test_help_names_every_mode_and_method(here: Here, word: str) -> None:
-    assert word in here("list", "--help").out.decode()
 
 
 # -- completion ------------------------------------------------------------------------------
@@ -77,6 +47,14 @@ def test_account_names_are_completed(config: Path) -> None:
 def test_a_wrong_file_completes_nothing(config: Path) -> None:
     config.write_text("not TOML at all")
     assert completions(["list", "-c", str(config), "-a"], "") == []
+
+
+def test_an_option_before_the_command_leaves_the_completion_as_it_is(config: Path) -> None:
+    assert completions(["-v"], "acc") == ["accounts"]
+    assert completions([], "--tls-f") == ["--tls-fingerprint"]
+    assert completions(["--tls"], "st") == ["starttls"]
+    assert completions(["-v", "get"], "--delete-a") == ["--delete-after"]
+    assert completions(["-c", str(config), "list", "-a"], "h") == ["home"]
 
 
 def test_commands_options_and_words_are_completed() -> None:
@@ -104,10 +82,10 @@ def test_the_only_account_of_the_file_is_meant(here: Here, tmp_path: Path, post:
 def test_of_several_accounts_one_must_be_chosen(here: Here, config: Path) -> None:
     ended = here("stat", "-c", config)
     assert ended.status == Status.CONFIGURATION
-    assert b"choose with --account one of work, home" in ended.err
+    assert b"choose one of work, home with -a" in ended.err
 
 
-def test_what_others_could_change_is_told_under_v(here: Here, config: Path) -> None:
+def test_what_others_could_change_is_reported_with_v(here: Here, config: Path) -> None:
     config.write_text(FILE + 'password_command = "pass mail"\n')
     config.chmod(0o666)
     assert here("accounts", "-c", config).err == b""
@@ -118,7 +96,7 @@ def test_what_others_could_change_is_told_under_v(here: Here, config: Path) -> N
 def test_a_home_in_a_path_is_expanded_or_left(here: Here, home: Path, word: str) -> None:
     ended = here("accounts", "-c", word)
     assert ended.status == Status.CONFIGURATION
-    assert b"there is no such file" in ended.err
+    assert b"no such file" in ended.err
 
 
 @pytest.mark.parametrize(
@@ -136,7 +114,7 @@ def test_a_home_in_a_path_is_expanded_or_left(here: Here, home: Path, word: str)
 def test_what_excludes_each_other_is_a_mistake(here: Here, config: Path, options: str, said: str) -> None:
     ended = here("stat", "-c", config, *options.split())
     assert ended.status == Status.USAGE
-    assert ended.err.decode() == f"pop3fetch: {said} (see pop3fetch stat --help)\n"
+    assert ended.err.decode() == f"pop3fetch: {said} (see `pop3fetch stat --help`)\n"
 
 
 def test_every_shared_option_has_a_section() -> None:
@@ -145,4 +123,4 @@ def test_every_shared_option_has_a_section() -> None:
     assert command is not None
     options = [option for option in command.params if isinstance(option, click.Option)]
     own = [option.name for option in options if not getattr(option, "section", "")]
-    assert own == ["with_new", "as_json"]
+    assert own == ["with_new", "as_json", "help_all"]

@@ -1,4 +1,4 @@
-"""Where a command finds the password, and where it must not look."""
+"""The sources of the password for a command, and those that it must not use."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_password_that_others_can_read_is_refused_before_anything_is_connected
     ended = here(command, *arguments)
     assert (ended.status, ended.out) == (78, b"")
     assert error(ended) == (
-        f"{tmp_path}/config.toml: accounts.work.password: others can read this file: chmod 600 it, "
+        f"{tmp_path}/config.toml: accounts.work.password: others can read this file; chmod 600 it, "
         "or better, use password_command or the keyring"
     )
     assert served.server.talks == []
@@ -115,23 +115,19 @@ def test_another_ones_password_is_not_sent(here: Here, post: StartPost, home: Pa
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o660])
-def test_a_netrc_that_others_can_read_is_passed_over(
-    here: Here, post: StartPost, home: Path, mode: int
-) -> None:
+def test_a_netrc_that_others_can_read_is_skipped(here: Here, post: StartPost, home: Path, mode: int) -> None:
     netrc(home, f"machine 127.0.0.1 login alice password {RIGHT}\n", mode)
     served = post()
     ended = here("stat", "-v", env={"POP3FETCH_ACCOUNT": served.server.url()})
     assert ended.status == 77
-    reason = "~/.netrc was skipped: others can read or own it: chown and chmod 600 it"
+    reason = "~/.netrc was skipped: others can read or own it; chown and chmod 600 it"
     first, *_, last = ended.err.decode().splitlines()
     assert first == f"pop3fetch: {reason}"
     assert reason in last and RIGHT not in ended.err.decode()
     assert set(served.verbs) <= {b"CAPA"}
 
 
-def test_a_netrc_that_is_malformed_is_passed_over_and_not_quoted(
-    here: Here, post: StartPost, home: Path
-) -> None:
+def test_a_netrc_that_is_malformed_is_skipped_and_not_quoted(here: Here, post: StartPost, home: Path) -> None:
     netrc(home, f"machine 127.0.0.1 login alice passwort {WRONG}\n")
     ended = here("stat", env={"POP3FETCH_ACCOUNT": post().server.url()})
     assert ended.status == 77

@@ -278,7 +278,7 @@ def test_messages_that_fail_for_now_are_one_line_once_patience_is_over(
     assert ended.status == 69
     [line] = lines(ended)
     assert line.endswith(
-        "(2 runs): message 1 stays on the server: the server refused message 1: [SYS/TEMP] later"
+        "(2 runs): message 1 stays on the server: the server refused RETR 1: [SYS/TEMP] later"
     )
 
 

@@ -200,7 +200,7 @@ def bound(here: Here, server: ScriptedServer, ca_file: Path, *options: str) -> E
 
 
 @pytest.mark.parametrize("options", [[], ["--auth", "scram-sha-256"]])
-def test_a_login_is_bound_to_the_channel_where_the_server_can(
+def test_a_login_is_bound_to_the_channel_if_the_server_can(
     here: Here, server: StartServer, tls_1_2: ssl.SSLContext, ca_file: Path, options: list[str]
 ) -> None:
     running = server(verifying(SECRET), tls="implicit", context=tls_1_2)
@@ -209,7 +209,7 @@ def test_a_login_is_bound_to_the_channel_where_the_server_can(
     assert b"> AUTH SCRAM-SHA-256-PLUS (secret)\n" in ended.err
 
 
-def test_whoever_passes_a_login_on_from_another_channel_is_refused(
+def test_a_login_that_is_relayed_from_another_channel_is_refused(
     here: Here, server: StartServer, tls_1_2: ssl.SSLContext, ca_file: Path
 ) -> None:
     running = server(verifying(SECRET, relayed=True), tls="implicit", context=tls_1_2)

@@ -1,4 +1,4 @@
-"""Signals end a run wherever they arrive, also where Python drops what their handlers raise."""
+"""Signals end a run whenever they arrive, even if Python drops what their handlers raise."""
 
 from __future__ import annotations
 
@@ -87,12 +87,12 @@ def test_it_is_raised_once() -> None:
 
 
 @pytest.mark.parametrize(("number", "error"), ENDS)
-def test_what_comes_just_before_a_wait_is_heard(number: signal.Signals, error: type[BaseException]) -> None:
+def test_a_signal_just_before_a_wait_is_noticed(number: signal.Signals, error: type[BaseException]) -> None:
     silent, mine = socket.socketpair()
     mine.settimeout(PATIENCE)
 
     def come() -> None:
-        # As it is when it comes too late to end a call of the kernel: Python knows, and nobody is woken.
+        # As if it arrived too late to end a system call: Python knows, and no thread is woken.
         signal.pthread_kill(threading.get_ident(), number)
 
     with silent, mine, pytest.raises(error):

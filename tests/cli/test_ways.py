@@ -107,7 +107,7 @@ def test_a_certificate_for_what_an_international_name_merely_looks_like_is_refus
     assert "'xn--strae-oqa.example'" in error(ended) and "names strasse.example" in error(ended)
 
 
-def test_a_name_that_is_none_is_an_unknown_host(here: Here) -> None:
+def test_an_invalid_name_is_an_unknown_host(here: Here) -> None:
     ended = here("stat", "-H", "bü..example", "-u", "alice", env=PASSWORD)
     assert ended.status == 68
     assert error(ended) == "cannot resolve the host name bü..example: it is not a host name"
@@ -191,7 +191,7 @@ class Pump(socketserver.BaseRequestHandler):
 
     @staticmethod
     def _carry(source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError):  # one side is gone: tell the other
+        with suppress(OSError):  # one side is gone: close the other
             while octets := source.recv(65536):
                 sink.sendall(octets)
         with suppress(OSError):
@@ -237,8 +237,8 @@ def test_tls_on_a_unix_socket_needs_a_fingerprint(
         ended = here("stat", "-H", host, "-u", "alice", "--tls", mode, "--ca-file", ca_file, env=PASSWORD)
     assert ended.status == 78
     assert error(ended) == (
-        f"{host}: a UNIX socket has no host name that a certificate could be checked against: "
-        "give its fingerprint with --tls-fingerprint, or use --tls off with --allow-insecure-login"
+        f"{host}: a UNIX socket has no host name to check a certificate against; "
+        "pin the certificate with --tls-fingerprint, or use --tls off with --allow-insecure-login"
     )
     assert {line.split()[0] for line in running.commands} <= {b"CAPA"}
 
@@ -284,7 +284,7 @@ def test_a_socket_whose_queue_is_full_is_tried_later(here: Here, socket_folder: 
 
 
 @pytest.mark.parametrize("host", ["[::1]", "[::1%251]"])
-def test_an_ipv6_address_stands_in_brackets_and_may_have_a_zone(
+def test_an_ipv6_address_is_in_brackets_and_may_have_a_zone(
     here: Here, server: StartServer, mailbox: Mailbox, ca_file: Path, host: str
 ) -> None:
     running = server(mailbox, tls="implicit", host="::1")
@@ -333,6 +333,6 @@ def test_both_families_are_tried(here: Here, post: StartPost, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("option", ["-6", "-4"])
-def test_an_address_of_the_other_family_is_no_host(here: Here, option: str) -> None:
+def test_an_address_of_the_other_family_is_not_a_host(here: Here, option: str) -> None:
     host = "127.0.0.1" if option == "-6" else "::1"
     assert here("stat", option, "-H", host, "-u", "alice", env=PASSWORD).status == 68

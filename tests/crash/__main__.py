@@ -1,9 +1,9 @@
-"""`make crash`: let everything happen that may, and say in figures what it came to.
+"""`make crash`: let everything go wrong that can, and print the results in figures.
 
     make crash ARGS="--only disks --only 'mbox, delete' --sample 500"
 
-``--only`` takes the name of a kind, a scenario or a single event, and may be given several times:
-two names of one sort choose either, names of two sorts choose what has both.
+``--only`` takes the name of a kind, a scenario or a single event, and may be given several times. Two names
+of one sort choose either; names of two sorts choose what has both.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Campaign:
             everything = random.sample(everything, min(sample, len(everything)))
         rivals = [one for one in everything if isinstance(one, Rival)]
         yield from self._threads.map(self._try_out, [one for one in everything if not isinstance(one, Rival)])
-        yield from map(self._try_out, rivals)  # one by one, for there is one rival
+        yield from map(self._try_out, rivals)  # one by one, because there is one rival
 
     def _everything(self) -> Iterator[Misfortune]:
         for scenario in (*SCENARIOS, *TWO_NAMES):

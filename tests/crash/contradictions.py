@@ -109,7 +109,7 @@ def give_a_uid_again(trial: Trial) -> None:
     """Another client deletes a message, and a new one of the same size gets its UID."""
     trial.get("--keep")
     for old in trial.mailbox.maildrop:
-        # If it is not deleted, no look tells it from the old one, and nothing is lost on the server.
+        # If it is not deleted, no look distinguishes it from the old one, and nothing is lost on the server.
         if trial.is_to_go(old) and len(old.octets) >= SHORTEST:
             trial.replace(old, _another(len(old.octets)))
             return

@@ -30,7 +30,7 @@ PROMPT = 2.0  # seconds in which an interrupted run must have ended
 MOMENTS = 0.1  # seconds: about as long as a run takes
 STALLED = 0.3  # seconds that a run waits for a silent server
 
-# What the kernel may say to each kind of call.
+# The errors that the kernel may return for each kind of call.
 ERRORS = {
     "openat": ("ENOSPC", "EIO"),
     "mkdir": ("ENOSPC", "EIO"),
@@ -46,7 +46,7 @@ ERRORS = {
 # Made by the session's thread alone, so that no call of the tidying up fails with them.
 FAIL_ONCE = ("openat", "mkdir", "write", "sendto")
 AFTER_AN_ERROR = (Status.OK, Status.CANNOT_DELIVER, Status.TRY_LATER)
-# Why a file cannot be opened is nothing that SQLite would tell, and the configuration may be wrong.
+# SQLite does not report why a file cannot be opened; the configuration may be wrong.
 AFTER_AN_OPEN = (*AFTER_AN_ERROR, Status.CONFIGURATION)
 
 
@@ -60,7 +60,7 @@ class Misfortune(ABC):
 
     @abstractmethod
     def befall(self, trial: Trial) -> None:
-        """Make the run to which it happens, and note how that ended where it should not have."""
+        """Make the run to which it happens, and note an end that is wrong."""
 
     def try_out(self, launcher: Launcher, folder: Path) -> Verdict:
         """Let it happen to one run, and the next one finish; return what became of the messages."""
@@ -95,7 +95,7 @@ class Kill(Misfortune):
 
 @dataclass(frozen=True, slots=True)
 class Failure(Misfortune):
-    """The ``number``-th of some calls fails, and where it is ``lasting`` all that follow."""
+    """The ``number``-th of some calls fails; if it is ``lasting``, so do all that follow."""
 
     calls: Calls
     number: int
@@ -154,7 +154,7 @@ def at_steps(launcher: Launcher, scenario: Scenario) -> list[Misfortune]:
 
 @dataclass(frozen=True, slots=True)
 class BrokenLine(Misfortune):
-    """The server has said so many octets; then the line is cut, or where it is ``silent`` nothing comes."""
+    """After so many octets of the server the connection is cut; if it is ``silent``, nothing more comes."""
 
     octets: int
     silent: bool = False
@@ -170,7 +170,7 @@ class BrokenLine(Misfortune):
 
 
 def at_octets(launcher: Launcher, scenario: Scenario, *, silent: bool = False) -> list[Misfortune]:
-    """Return a broken line after each octet that the server says."""
+    """Return a broken connection after each octet that the server sends."""
     with TemporaryDirectory() as folder, Trial(launcher, Path(folder), scenario) as trial:
         trial.get()
         said = sum(session.said for session in trial.sessions())
@@ -186,7 +186,7 @@ class Interrupt(Misfortune):
 
     signal: signal.Signals
     seconds: float
-    octets: int | None = None  # that the server says before it is silent
+    octets: int | None = None  # that the server sends before it is silent
 
     kind = "signals"
 

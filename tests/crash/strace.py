@@ -51,7 +51,7 @@ ALL_CALLS = [*map(Calls, KINDS), *(Calls(kind, place) for kind, places in PLACES
 
 
 def missing() -> str | None:
-    """Say why nothing can be traced here, or None where it can."""
+    """Return why nothing can be traced here, or None if it can."""
     if not shutil.which("strace"):
         return "strace is not installed"
     ended = subprocess.run(["strace", "-f", "-o", "/dev/null", "true"], capture_output=True)

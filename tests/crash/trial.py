@@ -1,4 +1,4 @@
-"""One trial: a run that goes wrong, a run that does not, and a look at what is where.
+"""One trial: a run that goes wrong, a run that does not, and a look at the result.
 
 A trial counts messages that are lost, doubled or damaged. Between the two runs it also looks
 whether the server still has all that is not delivered. What was delivered to a disk that was then
@@ -133,7 +133,7 @@ class Trial:
         self.mailbox = self._mailboxes[0]
         self.verdict = Verdict()
         self.state = folder / "state"
-        # What may be mounted, and where it is once it was taken away.
+        # What may be mounted, and the place to which it is moved.
         self.disk, self.away = folder / "disk", folder / "away"
         self.is_half_done = False  # what was taken away after a death; nothing completes it there
         self.target = self._target_on(self.disk, scenario)
@@ -213,7 +213,7 @@ class Trial:
         return ["--delete" if self._scenario.delete else "--keep"]
 
     def is_to_go(self, message: Message) -> bool:
-        """Tell whether the scenario deletes a message that is delivered."""
+        """Return whether the scenario deletes a message that is delivered."""
         return message.octets not in self._to_stay
 
     @property

@@ -57,7 +57,7 @@ def test_a_bare_name_that_looks_like_an_mbox_file_makes_no_folder() -> None:
 
 
 def test_a_slip_of_the_pen_is_answered_with_what_to_write() -> None:
-    with pytest.raises(UsageError, match=r"^unknown destination type 'maldir:': write maildir:DIR, mbox:"):
+    with pytest.raises(UsageError, match=r"^unknown destination type 'maldir:'; write maildir:DIR, mbox:"):
         parse("maldir:~/Mail")
 
 

@@ -395,7 +395,7 @@ UNUSABLE = [
     (an_mbox_that_is_a_folder, "Is a directory"),
     (an_mbox_that_is_a_pipe, "it is not a regular file"),
     (a_state_folder_that_is_a_file, "Not a directory"),
-    (no_program, "the program does not exist"),
+    (no_program, "there is no such program"),
     (a_closed_stream, "Bad file descriptor"),
 ]
 

@@ -210,7 +210,7 @@ def test_a_program_that_cannot_be_run_ends_the_delivery(runner: Runner) -> None:
 
 @pytest.mark.parametrize("command", ["none", "./none", "/"])
 def test_a_program_that_is_not_there_is_refused_beforehand(command: str, runner: Runner) -> None:
-    with pytest.raises(DeliveryError, match="the program does not exist"):
+    with pytest.raises(DeliveryError, match="there is no such program"):
         runner.program(command).prepare()
 
 

@@ -101,7 +101,7 @@ def test_headers_are_requested_before_the_first_arrives(server: StartServer) -> 
 def test_a_refused_top_matches_nothing_and_is_named(server: StartServer) -> None:
     scripted, told = server(Mailbox(FOUR, replies={b"TOP 3 0\r\n": REFUSED})), Told()
     assert matching(scripted, FROM_BOB, told) == [1]
-    assert told.notices == ["message 3 cannot match: the server refused message 3: not today"]
+    assert told.notices == ["message 3 cannot match: the server refused TOP 3: not today"]
     assert b"RETR 3" not in tops(scripted)
 
 

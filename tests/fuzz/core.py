@@ -31,7 +31,7 @@ COMMANDS = (
 
 
 class Driven:
-    """A session that says its commands one by one, and keeps the answers that came whole."""
+    """A session that sends its commands one by one, and keeps the complete answers."""
 
     def __init__(self) -> None:
         self.session = Session()
@@ -125,7 +125,7 @@ def check(octets: bytes, sizes: Sequence[int]) -> None:
 
 def ends_sooner(whole: Sequence[Answer], model: Sequence[Answer]) -> bool:
     """Whether what ended the session is right behind the last answer, and nothing the model can see."""
-    if not whole:  # a greeting that refuses us, or is no POP3
+    if not whole:  # a greeting that refuses us, or is not POP3
         return True
     last = whole[-1]
     return last.command in (b"CAPA", b"LIST", b"UIDL", b"STAT") or (last.command == b"APOP" and not last.ok)

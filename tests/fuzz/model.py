@@ -1,6 +1,6 @@
-"""RFC 1939 as straightforwardly as it can be said: all octets are there, and nothing is ever split.
+"""RFC 1939 as straightforwardly as possible: all octets have arrived, and nothing is ever split.
 
-But for a single dot at the beginning of a content, which Dovecot 2.3 means as it stands.
+But for a single dot at the beginning of a content, which Dovecot 2.3 does not stuff.
 
 Nothing of pop3fetch is imported here: what the state machine makes of a stream, cut in whatever pieces,
 is compared with what this makes of the whole.
@@ -19,7 +19,7 @@ LONGEST = 8192  # octets of a status line with its end
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole reply: to which command, whether +OK, and its content, unstuffed, where it has any."""
+    """A whole reply: to which command, whether +OK, and its content, unstuffed, if any."""
 
     command: bytes
     ok: bool
@@ -27,7 +27,7 @@ class Answer:
 
 
 class Stream:
-    """All that a server says on one connection."""
+    """Everything that a server sends on one connection."""
 
     def __init__(self, octets: bytes) -> None:
         self._rest = octets

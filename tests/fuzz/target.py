@@ -1,6 +1,6 @@
 """A target for atheris (libFuzzer): ``python -m tests.fuzz.target [SECONDS]``.
 
-The first octets of an input say how the others are cut into pieces. Findings are written to the
+The first octets of an input define how the others are cut into pieces. Findings are written to the
 folder that this is started in.
 """
 

@@ -1,4 +1,4 @@
-"""Files: private whatever the umask, and never what somebody else has put in their place."""
+"""Files: private whatever the umask, and never what another user has put in their place."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.scripted_server import Talk
 
 @pytest.fixture(params=[0o000, 0o022, 0o077, 0o777], ids=oct)
 def umask(request: pytest.FixtureRequest) -> Iterator[int]:
-    """Set a umask that is careless, usual, strict, or leaves nothing to anybody."""
+    """Set a umask that is careless, usual, strict, or leaves no permission to any user."""
     with masked(request.param):
         yield request.param
 
@@ -84,7 +84,7 @@ def test_a_configuration_with_a_password_that_others_can_read_is_refused(attack:
     assert PASSWORD.encode() not in ended.err
 
 
-def test_a_configuration_that_others_can_change_is_said(attack: Attack) -> None:
+def test_a_configuration_that_others_can_change_is_reported(attack: Attack) -> None:
     served = attack.start(mailbox())
     file = attack.folder / "config.toml"
     file.write_text(
@@ -98,7 +98,7 @@ def test_a_configuration_that_others_can_change_is_said(attack: Attack) -> None:
 
 
 @pytest.mark.parametrize("bits", [0o644, 0o666])
-def test_a_record_that_others_can_read_is_said(attack: Attack, bits: int) -> None:
+def test_a_record_that_others_can_read_is_reported(attack: Attack, bits: int) -> None:
     first = attack(mailbox(), command=("get", "-o", attack.maildir)).succeeds()
     database = next(attack.state.glob("*.sqlite"))
     database.chmod(bits)
@@ -112,7 +112,7 @@ def test_a_record_that_others_can_read_is_said(attack: Attack, bits: int) -> Non
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
-    """Return a file of somebody else's, that a link may lead to."""
+    """Return a file of another user, to which a link may lead."""
     file = tmp_path / "precious"
     file.write_text("precious")
     return file
@@ -136,7 +136,7 @@ def test_no_link_in_the_state_folder_is_followed(
 
 
 @pytest.mark.parametrize("dangling", [False, True])
-def test_a_record_that_is_a_link_to_something_else_is_no_record(
+def test_a_record_that_is_a_link_to_something_else_is_not_a_record(
     attack: Attack, elsewhere: Path, dangling: bool
 ) -> None:
     served = attack.start(mailbox())
@@ -167,7 +167,7 @@ def test_no_draft_is_written_through_a_link_in_tmp(attack: Attack, elsewhere: Pa
     assert not any(path.is_symlink() for path in (attack.maildir / "new").iterdir())
 
 
-def test_a_dot_lock_is_no_way_through_a_link(attack: Attack, elsewhere: Path) -> None:
+def test_a_dot_lock_does_not_lead_through_a_link(attack: Attack, elsewhere: Path) -> None:
     mbox = attack.folder / "mbox"
     for path in attack.folder.glob("mbox.lock*"):
         path.unlink()
@@ -187,7 +187,7 @@ def tag_of(attack: Attack) -> str:
     return str(tag)
 
 
-def test_an_mbox_that_is_no_file_takes_nothing(attack: Attack) -> None:
+def test_an_mbox_that_is_not_a_file_is_refused(attack: Attack) -> None:
     os.mkfifo(attack.folder / "mbox")
     served = mailbox()
     after = attack(served, "-o", f"mbox:{attack.folder}/mbox", command=("get", "--delete"))

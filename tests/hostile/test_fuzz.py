@@ -87,7 +87,7 @@ def spoilt(changes: Sequence[Spoiling]) -> list[bytes]:
 
 
 class Playing:
-    """Answers each command with the next reply, in pieces; keeps what it said and what it was asked."""
+    """Answers each command with the next reply, in pieces; keeps what it sent and received."""
 
     def __init__(self, replies: Sequence[bytes], sizes: Sequence[int]) -> None:
         self._replies = replies
@@ -115,7 +115,7 @@ class Playing:
 
 
 def attacked(playing: Playing, folder: Path) -> tuple[int, bytes]:
-    """Fetch and delete all mail; return the status and what was said."""
+    """Fetch and delete all mail; return the status and the output."""
     out, err = folder / "out", folder / "err"
     with ScriptedServer(playing) as server, open(out, "w") as out_file, open(err, "w") as err_file:
         arguments = [

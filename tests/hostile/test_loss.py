@@ -139,7 +139,7 @@ def test_a_program_that_fails_costs_no_message(attack: Attack, program: str) -> 
     assert served.messages == [ONE]
 
 
-def test_a_maildir_that_is_none_costs_no_message(attack: Attack) -> None:
+def test_a_destination_that_is_not_a_maildir_costs_no_message(attack: Attack) -> None:
     attack.maildir.write_text("no folder")
     served = mailbox()
     attack(served).fails(Status.CANNOT_DELIVER, "cannot deliver to maildir:")

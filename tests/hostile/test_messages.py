@@ -1,4 +1,4 @@
-"""Where messages end, and whose words are whose."""
+"""The ends of messages: what is content, and what is a reply."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def as_it_came(octets: bytes) -> bytes:
     return octets.replace(b"\r\n", b"\n")
 
 
-# -- where a message ends --------------------------------------------------------------------
+# -- the end of a message --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("capabilities", [UNPIPELINED, (*UNPIPELINED, b"PIPELINING")])

@@ -103,7 +103,7 @@ def test_only_what_is_announced_is_pipelined(attack: Attack) -> None:
     assert attack(mailbox(capabilities=UNPIPELINED)).succeeds().talks[0].pipelined is False
 
 
-def test_no_pipelining_is_no_pipelining(attack: Attack) -> None:
+def test_no_pipelining_sends_one_command_at_a_time(attack: Attack) -> None:
     after = attack(mailbox(capabilities=PIPELINING), "--no-pipelining").succeeds()
     assert after.talks[0].pipelined is False
 
@@ -136,7 +136,7 @@ def test_without_capa_uidl_and_top_are_tried(attack: Attack) -> None:
     twice(attack, mailbox(capabilities=None))
 
 
-def test_capabilities_that_are_said_after_the_login_count(attack: Attack) -> None:
+def test_capabilities_that_are_sent_after_the_login_count(attack: Attack) -> None:
     def grow(talk: Talk) -> None:
         served.capabilities = PIPELINING
 
@@ -160,7 +160,7 @@ def test_a_capability_may_be_in_any_case_and_have_any_argument(attack: Attack) -
     assert after.talks[0].pipelined is True
 
 
-def test_a_sasl_without_mechanisms_is_none(attack: Attack) -> None:
+def test_sasl_without_mechanisms_counts_as_no_sasl(attack: Attack) -> None:
     after = attack(
         saying(b"+OK\r\n", b"+OK\r\nSASL\r\n.\r\n", b"-ERR [AUTH] not here\r\n"),
         "--auth", "plain", "--tls", "off", "--allow-insecure-login",
@@ -291,9 +291,7 @@ def worded(line: Callable[[bytes, bytes], bytes]) -> Script:
     ],
     ids=["lower case", "spaces", "tab", "more words", "no text", "bare", "long", "8-bit"],
 )
-def test_status_lines_are_read_as_they_are_said(
-    attack: Attack, line: Callable[[bytes, bytes], bytes]
-) -> None:
+def test_status_lines_are_read_in_any_form(attack: Attack, line: Callable[[bytes, bytes], bytes]) -> None:
     assert attack(worded(line), command=keep(attack)).succeeds().delivered == list(ALL)
 
 
@@ -314,7 +312,7 @@ def test_a_challenge_in_sasl_may_be_bare(attack: Attack) -> None:
 
 
 @pytest.mark.parametrize("reply", [b"+OK 5\r\n", b"+OK 3 90 octets, 2 new\r\n", b"+OK  3   90\r\n"])
-def test_stat_may_say_more(attack: Attack, reply: bytes) -> None:
+def test_the_reply_to_stat_may_have_more_words(attack: Attack, reply: bytes) -> None:
     after = attack(mailbox(replies={b"STAT\r\n": reply}), command=("stat",))
     assert after.ended.status == (Status.BAD_DATA if reply == b"+OK 5\r\n" else 0)
     assert attack(mailbox(replies={b"STAT\r\n": reply})).succeeds().delivered == list(ALL)
@@ -364,7 +362,7 @@ def test_a_final_dot_without_its_line_end_before_names_the_message(attack: Attac
 
 def test_a_message_that_comes_empty_is_skipped(attack: Attack) -> None:
     served = mailbox(replies={b"RETR 2\r\n": b"+OK\r\n.\r\n"})
-    attack(served).fails(Status.BAD_DATA, "message 2 arrived empty; it stays on the server")
+    attack(served).fails(Status.BAD_DATA, "message 2 stays on the server: it arrived empty")
     assert served.messages == [TWO]
 
 
@@ -390,14 +388,14 @@ def test_a_server_that_hangs_up_over_an_expunged_message_costs_nothing(attack: A
     assert attack(after.server).succeeds().delivered == [ONE, TWO, THREE]
 
 
-def test_where_messages_expire_at_once_no_quit_follows_a_look(attack: Attack) -> None:
+def test_if_messages_expire_at_once_no_quit_follows_a_look(attack: Attack) -> None:
     served = mailbox(capabilities=[*UNPIPELINED, b"EXPIRE 0"])
     after = attack(served, command=("get", "-o", "-", "1"))
     assert after.ended.status == 0
     assert b"QUIT" not in after.received
 
 
-def test_where_messages_expire_at_once_no_quit_follows_a_failed_delivery(attack: Attack) -> None:
+def test_if_messages_expire_at_once_no_quit_follows_a_failed_delivery(attack: Attack) -> None:
     served = mailbox(capabilities=[*UNPIPELINED, b"EXPIRE 0"])
     attack(served, "--exec", "false", command=("get",))
     after = attack(served, "--exec", "false", command=("get",))
@@ -405,7 +403,7 @@ def test_where_messages_expire_at_once_no_quit_follows_a_failed_delivery(attack:
     assert b"QUIT" not in after.received
 
 
-def test_a_server_that_says_enough_is_left_politely(attack: Attack) -> None:
+def test_a_download_limit_ends_the_run_with_what_has_arrived(attack: Attack) -> None:
     refusals = {b"RETR %d\r\n" % number: b"-ERR [SYS/TEMP] Download exceed\r\n" for number in (2, 3)}
     after = attack(mailbox(replies=refusals))
     assert after.ended.status == Status.TRY_LATER
@@ -433,7 +431,7 @@ def test_a_server_that_says_enough_is_left_politely(attack: Attack) -> None:
     ],
 )
 @pytest.mark.parametrize("then", [None, hanging_up])
-def test_a_refused_login_says_whether_to_try_again(
+def test_a_refused_login_shows_whether_to_try_again(
     attack: Attack, refusal: bytes, status: Status, then: Script | None
 ) -> None:
     after = attack(mailbox(replies={APOP: refusal}, after={APOP: then} if then else {}))
@@ -451,7 +449,7 @@ def test_a_login_delay_may_answer_user_already(attack: Attack) -> None:
     assert PASSWORD.encode() not in after.received
 
 
-def test_where_apop_is_refused_stls_is_next(attack: Attack, ca_file: Path) -> None:
+def test_if_apop_is_refused_stls_is_next(attack: Attack, ca_file: Path) -> None:
     served = mailbox(
         capabilities=[*UNPIPELINED, b"STLS", b"SASL PLAIN"], replies={APOP: b"-ERR no APOP secret\r\n"}
     )
@@ -470,7 +468,7 @@ def test_a_login_that_is_answered_late_is_waited_for(attack: Attack) -> None:
     after.fails(Status.NO_LOGIN, "wrong")
 
 
-def test_utf8_is_said_where_it_is_wanted_and_offered(attack: Attack) -> None:
+def test_utf8_is_sent_if_it_is_requested_and_offered(attack: Attack) -> None:
     def serve(talk: Talk) -> None:
         mailbox(capabilities=[*UNPIPELINED, b"UTF8 USER"], replies={b"UTF8\r\n": b"+OK\r\n"})(talk)
 
@@ -478,7 +476,7 @@ def test_utf8_is_said_where_it_is_wanted_and_offered(attack: Attack) -> None:
     assert b"UTF8" not in attack(mailbox(capabilities=[*UNPIPELINED]), "--utf8").succeeds().verbs
 
 
-def test_a_farewell_of_an_idle_server_is_told(attack: Attack) -> None:
+def test_a_farewell_of_an_idle_server_is_reported(attack: Attack) -> None:
     def sleep(talk: Talk) -> None:
         talk.say(b"-ERR Disconnected for inactivity.\r\n")
         talk.close()

@@ -56,7 +56,7 @@ def test_octets_that_come_after_the_answer_to_stls_spoil_the_handshake(attack: A
     "answer", [b"-ERR no TLS today\r\n", b"-ERR\r\n", b"BAD\r\n", b"+ERR\r\n", b"\r\n", b"+\r\n"]
 )
 @pytest.mark.parametrize("consent", [(), ("--allow-insecure-login",)])
-def test_stls_that_is_refused_or_garbled_is_no_licence(
+def test_stls_that_is_refused_or_garbled_does_not_allow_clear_text(
     attack: Attack, answer: bytes, consent: tuple[str, ...]
 ) -> None:
     after = attack(saying(GREETING, answer), *STARTTLS, *consent)
@@ -64,7 +64,7 @@ def test_stls_that_is_refused_or_garbled_is_no_licence(
 
 
 @pytest.mark.parametrize("capa", [CAPA, b"-ERR\r\n", b"+OK\r\n.\r\n", b"+OK\r\nstls-not\r\n.\r\n"])
-def test_where_stls_is_stripped_nothing_is_said(attack: Attack, capa: bytes) -> None:
+def test_if_stls_is_stripped_nothing_is_sent(attack: Attack, capa: bytes) -> None:
     after = attack(saying(PLAIN, capa, b"-ERR\r\n"))
     after.fails(Status.NO_LOGIN, "not logging in", "--tls").told_nothing().left_alone()
 
@@ -80,12 +80,12 @@ def test_no_greeting_spares_the_login_or_tls(attack: Attack, words: bytes) -> No
     attack(saying(b"+OK " + words + b"\r\n", b"-ERR\r\n"), *STARTTLS).fails(Status.PROTOCOL).told_nothing()
 
 
-def test_a_greeting_of_imap_is_no_pop3_server(attack: Attack) -> None:
+def test_a_greeting_of_imap_is_not_a_pop3_server(attack: Attack) -> None:
     after = attack(saying(b"* PREAUTH IMAP4rev1 alice logged in\r\n"), *STARTTLS)
     after.fails(Status.PROTOCOL, "IMAP").told_nothing()
 
 
-def test_what_was_said_before_tls_does_not_count_inside(attack: Attack, ca_file: Path) -> None:
+def test_capabilities_before_tls_do_not_count_inside(attack: Attack, ca_file: Path) -> None:
     def script(talk: Talk) -> None:
         talk.say(GREETING)
         talk.expect(b"STLS\r\n")
@@ -116,7 +116,9 @@ def test_capabilities_from_clear_text_choose_no_mechanism_inside_tls(attack: Att
 
 
 @pytest.mark.parametrize("end", [hanging_up, lambda talk: talk.say(b"rubbish" * 100)])
-def test_tls_that_breaks_is_no_licence_though_clear_text_is_allowed(attack: Attack, end: Script) -> None:
+def test_tls_that_breaks_does_not_lead_to_clear_text_even_if_that_is_allowed(
+    attack: Attack, end: Script
+) -> None:
     def script(talk: Talk) -> None:
         talk.say(GREETING)
         talk.expect(b"STLS\r\n")
@@ -153,7 +155,7 @@ def test_clear_text_needs_consent(attack: Attack, options: tuple[str, ...]) -> N
         b"<" + b"x" * 4000 + b"@localhost>",
     ],
 )
-def test_a_chosen_challenge_is_none(attack: Attack, challenge: bytes) -> None:
+def test_a_chosen_challenge_is_refused(attack: Attack, challenge: bytes) -> None:
     after = attack(saying(b"+OK " + challenge + b"\r\n", CAPA))
     after.fails(Status.NO_LOGIN).told_nothing().left_alone()
 
@@ -234,7 +236,7 @@ def test_a_scram_server_that_cannot_prove_itself_gets_no_session(attack: Attack,
 
 
 @pytest.mark.parametrize("challenge", [b"+ !!!!", b"+ \xff\xfe", b"+ YQ", b"+ Y Q = =", b"+ YQ==YQ=="])
-def test_a_challenge_that_is_no_base64_cancels_the_login(attack: Attack, challenge: bytes) -> None:
+def test_a_challenge_that_is_not_base64_cancels_the_login(attack: Attack, challenge: bytes) -> None:
     after = attack(
         saying(PLAIN, b"+OK\r\nSASL CRAM-MD5\r\n.\r\n", challenge + b"\r\n", b"-ERR\r\n"),
         "--auth", "cram-md5", "--tls", "off",

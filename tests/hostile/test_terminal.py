@@ -1,4 +1,4 @@
-"""What a server says cannot command a terminal, forge a line, or give a secret away."""
+"""The text of a server cannot control a terminal, forge a line, or reveal a secret."""
 
 from __future__ import annotations
 
@@ -121,7 +121,15 @@ def test_names_in_certificates_are_harmless(terminal: Terminal, server: StartSer
 
 
 @pytest.mark.parametrize(
-    "command", [("list", "-l"), ("list", "--json"), ("caps",), ("get", "--dry-run", "-vv")]
+    "command",
+    [
+        ("list", "-l"),
+        ("list", "--json"),
+        ("caps",),
+        ("check",),
+        ("check", "--json"),
+        ("get", "--dry-run", "-vv"),
+    ],
 )
 def test_what_goes_into_a_pipe_is_harmless_too(attack: Attack, command: Sequence[str]) -> None:
     served = mailbox([LETTER], uids=[UID], capabilities=[b"TOP", b"UIDL", HOSTILE_WORDS])
@@ -158,14 +166,14 @@ def test_a_long_refusal_is_cut(attack: Attack) -> None:
 
 
 def echoes() -> bytes:
-    """Return a line in which a server repeats all that it was told."""
+    """Return a line in which a server repeats all that it received."""
     return b" ".join([*SECRETS, PASSWORD.encode().hex().encode(), DIGEST.upper()])
 
 
 @pytest.mark.parametrize("verbosity", ["-q", "-v", "-vv"])
 @pytest.mark.parametrize("status", [b"+OK ", b"-ERR ", b"-ERR [AUTH] ", b""])
 @pytest.mark.parametrize("point", [APOP, b"LIST\r\n", b"RETR 1\r\n", b"QUIT\r\n"])
-def test_no_secret_is_told_though_the_server_repeats_it(
+def test_no_secret_is_shown_even_if_the_server_repeats_it(
     attack: Attack, point: bytes, status: bytes, verbosity: str
 ) -> None:
     reply = status + echoes() + b"\r\n"

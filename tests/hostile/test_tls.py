@@ -1,4 +1,4 @@
-"""TLS and certificates: who the server is, and that nobody cuts or changes what it says."""
+"""TLS and certificates: the server's identity, and that its octets cannot be cut or changed."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_certificate_that_is_not_the_servers_own_is_refused(
 
 
 @BOTH_WAYS
-def test_whoever_has_a_certificate_is_no_authority(attack: Attack, way: str, tmp_path: Path) -> None:
+def test_a_server_certificate_is_not_an_authority(attack: Attack, way: str, tmp_path: Path) -> None:
     leaf = Forgery(names=["example.org"]).signed_by(AUTHORITY.signed_by())
     forged = Forgery().signed_by(leaf)
     after = over_tls(attack, way, forged.context(), "--ca-file", forged.trusted_in(tmp_path))
@@ -185,7 +185,7 @@ def cut_in_message(notify: bool, last: bytes) -> Script:
 
 @pytest.mark.parametrize("last", [b"", b"\r", b"\r\n", b"\r\n.", b"\r\n.\r", b"\n.\n"])
 @pytest.mark.parametrize("notify", [False, True], ids=["fin", "close_notify"])
-def test_the_end_of_the_stream_is_no_end_of_a_message(
+def test_the_end_of_the_stream_is_not_the_end_of_a_message(
     attack: Attack, notify: bool, last: bytes, server_context: ssl.SSLContext, ca_file: Path
 ) -> None:
     after = over_tls(
@@ -231,7 +231,7 @@ def test_records_that_are_not_the_servers_end_the_run(
     ],
     ids=["pop3", "alert", "record", "rubbish"],
 )
-def test_what_is_no_tls_on_its_port_is_an_error(attack: Attack, octets: bytes) -> None:
+def test_clear_text_on_a_tls_port_is_an_error(attack: Attack, octets: bytes) -> None:
     after = attack(lambda talk: talk.say(octets), "--tls", "implicit")
     after.fails(Status.PROTOCOL, "TLS").told_nothing().left_alone()
 

@@ -1,4 +1,4 @@
-"""What the errors of the protocol's core say, word for word: it is all that a person has to go by."""
+"""The errors of the protocol's core, word for word: a user sees nothing else of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OK = b"+OK\r\n"
 
 
 def told(octets: bytes, *commands: str) -> Session:
-    """Return a session that has said ``commands`` and was told ``octets``, up to the error that it raises."""
+    """Return a session that sent ``commands`` and received ``octets``, up to the error that it raises."""
     session = Session()
     session.receive(b"+OK <1@host>\r\n")
     session.next_event()
@@ -98,13 +98,13 @@ SENTENCES: list[tuple[Callable[[], object], str]] = [
     ),
     (
         lambda: next_step(Situation("auto", "apop", tls_active=True, challenge_forgotten=True)),
-        "no APOP after STLS: a challenge that came in clear text may be forged",
+        "no APOP after STLS: the challenge was received in clear text, and may be forged",
     ),
 ]
 
 
 @pytest.mark.parametrize(("trouble", "sentence"), SENTENCES, ids=[sentence for _, sentence in SENTENCES])
-def test_each_error_is_told_in_its_own_words(trouble: Callable[[], object], sentence: str) -> None:
+def test_each_error_has_its_sentence(trouble: Callable[[], object], sentence: str) -> None:
     with pytest.raises(POP3Error) as raised:
         trouble()
     assert str(raised.value) == sentence

@@ -1,1 +1,1 @@
-"""pop3fetch against servers that others have written; skipped where they are not installed."""
+"""pop3fetch against servers that others have written; skipped if they are not installed."""

@@ -64,7 +64,7 @@ def test_binding_is_what_is_chosen_in_tls_1_2(here: Here, cyrus: Cyrus, ca_file:
 
 @pytest.mark.parametrize("options", [[], ["--auth", "scram-sha-1"], ["--auth", "plain"]])
 def test_tls_1_3_logs_in_all_the_same(here: Here, cyrus: Cyrus, ca_file: Path, options: list[str]) -> None:
-    """Cyrus 3.6 binds TLS 1.3 by tls-unique, which it has no more: RFC 9266 says tls-exporter."""
+    """Cyrus 3.6 binds TLS 1.3 by tls-unique, which no longer exists there: RFC 9266 requires tls-exporter."""
     ended = stat(here, cyrus, ca_file, cyrus.port, *options)
     assert (ended.status, ended.out) == (0, b"0\t0\n"), ended.err
     assert authentications(ended) == [(options or ["scram-sha-256"])[-1].upper()]
@@ -85,7 +85,7 @@ def connect(cyrus: Cyrus, ca_file: Path) -> POP3Client:
     return POP3Client(Server(endpoint, LoginPolicy("implicit"), tls=TLSOptions(str(ca_file))))
 
 
-def test_whoever_passes_a_login_on_from_another_channel_is_refused(
+def test_a_login_that_is_relayed_from_another_channel_is_refused(
     cyrus: Cyrus, ca_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Transport, "channel_binding", lambda self: ("tls-unique", b"another's"))

@@ -163,7 +163,7 @@ def test_a_missing_message_is_missed_first(here: Here, dovecot: Dovecot, maildir
     assert delivered(maildir) == []
 
 
-def test_a_certificate_that_nobody_vouches_for_can_be_pinned(here: Here, dovecot: Dovecot) -> None:
+def test_a_certificate_of_an_unknown_authority_can_be_pinned(here: Here, dovecot: Dovecot) -> None:
     arguments = ["stat", "-a", dovecot.url("bob")]
     refused = here(*arguments, env=BOB.env)
     assert refused.status == Status.PROTOCOL
@@ -193,7 +193,7 @@ def test_a_trace_has_no_secret(here: Here, dovecot: Dovecot, way: Way) -> None:
         assert secret not in ended.err
 
 
-# A process counts the memory of the one that it was forked from: so a small one stands between.
+# A process counts the memory of the one that it was forked from: so a small one is in between.
 MEASURED = """\
 import resource, subprocess, sys
 status = subprocess.run(sys.argv[1:]).returncode

@@ -105,7 +105,7 @@ def test_a_password_that_the_server_refuses_is_not_kept(pop3fetch: Command, serv
     assert sum(line.startswith(b"APOP") for line in served.commands) == 1
 
 
-def test_a_locked_keyring_is_passed_over(pop3fetch: Command, secrets: SecretService) -> None:
+def test_a_locked_keyring_is_skipped(pop3fetch: Command, secrets: SecretService) -> None:
     assert pop3fetch("login", POP3FETCH_PASSWORD="secret").status == 0
     secrets.lock()
     begun = time.monotonic()
@@ -117,7 +117,7 @@ def test_a_locked_keyring_is_passed_over(pop3fetch: Command, secrets: SecretServ
     assert pop3fetch("stat", POP3FETCH_PASSWORD="secret") == Ended(0, b"0\t0\n", b"")
 
 
-def test_a_locked_keyring_keeps_nothing_and_login_says_so(pop3fetch: Command, secrets: SecretService) -> None:
+def test_login_reports_a_locked_keyring(pop3fetch: Command, secrets: SecretService) -> None:
     assert pop3fetch("login", POP3FETCH_PASSWORD="secret").status == 0  # makes a keyring
     secrets.lock()
     ended = pop3fetch("login", POP3FETCH_PASSWORD="secret")
@@ -126,7 +126,7 @@ def test_a_locked_keyring_keeps_nothing_and_login_says_so(pop3fetch: Command, se
     assert "secret" not in last_line(ended)
 
 
-def test_a_keyring_that_hangs_is_passed_over(environment: dict[str, str], secrets: SecretService) -> None:
+def test_a_keyring_that_hangs_is_skipped(environment: dict[str, str], secrets: SecretService) -> None:
     secrets.freeze()
     begun = time.monotonic()
     ended = started([sys.executable, "-W", "error", "-c", HASTY, "stat", "-v"], environment)
@@ -144,7 +144,18 @@ def test_a_password_that_is_given_spares_the_keyring(pop3fetch: Command, secrets
     assert time.monotonic() - begun < LOOK_LIMIT
 
 
-def test_without_a_session_there_is_no_keyring_and_no_wait(pop3fetch: Command) -> None:
+def test_check_says_that_a_job_does_not_reach_it(pop3fetch: Command) -> None:
+    assert pop3fetch("login", POP3FETCH_PASSWORD="secret").status == 0
+    rows = [line.split("\t") for line in pop3fetch("check").out.decode().splitlines()]
+    found = {step: (verdict, text) for verdict, step, text in rows}
+    assert found["login"][0] == "ok"
+    assert found["login"][1].endswith("; the secret is from the keyring")
+    verdict, text = found["cron"]
+    assert verdict == "warning"
+    assert "a job without a login session would have no secret (the keyring was skipped: " in text
+
+
+def test_without_a_session_the_keyring_is_skipped_without_a_wait(pop3fetch: Command) -> None:
     begun = time.monotonic()
     ended = pop3fetch("stat", "-v", DBUS_SESSION_BUS_ADDRESS="unix:path=/nonexistent/bus")
     assert time.monotonic() - begun < A_FEW_SECONDS

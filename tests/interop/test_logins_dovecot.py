@@ -68,7 +68,7 @@ def trace(ended: Ended) -> list[str]:
 
 
 def shows(ended: Ended, method: str) -> bool:
-    """Tell whether the trace has the login by ``method``."""
+    """Return whether the trace has the login by ``method``."""
     asked = ASKED.get(method, f"> AUTH {method.upper()}")
     return any(line.startswith(asked) for line in trace(ended))
 
@@ -112,8 +112,8 @@ def test_the_strongest_method_is_chosen_inside_tls(here: Here, dovecot: Dovecot,
     assert shows(ended, "scram-sha-256")
 
 
-def test_a_server_that_offers_no_binding_does_not_mind_being_told(dovecot: Dovecot) -> None:
-    """In TLS 1.2 SCRAM says that it could bind (gs2 flag y, RFC 5802 section 6)."""
+def test_a_server_without_channel_binding_accepts_the_flag(dovecot: Dovecot) -> None:
+    """In TLS 1.2 SCRAM reports that it could bind (gs2 flag y, RFC 5802 section 6)."""
     context = ssl.create_default_context(cafile=str(dovecot.ca_file))
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     with POP3Client.connect(dovecot.host, dovecot.pop3s_port, ssl_context=context) as client:
@@ -132,7 +132,8 @@ def test_apop_after_stls_is_refused_with_the_reason(here: Here, dovecot: Dovecot
     ended = stat(here, dovecot, "starttls", "--auth", "apop")
     assert ended.status == 77
     assert trace(ended)[-1] == (
-        "pop3fetch: no APOP after STLS: a challenge that came in clear text may be forged; use --tls implicit"
+        "pop3fetch: no APOP after STLS: the challenge was received in clear text, and may be forged; "
+        "use --tls implicit"
     )
 
 
@@ -162,7 +163,7 @@ def test_a_password_in_clear_text_is_not_sent(here: Here, dovecot: Dovecot, meth
 
 
 @pytest.mark.parametrize("method", CLEAR_TEXT)
-def test_a_password_in_clear_text_is_sent_where_that_is_allowed(
+def test_a_password_in_clear_text_is_sent_if_that_is_allowed(
     here: Here, dovecot: Dovecot, method: str
 ) -> None:
     ended = stat(here, dovecot, "off", "--auth", method, "--allow-insecure-login")
@@ -171,7 +172,7 @@ def test_a_password_in_clear_text_is_sent_where_that_is_allowed(
 
 
 @pytest.mark.parametrize("mode", ["off", "auto"])
-def test_apop_comes_first_outside_tls_and_says_what_it_does_not_protect(
+def test_apop_comes_first_outside_tls_and_reports_what_it_does_not_protect(
     here: Here, dovecot: Dovecot, mode: str
 ) -> None:
     need("apop")
@@ -181,7 +182,7 @@ def test_apop_comes_first_outside_tls_and_says_what_it_does_not_protect(
     assert "pop3fetch: APOP protects only the password" in ended.err.decode()
 
 
-def test_a_method_that_is_not_offered_is_told_with_those_that_are(here: Here, dovecot: Dovecot) -> None:
+def test_a_method_that_is_not_offered_is_reported_with_those_that_are(here: Here, dovecot: Dovecot) -> None:
     ended = stat(here, dovecot, "implicit", "--auth", "xoauth2")
     assert ended.status == 77
     assert trace(ended)[-1] == (

@@ -1,6 +1,6 @@
 """OAuth 2 at the command line, against a real OAuth 2 server and a real Dovecot that asks it.
 
-Somebody logs in once, by a code or by a browser; all later runs are alone, as under cron.
+A user logs in once, by a code or by a browser; all later runs are unattended, as under cron.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def running_dovecot(asking_dovecot: Dovecot) -> Dovecot:
 
 @pytest.fixture(autouse=True)
 def usual(issuer: OAuthServer) -> None:
-    """Let the OAuth 2 server be as new: nobody has asked, and its owner says yes, and soon."""
+    """Reset the OAuth 2 server: no requests so far, and an owner who soon agrees."""
     issuer.requests.clear()
     issuer.decisions, issuer.consents, issuer.rotates, issuer.interval = [True], True, False, 1
 
@@ -72,14 +72,14 @@ def keyring(tmp_path: Path) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A `login` that has shown a page, and waits for somebody to log in there."""
+    """A `login` that has shown a page, and waits for a login there."""
 
     process: subprocess.Popen[bytes]
     said: str
     url: str
 
     def visit(self) -> None:
-        """Go to the page as a browser does, and where it leads."""
+        """Open the page as a browser does, and follow its redirects."""
         with urlopen(self.url, timeout=PATIENCE) as page:
             page.read()
 
@@ -121,7 +121,7 @@ class Work:
         file.write_text(text)
 
     def __call__(self, *arguments: str | Path) -> Ended:
-        """Run a command on the account, where there is no terminal."""
+        """Run a command on the account, without a terminal."""
         return self.run(*arguments, "-a", "work", env=self.keyring)
 
     @contextmanager
@@ -163,7 +163,7 @@ class Work:
         return next(iter(entries.values()), None)
 
     def secrets(self) -> set[str]:
-        """Return all that the two servers were shown and nobody else may see."""
+        """Return all secrets that only the two servers may see."""
         forms = [form for _, form in self.issuer.requests]
         seen = {form[name] for form in forms for name in SECRETS if name in form}
         return seen | {self.refresh_token or ""} - {""}
@@ -182,7 +182,7 @@ def silent(ended: Ended) -> bool:
 
 
 def only_line(ended: Ended) -> str:
-    """Return the one line of standard error, where there is nothing else."""
+    """Return the only line of standard error."""
     (line,) = ended.err.decode().splitlines()
     assert ended.out == b""
     return line
@@ -234,13 +234,13 @@ def test_on_a_terminal_the_browser_is_opened_too(
     host, port = work.address
     assert seen.status == 0
     assert seen.screen[2:] == [
-        f"the refresh token of alice@{host}:{port} works, and is kept in the keyring",
+        f"the refresh token of work (alice@{host}:{port}) works, and is kept in the keyring",
         "next: pop3fetch list",
     ]
     assert work.refresh_token
 
 
-def test_even_a_quiet_login_shows_where_to_go(work: Work) -> None:
+def test_even_a_quiet_login_shows_the_page(work: Work) -> None:
     assert silent(work.log_in("-q"))
     assert work.refresh_token
 
@@ -276,7 +276,7 @@ def test_nothing_is_kept_before_the_mail_server_has_taken_it(
 
 
 @pytest.mark.parametrize("flow", FLOWS)
-def test_an_owner_who_denies_leaves_nothing(work: Work, flow: str) -> None:
+def test_a_denied_authorization_leaves_nothing(work: Work, flow: str) -> None:
     work.configure(flow=flow)
     work.issuer.decisions, work.issuer.consents = [False], False
     with work.logging_in() as waiting:
@@ -284,7 +284,7 @@ def test_an_owner_who_denies_leaves_nothing(work: Work, flow: str) -> None:
             waiting.visit()
         ended = waiting.ended()
     assert ended.status == Status.NO_LOGIN
-    assert only_line(ended).startswith("pop3fetch: the OAuth 2 server refuses: access_denied")
+    assert only_line(ended).startswith("pop3fetch: the OAuth 2 server refused: access_denied")
     assert work.refresh_token is None
 
 
@@ -300,7 +300,7 @@ def test_a_login_that_waits_can_be_interrupted(work: Work, flow: str) -> None:
     assert work.refresh_token is None
 
 
-def test_nobody_is_sent_to_a_browser_while_the_mail_server_wants_a_pause(
+def test_the_browser_is_not_opened_during_a_login_delay(
     run: Run, issuer: OAuthServer, server: StartServer, ca_file: Path, keyring: dict[str, str]
 ) -> None:
     delaying = Mailbox([], capabilities=(b"USER", b"LOGIN-DELAY 600"))
@@ -318,7 +318,7 @@ def test_nobody_is_sent_to_a_browser_while_the_mail_server_wants_a_pause(
 # ---- the runs after it
 
 
-def test_later_runs_need_nobody_and_say_nothing(work: Work, dovecot: Dovecot, maildir: Path) -> None:
+def test_later_runs_need_no_user_and_print_nothing(work: Work, dovecot: Dovecot, maildir: Path) -> None:
     dovecot.deliver("alice", [MESSAGE])
     work.log_in()
     held = work.refresh_token
@@ -347,7 +347,7 @@ def test_without_a_refresh_token_the_way_to_one_is_named(work: Work) -> None:
     ended = work("stat")
     assert ended.status == Status.NO_LOGIN
     assert only_line(ended) == (
-        f"pop3fetch: there is no refresh token for alice@{host}:{port}: run pop3fetch login -a work"
+        f"pop3fetch: there is no refresh token for alice@{host}:{port}; log in with `pop3fetch login -a work`"
     )
     assert work.issuer.requests == []
 
@@ -358,7 +358,7 @@ def test_a_refresh_token_that_was_withdrawn_asks_for_a_new_login(work: Work) -> 
     ended = work("stat")
     assert ended.status == Status.NO_LOGIN
     assert "invalid_grant" in only_line(ended)
-    assert only_line(ended).endswith(": run pop3fetch login -a work")
+    assert only_line(ended).endswith("; log in with `pop3fetch login -a work`")
     work.log_in()
     assert work("stat").out == b"0\t0\n"
 

@@ -28,7 +28,7 @@ from tests.support.oauth_server import CLIENT_ID, SCOPES, OAuthServer
 METHODS = ("xoauth2", "oauthbearer")
 NEVER = 10.0  # seconds: a time-out that no test reaches
 
-# What Dovecot says in its error challenge (RFC 7628 section 3.2.2), as it stands in our message. Its
+# Dovecot's error challenge (RFC 7628 section 3.2.2), as our message shows it. Its
 # versions differ in order and fields.
 JSON_SHOWN = {
     "xoauth2": {"status: 401", "schemes: bearer", "scope: mail"},
@@ -83,7 +83,7 @@ def pop3(dovecot: Dovecot, method: str, trace: Callable[[str, bytes], None] | No
 
 
 def in_base64(token: str) -> list[bytes]:
-    """Return what stands for ``token`` inside a longer text in base64, wherever it begins there."""
+    """Return what ``token`` becomes inside a longer text in base64, wherever it begins there."""
     return [b64encode(b"x" * before + token.encode())[4:-4] for before in range(3)]
 
 
@@ -116,7 +116,7 @@ def test_a_wrong_token_is_refused_with_the_servers_json_in_the_message(
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_token_opens_nobody_elses_maildrop(dovecot: Dovecot, token: str, method: str) -> None:
+def test_a_token_opens_no_other_maildrop(dovecot: Dovecot, token: str, method: str) -> None:
     with pop3(dovecot, method) as client, pytest.raises(LoginRefused):
         client.login("bob", lambda: token)
 

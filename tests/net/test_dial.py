@@ -38,15 +38,15 @@ class Network:
         return listener.family, listener.getsockname()
 
     def refusing(self, host: str = "127.0.0.1") -> tuple[int, Any]:
-        """Return an address where nobody listens."""
+        """Return an address at which no process listens."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        # Bound and never listening: nobody else gets the port.
+        # Bound and never listening: no other process gets the port.
         bound = self._sockets.enter_context(socket.socket(family))
         bound.bind((host, 0))
         return family, bound.getsockname()
 
     def dead(self, host: str = "127.0.0.1") -> tuple[int, Any]:
-        """Return an address that says nothing: its queue of connections is full."""
+        """Return an address that does not answer: its queue of connections is full."""
         listener = self.listener(host, backlog=0)
         filler = self._sockets.enter_context(socket.socket(listener.family))
         filler.connect(listener.getsockname())
@@ -97,20 +97,20 @@ def test_only_addresses_of_the_wanted_family_are_asked_for(family: str, asked: i
     assert network.asked == [(b"xn--bcher-kva.example", 995, asked, socket.SOCK_STREAM)]
 
 
-def test_the_first_address_is_taken_where_all_answer(network: Network) -> None:
+def test_the_first_address_is_taken_if_all_answer(network: Network) -> None:
     first, second = network.answering("::1"), network.answering()
     network.resolve(first, second)
     assert reached(Endpoint(NAME, 110)) == first[1]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_the_next_address_is_tried_where_one_refuses(host: str, network: Network) -> None:
+def test_the_next_address_is_tried_if_one_refuses(host: str, network: Network) -> None:
     good = network.answering()
     network.resolve(network.refusing(host), network.refusing(host), good)
     assert reached(Endpoint(NAME, 110)) == good[1]
 
 
-def test_the_next_address_is_tried_where_a_family_is_not_supported(network: Network) -> None:
+def test_the_next_address_is_tried_if_a_family_is_not_supported(network: Network) -> None:
     good = network.answering()
     network.resolve((UNSUPPORTED, ("x", 1)), good)
     assert reached(Endpoint(NAME, 110)) == good[1]
@@ -123,7 +123,7 @@ def test_the_families_take_turns(network: Network) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_a_dead_address_holds_nobody_up(host: str, network: Network) -> None:
+def test_a_dead_address_causes_no_delay(host: str, network: Network) -> None:
     good = network.answering()
     network.resolve(network.dead(host), good)
     begun = time.monotonic()
@@ -147,7 +147,7 @@ def test_the_timeout_covers_all_addresses_together(network: Network) -> None:
     assert SOON * 0.9 < time.monotonic() - begun < 4 * SOON
 
 
-def test_addresses_that_all_refuse_are_a_connection_error_that_says_where_and_why(network: Network) -> None:
+def test_if_all_addresses_refuse_the_error_names_address_and_reason(network: Network) -> None:
     network.resolve(network.refusing("::1"), network.refusing())
     with pytest.raises(ConnectionError) as raised:
         dial(Endpoint(NAME, 110), NEVER)

@@ -33,12 +33,12 @@ def test_a_name_goes_out_in_ascii(host: str, name: str) -> None:
     assert wire_name(host) == name
 
 
-def test_a_sharp_s_is_a_letter_of_its_own_and_leads_to_nobody_else() -> None:
+def test_a_sharp_s_is_a_letter_of_its_own_and_leads_to_no_other_host() -> None:
     assert wire_name("straße.example") == "xn--strae-oqa.example"
 
 
 @pytest.mark.parametrize("host", ["bü..example", "-ü-.example", "ü" * 64, "x\u202e.example", "☃️⃝.example"])
-def test_what_is_no_name_is_an_unknown_host(host: str) -> None:
+def test_a_host_that_is_not_a_name_is_unknown(host: str) -> None:
     with pytest.raises(UnknownHost):
         wire_name(host)
 
@@ -59,7 +59,7 @@ def test_a_certificate_must_have_the_name_without_what_is_ours(host: str, name: 
     assert certificate_name(host) == name
 
 
-def test_no_tunnel_leads_to_what_is_no_name(tmp_path: Path) -> None:
+def test_a_tunnel_needs_a_valid_name(tmp_path: Path) -> None:
     tunnel = Tunnel(("touch", str(tmp_path / "ran")), {"PATH": os.environ["PATH"]})
     with pytest.raises(UnknownHost):
         dial(Endpoint("bü..example", 995, tunnel=tunnel), 1)

@@ -1,4 +1,4 @@
-"""Ways through a proxy: what it is told, and what becomes of its refusals."""
+"""Connections through a proxy: what it receives, and what its refusals become."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def through(proxy: ScriptedServer, scheme: str, host: str = "mail.example.org", 
 
 
 def line_of(endpoint: Endpoint, timeout: float | None = NEVER) -> bytes:
-    """Return the first line that the server at the end of the way says."""
+    """Return the first line of the server behind the proxy."""
     with dial(endpoint, timeout) as connected, connected.makefile("rb") as stream:
         return stream.readline()
 
@@ -105,7 +105,7 @@ def test_a_server_that_a_real_proxy_does_not_reach_is_refused(open_proxy: str, c
 
 @pytest.fixture
 def closed_port() -> Iterator[int]:
-    """Return a port that nobody listens on, and nobody else can take."""
+    """Return a port on which no process listens, and that no other can take."""
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         yield holder.getsockname()[1]
@@ -134,7 +134,7 @@ def socks_proxy(request: bytes, reply: bytes = b"\x05\x00\x00\x01\0\0\0\0\0\0") 
     ("host", "name"),
     [("mail.example.org", b"mail.example.org"), ("bücher.example", b"xn--bcher-kva.example")],
 )
-def test_socks_is_told_the_name_and_nobody_here_resolves_it(
+def test_a_socks_proxy_gets_the_name_unresolved(
     server: StartServer, host: str, name: bytes, no_resolver: list[str]
 ) -> None:
     proxy = server(socks_proxy(socks_request(name)))
@@ -156,12 +156,12 @@ def no_resolver(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-def test_socks_is_told_an_address_as_one(server: StartServer) -> None:
+def test_a_socks_proxy_gets_an_address_as_one(server: StartServer) -> None:
     request = b"\x05\x01\x00\x04" + socket.inet_pton(socket.AF_INET6, "2001:db8::1") + b"\x03\xe3"
     assert line_of(through(server(socks_proxy(request)), "socks5", "2001:db8::1")) == GREETING
 
 
-def test_socks_is_told_user_and_password(server: StartServer) -> None:
+def test_a_socks_proxy_gets_user_and_password(server: StartServer) -> None:
     def script(talk: Talk) -> None:
         assert talk.take(4) == b"\x05\x02\x00\x02"
         talk.say(b"\x05\x02")
@@ -174,7 +174,7 @@ def test_socks_is_told_user_and_password(server: StartServer) -> None:
 
 
 @pytest.mark.parametrize("code", REPLIES)
-def test_what_socks_says_is_told(server: StartServer, code: int) -> None:
+def test_the_error_of_a_socks_proxy_is_shown(server: StartServer, code: int) -> None:
     request = socks_request(b"mail.example.org")
     proxy = server(socks_proxy(request, b"\x05" + bytes([code]) + b"\x00\x01\0\0\0\0\0\0"))
     with pytest.raises(ConnectionFailed, match=REPLIES[code]):
@@ -185,7 +185,7 @@ def test_what_socks_says_is_told(server: StartServer, code: int) -> None:
 
 
 def http_proxy(reply: bytes, seen: list[bytes] | None = None) -> Script:
-    """Return the script of a proxy that says ``reply``; what it was asked is added to ``seen``."""
+    """Return the script of a proxy that sends ``reply``; requests are added to ``seen``."""
 
     def script(talk: Talk) -> None:
         while (line := talk.line()) not in (b"\r\n", b""):
@@ -204,7 +204,7 @@ def http_proxy(reply: bytes, seen: list[bytes] | None = None) -> Script:
         ("2001:db8::1", b"[2001:db8::1]"),
     ],
 )
-def test_http_is_told_the_name_and_nobody_here_resolves_it(
+def test_an_http_proxy_gets_the_name_unresolved(
     server: StartServer, host: str, name: bytes, no_resolver: list[str]
 ) -> None:
     seen: list[bytes] = []
@@ -214,7 +214,7 @@ def test_http_is_told_the_name_and_nobody_here_resolves_it(
     assert no_resolver == [proxy.host]
 
 
-def test_http_is_told_user_and_password(server: StartServer) -> None:
+def test_an_http_proxy_gets_user_and_password(server: StartServer) -> None:
     seen: list[bytes] = []
     proxy = server(http_proxy(b"HTTP/1.1 200 OK\r\n\r\n" + GREETING, seen))
     login = "proxy%20user:s3cret%3Aw%C3%B6rd@"
@@ -254,7 +254,7 @@ def test_a_reply_that_comes_in_pieces_is_read_to_its_end(server: StartServer) ->
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * HEADER_LIMIT, "its reply has no end"),
     ],
 )
-def test_what_http_says_is_told(server: StartServer, reply: bytes, reason: str) -> None:
+def test_the_error_of_an_http_proxy_is_shown(server: StartServer, reply: bytes, reason: str) -> None:
     with pytest.raises(ConnectionFailed, match=reason) as raised:
         dial(through(server(http_proxy(reply)), "http", login=LOGIN), NEVER)
     assert "s3cret" not in f"{raised.value} {raised.value!r} {raised.value.__cause__!r}"
@@ -280,7 +280,7 @@ def offer_password(talk: Talk) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["socks5", "http"])
-def test_a_proxy_that_says_nothing_is_given_up(server: StartServer, scheme: str) -> None:
+def test_a_silent_proxy_is_given_up(server: StartServer, scheme: str) -> None:
     proxy = server(lambda talk: talk.stall())
     with pytest.raises(
         TimedOut, match=rf"after {SOON:g} s connecting through the proxy {scheme}://127\.0\.0\.1"
@@ -309,13 +309,13 @@ def test_without_a_time_out_a_slow_proxy_is_waited_for(server: StartServer, sche
 
 
 @pytest.mark.parametrize("scheme", ["socks5", "http"])
-def test_a_proxy_that_hangs_up_is_told(server: StartServer, scheme: str) -> None:
+def test_a_proxy_that_hangs_up_is_reported(server: StartServer, scheme: str) -> None:
     with pytest.raises(ConnectionFailed, match=f"the proxy {scheme}://"):
         dial(through(server(lambda talk: talk.cut()), scheme), NEVER)
 
 
 @pytest.mark.parametrize("scheme", ["socks5", "http"])
-def test_a_proxy_that_is_not_there_is_told_by_its_own_name(closed_port: int, scheme: str) -> None:
+def test_a_proxy_that_cannot_be_reached_is_named(closed_port: int, scheme: str) -> None:
     proxy = f"{scheme}://{LOGIN}127.0.0.1:{closed_port}"
     expected = (
         "cannot connect to mail.example.org port 995: "

@@ -82,11 +82,11 @@ def test_the_context_verifies_chain_and_name_by_tls_1_2_at_least(ca_file: Path) 
         assert context.minimum_version == ssl.TLSVersion.TLSv1_2
 
 
-def test_a_ca_file_stands_in_for_the_authorities_of_the_system(ca_file: Path) -> None:
+def test_a_ca_file_replaces_the_authorities_of_the_system(ca_file: Path) -> None:
     assert len(client_context(TLSOptions(ca_file=str(ca_file))).get_ca_certs()) == 1
 
 
-def test_a_fingerprint_stands_in_for_chain_and_name_and_for_nothing_else() -> None:
+def test_a_fingerprint_replaces_chain_and_name_and_nothing_else() -> None:
     context = client_context(TLSOptions(fingerprint="00" * 32))
     assert context.verify_mode is ssl.CERT_NONE
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
@@ -135,7 +135,7 @@ def test_a_client_certificate_is_presented(authority: trustme.CA, ca_file: Path,
     server = context_for(authority, HOST)
     server.verify_mode = ssl.CERT_REQUIRED
     authority.configure_trust(server)
-    server.maximum_version = ssl.TLSVersion.TLSv1_2  # where the client learns of it in the handshake
+    server.maximum_version = ssl.TLSVersion.TLSv1_2  # so that the client learns of it in the handshake
     for options in (
         TLSOptions(str(ca_file), client_cert=both),
         TLSOptions(str(ca_file), client_cert=certificate, client_key=key),
@@ -162,7 +162,7 @@ def test_an_unknown_authority_is_refused(trusting: ssl.SSLContext, unknown_autho
 
 
 @pytest.mark.parametrize("name", ["other.example.org", "example.org", "*.org", "127.0.0.1"])
-def test_a_certificate_for_somebody_else_is_refused(
+def test_a_certificate_for_another_host_is_refused(
     name: str, trusting: ssl.SSLContext, authority: trustme.CA
 ) -> None:
     error = refusal(trusting, context_for(authority, name))
@@ -195,13 +195,13 @@ def test_old_versions_of_tls_are_refused(
         error = refusal(client, server)
         assert not isinstance(error, CertificateError)
         assert error.exit_status is Status.PROTOCOL
-        assert "TLS 1.2 or newer is needed, and the server offers less" in error.reason
+        assert "the server offers only versions before TLS 1.2" in error.reason
 
 
 @pytest.mark.parametrize("first", [True, False])
 def test_an_old_server_that_answers_in_its_own_version_is_named_as_such(first: bool) -> None:
     shown = str(handshake_error(HOST, failed("UNSUPPORTED_PROTOCOL"), first=first))
-    assert "TLS 1.2 or newer is needed" in shown
+    assert "the server offers only versions before TLS 1.2" in shown
     assert "--tls" not in shown
 
 
@@ -216,7 +216,7 @@ def test_the_certificate_with_the_fingerprint_is_taken(
     check_fingerprint(tls, spelled(hashlib.sha256(peer_der(tls)).hexdigest()), HOST)
 
 
-def test_another_fingerprint_is_refused_whoever_vouches_for_it(
+def test_another_fingerprint_is_refused_even_if_the_authority_is_trusted(
     trusting: ssl.SSLContext, authority: trustme.CA
 ) -> None:
     tls = shake_hands(trusting, context_for(authority, HOST))
@@ -239,16 +239,19 @@ def test_a_certificate_is_described_the_same_verified_or_not(
     assert verified.names == (HOST, "192.0.2.1", "2001:db8::1", "*.example.org")
     assert verified.expires == int(TOMORROW.timestamp())
     assert "trustme" in verified.issuer
-    for fact in (verified.subject, HOST, verified.issuer, f"{TOMORROW:%Y-%m-%d}", verified.fingerprint):
-        assert fact in str(verified)
+    assert verified.facts() == (
+        ("subject", verified.subject),
+        ("names", f"{HOST} 192.0.2.1 2001:db8::1 *.example.org"),
+        ("issuer", verified.issuer),
+        ("expires", f"{TOMORROW:%Y-%m-%d}"),
+    )
 
 
 def test_a_certificate_with_many_names_is_described_by_some(authority: trustme.CA) -> None:
     names = [f"mail{number}.example.org" for number in range(100)]
     certificate = describe(shake_hands(unverified_context(), context_for(authority, *names)))
     assert len(certificate.names) == 100
-    assert "mail7.example.org" in str(certificate)
-    assert "mail8.example.org" not in str(certificate)
+    assert dict(certificate.facts())["names"].split() == names[:8]
 
 
 def test_a_session_is_described(trusting: ssl.SSLContext, authority: trustme.CA) -> None:
@@ -306,7 +309,7 @@ def lax() -> ssl.SSLContext:
 def test_a_certificate_without_names_is_described(tmp_path: Path) -> None:
     certificate = describe(shake_hands(lax(), self_signed(tmp_path, hashes.SHA256())))
     assert (certificate.subject, certificate.names) == ("CN=self", ())
-    assert "names" not in str(certificate)
+    assert "names" not in dict(certificate.facts())
 
 
 class Peer:
@@ -373,7 +376,7 @@ def test_names_of_every_kind_are_shown(tmp_path: Path) -> None:
 
 def test_the_last_day_of_all_is_shown(tmp_path: Path) -> None:
     context = self_signed(tmp_path, hashes.SHA256(), expires=datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC))
-    assert "expires 9999-12-31" in str(describe(shake_hands(lax(), context)))
+    assert ("expires", "9999-12-31") in describe(shake_hands(lax(), context)).facts()
 
 
 class OldName:
@@ -400,7 +403,7 @@ def test_an_old_library_shows_what_it_can(monkeypatch: pytest.MonkeyPatch) -> No
     loading(monkeypatch, lambda der: OldCertificate())
     certificate = describe(Peer(b"octets"))  # type: ignore[arg-type]
     assert (certificate.subject, certificate.names, certificate.issuer) == ("CN=old", (), "CN=old")
-    assert "expires 2030-01-01" in str(certificate)
+    assert ("expires", "2030-01-01") in certificate.facts()
 
 
 @pytest.mark.parametrize("error", [TypeError, AttributeError, RecursionError, PanicException])
@@ -416,7 +419,7 @@ def test_whatever_the_library_raises_the_fingerprint_is_shown(
     assert "unreadable" in str(certificate)
 
 
-def test_an_interrupt_is_no_unreadable_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_is_not_taken_for_an_unreadable_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(der: bytes) -> object:
         raise KeyboardInterrupt
 
@@ -425,7 +428,7 @@ def test_an_interrupt_is_no_unreadable_certificate(monkeypatch: pytest.MonkeyPat
         describe(Peer(b"octets"))  # type: ignore[arg-type]
 
 
-def test_where_no_library_reads_certificates_a_fingerprint_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_library_for_certificates_a_fingerprint_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cryptography", None)
     certificate = describe(Peer(b"octets"))  # type: ignore[arg-type]
     assert certificate.fingerprint == fingerprint_of(b"octets")
@@ -462,7 +465,7 @@ class Session:
 
 
 @pytest.mark.parametrize(("version", "kind"), [("TLSv1.2", "tls-unique"), ("TLSv1.3", "tls-exporter")])
-def test_the_version_of_tls_says_what_a_channel_is_bound_by(
+def test_the_version_of_tls_decides_what_a_channel_is_bound_by(
     version: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ssl, "CHANNEL_BINDING_TYPES", ["tls-unique", "tls-exporter"])
@@ -493,14 +496,15 @@ def test_a_server_in_clear_text_gets_a_hint(reason: str, hinted: bool) -> None:
     assert reason.replace("_", " ").lower() in str(error)
     assert isinstance(error, NotATLSPort) == hinted
     shown = str(handshake_error(HOST, failed(reason), first=False))
-    assert shown == f"TLS with {HOST} failed: {reason.replace('_', ' ').lower()}"
+    assert shown.startswith(f"TLS with {HOST} failed: ")
+    assert "try" not in shown and reason.replace("_", " ").lower() in shown
 
 
-def test_a_server_that_hangs_up_is_said_to() -> None:
+def test_a_server_that_hangs_up_is_reported() -> None:
     assert "hung up" in str(handshake_error(HOST, ssl.SSLEOFError(8, "EOF occurred"), first=True))
 
 
-def test_a_session_that_breaks_is_told_as_it_is() -> None:
+def test_a_session_that_breaks_is_reported_as_such() -> None:
     shown = str(session_error(HOST, failed("WRONG_VERSION_NUMBER")))
     assert shown == f"TLS with {HOST} failed: wrong version number"
     shown = str(session_error(HOST, ssl.SSLError(1, "it broke")))

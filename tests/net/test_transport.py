@@ -109,7 +109,7 @@ def test_a_stream_that_ends_without_notice_ends_all_the_same(tls: bool, opened: 
 
 
 @BOTH
-def test_a_reset_is_a_lost_connection_that_says_so(tls: bool, opened: Open) -> None:
+def test_a_reset_is_a_lost_connection(tls: bool, opened: Open) -> None:
     opening = opened(leaves_at_once, tls=tls)
     opening.transport.write(b"NOOP\r\n")
     with pytest.raises(ConnectionError) as raised:
@@ -120,7 +120,7 @@ def test_a_reset_is_a_lost_connection_that_says_so(tls: bool, opened: Open) -> N
 
 
 @BOTH
-def test_writing_to_one_who_has_left_is_a_lost_connection(tls: bool, opened: Open) -> None:
+def test_writing_to_a_server_that_has_left_is_a_lost_connection(tls: bool, opened: Open) -> None:
     opening = opened(leaves_at_once, tls=tls)
     with pytest.raises(ConnectionLost):
         while True:  # the first octets may be on their way before the reset comes back
@@ -137,7 +137,7 @@ def test_a_reset_is_seen_before_anything_is_written(tls: bool, opened: Open) -> 
 
 
 @BOTH
-def test_writing_to_one_who_does_not_read_is_a_time_out(tls: bool, opened: Open) -> None:
+def test_writing_to_a_server_that_does_not_read_is_a_time_out(tls: bool, opened: Open) -> None:
     opening = opened(lambda talk: talk.drip(bytes(1000), every=0.05), tls=tls, timeout=SOON)
     with pytest.raises(TimedOut):
         opening.transport.write(bytes(32 * 1024 * 1024))
@@ -251,7 +251,7 @@ def test_a_connection_that_is_closed_can_be_cut(opened: Open) -> None:
 # The handshake
 
 
-def test_outside_tls_there_is_nothing_to_tell(opened: Open) -> None:
+def test_outside_tls_there_is_nothing_to_describe(opened: Open) -> None:
     transport = opened(silence).transport
     assert transport.tls is None
     assert transport.tls_version == ""
@@ -318,7 +318,7 @@ def test_a_server_in_clear_text_is_recognised(
         assert "does not seem to speak TLS" in said[0]
 
 
-def test_clear_text_after_stls_is_no_wrong_port(opened: Open, trusting: ssl.SSLContext) -> None:
+def test_clear_text_after_stls_is_not_taken_for_a_wrong_port(opened: Open, trusting: ssl.SSLContext) -> None:
     def script(talk: Talk) -> None:
         talk.expect(b"STLS\r\n")
         talk.say(b"+OK begin\r\n")
@@ -333,7 +333,7 @@ def test_clear_text_after_stls_is_no_wrong_port(opened: Open, trusting: ssl.SSLC
         assert "does not seem to speak TLS" not in said[0]
 
 
-def test_an_alert_tells_why(opened: Open, trusting: ssl.SSLContext) -> None:
+def test_an_alert_names_the_reason(opened: Open, trusting: ssl.SSLContext) -> None:
     def script(talk: Talk) -> None:
         talk.say(b"\x15\x03\x03\x00\x02\x02\x28")  # fatal, handshake_failure
         talk.stall()

@@ -35,7 +35,7 @@ while True:
             sys.exit()
         ways[source](octets)
 """
-# Says that it runs by its number, and then minds neither the end of its input nor SIGTERM.
+# Prints its process number, and then ignores the end of its input and SIGTERM.
 DEAF = """
 import os, signal, sys
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -124,14 +124,14 @@ def test_a_command_that_cannot_be_run_is_named() -> None:
 
 
 @pytest.mark.parametrize("status", [1, 255])
-def test_a_command_that_fails_is_told_with_its_status(status: int) -> None:
+def test_a_command_that_fails_is_reported_with_its_status(status: int) -> None:
     with pytest.raises(
         ConnectionLost, match=f"waiting for the greeting: the tunnel command ended with status {status}"
     ):
         client(python(f"raise SystemExit({status})"))
 
 
-def test_a_command_that_a_signal_ends_is_told_too() -> None:
+def test_a_command_that_a_signal_ends_is_reported_too() -> None:
     with pytest.raises(ConnectionLost, match="the tunnel command was ended by signal 9"):
         client(python("import os; os.kill(os.getpid(), 9)"))
 
@@ -141,14 +141,14 @@ def test_a_command_that_ends_well_is_a_server_that_hangs_up() -> None:
         client(python("pass"))
 
 
-def test_what_a_command_has_said_before_it_failed_is_read(capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_a_command_printed_before_it_failed_is_read(capfd: pytest.CaptureFixture[str]) -> None:
     program = 'import sys; print("-ERR come back later", end="\\r\\n", flush=True); sys.exit("no more")'
     with pytest.raises(Exception, match="come back later"):
         client(python(program))
-    assert capfd.readouterr().err == "no more\n"  # where its user looks for it
+    assert capfd.readouterr().err == "no more\n"  # which its user expects
 
 
-def test_a_command_that_says_nothing_is_given_up() -> None:
+def test_a_command_that_prints_nothing_is_given_up() -> None:
     with pytest.raises(TimedOut):
         client(python("input()"), timeout=SOON)
 
@@ -169,7 +169,7 @@ def test_a_line_that_is_closed_twice_is_closed() -> None:
     assert line.fileno() == -1
 
 
-def test_the_line_is_no_network_connection() -> None:
+def test_a_tunnel_is_a_socket_that_is_not_inherited() -> None:
     with connect_by(python("input()"), "localhost", 110) as line:
         assert isinstance(line, TunnelSocket)
         assert not line.get_inheritable()

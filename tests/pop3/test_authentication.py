@@ -158,9 +158,7 @@ def test_each_method_logs_in(method: str | None, mode: str, server: StartServer,
 
 
 @pytest.mark.parametrize("mode", ["off", "auto", "implicit"])
-def test_apop_logs_in_where_the_greeting_has_a_challenge(
-    mode: str, server: StartServer, ca_file: Path
-) -> None:
+def test_apop_logs_in_if_the_greeting_has_a_challenge(mode: str, server: StartServer, ca_file: Path) -> None:
     def script(talk: Talk) -> None:
         talk.say(WITH_CHALLENGE)
         play(talk, (b"CAPA\r\n", capa(OFFER, b"STLS")), (APOP, b"+OK welcome\r\n"))
@@ -214,7 +212,7 @@ def bound_by(client_final: bytes) -> bytes:
 
 @pytest.mark.parametrize("mode", ["starttls", "implicit"])
 @pytest.mark.parametrize("method", [None, "scram-sha-256", "scram-sha-1"])
-def test_scram_binds_to_the_channel_where_the_server_can(
+def test_scram_binds_to_the_channel_if_the_server_can(
     method: str | None, mode: str, server: StartServer, tls_1_2: ssl.SSLContext, ca_file: Path
 ) -> None:
     name = (method or "scram-sha-256").upper().encode()
@@ -236,14 +234,14 @@ def test_scram_binds_to_the_channel_where_the_server_can(
 @pytest.mark.parametrize(
     ("offer", "header"),
     [
-        # "y": I could, you do not offer it. A server that did offer it knows now that somebody is between us.
+        # "y": I could, you do not offer it. A server that did offer it now knows of an attacker in between.
         (b"SASL PLAIN SCRAM-SHA-256", b"y,,"),
         # Another hash's -PLUS is an offer, too: "n", or the server would have to end the login.
         (b"SASL PLAIN SCRAM-SHA-1-PLUS SCRAM-SHA-256", b"n,,"),
         (b"SASL PLAIN scram-sha-1-plus SCRAM-SHA-256", b"n,,"),
     ],
 )
-def test_scram_tells_whether_binding_was_offered(
+def test_scram_reports_whether_binding_was_offered(
     offer: bytes, header: bytes, server: StartServer, tls_1_2: ssl.SSLContext, ca_file: Path
 ) -> None:
     said: list[bytes] = []
@@ -260,9 +258,7 @@ def test_scram_tells_whether_binding_was_offered(
 
 
 @pytest.mark.parametrize("mode", ["off", "starttls", "implicit"])
-def test_where_there_is_no_channel_to_bind_to_scram_goes_without(
-    mode: str, server: StartServer, ca_file: Path
-) -> None:
+def test_without_a_channel_scram_is_not_bound(mode: str, server: StartServer, ca_file: Path) -> None:
     if "tls-exporter" in ssl.CHANNEL_BINDING_TYPES and mode != "off":
         pytest.skip("this Python binds to TLS 1.3")
     said: list[bytes] = []
@@ -278,7 +274,7 @@ def test_where_there_is_no_channel_to_bind_to_scram_goes_without(
     assert bound_by(said[0]) == b"n,,"
 
 
-# What the policy refuses, nobody hears of
+# What the policy refuses is not sent
 
 
 @pytest.mark.parametrize(
@@ -315,7 +311,7 @@ def is_refused(situation: Situation) -> bool:
 
 
 def begins(situation: Situation, mode: str) -> bool:
-    """Tell whether a session can begin so."""
+    """Return whether a session can begin so."""
     return situation.mode == mode and situation.tls_active == (mode == "implicit") and not situation.refused
 
 
@@ -335,9 +331,7 @@ def answering(situation: Situation) -> Script:
 
 
 @pytest.mark.parametrize("mode", ["off", "auto", "implicit"])
-def test_of_no_login_that_the_policy_refuses_the_server_hears_a_word(
-    mode: str, server: StartServer, ca_file: Path
-) -> None:
+def test_a_refused_login_sends_nothing(mode: str, server: StartServer, ca_file: Path) -> None:
     refused = [row for row in situations() if begins(row, mode) and not row.bindable and is_refused(row)]
     if mode == "implicit":  # handshakes take their time, and neither matters to what is offered
         refused = [row for row in refused if not row.challenge and not row.allow_insecure]
@@ -355,7 +349,7 @@ def test_of_no_login_that_the_policy_refuses_the_server_hears_a_word(
 @pytest.mark.parametrize("allow", [False, True])
 @pytest.mark.parametrize("mode", ["auto", "starttls"])
 @pytest.mark.parametrize("reply", [b"-ERR no\r\n", b"rubbish\r\n", b"* OK\r\n", b"+ERR\r\n"])
-def test_stls_that_is_not_granted_is_no_licence_for_clear_text(
+def test_stls_that_is_not_granted_does_not_allow_clear_text(
     reply: bytes, mode: str, allow: bool, server: StartServer
 ) -> None:
     def script(talk: Talk) -> None:
@@ -388,7 +382,7 @@ def nonsense(talk: Talk) -> None:
 
 @pytest.mark.parametrize("allow", [False, True])
 @pytest.mark.parametrize("instead", [hang_up, nonsense])
-def test_a_handshake_that_fails_is_no_licence_for_clear_text(
+def test_a_handshake_that_fails_does_not_allow_clear_text(
     instead: Script, allow: bool, server: StartServer
 ) -> None:
     def script(talk: Talk) -> None:
@@ -525,7 +519,7 @@ def test_the_response_code_decides_the_status(
     assert (text.decode() or "no reason") in str(raised.value)
 
 
-def test_a_user_name_that_is_refused_is_said_once(server: StartServer, ca_file: Path) -> None:
+def test_a_refused_user_name_is_sent_once(server: StartServer, ca_file: Path) -> None:
     def script(talk: Talk) -> None:
         greet(talk, "implicit")
         play(talk, (b"USER alice\r\n", b"-ERR who?\r\n"))
@@ -628,7 +622,7 @@ def test_a_mechanism_that_cannot_carry_a_password_makes_room_for_the_next(
     assert password.asked == 1
 
 
-def test_a_line_that_is_lost_then_is_told_as_such(server: StartServer, ca_file: Path) -> None:
+def test_a_connection_that_is_lost_then_is_reported_as_such(server: StartServer, ca_file: Path) -> None:
     def script(talk: Talk) -> None:
         greet(talk, "implicit", b"SASL SCRAM-SHA-256 PLAIN")
         assert talk.line().startswith(b"AUTH PLAIN ")
@@ -692,7 +686,7 @@ def test_apop_that_is_refused_goes_on_with_stls(allow: bool, server: StartServer
 
 @pytest.mark.parametrize("allow", [False, True])
 @pytest.mark.parametrize("hangs_up", [hang_up, reset])
-def test_apop_that_is_refused_goes_on_with_stls_on_a_new_connection_where_that_one_was_closed(
+def test_refused_apop_goes_on_with_stls_on_a_new_connection_if_the_old_one_was_closed(
     hangs_up: Script, allow: bool, server: StartServer, ca_file: Path
 ) -> None:
     def first(talk: Talk) -> None:
@@ -712,7 +706,7 @@ def test_apop_that_is_refused_goes_on_with_stls_on_a_new_connection_where_that_o
     assert password.asked == 1
 
 
-def test_apop_that_is_refused_goes_nowhere_where_the_new_connection_has_no_stls(server: StartServer) -> None:
+def test_refused_apop_is_an_error_if_the_new_connection_has_no_stls(server: StartServer) -> None:
     def first(talk: Talk) -> None:
         apop_refused(talk, b"STLS", OFFER)
 
@@ -742,7 +736,7 @@ def test_apop_that_is_refused_without_stls_is_the_end(
 @pytest.mark.parametrize(
     "policy", [LoginPolicy("off"), LoginPolicy("off", allow_insecure=True), LoginPolicy("auto", "apop")]
 )
-def test_apop_that_is_refused_is_the_end_where_tls_is_off_or_apop_was_asked_for(
+def test_refused_apop_is_an_error_if_tls_is_off_or_apop_was_forced(
     policy: LoginPolicy, server: StartServer
 ) -> None:
     running = server(lambda talk: apop_refused(talk, b"STLS", OFFER))
@@ -863,7 +857,7 @@ def test_a_server_that_takes_no_cancel_is_left(answer: bytes, server: StartServe
     assert everything_sent(running) == [b"CAPA\r\nAUTH CRAM-MD5\r\n*\r\n"]
 
 
-def test_a_server_that_asks_for_more_than_there_is_to_say_is_cancelled(
+def test_a_server_that_requests_more_than_the_mechanism_sends_is_cancelled(
     server: StartServer, ca_file: Path
 ) -> None:
     def script(talk: Talk) -> None:
@@ -876,7 +870,7 @@ def test_a_server_that_asks_for_more_than_there_is_to_say_is_cancelled(
 
 
 def first_of(talk: Talk, server: ScramServer) -> None:
-    """Take the client's first SCRAM message and say the server's."""
+    """Read the client's first SCRAM message and send the server's."""
     challenge(talk, server.first(base64.b64decode(talk.line().split()[2])))
 
 
@@ -979,7 +973,7 @@ def test_the_json_of_a_refused_token_is_in_the_error(
         (LoginPolicy("implicit", utf8=True), "alice", [], [b"USER alice\r\n"]),
     ],
 )
-def test_utf8_is_said_only_where_user_needs_it_or_it_is_asked_for(
+def test_utf8_is_sent_only_if_the_user_name_needs_it_or_on_request(
     policy: LoginPolicy,
     user: str,
     capabilities: list[bytes],
@@ -998,7 +992,7 @@ def test_utf8_is_said_only_where_user_needs_it_or_it_is_asked_for(
     assert bool(notices) == (not capabilities)
 
 
-def test_utf8_that_is_asked_for_is_said_before_a_mechanism(server: StartServer, ca_file: Path) -> None:
+def test_requested_utf8_is_sent_before_a_mechanism(server: StartServer, ca_file: Path) -> None:
     def script(talk: Talk) -> None:
         greet(talk, "implicit", b"SASL PLAIN", b"UTF8")
         play(talk, (b"UTF8\r\n", b"+OK\r\n"), (AUTH_PLAIN, b"+OK\r\n"))
@@ -1008,7 +1002,7 @@ def test_utf8_that_is_asked_for_is_said_before_a_mechanism(server: StartServer, 
         client.login("alice", SECRET)
 
 
-def test_utf8_is_said_once_on_a_connection_however_many_mechanisms_are_tried(
+def test_utf8_is_sent_once_per_connection_even_if_several_mechanisms_are_tried(
     server: StartServer, ca_file: Path
 ) -> None:
     def script(talk: Talk) -> None:
@@ -1024,8 +1018,8 @@ def test_utf8_is_said_once_on_a_connection_however_many_mechanisms_are_tried(
         client.login("alice", SECRET)
 
 
-def test_utf8_is_said_again_on_a_new_connection(server: StartServer, ca_file: Path) -> None:
-    """STLS after APOP was refused, on a new line: what the first one was told is forgotten."""
+def test_utf8_is_sent_again_on_a_new_connection(server: StartServer, ca_file: Path) -> None:
+    """STLS after APOP was refused, on a new connection: what was sent on the first one is forgotten."""
 
     def hangs_up(talk: Talk) -> None:
         talk.say(WITH_CHALLENGE)
@@ -1042,7 +1036,7 @@ def test_utf8_is_said_again_on_a_new_connection(server: StartServer, ca_file: Pa
         client.login("alice", SECRET)
 
 
-def test_utf8_that_is_refused_is_told_and_holds_up_nobody(server: StartServer, ca_file: Path) -> None:
+def test_refused_utf8_is_reported_and_the_login_goes_on(server: StartServer, ca_file: Path) -> None:
     def script(talk: Talk) -> None:
         greet(talk, "implicit", b"SASL PLAIN", b"UTF8")
         play(talk, (b"UTF8\r\n", b"-ERR not now\r\n"), (AUTH_PLAIN, b"+OK\r\n"))
@@ -1105,7 +1099,7 @@ def unwrapped(word: bytes) -> bytes:
 
 @pytest.mark.parametrize("status", [b"+OK", b"-ERR"])
 @pytest.mark.parametrize("method", [name for name in (*DIALOGUES, "apop") if name != "external"])
-def test_no_secret_is_traced_or_told_though_the_server_repeats_it(
+def test_no_secret_is_traced_or_shown_even_if_the_server_repeats_it(
     method: str, status: bytes, server: StartServer, ca_file: Path
 ) -> None:
     running, lines, refusal = shown_by_a_server_that_repeats_everything(server, ca_file, method, status)
@@ -1152,7 +1146,7 @@ def test_the_client_may_change_its_mind_about_clear_text(server: StartServer) ->
         client.login("alice", SECRET)
 
 
-def test_no_secret_is_told_though_the_server_breaks_the_protocol_with_it(server: StartServer) -> None:
+def test_no_secret_is_shown_even_if_the_server_breaks_the_protocol_with_it(server: StartServer) -> None:
     def script(talk: Talk) -> None:
         greet(talk, "off")
         user_and_pass(talk)

@@ -1,4 +1,4 @@
-"""Commands and replies over one connection: time, ends, and what nobody asked for."""
+"""Commands and replies over one connection: time, ends, and octets that were not requested."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_refusal_leaves_the_conversation_usable(mode: str, server: StartServer
 
 
 @pytest.mark.parametrize("reply", [b"+OKAY\r\n", b"* OK\r\n", b"\r\n", b"+ERR no\r\n", b"+OK fine\n"])
-def test_what_is_no_reply_ends_the_conversation(reply: bytes, server: StartServer) -> None:
+def test_an_invalid_reply_ends_the_conversation(reply: bytes, server: StartServer) -> None:
     running = server(after_login(lambda talk: play(talk, (b"NOOP\r\n", reply))))
     with log_in(running) as client:
         with pytest.raises(ProtocolViolation):
@@ -253,7 +253,7 @@ def test_an_end_between_two_commands_is_seen_at_the_next(
         assert raised.value.exit_status is Status.TRY_LATER
 
 
-# What nobody asked for
+# Octets that were not requested
 
 
 @EACH_WAY
@@ -311,7 +311,7 @@ def test_octets_that_come_on_their_own_end_the_conversation(
 
 
 @pytest.mark.parametrize("words", [b"-ERR idle for too long\r\n", b"-err [SYS/TEMP] going down\r\n"])
-def test_a_farewell_is_a_lost_connection_that_tells_it(words: bytes, server: StartServer) -> None:
+def test_a_farewell_is_a_lost_connection_with_its_words(words: bytes, server: StartServer) -> None:
     running = server(after_login(lambda talk: play(talk, (b"NOOP\r\n", b"+OK\r\n" + words))))
     with log_in(running) as client:
         client.noop()
@@ -360,7 +360,7 @@ def test_content_that_is_left_before_its_end_ends_the_conversation(server: Start
     assert sent_after_login(running) == b"RETR 1\r\n"
 
 
-def test_content_that_nobody_began_to_read_ends_the_conversation(server: StartServer) -> None:
+def test_content_that_was_not_read_ends_the_conversation(server: StartServer) -> None:
     running = server(after_login(unread))
     with log_in(running) as client:
         client.conversation.ask("RETR", 1)
@@ -370,7 +370,7 @@ def test_content_that_nobody_began_to_read_ends_the_conversation(server: StartSe
     assert sent_after_login(running) == b"RETR 1\r\n"
 
 
-# What is not said at all
+# What is not sent at all
 
 
 @pytest.mark.parametrize(
@@ -382,7 +382,7 @@ def test_content_that_nobody_began_to_read_ends_the_conversation(server: StartSe
         (("NO OP",), InvalidArgument),
     ],
 )
-def test_a_command_that_cannot_be_is_not_said_and_does_no_harm(
+def test_an_invalid_command_is_not_sent_and_does_no_harm(
     command: tuple[str, ...], error: type[POP3Error], server: StartServer
 ) -> None:
     running = server(after_login(lambda talk: play(talk, (b"NOOP\r\n", b"+OK\r\n"))))
@@ -393,7 +393,7 @@ def test_a_command_that_cannot_be_is_not_said_and_does_no_harm(
     assert sent_after_login(running) == b"NOOP\r\n"
 
 
-def test_a_sasl_response_that_nobody_awaits_is_not_said(server: StartServer) -> None:
+def test_a_sasl_response_that_is_not_awaited_is_not_sent(server: StartServer) -> None:
     running = server(after_login(lambda talk: talk.stall()))
     with log_in(running) as client, pytest.raises(CommandNotAllowed):
         client.conversation.exchange(b"AGFsaWNl")

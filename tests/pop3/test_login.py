@@ -16,7 +16,7 @@ from tests.support.situations import situations
 
 STLS = "STLS"
 
-# What a method needs where there is no TLS, in the contract's words.
+# What a method needs without TLS, in the contract's words.
 HANDS_OVER_THE_SECRET = {USER, "PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"}
 MEANS_NOTHING_WITHOUT_TLS = {"EXTERNAL"}
 
@@ -34,7 +34,7 @@ def fresh_table() -> None:
 
 @cache
 def table() -> list[tuple[Situation, Step | POP3Error]]:
-    """Return every situation with what the policy says to it."""
+    """Return every situation with the decision of the policy."""
     return [(situation, answer(situation)) for situation in situations()]
 
 
@@ -46,7 +46,7 @@ def answer(situation: Situation) -> Step | POP3Error:
 
 
 def offers(situation: Situation, mechanism: str) -> bool:
-    """Tell whether the server names the mechanism; one without CAPA may have any that is asked for."""
+    """Return whether the server names the mechanism; one without CAPA may have any that is forced."""
     if situation.capabilities is None:
         return situation.method is not None and not mechanism.endswith("-PLUS")
     names = situation.capabilities.get("SASL") or []
@@ -107,7 +107,7 @@ def policy(situation: Situation) -> Step | None:
     return None
 
 
-def test_every_row_of_the_table_is_what_the_contract_says() -> None:
+def test_every_row_of_the_table_is_as_in_the_contract() -> None:
     for situation, answered in table():
         expected = policy(situation)
         assert answered == expected or (expected is None and isinstance(answered, POP3Error)), situation
@@ -169,13 +169,13 @@ def test_a_forced_method_is_that_method_or_an_error() -> None:
         assert isinstance(answered, POP3Error) or answered in permitted, situation
 
 
-def test_login_and_tokens_and_certificates_are_for_those_who_ask() -> None:
+def test_login_tokens_and_certificates_are_used_only_if_forced() -> None:
     for situation, answered in rows(lambda s: s.method is None):
         for method in ("LOGIN", "XOAUTH2", "OAUTHBEARER", "EXTERNAL"):
             assert answered != Login(method), situation
 
 
-def test_a_channel_is_bound_only_where_there_is_one() -> None:
+def test_a_channel_is_bound_only_if_there_is_one() -> None:
     for situation, answered in rows(lambda s: not s.bindable):
         assert not isinstance(answered, Login) or not answered.method.endswith("-PLUS"), situation
 
@@ -186,7 +186,7 @@ def test_every_refusal_is_a_login_that_is_not_made() -> None:
             assert answered.exit_status is Status.NO_LOGIN, situation
 
 
-# Which refusal it is, and what it says
+# Which refusal it is, and its text
 
 
 def test_clear_text_without_consent_is_its_own_error_with_what_the_ways_out_depend_on() -> None:
@@ -237,7 +237,7 @@ def test_a_refused_login_in_clear_text_has_its_reason(
     assert (str(refusal), refusal.offers_stls, refusal.is_allowed) == (reason, offers_stls, is_allowed)
 
 
-def test_a_forced_apop_without_a_challenge_says_so() -> None:
+def test_a_forced_apop_without_a_challenge_is_reported() -> None:
     refusal = answer(Situation("off", "apop", capabilities={"STLS": None, "SASL": ["PLAIN", "CRAM-MD5"]}))
     assert isinstance(refusal, MechanismNotOffered)
     assert str(refusal) == (

@@ -60,7 +60,7 @@ SIZES = st.lists(st.integers(1, 9), min_size=1)
 # -- the greeting --------------------------------------------------------------------------------
 
 
-def test_before_the_greeting_nothing_may_be_said_but_capa() -> None:
+def test_before_the_greeting_only_capa_may_be_sent() -> None:
     session = Session()
     assert (session.state, session.response, session.greeted) == (AUTHORIZATION, ResponseState.WELCOME, False)
     for name in ("USER", "STLS", "QUIT"):
@@ -91,7 +91,7 @@ def test_before_the_greeting_nothing_may_be_said_but_capa() -> None:
         (b"+OK [IN-USE] you are logged in already", b"[IN-USE] you are logged in already", None),
     ],
 )
-def test_the_greeting_is_heard(line: bytes, text: bytes, challenge: bytes | None, line_end: bytes) -> None:
+def test_the_greeting_is_received(line: bytes, text: bytes, challenge: bytes | None, line_end: bytes) -> None:
     assert hear(Session, line + line_end) == Heard((Greeting(text, challenge),))
     session = Session()
     feed(session, [line + line_end])
@@ -131,13 +131,13 @@ def test_a_refusing_greeting_is_an_error_with_the_servers_words(
 @pytest.mark.parametrize(
     ("octets", "what"),
     [
-        (b"* OK [CAPABILITY IMAP4rev1] ready\r\n", "an IMAP server answers"),
-        (b"* PREAUTH hello\r\n", "an IMAP server answers"),
-        (b"* BYE hello\r\n", "an IMAP server answers"),
-        (b"220 mail.example.org ESMTP\r\n", "an SMTP or FTP server answers"),
-        (b"554 no\r\n", "an SMTP or FTP server answers"),
-        (b"421 no\r\n", "an SMTP or FTP server answers"),
-        (b"HTTP/1.1 400 Bad Request\r\nServer: x\r\n\r\n", "a web server answers"),
+        (b"* OK [CAPABILITY IMAP4rev1] ready\r\n", "it speaks IMAP"),
+        (b"* PREAUTH hello\r\n", "it speaks IMAP"),
+        (b"* BYE hello\r\n", "it speaks IMAP"),
+        (b"220 mail.example.org ESMTP\r\n", "it speaks SMTP or FTP"),
+        (b"554 no\r\n", "it speaks SMTP or FTP"),
+        (b"421 no\r\n", "it speaks SMTP or FTP"),
+        (b"HTTP/1.1 400 Bad Request\r\nServer: x\r\n\r\n", "it speaks HTTP"),
         (b"\x15\x03\x01\x00\x02\x02\x0a", "it speaks TLS"),
         (b"\x16\x03\x03\x00\x7a\x02\x00", "it speaks TLS"),
         (b"SSH-2.0-OpenSSH_9.2p1\r\n", "its greeting is not +OK"),
@@ -154,7 +154,7 @@ def test_a_refusing_greeting_is_an_error_with_the_servers_words(
         (b"x" * 100, "its greeting is not +OK"),
     ],
 )
-def test_what_is_no_pop3_server_is_named_however_its_octets_arrive(octets: bytes, what: str) -> None:
+def test_another_protocol_is_named_however_its_octets_arrive(octets: bytes, what: str) -> None:
     heard = hear(Session, octets)
     assert heard.events == ()
     assert isinstance(heard.error, NotPOP3Server)
@@ -180,7 +180,7 @@ def test_the_line_end_of_the_greeting_decides_for_the_whole_connection() -> None
     assert feed(by_lf, [b"+OK\nTOP\n.\n"]) == Heard((Reply("CAPA", OK), Content(b"TOP\n"), End("CAPA")))
 
 
-def test_a_bare_lf_inside_the_greeting_line_leaves_octets_that_nobody_asked_for() -> None:
+def test_a_bare_lf_inside_the_greeting_line_leaves_octets_that_were_not_requested() -> None:
     heard = feed(Session(), [b"+OK hello\nworld\r\n"])
     assert heard.events == (Greeting(b"hello", None),)
     assert type(heard.error) is ProtocolViolation
@@ -205,7 +205,7 @@ def test_a_bare_lf_inside_the_greeting_line_leaves_octets_that_nobody_asked_for(
         (b"-ERR [SYS/PERM] gone", StatusLine(False, b"[SYS/PERM] gone")),
     ],
 )
-def test_a_status_line_is_heard(line: bytes, status: StatusLine, line_end: bytes) -> None:
+def test_a_status_line_is_received(line: bytes, status: StatusLine, line_end: bytes) -> None:
     assert hear(asking("NOOP", line_end=line_end), line + line_end) == Heard((Reply("NOOP", status),))
 
 
@@ -230,7 +230,7 @@ def test_a_status_line_is_heard(line: bytes, status: StatusLine, line_end: bytes
     ],
 )
 @pytest.mark.parametrize("name", ["NOOP", "CAPA", "PASS", "STLS", "QUIT", "STAT", "UIDL"])
-def test_what_is_no_status_line_ends_the_session(octets: bytes, name: str) -> None:
+def test_an_invalid_status_line_ends_the_session(octets: bytes, name: str) -> None:
     heard = hear(asking(name), octets)
     assert heard.events == ()
     assert type(heard.error) is ProtocolViolation
@@ -253,7 +253,7 @@ def test_a_status_line_may_have_8192_octets_and_no_more(name: str, line_end: byt
     "octets", [b"\0", b"\r\n", b"+OK\r\n", b"-ERR closing: idle for too long\r\n", b"x" * 9000]
 )
 @pytest.mark.parametrize("state", [AUTHORIZATION, TRANSACTION])
-def test_octets_that_nobody_asked_for_end_the_session(octets: bytes, state: SessionState) -> None:
+def test_octets_that_were_not_requested_end_the_session(octets: bytes, state: SessionState) -> None:
     heard = hear(lambda: in_state(state), octets, range(1, min(len(octets), 40)))
     assert heard.events == ()
     assert type(heard.error) is ProtocolViolation
@@ -261,7 +261,7 @@ def test_octets_that_nobody_asked_for_end_the_session(octets: bytes, state: Sess
     assert heard.error.octets == octets[:LINE_LIMIT]
 
 
-def test_no_octets_are_no_event() -> None:
+def test_no_octets_cause_no_event() -> None:
     for session in (Session(), in_state(AUTHORIZATION), asking("NOOP")(), asking("RETR", 1)()):
         assert feed(session, [b"", b""]) == Heard(())
         assert not session.over
@@ -272,7 +272,7 @@ def test_no_octets_are_no_event() -> None:
 
 @dataclass(frozen=True)
 class Row:
-    """What the RFCs say of a command, written down a second time."""
+    """What the RFCs define for a command, written down a second time."""
 
     line: bytes
     states: tuple[SessionState, ...]
@@ -334,7 +334,7 @@ def test_a_command_is_valid_in_its_states_only(row: Row, state: SessionState) ->
 
 
 @every_command
-def test_the_reply_to_a_command_is_framed_as_the_rfc_says(row: Row) -> None:
+def test_the_reply_to_a_command_is_framed_as_in_the_rfc(row: Row) -> None:
     make, name = row.asking(), row.words[0]
     expected = ResponseState.LONG_INITIAL if row.multiline else ResponseState.SHORT
     assert make().response is expected
@@ -428,7 +428,7 @@ def test_a_reply_may_come_after_the_whole_session_before_it() -> None:
 
 
 @pytest.mark.parametrize("multiline", [None, False, True])
-def test_an_unknown_command_is_framed_as_it_is_told(multiline: bool | None) -> None:
+def test_an_unknown_command_is_framed_as_requested(multiline: bool | None) -> None:
     def make() -> Session:
         session = in_state(TRANSACTION)
         assert session.send("XTND", "XLST", multiline=multiline) == b"XTND XLST\r\n"
@@ -463,7 +463,7 @@ def test_a_command_that_cannot_be_sent_leaves_no_trace(words: tuple[str, ...]) -
         (b"+ not base64!\0\xff", b"not base64!\0\xff"),
     ],
 )
-def test_a_sasl_challenge_is_heard(line: bytes, challenge: bytes, line_end: bytes) -> None:
+def test_a_sasl_challenge_is_received(line: bytes, challenge: bytes, line_end: bytes) -> None:
     make = asking("AUTH", "PLAIN", line_end=line_end)
     assert hear(make, line + line_end) == Heard((Challenge(challenge),))
     session = make()
@@ -575,7 +575,7 @@ CONTENTS_BY_LF = {
 
 
 def replied(content: bytes, name: str = "RETR") -> Heard:
-    """Return what is heard of a multi-line reply."""
+    """Return what is received of a multi-line reply."""
     blocks = (Content(content),) if content else ()
     return Heard((Reply(name, OK), *blocks, End(name)))
 
@@ -587,7 +587,7 @@ def test_content_is_unstuffed_to_its_end(wire: bytes, content: bytes) -> None:
 
 
 @pytest.mark.parametrize(("wire", "content"), CONTENTS_BY_LF.values(), ids=CONTENTS_BY_LF)
-def test_content_of_a_server_that_speaks_bare_lf_is_unstuffed_to_its_end(wire: bytes, content: bytes) -> None:
+def test_content_with_bare_lf_is_unstuffed_to_its_end(wire: bytes, content: bytes) -> None:
     assert hear(asking("RETR", 1, line_end=LF), b"+OK\n" + wire) == replied(content)
     assert as_rfc_1939_says(wire, LF) == (content, b"")
 
@@ -603,7 +603,7 @@ def test_an_octet_more_at_any_place_is_content_or_makes_another_end(octet: bytes
 
 
 @pytest.mark.parametrize("cut", range(1, 6))
-def test_without_the_whole_end_there_is_no_end(cut: int) -> None:
+def test_half_an_end_is_not_an_end(cut: int) -> None:
     wire = b"+OK\r\na\r\n.\r\n"
     session = asking("RETR", 1)()
     assert End("RETR") not in feed(session, [wire[:-cut]]).events
@@ -622,7 +622,7 @@ def test_octets_that_arrive_before_the_reply_was_followed_are_not_lost() -> None
 
 
 @given(octets=st.text("\r\n.ab").map(str.encode), sizes=SIZES, line_end=st.sampled_from([CRLF, LF]))
-def test_content_is_framed_as_the_rfc_says(octets: bytes, sizes: list[int], line_end: bytes) -> None:
+def test_content_is_framed_as_in_the_rfc(octets: bytes, sizes: list[int], line_end: bytes) -> None:
     wire = octets + line_end + b"." + line_end
     content, rest = as_rfc_1939_says(wire, line_end)
     session = asking("RETR", 1, line_end=line_end)()
@@ -746,7 +746,7 @@ def test_a_command_is_pipelined_only_behind_one_that_is_not_answered() -> None:
 # -- the end, and what no octets may do --------------------------------------------------------------
 
 
-def test_a_session_that_was_ended_says_why() -> None:
+def test_a_session_that_was_ended_names_the_reason() -> None:
     session = in_state(TRANSACTION)
     session.end("it was closed")
     session.end("it was closed once more")
@@ -756,7 +756,7 @@ def test_a_session_that_was_ended_says_why() -> None:
         session.next_event()
 
 
-def test_a_session_that_ended_with_an_error_says_which() -> None:
+def test_a_session_that_ended_with_an_error_names_it() -> None:
     session = asking("NOOP")()
     error = feed(session, [b"what?\r\n"]).error
     assert error

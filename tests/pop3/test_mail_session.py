@@ -1,4 +1,4 @@
-"""What `get` has to know of a session besides what the public client tells."""
+"""What `get` has to know of a session besides what the public client returns."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_greeting_decides_on_the_line_ends(end: bytes, server: StartServer) 
         assert client.ends_lines_with_crlf == (end == b"\r\n")
 
 
-def test_capabilities_from_before_the_login_are_kept_and_all_are_told(server: StartServer) -> None:
+def test_capabilities_from_before_the_login_are_kept_and_all_are_reported(server: StartServer) -> None:
     def script(talk: Talk) -> None:
         greet(talk, "off", b"EXPIRE NEVER", b"PIPELINING")
         play(talk, (b"USER alice\r\n", b"+OK\r\n"), (b"PASS secret\r\n", b"+OK\r\n"))
@@ -174,7 +174,7 @@ def test_a_list_of_nothing_but_unusable_lines_ends_the_session(
         (b"", b"", True),
     ],
 )
-def test_other_lists_are_read_as_ever_and_told_of_once_sizes_differ(
+def test_other_lists_are_read_as_usual_and_reported_if_sizes_differ(
     sizes: bytes, unique_ids: bytes, is_told: bool, server: StartServer
 ) -> None:
     lists = b"+OK\r\nUIDL\r\n.\r\n+OK\r\n" + sizes + b".\r\n+OK\r\n" + unique_ids + b".\r\n"

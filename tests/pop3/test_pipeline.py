@@ -1,4 +1,4 @@
-"""Pipelining: how much is under way at once, and what happens where a server cannot do it."""
+"""Pipelining: how much is under way at once, and what happens if a server cannot do it."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_refusal_in_the_middle_is_a_reply_like_others(server: StartServer) -> 
     assert [status.ok for status in statuses] == [True, True, False, True, True]
 
 
-def test_nothing_to_ask_is_nothing_said(server: StartServer) -> None:
+def test_no_requests_send_nothing(server: StartServer) -> None:
     running = server(after_login(lambda talk: talk.stall()))
     with log_in(running) as client:
         assert texts(client, iter(()), WIDE) == []
@@ -156,7 +156,7 @@ def test_the_window_is_refilled_while_replies_are_outstanding(server: StartServe
 
 @pytest.mark.parametrize(("size", "at_once"), [(100, 10), (333, 4), (1000, 1), (5000, 1)])
 def test_the_octets_outstanding_are_bounded(size: int, at_once: int, server: StartServer) -> None:
-    """Whoever asks for large messages does not ask for all of them at once."""
+    """Large messages are not all requested at once."""
     count = 4 * at_once
 
     def script(talk: Talk) -> None:
@@ -316,7 +316,7 @@ def test_a_command_in_the_middle_of_a_pipeline_ends_the_session(server: StartSer
     assert sent_after_login(running) == commands(b"DELE", 3)
 
 
-def test_octets_that_nobody_asked_for_are_found_behind_the_last_reply(server: StartServer) -> None:
+def test_octets_that_were_not_requested_are_found_behind_the_last_reply(server: StartServer) -> None:
     def script(talk: Talk) -> None:
         for number in range(1, 4):
             talk.expect(b"DELE %d\r\n" % number)

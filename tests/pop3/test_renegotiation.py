@@ -86,7 +86,7 @@ def read(line: Transport) -> bytes:
 
 
 @KINDS
-def test_what_is_said_behind_the_request_arrives(server: SServer, line: Transport, kind: bytes) -> None:
+def test_octets_after_the_request_arrive(server: SServer, line: Transport, kind: bytes) -> None:
     server.ask_for_a_handshake(kind)
     server.type(b"+OK one")
     assert read(line) == b"+OK one\r\n"

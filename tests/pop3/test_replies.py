@@ -365,7 +365,7 @@ def test_an_empty_unique_id_is_listed_and_not_a_gap() -> None:
         read_listing([listing, b"1 a\r\n"], parse_unique_id_line, CRLF)
 
 
-def test_the_consumer_is_told_each_entry_as_it_arrives() -> None:
+def test_the_consumer_gets_each_entry_as_it_arrives() -> None:
     told: list[tuple[int, bytes]] = []
 
     def blocks() -> Iterator[bytes]:

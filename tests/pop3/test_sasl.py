@@ -1,4 +1,4 @@
-"""SASL mechanisms against the examples of their RFCs, and against servers that lie."""
+"""SASL mechanisms against the examples of their RFCs, and against dishonest servers."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_apop_digests_utf_8() -> None:
     assert sasl.apop_digest(b"<x@y>", SECRET) == hashlib.md5(b"<x@y>" + SECRET.encode()).hexdigest()
 
 
-def test_apop_refuses_a_secret_that_is_no_text() -> None:
+def test_apop_refuses_a_secret_that_is_not_text() -> None:
     with pytest.raises(MechanismFailed, match="APOP cannot carry the secret"):
         sasl.apop_digest(b"<x@y>", "\udcff")
 
@@ -174,7 +174,7 @@ def test_scram_answers_two_challenges() -> None:
 
 @pytest.mark.parametrize("name", MECHANISMS)
 @pytest.mark.parametrize("unfit", ["a\0b", "a\udcffb"])
-def test_no_mechanism_carries_a_nul_or_what_is_no_utf_8(name: str, unfit: str) -> None:
+def test_no_mechanism_carries_a_nul_or_invalid_utf_8(name: str, unfit: str) -> None:
     with pytest.raises(
         MechanismFailed, match=f"{name} cannot carry the user name: it contains a control character"
     ):
@@ -226,7 +226,7 @@ def test_oauthbearer_escapes_the_user_and_leaves_out_what_is_not_known() -> None
 
 
 @pytest.mark.parametrize(("name", "acknowledgement"), [("XOAUTH2", b""), ("OAUTHBEARER", b"\x01")])
-def test_an_oauth_error_challenge_is_acknowledged_and_told(name: str, acknowledgement: bytes) -> None:
+def test_an_oauth_error_challenge_is_acknowledged_and_reported(name: str, acknowledgement: bytes) -> None:
     exchange = mechanism(name, Credentials("user", "ya29.x"))
     assert exchange.refused() == ""
     challenge = sasl.decode(
@@ -255,13 +255,13 @@ def test_an_oauth_error_challenge_is_acknowledged_and_told(name: str, acknowledg
         (b"", ""),
     ],
 )
-def test_an_error_challenge_of_any_kind_is_told_harmlessly(challenge: bytes, words: str) -> None:
+def test_an_error_challenge_of_any_kind_is_shown_harmlessly(challenge: bytes, words: str) -> None:
     exchange = mechanism("XOAUTH2", Credentials("user", "my-token"))
     exchange.respond(challenge)
     assert exchange.refused() == words
 
 
-def test_an_error_challenge_is_told_where_there_is_no_token() -> None:
+def test_an_error_challenge_is_reported_without_a_token() -> None:
     exchange = mechanism("XOAUTH2", Credentials("user", ""))
     exchange.respond(json.dumps({"status": "400"}).encode())
     assert exchange.refused() == "status: 400"
@@ -270,7 +270,7 @@ def test_an_error_challenge_is_told_where_there_is_no_token() -> None:
 # SCRAM
 
 
-def test_scram_sha_1_speaks_the_example_of_rfc_5802() -> None:
+def test_scram_sha_1_follows_the_example_of_rfc_5802() -> None:
     exchange = mechanism("SCRAM-SHA-1", Credentials("user", "pencil"), nonce="fyko+d2lbbFgONRv9qkxdawL")
     assert exchange.initial() == b"n,,n=user,r=fyko+d2lbbFgONRv9qkxdawL"
     client_final = exchange.respond(b"r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096")
@@ -281,7 +281,7 @@ def test_scram_sha_1_speaks_the_example_of_rfc_5802() -> None:
     exchange.finish()
 
 
-def test_scram_sha_256_speaks_the_example_of_rfc_7677() -> None:
+def test_scram_sha_256_follows_the_example_of_rfc_7677() -> None:
     exchange = scram()
     assert exchange.initial() == exchange.initial() == b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO"
     client_final = exchange.respond(
@@ -307,7 +307,7 @@ def test_plus_binds_the_login_to_the_channel(hash_name: str, binding: tuple[str,
 
 
 @pytest.mark.parametrize("binding", BINDINGS)
-def test_a_channel_without_plus_tells_that_the_server_did_not_offer_it(binding: tuple[str, bytes]) -> None:
+def test_a_channel_without_plus_reports_that_the_server_did_not_offer_it(binding: tuple[str, bytes]) -> None:
     exchange = mechanism("SCRAM-SHA-256", Credentials("user", "pencil", channel_binding=binding), nonce=NONCE)
     assert exchange.initial() == f"y,,n=user,r={NONCE}".encode()
     client_final = assert_logs_in(exchange, ScramServer("sha256", b"pencil"))
@@ -321,7 +321,7 @@ def test_plus_without_a_channel_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("binding", [("tls-unknown", b"x"), ("tls-unique", b""), ("tls-exporter", b"")])
-def test_a_channel_binding_that_is_none_is_refused(binding: tuple[str, bytes]) -> None:
+def test_an_invalid_channel_binding_is_refused(binding: tuple[str, bytes]) -> None:
     with pytest.raises(MechanismFailed, match=r"SCRAM-SHA-256-PLUS: it does not work with this .* channel"):
         mechanism("SCRAM-SHA-256-PLUS", Credentials("user", "pencil", channel_binding=binding))
 
@@ -385,7 +385,7 @@ def test_a_hostile_iteration_count_is_refused_before_anything_is_computed(
     assert computed == []
 
 
-def test_pbkdf2_is_where_an_honest_count_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_honest_count_of_iterations_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     counts: list[int] = []
 
     def pbkdf2(name: str, password: bytes, salt: bytes, iterations: int) -> bytes:
@@ -453,7 +453,7 @@ def test_an_optional_extension_is_let_pass() -> None:
     assert scram().respond(server_first).startswith(f"c=biws,r={NONCE}x,p=".encode())
 
 
-def test_a_message_that_is_no_utf_8_is_refused() -> None:
+def test_a_message_that_is_not_utf_8_is_refused() -> None:
     with pytest.raises(MechanismFailed, match="SCRAM-SHA-256: the server's message is not UTF-8"):
         scram().respond(b"r=\xff")
 
@@ -468,7 +468,7 @@ def test_a_forged_server_signature_is_refused() -> None:
 
 
 @pytest.mark.parametrize("server_final", [b"", b"v=", b"v=!!!!", b"v=AAAA", b"x=y", b"OK"])
-def test_a_malformed_final_message_is_no_proof(server_final: bytes) -> None:
+def test_a_malformed_final_message_proves_nothing(server_final: bytes) -> None:
     exchange, server = scram(), ScramServer("sha256", b"pencil")
     exchange.respond(server.first(initial(exchange)))
     with pytest.raises(MechanismFailed, match="the server does not prove that it knows the password"):
@@ -484,7 +484,7 @@ def test_ok_without_a_server_signature_is_refused(challenges: int) -> None:
         exchange.finish()
 
 
-def test_a_right_signature_after_a_refused_first_message_is_no_proof() -> None:
+def test_a_right_signature_after_a_refused_first_message_proves_nothing() -> None:
     exchange, server = scram(), ScramServer("sha256", b"pencil")
     twin = scram()
     server_final = server.final(twin.respond(server.first(initial(twin))))
@@ -497,7 +497,7 @@ def test_a_right_signature_after_a_refused_first_message_is_no_proof() -> None:
 
 
 @pytest.mark.parametrize("after_first", [False, True])
-def test_an_error_of_the_server_is_told_harmlessly(after_first: bool) -> None:
+def test_an_error_of_the_server_is_shown_harmlessly(after_first: bool) -> None:
     exchange, server = scram(), ScramServer("sha256", b"pencil")
     if after_first:
         exchange.respond(server.first(initial(exchange)))
@@ -543,7 +543,7 @@ def test_decode_raises_nothing_else(challenge: bytes) -> None:
     assert set(challenge) <= set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=")
 
 
-# Whatever a server says, and where secrets must not be
+# Any reply of a server, and the places that must not contain secrets
 
 
 SCRAM_LIKE = st.lists(

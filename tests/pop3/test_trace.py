@@ -1,4 +1,4 @@
-"""What ``-vv`` is told: every line, and no secret."""
+"""What ``-vv`` shows: every line, and no secret."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OCTETS = SECRET.encode()
 
 
 class Shown(list[tuple[str, bytes]]):
-    """What a trace has told."""
+    """What a trace has shown."""
 
     def __call__(self, mark: str, octets: bytes) -> None:
         self.append((mark, octets))
@@ -53,7 +53,7 @@ def test_a_sasl_response_is_never_shown() -> None:
     assert told == [(">", b"(secret)")]
 
 
-def test_what_the_server_says_is_shown() -> None:
+def test_the_text_of_the_server_is_shown() -> None:
     trace = Trace(told := Shown())
     trace.event(Greeting(b"ready <1@example.org>", b"<1@example.org>"))
     trace.event(Reply("NOOP", StatusLine(True, b"")))
@@ -122,13 +122,13 @@ def test_an_empty_secret_blots_nothing_out() -> None:
     assert told == [("<", b"-ERR no")]
 
 
-def test_octets_that_are_no_text_can_be_secret() -> None:
+def test_octets_that_are_not_text_can_be_secret() -> None:
     trace = Trace()
     trace.secrets.keep("\udcff\udcfe", b"\x00\x01")
     assert trace.secrets.blot(b"<\xff\xfe> <\x00\x01>") == b"<(secret)> <(secret)>"
 
 
-def test_a_trace_that_nobody_listens_to_still_blots_out_of_errors() -> None:
+def test_a_trace_without_a_listener_still_masks_secrets_in_errors() -> None:
     trace = Trace()
     assert not trace.active
     trace.secrets.keep(SECRET)

@@ -25,7 +25,7 @@ from pop3fetch.pop3.wire import (
 )
 from tests.support.segments import in_pieces
 
-# -- what we say ---------------------------------------------------------------------------------
+# -- what we send --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_half_a_surrogate_pair_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "PASS secret", "PASS\r\n", "PASS\0", "zoë", "\x7f"])
-def test_a_name_that_is_no_keyword_is_refused_and_not_shown(name: str) -> None:
+def test_a_name_that_is_not_a_keyword_is_refused_and_not_shown(name: str) -> None:
     with pytest.raises(InvalidArgument) as refused:
         command_line(name)
     assert str(refused.value) == ("cannot send a command: its name is not printable ASCII without spaces")
@@ -202,7 +202,7 @@ def test_a_status_line_is_an_indicator_and_text(line: bytes, ok: bool, text: byt
         b"2 320",
     ],
 )
-def test_anything_else_is_no_status_line(line: bytes) -> None:
+def test_anything_else_is_not_a_status_line(line: bytes) -> None:
     assert parse_status(line) is None
 
 
@@ -224,7 +224,7 @@ def test_anything_else_is_no_status_line(line: bytes) -> None:
         (b"locked [IN-USE]", None),
     ],
 )
-def test_a_response_code_stands_first_in_the_text(text: bytes, code: bytes | None) -> None:
+def test_a_response_code_is_first_in_the_text(text: bytes, code: bytes | None) -> None:
     assert StatusLine(False, text).code == code
 
 
@@ -279,20 +279,20 @@ def test_a_msg_id_in_the_greeting_is_the_challenge(greeting: bytes, challenge: b
         b"<l@" + b"d" * 251 + b">",
     ],
 )
-def test_anything_else_is_no_challenge(greeting: bytes) -> None:
+def test_anything_else_is_not_a_challenge(greeting: bytes) -> None:
     assert find_challenge(greeting) is None
 
 
 @pytest.mark.parametrize(
     ("line", "what"),
     [
-        (b"* OK [CAPABILITY IMAP4rev1] ready\r", "an IMAP server answers"),
-        (b"* PREAUTH hello", "an IMAP server answers"),
-        (b"* BYE too many", "an IMAP server answers"),
-        (b"220 mail.example.org ESMTP", "an SMTP or FTP server answers"),
-        (b"554 go away", "an SMTP or FTP server answers"),
-        (b"421 later", "an SMTP or FTP server answers"),
-        (b"HTTP/1.1 400 Bad Request", "a web server answers"),
+        (b"* OK [CAPABILITY IMAP4rev1] ready\r", "it speaks IMAP"),
+        (b"* PREAUTH hello", "it speaks IMAP"),
+        (b"* BYE too many", "it speaks IMAP"),
+        (b"220 mail.example.org ESMTP", "it speaks SMTP or FTP"),
+        (b"554 go away", "it speaks SMTP or FTP"),
+        (b"421 later", "it speaks SMTP or FTP"),
+        (b"HTTP/1.1 400 Bad Request", "it speaks HTTP"),
         (b"\x15\x03\x01\x00\x02\x02\x0a", "it speaks TLS"),
         (b"\x16\x03\x01", "it speaks TLS"),
         (b"SSH-2.0-OpenSSH_9.2", "its greeting is not +OK"),
@@ -329,13 +329,13 @@ def test_what_cannot_begin_a_greeting_is_refused_at_once(octets: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("octets", "speaks_tls"),
-    [(b"\x15\x03", True), (b"\x16\x03", True), (b"220 x\r\n", False), (b"* OK", False)],
+    ("octets", "protocol"),
+    [(b"\x15\x03", "TLS"), (b"\x16\x03", "TLS"), (b"220 x\r\n", "SMTP or FTP"), (b"* OK", "IMAP")],
 )
-def test_a_server_that_begins_with_tls_is_recognised(octets: bytes, speaks_tls: bool) -> None:
+def test_another_protocol_is_recognised(octets: bytes, protocol: str) -> None:
     with pytest.raises(NotPOP3Server) as refused:
         refuse_other_protocols(octets)
-    assert refused.value.speaks_tls is speaks_tls
+    assert refused.value.speaks == protocol
 
 
 def test_a_line_of_another_protocol_is_shown_without_its_end_only() -> None:

@@ -175,7 +175,7 @@ READS = {
 
 
 @pytest.mark.parametrize(("last", "records", "expected"), READS.values(), ids=READS)
-def test_what_is_only_read_is_the_record_that_get_would_go_on_with(
+def test_reading_uses_the_record_that_get_would_use(
     new: RecordPlace, last: str | None, records: list[str], expected: str
 ) -> None:
     new.make()

@@ -39,7 +39,7 @@ def test_facts_do_not_displace_each_other(place: RecordPlace) -> None:
 
 
 @pytest.mark.parametrize("octets", [b"", b"nonsense", b"loses-early-input\n", b"a b c\n", b"\xff 1\n"])
-def test_a_torn_file_says_nothing(place: RecordPlace, octets: bytes) -> None:
+def test_a_torn_file_is_ignored(place: RecordPlace, octets: bytes) -> None:
     KnownServer(place).remember("another", NOW)
     (file,) = place.folder.iterdir()
     file.write_bytes(octets)

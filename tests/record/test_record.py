@@ -1,4 +1,4 @@
-"""Where a record is, what a delivery tells it, and what becomes of what a crash left."""
+"""The place of a record, what a delivery records, and what becomes of what a crash left."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ CLOSE = [
 ]
 
 
-def test_no_two_addresses_share_a_file_not_even_where_case_does_not_count() -> None:
+def test_no_two_addresses_share_a_file_even_if_case_does_not_count() -> None:
     names = {file_name(address).lower() for address in CLOSE}
     assert len(names) == len(CLOSE)
 
@@ -107,7 +107,7 @@ def test_any_address_has_a_file_name_of_letters_that_every_file_system_takes(add
     assert len(name) < 140
 
 
-# -- what a delivery tells -------------------------------------------------------------------------
+# -- what a delivery records -----------------------------------------------------------------------
 
 
 def test_a_journal_keeps_uid_size_identity_place_and_time(account: Account) -> None:
@@ -148,7 +148,7 @@ def test_a_look_is_kept_nowhere() -> None:
 
 
 class DyingJournal(RecordJournal):
-    """Keeps the intents, and then the run is no more."""
+    """Keeps the intents, and then ends the run as a crash would."""
 
     def intend(self, drafts: Sequence[Draft], places: Sequence[Place]) -> None:
         super().intend(drafts, places)
@@ -180,7 +180,7 @@ def die_delivering(store: Store, destination: Maildir | Mbox, *messages: bytes) 
     return [intent.place for intent in store.intents()]
 
 
-def test_an_intent_whose_draft_is_there_is_finished(account: Account) -> None:
+def test_an_intent_whose_draft_exists_is_finished(account: Account) -> None:
     with account.store() as store:
         die_delivering(store, Maildir(account.maildir, store.tag), ONE, TWO)
         assert account.delivered() == []
@@ -215,7 +215,7 @@ def test_an_intent_whose_draft_is_nowhere_was_not_delivered(account: Account, na
 
 
 @pytest.mark.parametrize("kind", [Maildir, Mbox])
-def test_destination_has_taken_mail_if_settling_says_so(
+def test_destination_has_taken_mail_if_settling_finds_some(
     account: Account, tmp_path: Path, kind: type[Maildir | Mbox]
 ) -> None:
     place = tmp_path / "disk" / "mail"
@@ -284,7 +284,7 @@ def test_settling_again_changes_nothing(account: Account) -> None:
     assert account.delivered() == [ONE]
 
 
-def test_in_an_mbox_what_stands_there_decides(account: Account, tmp_path: Path) -> None:
+def test_in_an_mbox_its_content_decides(account: Account, tmp_path: Path) -> None:
     inbox = tmp_path / "inbox"
     with account.store() as store:
 

@@ -1,4 +1,4 @@
-"""The table of states: what it says, and that no message is stuck in it."""
+"""The table of states: its content, and that no message is stuck in it."""
 
 from __future__ import annotations
 

@@ -166,9 +166,7 @@ def states(place: RecordPlace) -> dict[bytes, tuple[State, int, int]]:
 
 @pytest.mark.parametrize("event", Event)
 @pytest.mark.parametrize("state", [state for state in State if state is not State.NEW])
-def test_an_event_makes_of_a_state_what_the_table_says(
-    place: RecordPlace, event: Event, state: State
-) -> None:
+def test_an_event_changes_a_state_as_in_the_table(place: RecordPlace, event: Event, state: State) -> None:
     done(place, ONE._replace(state=state), TWO)
     with opened(place) as store:
         store.happened(event, [ONE.key, Key(b"unknown", 0)], NOON + 5)
@@ -220,7 +218,7 @@ def test_what_is_larger_than_the_limit_is_remembered_once(place: RecordPlace) ->
         assert store.oversize() == {ONE.key, TWO.key}
 
 
-# A record as version 2 made it: the complement of a size said that the message was in doubt.
+# A record as version 2 made it: the complement of a size meant that the message was in doubt.
 VERSION_2 = f"""
 CREATE TABLE message (
     uid BLOB NOT NULL, occurrence INTEGER NOT NULL, size INTEGER NOT NULL, identity BLOB,
@@ -269,7 +267,7 @@ def test_a_record_of_version_2_is_brought_up(
         store.close()
 
 
-# A record as version 3 made it: the length of an identity said if it proves anything.
+# A record as version 3 made it: the length of an identity showed if it proves anything.
 VERSION_3 = f"""
 CREATE TABLE destination (name BLOB PRIMARY KEY, folder TEXT NOT NULL) WITHOUT ROWID;
 INSERT INTO destination VALUES (x'6D61696C6469723A2F61', '1:2');
@@ -541,7 +539,7 @@ def test_the_kernel_lets_go_of_the_lock_of_a_run_that_was_killed(place: RecordPl
     assert sizes(place) == {b"one": 100}
 
 
-def test_the_lock_is_free_again_where_the_record_cannot_be_opened(place: RecordPlace) -> None:
+def test_the_lock_is_released_if_the_record_cannot_be_opened(place: RecordPlace) -> None:
     place.make()
     place.database.write_bytes(b"")
     assert not isinstance(refuses_to_open(place), RecordLocked)
@@ -669,7 +667,7 @@ def test_a_record_of_a_newer_version_is_an_error(
     database.close()
     error = refuses_to_open(place, kind)
     assert isinstance(error, RecordError)
-    assert f"it is of version {database_module.VERSION + 1}" in str(error)
+    assert f"a newer pop3fetch wrote it (version {database_module.VERSION + 1}, not" in str(error)
 
 
 def test_a_new_record_takes_nothing_from_the_log_of_one_that_was_removed(place: RecordPlace) -> None:
@@ -681,7 +679,7 @@ def test_a_new_record_takes_nothing_from_the_log_of_one_that_was_removed(place: 
     assert sizes(place) == {b"two": 200}
 
 
-def test_what_a_crash_left_of_the_making_of_a_record_is_no_record(place: RecordPlace) -> None:
+def test_what_a_crash_left_of_a_new_record_is_not_a_record(place: RecordPlace) -> None:
     place.make()
     place.database.with_suffix(".aside").write_bytes(b"half of it")
     done(place, ONE)
@@ -697,7 +695,7 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
-def test_a_disk_in_trouble_is_no_damage(place: RecordPlace, number: int) -> None:
+def test_a_disk_in_trouble_is_not_damage(place: RecordPlace, number: int) -> None:
     with pytest.raises(DeliveryError) as caught, database_module.record_errors(place.database):
         raise OSError(number, os.strerror(number))
     assert caught.value.exit_status is Status.CANNOT_DELIVER

@@ -1,4 +1,4 @@
-"""The single-file program, run where no library is installed."""
+"""The single-file program, run without any installed library."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def alone(file: Path, run: Run) -> Alone:
     return Alone(file, run)
 
 
-def test_it_tells_its_version(alone: Alone) -> None:
+def test_it_prints_its_version(alone: Alone) -> None:
     assert alone("--version") == Ended(0, f"pop3fetch {__version__}\n".encode(), b"")
 
 
@@ -69,7 +69,7 @@ def test_it_lists_and_fetches(alone: Alone, server: StartServer, maildir: Path, 
     assert fetched == sorted(message.replace(b"\r\n", b"\n") for message in LETTERS)
 
 
-def test_it_refuses_a_stranger_by_his_fingerprint(alone: Alone, server: StartServer) -> None:
+def test_another_server_is_refused_by_its_fingerprint(alone: Alone, server: StartServer) -> None:
     refused = alone("list", "-a", server(Mailbox(LETTERS), tls="implicit").url())
     assert refused.status == 76
     assert b"not shown without cryptography" in refused.err

@@ -55,7 +55,7 @@ def test_the_error_says_when_and_that_it_is_worth_trying_later(delay: LoginDelay
     delay.remember(NOW, MINUTE)
     with pytest.raises(LoginTooSoon) as raised:
         delay.check(NOW + 10)
-    assert str(raised.value) == f"{ADDRESS} allows the next login in 50 s (LOGIN-DELAY)"
+    assert str(raised.value) == f"not logging in: {ADDRESS} allows it in 50 s (LOGIN-DELAY)"
     assert raised.value.exit_status is Status.TRY_LATER
 
 

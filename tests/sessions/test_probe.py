@@ -113,7 +113,7 @@ def test_a_good_server_is_found_behind_a_bad_certificate(
 def test_a_server_that_says_nothing_holds_up_nobody_for_long(finder: Finder, server: StartServer) -> None:
     silent, good = server(Talk.stall, tls="implicit"), server(Mailbox([]), tls="implicit")
     assert finder(at(silent), at(good), limit=SHORT * 5) == at(good)
-    assert finder(at(good), at(silent), limit=60) == at(good)  # and not at all where it is no better
+    assert finder(at(good), at(silent), limit=60) == at(good)  # and not at all if it is no better
     with pytest.raises(TimedOut, match=r"timed out after 0\.2 s at the first contact with 127\.0\.0\.1"):
         finder(at(silent), by_dns=True, limit=SHORT)
     with pytest.raises(ServerNotFound):
@@ -129,7 +129,7 @@ def test_what_a_server_says_is_told_rather_than_who_is_absent(finder: Finder, se
 def test_usual_names_where_nobody_is_are_listed(finder: Finder) -> None:
     with pytest.raises(ServerNotFound) as caught:
         finder(NOBODY, Candidate("127.0.0.1", 1, "starttls"))
-    assert str(caught.value) == ("no POP3 server was found for example.org: nobody answers at 127.0.0.1")
+    assert str(caught.value) == ("no POP3 server was found for example.org: no answer from 127.0.0.1")
 
 
 def test_a_server_that_the_domain_names_may_be_there_later(finder: Finder) -> None:

@@ -47,7 +47,7 @@ class BareClient:
         return self._stream.read()
 
     def ends_with_notice(self) -> bool:
-        """Tell whether the stream's end is one that TLS has announced."""
+        """Return whether the stream's end is one that TLS has announced."""
         try:
             return self.rest() == b""
         except ssl.SSLError as error:  # SSLEOFError, but for Python 3.11.2
@@ -77,7 +77,7 @@ class BareClient:
             assert reply.startswith(b"+OK"), reply
 
     def start_tls(self, context: ssl.SSLContext, name: str = "localhost") -> None:
-        """Say STLS and do the handshake."""
+        """Send STLS and do the handshake."""
         assert self.ask("STLS").startswith(b"+OK")
         self._stream.close()
         self._socket = context.wrap_socket(self._socket, server_hostname=name)

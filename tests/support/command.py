@@ -47,7 +47,7 @@ class Run:
             input=stdin,
             capture_output=True,
             timeout=timeout,
-            start_new_session=True,  # no controlling terminal, where a password could be asked for
+            start_new_session=True,  # no controlling terminal, on which a password could be asked for
         )
         return Ended(ended.returncode, ended.stdout, ended.stderr)
 

@@ -1,8 +1,8 @@
 """A private Cyrus 3 on loopback: a real POP3 server that binds logins to their TLS channel.
 
-Owns one instance: its folder, ports, certificate and user. It runs as whoever starts it, and knows
-nothing of pytest. Debian's package conflicts with Dovecot's: ``.ci/unpack`` has put it where
-``UNPACKED`` says, and an installed one serves as well.
+Owns one instance: its folder, ports, certificate and user. It runs as the user who starts it, and knows
+nothing of pytest. Debian's package conflicts with Dovecot's: ``.ci/unpack`` unpacks it into ``UNPACKED``; an
+installed one works, too.
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ EVENTS {{
 
 
 class CyrusFailed(Exception):
-    """Cyrus did not start; the message ends with what it said."""
+    """Cyrus did not start; the message ends with its output."""
 
 
 def missing() -> str | None:
-    """Say why Cyrus cannot be run here, or None where it can."""
+    """Return why Cyrus cannot be run here, or None if it can."""
     if not all((_root() / needed).exists() for needed in (f"{BINARIES}/pop3d", SASLPASSWD)):
         return "Cyrus is neither unpacked nor installed (Debian: cyrus-pop3d, sasl2-bin)"
     if not any(any(folder.glob("libscram.so*")) for folder in _plugin_folders()):
@@ -103,7 +103,7 @@ class Cyrus:
         if _is_another_user():
             folder = _open_folder()
         with socket.socket() as first, socket.socket() as second:
-            # Kept until Cyrus listens: with SO_REUSEADDR both may bind, and nobody else gets the port.
+            # Kept until Cyrus listens: with SO_REUSEADDR both may bind, and no other process gets the port.
             instance = cls(folder.absolute(), reserve(first, HOST), reserve(second, HOST))
             instance._set_up(ca)
             instance._run()
@@ -172,7 +172,7 @@ class Cyrus:
 
 @cache
 def _as_nobody() -> list[str] | None:
-    """Return what makes root somebody else, for Cyrus refuses to serve as root; None if nothing does here.
+    """Return what makes root another user, because Cyrus refuses to serve as root; None if nothing does here.
 
     In a namespace of its own it still owns root's files; a chroot has none.
     """
@@ -204,5 +204,5 @@ def _environment() -> dict[str, str]:
 
 
 def _plugin_folders() -> list[Path]:
-    """Return where mechanisms are: unpacked, and the system's own, which has the one for passwords."""
+    """Return the folders of mechanisms: unpacked, and the system's own, which has the one for passwords."""
     return [folder for root in (_root(), Path("/")) for folder in root.glob("usr/lib/*-linux-gnu*/sasl2")]

@@ -31,7 +31,7 @@ class Daemon:
             )
 
     def serves(self, asked: Callable[[], bool]) -> bool:
-        """Wait until it is ``asked`` with success; return whether it came so far, and end it where not."""
+        """Wait until it answers ``asked``; return whether it did, and end it if not."""
         try:
             if self._answers(asked):
                 return True

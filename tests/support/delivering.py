@@ -35,11 +35,11 @@ def delivery_context(tag: str, spool_folder: Path) -> DeliveryContext:
 
 
 class Died(BaseException):
-    """Stands for the end of the process: nobody catches it, and nothing is tidied up."""
+    """Simulates the end of the process: it is never caught, and nothing is tidied up."""
 
 
 class Journal:
-    """Remembers what it is told, and looks at the disk each time; dies where it is to."""
+    """Remembers what is reported, and looks at the disk each time; dies if it is set to."""
 
     def __init__(self, look: Callable[[], object] = lambda: None, dies: str = "") -> None:
         """``dies``: ``before intend``, ``after intend``, ``before done``, ``after done``."""
@@ -110,7 +110,7 @@ def refuses_to_deliver(destination: Destination, *messages: bytes) -> DeliveryEr
 
 @contextmanager
 def no_file_longer_than(octets: int) -> Iterator[None]:
-    """Let the kernel refuse to write beyond ``octets``, as it does where a disk is full."""
+    """Let the kernel refuse to write beyond ``octets``, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (octets, hard))
     try:

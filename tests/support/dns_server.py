@@ -1,4 +1,4 @@
-"""A name server on loopback: answers SRV questions as a test says, and keeps what it was asked.
+"""A name server on loopback: answers SRV questions as a test defines, and keeps the questions.
 
 with NameServer({"_pop3s._tcp.example.org": ["0 1 995 pop.example.org."]}) as names:
     ...ask names.resolver()...
@@ -22,7 +22,7 @@ import dns.rrset
 class NameServer:
     """Has ``records``, in their text form, by the names that own them; what it has not is NXDOMAIN.
 
-    ``rcode``: say nothing but this error. ``silent``: say nothing at all.
+    ``rcode``: answer only with this error. ``silent``: do not answer.
     """
 
     def __init__(

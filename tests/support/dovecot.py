@@ -1,7 +1,7 @@
 """A private Dovecot 2.3 or 2.4 on loopback: a real server for tests and measurements.
 
-Owns one instance: its folder, ports, certificate and users. It runs as whoever starts it,
-root or not, touches nothing of the system's own Dovecot, and knows nothing of pytest.
+Owns one instance: its folder, ports, certificate and users. It runs as the user who starts it, root or not,
+touches nothing of the system's own Dovecot, and knows nothing of pytest.
 
     with Dovecot.start(folder) as dovecot:
         dovecot.deliver("bob", [b"Subject: hello\\n\\nworld\\n"])
@@ -32,7 +32,7 @@ from tests.support.daemon import PATIENCE, Daemon, reserve
 
 HOST = "127.0.0.1"
 USERS = {"alice": "secret pass-wörd", "bob": "builder", "carol": "pass-\U0001f511"}
-SYSTEM_FOLDERS = "/usr/sbin:/usr/local/sbin"  # where Dovecot is, and a user's PATH often is not
+SYSTEM_FOLDERS = "/usr/sbin:/usr/local/sbin"  # which has Dovecot, and is often not in a user's PATH
 
 # As an ordinary user, all of Dovecot runs as that user, with no chroot.
 ONE_USER = """\
@@ -187,7 +187,7 @@ class DovecotFailed(Exception):
 
 
 def missing() -> str | None:
-    """Say why Dovecot cannot be run here, or None where it can."""
+    """Return why Dovecot cannot be run here, or None if it can."""
     if not (_program("dovecot") and _program("doveconf")):
         return "Dovecot is not installed (Debian: dovecot-pop3d)"
     if version() not in ((2, 3), (2, 4)):
@@ -224,7 +224,7 @@ def _version_settings() -> str:
 
 
 def has_apop() -> bool:
-    """Tell whether it knows APOP, which 2.4 has dropped."""
+    """Return whether it knows APOP, which 2.4 has dropped."""
     return version() < (2, 4)
 
 
@@ -271,10 +271,10 @@ class Dovecot:
         """Start an instance in ``folder`` and return it once it greets.
 
         ``users`` maps names to passwords (default: :data:`USERS`); ``settings`` is appended to
-        the configuration, where it overrides what stands before.
+        the configuration, where it overrides what precedes it.
         """
         with socket.socket() as first, socket.socket() as second:
-            # Kept until Dovecot listens: with SO_REUSEADDR both may bind, and nobody else gets the port.
+            # Kept until Dovecot listens: with SO_REUSEADDR both may bind, and no other process gets the port.
             instance = cls(folder.absolute(), users or USERS, reserve(first, HOST), reserve(second, HOST))
             instance._set_up(settings, ca or trustme.CA())
             instance._run()

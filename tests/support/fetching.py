@@ -30,7 +30,7 @@ from tests.support.delivering import delivery_context
 from tests.support.scripted_server import ScriptedServer
 from tests.support.sessions import NEVER, begin_mail_session
 
-NOW = 1_700_000_000.0  # seconds since the epoch, until a test says otherwise
+NOW = 1_700_000_000.0  # seconds since the epoch, until a test changes it
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Told:
 
 
 class Account:
-    """The files of one account: its record, and a maildir; ``told`` is what the last run said."""
+    """The files of one account: its record, and a maildir; ``told`` is what the last run reported."""
 
     def __init__(self, folder: Path) -> None:
         self.place = RecordPlace(folder / "state", "alice@example.org")

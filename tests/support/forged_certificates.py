@@ -21,7 +21,7 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Forgery:
-    """What a certificate says. ``names``: its DNS names; ``bits``: of an RSA key, 0 for a good key."""
+    """The content of a certificate. ``names``: its DNS names; ``bits``: of an RSA key, 0 for a good key."""
 
     subject: str = "mail"
     names: Sequence[str] = ("localhost",)
@@ -89,7 +89,7 @@ class Signed:
         return context
 
     def trusted_in(self, folder: Path) -> Path:
-        """Return a file for ``--ca-file`` with the authority that stands behind this certificate."""
+        """Return a file for ``--ca-file`` with the authority of this certificate."""
         path = folder / "forged-ca.pem"
         path.write_bytes(list(self._chain())[-1].pem)
         return path

@@ -61,7 +61,7 @@ class Aftermath:
 
     @property
     def received(self) -> bytes:
-        """All that the server was told, over all connections."""
+        """All that the server received, over all connections."""
         return b"".join(bytes(talk.received) for talk in self.talks)
 
     @property
@@ -111,7 +111,7 @@ class Aftermath:
         return self
 
     def left_alone(self) -> Aftermath:
-        """Require that nothing was delivered, recorded or deleted, nor QUIT said where RETR was."""
+        """Require that nothing was delivered, recorded or deleted, and that no QUIT followed a RETR."""
         assert (self.delivered, self.recorded) == ([], set())
         assert b"DELE" not in self.verbs
         for talk in self.talks:
@@ -136,7 +136,7 @@ class Attack:
     ) -> Aftermath:
         """Run ``get --delete`` to a maildir, or ``command``, with ``options``.
 
-        A server of an earlier run may stand for the script: its account is the same one.
+        A server of an earlier run may replace the script: its account is the same one.
         """
         served = script if isinstance(script, ScriptedServer) else self.start(script)
         earlier = len(served.talks)
@@ -152,7 +152,7 @@ class Attack:
             env=environment,
         )
         assert time.monotonic() - begun < BOUND, "it takes as long as the server likes"
-        # What has come behind the last command is part of what the server was told.
+        # What arrived after the last command was received, too.
         served.wait()
         return self.checked(ended, served, served.talks[earlier:])
 
@@ -213,7 +213,7 @@ def mailbox(messages: Sequence[bytes] = (ONE, TWO, THREE), **options: Any) -> Ma
 
 
 def saying(*replies: bytes) -> Script:
-    """Return a script that says the first of ``replies`` at once, and one more for each command."""
+    """Return a script that sends the first of ``replies`` at once, and one more for each command."""
 
     def script(talk: Talk) -> None:
         for reply in replies:
@@ -225,7 +225,7 @@ def saying(*replies: bytes) -> Script:
 
 
 def stalling(talk: Talk) -> None:
-    """Say nothing any more."""
+    """Send nothing more."""
     talk.stall()
 
 
@@ -250,7 +250,7 @@ def cutting(talk: Talk) -> None:
 
 
 def flooding(octets: Callable[[int], bytes] | bytes, blocks: int | None = None) -> Script:
-    """Return what says ``octets``, block after block, until the client leaves or all are said."""
+    """Return a script that sends ``octets``, block by block, until the client leaves or all are sent."""
 
     def script(talk: Talk) -> None:
         count = 0

@@ -59,7 +59,7 @@ class Backend(keyring.backend.KeyringBackend):
 
 
 class Raising(Backend):
-    """A keyring that is locked, and tells what it was given."""
+    """A keyring that is locked, and shows what it was given."""
 
     def get_password(self, service: str, username: str) -> str | None:
         raise keyring.errors.KeyringLocked(f"no key for\n{username}")

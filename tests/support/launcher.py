@@ -1,8 +1,8 @@
 """Start the real command hundreds of times, each time in a process of its own that is ready at once.
 
-A launcher is a process that has imported everything and waits: for each command it forks, so that
-a run costs what it does, and not a start of Python. The process may be held until a tracer has
-it, and it may be told to die, to be refused by the kernel, or to wait, at a chosen step.
+A launcher is a process that has imported everything and waits. It forks for each command, so that a run does
+not cost a start of Python. The process may be held until a tracer has it. At a chosen step it may die, be
+refused by the kernel, or wait.
 
     with Launcher(home) as launcher:
         ended = launcher.run("get", "-a", url, fault=Fault(step=17))
@@ -49,7 +49,7 @@ class Fault:
 class Launcher:
     """The process that forks; ``home`` is the home of all its commands.
 
-    ``patience``: seconds that a small batch waits for more, where it is not as long as it is used to.
+    ``patience``: seconds that a small batch waits for more, if not the usual ones.
     ``steps``: how many the last run took that had a fault and outlived it.
     """
 
@@ -134,7 +134,7 @@ class Launcher:
 
 
 def serve(home: Path, patience: float | None = None) -> None:
-    """Fork for each job that is read, until there are no more."""
+    """Fork for each job that is read, until the end."""
     import_everything(home)
     if patience:
         from pop3fetch.fetch import batch
@@ -170,7 +170,7 @@ def let_go(process: socket.socket) -> None:
 
 
 def heard(process: socket.socket) -> bytes:
-    """Return what the process has to say before it ends, if that is anything."""
+    """Return what the process reports before it ends, if anything."""
     try:
         return process.recv(20)
     except ConnectionError:  # it was killed
@@ -208,7 +208,7 @@ def import_everything(home: Path) -> None:
 
 
 def allow_tracing() -> None:
-    """Let any process of this user trace the ones that are forked, where Linux would not (Yama)."""
+    """Let any process of this user trace the ones that are forked, which Linux may forbid (Yama)."""
     import ctypes
 
     if sys.platform == "linux":

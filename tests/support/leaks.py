@@ -10,7 +10,7 @@ BASE64_RUN = re.compile(rb"[A-Za-z0-9+/_-]{4,}")
 
 
 def leaks(shown: bytes, secret: str) -> bool:
-    """Tell whether ``secret`` is in ``shown``: in clear, in hexadecimal, percent-encoded, or in base64.
+    """Return whether ``secret`` is in ``shown``: in clear, in hexadecimal, percent-encoded, or in base64.
 
     In base64 it may be a part of something longer, and begin anywhere in a group of four characters.
     """
@@ -22,7 +22,7 @@ def leaks(shown: bytes, secret: str) -> bool:
 
 
 def _decoded(run: bytes) -> list[bytes]:
-    """Return what a run of base64 says, read from each of its first four characters on."""
+    """Return what a run of base64 decodes to, read from each of its first four characters on."""
     standard = run.translate(bytes.maketrans(b"-_", b"+/"))
     starts = (standard[start:] for start in range(4))
     return [base64.b64decode(part[: len(part) // 4 * 4] or b"") for part in starts] + [

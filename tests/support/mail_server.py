@@ -1,8 +1,8 @@
 """A small POP3 server that follows the RFCs, as a script for the scripted server.
 
-Owns a maildrop that lives on over connections, and the replies of RFC 1939, 2449, 2595 and 5034. Where
-a test wants a server to be wrong, it replaces single replies, or breaks the connection. What the
-server of `pop3fetch demo` shares with it, it has of its own: no test shall pass for their common mistake.
+Owns a maildrop that lives on over connections, and the replies of RFC 1939, 2449, 2595 and 5034. If a test
+wants a server to be wrong, it replaces single replies, or breaks the connection. It shares no code with the
+server of `pop3fetch demo`: no test may pass because of a common mistake.
 
     mailbox = Mailbox([b"Subject: hello\\r\\n\\r\\nworld\\r\\n"])
     with ScriptedServer(mailbox) as server:
@@ -45,11 +45,11 @@ class Mailbox:
     """A maildrop and the way it is served; call it to play one session.
 
     ``messages`` are as on the wire before byte-stuffing: CRLF ends a line, all else is content.
-    ``uids`` and ``sizes`` (default: ``uid-1``…, the true ones) are what UIDL and LIST say of them.
-    ``capabilities`` are the lines of CAPA, in which ``STLS`` is said and served outside TLS only; None
-    refuses CAPA. A ``greeting`` with a challenge in it switches APOP on. An empty ``user`` is everybody.
-    ``replies`` maps a whole command line to the whole reply that stands in for the right one, and then
-    nothing happens in the maildrop; ``after`` maps one to what is done once it is answered.
+    ``uids`` and ``sizes`` (default: ``uid-1``…, the true ones) are what UIDL and LIST reply.
+    ``capabilities`` are the lines of CAPA, in which ``STLS`` is announced and served outside TLS only; None
+    refuses CAPA. A ``greeting`` with a challenge in it switches APOP on. An empty ``user`` is any user.
+    ``replies`` maps a whole command line to the whole reply that replaces the right one, and then nothing
+    happens in the maildrop; ``after`` maps one to what is done once it is answered.
 
     What hurts, and the RFCs allow: a server that ``pops`` deletes at QUIT what was retrieved (RFC 1939
     section 8), and one that ``loses_quit`` obeys it, and never answers. ``break_after`` lets the next
@@ -104,7 +104,7 @@ class Mailbox:
         self.maildrop.append(Message(octets, uid, len(octets)))
 
     def remove(self, deleted: Iterable[Message]) -> None:
-        """Take messages out; what another session has taken out already is no matter."""
+        """Remove messages, except those that another session has removed already."""
         gone = set(deleted)
         with self._lock:
             self.removed += [message for message in self.maildrop if message in gone]

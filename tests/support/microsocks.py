@@ -15,15 +15,15 @@ PAUSE = 0.01  # seconds between two looks whether it listens
 
 
 def missing() -> str | None:
-    """Say why there is no proxy here, or None where there is one."""
+    """Return why there is no proxy here, or None if there is one."""
     return None if shutil.which("microsocks") else "microsocks is not installed (Debian: microsocks)"
 
 
 @contextmanager
 def running(user: str = "", password: str = "") -> Iterator[int]:
-    """Run a proxy, which asks for ``password`` where there is one; give its port."""
+    """Run a proxy, which asks for ``password`` if one is given; yield its port."""
     with socket.socket() as holder:
-        # Kept until microsocks listens: with SO_REUSEADDR both may bind, and nobody else gets the port.
+        # Kept until microsocks listens: with SO_REUSEADDR both may bind, and no other process gets the port.
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind((HOST, 0))
         port: int = holder.getsockname()[1]

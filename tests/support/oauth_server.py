@@ -256,7 +256,7 @@ class _Introspection(IntrospectionEndpoint):
     server: _Server
 
     def authenticate_endpoint_client(self, request: OAuth2Request) -> Client:
-        return self.server.client  # loopback alone: whoever asks, may
+        return self.server.client  # loopback only: any client may ask
 
     def check_permission(self, token: Token, client: ClientMixin, request: OAuth2Request) -> bool:
         return True
@@ -359,7 +359,7 @@ class OAuthServer:
         return [form for path, form in self.requests if path == f"/{name}"]
 
     def is_active(self, access: str) -> bool:
-        """Tell whether ``access`` is an access token of ours that is good."""
+        """Return whether ``access`` is an access token of ours that is valid."""
         token = self._authlib.find(access=access)
         return token is not None and not token.is_revoked() and not token.is_expired()
 

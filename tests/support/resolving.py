@@ -1,9 +1,9 @@
-"""Start the real command where DNS is a server of the test, and hosts are where the test says.
+"""Start the real command with a DNS server and hosts of the test's own.
 
     python tests/support/resolving.py PORT '{"pop.example.org:995": 34567}' login alice@example.org
 
-PORT is that of a name server (see dns_server). Of all hosts only those are there that are named,
-on loopback; at another port nobody listens. A file of its own, as it must not import the tests.
+PORT is that of a name server (see dns_server). Only the named hosts exist, on loopback; other ports refuse
+connections. A file of its own, as it must not import the tests.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import dns.resolver
 
-NOBODY = 1  # a port at which nobody listens
+NOBODY = 1  # a port at which no process listens
 
 
 def ask_only(port: int) -> None:

@@ -40,6 +40,6 @@ def read_and_leave(process: subprocess.Popen[bytes], octets: int) -> bytes:
 
 
 def last_words(process: subprocess.Popen[bytes]) -> bytes:
-    """Return what it says on standard error until its end."""
+    """Return what it writes on standard error until its end."""
     assert process.stderr
     return process.stderr.read()

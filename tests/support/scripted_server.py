@@ -1,4 +1,4 @@
-"""A scripted POP3 server on loopback: says what its script says, keeps what it receives.
+"""A scripted POP3 server on loopback: sends what its script sends, keeps what it receives.
 
 Owns sockets, threads and TLS; what a well-behaved server answers is in :mod:`tests.support.mail_server`.
 A script is any function of a :class:`Talk`; it may be as wrong as a test wants it:
@@ -30,7 +30,7 @@ PATIENCE = 10.0  # seconds that a script waits for its client: far more than any
 
 
 class ClientLeft(Exception):
-    """The connection is over; ends the script, and is no error."""
+    """The connection is over; ends the script, and is not an error."""
 
 
 class Talk:
@@ -111,7 +111,7 @@ class Talk:
 
     @property
     def channel(self) -> bytes:
-        """What both ends of the TLS session know of it, and nobody else: ``tls-unique`` (RFC 5929)."""
+        """What only the two ends of the TLS session know of it: ``tls-unique`` (RFC 5929)."""
         assert isinstance(self._socket, ssl.SSLSocket)
         return self._socket.get_channel_binding("tls-unique") or b""
 
@@ -121,7 +121,7 @@ class Talk:
         return isinstance(self._socket, ssl.SSLSocket) and bool(self._socket.session_reused)
 
     def stall(self) -> None:
-        """Say nothing more until the client leaves or the server stops."""
+        """Send nothing more until the client leaves or the server stops."""
         self._socket.settimeout(None)
         while self._receive():
             pass
@@ -289,7 +289,7 @@ class ScriptedServer:
             talk.close()
         except ClientLeft:
             pass
-        except BaseException as error:  # raised again where the test is
+        except BaseException as error:  # raised again in the test
             self.errors.append(error)
         finally:
             talk.drop()

@@ -24,7 +24,7 @@ PATIENCE = 10.0  # seconds for a start, which takes a hundredth of one
 
 
 def missing() -> str | None:
-    """Say why there is no keyring here, or None where there is one."""
+    """Return why there is no keyring here, or None if there is one."""
     for program, package in PROGRAMS.items():
         if shutil.which(program) is None:
             return f"{program} is not installed (Debian: {package})"

@@ -1,7 +1,7 @@
 """Octets of a server, delivered to the state machine in every way that TCP may deliver them.
 
-What a server says means the same whole, octet by octet, cut in two at any place, and with the
-next reply attached. :func:`hear` tries them all and returns the one thing that was heard.
+A reply means the same whole, octet by octet, cut in two at any place, and with the next reply attached.
+:func:`hear` tries them all and returns the one result.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def asking(
 ) -> Callable[[], Session]:
     """Return what makes sessions that await the reply to a command of :data:`COMMANDS`.
 
-    ``state`` is TRANSACTION where the command is valid there.
+    ``state`` is TRANSACTION if the command is valid there.
     """
     state = state or (TRANSACTION if TRANSACTION in COMMANDS[name].states else AUTHORIZATION)
 
@@ -136,9 +136,9 @@ def assert_it_is_over(session: Session) -> None:
 
 
 def hear(make: Callable[[], Session], octets: bytes, places: Iterable[int] | None = None) -> Heard:
-    """Return what sessions of ``make`` hear in ``octets``, which is the same in every way.
+    """Return what sessions of ``make`` read in ``octets``, which is the same in every way.
 
-    ``places``: where to cut in two; everywhere, where none are given.
+    ``places``: the places to cut in two; by default all.
     """
     session = make()
     whole = feed(session, [octets])
@@ -175,6 +175,6 @@ def _assert_next_is_unasked(session: Session, heard: Heard, whole: Heard) -> Non
     if whole.error or session.state not in (AUTHORIZATION, TRANSACTION):
         assert heard.means_the_same_as(whole)
     else:
-        # Behind STLS the event itself is withheld where the octets arrive at once.
+        # After STLS the event itself is withheld if the octets arrive at once.
         assert whole.events[: len(heard.events)] == heard.events
         assert type(heard.error) is ProtocolViolation

@@ -21,7 +21,7 @@ LETTERS = (
     b"Subject: no date\r\n\r\n" + b"x" * 1200 + b"\r\n",
 )
 
-# What must reach nobody's terminal, as it may stand in a header, a UID or a reply.
+# What must not reach a terminal, as it may be in a header, a UID or a reply.
 HOSTILE = (
     "[/x][b] :smile: \x1b]0;owned\x07 \x1b[2J\x1b[31m \x9b31m \x9d0;x\x9c \u202e\u2066\u200b \x7f\x00\b\v\f é"
 )
@@ -48,7 +48,7 @@ StartPost = Callable[..., Post]
 
 
 def harmless(octets: bytes) -> bool:
-    """Tell whether a terminal, or a program that splits lines and columns, can be shown ``octets``."""
+    """Return whether ``octets`` are safe for a terminal, or a program that splits lines and columns."""
     text = octets.decode("utf-8")
     return all(character in "\n\t" or character.isprintable() for character in text)
 

@@ -35,7 +35,7 @@ def connect(
 def server_for(
     server: ScriptedServer, policy: LoginPolicy, ca_file: Path | None = None, **options: Any
 ) -> Server:
-    """Return where a client finds ``server``, and how it talks to it."""
+    """Return the address of ``server``, and how a client talks to it."""
     options.setdefault("tls", TLSOptions(str(ca_file) if ca_file else None))
     options.setdefault("timeout", NEVER)
     return Server(Endpoint(server.host, server.port), policy, **options)
@@ -51,7 +51,7 @@ def everything_sent(server: ScriptedServer) -> list[bytes]:
 
 
 def play(talk: Talk, *exchanges: tuple[bytes, bytes]) -> None:
-    """Expect each command and say its reply."""
+    """Expect each command and send its reply."""
     for command, reply in exchanges:
         talk.expect(command)
         talk.say(reply)
@@ -63,7 +63,7 @@ def capa(*capabilities: bytes) -> bytes:
 
 
 def greet(talk: Talk, mode: str, *capabilities: bytes) -> None:
-    """Say the greeting, start TLS where ``mode`` is starttls, and answer CAPA."""
+    """Send the greeting, start TLS if ``mode`` is starttls, and answer CAPA."""
     talk.say(b"+OK ready\r\n")
     if mode == "starttls":
         play(talk, (b"STLS\r\n", b"+OK begin\r\n"))

@@ -19,9 +19,6 @@ from pathlib import Path
 
 from tests.support.command import PATIENCE, Run
 
-SNAPSHOTS = Path(__file__).parents[1] / "cli" / "snapshots"
-UPDATE = "UPDATE_SNAPSHOTS" in os.environ
-
 # The shell opens the terminal anew, so that it becomes the one that controls the session.
 ON_TERMINAL = (
     'exec <>"$0" 2>&0; test -p /dev/stdout || exec >&0; '
@@ -43,7 +40,7 @@ class Seen:
 
     @property
     def screen(self) -> list[str]:
-        """The lines that stand on the terminal at the end."""
+        """The lines on the terminal at the end."""
         screen = Screen(self.columns)
         screen.feed(self.raw.decode("utf-8"))
         return screen.lines()
@@ -65,7 +62,7 @@ class Terminal:
         piped: bool = False,
         fed: str = "",
     ) -> Seen:
-        """Run the command; ``answers`` are typed when what stands before them was shown.
+        """Run the command; ``answers`` are typed when the text before each was shown.
 
         ``piped``: standard output goes into a pipe. ``fed``: standard input is a pipe with this in it.
         """
@@ -105,7 +102,7 @@ def _converse(
         assert time.monotonic() < deadline, f"no end: {bytes(shown)!r}"
         for ready in select.select(list(sources), [], [], 1)[0]:
             octets = b""
-            with suppress(OSError):  # EIO: nobody has the terminal open any more
+            with suppress(OSError):  # EIO: no process has the terminal open any more
                 octets = os.read(ready, 65536)
             if not octets:
                 del sources[ready]
@@ -120,7 +117,7 @@ def _converse(
 
 
 class Screen:
-    """As much of a terminal as we need; whatever else is said to it is an error.
+    """As much of a terminal as we need; any other output is an error.
 
     Lines are as long as they get, but wider ones than ``columns`` are wrapped as terminals do.
     """
@@ -202,12 +199,3 @@ def _cells(character: str) -> int:
     if unicodedata.category(character) in ("Mn", "Me"):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
-def check_snapshot(name: str, lines: Sequence[str]) -> None:
-    """Compare with ``snapshots/NAME.txt``; UPDATE_SNAPSHOTS in the environment writes it anew."""
-    path = SNAPSHOTS / f"{name}.txt"
-    text = "".join(line + "\n" for line in lines)
-    if UPDATE:
-        path.write_text(text, "utf-8")
-    assert text == path.read_text("utf-8")

@@ -123,7 +123,7 @@ def store_refresh_token(account: Account, tokens: Tokens, limit: float = STORE_L
     if tokens.refresh is None:
         raise ConfigurationError(
             "OAuth 2",
-            "the server gave no refresh token: its scopes may need one more, such as offline_access",
+            "the server gave no refresh token; add a scope such as offline_access",
         )
     system_keyring.keep(_entry(account), tokens.refresh, limit)
 
@@ -185,7 +185,7 @@ def _held(
 
 
 def _log_in_again(account: Account, reason: str) -> NoPassword:
-    return NoPassword(f"{reason}: run pop3fetch login -a {shlex.quote(account.name)}")
+    return NoPassword(f"{reason}; log in with `pop3fetch login -a {shlex.quote(account.name)}`")
 
 
 def _entry(account: Account) -> Entry:

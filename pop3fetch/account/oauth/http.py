@@ -51,7 +51,7 @@ def _opener(scheme: str) -> OpenerDirector:
     if scheme == "https":
         opener.add_handler(ProxyHandler())
         opener.add_handler(HTTPSHandler(context=verifying_context()))
-    else:  # on loopback, where a proxy could only be an eavesdropper
+    else:  # on loopback: a proxy could only eavesdrop
         opener.add_handler(HTTPHandler())
     return opener
 

@@ -180,7 +180,7 @@ def _object(answer: Answer, form: str) -> dict[str, Any]:
     """Return the JSON object in an answer; raises the error that it contains."""
     if 300 <= answer.status < 400:
         raise ProtocolViolation(
-            f"{answer.url} redirects, which is not followed ({_described(answer.status)})"
+            f"{answer.url} redirects ({_described(answer.status)}), which is not followed"
         )
     try:
         fields = json.loads(answer.body.decode())
@@ -205,7 +205,7 @@ def _refused(error: object, description: object, form: str) -> AuthorizationFail
     # Some servers repeat the request.
     for name, value in parse_qsl(form):
         text = text.replace(value, "(secret)") if name in SECRETS else text
-    return AuthorizationFailed(f"the OAuth 2 server refuses: {printable(text)}", str(error))
+    return AuthorizationFailed(f"the OAuth 2 server refused: {printable(text)}", str(error))
 
 
 def _described(status: int) -> str:
@@ -242,5 +242,5 @@ def _require_oauthlib() -> None:
         import oauthlib.oauth2  # noqa: F401
     except ImportError:
         raise ConfigurationError(
-            "OAuth 2", "its library is not installed: pip install 'pop3fetch[oauth]'"
+            "OAuth 2", "its library is not installed; pip install 'pop3fetch[oauth]'"
         ) from None

@@ -85,13 +85,13 @@ class OAuthSettings:
     scopes: tuple[str, ...] = ()
 
 
-def from_table(table: Mapping[str, Any], wrong: Callable[[str, str], Exception]) -> OAuthSettings:
-    """Return the settings of a checked table; ``wrong`` makes the error to raise of key and reason."""
+def from_table(table: Mapping[str, Any], wrong: Callable[[str, str, object], Exception]) -> OAuthSettings:
+    """Return the settings of a checked table; ``wrong`` makes the error of key, reason and value."""
     given = {**PROVIDERS.get(table.get("provider", ""), {}), **table}
     given.pop("provider", None)
     for key in ("client_id", "token_endpoint"):
         if key not in given:
-            raise wrong(key, "is missing")
+            raise wrong(key, "is missing", None)
     if "device_endpoint" not in given and "authorization_endpoint" not in given:
-        raise wrong("authorization_endpoint", "is missing, and so is device_endpoint: one of them is needed")
+        raise wrong("authorization_endpoint", "is missing, and so is device_endpoint; give one of them", None)
     return OAuthSettings(**given)

@@ -5,21 +5,21 @@ Like every command that logs in, it remembers a refused login and the server's L
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import closing
 
 from pop3fetch.account.config_file import load
-from pop3fetch.account.registration import short
 from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.actions.check_cron import examine_cron
-from pop3fetch.cli.actions.check_files import examine_destination, examine_others, examine_record
+from pop3fetch.cli.actions.check_files import examine_destination, examine_record
+from pop3fetch.cli.actions.check_others import examine_others
 from pop3fetch.cli.actions.check_server import ServerExamination
 from pop3fetch.cli.options import Invocation
+from pop3fetch.cli.screen.check import CheckReport, failure
 from pop3fetch.cli.screen.console import Console
-from pop3fetch.cli.screen.findings import FindingsReport, failure
+from pop3fetch.durable import short
 from pop3fetch.errors import ConfigurationError
-from pop3fetch.findings import Finding, warning
+from pop3fetch.step_results import StepResult, warning
 
 CONFIGURATION = "configuration"
 
@@ -36,19 +36,19 @@ class Check:
         try:
             return self._invocation.for_each_account(self._examine, as_json=self._as_json)
         except ConfigurationError as error:  # there is no account to examine
-            with FindingsReport(self._invocation.console, as_json=self._as_json) as report:
+            with CheckReport(self._invocation.console, as_json=self._as_json) as report:
                 return report.show([failure(CONFIGURATION, error)])
 
     def _examine(self, account: Account, console: Console) -> int:
-        with FindingsReport(console, as_json=self._as_json) as report:
-            return report.show(self._findings(account, console))
+        with CheckReport(console, as_json=self._as_json) as report:
+            return report.show(self._results(account, console))
 
-    def _findings(self, account: Account, console: Console) -> Iterator[Finding]:
+    def _results(self, account: Account, console: Console) -> Iterator[StepResult]:
         yield _examine_configuration(account)
         folder = self._invocation.state_folder_to_read()
         with closing(ServerExamination(account, console, folder)) as server:
             yield from server.steps()
-            if server.may_have_secret:
+            if account.user is not None:
                 yield examine_cron(account, console)
             yield from server.limits()
         is_configured = "output" not in self._invocation.options
@@ -57,12 +57,12 @@ class Check:
             yield examine_record(account, self._invocation.state_folder())
         except ConfigurationError as error:
             yield failure("record", error)
-        yield examine_others(account, time.time())
+        yield examine_others(account)
 
 
-def _examine_configuration(account: Account) -> Finding:
+def _examine_configuration(account: Account) -> StepResult:
     if account.source is None:
-        return Finding(CONFIGURATION, f"{account.title} is from the command line or the environment")
+        return StepResult(CONFIGURATION, f"{account.title} is from the command line or the environment")
     if warnings := load(account.source).warnings():
         return warning(CONFIGURATION, "; ".join(warnings))
-    return Finding(CONFIGURATION, f"{account.name} in {short(account.source)}")
+    return StepResult(CONFIGURATION, f"{account.name} in {short(account.source)}")

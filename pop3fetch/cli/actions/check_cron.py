@@ -23,7 +23,7 @@ from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.sessions import find_keyring
 from pop3fetch.defaults import CRON_PATH
 from pop3fetch.errors import NoPassword, POP3Error
-from pop3fetch.findings import Finding, warning
+from pop3fetch.step_results import StepResult, warning
 
 STEP = "cron"
 LIMIT = 30.0  # seconds for the trial
@@ -36,7 +36,7 @@ from pop3fetch.cli.actions.check_cron import answer
 answer(facts)"""
 
 
-def examine_cron(account: Account, console: Console) -> Finding:
+def examine_cron(account: Account, console: Console) -> StepResult:
     """Return whether a job without a login session would find the secret, and the same settings."""
     if account.auth == "external":
         found: dict[str, Any] = {}
@@ -46,8 +46,8 @@ def examine_cron(account: Account, console: Console) -> Finding:
     if troubles:
         return warning(STEP, "; ".join(troubles))
     if not found:
-        return Finding(STEP, "a job needs no secret")
-    return Finding(STEP, f"a job without a login session has a secret, too: from {found['source']}")
+        return StepResult(STEP, "a job needs no secret")
+    return StepResult(STEP, f"a job without a login session has a secret, too: from {found['source']}")
 
 
 def _try(account: Account) -> dict[str, Any]:

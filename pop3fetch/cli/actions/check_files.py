@@ -1,38 +1,33 @@
-"""The steps of `check` on this machine: the destination, the record, and other programs."""
+"""The steps of `check` on the disk: the destination and the record."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
-from pop3fetch.account.other_programs import find
-from pop3fetch.account.registration import short
 from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.actions.get import choice_of, delivery_context
+from pop3fetch.cli.screen.check import failure
 from pop3fetch.cli.screen.console import Console
-from pop3fetch.cli.screen.findings import failure
 from pop3fetch.cli.screen.numbers import counted
 from pop3fetch.delivery.choice import open_destination
 from pop3fetch.delivery.examination import examine_paths
-from pop3fetch.durable import is_absent
+from pop3fetch.durable import is_absent, short
 from pop3fetch.errors import POP3Error, RecordError
-from pop3fetch.findings import Finding, Verdict, warning
 from pop3fetch.record.patience import Patience
 from pop3fetch.record.place import RecordPlace, record_error
-from pop3fetch.record.states import DAY, IN_DOUBT
+from pop3fetch.record.states import IN_DOUBT
 from pop3fetch.record.store import ReadOnlyStore
+from pop3fetch.step_results import StepResult, Verdict, warning
 
 DAMAGE = ("damaged", "malformed", "not a database")  # words of a RecordError, some of them SQLite's
-OTHERS = "other programs"
-RECENTLY = 7 * DAY  # seconds; another program that ran since then still fetches
 
 
 def examine_destination(
     account: Account, console: Console, state_folder: Path, *, is_configured: bool
-) -> Iterator[Finding]:
+) -> Iterator[StepResult]:
     """Yield whether the destination can take mail; nothing is created."""
     try:
         choice = choice_of(account, is_configured=is_configured)
@@ -52,11 +47,11 @@ def _known(place: RecordPlace, destination: str) -> str | None:
             intended = (each.folder for each in places if each.destination == destination)
             folder = store.folder_of(destination)
             return next(intended, None) if folder is None else folder
-    except RecordError:  # which is a finding of its own
+    except RecordError:  # which is a result of its own
         return None
 
 
-def examine_record(account: Account, state_folder: Path) -> Finding:
+def examine_record(account: Account, state_folder: Path) -> StepResult:
     """Return whether the record can be read and written, what it has, and since when runs fail."""
     try:
         place = RecordPlace.to_read(state_folder, account.name, account.address)
@@ -74,7 +69,7 @@ def examine_record(account: Account, state_folder: Path) -> Finding:
         return found._replace(text=found.text + advice) if is_damaged else found
     except OSError as error:
         return failure("record", record_error(state_folder, error))
-    return warning("record", "; ".join([facts, *troubles])) if troubles else Finding("record", facts)
+    return warning("record", "; ".join([facts, *troubles])) if troubles else StepResult("record", facts)
 
 
 def _facts(place: RecordPlace) -> str:
@@ -101,17 +96,3 @@ def _failures(state_folder: Path, account: Account) -> Iterator[str]:
     if failures:
         since = f"{datetime.fromtimestamp(failures.since):%Y-%m-%d %H:%M}"
         yield f"the runs have failed since {since}, {failures.times} times"
-
-
-def examine_others(account: Account, now: float) -> Finding:
-    """Return whether other programs are set up to fetch the same mailbox."""
-    others = list(find(Path(os.path.expanduser("~")), account.host, account.user or ""))
-    shown = []
-    for other in others:
-        last = f"{datetime.fromtimestamp(other.last_run):%Y-%m-%d %H:%M}" if other.last_run else "unknown"
-        shown.append(f"{other.program} fetches it too, by {short(other.file)} (last run: {last})")
-    if not others:
-        return Finding(OTHERS, "no mpop, fetchmail, getmail or fdm is set up for this mailbox")
-    if all(other.last_run and now - other.last_run > RECENTLY for other in others):
-        return Finding(OTHERS, "; ".join(shown))
-    return warning(OTHERS, "; ".join([*shown, "let only one program fetch and delete"]))

@@ -11,20 +11,18 @@ from pop3fetch.account.registration import password_file_of
 from pop3fetch.account.settings_table import Account
 from pop3fetch.ahead import Ahead
 from pop3fetch.cli.screen.caps import DAY, limits
+from pop3fetch.cli.screen.check import failure
 from pop3fetch.cli.screen.console import Console
-from pop3fetch.cli.screen.findings import failure
 from pop3fetch.cli.sessions import is_local, sessions_of
 from pop3fetch.defaults import UNIX_PREFIX
 from pop3fetch.errors import (
     ConfigurationError,
     ConnectionLost,
     LoginRefused,
-    NoPassword,
     POP3Error,
     TimedOut,
     TLSError,
 )
-from pop3fetch.findings import Finding, warning
 from pop3fetch.net.dial import dial, resolve
 from pop3fetch.pop3.conversation import Shortcut
 from pop3fetch.pop3.mail_session import MailSession
@@ -32,6 +30,7 @@ from pop3fetch.pop3.replies import Capabilities
 from pop3fetch.pop3.trace import Secrets
 from pop3fetch.printable import printable
 from pop3fetch.sessions.sessions import endpoint_of, server_of
+from pop3fetch.step_results import StepResult, warning
 
 STORED = ("the keyring", "the terminal")  # sources that `login` replaces, beside its own file
 SOON = 14  # days; certificates are renewed weeks before they expire
@@ -55,18 +54,13 @@ class ServerExamination:
         self._showed_tls = False
         self._logged_in = False
 
-    @property
-    def may_have_secret(self) -> bool:
-        """Whether a job of cron could have a secret: not if there is none at all."""
-        return not isinstance(self._obstacle, NoPassword | ConfigurationError)
-
     def close(self) -> None:
         """Close the connection."""
         if self._client:
             self._client.close()
 
-    def steps(self) -> Iterator[Finding]:
-        """Yield the findings from the name of the server to the login."""
+    def steps(self) -> Iterator[StepResult]:
+        """Yield the results from the name of the server to the login."""
         try:
             self._draw("the pauses between logins")
             self._sessions.check()
@@ -87,7 +81,7 @@ class ServerExamination:
             if self._obstacle and step != "login":
                 yield failure("login", self._obstacle)
 
-    def limits(self) -> Iterator[Finding]:
+    def limits(self) -> Iterator[StepResult]:
         """Yield what the server announces of LOGIN-DELAY and EXPIRE, and lacks; end the session."""
         if not self._client or self._announced is None:
             return
@@ -103,7 +97,9 @@ class ServerExamination:
         if troubles:
             yield warning("limits", "; ".join([*lines, *troubles]))
         else:
-            yield Finding("limits", "; ".join(lines) or "the server announces neither LOGIN-DELAY nor EXPIRE")
+            yield StepResult(
+                "limits", "; ".join(lines) or "the server announces neither LOGIN-DELAY nor EXPIRE"
+            )
 
     def _draw(self, step: str) -> None:
         if self._console.shows_progress:
@@ -111,12 +107,12 @@ class ServerExamination:
 
     # -- the steps ---------------------------------------------------------------------------
 
-    def _resolve(self) -> Iterator[Finding]:
+    def _resolve(self) -> Iterator[StepResult]:
         host, limit = self._account.host, self._account.timeout or None
         if self._endpoint.tunnel or host.startswith(UNIX_PREFIX):
             return
         if self._endpoint.proxy:
-            yield Finding("dns", f"{host} is resolved by the proxy")
+            yield StepResult("dns", f"{host} is resolved by the proxy")
             return
         resolving = Ahead(lambda: resolve(self._endpoint), interrupts=self._process.interrupts)
         try:
@@ -125,9 +121,9 @@ class ServerExamination:
             raise TimedOut(host, "resolving the name of", limit or 0) from error
         others = len(found) - MOST_ADDRESSES
         shown = ", ".join(found[:MOST_ADDRESSES]) + (f" and {others} more" if others > 0 else "")
-        yield Finding("dns", f"{host} is {'an address' if found == [host] else shown}")
+        yield StepResult("dns", f"{host} is {'an address' if found == [host] else shown}")
 
-    def _connect(self) -> Iterator[Finding]:
+    def _connect(self) -> Iterator[StepResult]:
         connecting = Ahead(
             lambda: dial(self._endpoint, self._account.timeout or None), interrupts=self._process.interrupts
         )
@@ -141,9 +137,9 @@ class ServerExamination:
         else:
             peer = connected.getpeername()
             way = f"{peer[0] if isinstance(peer, tuple) else peer}{port}"
-        yield Finding("connection", f"connected to {way}")
+        yield StepResult("connection", f"connected to {way}")
 
-    def _greet(self) -> Iterator[Finding]:
+    def _greet(self) -> Iterator[StepResult]:
         # CAPA before the greeting is quicker, but a server that fails on it needs another connection.
         server = server_of(self._account, self._process)._replace(
             early=Shortcut(is_allowed=False), secrets=Secrets(), dialling=self._connected
@@ -158,9 +154,9 @@ class ServerExamination:
             yield self._tls()
         greeting = printable(client.conversation.session.greeting.strip(), MOST_TEXT) or "no text"
         names = printable(" ".join(announced), MOST_TEXT) or "none (no CAPA)"
-        yield Finding("greeting", f"{greeting}; capabilities: {names}")
+        yield StepResult("greeting", f"{greeting}; capabilities: {names}")
 
-    def _log_in(self) -> Iterator[Finding]:
+    def _log_in(self) -> Iterator[StepResult]:
         client = self._client
         assert client
         error = self._obstacle
@@ -176,11 +172,11 @@ class ServerExamination:
             raise error
         source = self._sessions.password.source
         secret = f"the secret is from {source}" if source else "without a secret"
-        yield Finding("login", f"{self._account.title} logged in by {client.login_method}; {secret}")
+        yield StepResult("login", f"{self._account.title} logged in by {client.login_method}; {secret}")
 
     # -- what they find ------------------------------------------------------------------------
 
-    def _with_source(self, found: Finding, error: POP3Error) -> Finding:
+    def _with_source(self, found: StepResult, error: POP3Error) -> StepResult:
         """Add to a refused login where the secret is from, and what to do about it."""
         source = self._sessions.password.source
         if not source or error.is_temporary or not isinstance(error, LoginRefused):
@@ -192,14 +188,14 @@ class ServerExamination:
             again = f"; `pop3fetch login{name}` asks for another"
         return found._replace(text=f"{found.text}; the secret is from {source}{again}")
 
-    def _tls(self) -> Finding:
-        """Return the finding of TLS: its version, and how long the certificate is valid."""
+    def _tls(self) -> StepResult:
+        """Return the result of TLS: its version, and how long the certificate is valid."""
         assert self._client
         self._showed_tls = True
         session = self._client.tls_session()
         if session is None:
             if is_local(self._account):
-                return Finding("tls", "none; the connection stays on this machine")
+                return StepResult("tls", "none; the connection stays on this machine")
             remedy = "starttls" if "STLS" in (self._announced or {}) else "implicit"
             return warning(
                 "tls", f"none: others can read the mail on the network; use --tls {remedy} if the server can"
@@ -207,7 +203,7 @@ class ServerExamination:
         pinned = ", trusted by its fingerprint" if self._account.tls_fingerprint else ""
         expires = session.certificate.expires
         if expires is None:
-            return Finding("tls", f"{session.version}; the certificate is valid{pinned}")
+            return StepResult("tls", f"{session.version}; the certificate is valid{pinned}")
         days = int((expires - time.time()) // DAY)
         day = time.strftime("%Y-%m-%d", time.gmtime(expires))
         if days < 0:  # only a pinned one
@@ -215,7 +211,7 @@ class ServerExamination:
         left = f"{session.version}; the certificate is valid for {days} more days, until {day}{pinned}"
         if days < SOON:
             return warning("tls", f"{left}; tell the server's operator")
-        return Finding("tls", left)
+        return StepResult("tls", left)
 
     def _troubles(self, announced: Capabilities) -> Iterator[str]:
         """Yield what the server announces, or lacks, that a user should know."""

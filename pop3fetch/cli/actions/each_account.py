@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 Job = Callable[[Account, Console], int]  # what a command does for one account; returns the exit status
 Talk = Callable[[], Any]
 
-CUT_AGAIN = 0.1  # seconds; a session may have been about to connect when the lines were cut
-MOMENT = 0.5  # seconds that an interrupted session has which delivers nothing
+CUT_AGAIN = 0.1  # seconds; a session may have been about to connect when the others were cut
+MOMENT = 0.5  # seconds that an interrupted session gets if it delivers nothing
 
 
 class Many(NamedTuple):

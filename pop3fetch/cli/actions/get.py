@@ -58,7 +58,7 @@ class Get:
         self._selectors = selectors
         self.openings = Openings()
         self._outcomes: list[Outcome] = []  # if they are summed up at the end
-        self._standard_output = threading.Lock()  # messages of two accounts must not mix there
+        self._standard_output = threading.Lock()  # messages of two accounts must not be mixed
         self.ended_early: list[Standing] = []
         self._resumptions: dict[str, Resumption] = {}  # of TLS, by address, if the process stays
 
@@ -155,7 +155,7 @@ class Get:
             console.remark(summary_of_all(accounts, self._outcomes, failed))
 
     def _ended_early(self, end: BaseException, standing: Standing) -> None:
-        if self._options.every is None:  # a process that stays would collect them for ever
+        if self._options.every is None:  # a process that stays would collect them forever
             self.ended_early.append(standing)
         if isinstance(end, Exception):  # an interrupt ends all runs, and is reported once
             from pop3fetch.cli.screen.early_end import note_what_is_safe

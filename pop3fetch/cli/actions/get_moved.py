@@ -34,7 +34,7 @@ def follow(
     if source is not None:
         with closing(Store(source)) as former:
             if former.intents():
-                # They are told apart from those of others by the tag of their record.
+                # The tag of their record distinguishes them from those of others.
                 theirs = delivery._replace(tag=former.tag)
                 with closing(keep(open_destination(choice, theirs))) as destination:
                     settle(

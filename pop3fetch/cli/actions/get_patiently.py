@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.main import in_our_terms
-from pop3fetch.cli.screen.advice import told
+from pop3fetch.cli.screen.advice import error_line
 from pop3fetch.cli.screen.console import Console, with_notes
 from pop3fetch.errors import POP3Error
 from pop3fetch.record.patience import Failures, Patience
@@ -36,7 +36,7 @@ def get_patiently(get: Job, account: Account, console: Console, state_folder: Pa
         if not (isinstance(known, POP3Error) and known.is_temporary):
             _show(lines, console)
             raise
-        lines.insert(0, with_notes(told(known), error))
+        lines.insert(0, with_notes(error_line(known), error))
         status = Status.TRY_LATER
     if status == Status.TRY_LATER:
         return _failed(patience, lines, account, console)

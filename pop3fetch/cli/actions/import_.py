@@ -19,13 +19,14 @@ from typing import NamedTuple
 from pop3fetch.account import system_keyring
 from pop3fetch.account.config_file import Configuration, default_config_file
 from pop3fetch.account.credentials import SERVICE, store, without_password
-from pop3fetch.account.registration import password_file_of, register_all, short, write_password
+from pop3fetch.account.registration import password_file_of, register_all, write_password
 from pop3fetch.cli.actions.import_count import ask, can_ask
 from pop3fetch.cli.actions.import_plan import Planned, Planner
 from pop3fetch.cli.options import NO_FOLDER, Invocation
-from pop3fetch.cli.screen.advice import told
+from pop3fetch.cli.screen.advice import error_line
 from pop3fetch.cli.screen.import_report import report
 from pop3fetch.cli.screen.numbers import counted
+from pop3fetch.durable import short
 from pop3fetch.errors import ConfigurationError, LoginRefused, NoPassword, POP3Error, UsageError
 from pop3fetch.importing import fdm, fetchmail, files, getmail, jobs, mpop
 from pop3fetch.importing.foreign import Broken, Finding, ForeignAccount, Reading, Where
@@ -45,6 +46,22 @@ CANDIDATES: Mapping[str, Callable[[Where], list[str]]] = {
     "fetchmail": fetchmail.config_files,
     "fdm": fdm.config_files,
 }
+
+
+def surroundings() -> Where:
+    """Return what the paths of a program depend on."""
+    return Where(_user(), os.environ, os.path.expanduser, lambda path: files.read(path).octets)
+
+
+def default_files(program: str, where: Where) -> list[str]:
+    """Return the configuration files that a program reads if none is given; the first may not exist."""
+    if program == "getmail":
+        folder = getmail.config_folder(where, os.path.exists)
+        names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+        found = [f"{folder}/{name}" for name in getmail.config_names(names)]
+        return [path for path in found if os.path.isfile(path)] or [f"{folder}/{getmail.MAIN_FILE}"]
+    candidates = CANDIDATES[program](where)
+    return [next(filter(os.path.exists, candidates), candidates[0])]
 
 
 class ImportOptions(NamedTuple):
@@ -71,7 +88,7 @@ class Import:
         self._program = program
         self._paths = paths
         self._options = options
-        self._where = Where(_user(), os.environ, os.path.expanduser, lambda path: files.read(path).octets)
+        self._where = surroundings()
         self._may_keep: bool | None = None  # whether the keyring works, once that is known
 
     def run(self) -> int:
@@ -114,13 +131,7 @@ class Import:
     def _config_files(self) -> list[str]:
         if self._paths:
             return [os.path.abspath(os.path.expanduser(path)) for path in self._paths]
-        if self._program == "getmail":
-            folder = getmail.config_folder(self._where, os.path.exists)
-            names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-            found = [f"{folder}/{name}" for name in getmail.config_names(names)]
-            return [path for path in found if os.path.isfile(path)] or [f"{folder}/{getmail.MAIN_FILE}"]
-        candidates = CANDIDATES[self._program](self._where)
-        return [next(filter(os.path.exists, candidates), candidates[0])]
+        return default_files(self._program, self._where)
 
     def _read(self, path: str) -> Reading:
         """Return what is in a configuration file; raises ConfigurationError."""
@@ -189,9 +200,9 @@ class Import:
             return planned
         except LoginRefused as error:
             # It is not kept: each run would be refused.
-            return planned.with_finding(told(error))._replace(secret=None)
+            return planned.with_finding(error_line(error))._replace(secret=None)
         except POP3Error as error:
-            return planned.with_finding(f"the server could not be asked: {told(error)}")
+            return planned.with_finding(f"the server could not be asked: {error_line(error)}")
 
     def _with_place_of_secret(self, planned: Planned, config: Path) -> Planned:
         """Return the plan with the file for the password, unless that was tried and goes into the keyring."""

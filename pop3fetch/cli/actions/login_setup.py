@@ -15,16 +15,17 @@ from typing import NamedTuple
 
 from pop3fetch.account.config_file import NOTHING, Configuration, Overrides, default_config_file
 from pop3fetch.account.discovery import HOST, SERVICE_MODES, Candidate, Candidates, Search, candidates
-from pop3fetch.account.registration import name_is_taken, register, short
+from pop3fetch.account.registration import name_is_taken, register
 from pop3fetch.account.settings_table import FILE, OPTIONS, SETTINGS, Account
 from pop3fetch.account.url import is_url
 from pop3fetch.cli.actions.login import log_in, next_command
 from pop3fetch.cli.actions.login_store import PasswordStore
 from pop3fetch.cli.options import Invocation
-from pop3fetch.cli.screen.advice import told
+from pop3fetch.cli.screen.advice import error_line
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.sessions import find_keyring, process_context, sessions_of
 from pop3fetch.defaults import PLAIN_PORT, TLS_PORT
+from pop3fetch.durable import short
 from pop3fetch.errors import POP3Error, UsageError
 from pop3fetch.net.dial import wire_name
 from pop3fetch.sessions.sessions import Sessions, server_of, tls_options
@@ -116,9 +117,7 @@ def parse_address(text: str) -> Address:
         if HOST.fullmatch(name):
             return Address(text, local_part, name)
     shown = "that" if ":" in text else f"'{text}'"  # which may be a URL with a password in it
-    raise UsageError(
-        f"{shown} is not an address such as alice@example.org; an account is given with --account"
-    )
+    raise UsageError(f"{shown} is not an address such as alice@example.org; an account is given with -a")
 
 
 def _known(invocation: Invocation) -> Configuration:
@@ -169,7 +168,7 @@ def _found_server(setup: SetupOptions, console: Console) -> Candidate:
     found = _agreed(setup.address.domain, candidates(setup.address.domain, search), console)
 
     def pass_over(candidate: Candidate, error: POP3Error) -> None:
-        console.notice(f"{candidate.host} port {candidate.port} was skipped: {told(error)}")
+        console.notice(f"{candidate.host} port {candidate.port} was skipped: {error_line(error)}")
 
     return find(setup.address.domain, found, server, pass_over)
 
@@ -177,13 +176,15 @@ def _found_server(setup: SetupOptions, console: Console) -> Candidate:
 def _search(setup: SetupOptions, console: Console) -> Search:
     """Return how to search for the server; raises UsageError if its certificate would not be verified."""
     if "port" in setup.given:
-        raise UsageError("--port needs --host: without it the server is searched for")
+        raise UsageError("--port needs --host, because without it the server is searched for")
     if setup.tls in (None, *SERVICE_MODES):
         modes = SERVICE_MODES if setup.tls is None else (setup.tls,)
         # With a proxy, the user may not want to send the domain's name to the local network.
         asks_dns = "proxy" not in setup.given and "proxy" not in setup.environment
         return Search(modes, asks_dns=asks_dns, report=console.notice)
-    raise UsageError(f"--tls {setup.tls} needs --host: a server that is searched for must prove who it is")
+    raise UsageError(
+        f"--tls {setup.tls} needs --host, because a server that was searched for must prove who it is"
+    )
 
 
 def _agreed(domain: str, found: Candidates, console: Console) -> Candidates:
@@ -200,7 +201,7 @@ def _agreed(domain: str, found: Candidates, console: Console) -> Candidates:
     if not inside:
         server = outside[0]
         raise UsageError(
-            f"DNS, which may be forged, says that mail for {domain} is at {server.host}: "
+            f"DNS, which may be forged, says that mail for {domain} is at {server.host}; "
             f"if that is right, use {_as_options(server)}"
         )
     return replace(found, servers=inside)

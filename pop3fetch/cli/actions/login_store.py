@@ -6,9 +6,10 @@ from pathlib import Path
 
 from pop3fetch.account.config_file import Overrides, load
 from pop3fetch.account.credentials import forget, store
-from pop3fetch.account.registration import forget_password, keep_password, password_file_of, short
+from pop3fetch.account.registration import forget_password, keep_password, password_file_of
 from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.screen.console import Console
+from pop3fetch.durable import short
 from pop3fetch.errors import ConfigurationError, UsageError
 
 SOURCES = ("password_file", "password_command", "password")  # the keys that give a password
@@ -36,7 +37,7 @@ class PasswordStore:
                 self.has_file, self._given_by = True, ""
         if wanted == "file" and self._source is None:
             advice = "set one up with `pop3fetch login ADDRESS`"
-            raise UsageError(f"--store file needs an account of the configuration file: {advice}")
+            raise UsageError(f"--store file needs an account of the configuration file; {advice}")
         if wanted in ("file", "keyring") and self._given_by:
             where = f"{account.source}: accounts.{account.name}.{self._given_by}"
             raise ConfigurationError(where, "gives the password already; remove it, or leave out --store")
@@ -59,7 +60,7 @@ class PasswordStore:
             if self._wanted is None and self._source and self._console.can_ask:
                 self._console.error(str(error))
                 file = short(password_file_of(self._source, self._account.name))
-                question = f"Store it in {file}, which only you can read?"
+                question = f"Store it in {file} (mode 0600)?"
                 agrees = self._console.talk(lambda: self._console.confirm(question))
                 return self._keep_in_file(secret) if agrees else "is not stored"
             advice = "--store file, or password_command" if self._source else "--password-command"

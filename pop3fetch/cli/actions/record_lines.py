@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
@@ -13,12 +14,10 @@ from pop3fetch.messages import LARGEST_SIZE, unescaped_uid
 from pop3fetch.record.editing import Addition
 from pop3fetch.record.store import ADDED
 
-DIGESTS = (8, 16)  # octets of an identity
-
 
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise ValueError("must be a text")
+        raise ValueError("must be a string, and not empty")
     return value
 
 
@@ -42,10 +41,10 @@ def _moment(value: Any) -> int:
 
 
 def _digest(value: Any) -> bytes:
-    digest = bytes.fromhex(_text(value))
-    if len(digest) not in DIGESTS:
+    text = _text(value)
+    if not re.fullmatch("(?:[0-9a-f]{16}){1,2}", text, re.IGNORECASE):
         raise ValueError("must be 16 or 32 hexadecimal digits")
-    return digest
+    return bytes.fromhex(text)
 
 
 _CHECKS: dict[str, Callable[[Any], Any]] = {
@@ -65,13 +64,13 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
 def read(octets: bytes, name: str, fetched_at: int | None) -> list[Addition]:
     """Return what the lines of the file ``name`` describe; raises UsageError.
 
-    ``fetched_at``: when those were fetched that do not say it. If the first line is a JSON object, all are.
+    ``fetched_at``: the time of lines that have none. If the first line is a JSON object, all are.
     """
     lines = [(number, line.strip()) for number, line in enumerate(octets.split(b"\n"), 1) if line.strip()]
     if lines and _object(lines[0][1]):
         return list(_messages(lines, name, fetched_at))
     if lines and all(line.startswith(b"uid:") for _, line in lines):
-        raise UsageError(f"{name}: write the unique-ids alone, without uid:")
+        raise UsageError(f"{name}: its lines begin with uid:; write the unique-ids alone")
     return [Addition(unescaped_uid(line), fetched_at) for _, line in lines]
 
 
@@ -94,7 +93,7 @@ def _messages(lines: list[tuple[int, bytes]], name: str, fetched_at: int | None)
         facts = {}
         for key, value in given.items():
             if key not in _CHECKS:
-                raise UsageError(f"{where}: there is no key {key!r}")
+                raise UsageError(f"{where}: unknown key {key!r}")
             try:
                 facts[key] = None if value is None and key != "uid" else _CHECKS[key](value)
             except ValueError as error:

@@ -63,7 +63,7 @@ class Removal:
     def _run(self, account: Account, console: Console, reporter: RunReporter) -> int:
         with sessions_of(account, console, self._state_folder).log_in() as client:
             recorded = recorded_in(self._place(account), account.address)
-            # Only UIDs, or their stand-ins, tell what was never fetched; without TOP they could cost mail.
+            # Only UIDs, or their stand-ins, show what was never fetched; without TOP they could cost mail.
             shows_new = self._options.asks and client.offers("TOP")
             by_number = not (shows_new or needs_uids(self._options.selectors))
             listing = survey(client, reporter, recorded, by_number=by_number)

@@ -15,14 +15,16 @@ if TYPE_CHECKING:
     from pop3fetch.errors import POP3Error
 
 
-@click.command("accounts", cls=Command)
+EXAMPLES = """\
+pop3fetch accounts -v                   show servers and destinations, too
+pop3fetch accounts --json | jq .host    print the server of each account"""
+
+
+@click.command("accounts", cls=Command, epilog=EXAMPLES)
 @JSON_OPTION
 @partial(with_options, options=GENERAL_OPTIONS)
 def command(invocation: Invocation, as_json: bool) -> int:
-    """Print the names of the configured accounts, one per line.
-
-    -v adds host, port, user and destination.
-    """
+    """List the configured accounts by name; -v adds host, port, user and destination."""
     console = invocation.console
     configuration = invocation.configuration()
     if not configuration.names():
@@ -50,6 +52,10 @@ def _describe(invocation: Invocation, configuration: Configuration, *, as_json: 
             continue
         if as_json:
             console.json(account_object(account, destination))
+        elif console.shows_tables:
+            port = f", port {account.port}" if account.port else ""
+            console.text(f"{account.name}: {account.user or 'no user'} at {account.host}{port}")
+            console.text(f"    {destination}")
         else:
             console.row(account.name, account.host, account.port or None, account.user, destination)
     for error in errors:

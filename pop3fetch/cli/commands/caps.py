@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from pop3fetch.pop3.replies import Capabilities
 
 
-@click.command("caps", cls=Command)
+EXAMPLES = """\
+pop3fetch caps -v                    show the certificate, too
+pop3fetch caps -H pop.example.org    ask a server without an account"""
+
+
+@click.command("caps", cls=Command, epilog=EXAMPLES)
 @JSON_OPTION
 @server_options
 def command(invocation: Invocation, as_json: bool) -> int:

@@ -6,8 +6,12 @@ import click
 
 from pop3fetch.cli.options import JSON_OPTION, Command, Invocation, server_options
 
+EXAMPLES = """\
+pop3fetch check -a work        examine one account
+pop3fetch check -A --json      examine all, for a script"""
 
-@click.command("check", cls=Command)
+
+@click.command("check", cls=Command, epilog=EXAMPLES)
 @JSON_OPTION
 @server_options
 def command(invocation: Invocation, as_json: bool) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pop3fetch.cli.main import HELP_ALL
 from pop3fetch.cli.options import Command
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.status import Status
@@ -27,12 +28,18 @@ STEPS = (
 )
 
 
-@click.command("demo", cls=Command)
+EXAMPLES = """\
+pop3fetch demo          see what a terminal shows
+pop3fetch demo | cat    see what a script gets"""
+
+
+@click.command("demo", cls=Command, epilog=EXAMPLES)
+@HELP_ALL
 @click.pass_obj
 def command(console: Console) -> int:
     """List, fetch and delete the mail of a small server inside this process.
 
-    Nothing leaves the machine, and nothing is kept: the maildir is temporary.
+    Nothing leaves the machine. The maildir is temporary.
     """
     from pop3fetch.demo import DemoServer
 
@@ -57,7 +64,7 @@ def _temporary_folder() -> TemporaryDirectory[str]:
     try:
         return tempfile.TemporaryDirectory(prefix="pop3fetch-demo-", ignore_cleanup_errors=True)
     except OSError as error:
-        reason = "none can be written to; set TMPDIR to one that can"
+        reason = "none is writable; set TMPDIR to one that is"
         raise DeliveryError("a temporary folder", reason) from error
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pop3fetch.account.settings_table import DELIVERY, SELECTION, UNATTENDED
+from pop3fetch.account.settings_table import DELIVERY, DETAILS, SELECTION, UNATTENDED
 from pop3fetch.cli.options import (
     JSON_OPTION,
     MESSAGES_ARGUMENT,
@@ -15,6 +15,7 @@ from pop3fetch.cli.options import (
     Command,
     Invocation,
     message_options,
+    section_option,
     selectors_of,
     setting_options,
 )
@@ -25,40 +26,50 @@ if TYPE_CHECKING:
     from pop3fetch.cli.actions.get import GetOptions
 
 STREAMS = ("-", "mbox:-")
+EXAMPLES = """\
+pop3fetch get --delete-after 30    fetch new mail, delete it 30 days later
+pop3fetch get -o mbox:inbox 1-3    fetch three messages into a file"""
 
 
-@click.command("get", cls=Command)
+@click.command("get", cls=Command, epilog=EXAMPLES)
 @MESSAGES_ARGUMENT
 @partial(setting_options, DELIVERY)
-@click.option(
-    "--lines", type=int, metavar="N", help="Print only the headers and N lines, to standard output."
-)
-@click.option("--all", is_flag=True, help="Fetch every message, fetched before or not.")
-@click.option("--mark", is_flag=True, help="Record the messages as fetched without fetching them.")
+@click.option("--lines", type=int, metavar="N", help="Print only the headers and the first N lines.")
+@click.option("--all", is_flag=True, help="Fetch every message, not only the new ones.")
+@click.option("--mark", is_flag=True, help="Record messages as fetched without fetching them.")
 @partial(setting_options, SELECTION)
-@click.option("--delete-marked", is_flag=True, help="Delete what was only marked as fetched, too.")
-@click.option("--create", is_flag=True, help="Create the destination anew if it is missing.")
+@partial(setting_options, DETAILS)
+@section_option(
+    "--delete-marked", section=DETAILS, is_flag=True, help="Delete what was only marked as fetched, too."
+)
+@section_option(
+    "--create", section=DETAILS, is_flag=True, help="Create the destination anew if it is missing."
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be done, without doing it.")
 @STDIN_OPTION
 @JSON_OPTION
 @partial(setting_options, UNATTENDED)
-@click.option(
-    "--every", metavar="DURATION", help="Stay, and fetch again and again: every 5m, 1h. SIGTERM ends it."
+@section_option(
+    "--every",
+    section=UNATTENDED,
+    metavar="DURATION",
+    help="Stay, and fetch again and again: every 5m, 1h. SIGTERM ends it.",
 )
-@click.option(
+@section_option(
     "--log-file",
+    section=UNATTENDED,
     metavar="FILE",
     envvar="POP3FETCH_LOG_FILE",
     type=click.Path(),
     help="Write a line per event to FILE, or to the system's log: syslog.",
 )
-@click.option("--log-json", is_flag=True, help="Write each line of the log as a JSON object.")
+@section_option(
+    "--log-json", section=UNATTENDED, is_flag=True, help="Write each line of the log as a JSON object."
+)
 @message_options
 def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool, **options: Any) -> int:
-    """Fetch every new message, or exactly MESSAGES, each exactly once.
-
-    MESSAGES are numbers, ranges and unique-ids: 3, 2-5, 7-, last, uid:XYZ. They go to --output, else
-    to the output of the account, else to the maildir ~/Maildir.
+    """Fetch every new message, or exactly MESSAGES, each exactly once. MESSAGES are numbers, ranges and
+    unique-ids: 3, 2-5, 7-, last, uid:XYZ.
     """
     from pop3fetch.account.config_file import Overrides, wrong_option
     from pop3fetch.cli.actions.get import Get, GetOptions
@@ -83,7 +94,7 @@ def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool,
 
         if selectors or own.all or own.mark or own.dry_run or own.lines is not None:
             wrong = "MESSAGES, --all, --mark, --lines or --dry-run"
-            raise UsageError(f"--every fetches new messages: it cannot be combined with {wrong}")
+            raise UsageError(f"--every fetches new messages, so it cannot be combined with {wrong}")
         return get_every(invocation, get.run, get.openings, _seconds(own.every))
     as_json = own.as_json and invocation.options.get("output") not in STREAMS
     try:
@@ -123,7 +134,7 @@ def _refuse_contradictions(own: GetOptions, given: Overrides, *, chosen: bool) -
         ),
         "--delete, --keep and --delete-after are mutually exclusive": {"delete", "delete_after"}
         <= given.keys(),
-        "--mark fetches and deletes nothing: it cannot be combined with --output, --exec, --lines or "
+        "--mark fetches and deletes nothing, so it cannot be combined with --output, --exec, --lines or "
         "--delete": own.mark
         and ("output" in given or "exec" in given or own.lines is not None or deletes or own.delete_marked),
         "--delete-marked and --keep are mutually exclusive": own.delete_marked and keeps,

@@ -24,10 +24,15 @@ if TYPE_CHECKING:
     from pop3fetch.cli.screen.console import Console
 
 
-@click.command("list", cls=Command)
+EXAMPLES = """\
+pop3fetch list -l                         list with date, sender and subject
+pop3fetch list --new --json | jq .size    print the size of each new message"""
+
+
+@click.command("list", cls=Command, epilog=EXAMPLES)
 @MESSAGES_ARGUMENT
 @click.option("-l", "--long", is_flag=True, help="Add date, sender and subject.")
-@click.option("--new", "only_new", is_flag=True, help="List only messages that were not fetched yet.")
+@click.option("--new", "only_new", is_flag=True, help="List only messages that are not fetched yet.")
 @click.option("--reverse", is_flag=True, help="List the highest number first.")
 @click.option("--limit", type=int, metavar="N", help="List at most N messages.")
 @click.option("--no-pager", is_flag=True, help="Print a long list at once, and not through $PAGER.")
@@ -46,10 +51,9 @@ def command(
     from_stdin: bool,
     as_json: bool,
 ) -> int:
-    """List the messages on the server: number, size in octets, and unique-id.
+    """List all messages on the server, or MESSAGES: number, size in octets, unique-id.
 
-    MESSAGES are numbers, ranges and unique-ids: 3, 2-5, 7-, last, uid:XYZ. Without them all
-    messages are listed.
+    MESSAGES are numbers, ranges and unique-ids: 3, 2-5, 7-, last, uid:XYZ.
     """
     from pop3fetch.cli.sessions import sessions_of
     from pop3fetch.errors import UsageError

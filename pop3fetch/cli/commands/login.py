@@ -6,8 +6,12 @@ import click
 
 from pop3fetch.cli.options import Command, Invocation, server_options
 
+EXAMPLES = """\
+pop3fetch login alice@example.org    set up an account
+pop3fetch login -a work              store the password of an account"""
 
-@click.command("login", cls=Command)
+
+@click.command("login", cls=Command, epilog=EXAMPLES)
 @click.argument("address", required=False, metavar="[ADDRESS]")
 @click.option(
     "--store",
@@ -20,8 +24,8 @@ from pop3fetch.cli.options import Command, Invocation, server_options
 def command(invocation: Invocation, address: str | None, store: str | None) -> int:
     """Try the account's password on the server, and store it if it works.
 
-    With ADDRESS, such as alice@example.org, find its server, and write the account into the
-    configuration file if the login works.
+    With ADDRESS, such as alice@example.org, find its server. If the login works, write the account
+    into the configuration file.
 
     The password is asked for on the terminal, unless the environment, a password command or
     ~/.netrc has it. For an account with OAuth 2, the page of the login is shown instead.

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from pop3fetch.cli.screen.console import Console
 
 
-@click.command("logout", cls=Command)
+EXAMPLES = """\
+pop3fetch logout -a work    remove the password of one account
+pop3fetch logout -A         remove those of all accounts"""
+
+
+@click.command("logout", cls=Command, epilog=EXAMPLES)
 @server_options
 def command(invocation: Invocation) -> int:
     """Remove the password that `login` has stored."""

@@ -33,10 +33,35 @@ if TYPE_CHECKING:
     from pop3fetch.quantities import When
 
 
+EXAMPLES = {
+    "record": """\
+pop3fetch record            show the record of the default account
+pop3fetch record list -A    list the messages fetched from every account""",
+    "list": """\
+pop3fetch record list -a work        list what was fetched from one account
+pop3fetch record list | tail -n 3    list the last three messages""",
+    "export": """\
+pop3fetch record export > fetched.jsonl                   keep a copy
+pop3fetch record export | jq 'select(.size > 1000000)'    print large messages""",
+    "add": """\
+pop3fetch record add fetched.jsonl           record what a copy has
+pop3fetch record add --fetched-at 7d uids    record the unique-ids in a file""",
+    "forget": """\
+pop3fetch record forget uid:XYZ    fetch one message again
+pop3fetch record forget --all      fetch every message again""",
+    "forget-destination": """\
+pop3fetch record forget-destination maildir:/old    give up a lost folder
+pop3fetch record forget-destination mbox:/old       give up a lost file""",
+    "rename": """\
+pop3fetch record rename bob@old.example bob@new.example     follow a new host
+pop3fetch record rename bob@h.example bob@h.example:1995    follow a new port""",
+}
+
+
 def _with_record(invocation: Invocation, work: Callable[[Record], None], *, only_one: bool = False) -> int:
     """Do some work on the record of each account that is meant; ``only_one``: never on several."""
     if only_one and invocation.many:
-        raise UsageError("--all-accounts changes no records: choose one account with --account")
+        raise UsageError("--all-accounts changes no records; choose one account with --account")
     folder = invocation.state_folder()
 
     def job(account: Account, console: Console) -> int:
@@ -48,7 +73,7 @@ def _with_record(invocation: Invocation, work: Callable[[Record], None], *, only
     return invocation.one_by_one().for_each_account(job, logs_in=False)
 
 
-@click.group("record", cls=Group, invoke_without_command=True)
+@click.group("record", cls=Group, epilog=EXAMPLES["record"], invoke_without_command=True)
 @JSON_OPTION
 @server_options
 def command(invocation: Invocation, as_json: bool) -> int:
@@ -58,7 +83,7 @@ def command(invocation: Invocation, as_json: bool) -> int:
     return _with_record(invocation, lambda record: record.show(as_json=as_json))
 
 
-@command.command("list", cls=Command, short_help="List the fetched messages.")
+@command.command("list", cls=Command, epilog=EXAMPLES["list"], short_help="List the fetched messages.")
 @JSON_OPTION
 @server_options
 def list_messages(invocation: Invocation, as_json: bool) -> int:
@@ -66,14 +91,16 @@ def list_messages(invocation: Invocation, as_json: bool) -> int:
     return _with_record(invocation, lambda record: record.list(as_json=as_json))
 
 
-@command.command("export", cls=Command, short_help="Print the record as JSON lines.")
+@command.command(
+    "export", cls=Command, epilog=EXAMPLES["export"], short_help="Print the record as JSON lines."
+)
 @server_options
 def export(invocation: Invocation) -> int:
     """Print all that is recorded of each message: one JSON object per line."""
     return _with_record(invocation, lambda record: record.export())
 
 
-@command.command("add", cls=Command, short_help="Record messages as fetched.")
+@command.command("add", cls=Command, epilog=EXAMPLES["add"], short_help="Record messages as fetched.")
 @click.argument("file", type=click.Path())
 @click.option(
     "--fetched-at", type=Word("when"), metavar="WHEN", help="When they were fetched (default: now)."
@@ -107,7 +134,7 @@ def _seconds(when: When | None) -> int | None:
     return None if when is None else int(moment(when, datetime.now(UTC)).timestamp())
 
 
-@command.command("forget", cls=Command, short_help="Make messages new again.")
+@command.command("forget", cls=Command, epilog=EXAMPLES["forget"], short_help="Make messages new again.")
 @click.argument("messages", nargs=-1, metavar="[uid:XYZ]...")
 @click.option("--all", "everything", is_flag=True, help="Forget every message.")
 @STDIN_OPTION
@@ -119,13 +146,18 @@ def forget(invocation: Invocation, messages: tuple[str, ...], *, everything: boo
     selectors = selectors_of(messages, from_stdin=from_stdin)
     uids = [selector for selector in selectors if isinstance(selector, Uid)]
     if len(uids) < len(selectors):
-        raise UsageError("only uid:XYZ names a message here: numbers are those of one session")
+        raise UsageError("only uid:XYZ names a message here, because numbers are those of one session")
     if everything == bool(uids):
-        raise UsageError("give the messages as uid:XYZ, or --all")
+        raise UsageError("record forget needs either uid:XYZ or --all")
     return _with_record(invocation, lambda record: record.forget(uids), only_one=True)
 
 
-@command.command("forget-destination", cls=Command, short_help="Give up what a crash left there.")
+@command.command(
+    "forget-destination",
+    cls=Command,
+    epilog=EXAMPLES["forget-destination"],
+    short_help="Give up what a crash left there.",
+)
 @click.argument("destination", metavar="DEST")
 @server_options
 def forget_destination(invocation: Invocation, destination: str) -> int:
@@ -136,7 +168,9 @@ def forget_destination(invocation: Invocation, destination: str) -> int:
     return _with_record(invocation, lambda record: record.forget_destination(destination))
 
 
-@command.command("rename", cls=Command, short_help="Use the record for another address.")
+@command.command(
+    "rename", cls=Command, epilog=EXAMPLES["rename"], short_help="Use the record for another address."
+)
 @click.argument("old")
 @click.argument("new")
 @partial(with_options, options=GENERAL_OPTIONS)
@@ -149,7 +183,7 @@ def rename(invocation: Invocation, old: str, new: str) -> int:
     from pop3fetch.record.place import RecordPlace
 
     if old == new:
-        raise UsageError(f"{old} is the same address")
+        raise UsageError("OLD and NEW are the same address")
     folder = invocation.state_folder()
     moving.rename(RecordPlace(folder, old), RecordPlace(folder, new))
     invocation.console.remark(f"the record of {old} is now that of {new}")

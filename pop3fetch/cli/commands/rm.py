@@ -14,8 +14,12 @@ from pop3fetch.cli.options import (
     selectors_of,
 )
 
+EXAMPLES = """\
+pop3fetch rm 2-5 last           delete messages by number
+pop3fetch rm --all --dry-run    show what would be deleted"""
 
-@click.command("rm", cls=Command)
+
+@click.command("rm", cls=Command, epilog=EXAMPLES)
 @MESSAGES_ARGUMENT
 @click.option("--all", "everything", is_flag=True, help="Delete every message.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -33,10 +37,9 @@ def command(
     from_stdin: bool,
     as_json: bool,
 ) -> int:
-    """Delete messages on the server.
+    """Delete MESSAGES on the server. On a terminal, show them and ask first.
 
-    MESSAGES are numbers, ranges and unique-ids: 3, 2-5, 7-, last, uid:XYZ. On a terminal,
-    it shows what it would delete, and asks.
+    MESSAGES are numbers, ranges and unique-ids: 3, 2-5, 7-, last, uid:XYZ.
     """
     from pop3fetch.cli.actions.rm import Removal, RemoveOptions
     from pop3fetch.errors import UsageError
@@ -48,7 +51,7 @@ def command(
         raise UsageError("rm needs MESSAGES, a filter or --all")
     asks = not (yes or dry_run) and invocation.console.can_ask
     if everything and not (yes or dry_run or asks):
-        raise UsageError("rm --all needs --yes if there is no terminal to ask on")
+        raise UsageError("rm --all needs --yes without a terminal to ask on")
     options = RemoveOptions(selectors, invocation.filters, asks=asks, dry_run=dry_run, as_json=as_json)
     removal = Removal(invocation.state_folder_to_read(), options)
     return invocation.for_each_account(removal.run, as_json=as_json)

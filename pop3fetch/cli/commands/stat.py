@@ -15,8 +15,13 @@ if TYPE_CHECKING:
     from pop3fetch.cli.screen.console import Console
 
 
-@click.command("stat", cls=Command)
-@click.option("--new", "with_new", is_flag=True, help="Also count the messages that were not fetched yet.")
+EXAMPLES = """\
+pop3fetch stat -A                       count the messages of every account
+pop3fetch stat --json | jq .messages    print their number alone"""
+
+
+@click.command("stat", cls=Command, epilog=EXAMPLES)
+@click.option("--new", "with_new", is_flag=True, help="Also count the messages that are not fetched yet.")
 @JSON_OPTION
 @server_options
 def command(invocation: Invocation, *, with_new: bool, as_json: bool) -> int:

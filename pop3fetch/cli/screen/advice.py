@@ -1,8 +1,8 @@
 """What helps against an error: one table by the error's class.
 
 Errors have facts, and no module below ``cli`` names an option or a command. A user reads the sentence of the
-error, followed by its advice from here. Each advice must be able to help: ``--ca-file`` does not cure an
-expired certificate.
+error, then its advice from here. Each advice must be able to help: ``--ca-file`` does not cure an expired
+certificate. If nothing helps, there is no advice.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from pop3fetch.errors import (
     CertificateError,
+    ClientCertificateRequired,
     DeletionUnsafe,
     FetcherRunning,
     HeadersNotOffered,
@@ -24,93 +25,111 @@ from pop3fetch.errors import (
     NothingRecognised,
     NothingToVerify,
     NotPOP3Server,
+    PipeliningBroken,
     POP3Error,
     ServerNotFound,
     TimedOut,
     TLSNotSupportedError,
+    UidShared,
+    UniqueIdsRefused,
 )
 from pop3fetch.printable import printable
 
-_PIN = "trust exactly this certificate with --tls-fingerprint {0}"
-# By the cause of the failure; each is true for this cause only.
+# By the cause of the failure; each is true for its cause only.
 _CERTIFICATE = {
-    "authority": f"if this is the right server, {_PIN}, or its authority with --ca-file FILE",
-    "expired": f"only the server's operator can renew it; until then, {_PIN} if this is the right server",
+    "authority": "if this is the right server, {trust}, or {authority}",
+    "expired": "only the server's operator can renew it; until then, if this is the right server, {trust}",
     "not yet valid": "check this computer's clock; if it is right, tell the server's operator",
-    "name": f"use a host name that the certificate has; if this is the right server, name one of its names "
-    f"with --tls-name, or {_PIN}",
-    "fingerprint": "if the server has a new certificate, use --tls-fingerprint {0}",
-    "": f"if this is the right server, {_PIN}",
+    "name": "use a host name that the certificate has; if this is the right server, write one of its names "
+    "after --tls-name, or {trust}",
+    "fingerprint": "if the operator confirms this new certificate, {trust}",
+    "": "if this is the right server, {trust}",
 }
 
 
-def _of_certificate(error: CertificateError) -> str:
-    if not error.fingerprint:
-        return str(error)
+def _of_certificate(error: CertificateError, pin: str | None = None) -> str:
+    authority = "its authority with --ca-file FILE"
+    if error.ca_file:  # it was given, and lacks this authority
+        authority = f"add its authority to {printable(error.ca_file)}"
+    pin = pin or f"by its SHA-256 fingerprint, --tls-fingerprint {printable(error.fingerprint)}"
+    trust = f"trust exactly this certificate {pin}"
     advice = _CERTIFICATE.get(error.cause) or _CERTIFICATE[""]
-    return f"{error}; {advice.format(printable(error.fingerprint))}"
+    return advice.format(trust=trust, authority=authority) if error.fingerprint else ""
 
 
 def _of_clear_text(error: InsecureAuthenticationDisallowed) -> str:
     tls = "--tls starttls" if error.offers_stls else "--tls implicit (port 995)"
     consent = "" if error.is_allowed else ", or --allow-insecure-login if you must"
-    return f"{error}; use {tls}{consent}"
+    return f"use {tls}{consent}"
 
 
 def _of_selector(error: InvalidSelector) -> str:
-    if not error.is_address:
-        return str(error)
-    login = f"pop3fetch login {printable(error.word)}"
-    return f"{error}: an account is given with --account; a new one begins with `{login}`"
+    login = f"`pop3fetch login {printable(error.word)}`"
+    return f"an account is given with -a, and {login} sets up a new one" if error.is_address else ""
 
 
 ADVICE: dict[type[POP3Error], Callable[[Any], str]] = {
     CertificateError: _of_certificate,
-    DeletionUnsafe: lambda error: noticed(str(error)),
+    ClientCertificateRequired: lambda error: "give one with --client-cert",
+    DeletionUnsafe: lambda error: "first fetch them all with `pop3fetch get`",
     FetcherRunning: lambda error: (
-        f"{error}; stop its job, and let it end"
-        + ("" if error.process else ", or remove that file if it was killed")
+        f"stop its job, and let it end{'' if error.process else ', or remove that file if it was killed'}"
     ),
-    HeadersNotOffered: lambda error: f"{error}; choose by --larger, --smaller, numbers or unique-ids instead",
+    HeadersNotOffered: lambda error: "choose by --larger, --smaller, numbers or unique-ids instead",
     InsecureAuthenticationDisallowed: _of_clear_text,
     InvalidSelector: _of_selector,
-    LoginPaused: lambda error: f"{error}; another password is tried at once, and any on a terminal",
-    MechanismNotOffered: lambda error: f"{error}; use --tls implicit" if error.is_forgeable else str(error),
+    LoginPaused: lambda error: "another password is tried at once, and any on a terminal",
+    MechanismNotOffered: lambda error: "use --tls implicit" if error.is_forgeable else "",
     NoCommonCipher: lambda error: (
-        f"{error}: it may be an old server; try --tls-ciphers DEFAULT, or DEFAULT:@SECLEVEL=1"
+        "it may be an old server; try --tls-ciphers DEFAULT, then DEFAULT:@SECLEVEL=1"
     ),
-    NotATLSPort: lambda error: f"{error}; try --tls starttls (port 110)",
+    NotATLSPort: lambda error: "try --tls starttls",
     NothingToVerify: lambda error: (
-        f"{error}: give its fingerprint with --tls-fingerprint, or use --tls off with --allow-insecure-login"
+        "pin the certificate with --tls-fingerprint, or use --tls off with --allow-insecure-login"
     ),
     NothingRecognised: lambda error: (
-        f"{error}: is it the right mailbox? `pop3fetch record forget --all` has all messages fetched"
+        "is it the right mailbox? `pop3fetch record forget --all` has all messages fetched"
     ),
-    NotPOP3Server: lambda error: (
-        str(error).replace(error.what, f"{error.what}; use --tls implicit", 1)
-        if error.speaks_tls
-        else str(error)
-    ),
-    ServerNotFound: lambda error: f"{error}; name it with --host",
-    TimedOut: lambda error: (
-        str(error).removesuffix(")") + ": try --tls implicit)" if error.may_await_tls else str(error)
-    ),
-    TLSNotSupportedError: lambda error: f"{error}; try --tls implicit (port 995)",
+    NotPOP3Server: lambda error: {
+        "TLS": "use --tls implicit",
+        "IMAP": "POP3 is on port 995 or 110",
+    }.get(error.speaks, ""),
+    PipeliningBroken: lambda error: "try --no-pipelining",
+    ServerNotFound: lambda error: "if there is one, name it with --host",
+    TimedOut: lambda error: "if it waits for TLS, use --tls implicit" if error.may_await_tls else "",
+    TLSNotSupportedError: lambda error: "try --tls implicit (port 995)",
+    UidShared: lambda error: "use a number",
+    UniqueIdsRefused: lambda error: "try again later",
 }
 
 
-def told(error: POP3Error) -> str:
+def error_line(error: POP3Error) -> str:
     """Return the line of an error as the command line prints it: what happened, and what to do."""
-    tell = ADVICE.get(type(error), str)
-    return tell(error)
+    sentence, advise = str(error), ADVICE.get(type(error))
+    advice = advise(error) if advise else ""
+    if isinstance(error, CertificateError) and error.fingerprint in advice:  # it is enough to show it once
+        sentence = sentence.replace(f", SHA-256 {error.fingerprint}]", "]")
+    return f"{sentence}; {advice}" if advice else sentence
 
 
-def noticed(text: str) -> str:
+def certificate_block(error: CertificateError) -> list[str]:
+    """Return the lines of a certificate's error on a terminal, the fingerprint alone on one."""
+    wide = max(len(word) for word, _ in error.certificate)
+    return [
+        str(CertificateError(error.host, error.reason)),
+        *(f"  {word:{wide}}  {printable(text)}" for word, text in error.certificate),
+        "  SHA-256 fingerprint:",
+        f"  {printable(error.fingerprint)}",
+        f"  {_of_certificate(error, 'with --tls-fingerprint and these digits')}",
+    ]
+
+
+def notice_line(text: str) -> str:
     """Return a remark as the command line prints it."""
     from pop3fetch.pop3.login import ALTHOUGH_STLS, MAIL_IN_CLEAR_TEXT
 
     lines = {
         ALTHOUGH_STLS: f"{MAIL_IN_CLEAR_TEXT}; use --tls starttls",
-        str(DeletionUnsafe()): f"{text}; fetch them all before, with `pop3fetch get`",
+        str(DeletionUnsafe()): f"{text}; {ADVICE[DeletionUnsafe](None)}",
     }
     return lines.get(text, text)

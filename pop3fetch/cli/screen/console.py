@@ -121,7 +121,8 @@ class Console:
     @property
     def shows_progress(self) -> bool:
         """Whether standard error is a terminal that can redraw a line."""
-        return self.shows_remarks and not self.account and self.environment.get("TERM", "dumb") != "dumb"
+        kind = self.environment.get("TERM", "")
+        return self.shows_remarks and not self.account and kind not in ("", "dumb")
 
     def width(self, stream: TextIO) -> int:
         """Return the columns of the terminal that ``stream`` is."""
@@ -207,13 +208,18 @@ class Console:
 
     def trace(self, mark: str, octets: bytes) -> None:
         """Print a line of the protocol, for -vv."""
-        self._say(f"{mark} ", printable(octets))
+        self._say(f"{mark} ", printable(octets), wraps=False)
 
     def fail(self, error: POP3Error) -> None:
         """Print the line of an error; with -vv also its causes."""
-        from pop3fetch.cli.screen.advice import told
+        from pop3fetch.cli.screen.advice import certificate_block, error_line
+        from pop3fetch.errors import CertificateError
 
-        self.error(with_notes(told(error), error))
+        if isinstance(error, CertificateError) and error.certificate and self.err.isatty():
+            notes = getattr(error, "__notes__", ())
+            self._say("pop3fetch: ", *certificate_block(error), *map("  {}".format, notes))
+        else:
+            self.error(with_notes(error_line(error), error))
         cause = error.__cause__
         while cause is not None and self.verbosity >= 2:
             self._say("= ", f"caused by {type(cause).__name__}: {cause}")
@@ -232,12 +238,25 @@ class Console:
     def _label(self) -> str:
         return f"{printable(self.account)}: " if self.account else ""
 
-    def _say(self, head: str, text: str) -> None:
+    def _say(self, head: str, *lines: str, wraps: bool = True) -> None:
+        # Foreign text in a sentence was limited when the sentence was made.
+        shown = [printable(line, None) for line in lines]
+        shown[0] = f"{head}{self._label}{shown[0]}"
         with self._turn, suppress(OSError, ValueError):
             self.wipe()
-            # Foreign text in a sentence was limited when the sentence was made.
-            self.err.write(f"{head}{self._label}{printable(text, None)}\n")
+            self.err.write("\n".join(map(self.wrapped, shown) if wraps else shown) + "\n")
             self.err.flush()
+
+    def wrapped(self, text: str, *, room: int = 0) -> str:
+        """Return a text in lines that fit the terminal; as it is, if standard error is something else.
+
+        ``room``: columns that stay free, for what follows the text.
+        """
+        if not self.err.isatty():
+            return text
+        from pop3fetch.cli.screen.wrapping import wrapped
+
+        return wrapped(text, self.width(self.err) - room)
 
     def draw(self, text: str) -> None:
         """Draw a line that the next line of any kind replaces; it must fit the width."""
@@ -287,7 +306,9 @@ class Console:
         """Ask a question on the terminal, inside a talk; return whether the answer is yes."""
         answer = ""
         try:
-            self.err.write(f"{self._label}{printable(question, None)} [y/N] ")
+            self.err.write(
+                self.wrapped(f"{self._label}{printable(question, None)} [y/N]", room=len(" y")) + " "
+            )
             self.err.flush()
             with suppress(OSError, ValueError), self._keyboard() as keyboard:  # if unreadable, no
                 answer = keyboard.readline()

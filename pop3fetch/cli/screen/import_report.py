@@ -7,9 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pop3fetch.account.registration import short, table_of
+from pop3fetch.account.registration import table_of
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.objects import import_finding, imported_account, table_without_secret
+from pop3fetch.durable import short
 
 if TYPE_CHECKING:
     from pop3fetch.cli.actions.import_plan import Planned

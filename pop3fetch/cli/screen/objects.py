@@ -12,10 +12,10 @@ from pop3fetch.messages import Message, shown_uid
 if TYPE_CHECKING:
     from pop3fetch.account.settings_table import Account
     from pop3fetch.cli.actions.import_plan import Planned
-    from pop3fetch.findings import Finding
     from pop3fetch.headers import Summary
-    from pop3fetch.importing.foreign import Finding as Remark
+    from pop3fetch.importing.foreign import Finding
     from pop3fetch.record.store import Entry
+    from pop3fetch.step_results import StepResult
 
 Object = dict[str, object]
 
@@ -107,13 +107,13 @@ def mailbox_object(messages: int, octets: int, new: int | None) -> Object:
     return shown if new is None else {**shown, "new": new}
 
 
-def finding_object(finding: Finding) -> Object:
+def step_object(result: StepResult) -> Object:
     """Return a step as `check` prints it."""
     return {
-        "step": finding.step,
-        "result": finding.verdict.value,
-        "text": finding.text,
-        "status": int(finding.status),
+        "step": result.step,
+        "result": result.verdict.value,
+        "text": result.text,
+        "status": int(result.status),
     }
 
 
@@ -158,7 +158,7 @@ def imported_account(planned: Planned) -> Object:
     }
 
 
-def import_finding(finding: Remark, names: Mapping[str, str]) -> Object:
+def import_finding(finding: Finding, names: Mapping[str, str]) -> Object:
     """Return what `import` has found; ``names``: the new names of accounts."""
     return {
         "file": finding.origin.file,

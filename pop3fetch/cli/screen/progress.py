@@ -98,9 +98,9 @@ class RunReporter:
         self._console.notice(text)
 
     def warn(self, text: str) -> None:
-        from pop3fetch.cli.screen.advice import noticed
+        from pop3fetch.cli.screen.advice import notice_line
 
-        self._console.warn(noticed(text))
+        self._console.warn(notice_line(text))
 
     def first_run(self, messages: int) -> None:
         show = self._console.remark if self._has_screen else self._console.notice

@@ -12,10 +12,11 @@ from pop3fetch.fetch.retrieving import Outcome
 def summary(outcome: Outcome, order: Order, destination: str) -> str:
     """Return the summary of a run that delivered to ``destination``."""
     done = "marked as fetched" if order.mark else f"fetched ({human_size(outcome.octets)}) to {destination}"
+    again = f"{outcome.again} of them again" if outcome.messages > 1 else "again"
     of_each = " of each" if outcome.again > 1 else ""
     facts = {
         f"{counted(outcome.messages)} {done}": outcome.messages,
-        f"{outcome.again} of them again: there is now another copy{of_each}": outcome.again,
+        f"{again}: there is now another copy{of_each}": outcome.again,
         f"{outcome.deleted} deleted from the server": outcome.deleted,
         left(outcome, order): True,
     }

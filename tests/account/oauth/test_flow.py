@@ -48,7 +48,7 @@ class Clock:
 
 
 class Browser:
-    """A person at a browser, who goes where the terminal says, or wherever ``go`` does."""
+    """A user at a browser, who opens the page that the terminal shows, or does what ``go`` does."""
 
     def __init__(self, go: Callable[[str], object] | None = None) -> None:
         self.lines: list[str] = []
@@ -67,7 +67,7 @@ class Browser:
             with urlopen(url, timeout=PATIENCE) as page:
                 return bytes(page.read())
         except HTTPError as refusal:
-            refusal.close()  # it is a page, too, of which Python 3.14 says that it was left open
+            refusal.close()  # it is a page, too, which Python 3.14 reports as left open
             raise
 
     def pages(self) -> list[object]:
@@ -173,7 +173,7 @@ def test_the_page_and_the_code_are_shown(server: OAuthServer, by_device: OAuthSe
     assert url == server.endpoint("device")
 
 
-def test_a_device_that_is_told_to_slow_down_waits_five_seconds_longer_from_then_on(
+def test_after_slow_down_each_wait_is_five_seconds_longer(
     server: OAuthServer, by_device: OAuthSettings
 ) -> None:
     server.decisions = [None, None, True]
@@ -183,7 +183,7 @@ def test_a_device_that_is_told_to_slow_down_waits_five_seconds_longer_from_then_
     assert clock.waits == [5.0, 10.0, 15.0]
 
 
-def test_an_owner_who_denies_ends_the_login(server: OAuthServer, by_device: OAuthSettings) -> None:
+def test_a_denied_authorization_ends_the_login(server: OAuthServer, by_device: OAuthSettings) -> None:
     server.decisions = [None, False]
     with pytest.raises(AuthorizationFailed) as caught:
         log_in(by_device, Clock())
@@ -210,7 +210,7 @@ def test_a_device_code_that_has_expired_ends_the_login(server: OAuthServer, by_d
 
 
 @pytest.mark.parametrize(("limit", "polls"), [(12.0, 2), (4.9, 0), (10_000.0, 20)])
-def test_nobody_is_waited_for_longer_than_the_limit_or_the_codes_life(
+def test_the_wait_ends_with_the_limit_or_the_life_of_the_code(
     server: OAuthServer, by_device: OAuthSettings, limit: float, polls: int
 ) -> None:
     server.decisions = [None]
@@ -232,7 +232,7 @@ def test_a_broken_network_makes_the_device_wait_longer_and_try_on(
     assert clock.waits == [5.0, 10.0, 20.0, 40.0]
 
 
-def test_a_client_that_the_server_does_not_know_is_told_so(
+def test_an_unknown_client_is_reported(
     by_device: OAuthSettings,
 ) -> None:
     with pytest.raises(AuthorizationFailed, match=r"invalid_client: The client does not exist"):
@@ -280,7 +280,7 @@ def test_a_users_no_is_shown(server: OAuthServer, by_code: OAuthSettings) -> Non
 @pytest.mark.parametrize(
     "query", ["", "?x", "?code=c0de", "?code=c0de&state=", "?code=c0de&state=forged", "?error=access_denied"]
 )
-def test_a_request_without_our_state_is_passed_over_and_its_code_not_used(
+def test_a_request_without_our_state_is_ignored_and_its_code_not_used(
     server: OAuthServer, by_code: OAuthSettings, query: str
 ) -> None:
     def knock_first(url: str) -> None:
@@ -323,7 +323,7 @@ def test_a_browser_that_does_not_come_back_is_not_waited_for(by_code: OAuthSetti
 
 
 @pytest.mark.parametrize("by", ["by_code", "by_device"])
-def test_the_browser_is_opened_where_that_is_wanted(
+def test_the_browser_is_opened_on_request(
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, by: str
 ) -> None:
     settings: OAuthSettings = request.getfixturevalue(by)
@@ -404,18 +404,20 @@ def test_a_revoked_refresh_token_asks_for_another_login(
     server.revoke_all()
     with pytest.raises(NoPassword) as caught:
         oauth.access_token(account, reported.append)
-    assert str(caught.value) == ("the OAuth 2 server refuses: invalid_grant: run pop3fetch login -a work")
+    assert str(caught.value) == (
+        "the OAuth 2 server refused: invalid_grant; log in with `pop3fetch login -a work`"
+    )
     assert caught.value.exit_status == Status.NO_LOGIN
     assert held.refresh is not None and held.refresh not in str(caught.value)
 
 
-def test_without_a_refresh_token_the_error_says_how_to_log_in(
+def test_without_a_refresh_token_the_error_shows_how_to_log_in(
     account: Account, backend: Backend, reported: list[str], server: OAuthServer
 ) -> None:
     with pytest.raises(NoPassword) as caught:
         oauth.access_token(account._replace(name="my work"), reported.append)
     assert str(caught.value) == (
-        "there is no refresh token for alice@mail.example.org: run pop3fetch login -a 'my work'"
+        "there is no refresh token for alice@mail.example.org; log in with `pop3fetch login -a 'my work'`"
     )
     assert server.requests == []
 
@@ -428,7 +430,7 @@ def test_a_keyring_that_is_locked_is_reported_and_is_the_reason(
         oauth.access_token(account, reported.append)
     (line,) = reported
     assert line.startswith("the keyring was skipped: KeyringLocked: ")
-    assert line in str(caught.value) and str(caught.value).endswith("run pop3fetch login -a work")
+    assert line in str(caught.value) and str(caught.value).endswith("; log in with `pop3fetch login -a work`")
 
 
 def test_a_keyring_that_hangs_is_not_waited_for(
@@ -475,7 +477,7 @@ def test_a_refresh_token_is_kept_and_forgotten(account: Account, backend: Backen
 def test_a_login_that_gives_no_refresh_token_is_a_matter_of_scopes(
     account: Account, backend: Backend
 ) -> None:
-    with pytest.raises(ConfigurationError, match=r"no refresh token: .*offline_access"):
+    with pytest.raises(ConfigurationError, match=r"no refresh token; .*offline_access"):
         oauth.store_refresh_token(account, Tokens("access"))
     assert backend.kept == {}
 
@@ -518,11 +520,11 @@ def test_a_token_from_the_environment_or_a_command_goes_first(
     assert server.requests == []
 
 
-def test_no_other_source_is_asked_where_there_is_no_refresh_token(
+def test_no_other_source_is_asked_without_a_refresh_token(
     account: Account, sources: Sources, backend: Backend
 ) -> None:
     backend.kept["pop3fetch", "alice@mail.example.org"] = "a password"
-    with pytest.raises(NoPassword, match="run pop3fetch login -a work"):
+    with pytest.raises(NoPassword, match="log in with `pop3fetch login -a work`"):
         Password(account, sources._replace(ask=lambda question: "typed"))()
 
 

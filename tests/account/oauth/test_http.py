@@ -164,7 +164,7 @@ def test_a_name_that_cannot_be_is_trouble_that_may_pass() -> None:
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ],
 )
-def test_what_is_no_http_is_a_broken_protocol(server: StartServer, octets: bytes) -> None:
+def test_an_answer_that_is_not_http_is_a_broken_protocol(server: StartServer, octets: bytes) -> None:
     with pytest.raises(ProtocolViolation, match="does not speak HTTP"):
         post(url(server(saying(octets))), FORM)
 

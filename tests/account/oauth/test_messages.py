@@ -1,4 +1,4 @@
-"""What an OAuth 2 client says, and what it makes of any answer."""
+"""The requests of an OAuth 2 client, and how it reads any answer."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_a_confidential_client_sends_its_secret(request_form: Callable[[], str])
     assert form(request_form())["client_secret"] == "s3cret"
 
 
-def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_the_error_shows_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "oauthlib"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "oauthlib", None)
@@ -150,7 +150,7 @@ def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.Mo
     ):
         with pytest.raises(ConfigurationError) as caught:
             call()
-        assert str(caught.value) == "OAuth 2: its library is not installed: pip install 'pop3fetch[oauth]'"
+        assert str(caught.value) == "OAuth 2: its library is not installed; pip install 'pop3fetch[oauth]'"
 
 
 # ---- what the browser comes back with
@@ -168,7 +168,7 @@ def test_a_redirect_with_an_error_shows_the_servers_words() -> None:
     words = quote("No, \N{RIGHT-TO-LEFT OVERRIDE}thanks")
     with pytest.raises(AuthorizationFailed) as caught:
         grant.form(f"/?error=access_denied&error_description={words}&state={state_of(grant)}")
-    assert str(caught.value) == "the OAuth 2 server refuses: access_denied: No, \\u202ethanks"
+    assert str(caught.value) == "the OAuth 2 server refused: access_denied: No, \\u202ethanks"
     assert caught.value.error == "access_denied"
 
 
@@ -231,10 +231,10 @@ def test_what_is_neither_tokens_nor_an_error_is_a_broken_protocol(given_answer: 
         tokens(given_answer, "")
 
 
-def test_a_redirect_is_said_to_be_one() -> None:
+def test_a_redirect_is_reported_as_one() -> None:
     with pytest.raises(ProtocolViolation) as caught:
         tokens(Answer(URL, 302, b""), "")
-    assert f"{URL} redirects, which is not followed (HTTP 302 Found)" in str(caught.value)
+    assert f"{URL} redirects (HTTP 302 Found), which is not followed" in str(caught.value)
 
 
 @pytest.mark.parametrize("status", [200, 400, 401])
@@ -242,7 +242,7 @@ def test_an_error_shows_the_servers_words(status: int) -> None:
     fields = {"error": "invalid_grant", "error_description": "AADSTS70000: \x1b[2Jrevoked"}
     with pytest.raises(AuthorizationFailed) as caught:
         tokens(answer(fields, status), "")
-    assert str(caught.value) == ("the OAuth 2 server refuses: invalid_grant: AADSTS70000: \\x1b[2Jrevoked")
+    assert str(caught.value) == ("the OAuth 2 server refused: invalid_grant: AADSTS70000: \\x1b[2Jrevoked")
     assert (caught.value.error, caught.value.exit_status) == ("invalid_grant", Status.NO_LOGIN)
 
 
@@ -271,7 +271,7 @@ def test_a_server_in_trouble_is_to_be_tried_later(given_answer: Answer) -> None:
     assert caught.value.exit_status == Status.TRY_LATER
 
 
-def test_a_status_is_named_where_there_is_nothing_else() -> None:
+def test_a_status_is_named_if_there_is_nothing_else() -> None:
     with pytest.raises(AuthorizationFailed) as caught:
         tokens(Answer(URL, 503, b""), "")
     assert str(caught.value) == f"{URL} answers HTTP 503 Service Unavailable"
@@ -328,7 +328,7 @@ def test_a_device_grant_is_taken_out_of_an_answer() -> None:
         (float("nan"), 5.0),
     ],
 )
-def test_an_interval_that_is_none_is_five_seconds(interval: object, seconds: float) -> None:
+def test_an_invalid_interval_is_five_seconds(interval: object, seconds: float) -> None:
     assert device_grant(answer({**DEVICE, "interval": interval}), "").interval == seconds
 
 
@@ -349,7 +349,7 @@ def test_a_device_that_is_refused_shows_the_servers_words() -> None:
     fields = {"error": "unauthorized_client", "error_description": "not s3cret"}
     with pytest.raises(AuthorizationFailed) as caught:
         device_grant(answer(fields, 400), device_form(CONFIDENTIAL))
-    assert str(caught.value) == "the OAuth 2 server refuses: unauthorized_client: not (secret)"
+    assert str(caught.value) == "the OAuth 2 server refused: unauthorized_client: not (secret)"
 
 
 # ---- secrets

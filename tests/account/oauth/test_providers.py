@@ -75,7 +75,7 @@ def test_google_is_a_short_hand_without_one(tmp_path: Path) -> None:
     )
 
 
-def test_what_stands_beside_a_provider_wins(tmp_path: Path) -> None:
+def test_a_key_beside_a_provider_wins(tmp_path: Path) -> None:
     tenant = "https://login.microsoftonline.com/example.org/oauth2/v2.0/token"
     table = (
         f'[accounts.work.oauth]\nprovider = "microsoft"\nclient_id = "me"\ntoken_endpoint = "{tenant}"\n'
@@ -95,7 +95,7 @@ def test_every_provider_has_endpoints_and_scopes_that_a_table_could_have() -> No
 WRONG: list[tuple[str, str, str]] = [
     ('oauth = "google"\n', "oauth", "must be a table, as in [accounts.NAME.oauth]"),
     (BY_CODE + "clientid = 'x'\n", "oauth.clientid", "did you mean 'client_id'?"),
-    (BY_CODE + "zzz = 1\n", "oauth.zzz", "there is no such key"),
+    (BY_CODE + "zzz = 1\n", "oauth.zzz", "unknown key"),
     (BY_CODE + "scopes = 3\n", "oauth.scopes", "must be a string or an array of strings"),
     (BY_CODE + "scopes = ''\n", "oauth.scopes", "must be OAuth 2 scopes"),
     (BY_CODE + "scopes = ['a b']\n", "oauth.scopes", "must be OAuth 2 scopes"),
@@ -155,7 +155,7 @@ def test_an_endpoint_is_https_or_on_loopback(url: str) -> None:
         "https://id.example.org/tok\N{LATIN SMALL LETTER E WITH ACUTE}n",
     ],
 )
-def test_anything_else_is_no_endpoint_and_is_not_repeated(url: Any) -> None:
+def test_anything_else_is_not_an_endpoint_and_is_not_repeated(url: Any) -> None:
     with pytest.raises(ValueError) as caught:
         endpoint(url)
     assert "s3cret" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""The loopback redirect: one request at one path, and nothing said about it."""
+"""The loopback redirect: one request at one path, of which nothing is printed."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ def test_other_methods_do_not_count(method: str) -> None:
         assert redirect.target(SOON) is None
 
 
-def test_a_connection_that_says_nothing_keeps_nobody_waiting() -> None:
+def test_a_silent_connection_does_not_block_others() -> None:
     with Redirect() as redirect:
         port = urlsplit(redirect.uri).port
         with socket.create_connection(("127.0.0.1", port)):
             assert ask(redirect, "/?code=c0de").status == 200
 
 
-def test_nobody_comes_in_time() -> None:
+def test_no_request_comes_in_time() -> None:
     with Redirect() as redirect:
         assert redirect.target(SOON) is None
 

@@ -38,7 +38,7 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def test_names_stand_one_a_line_and_are_harmless(here: Here, config: Path) -> None:
+def test_names_are_printed_one_per_line_and_harmless(here: Here, config: Path) -> None:
     ended = here("accounts", "-c", config)
     assert ended.out.decode() == "work\nhome\nsöme\\x1b[31m\n"
     assert (ended.status, ended.err) == (0, b"")
@@ -116,7 +116,7 @@ def test_a_wrong_account_does_not_hide_the_names(here: Here, config: Path) -> No
     assert here("accounts", "-c", config).status == 0
     ended = here("accounts", "-v", "-c", config)
     assert ended.status == Status.CONFIGURATION
-    assert b"colour: there is no such key" in ended.err
+    assert b"colour: unknown key" in ended.err
     assert len(ended.out.splitlines()) == 2, "nor the other accounts"
 
 
@@ -125,14 +125,16 @@ def test_a_password_in_the_environment_hides_no_accounts(here: Here, config: Pat
     assert (ended.status, len(ended.out.splitlines())) == (0, 3)
 
 
-def test_no_file_has_no_accounts_and_is_no_error(here: Here, terminal: Terminal, home: Path) -> None:
+def test_a_missing_file_has_no_accounts_and_is_not_an_error(
+    here: Here, terminal: Terminal, home: Path
+) -> None:
     ended = here("accounts")
     assert (ended.status, ended.out, ended.err) == (0, b"", b"")
     seen = terminal("accounts", columns=300)
     assert seen.screen == [f"there are no accounts in {home}/.config/pop3fetch/config.toml"]
 
 
-def test_an_unknown_account_is_met_with_the_nearest(here: Here, config: Path) -> None:
+def test_an_unknown_account_is_answered_with_the_nearest(here: Here, config: Path) -> None:
     ended = here("list", "-a", "wrok", "-c", config)
     assert ended.status == Status.CONFIGURATION
     assert b"no account is named 'wrok'; did you mean 'work'?" in ended.err

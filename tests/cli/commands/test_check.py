@@ -7,6 +7,7 @@ import os
 import socket
 import sqlite3
 import ssl
+import subprocess
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,7 @@ import trustme
 from pop3fetch.cli.actions import check_cron
 from tests.support import certificates
 from tests.support.clock import Clock
-from tests.support.command import Ended, Run
+from tests.support.command import PATIENCE, Ended, Run
 from tests.support.in_process import Here
 from tests.support.mail_server import CAPABILITIES, Mailbox
 from tests.support.scripted_server import StartServer, Talk
@@ -31,10 +32,11 @@ STEPS = [
     "record", "other programs",
 ]  # fmt: skip
 PRIVATE = 0o600
-Finding = tuple[str, str]  # its verdict and its text
+NO_OTHERS = "none of mpop, fetchmail, getmail, fdm is set up for this mailbox"
+Found = tuple[str, str]  # its verdict and its text
 
 
-def findings(ended: Ended) -> dict[str, Finding]:
+def results(ended: Ended) -> dict[str, Found]:
     """Return what each step has found, without a terminal; no step may appear twice."""
     rows = [line.split("\t") for line in ended.out.decode().splitlines()]
     found = {step: (verdict, text) for verdict, step, text in rows}
@@ -85,7 +87,7 @@ def test_each_step_of_an_account_that_works_is_ok(
     served = post(tls="implicit", capabilities=(*CAPABILITIES, b"EXPIRE NEVER"))
     configured(home, served, f"ca_file = '{ca_file}'", tls="implicit")
     ended = here("check")
-    found = findings(ended)
+    found = results(ended)
     assert (ended.status, ended.err) == (0, b"")
     assert list(found) == STEPS
     assert {verdict for verdict, _ in found.values()} == {"ok"}
@@ -103,7 +105,7 @@ def test_each_step_of_an_account_that_works_is_ok(
     assert texts["limits"] == "messages are kept forever (EXPIRE NEVER)"
     assert texts["destination"] == f"maildir:{home}/Maildir: `get` will create it"
     assert texts["record"].startswith("nothing was fetched yet; ~/.local/state/pop3fetch/alice@127.0.0.1%3A")
-    assert texts["other programs"] == "no mpop, fetchmail, getmail or fdm is set up for this mailbox"
+    assert texts["other programs"] == NO_OTHERS
 
 
 def test_nothing_is_changed_on_the_server_or_here(
@@ -119,7 +121,7 @@ def test_nothing_is_changed_on_the_server_or_here(
     fetched = contents(home) | contents(maildir)
     ended = here("check")
     assert contents(home) | contents(maildir) == fetched
-    assert findings(ended)["record"][1].startswith("3 messages in ~/.local/state/pop3fetch/")
+    assert results(ended)["record"][1].startswith("3 messages in ~/.local/state/pop3fetch/")
 
 
 def test_json_has_one_object_per_step(here: Here, post: StartPost, home: Path) -> None:
@@ -144,7 +146,7 @@ def test_the_status_is_the_highest_of_all_errors(here: Here, post: StartPost, ho
     (home / "file").write_text("")
     configured(home, served, "output = 'maildir:~/file'")
     ended = here("check")
-    assert [step for step, (verdict, _) in findings(ended).items() if verdict == "error"] == [
+    assert [step for step, (verdict, _) in results(ended).items() if verdict == "error"] == [
         "login",
         "destination",
     ]
@@ -167,9 +169,9 @@ def test_all_accounts_are_examined_and_named(here: Here, post: StartPost, home: 
 def test_without_an_account_the_configuration_is_the_error(here: Here) -> None:
     ended = here("check")
     assert (ended.status, ended.err) == (78, b"")
-    verdict, text = findings(ended)["configuration"]
+    verdict, text = results(ended)["configuration"]
     assert verdict == "error"
-    assert text.startswith("no account is given: `pop3fetch login alice@example.org`")
+    assert text.startswith("no account is given: ") and "`pop3fetch login ADDRESS`" in text
 
 
 def test_a_key_that_is_wrong_is_the_error_of_the_configuration(
@@ -178,8 +180,8 @@ def test_a_key_that_is_wrong_is_the_error_of_the_configuration(
     configured(home, post(), "outptu = '~/Mail'")
     ended = here("check")
     assert ended.status == 78
-    assert list(findings(ended)) == ["configuration"]
-    assert "accounts.work.outptu: there is no such key; did you mean 'output'?" in ended.out.decode()
+    assert list(results(ended)) == ["configuration"]
+    assert "accounts.work.outptu: unknown key; did you mean 'output'?" in ended.out.decode()
 
 
 def test_people_see_lines_that_are_wrapped_at_words(terminal: Terminal, post: StartPost, home: Path) -> None:
@@ -223,7 +225,7 @@ def test_a_wrong_certificate_is_the_error_of_tls_and_nothing_is_sent(
     served = Post(mailbox, server(mailbox, tls=implicit, context=make(authority)))
     configured(home, served, f"ca_file = '{ca_file}'", tls=tls)
     ended = here("check")
-    found = findings(ended)
+    found = results(ended)
     verdict, text = found["tls"]
     assert (ended.status, verdict) == (76, "error")
     assert says in text and "--tls-fingerprint" in text
@@ -245,7 +247,7 @@ def test_a_certificate_that_expires_soon_is_a_warning(
         home, Post(mailbox, server(mailbox, tls="implicit", context=context)), f"ca_file = '{ca_file}'",
         tls="implicit",
     )  # fmt: skip
-    found = findings(here("check"))["tls"]
+    found = results(here("check"))["tls"]
     assert found[0] == verdict
     assert f"is valid for {days} more days, until {end:%Y-%m-%d}" in found[1]
     assert ("tell the server's operator" in found[1]) == (verdict == "warning")
@@ -256,14 +258,14 @@ def test_a_wrong_password_is_tried_once_and_remembered(here: Here, post: StartPo
     configured(home, served)
     ended = here("check")
     assert ended.status == 77
-    assert findings(ended)["login"] == (
+    assert results(ended)["login"] == (
         "error",
         "the server refused the login of alice (APOP): [AUTH] wrong user or password; the secret is from the "
         "password file",
     )
     again = here("check")
     assert again.status == 75
-    assert "no login before" in findings(again)["login"][1]
+    assert "no login before" in results(again)["login"][1]
     assert served.verbs.count(b"APOP") == 1
     assert here("stat").status == 75
 
@@ -292,11 +294,11 @@ def test_a_name_that_does_not_exist_is_the_error_of_dns(
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     ended = here("check", "-H", "pop.example.org", "-u", "alice", env={"POP3FETCH_PASSWORD": "secret"})
     assert ended.status == 68
-    assert findings(ended)["dns"] == (
+    assert results(ended)["dns"] == (
         "error",
         "cannot resolve the host name pop.example.org: Name or service not known",
     )
-    assert "connection" not in findings(ended)
+    assert "connection" not in results(ended)
 
 
 def test_a_port_at_which_nothing_listens_is_the_error_of_the_connection(
@@ -306,8 +308,8 @@ def test_a_port_at_which_nothing_listens_is_the_error_of_the_connection(
     configured(home, served)
     served.server.stop()
     ended = here("check")
-    assert (ended.status, findings(ended)["connection"][0]) == (75, "error")
-    assert "Connection refused" in findings(ended)["connection"][1]
+    assert (ended.status, results(ended)["connection"][0]) == (75, "error")
+    assert "Connection refused" in results(ended)["connection"][1]
 
 
 def test_a_disk_that_is_full_is_the_error_of_destination_and_record(
@@ -318,7 +320,7 @@ def test_a_disk_that_is_full_is_the_error_of_destination_and_record(
     full = os.statvfs_result((*room[:3], 0, 0, *room[5:]))
     monkeypatch.setattr("os.statvfs", lambda folder: full)
     ended = here("check")
-    found = findings(ended)
+    found = results(ended)
     assert ended.status == 73
     assert found["destination"] == ("error", f"cannot deliver to maildir:{home}/Maildir: the disk is full")
     assert found["record"] == (
@@ -335,7 +337,7 @@ def test_a_maildir_that_took_mail_and_is_missing_is_not_mounted(
     maildir.rename(f"{maildir}-elsewhere")
     ended = here("check")
     assert ended.status == 73
-    verdict, text = findings(ended)["destination"]
+    verdict, text = results(ended)["destination"]
     assert verdict == "error"
     assert "not mounted?" in text and "--create" in text
     assert not maildir.exists()
@@ -348,7 +350,7 @@ def test_a_damaged_record_is_an_error_and_stays_as_it_is(here: Here, post: Start
     record.write_bytes(b"rubbish" * 1000)
     ended = here("check")
     assert ended.status == 78
-    verdict, text = findings(ended)["record"]
+    verdict, text = results(ended)["record"]
     assert verdict == "error"
     assert f"cannot use the record {record}: " in text
     assert "restore it from a backup" in text
@@ -365,10 +367,10 @@ def test_messages_in_doubt_and_failed_runs_are_told(
     with sqlite3.connect(record) as database:
         database.execute("UPDATE message SET state = 2 WHERE uid = ?", (b"uid-1",))
     database.close()
-    assert "1 in doubt, which the next run decides" in findings(here("check"))["record"][1]
+    assert "1 in doubt, which the next run decides" in results(here("check"))["record"][1]
     served.mailbox.replies[b"CAPA\r\n"] = b""
     record.with_suffix(".failing").write_text(f"{int(time.time())} 7 0\n")
-    verdict, text = findings(here("check", "--timeout", "1"))["record"]
+    verdict, text = results(here("check", "--timeout", "1"))["record"]
     assert verdict == "warning"
     assert text.endswith(", 7 times")
 
@@ -378,27 +380,48 @@ def test_a_login_delay_that_is_not_over_is_the_error_of_the_login(
 ) -> None:
     served = post(capabilities=(*CAPABILITIES, b"LOGIN-DELAY 600"))
     configured(home, served)
-    first = findings(here("check"))
+    first = results(here("check"))
     assert first["limits"][1] == "600 seconds must pass between two logins (LOGIN-DELAY)"
     ended = here("check")
-    found = findings(ended)
+    found = results(ended)
     assert ended.status == 75
     assert found["login"][1].endswith("s (LOGIN-DELAY)")
     assert found["greeting"][0] == "ok"  # all but the login is examined
     assert served.verbs.count(b"APOP") == 1
 
 
+# The configuration file of each program, and its list of fetched messages, if it has one.
 OTHERS = {
-    "mpop": (".mpoprc", "account a\nhost 127.0.0.1\nuser alice\n", ".mpop_uidls/alice_at_127.0.0.1", ""),
+    "mpop": (
+        ".mpoprc", "account a\nhost 127.0.0.1\nuser alice\n",
+        ".mpop_uidls/alice_at_127.0.0.1", " 1 127.0.0.1 alice\nu1\n",
+    ),
     "fetchmail": (
-        ".fetchmailrc", 'poll "127.0.0.1" proto pop3 user "alice"\n', ".fetchids", "alice@127.0.0.1 u1\n",
+        ".fetchmailrc", 'poll "127.0.0.1" proto pop3 user "alice"\n',
+        ".fetchids", "alice@127.0.0.1 u1\n",
     ),
     "getmail": (
-        ".config/getmail/getmailrc", "[retriever]\nserver = 127.0.0.1\nusername = alice\n",
-        ".config/getmail/oldmail-127.0.0.1-110-alice", "u1\0001795900374\n",
+        ".config/getmail/getmailrc",
+        "[retriever]\ntype = SimplePOP3SSLRetriever\nserver = 127.0.0.1\nusername = alice\n"
+        "[destination]\ntype = Maildir\npath = ~/Mail/\n",
+        ".config/getmail/oldmail-127.0.0.1-995-alice", "u1\0001795900374\n",
     ),
-    "fdm": (".fdm.conf", 'account "a" pop3 server "127.0.0.1" user "alice"\n', "", ""),
+    "fdm": (".fdm.conf", 'account "a" pop3 server "127.0.0.1" user "alice" pass "x"\n', "", ""),
 }  # fmt: skip
+
+
+def set_up(home: Path, program: str) -> None:
+    file, text, listed, entries = OTHERS[program]
+    for name, content in ((file, text), (listed, entries)):
+        if name:
+            (home / name).parent.mkdir(parents=True, exist_ok=True)
+            (home / name).write_text(content)
+
+
+def let_rest(home: Path, program: str) -> None:
+    """Let the last run of a program be a month ago."""
+    long_ago = time.time() - 30 * 24 * 60 * 60
+    os.utime(home / OTHERS[program][2], (long_ago, long_ago))
 
 
 @pytest.mark.parametrize("program", OTHERS)
@@ -406,30 +429,45 @@ def test_another_program_that_still_fetches_is_a_warning(
     here: Here, post: StartPost, home: Path, program: str
 ) -> None:
     configured(home, post())
-    file, text, listed, entries = OTHERS[program]
-    for name, octets in ((file, text), (listed, entries)):
-        if name:
-            (home / name).parent.mkdir(parents=True, exist_ok=True)
-            (home / name).write_text(
-                octets if name != ".mpop_uidls/alice_at_127.0.0.1" else " 1 127.0.0.1 alice\nu1\n"
-            )
-    verdict, told = findings(here("check"))["other programs"]
+    set_up(home, program)
+    before = contents(home)
+    verdict, told = results(here("check"))["other programs"]
     assert verdict == "warning"
-    assert told.startswith(f"{program} fetches it too, by ~/{file} (last run: ")
+    file, text, listed, _ = OTHERS[program]
+    assert told.startswith(f"{program} is set up for this mailbox in ~/{file}")
+    assert contents(home) == before
     if listed:
-        assert f"(last run: {datetime.now():%Y-%m-%d}" in told
-        long_ago = time.time() - 30 * 24 * 60 * 60
-        os.utime(home / listed, (long_ago, long_ago))
-        assert findings(here("check"))["other programs"][0] == "ok"
+        assert f", last run {datetime.now():%Y-%m-%d}" in told
+        let_rest(home, program)
+        assert results(here("check"))["other programs"][0] == "ok"
     (home / file).write_text(text.replace("alice", "bob"))
-    assert findings(here("check"))["other programs"][1].startswith("no mpop, ")
+    assert results(here("check"))["other programs"] == ("ok", NO_OTHERS)
+
+
+def test_a_program_that_has_a_job_or_runs_still_fetches(
+    here: Here, post: StartPost, home: Path, tmp_path: Path
+) -> None:
+    configured(home, post())
+    set_up(home, "fetchmail")
+    let_rest(home, "fetchmail")
+    crontab = tmp_path / "bin/crontab"
+    crontab.parent.mkdir()
+    crontab.write_text("#!/bin/sh\necho '# fetchmail'; echo '* * * * * fetchmail -s'\n")
+    crontab.chmod(0o700)
+    path = {"PATH": f"{crontab.parent}:{os.environ['PATH']}"}
+    verdict, told = results(here("check", env=path))["other programs"]
+    assert verdict == "warning"
+    assert "crontab:2 still runs it; two programs that delete take mail from each other" in told
+    crontab.unlink()
+    (home / ".fetchmail.pid").write_text("1\n")
+    assert results(here("check", env=path))["other programs"][0] == "ok"  # the number is another program's
 
 
 # -- where the secret is from, and for a job -----------------------------------------------------------
 
 
 def test_a_secret_of_the_environment_is_not_there_for_a_job(here: Here, post: StartPost) -> None:
-    found = findings(here("check", env=post().environment))
+    found = results(here("check", env=post().environment))
     assert found["login"][1].endswith("; the secret is from POP3FETCH_PASSWORD")
     verdict, text = found["cron"]
     assert verdict == "warning"
@@ -447,14 +485,14 @@ def test_a_password_command_is_tried_in_the_environment_of_a_job(
     script.write_text('#!/bin/sh\ntest -n "$AGENT" || { echo no agent >&2; exit 3; }\necho secret\n')
     script.chmod(0o700)
     configured(home, post(), f"password_command = '{script}'")
-    found = findings(here("check", env={"AGENT": "here"}))
+    found = results(here("check", env={"AGENT": "here"}))
     assert found["login"][0] == "ok"
     verdict, text = found["cron"]
     assert verdict == "warning"
     assert f"the password command ({script}) failed with status 3: no agent" in text
     assert "`pop3fetch login --store file -a work` keeps the password for it" in text
     script.write_text("#!/bin/sh\nenv > ~/env\necho secret\n")
-    assert findings(here("check", env={"AGENT": "here"}))["cron"][0] == "ok"
+    assert results(here("check", env={"AGENT": "here"}))["cron"][0] == "ok"
     variables = dict(line.split("=", 1) for line in (home / "env").read_text().splitlines())
     assert variables["PATH"] == "/usr/bin:/bin"
     assert variables.keys() <= {
@@ -502,15 +540,28 @@ def test_the_keyring_is_tried_as_a_job_would(
     folder.mkdir()
     (folder / "of_test.py").write_text(KEYRING.format(body=body))
     keyring_of_home(home, "of_test.Keyring", folder)
-    found = findings(run("check", env={"POP3FETCH_PASSWORD": "secret"}))
+    found = results(run("check", env={"POP3FETCH_PASSWORD": "secret"}))
     assert found["cron"][0] == verdict
     assert says in found["cron"][1]
+
+
+def test_check_is_silent_on_standard_error_in_a_job_itself(run: Run, post: StartPost, home: Path) -> None:
+    served = post()
+    configured(home, served)
+    job = {"HOME": str(home), "PATH": "/usr/bin:/bin"}  # no terminal, no session bus
+    ended = subprocess.run(
+        run.command("check"), env=job, cwd=home, capture_output=True, timeout=PATIENCE,
+        stdin=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    found = results(Ended(ended.returncode, ended.stdout, ended.stderr))
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert {verdict for verdict, _ in found.values()} == {"ok"}
 
 
 def test_variables_that_a_job_lacks_are_named(here: Here, post: StartPost, home: Path) -> None:
     configured(home, post())
     here("get")
-    verdict, text = findings(here("check", env={"XDG_STATE_HOME": str(home / "elsewhere")}))["cron"]
+    verdict, text = results(here("check", env={"XDG_STATE_HOME": str(home / "elsewhere")}))["cron"]
     assert verdict == "warning"
     assert text == "a job does not have XDG_STATE_HOME, set here: set the same there"
 
@@ -520,7 +571,7 @@ def test_a_trial_that_does_not_end_is_given_up(
 ) -> None:
     monkeypatch.setattr(check_cron, "LIMIT", 0.01)
     configured(home, post())
-    assert "the trial did not end within 0.01 s" in findings(here("check"))["cron"][1]
+    assert "the trial did not end within 0.01 s" in results(here("check"))["cron"][1]
 
 
 def test_no_secret_is_shown(here: Here, post: StartPost, home: Path) -> None:
@@ -550,11 +601,34 @@ def test_text_of_a_server_is_made_harmless_and_bounded(here: Here, post: StartPo
     assert all(each["text"].isprintable() for each in objects)
 
 
+@pytest.mark.parametrize(
+    ("flood", "says"),
+    [
+        ({"greeting": b"+OK " + b"g" * 100_000}, "is longer than 8192 octets"),
+        ({"replies": {b"CAPA\r\n": b"+OK\r\n" + b"X\r\n" * 100_000 + b".\r\n"}}, "CAPA"),
+        (
+            {"replies": {b"CAPA\r\n": b"+OK\r\n" + b"X" * 100_000 + b"\r\n.\r\n"}},
+            "is longer than 8192 octets",
+        ),
+    ],
+)
+def test_what_has_no_end_is_the_error_of_its_step(
+    here: Here, post: StartPost, home: Path, flood: dict[str, Any], says: str
+) -> None:
+    configured(home, post(**flood))
+    ended = here("check")
+    assert ended.status == 65
+    verdict, text = results(ended)["greeting"]
+    assert verdict == "error"
+    assert says in text
+    assert "login" not in results(ended)
+
+
 def test_a_server_that_is_silent_ends_the_step_in_time(here: Here, server: StartServer, home: Path) -> None:
     configured(home, Post(Mailbox([]), server(Talk.stall)), "timeout = 0.2")
     ended = here("check")
     assert ended.status == 75
-    assert findings(ended)["greeting"][1].startswith("timed out after 0.2 s waiting for the greeting of")
+    assert results(ended)["greeting"][1].startswith("timed out after 0.2 s waiting for the greeting of")
 
 
 @pytest.mark.parametrize(
@@ -570,11 +644,11 @@ def test_a_greeting_that_is_none_is_its_error(
     configured(home, Post(Mailbox([]), server(lambda talk: talk.say(greeting))))
     ended = here("check")
     assert ended.status == status
-    assert says in findings(ended)["greeting"][1]
+    assert says in results(ended)["greeting"][1]
 
 
 def test_a_login_in_clear_text_is_a_warning_of_tls_off_this_machine(here: Here, post: StartPost) -> None:
-    found = findings(here("check", env=post().environment))
+    found = results(here("check", env=post().environment))
     assert found["tls"] == ("ok", "none; the connection stays on this machine")
 
 
@@ -591,7 +665,7 @@ def test_what_a_server_lacks_or_deletes_is_a_warning(
     here: Here, post: StartPost, home: Path, capabilities: Sequence[bytes], lines: Sequence[str], says: str
 ) -> None:
     configured(home, post(capabilities=capabilities), *lines)
-    verdict, text = findings(here("check"))["limits"]
+    verdict, text = results(here("check"))["limits"]
     assert verdict == "warning"
     assert says in text
 
@@ -606,8 +680,8 @@ def test_a_server_that_breaks_at_the_login_leaves_the_other_steps(
     served = post(after={b"CAPA\r\n": lambda talk: talk.cut()})
     configured(home, served)
     ended = here("check")
-    assert findings(ended)["login"][0] == "error"
-    assert list(findings(ended))[-3:] == ["destination", "record", "other programs"]
+    assert results(ended)["login"][0] == "error"
+    assert list(results(ended))[-3:] == ["destination", "record", "other programs"]
 
 
 # -- destinations ----------------------------------------------------------------------------------
@@ -621,7 +695,7 @@ def test_a_server_that_breaks_at_the_login_leaves_the_other_steps(
         ("output = 'mbox:~/.config'", "error", "it is not a regular file"),
         ("output = '-'", "ok", "keeps nothing"),
         ("exec = ['cat']", "ok", "exec:cat exists"),
-        ("exec = ['no-such-program']", "error", "the program does not exist, or may not be run"),
+        ("exec = ['no-such-program']", "error", "there is no such program, or it is not executable"),
         ("output = 'foo:bar'", "error", "unknown destination type 'foo:'"),
     ],
 )
@@ -630,7 +704,7 @@ def test_each_destination_is_examined(
 ) -> None:
     (home / "file").write_text("")
     configured(home, post(), line)
-    found = findings(here("check"))["destination"]
+    found = results(here("check"))["destination"]
     assert found[0] == verdict
     assert says in found[1]
     assert not (home / "mbox").exists()
@@ -645,7 +719,7 @@ def test_a_program_that_cron_does_not_find_is_a_warning(
     program.chmod(0o700)
     configured(home, post(), "exec = ['deliver']")
     path = f"{program.parent}:{os.environ['PATH']}"
-    assert findings(here("check", env={"PATH": path}))["destination"] == (
+    assert results(here("check", env={"PATH": path}))["destination"] == (
         "warning",
         "exec:deliver: cron does not find the program in /usr/bin:/bin: write its whole path",
     )

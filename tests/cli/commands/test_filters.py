@@ -126,7 +126,7 @@ def test_verbose_names_what_cannot_match(here: Here, post: StartPost, command: l
     ended = here(*command, "--before", "1d", "-v", env=served.environment)
     named = [line for line in ended.err.decode().splitlines() if "cannot match" in line]
     assert named == [
-        "pop3fetch: message 1 cannot match: the server refused message 1: gone",
+        "pop3fetch: message 1 cannot match: the server refused TOP 1: gone",
         "pop3fetch: message 4 cannot match: it has no usable date",
         "pop3fetch: message 5 cannot match: it has no usable date",
         "pop3fetch: message 7 cannot match: it has no usable date",

@@ -69,7 +69,7 @@ def test_without_a_table_a_keyring_that_keeps_nothing_is_an_error(run: Run, post
 
 # -- where the password is stored ------------------------------------------------------------------
 
-QUESTION = b"Store it in ~/.config/pop3fetch/work.password, which only you can read? [y/N] "
+QUESTION = b"Store it in ~/.config/pop3fetch/work.password (mode 0600)? [y/N] "
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ def test_without_a_keyring_a_terminal_offers_a_file(work: Work, terminal: Termin
         f"Password of {work.title}:",
         "pop3fetch: the system's keyring: it stores nothing",
         f"{QUESTION.decode()}y",
-        f"the password of {work.title} works, and is kept in ~/.config/pop3fetch/work.password",
+        f"the password of work ({work.title}) works, and is kept in ~/.config/pop3fetch/work.password",
         "next: pop3fetch list",
     ]
     assert work.file.read_bytes() == b"secret\n"
@@ -165,7 +165,7 @@ def test_who_wants_no_file_types_the_password_each_time(work: Work, terminal: Te
     seen = terminal("login", "-a", "work", answers=[asked, (QUESTION, b"n\n")], columns=120)
     assert seen.status == Status.OK
     assert seen.screen[3:] == [
-        f"the password of {work.title} works, and is not stored",
+        f"the password of work ({work.title}) works, and is not stored",
         "next: pop3fetch list",
     ]
     assert not work.file.exists()
@@ -196,7 +196,7 @@ def test_a_source_in_the_file_leaves_nothing_to_store(
     seen = terminal("login", env=keyring, columns=120)
     name = key.partition(" ")[0]
     assert seen.screen == [
-        f"the password of {work.title} works, and is not stored: {name} gives it",
+        f"the password of work ({work.title}) works, and is not stored: {name} gives it",
         "next: pop3fetch list",
     ]
     assert kept(keyring) == {}
@@ -252,7 +252,7 @@ def test_at_a_terminal_the_password_is_asked_for(
     assert seen.screen == [f"the password of {address} was not in the keyring"]
 
 
-def test_a_keyring_that_fails_is_passed_over(run: Run, post: StartPost) -> None:
+def test_a_keyring_that_fails_is_skipped(run: Run, post: StartPost) -> None:
     env = {**post().environment, "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
     assert run("stat", env=env).status == 0
     ended = run("stat", "-v", env={**env, "POP3FETCH_PASSWORD": ""})
@@ -311,12 +311,16 @@ def test_a_refresh_token_needs_the_keyring(run: Run, tmp_path: Path, store: str)
     [
         ("", FAILS, b"pop3fetch: the system's keyring: no keyring is installed, or "),
         ("", KEEPS_NOTHING, b"pop3fetch: the system's keyring: it stores nothing"),
-        ("ca_file = '/nowhere.pem'", {}, b"pop3fetch: /nowhere.pem: No such file or directory"),
-        ("ca_file = '/nowhere.pem'\ntls = 'auto'", {}, b"pop3fetch: /nowhere.pem: No such file or directory"),
-        ("client_cert = '/nowhere.pem'", {}, b"pop3fetch: /nowhere.pem: No such file or directory"),
+        ("ca_file = '/nowhere.pem'", {}, b"pop3fetch: CA file /nowhere.pem: No such file or directory"),
+        ("ca_file = '/nowhere.pem'\ntls = 'auto'", {}, b"pop3fetch: CA file /nowhere.pem: No such file"),
+        (
+            "client_cert = '/nowhere.pem'",
+            {},
+            b"pop3fetch: client certificate /nowhere.pem: No such file",
+        ),
     ],
 )
-def test_what_makes_a_browser_login_useless_is_said_before_it(
+def test_what_makes_a_browser_login_useless_is_reported_before_it(
     run: Run,
     keyring: dict[str, str],
     tmp_path: Path,
@@ -332,7 +336,9 @@ def test_what_makes_a_browser_login_useless_is_said_before_it(
     assert ended.err.count(b"\n") == 1  # no page was shown
 
 
-def test_ctrl_d_at_the_question_for_the_password_is_no_password(terminal: Terminal, post: StartPost) -> None:
+def test_ctrl_d_at_the_question_for_the_password_means_no_password(
+    terminal: Terminal, post: StartPost
+) -> None:
     env = {"POP3FETCH_ACCOUNT": post().server.url()}
     seen = terminal("stat", env=env, answers=[(b"Password of", b"\x04")])
     assert seen.status == 77

@@ -75,7 +75,7 @@ def test_a_record_is_shown(record: Desk) -> None:
     assert record("-v").err == b"pop3fetch: in doubt: b (missing)\n"
 
 
-def test_a_record_that_is_not_there_is_empty_and_is_not_made(record: Desk) -> None:
+def test_a_missing_record_is_empty_and_is_not_made(record: Desk) -> None:
     assert record().out.splitlines()[1:] == [
         b"messages\t0",
         b"first fetch\t-",
@@ -225,10 +225,10 @@ def test_the_time_given_is_that_of_lines_without_one() -> None:
 WRONG_LINES = {
     b'{"uid": "a"}\nb': "f, line 2: not a JSON object with a uid",
     b'\n{"size": 1}': "f, line 2: not a JSON object with a uid",
-    b'{"uid": ""}': "uid must be a text",
-    b'{"uid": null}': "uid must be a text",
-    b'{"uid": 7}': "uid must be a text",
-    b'{"uid": "a", "szie": 1}': "there is no key 'szie'",
+    b'{"uid": ""}': "uid must be a string, and not empty",
+    b'{"uid": null}': "uid must be a string, and not empty",
+    b'{"uid": 7}': "uid must be a string, and not empty",
+    b'{"uid": "a", "szie": 1}': "unknown key 'szie'",
     b'{"uid": "a", "size": -1}': "size must be a number",
     b'{"uid": "a", "size": true}': "size must be a number",
     b'{"uid": "a", "size": 99999999999999999999}': "size must be a number",
@@ -237,7 +237,7 @@ WRONG_LINES = {
     b'{"uid": "a", "identity": "00"}': "identity must be 16 or 32 hexadecimal digits",
     b'{"uid": "a", "identity": "xx"}': "identity",
     b'{"uid": "a", "proves": 1}': "proves must be true or false",
-    b"uid:a\nuid:b\n": "f: write the unique-ids alone, without uid:",
+    b"uid:a\nuid:b\n": "f: its lines begin with uid:; write the unique-ids alone",
 }
 
 
@@ -254,7 +254,7 @@ def test_a_wrong_line_adds_nothing(record: Desk) -> None:
 
 
 @pytest.mark.parametrize("when", ["yesterday", "6m", ""])
-def test_what_is_no_time_is_a_wrong_command_line(record: Desk, when: str) -> None:
+def test_a_wrong_time_is_a_wrong_command_line(record: Desk, when: str) -> None:
     assert record("add", "-", "--fetched-at", when).status == 2
 
 
@@ -301,14 +301,14 @@ def test_forgotten_messages_are_fetched_again(
 
 
 WRONG_WORDS = {
-    ("forget",): "give the messages as uid:XYZ, or --all",
-    ("forget", "--all", "uid:a"): "give the messages as uid:XYZ, or --all",
+    ("forget",): "record forget needs either uid:XYZ or --all",
+    ("forget", "--all", "uid:a"): "record forget needs either uid:XYZ or --all",
     ("forget", "3"): "only uid:XYZ names a message here",
     ("forget", "last"): "only uid:XYZ names a message here",
-    ("rename", "a@b", "a@b"): "a@b is the same address",
+    ("rename", "a@b", "a@b"): "OLD and NEW are the same address",
     ("forget-destination", "/no"): "/no is not a destination of this record; it has: none",
-    ("forgot",): "no such command 'forgot'",
-    ("add",): "missing argument",
+    ("forgot",): "no such command: forgot; did you mean 'forget'?",
+    ("add",): "FILE is missing",
 }
 
 

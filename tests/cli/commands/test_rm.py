@@ -12,8 +12,8 @@ import pytest
 from pop3fetch.status import Status
 from tests.support.in_process import Here
 from tests.support.scripted_server import Talk
-from tests.support.served_mail import DEMO, HOSTILE, LETTERS, StartPost, delivered, letters
-from tests.support.terminal import Terminal, check_snapshot
+from tests.support.served_mail import HOSTILE, LETTERS, StartPost, delivered, letters
+from tests.support.terminal import Terminal
 
 QUESTION = b"from the server? [y/N] "
 
@@ -39,7 +39,7 @@ def test_no_line_on_standard_input_deletes_nothing(here: Here, post: StartPost) 
 
 
 @pytest.mark.parametrize("words", [[], ["--yes"], ["--all"], ["--all", "1"], ["--all", "--stdin"]])
-def test_everything_must_be_said_and_meant(here: Here, post: StartPost, words: list[str]) -> None:
+def test_rm_needs_messages_or_all_and_consent(here: Here, post: StartPost, words: list[str]) -> None:
     served = post()
     ended = here("rm", *words, env=served.environment, stdin=b"1\n")
     assert ended.status == Status.USAGE
@@ -105,7 +105,7 @@ def test_a_refused_message_is_named_and_the_others_go(here: Here, post: StartPos
     assert served.mailbox.uids == [b"uid-2"]
 
 
-def test_a_uid_may_come_again_where_nobody_knows_what_is_deleted(
+def test_a_uid_may_come_again_if_it_is_not_known_what_was_deleted(
     here: Here, post: StartPost, maildir: Path
 ) -> None:
     served = post(LETTERS[:1])
@@ -192,13 +192,13 @@ def test_a_uid_that_messages_share_deletes_none_of_them(here: Here, post: StartP
     served = post(letters(3), uids=[b"same", b"other", b"same"])
     ended = here("rm", "2", "uid:same", env=served.environment)
     assert ended.status == Status.NO_MESSAGE
-    assert ended.err == b"pop3fetch: uid:same is shared by the messages 1, 3: use a number\n"
+    assert ended.err == b"pop3fetch: uid:same is shared by the messages 1, 3; use a number\n"
     assert len(served.mailbox.messages) == 3
     assert here("rm", "1,3", env=served.environment).status == 0
     assert served.mailbox.messages == [letters(3)[1]]
 
 
-def test_what_is_shown_and_deleted_as_well_is_no_hindrance(here: Here, post: StartPost) -> None:
+def test_rm_of_all_messages_works_even_if_quit_deletes_what_was_shown(here: Here, post: StartPost) -> None:
     served = post(letters(3), **POPS)
     assert here("rm", "--all", "--yes", env=served.environment).status == 0
     assert served.mailbox.messages == []
@@ -227,7 +227,7 @@ def test_only_a_yes_deletes(terminal: Terminal, post: StartPost, answer: bytes, 
 
 
 @pytest.mark.parametrize(("answer", "left"), [(b"y\n", 1), (b"n\n", 3)], ids=["y", "n"])
-def test_who_sits_there_is_asked_also_where_a_pipe_names_the_messages(
+def test_rm_asks_on_the_terminal_even_if_a_pipe_names_the_messages(
     terminal: Terminal, post: StartPost, answer: bytes, left: int
 ) -> None:
     served = post(letters(3))
@@ -244,17 +244,10 @@ def test_an_interrupt_at_the_question_deletes_nothing(terminal: Terminal, post: 
     assert len(served.mailbox.messages) == 3
 
 
-@pytest.mark.parametrize("columns", [40, 80])
-def test_what_would_go_is_shown(terminal: Terminal, post: StartPost, columns: int) -> None:
-    served = post(DEMO)
-    seen = terminal("rm", "2-5", env=served.environment, columns=columns, answers=[(QUESTION, b"n\n")])
-    check_snapshot(f"rm-{columns}", seen.screen)
-
-
 def test_of_many_messages_some_are_shown(terminal: Terminal, post: StartPost) -> None:
     served = post(letters(30))
     seen = terminal("rm", "--all", env=served.environment, answers=[(QUESTION, b"n\n")])
-    check_snapshot("rm-many", seen.screen)
+    assert "… and 10 more" in seen.screen
     assert served.verbs.count(b"TOP") == 20
 
 

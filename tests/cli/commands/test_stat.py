@@ -67,7 +67,7 @@ def test_nothing_but_stat_is_asked(here: Here, post: StartPost) -> None:
 
 @pytest.mark.parametrize("capabilities", [CAPABILITIES, (b"UIDL",)])
 @pytest.mark.parametrize("reply", [b"", b"-ERR no\r\n"])
-def test_what_becomes_of_quit_is_no_error(
+def test_stat_succeeds_whatever_happens_to_quit(
     here: Here, post: StartPost, capabilities: Sequence[bytes], reply: bytes
 ) -> None:
     hang_up = {b"QUIT\r\n": lambda talk: talk.close()}
@@ -78,5 +78,5 @@ def test_what_becomes_of_quit_is_no_error(
 @pytest.mark.parametrize(
     ("count", "sentence"), [(0, "0 messages, 0 B"), (1, "1 message, 104 B"), (30, "30 messages, 3.1 kB")]
 )
-def test_people_are_told_in_words(terminal: Terminal, post: StartPost, count: int, sentence: str) -> None:
+def test_a_terminal_shows_words(terminal: Terminal, post: StartPost, count: int, sentence: str) -> None:
     assert terminal("stat", env=post(letters(count)).environment).screen == [sentence]

@@ -1,4 +1,4 @@
-"""The console: which line goes where, at which verbosity, and that nothing hostile passes it."""
+"""The console: which line goes to which stream, at which verbosity, and that nothing hostile passes it."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_an_object_is_one_line_of_ascii_and_comes_back(value: dict[str, object])
 
 
 @pytest.mark.parametrize("stream", [in_cron(), on_terminal()], ids=["cron", "terminal"])
-def test_the_account_stands_in_front_of_everything(stream: Console) -> None:
+def test_the_account_precedes_everything(stream: Console) -> None:
     console = stream.for_account("wo\trk", at_once, Interrupts())
     console.row(1, b"uid")
     console.text("words")
@@ -91,7 +91,7 @@ def test_the_account_stands_in_front_of_everything(stream: Console) -> None:
     assert said(console) == "pop3fetch: wo\\trk: wrong\n"
 
 
-def test_a_reader_that_left_is_told_from_a_full_disk() -> None:
+def test_a_reader_that_left_is_distinguished_from_a_full_disk() -> None:
     with pytest.raises(BrokenPipeError):
         Console(Full(BrokenPipeError()), io.StringIO(), {}).row(1)
     with pytest.raises(DeliveryError, match=r"standard output: No space left"):
@@ -105,7 +105,7 @@ LINES = {"error": -1, "warn": 0, "notice": 1}  # the least verbosity that shows 
 
 @pytest.mark.parametrize("verbosity", [-1, 0, 1, 2])
 @pytest.mark.parametrize("kind", LINES)
-def test_verbosity_decides_what_is_said(kind: str, verbosity: int) -> None:
+def test_verbosity_decides_what_is_printed(kind: str, verbosity: int) -> None:
     console = in_cron()
     console.verbosity = verbosity
     getattr(console, kind)("a word\x1b")
@@ -122,7 +122,7 @@ def test_verbosity_decides_what_is_said(kind: str, verbosity: int) -> None:
         (in_cron, 1, "pop3fetch: done\n"),
     ],
 )
-def test_a_remark_is_for_whoever_sits_there(
+def test_a_remark_is_shown_on_a_terminal(
     console: Callable[[], Console], verbosity: int, expected: str
 ) -> None:
     heard = console()
@@ -131,7 +131,7 @@ def test_a_remark_is_for_whoever_sits_there(
     assert said(heard) == expected
 
 
-def test_causes_are_told_under_vv_alone() -> None:
+def test_causes_are_shown_only_with_vv() -> None:
     error = ConnectionLost("host", "while waiting")
     error.__cause__ = OSError("broken \x1b pipe")
     for verbosity, lines in ((0, 1), (1, 1), (2, 2)):
@@ -142,7 +142,7 @@ def test_causes_are_told_under_vv_alone() -> None:
         assert "\x1b" not in said(console)
 
 
-def test_a_line_that_cannot_be_said_is_no_error() -> None:
+def test_a_line_that_cannot_be_printed_is_not_an_error() -> None:
     Console(io.StringIO(), Full(BrokenPipeError()), {}).error("wrong")
 
 
@@ -157,7 +157,9 @@ def test_a_line_that_cannot_be_said_is_no_error() -> None:
         (on_terminal().for_account("work", at_once, Interrupts()), 0, False),
     ],
 )
-def test_progress_is_drawn_where_a_line_can_be(console: Console, verbosity: int, draws: bool) -> None:
+def test_progress_is_drawn_if_the_terminal_can_redraw_a_line(
+    console: Console, verbosity: int, draws: bool
+) -> None:
     console.verbosity = verbosity
     assert console.shows_progress == draws
 
@@ -188,7 +190,7 @@ def test_the_width_is_the_environments_or_usual(environment: dict[str, str], wid
 
 
 class Keyboard(io.StringIO):
-    """What somebody types at a terminal."""
+    """What a user types at a terminal."""
 
     def isatty(self) -> bool:
         return True

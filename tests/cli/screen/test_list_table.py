@@ -60,6 +60,14 @@ rows = st.builds(
 )
 
 
+@pytest.mark.parametrize("width", [40, 80, 120, 200])
+def test_a_dumb_terminal_shows_every_column(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    title, line = shown(width, row())
+    assert title.split() == ["#", "date", "from", "subject", "size"]
+    assert line.split()[:2] == ["1", "*"]
+
+
 @given(st.lists(rows, min_size=1, max_size=5), st.integers(40, 250))
 def test_it_fits_whatever_is_in_it(listed: list[Row], width: int) -> None:
     lines = shown(width, *listed, last=99_999)
@@ -87,7 +95,7 @@ def test_uids_fit_too(uid: bytes, width: int) -> None:
         (None, ""),
     ],
 )
-def test_a_sender_is_named_by_his_name(sender: str | None, name: str) -> None:
+def test_a_sender_is_shown_by_name(sender: str | None, name: str) -> None:
     line = shown(120, row(sender, subject="|"))[1]
     assert line.partition("|")[0].removeprefix("1  *  today 12:00  ").rstrip() == name
 

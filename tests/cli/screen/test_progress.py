@@ -1,4 +1,4 @@
-"""The progress line: what it says at which width, and that it never says too much."""
+"""The progress line: what it shows at which width, and that it never shows too much."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.cli.screen.test_console import Tty
 
 
 class Clock:
-    """A clock that stands until it is set."""
+    """A clock that stops until it is set."""
 
     def __init__(self) -> None:
         self.seconds = 1000.0
@@ -108,5 +108,5 @@ def test_sizes_have_three_digits_at_most(octets: int, text: str) -> None:
 
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 messages"), (1, "1 message"), (2, "2 messages")])
-def test_one_message_is_no_messages(count: int, text: str) -> None:
+def test_one_message_is_singular(count: int, text: str) -> None:
     assert counted(count) == text
