@@ -65,7 +65,8 @@ clean:
 .venv/ready-for-demo: EXTRAS =
 .venv/ready-for-test: EXTRAS = [test]
 .venv/ready-for-check: EXTRAS = [test,check]
-.venv/ready-for-dist: EXTRAS = [dist]
+.venv/ready-for-dist: EXTRAS = [dist,oauth]
+.venv/ready-for-installs: EXTRAS = [installs]
 .venv/ready-for-audit: EXTRAS = [audit]
 .venv/ready-for-fuzz: EXTRAS = [test,fuzz]
 .venv/ready-for-mutants: EXTRAS = [test,mutants]
@@ -135,12 +136,27 @@ dist: .venv/ready-for-dist
 	.venv/bin/python -m hatchling build --directory dist
 
 # The time that what is built bears: of the last commit; in a source distribution, which has none, of its files.
-dist: export SOURCE_DATE_EPOCH ?= $(shell if [ -e PKG-INFO ]; then date -r PKG-INFO +%s; else git log -1 --format=%ct; fi)
+dist deb: export SOURCE_DATE_EPOCH ?= $(shell if [ -e PKG-INFO ]; then date -r PKG-INFO +%s; else git log -1 --format=%ct; fi)
+
+#   make deb     build a Debian package of the single portable file, dist/pop3fetch_*_all.deb, reproducible, too
+.PHONY: deb
+deb: .venv/ready-for-dist
+	@.ci/need 'command -v dpkg-deb' dpkg 'no package can be built'
+	.venv/bin/python -m release.deb dist
 
 #   make zipapp  build a single portable file, dist/pop3fetch.pyz; it uses cryptography if that is installed
 .PHONY: zipapp
 zipapp: .venv/ready-for-dist
 	.venv/bin/python -m release.zipapp dist/pop3fetch.pyz
+
+#   make installs   try pip, pipx, uv, the single file and the Debian package in fresh homes; ARGS="pipx uv" tries some
+.PHONY: installs
+installs: .venv/ready-for-installs dist zipapp deb
+	@.ci/need 'command -v man' man-db 'no manual page is looked for'
+	@.ci/need 'command -v zsh' zsh 'no completion in zsh'
+	@.ci/need 'command -v fish' fish 'no completion in fish'
+	@.ci/need 'test -e /usr/share/bash-completion/bash_completion' bash-completion 'no completion in bash'
+	PYTHON='$(PYTHON)' .ci/installs $(ARGS)
 
 #   make picture draw the picture in the README from a real run
 .PHONY: picture

@@ -13,7 +13,7 @@ from bench.measure import Command
 from bench.peers import OURS, PEERS, PROGRAMS, PYTHON, Commands, Errand, Program, mpop_get, pop3fetch_all
 
 LIMITS = str(Path(__file__).with_name("limits.py"))
-DRAIN, CLICK, LIST = "limit: drain", "import click", "list -l"  # named by bounds
+DRAIN, CLICK, LIST, VERSION = "limit: drain", "import click", "list -l", "--version"  # named by bounds
 
 
 class Role(Enum):
@@ -85,6 +85,16 @@ def starters(option: str) -> tuple[Contender, ...]:
         if program.executable != sys.executable
     )
     return (*peers, Contender(CLICK, _plainly(PYTHON, "-c", "import click"), Role.LIMIT))
+
+
+def completer() -> tuple[Contender, ...]:
+    """Return the completion of one word, and the start alone as the limit."""
+    gone = OURS.missing()
+    words = {"_POP3FETCH_COMPLETE": "bash_complete", "COMP_WORDS": "pop3fetch get --de"}
+    return (
+        Contender(OURS.name, lambda errand: [Command((OURS.executable,), words)], Role.OURS, absent=gone),
+        Contender(VERSION, _plainly(OURS.executable, "--version"), Role.LIMIT, absent=gone),
+    )
 
 
 def removers() -> tuple[Contender, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from bench import contenders, mail
-from bench.contenders import CLICK, DRAIN, LIST, Contender
+from bench.contenders import CLICK, DRAIN, LIST, VERSION, Contender
 from bench.mail import Post
 from bench.measure import RunFailed
 from bench.peers import Errand
@@ -231,9 +231,18 @@ def _accounts(stage: Stage) -> Scenario:
 
 def _start_up(option: str) -> Callable[[Stage], Scenario]:
     def scenario(stage: Stage) -> Scenario:
-        return Scenario(f"`{option}`", contenders.starters(option), (Bound(1.3, CLICK),), runs=10)
+        return Scenario(f"`{option}`", contenders.starters(option), (Bound(1.1, CLICK),), runs=10)
 
     return scenario
+
+
+def _completion(stage: Stage) -> Scenario:
+    return Scenario(
+        "the options that begin with `get --de`, for a shell",
+        contenders.completer(),
+        (Bound(1.3, VERSION),),
+        runs=10,
+    )
 
 
 SCENARIOS: dict[str, Callable[[Stage], Scenario]] = {
@@ -251,6 +260,7 @@ SCENARIOS: dict[str, Callable[[Stage], Scenario]] = {
     "accounts": _accounts,
     "version": _start_up("--version"),
     "help": _start_up("--help"),
+    "completion": _completion,
 }
 
 

@@ -7,6 +7,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import BoundedSemaphore, Thread
 from typing import Literal
@@ -19,7 +20,8 @@ SHARED = stat.S_IWGRP | stat.S_IWOTH  # the bits of a folder in which others can
 
 # macOS: fsync leaves the data in the cache of the drive, and this does not (fsync(2) there).
 FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
-_NO_FULL_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS}  # a network's
+NOT_SUPPORTED = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}  # two numbers on macOS
+_NO_FULL_SYNC = {errno.EINVAL, errno.ENOTTY, *NOT_SUPPORTED}  # a network's
 
 
 def make_folder(path: Path) -> None:
@@ -51,19 +53,55 @@ def open_private(path: str | Path, flags: int, folder: int | None = None) -> int
 def replace_file(path: Path, octets: bytes, *, durably: bool) -> None:
     """Replace a private file as a whole, so that a crash leaves the old one or the new one; raises OSError.
 
-    ``durably``: a power cut does, too.
+    ``durably``: a power cut does, too. What processes that were killed have left beside it is removed.
     """
     aside = Path(f"{path}-{os.getpid()}")
-    file = open_private(aside, os.O_WRONLY | os.O_TRUNC)
+    file = _open_locked(aside)
     try:
+        os.ftruncate(file, 0)
         write_all(file, octets)
         if durably:
             sync_file(file)
+        os.replace(aside, path)
     finally:
         os.close(file)
-    os.replace(aside, path)
+    _remove_strays(path)
     if durably:
         sync_folder(path.parent)
+
+
+def _open_locked(path: Path) -> int:
+    """Open a private file, and lock it: the lock of a process that was killed is gone."""
+    while True:
+        file = open_private(path, os.O_WRONLY)
+        with suppress(OSError):  # without locks, what is left behind stays
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if _is_named(file, path):
+            return file
+        os.close(file)  # another process took it for left behind before it was locked
+
+
+def _remove_strays(path: Path) -> None:
+    """Remove the files beside ``path`` that no process is writing."""
+    for stray in path.parent.iterdir():
+        if not stray.name.startswith(f"{path.name}-") or not stray.name[len(path.name) + 1 :].isdecimal():
+            continue
+        with suppress(OSError):  # it is gone, or locked
+            file = os.open(stray, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_named(file, stray):  # a process may have put it in its place since
+                    stray.unlink()
+            finally:
+                os.close(file)
+
+
+def _is_named(file: int, path: Path) -> bool:
+    """Return whether an open file has the name ``path``."""
+    try:
+        return os.path.samestat(os.fstat(file), path.lstat())
+    except FileNotFoundError:
+        return False
 
 
 def write_all(file: int, octets: bytes, offset: int | None = None) -> None:

@@ -33,7 +33,7 @@
     ├── CommandNotAllowed                a command in the wrong state; also RuntimeError
     ├── InvalidArgument                  an argument that no command may carry; also ValueError
     ├── EmptyMessage                     a message arrived without an octet
-    ├── BlankMessage                     a message arrived without content
+    ├── IncompleteMessage                a message arrived blank, or far shorter than before
     ├── UniqueIdsRefused                 UIDL is refused, although the record has unique-ids
     ├── HeadersNotOffered                the server has no TOP, which shows headers alone
     ├── ThreadLimit                      the system allows no more threads
@@ -353,7 +353,9 @@ class AuthorizationFailed(AuthenticationError):
 
 
 class NoPassword(AuthenticationError):
-    """No source gave a password; the reason names the ways to give one."""
+    """No source gave a password, or one that cannot be used; ``is_missing``: there is none at all."""
+
+    is_missing: bool = False
 
 
 class LoginTooSoon(POP3Error):
@@ -418,15 +420,17 @@ class EmptyMessage(POP3Error):
         return "it arrived empty"
 
 
-class BlankMessage(POP3Error):
-    """The server sent only white space for a message that it lists with ``size`` octets."""
+class IncompleteMessage(POP3Error):
+    """The server sent only white space for a message that it lists with ``size``, or ``octets`` of it."""
 
     status = Status.REFUSED
     number: int
     size: int
+    octets: int | None = None
 
     def __str__(self) -> str:
-        return f"it arrived blank, although the server lists {self.size} octets"
+        arrived = "it arrived blank" if self.octets is None else f"only {self.octets} octets of it arrived"
+        return f"{arrived}, although the server lists {self.size} octets"
 
 
 class UniqueIdsRefused(POP3Error):

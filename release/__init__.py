@@ -1,1 +1,1 @@
-"""What is made of the sources besides the distributions: the single-file program and the README's picture."""
+"""Made besides the distributions: the single file, its Debian package, and the picture of the README."""

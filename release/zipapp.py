@@ -2,7 +2,8 @@
 
 It is made of what is installed beside it, and runs on this Python and newer ones. Compiled libraries
 cannot be imported from an archive and stay out: cryptography, which the program takes from where it
-runs, or does without.
+runs, or does without. Nothing is taken from the metadata of an installed pop3fetch, as they may be older
+than the sources.
 """
 
 from __future__ import annotations
@@ -19,20 +20,21 @@ from packaging.utils import canonicalize_name
 import pop3fetch
 
 PACKAGE = Path(pop3fetch.__file__).parent
+LICENSE = PACKAGE.parent / "LICENSE"
 MAIN = b"from pop3fetch.cli import main\n\nmain()\n"
-SHEBANG = b"#!/usr/bin/env python3\n"
+EXTRA = "oauth"  # small and pure; nobody can install it into a file
 THEN = (1980, 1, 1, 0, 0, 0)  # a zip archive knows no earlier time; any fixed one will do
 
 COMPILED = (".so", ".pyd", ".dylib")
 OF_THE_INSTALLATION = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json")
 
 
-def build(target: Path) -> None:
+def build(target: Path, python: str = "/usr/bin/env python3") -> None:
     """Write the single-file program to ``target``: the same octets for the same libraries."""
     files = dict(_all_files())
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("wb") as stream:
-        stream.write(SHEBANG)
+        stream.write(f"#!{python}\n".encode())
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
             for name in sorted(files):
                 _add(archive, name, files[name])
@@ -48,14 +50,20 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
 
 def _all_files() -> Iterator[tuple[str, bytes]]:
     yield "__main__.py", MAIN
+    yield LICENSE.name, LICENSE.read_bytes()
     for source in (*PACKAGE.rglob("*.py"), PACKAGE / "py.typed"):
         yield str(source.relative_to(PACKAGE.parent)), source.read_bytes()
-    for library in _libraries("pop3fetch", set()):
+    for library in libraries():
         yield from _files(library)
 
 
-def _libraries(name: str, seen: set[str]) -> Iterator[Distribution]:
-    """Yield the distribution and all that it requires here, without the compiled ones."""
+def libraries() -> list[Distribution]:
+    """Return all that the program requires here, directly or not, without the compiled ones."""
+    seen = {"pop3fetch"}
+    return [library for name in _required("pop3fetch", EXTRA) for library in _with_required(name, seen)]
+
+
+def _with_required(name: str, seen: set[str]) -> Iterator[Distribution]:
     if name in seen:
         return
     seen.add(name)
@@ -63,9 +71,14 @@ def _libraries(name: str, seen: set[str]) -> Iterator[Distribution]:
     if any(file.suffix in COMPILED for file in library.files or ()):
         return
     yield library
-    for requirement in map(Requirement, library.requires or ()):
-        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-            yield from _libraries(canonicalize_name(requirement.name), seen)
+    for other in _required(name):
+        yield from _with_required(other, seen)
+
+
+def _required(name: str, extra: str = "") -> Iterator[str]:
+    for requirement in map(Requirement, distribution(name).requires or ()):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+            yield canonicalize_name(requirement.name)
 
 
 def _files(library: Distribution) -> Iterator[tuple[str, bytes]]:

@@ -28,6 +28,7 @@ ROOMS: dict[str, set[str]] = {
     "veil": set(),
     "verification": set(),
     "status": set(),
+    "step_results": {"status"},
     "charsets": set(),
     "dates": set(),
     "encoded_words": {"charsets"},
@@ -41,7 +42,9 @@ ROOMS: dict[str, set[str]] = {
     "selection": {"errors", "messages"},
     "net": {"ahead", "defaults", "errors", "veil", "verification"},
     "pop3": {"ahead", "defaults", "errors", "net", "printable", "veil"},
-    "delivery": {"ahead", "defaults", "durable", "errors", "headers", "messages", "printable"},
+    "delivery": {
+        "ahead", "defaults", "durable", "errors", "headers", "messages", "printable", "step_results",
+    },
     "record": {"delivery", "durable", "errors", "headers", "messages"},
     "account": {
         "ahead", "defaults", "durable", "errors", "printable", "quantities", "veil", "verification",
@@ -56,7 +59,7 @@ ROOMS: dict[str, set[str]] = {
     "cli": {
         "__init__", "account", "ahead", "defaults", "delivery", "demo", "durable", "errors", "fetch",
         "filters", "headers", "importing", "messages", "net", "pop3", "printable", "quantities", "record",
-        "selection", "sessions", "status",
+        "selection", "sessions", "status", "step_results",
     },
     "__main__": {"cli"},
     "__init__": {"pop3"},
@@ -72,7 +75,12 @@ HOMES: dict[str, tuple[str, ...]] = {
     "oauthlib": ("account/oauth/messages.py",),
     "platformdirs": ("durable.py",),
     "python_socks": ("net/proxy.py",),
-    "rich": ("cli/screen/console.py", "cli/screen/list_table.py", "cli/screen/wrapping.py"),
+    "rich": (
+        "cli/screen/check.py",
+        "cli/screen/console.py",
+        "cli/screen/list_table.py",
+        "cli/screen/wrapping.py",
+    ),
     "scramp": ("pop3/sasl.py",),
     "socket": (
         "net/transport.py",
@@ -92,6 +100,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "verification.py",
     ),
     "subprocess": (
+        "cli/actions/check_cron.py",
         "cli/actions/on_new.py",
         "cli/screen/pager.py",
         "delivery/program.py",
@@ -108,7 +117,7 @@ HOMES: dict[str, tuple[str, ...]] = {
 PURE = {
     "account/oauth/messages.py", "account/oauth/providers.py",
     "charsets.py", "defaults.py", "dates.py", "encoded_words.py", "errors.py", "filters.py",
-    "headers.py",
+    "headers.py", "step_results.py",
     "messages.py", "printable.py", "quantities.py", "refusal.py", "veil.py",
     "fetch/plan.py",
     "importing/fdm.py", "importing/fdm_statements.py", "importing/fdm_words.py",

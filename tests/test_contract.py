@@ -40,7 +40,7 @@ SECRET = {"POP3FETCH_PASSWORD": "secret"}
 
 # -- commands and options --------------------------------------------------------------------
 
-TALKING = ("list", "get", "rm", "caps", "stat", "login", "logout")
+TALKING = ("list", "get", "rm", "caps", "stat", "login", "logout", "check")
 
 # Every option of the commands that talk to a server, with its variable.
 OPTIONS = {
@@ -87,6 +87,7 @@ OWN_OPTIONS = {
     "stat": {"--new", "--json"},
     "login": {"--store"},
     "logout": set(),
+    "check": {"--json"},
 }  # fmt: skip
 # Of the commands that take no server of the command line.
 GENERAL = ("-c", "--config", "--state-dir", "-q", "--quiet", "-v", "--verbose", "--help-all")
@@ -533,6 +534,17 @@ def test_json_of_a_header_without_fields_has_nulls(here: Here, server: StartServ
     bare = server(mailbox(replies={b"TOP 1 0\r\n": b"+OK\r\n\r\n.\r\n"}))
     ended = here("list", "-l", "--json", "-a", bare.url(), env=SECRET)
     assert json.loads(ended.out) == LISTED | dict.fromkeys(SUMMARY)
+
+
+def test_check_prints_result_step_and_text(here: Here, url: str) -> None:
+    rows = [line.split("\t") for line in here("check", "-a", url, env=SECRET).out.decode().splitlines()]
+    objects = [json.loads(line) for line in here("check", "--json", "-a", url, env=SECRET).out.splitlines()]
+    assert [(each["result"], each["step"], each["text"]) for each in objects] == list(map(tuple, rows))
+    assert {each["status"] for each in objects} == {0}
+    assert {step for _, step, _ in rows} == {
+        "configuration", "dns", "connection", "tls", "greeting", "login", "cron", "limits", "destination",
+        "record", "other programs",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,6 +21,7 @@ from pop3fetch.durable import (
     is_absent,
     make_folder,
     open_private,
+    replace_file,
     require_own_links,
     sync_file,
     sync_files,
@@ -51,6 +56,87 @@ def test_a_file_in_the_way_is_not_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError, match="file"):
         make_folder(tmp_path / "file")
+
+
+# -- in the place of another -----------------------------------------------------------------------
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from pop3fetch import durable
+os.replace = lambda *names: os.kill(os.getpid(), signal.SIGKILL)
+durable.replace_file(Path(sys.argv[1]), b"half", durably=True)
+"""
+
+
+def kill_while_replacing(path: Path) -> str:
+    """Kill a process just before it replaces ``path``; return the name of what it leaves behind."""
+    before = set(path.parent.iterdir())
+    ended = subprocess.run([sys.executable, "-c", KILLED, str(path)])
+    assert ended.returncode == -signal.SIGKILL
+    [stray] = set(path.parent.iterdir()) - before
+    return stray.name
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_a_killed_process_has_left_is_removed(tmp_path: Path) -> None:
+    for _ in range(2):
+        kill_while_replacing(tmp_path / "work.account")
+    replace_file(tmp_path / "work.account", b"new", durably=False)
+    assert names(tmp_path) == ["work.account"]
+    assert (tmp_path / "work.account").read_bytes() == b"new"
+    assert mode(tmp_path / "work.account") == 0o600
+
+
+def test_what_another_process_is_writing_stays_and_so_does_what_is_not_ours(tmp_path: Path) -> None:
+    others = ["work.account-1.bak", "work.accounts-12", "work.account-", "work.sqlite-20261129"]
+    for name in others:
+        (tmp_path / name).touch()
+    (tmp_path / "work.account-17").symlink_to("work.sqlite-20261129")
+    written = open_private(tmp_path / "work.account-1", os.O_WRONLY)
+    fcntl.flock(written, fcntl.LOCK_EX)
+    replace_file(tmp_path / "work.account", b"new", durably=False)
+    assert names(tmp_path) == sorted(["work.account", "work.account-1", "work.account-17", *others])
+    os.close(written)
+    replace_file(tmp_path / "work.account", b"newer", durably=False)
+    assert names(tmp_path) == sorted(["work.account", "work.account-17", *others])
+
+
+def test_a_file_that_was_taken_for_left_behind_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aside, lock = tmp_path / f"file-{os.getpid()}", fcntl.flock
+    removed: list[int] = []
+
+    def remove_first(file: int, operation: int) -> None:
+        if not removed:
+            removed.append(file)
+            aside.unlink()
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", remove_first)
+    replace_file(tmp_path / "file", b"whole", durably=False)
+    assert names(tmp_path) == ["file"]
+    assert (tmp_path / "file").read_bytes() == b"whole"
+
+
+def test_threads_that_replace_one_file_leave_it_whole(tmp_path: Path) -> None:
+    path, octets = tmp_path / "file", [b"%d" % digit * 100_000 for digit in range(4)]
+
+    def replace(by: bytes) -> None:
+        for _ in range(50):
+            replace_file(path, by, durably=False)
+
+    threads = [Thread(target=replace, args=(each,)) for each in octets]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        assert not path.exists() or path.read_bytes() in octets
+    assert names(tmp_path) == ["file"]
 
 
 # -- on the medium ---------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ from pop3fetch import errors
 from pop3fetch.errors import (
     AuthenticationError,
     AuthorizationFailed,
-    BlankMessage,
     CertificateError,
     ClientCertificateRequired,
     CommandNotAllowed,
@@ -27,6 +26,7 @@ from pop3fetch.errors import (
     FetcherRunning,
     GreetingRefused,
     HeadersNotOffered,
+    IncompleteMessage,
     InsecureAuthenticationDisallowed,
     InvalidArgument,
     InvalidSelector,
@@ -73,7 +73,7 @@ STATUSES: dict[int, set[type[POP3Error]]] = {
     65: {EmptyMessage, LineTooLong, MalformedListing},
     66: {MessageNotFound, UidShared},
     68: {UnknownHost, ServerNotFound},
-    69: {BlankMessage, DeletionUnsafe, GreetingRefused, HeadersNotOffered, ServerErrorResponse},
+    69: {DeletionUnsafe, GreetingRefused, HeadersNotOffered, IncompleteMessage, ServerErrorResponse},
     73: {DeliveryError, RecordNotWritten},
     75: {
         ConnectionFailed,
@@ -370,7 +370,8 @@ def test_a_sentence_is_one_bounded_line_whatever_the_facts_are(error: type[POP3E
         (MessageNotFound("uid:x"), "there is no message uid:x on the server"),
         (MessageNotFound("5-9", are_several=True), "there are no messages 5-9 on the server"),
         (MessageNotFound(""), "there is no message on the server"),
-        (BlankMessage(3, 500), "it arrived blank, although the server lists 500 octets"),
+        (IncompleteMessage(3, 500), "it arrived blank, although the server lists 500 octets"),
+        (IncompleteMessage(3, 500, 90), "only 90 octets of it arrived, although the server lists 500 octets"),
         (
             UniqueIdsRefused("alice@example.org"),
             "alice@example.org: the server refuses UIDL, which it has answered before",

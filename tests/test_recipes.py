@@ -321,6 +321,14 @@ def test_a_record_goes_to_another_machine(place: Place, text: str) -> None:
     assert exported[0].out.splitlines()[:2] == exported[1].out.splitlines()[:2]
 
 
+@recipe("Show what would hinder a job, or soon will, such as a certificate that expires")
+def test_what_hinders_a_job_is_shown(place: Place, text: str) -> None:
+    _need("jq")
+    assert place.follow(text).out == b""
+    place.work.password = b"changed"
+    assert place.shell(text).out.startswith(b"work: the server refused the login of alice (PLAIN): ")
+
+
 @recipe("Pass each new message to a program that sorts mail")
 def test_a_program_takes_each_message(place: Place, text: str) -> None:
     place.install("maildrop", "#!/bin/sh\ncat >>taken\n")

@@ -68,7 +68,16 @@ class Password:
     Except for OAuth 2: an access token is valid for about an hour, and each call gets a new one.
     """
 
-    __slots__ = ("_account", "_report", "_secret", "_skipped", "_sources", "_typed", "_was_lost")
+    __slots__ = (
+        "_account",
+        "_report",
+        "_secret",
+        "_skipped",
+        "_sources",
+        "_typed",
+        "_was_lost",
+        "source",
+    )
 
     def __init__(self, account: Account, sources: Sources) -> None:
         self._account = account
@@ -78,6 +87,7 @@ class Password:
         self._secret: str | None = None
         self._typed = 0  # how often it was typed
         self._was_lost = False  # whether a connection was, since then
+        self.source = ""  # the name of the source that gave it, of ORDER
 
     def __repr__(self) -> str:
         return f"<Password of {self._account.address}>"
@@ -92,6 +102,7 @@ class Password:
             found = source(self._account, self._sources)
             if found:
                 _check(found, name, self._account)
+                self.source = name
                 self._typed += source is _from_terminal
                 self._secret = None if source is _from_oauth else found
                 return found
@@ -101,7 +112,8 @@ class Password:
         raise NoPassword(
             f"there is no password for {printable(self._account.title)}{skipped}; {stored}set {VARIABLE}, "
             "use --password-command or --password-file (password_command, password_file in the configuration "
-            "file), write it into ~/.netrc, or run this on a terminal"
+            "file), write it into ~/.netrc, or run this on a terminal",
+            is_missing=True,
         )
 
     def may_be_right_next_time(self, error: POP3Error) -> bool:

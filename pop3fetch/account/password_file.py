@@ -65,8 +65,10 @@ def _first_octets(descriptor: int, deadline: float) -> bytes:
         try:
             block = os.read(descriptor, LARGEST)
         except BlockingIOError:
+            poll = select.poll()  # select takes no descriptor from 1024 on
+            poll.register(descriptor, select.POLLIN)
             remaining = deadline - time.monotonic()
-            if remaining <= 0 or not select.select([descriptor], [], [], remaining)[0]:
+            if remaining <= 0 or not poll.poll(remaining * 1000):
                 raise TimeoutError from None
             continue
         if not block:

@@ -80,7 +80,9 @@ def _register(
 
 def password_file_of(path: Path, name: str) -> Path:
     """Return the file in which the password of an account is kept: beside the configuration file."""
-    return path.with_name(f"{quote(name, safe='@+')}.password")
+    # A capital letter as %XX: there are file systems on which case makes no difference.
+    quoted = (f"%{ord(letter):X}" if "A" <= letter <= "Z" else quote(letter, safe="@+") for letter in name)
+    return path.with_name(f"{''.join(quoted)}.password")
 
 
 def write_password(file: Path, secret: str) -> None:

@@ -9,7 +9,6 @@ row that it lacks.
 # Annotations are values here, so `from __future__ import annotations` must not postpone them.
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional
 
 from pop3fetch.account import checks
@@ -27,6 +26,7 @@ from pop3fetch.defaults import (
 
 if TYPE_CHECKING:
     from datetime import timedelta
+    from pathlib import Path
 
     from pop3fetch.account.oauth.providers import OAuthSettings
 
@@ -178,7 +178,7 @@ class Account(NamedTuple):
         Option(UNATTENDED, "--on-new CMD",
                "Run CMD once after new mail, with the JSON lines of the messages as its input.")] = None
     oauth: Annotated[Optional["OAuthSettings"], Setting(checks.oauth_table)] = None
-    source: Path | None = None
+    source: Optional["Path"] = None
     # fmt: on
 
     def __repr__(self) -> str:

@@ -23,11 +23,9 @@ from click.shell_completion import (
     ShellComplete,
     ZshComplete,
     add_completion_class,
+    shell_complete,
     split_arg_string,
 )
-
-from pop3fetch.cli.leading_words import in_order, leading_options
-from pop3fetch.errors import UsageError
 
 BASH = r"""_pop3fetch_completion() {
     local line type prefix value found paths replies=() strip=
@@ -116,13 +114,15 @@ class _Leading(ShellComplete):
     """Options may come before the command."""
 
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[str]]:
-        group = self.cli
-        assert isinstance(group, click.Group)
         if [*args, incomplete][0].startswith("-"):
-            self.cli = group = copy(group)
+            from pop3fetch.cli.leading_words import in_order, leading_options
+            from pop3fetch.errors import UsageError
+
+            self.cli = group = copy(self.cli)
+            assert isinstance(group, click.Group)
             group.params = [*group.params, *leading_options(group)]
-        with suppress(click.UsageError, UsageError):  # what is wrong may become right
-            args = in_order(args, group) if args else args
+            with suppress(click.UsageError, UsageError):  # what is wrong may become right
+                args = in_order(args, group) if args else args
         return super().get_completions(args, incomplete)
 
 
@@ -206,7 +206,11 @@ def complete_program(incomplete: str) -> list[CompletionItem[str]]:
     return [CompletionItem(name) for name in sorted(names)]
 
 
-def register() -> None:
-    """Let click use these scripts."""
+def complete(commands: click.Command, variable: str, instruction: str) -> int:
+    """Print the script of a shell, or what may follow the words that it has; return the exit status.
+
+    ``instruction``: the value of the ``variable``, such as ``bash_source`` and ``bash_complete``.
+    """
     for shell in (Bash, Zsh, Fish):
         add_completion_class(shell)
+    return shell_complete(commands, {}, "pop3fetch", variable, instruction)

@@ -5,19 +5,22 @@ A file that was rotated is opened again. If it cannot be written to, the run goe
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
+import stat
 from collections.abc import Callable
 from datetime import datetime
 from logging.handlers import SysLogHandler, WatchedFileHandler
+from pathlib import Path
 
-from pop3fetch.durable import PRIVATE_FILE
+from pop3fetch.durable import PRIVATE_FILE, require_own_links
 from pop3fetch.errors import ConfigurationError
 from pop3fetch.printable import printable
 
 SYSLOG = "syslog"  # instead of a file's name
-SYSTEM_LOG = "/dev/log"
+SYSTEM_LOGS = ("/dev/log", "/var/run/syslog", "/var/run/log")  # of Linux, macOS and FreeBSD
 LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO}
 
 Log = Callable[[str, str, str], None]  # (level, account, text)
@@ -27,12 +30,22 @@ class _File(WatchedFileHandler):
     """A log that only its owner can read."""
 
     def _open(self):  # type: ignore[no-untyped-def]  # as the base class
-        return open(
-            self.baseFilename,
-            "a",
-            encoding="utf-8",
-            opener=lambda path, flags: os.open(path, flags, PRIVATE_FILE),
-        )
+        return open(self.baseFilename, "a", encoding="utf-8", opener=_open_own)
+
+
+def _open_own(path: str, flags: int) -> int:
+    """Open a log, 0600 if it is new; raises PermissionError if another user may have put it there.
+
+    Lines of a log contain text from servers, and a link could lead them into a script of ours.
+    """
+    require_own_links(Path(path))
+    file = os.open(path, flags | os.O_NONBLOCK, PRIVATE_FILE)  # not waiting for the reader of a named pipe
+    is_own = os.fstat(file).st_uid in (0, os.geteuid())
+    if not is_own and os.stat(os.path.dirname(path)).st_mode & stat.S_IWOTH:
+        os.close(file)
+        raise PermissionError(errno.EPERM, "it belongs to another user", path)
+    os.set_blocking(file, True)
+    return file
 
 
 class _Lines(logging.Formatter):
@@ -69,7 +82,8 @@ def open_log(target: str, *, as_json: bool) -> Log:
     handler: logging.Handler
     try:
         if target == SYSLOG:
-            handler = SysLogHandler(SYSTEM_LOG, SysLogHandler.LOG_MAIL)
+            system_log = next(filter(os.path.exists, SYSTEM_LOGS), SYSTEM_LOGS[0])
+            handler = SysLogHandler(system_log, SysLogHandler.LOG_MAIL)
             handler.ident = f"pop3fetch[{os.getpid()}]: "
         else:
             handler = _File(os.path.expanduser(target))

@@ -16,6 +16,8 @@ from pop3fetch import __version__
 from pop3fetch.cli.screen.console import Console, output_errors, with_notes
 from pop3fetch.status import Status
 
+COMPLETE = "_POP3FETCH_COMPLETE"  # the variable of a shell that completes a word
+
 # name: its line in --help; the command is in the module of the same name
 COMMANDS = {
     "list": "List the messages on the server.",
@@ -25,6 +27,7 @@ COMMANDS = {
     "caps": "Show the server's capabilities.",
     "login": "Set up an account: find the server, try the password.",
     "logout": "Remove the stored password.",
+    "check": "Examine an account from end to end.",
     "record": "Show and edit the record of fetched messages.",
     "import": "Import accounts from mpop, fetchmail, getmail6 or fdm.",
     "accounts": "List the configured accounts.",
@@ -48,10 +51,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:  # only while a shell completes
             return None
-        from pop3fetch.cli.signals import heed
-
         command = import_module(f"pop3fetch.cli.commands.{cmd_name}").command
-        heed(Terminated)
         assert isinstance(command, click.Command)
         command.short_help = COMMANDS[cmd_name]  # for completion, which shows the docstring otherwise
         return command
@@ -97,11 +97,10 @@ def run(arguments: Sequence[str], console: Console | None = None) -> int:
 def run_command(arguments: Sequence[str], console: Console) -> int:
     """Run a command on a console that stays open; return its exit status."""
     try:
-        if "_POP3FETCH_COMPLETE" in os.environ:
-            from pop3fetch.cli.completion import register
+        if instruction := os.environ.get(COMPLETE):
+            from pop3fetch.cli.completion import complete
 
-            register()
-            commands.main(list(arguments), prog_name="pop3fetch")
+            return complete(commands, COMPLETE, instruction)
         words = list(arguments) or ["--help"]
         if words[0] not in (*COMMANDS, *OWN_OPTIONS):
             from pop3fetch.cli.leading_words import in_order
@@ -110,6 +109,9 @@ def run_command(arguments: Sequence[str], console: Console) -> int:
         # Not commands.main(), which has its own statuses for a closed pipe and for Ctrl-C.
         with output_errors():  # of --help and --version
             context = commands.make_context("pop3fetch", words, obj=console)
+        from pop3fetch.cli.signals import heed
+
+        heed(Terminated)
         with context:
             status: Any = commands.invoke(context)
         console.flush()

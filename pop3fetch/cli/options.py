@@ -11,7 +11,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -34,6 +33,8 @@ from pop3fetch.defaults import ACCOUNTS_AT_ONCE, ACCOUNTS_AT_ONCE_PER_HOST, did_
 from pop3fetch.status import Status
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from click.shell_completion import CompletionItem
 
     from pop3fetch.account.config_file import Configuration, Overrides
@@ -241,7 +242,7 @@ STDIN_OPTION = click.option(
 # Of standard input: as many messages as a listing may have, with unique-ids longer than they should be.
 LINES_LIMIT, OCTETS_LIMIT = 1_000_000, 64 * 1024 * 1024
 
-NO_FOLDER = Path("/proc/no-home/pop3fetch")  # which neither exists nor can be made
+NO_FOLDER = "/proc/no-home/pop3fetch"  # which neither exists nor can be made
 
 
 class Invocation(NamedTuple):
@@ -266,6 +267,8 @@ class Invocation(NamedTuple):
 
     def account(self) -> Account:
         """Return the account that is meant; raises ConfigurationError or UsageError."""
+        from pathlib import Path
+
         from pop3fetch.account.config_file import Configuration, needs_file
 
         # A run whose server is on the command line does not read a file that has nothing for it.
@@ -376,7 +379,9 @@ class Invocation(NamedTuple):
         try:
             return self.state_folder()
         except ConfigurationError:
-            return NO_FOLDER
+            from pathlib import Path
+
+            return Path(NO_FOLDER)
 
 
 def with_options(command: Callable[..., Any], options: tuple[Decorator, ...]) -> Callable[..., Any]:
@@ -452,6 +457,8 @@ def _overrides(context: click.Context, source: ParameterSource) -> Overrides:
 
 
 def _path(value: str | None) -> Path | None:
+    from pathlib import Path
+
     return Path(os.path.expanduser(value)) if value else None
 
 

@@ -74,7 +74,7 @@ def process_context(console: Console, account: Account | None = None) -> Process
         from pop3fetch.cli.screen.advice import notice_line
         from pop3fetch.pop3.login import ALTHOUGH_STLS, MAIL_IN_CLEAR_TEXT
 
-        is_warning = text in (ALTHOUGH_STLS, MAIL_IN_CLEAR_TEXT) and not (account and _is_local(account))
+        is_warning = text in (ALTHOUGH_STLS, MAIL_IN_CLEAR_TEXT) and not (account and is_local(account))
         show = console.remark if is_warning else console.notice
         show(notice_line(text))
 
@@ -89,7 +89,7 @@ def process_context(console: Console, account: Account | None = None) -> Process
     )
 
 
-def _is_local(account: Account) -> bool:
+def is_local(account: Account) -> bool:
     """Return whether the server is on this machine, or behind a tunnel."""
     if account.tunnel_command or account.host.startswith(UNIX_PREFIX) or account.host == "localhost":
         return True

@@ -17,7 +17,7 @@ from __future__ import annotations
 import errno
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -27,6 +27,7 @@ from pop3fetch.messages import Message
 
 if TYPE_CHECKING:
     from pop3fetch.headers import Identity
+    from pop3fetch.step_results import StepResult
 
 
 class Place(NamedTuple):
@@ -108,6 +109,15 @@ class Destination(ABC):
         known any more. If such a one is missing, a disk may not be mounted, which is an error unless
         ``create`` is given.
         """
+
+    def examine(self, known: str | None = None) -> Iterator[StepResult]:
+        """Yield what `check` shows of it, and change nothing; raises what would stop a delivery.
+
+        ``known`` as in :meth:`prepare`.
+        """
+        from pop3fetch.step_results import StepResult
+
+        yield StepResult("destination", f"{self.name} cannot be examined without a delivery")
 
     @abstractmethod
     def draft(self, message: Message) -> Draft:

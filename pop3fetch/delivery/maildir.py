@@ -13,9 +13,10 @@ import os
 import re
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pop3fetch.ahead import Ahead
 from pop3fetch.delivery.destination import (
@@ -41,6 +42,9 @@ from pop3fetch.durable import (
 )
 from pop3fetch.errors import DeliveryError
 from pop3fetch.messages import Message
+
+if TYPE_CHECKING:
+    from pop3fetch.step_results import StepResult
 
 PREFIX = "maildir:"
 LARGE = 16 * 1024 * 1024  # octets that are worth writing before the message is whole
@@ -127,6 +131,15 @@ class Maildir(Destination):
             # A link of the owner's could lead root anywhere.
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (os.O_NOFOLLOW if self._owner else 0)
             self.tmp, self.new = (os.open(self.folder / name, flags) for name in ("tmp", "new"))
+
+    def examine(self, known: str | None = None) -> Iterator[StepResult]:
+        from pop3fetch.delivery.examination import examine_paths
+
+        with delivery_errors(self.name):
+            self._require_own_links()
+            if known is not None and not self.folder_id:
+                raise DeliveryError(self.name, NOT_MOUNTED)
+            yield examine_paths(self.name, [self.folder / subfolder for subfolder in SUBFOLDERS])
 
     def _require_own_links(self) -> None:
         if os.geteuid() == 0:  # a user's link could lead to what only root may write

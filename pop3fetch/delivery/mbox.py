@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pop3fetch.delivery.destination import (
     NOT_MOUNTED,
@@ -41,6 +42,9 @@ from pop3fetch.durable import (
 )
 from pop3fetch.errors import DeliveryError, DestinationLocked
 from pop3fetch.messages import Message
+
+if TYPE_CHECKING:
+    from pop3fetch.step_results import StepResult
 
 PREFIX = "mbox:"
 PATIENCE = 60.0  # seconds to wait for another program's lock
@@ -129,6 +133,17 @@ class Mbox(Destination):
         # not read is not ours: there the file was before us.
         with self._locked(), delivery_errors(self.name), suppress(PermissionError):
             sync_folder(self._real.parent)
+
+    def examine(self, known: str | None = None) -> Iterator[StepResult]:
+        from pop3fetch.delivery.examination import examine_paths
+
+        with delivery_errors(self.name):
+            self._require_own_path()
+            if known is not None and self._is_missing(known):
+                raise DeliveryError(self.name, NOT_MOUNTED)
+            if not is_absent(self._real) and not self._real.is_file():
+                raise DeliveryError(self.name, "it is not a regular file")
+            yield examine_paths(self.name, [self._real])
 
     def draft(self, message: Message) -> MboxDraft:
         name = f"{self._mark}{time.time_ns()}-{os.getpid()}-{next(self._names)}"

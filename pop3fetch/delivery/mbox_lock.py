@@ -13,6 +13,7 @@ import os
 import re
 import stat
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
 
-from pop3fetch.durable import SHARED, open_private, owner_for, sync_folder
+from pop3fetch.durable import NOT_SUPPORTED, SHARED, open_private, owner_for, sync_folder
 
 PAUSE = 0.1  # seconds between two attempts
 STALE = 300.0  # seconds after which a dot-lock counts as forgotten, as in liblockfile
@@ -30,14 +31,15 @@ STALE = 300.0  # seconds after which a dot-lock counts as forgotten, as in liblo
 # by process. Elsewhere, and on file systems that lack it, a process has but one lock of a file, whatever
 # the file is called, and loses it when it closes any descriptor of it: so one thread at a time may have
 # it open. Only then is a dot-lock with the number of our process surely one that a dead run has left.
-OFD_SETLK: int | None = getattr(fcntl, "F_OFD_SETLK", None)
-_NO_OPEN_FILE_LOCKS = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
+# macOS has them too, but of another struct.
+OFD_SETLK: int | None = getattr(fcntl, "F_OFD_SETLK", None) if sys.platform == "linux" else None
+_NO_OPEN_FILE_LOCKS = {errno.EINVAL, *NOT_SUPPORTED}
 # Device and inode -> what the MboxLock that has it open is known by. Whatever changes it is one step, for
 # an interrupt may come between any two.
 _open_ones: dict[tuple[int, int], object] = {}
 
 # A folder that is not ours, or a file system without hard links.
-_NO_DOT_LOCKS = {errno.EACCES, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
+_NO_DOT_LOCKS = {errno.EACCES, errno.EPERM, *NOT_SUPPORTED}
 
 _OWNER = re.compile(rb"([0-9]{1,10}) ([^\s]+)\n")  # how we sign a dot-lock
 

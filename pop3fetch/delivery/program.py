@@ -14,14 +14,18 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from pop3fetch.defaults import DEFAULT_EXEC_TIMEOUT
+from pop3fetch.defaults import CRON_PATH, DEFAULT_EXEC_TIMEOUT
 from pop3fetch.delivery.destination import Destination, Draft, Journal, delivery_errors
 from pop3fetch.errors import DeliveryError
 from pop3fetch.messages import Message
 from pop3fetch.printable import printable
+
+if TYPE_CHECKING:
+    from pop3fetch.step_results import StepResult
 
 PREFIX = "exec:"
 GRACE = 2.0  # seconds between asking a program to end and killing it
@@ -86,6 +90,16 @@ class Program(Destination):
         path = self._environment.get("PATH", os.defpath)
         if shutil.which(self._command[0], path=path) is None:
             raise DeliveryError(self.name, "there is no such program, or it is not executable")
+
+    def examine(self, known: str | None = None) -> Iterator[StepResult]:
+        from pop3fetch.step_results import StepResult, warning
+
+        self.prepare(known)
+        if shutil.which(self._command[0], path=CRON_PATH) is None:
+            text = f"{self.name}: cron does not find the program in {CRON_PATH}: write its whole path"
+            yield warning("destination", text)
+        else:
+            yield StepResult("destination", f"{self.name} exists; it is not run now")
 
     def draft(self, message: Message) -> ProgramDraft:
         return ProgramDraft(message, self.name)

@@ -19,10 +19,10 @@ import termios
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pop3fetch.delivery.destination import Destination, Draft, Journal, delivery_errors
 from pop3fetch.delivery.mbox_format import Encoder
@@ -30,6 +30,9 @@ from pop3fetch.durable import sync_file, write_all
 from pop3fetch.errors import DeliveryError
 from pop3fetch.messages import Message
 from pop3fetch.printable import printable
+
+if TYPE_CHECKING:
+    from pop3fetch.step_results import StepResult
 
 NAME = "standard output"
 LONGEST_LOOK = 0.05  # seconds between two looks at how much of a pipe was read
@@ -127,6 +130,12 @@ class Stream(Destination):
     def prepare(self, known: str | None = None, *, create: bool = False) -> None:
         with delivery_errors(self.name):
             os.fstat(self._out)
+
+    def examine(self, known: str | None = None) -> Iterator[StepResult]:
+        from pop3fetch.step_results import StepResult
+
+        self.prepare(known)
+        yield StepResult("destination", f"{self.name} keeps nothing: its reader must")
 
     def draft(self, message: Message) -> StreamDraft:
         """Begin a message, after the end of the one before it; raises as :meth:`write` does."""
@@ -239,5 +248,6 @@ def _octets_unread(pipe: int) -> int:
 def _has_no_reader(pipe: int) -> bool:
     """Return whether nothing can read from a pipe any more."""
     poll = select.poll()
-    poll.register(pipe, 0)  # an error is reported whatever is asked for
-    return any(event & select.POLLERR for _, event in poll.poll(0))
+    poll.register(pipe, 0)  # both are reported whatever is asked for
+    # Linux reports an error, the others that it was hung up.
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))

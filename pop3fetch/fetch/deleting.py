@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pop3fetch.errors import DeletionUnsafe
 from pop3fetch.fetch.context import Context
 from pop3fetch.fetch.plan import Order
+from pop3fetch.fetch.recall import Recall
 from pop3fetch.fetch.retrieving import Tally
 from pop3fetch.fetch.survey import Recorded, survey
 from pop3fetch.headers import proves
@@ -70,12 +71,24 @@ class Deletion:
             return
         client.close()
         sizes = {message.key: message.size for message in doomed}
+        copies = {message.uid: len(listing.with_uid(message.uid)) for message in doomed}
         has_unique_ids = not all(stands_in(key.uid) for key in sizes)
         recorded = Recorded(self._context.account, lambda: has_unique_ids)
         with self._context.connect(pipelining) as second:
             listing = survey(second, self._reporter, recorded)
-            # What still has its UID and size.
-            doomed = [message for message in listing if sizes.get(message.key) == message.size]
+            # What still has its UID and size, and its place among those that share the UID.
+            same = [
+                message
+                for message in listing
+                if sizes.get(message.key) == message.size
+                and len(listing.with_uid(message.uid)) == copies[message.uid]
+            ]
+            recall = Recall(second, self._store, self._reporter, self._context.clock())
+            doomed, _ = recall.confirm(listing, same)
+            for index, error in recall.undecided.items():
+                self._tally.skip(listing.message(index), error)
+            for error in listing.unusable:
+                self._tally.outcome.fail(error)
             self._tally.safe = {message.index for message in doomed}
             if self._tally.may_quit(second):
                 self._delete_and_quit(second, listing, doomed)

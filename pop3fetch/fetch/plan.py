@@ -164,7 +164,8 @@ class Plan:
         for message in self._old:
             yield Action("delete", message)
         for index in wanted if self._order.deletes_at_once else ():
-            yield Action("delete", self.listing.message(index))
+            if index not in self.listing.unsized:
+                yield Action("delete", self.listing.message(index))
 
     def wanted(self, first: int, last: int | None) -> list[Message]:
         """Return the messages to fetch or mark from position ``first`` to before ``last``, or to the end.
@@ -174,11 +175,14 @@ class Plan:
         return [self.listing.message(index) for index in self._wanted[first:last]]
 
     def deletions(self, delivered: Collection[Key]) -> list[Message]:
-        """Return the messages to delete, once those with the keys ``delivered`` are fetched."""
+        """Return the messages to delete, once those with the keys ``delivered`` are fetched.
+
+        None whose size LIST lacks: it is not known if they came whole.
+        """
         if not self._order.deletes_at_once:
             return self._old
         fetched = (message for message in map(self.listing.message, self._wanted) if message.key in delivered)
-        return [*self._old, *fetched]
+        return [*self._old, *(message for message in fetched if message.index not in self.listing.unsized)]
 
 
 class Standing(NamedTuple):
@@ -223,5 +227,5 @@ def make_plan(listing: Listing, chosen: Iterable[int], order: Order, old_enough:
         too_large = {message.index for message in oversize}
         wanted = [index for index in wanted if index not in too_large]
     coming = set(wanted) if old_enough else ()
-    old = [message for message in old_enough if message.index not in coming]
+    old = [m for m in old_enough if m.index not in coming and m.index not in listing.unsized]
     return Plan(listing, order, wanted, old, oversize)

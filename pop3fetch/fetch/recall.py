@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fetch.ahead import Ahead
-from pop3fetch.errors import BlankMessage, MalformedListing, POP3Error
+from pop3fetch.errors import IncompleteMessage, MalformedListing, POP3Error
 from pop3fetch.fetch.context import Reporter
 from pop3fetch.fetch.plan import Comparison, Order, all_renumbered, compare, unlisted
 from pop3fetch.fetch.survey import Looked, Recorded, headers_of, whole_of
@@ -169,15 +169,20 @@ class Recall:
         headers: list[int] = []
         for index in sorted({*comparison.doubted, *comparison.shared} - self.undecided.keys()):
             message = listing.message(index)
-            needs_all = message.key in short or self._has_no_size_to_compare(message)
+            needs_all = message.key in short or self._needs_octets(message)
             (whole if needs_all else headers).append(index)
         others = self._decide(listing, whole_of(self._client, whole), _is_same_as_a_whole)
         return [*self._look_at_headers(listing, headers), *others]
 
-    def _has_no_size_to_compare(self, message: Message) -> bool:
-        """Whether LIST lacks the message, or lacked it, and its headers do not prove which one it is."""
+    def _needs_octets(self, message: Message) -> bool:
+        """Whether headers do not show if it is the recorded message, because LIST lacks it, or lacked it.
+
+        They prove nothing, or the message came far shorter than it is listed now.
+        """
         recorded = self._store.entry(message.key)
-        return recorded is not None and not proves(recorded.identity) and _lacks_size(message, recorded)
+        if recorded is None or not _lacks_size(message, recorded):
+            return False
+        return not proves(recorded.identity) or is_short(message.size, recorded.octets)
 
     def _look_at_headers(self, listing: Listing, indexes: Iterable[int]) -> list[int]:
         return self._decide(listing, headers_of(self._client, indexes), _is_same)
@@ -193,7 +198,7 @@ class Recall:
             failure = looked.failure(index, message.size)
             if not message.size and looked.is_blank and recorded and recorded.identity:
                 # LIST lacks the message, and no headers show what the record has of them.
-                failure = failure or BlankMessage(message.number, recorded.size)
+                failure = failure or IncompleteMessage(message.number, recorded.size)
             if failure:
                 self.undecided[index] = failure
             elif recorded is not None and is_same(message, looked, recorded):
@@ -201,6 +206,8 @@ class Recall:
                 self._confirmed.add(index)
                 if recorded.unseen_since is not None and (who := identity(looked.headers)):
                     first_seen[recorded.key] = who
+            elif recorded is not None and _shows_less(message, looked, recorded):
+                self.undecided[index] = IncompleteMessage(message.number, message.size, looked.octets)
             else:
                 others[index] = identity(looked.headers)
         moved = self._moved(listing, others, {entry.key for entry in same})
@@ -481,12 +488,19 @@ def _is_same(message: Message, looked: Looked, recorded: Entry) -> bool:
     differ = who is not None and known is not None and who.proves == known.proves and who != known
     has_same_size = message.size == recorded.size
     if looked.octets is not None and _lacks_size(message, recorded):
-        has_same_size = recorded.octets in (None, looked.octets)
+        octets = (recorded.size or None) if recorded.octets is None else recorded.octets
+        has_same_size = octets in (None, looked.octets)
     return has_same_size and not differ
 
 
 def _is_same_as_a_whole(message: Message, looked: Looked, recorded: Entry) -> bool:
     return recorded.octets in (None, looked.octets) and _is_same(message, looked, recorded)
+
+
+def _shows_less(message: Message, looked: Looked, recorded: Entry) -> bool:
+    """Whether the recorded message came more complete than the server sends it now."""
+    less = recorded.octets is not None and looked.octets is not None and looked.octets < recorded.octets
+    return less and is_short(message.size, looked.octets) and _is_same(message, looked, recorded)
 
 
 def _lacks_size(message: Message, recorded: Entry) -> bool:

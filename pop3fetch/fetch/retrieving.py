@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pop3fetch.delivery.destination import Draft, Place
-from pop3fetch.errors import BlankMessage, EmptyMessage, POP3Error
+from pop3fetch.errors import EmptyMessage, IncompleteMessage, POP3Error
 from pop3fetch.fetch.batch import Batcher
 from pop3fetch.fetch.context import Context, Reporter
 from pop3fetch.headers import IDENTITY_LIMIT as HEADERS_LIMIT
@@ -156,7 +156,7 @@ class Retrieval:
                 draft = destination.draft(message)
                 try:
                     draft.identity = identity(self._write(draft, incoming.blocks))
-                except (BlankMessage, EmptyMessage) as error:
+                except (IncompleteMessage, EmptyMessage) as error:
                     draft.discard()
                     skip(message, error)
                     self._empty = message if isinstance(error, EmptyMessage) else None
@@ -185,7 +185,7 @@ class Retrieval:
     def _write(self, draft: Draft, blocks: Iterator[bytes]) -> bytes:
         """Write the message; return its first 64 KiB as they came.
 
-        Raises EmptyMessage if it has no octet, and BlankMessage if it has nothing but white space,
+        Raises EmptyMessage if it has no octet, and IncompleteMessage if it has nothing but white space,
         although the server lists much more.
         """
         head = b""
@@ -206,7 +206,7 @@ class Retrieval:
             raise EmptyMessage(message.number)
         if blank:
             if is_short(message.size, received):
-                raise BlankMessage(message.number, message.size)
+                raise IncompleteMessage(message.number, message.size)
             draft.write(self._line_ends(blank))
         draft.received = received
         return head

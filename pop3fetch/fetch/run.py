@@ -156,6 +156,7 @@ class Fetch:
             self._report_missing(plan.listing)
         else:
             self._retrieve(client, plan, is_first=not any(known))
+            self._tally.safe.difference_update(plan.listing.unsized)  # they may not be whole
             if self._deletion:
                 doomed = plan.deletions(self._tally.delivered - self._tally.short)
         if self._deletion and doomed:

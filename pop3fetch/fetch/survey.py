@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from pop3fetch.errors import BlankMessage, MalformedListing, POP3Error, UniqueIdsRefused
+from pop3fetch.errors import IncompleteMessage, MalformedListing, POP3Error, UniqueIdsRefused
 from pop3fetch.fetch.context import Reporter
 from pop3fetch.headers import LIMIT as HEADERS_LIMIT
 from pop3fetch.messages import Listing, former_stand_in_uid, is_short, stand_in_uid
@@ -48,7 +48,7 @@ class Looked(NamedTuple):
         Either the look was refused, or the message came blank although much more is listed.
         """
         if self.refusal is None and self.is_blank and is_short(size, self.octets):
-            return BlankMessage(index + 1, size)
+            return IncompleteMessage(index + 1, size)
         return self.refusal
 
 

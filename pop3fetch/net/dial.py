@@ -92,10 +92,11 @@ def dial(endpoint: Endpoint, timeout: float | None) -> socket.socket:
     elif endpoint.proxy is not None:
         connected = _connect_through(endpoint.proxy, endpoint, timeout)
     else:
-        connected = _race(endpoint, _resolve(endpoint), timeout)
+        connected = _race(endpoint, resolve(endpoint), timeout)
     connected.setblocking(True)
     if connected.family != socket.AF_UNIX:
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with suppress(OSError):  # macOS refuses it once the server has hung up, which the first read reports
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connected
 
 
@@ -106,7 +107,7 @@ def _connect_through(proxy: str, endpoint: Endpoint, timeout: float | None) -> s
     server = (wire_name(endpoint.host), endpoint.port)
     way = Endpoint(*location(proxy), endpoint.family)
     try:
-        connected = _race(way, _resolve(way), timeout)
+        connected = _race(way, resolve(way), timeout)
         connected.setblocking(True)
         ask_for(server, proxy, connected, deadline)
     except TimeoutError as error:
@@ -116,7 +117,8 @@ def _connect_through(proxy: str, endpoint: Endpoint, timeout: float | None) -> s
     return connected
 
 
-def _resolve(endpoint: Endpoint) -> list[ResolvedAddress]:
+def resolve(endpoint: Endpoint) -> list[ResolvedAddress]:
+    """Return the addresses of the host, in the order to try them; raises UnknownHost, ResolverFailed."""
     # As octets: text would pass through the codec that :func:`wire_name` avoids.
     host = wire_name(endpoint.host).encode("ascii")
     try:

@@ -79,6 +79,7 @@ class Authentication:
         self._user = user
         self._secret = secret
         self._known_secret: str | None = None  # once it was asked for
+        self.method = ""  # that was tried last
         self._refused: frozenset[str] = frozenset()
         self._unfit: frozenset[str] = frozenset()
         self._refusal: LoginRefused | MechanismFailed | None = None  # why a method was given up
@@ -101,6 +102,7 @@ class Authentication:
                 self._refusal = None  # of APOP; a failure inside TLS has its own reason
                 continue
             attempt = Attempt(step.method)
+            self.method = step.method
             try:
                 return self._try(attempt)
             except LoginRefused as refusal:

@@ -61,6 +61,7 @@ class POP3Client:
 
     ``allow_insecure_login``, as given to :meth:`connect`, may be changed before :meth:`login`.
     ``capabilities_before_login`` is what CAPA listed then: some servers announce less after it.
+    ``login_method``: by which the login was made, such as APOP, USER or SCRAM-SHA-256.
     ``conversation`` is internal, and not part of the library's interface.
     """
 
@@ -68,6 +69,7 @@ class POP3Client:
         """Connect and read the greeting; callers use :meth:`connect`."""
         self._capabilities: Capabilities | None = None
         self.capabilities_before_login: Capabilities = {}
+        self.login_method = ""
         self._has_capa = True
         self._capa_was_answered = False
         self._announces_pipelining = False
@@ -310,7 +312,9 @@ class POP3Client:
         self.conversation.session.require_open()
         policy = self._server.policy._replace(allow_insecure=self.allow_insecure_login)
         secret = password if callable(password) else lambda: password
-        text = Authentication(self, policy, user, secret, self._server.notice).run()
+        authentication = Authentication(self, policy, user, secret, self._server.notice)
+        text = authentication.run()
+        self.login_method = authentication.method
         self.capabilities_before_login, self._capabilities = self._capabilities or {}, None
         return text
 

@@ -187,6 +187,7 @@ class Session:
         self.challenge_forgotten = False
         self.line_end = CRLF
         self.greeted = False
+        self.greeting = b""  # the text of it, once it was read
         self.awaited: deque[Awaited] = deque()
         self._buffer = b""
         self._position = 0
@@ -315,7 +316,7 @@ class Session:
             raise GreetingRefused("the connection", status.text, status.code)
         self.greeted = True
         self._position = end + 1
-        self.challenge = find_challenge(status.text)
+        self.greeting, self.challenge = status.text, find_challenge(status.text)
         return Greeting(status.text, self.challenge)
 
     def _first_line(self, awaited: Awaited) -> StatusLine | Challenge | None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from hashlib import blake2b
-from typing import Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from pop3fetch.errors import LineTooLong, MalformedListing, ProtocolViolation
 from pop3fetch.pop3.wire import LINE_LIMIT
+
+if TYPE_CHECKING:
+    from hashlib import blake2b
 
 # Only a broken or hostile server lists more messages. With LISTING_LIMIT, enough for as many unique-ids of
 # 50 octets, this keeps LIST and UIDL together below 300 MiB of memory.
@@ -198,6 +200,8 @@ class Listing(Generic[Listed]):
 
     def read(self, blocks: Iterable[bytes], *, keep: bool) -> None:
         """Read the reply to its end: parse it as it arrives, or ``keep`` it as it is."""
+        from hashlib import blake2b  # loads OpenSSL's part for it, and `stat` does not need that
+
         digest = blake2b(digest_size=DIGEST_SIZE)
         if not keep:
             self.entries = read_listing(

@@ -37,7 +37,7 @@ MAX_ITERATIONS = 1_000_000
 
 # RFC 5802 section 7, server-first-message. A mandatory extension, m=, would come first. It does not match,
 # as section 5.1 requires it to be refused.
-SERVER_FIRST = re.compile(r"r=([!-+\--~]+),s=([A-Za-z0-9+/]+={0,2}),i=([1-9][0-9]*)(?:,.*)?", re.DOTALL)
+SERVER_FIRST = r"(?s)r=([!-+\--~]+),s=([A-Za-z0-9+/]+={0,2}),i=([1-9][0-9]*)(?:,.*)?"
 SCRAMP_SALT = "A" * 16  # scramp refuses salts under 12 octets, and RFC 5802 allows any; so it sees this one
 
 NO_NUL = re.compile(r"[\x00\ud800-\udfff]")  # a lone surrogate represents an octet that is not UTF-8
@@ -261,7 +261,7 @@ class Scram(Mechanism):
 
     def _check(self, server_first: str) -> str:
         """Refuse a foreign nonce and a hostile count of iterations before computing; return the salt."""
-        match = SERVER_FIRST.fullmatch(server_first)
+        match = re.fullmatch(SERVER_FIRST, server_first)
         if match is None:
             raise self._failure("the server's first message is malformed")
         nonce, salt, count = match.groups()

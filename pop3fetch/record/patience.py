@@ -42,7 +42,7 @@ class Patience:
 
     def failed(self, now: float) -> Failures:
         """Count a failure at ``now``, and return all; raises OSError or RecordError if it cannot be kept."""
-        before = self._read() or Failures(int(now), 0)
+        before = self.read() or Failures(int(now), 0)
         since = min(before.since, int(now))  # unless the clock was set back, it is the earlier one
         failures = before._replace(since=since, times=before.times + 1)
         self._keep(failures)
@@ -58,12 +58,13 @@ class Patience:
 
     def succeeded(self) -> Failures | None:
         """Forget the failures; return those that were reported, whose end is to be reported too."""
-        failures = self._read()
+        failures = self.read()
         with suppress(OSError):
             self._place.beside(ENDING).unlink()
         return failures if failures and failures.reported else None
 
-    def _read(self) -> Failures | None:
+    def read(self) -> Failures | None:
+        """Return the failures since the last success, None if there are none."""
         try:
             words = self._place.beside(ENDING).read_text("ascii").split()
         except (OSError, ValueError):

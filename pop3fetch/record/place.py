@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from pop3fetch.durable import make_folder, open_private, platform_folder, replace_file
+from pop3fetch.durable import NOT_SUPPORTED, make_folder, open_private, platform_folder, replace_file
 from pop3fetch.errors import POP3Error, RecordError, RecordLocked, RecordNotWritten
 from pop3fetch.record.states import DAY
 
@@ -126,7 +126,7 @@ def file_name(address: str) -> str:
 
 
 # NFS without its lock service, and some file systems in user space.
-_NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+_NO_FLOCK = {errno.ENOLCK, errno.EINVAL, *NOT_SUPPORTED}
 
 
 class Lock:

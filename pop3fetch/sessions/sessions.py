@@ -131,7 +131,7 @@ class Sessions:
     ) -> None:
         self.account = account
         self.password = password
-        self._process = process
+        self.process = process
         self._place = RecordPlace(state_folder, account.address)
         self._delay = LoginDelay(self._place, account.address)
         self._known = KnownServer(self._place)
@@ -158,11 +158,11 @@ class Sessions:
             return
         if not self._was_checked and os.path.exists(self._place.beside(REFUSED_LOGINS)):
             self._refused = self._refused_logins()
-            if self._refused and not self._process.is_attended():
+            if self._refused and not self.process.is_attended():
                 self._refused.check(self.password(), time.time())
         try:
             self._delay.await_end(
-                self.account.timeout or None, wait=lambda seconds: pause(seconds, self._process.interrupts)
+                self.account.timeout or None, wait=lambda seconds: pause(seconds, self.process.interrupts)
             )
         except LoginTooSoon:
             if not self._was_checked:
@@ -175,7 +175,7 @@ class Sessions:
         Raises what forbids a login, before anything is connected.
         """
         self.check()
-        self._begun = Ahead(self._opening(), interrupts=self._process.interrupts)
+        self._begun = Ahead(self._opening(), interrupts=self.process.interrupts)
         return self
 
     def __enter__(self) -> Sessions:
@@ -195,9 +195,9 @@ class Sessions:
         """
         self._check_pauses()
         begun, self._begun = self._begun, None
-        if self._process.waiting:
-            begun = begun or Ahead(self._opening(), interrupts=self._process.interrupts)
-            client = self._watched(begun, self._process.waiting)
+        if self.process.waiting:
+            begun = begun or Ahead(self._opening(), interrupts=self.process.interrupts)
+            client = self._watched(begun, self.process.waiting)
         else:
             client = begun.result() if begun else self._opening()()
         if not pipelining:
@@ -219,15 +219,15 @@ class Sessions:
 
     def _opening(self) -> Callable[[], MailSession]:
         """Start to connect, load what will speak on the line, and return what opens it."""
-        endpoint = endpoint_of(self.account, self._process.child_environment)
+        endpoint = endpoint_of(self.account, self.process.child_environment)
         dialling = Ahead(
-            lambda: dial(endpoint, self.account.timeout or None), interrupts=self._process.interrupts
+            lambda: dial(endpoint, self.account.timeout or None), interrupts=self.process.interrupts
         )
         from pop3fetch.pop3.mail_session import MailSession
         from pop3fetch.pop3.trace import Secrets
 
         self._secrets = self._secrets or Secrets()
-        server = server_of(self.account, self._process, known=self._known)._replace(
+        server = server_of(self.account, self.process, known=self._known)._replace(
             secrets=self._secrets, dialling=dialling
         )
         return lambda: MailSession(server)
@@ -278,4 +278,4 @@ class Sessions:
             return None
         from pop3fetch.sessions.refused_logins import RefusedLogins
 
-        return RefusedLogins(self._place, self.account.address)
+        return RefusedLogins(self._place, self.account.title)

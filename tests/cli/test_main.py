@@ -28,8 +28,8 @@ from tests.support.scripted_server import Talk
 from tests.support.served_mail import LETTERS, StartPost
 
 HEAVY = {
-    "asyncio", "cryptography", "email", "hashlib", "keyring", "platformdirs", "rich", "socket", "sqlite3",
-    "ssl", "subprocess", "tempfile", "tomllib",
+    "asyncio", "cryptography", "email", "hashlib", "ipaddress", "keyring", "pathlib", "platformdirs", "rich",
+    "socket", "sqlite3", "ssl", "subprocess", "tempfile", "tomllib",
 }  # fmt: skip
 
 
@@ -148,6 +148,7 @@ def test_a_bug_is_one_line_as_well(post: StartPost, monkeypatch: pytest.MonkeyPa
     first, *traceback = err.getvalue().splitlines()
     assert first == r"pop3fetch: internal error: RuntimeError: \x1b[31mbroken\nstream; please report it"
     assert bool(traceback) == debug
+    assert "\x1b" not in err.getvalue()
 
 
 def test_the_cause_of_an_error_is_shown_with_vv(here: Here) -> None:
@@ -276,7 +277,11 @@ def test_help_version_and_completion_import_nothing_heavy(
     imported: Callable[..., set[str]], arguments: list[str], env: dict[str, str]
 ) -> None:
     # That of a command shows the default paths.
-    heavy = HEAVY - {"platformdirs", "tempfile"} if arguments == ["get", "--help"] else HEAVY
+    heavy = (
+        HEAVY - {"ipaddress", "pathlib", "platformdirs", "tempfile"}
+        if arguments == ["get", "--help"]
+        else HEAVY
+    )
     assert imported(*arguments, env=env) & heavy == set()
 
 

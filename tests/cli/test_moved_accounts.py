@@ -149,6 +149,24 @@ def test_a_new_name_for_an_address_finds_its_record(desk: Desk, server: StartSer
     assert desk.mail("office") == []
 
 
+@pytest.mark.parametrize("is_renamed", [False, True])
+def test_a_new_name_at_a_new_address_is_known_if_the_record_is_renamed(
+    desk: Desk, server: StartServer, is_renamed: bool
+) -> None:
+    old = at(server(mailbox()))
+    new = old._replace(user="bob")
+    desk.configure(work=old)
+    desk.get()
+    desk.configure(office=new)
+    if is_renamed:
+        renamed = desk.run("record", "rename", desk.place(old).address, desk.place(new).address)
+        assert (renamed.status, renamed.err) == (0, b"")
+    ended = desk.run("get", "-v", "-a", "office")
+    assert ended.status == 0
+    assert (b"first run: fetching 10 messages" in ended.err) is not is_renamed
+    assert desk.mail("office") == ([] if is_renamed else on_disk(TEN))
+
+
 def test_two_names_for_an_address_part(desk: Desk, server: StartServer) -> None:
     mail = mailbox()
     account = at(server(mail))

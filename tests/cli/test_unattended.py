@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
 from collections.abc import Callable
@@ -80,6 +81,19 @@ def test_a_failure_of_the_program_is_reported_and_changes_nothing(
     assert len(list((tmp_path / "mail/new").iterdir())) == 2
 
 
+def test_what_a_program_leaves_in_the_background_is_not_waited_for(
+    run: Run, server: StartServer, account: Account, tmp_path: Path
+) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    # Its input, output and errors are those of the program.
+    command = script(tmp_path, f"exec 3<&0; (cat {fifo} >/dev/null) <&3 &\nexit 0")
+    ended = run("get", *account(server(Mailbox(TWO))), "--on-new", str(command), env=PASSWORD)
+    assert (ended.status, ended.err) == (0, b"")
+    with fifo.open("wb"):  # which waits for a reader: it is still there
+        pass
+
+
 def test_a_program_that_does_not_exist_is_reported(
     run: Run, server: StartServer, account: Account, tmp_path: Path
 ) -> None:
@@ -135,6 +149,29 @@ def test_a_log_that_cannot_be_written_is_an_error(run: Run, tmp_path: Path) -> N
     ended = run("get", "-H", "localhost", "--log-file", tmp_path / "none" / "log")
     assert ended.status == 78
     assert b"No such file or directory" in ended.err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("kind", ["link", "file", "pipe"])
+def test_a_log_that_another_user_has_put_there_is_refused(run: Run, tmp_path: Path, kind: str) -> None:
+    shared, other = tmp_path / "shared", tmp_path / "other"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    other.touch(0o600)
+    log = shared / "log"
+    match kind:
+        case "link":
+            log.symlink_to(other)
+        case "file":
+            log.touch(0o666)
+        case "pipe":
+            os.mkfifo(log)
+    os.chown(log, 54321, 54321, follow_symlinks=False)
+    ended = run("get", "-H", "localhost", "-p", "1", "-u", "alice", "--log-file", log, env=PASSWORD)
+    assert ended.status == 78
+    assert ended.err.startswith(f"pop3fetch: --log-file {log}: ".encode())
+    assert other.read_bytes() == b""
+    assert kind == "pipe" or log.read_bytes() == b""
 
 
 def test_json_lines_need_a_log(run: Run) -> None:

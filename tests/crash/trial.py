@@ -324,6 +324,6 @@ class Trial:
         tmp = self.disk.glob("tmp/*") if self.is_maildir else ()
         beside = () if self.is_maildir else (*self.disk.glob("mbox?*"), *self.disk.parent.glob("link?*"))
         # What SQLite keeps beside a record that was not closed is taken up by the next run.
-        ours = re.compile(r".*\.(lock|account(-[0-9]+)?|sqlite(-wal|-shm|-journal)?)")
+        ours = re.compile(r".*\.(lock|account|sqlite(-wal|-shm|-journal)?)")
         spools = (path for path in self.state.glob("*") if not ours.fullmatch(path.name))
         return sorted(path.name for path in (*tmp, *beside, *spools))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pop3fetch.errors import BlankMessage
+from pop3fetch.errors import IncompleteMessage
 from pop3fetch.fetch.plan import Order
 from pop3fetch.record.states import State
 from pop3fetch.status import Status
@@ -44,7 +44,7 @@ def test_a_blank_message_is_named_and_stays_new(server: StartServer, account: Ac
     mailbox = sending(blank)
     outcome = account.fetch(server(mailbox), DELETE)
     assert (outcome.messages, outcome.failures, outcome.status) == (2, 1, Status.REFUSED)
-    assert [(number, type(error)) for number, error in account.told.errors] == [(2, BlankMessage)]
+    assert [(number, type(error)) for number, error in account.told.errors] == [(2, IncompleteMessage)]
     assert mailbox.messages == [LARGE]
     mailbox.replies = {}
     assert account.fetch(server(mailbox), DELETE).deleted == 1
@@ -123,6 +123,56 @@ def test_quit_may_not_delete_a_short_message(server: StartServer, account: Accou
     account.fetch(scripted)
     scripted.stop()
     assert scripted.commands[-1] == b"RETR 1\r\n"
+
+
+# -- messages whose size is not known --------------------------------------------------------------
+
+LACKING = {b"LIST\r\n": b"+OK\r\n1 %d\r\n3 %d\r\n.\r\n" % (len(message(1)), len(message(3)))}
+
+
+def lacking_a_size(reply: bytes | None) -> Mailbox:
+    """Return a mailbox of which LIST lacks the second message, and RETR sends it like that."""
+    mailbox = sending(reply) if reply else Mailbox([message(1), LARGE, message(3)])
+    mailbox.replies.update(LACKING)
+    return mailbox
+
+
+@pytest.mark.parametrize("order", [DELETE, Order(delete_after=0)])
+def test_a_message_whose_size_list_lacks_is_delivered_and_not_deleted(
+    server: StartServer, account: Account, order: Order
+) -> None:
+    mailbox = lacking_a_size(None)
+    for fetched in (3, 0):
+        outcome = account.fetch(server(mailbox), order)
+        assert (outcome.messages, mailbox.messages) == (fetched, [LARGE])
+        mailbox.replies = {b"LIST\r\n": b"+OK\r\n.\r\n"}
+    mailbox.replies.clear()
+    assert account.fetch(server(mailbox), order).deleted == 1
+    assert account.delivered() == on_disk([message(1), LARGE, message(3)])
+
+
+@pytest.mark.parametrize("reply", [BEGINNING, b"\r\n"])
+def test_a_message_that_came_short_of_a_size_that_list_lacked_is_fetched_whole(
+    server: StartServer, account: Account, reply: bytes
+) -> None:
+    mailbox = lacking_a_size(reply)
+    account.fetch(server(mailbox), DELETE)
+    mailbox.replies.clear()
+    outcome = account.fetch(server(mailbox), DELETE)
+    assert (outcome.messages, mailbox.messages) == (1, [])
+    assert LARGE.replace(b"\r\n", b"\n") in account.delivered()
+
+
+def test_quit_may_not_delete_a_message_whose_size_is_not_known(server: StartServer, account: Account) -> None:
+    mailbox = lacking_a_size(BEGINNING)
+    mailbox.pops = True
+    account.fetch(server(mailbox), DELETE)
+    assert mailbox.messages == [LARGE]
+
+
+def test_a_dry_run_deletes_no_message_whose_size_is_not_known(server: StartServer, account: Account) -> None:
+    account.fetch(server(lacking_a_size(None)), DELETE._replace(dry_run=True))
+    assert [number for verb, number in account.told.intentions if verb == "delete"] == [1, 3]
 
 
 # -- a limit ---------------------------------------------------------------------------------------

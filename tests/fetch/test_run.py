@@ -542,6 +542,39 @@ def test_a_session_for_deletions_deletes_only_what_is_still_the_same(
     assert other.messages == [message(7)]
 
 
+OF_ONE_SIZE = [message(number, b"x") for number in range(1, 5)]
+
+
+@pytest.mark.parametrize("numbers", [[4, 2, 3], [2, 3, 4], [2, 3]])
+@pytest.mark.parametrize("is_earlier", [False, True])
+def test_a_session_for_deletions_looks_at_what_it_deletes(
+    server: StartServer, account: Account, numbers: list[int], is_earlier: bool
+) -> None:
+    """Meanwhile another message has the unique-id, as on a server whose unique-ids are the numbers."""
+    first = Mailbox(OF_ONE_SIZE[:3])
+    if is_earlier:
+        account.fetch(server(first), destination=refuse_the_second)
+    messages = [OF_ONE_SIZE[number - 1] for number in numbers]
+    other = Mailbox(messages)
+    outcome = account.fetch(server([first, other]), DELETE, destination=refuse_the_second)
+    same = [octets for octets, before in zip(messages, OF_ONE_SIZE, strict=False) if octets == before]
+    assert [octets for octets in messages if octets not in other.messages] == same[1:]
+    assert outcome.deleted == len(same[1:])
+
+
+@pytest.mark.parametrize("replies", [{}, {b"UIDL\r\n": b"+OK\r\n1 same\x01\r\n2 same\r\n3 c\r\n.\r\n"}])
+def test_a_session_for_deletions_does_not_take_one_copy_for_another(
+    replies: dict[bytes, bytes], server: StartServer, account: Account
+) -> None:
+    copy = message(1)
+    first = Mailbox([copy, copy, message(3)], uids=[b"same", b"same", b"c"])
+    second = Mailbox([copy, copy, message(3)], uids=[b"same", b"same", b"c"], replies=replies)
+    if not replies:
+        del second.maildrop[0]  # by another client
+    account.fetch(server([first, second]), DELETE, destination=refuse_the_second)
+    assert second.messages == [copy] * (2 if replies else 1)
+
+
 @pytest.mark.parametrize("order", [Order(limit=1), Order(mark=True), Order(dry_run=True)])
 def test_headers_that_were_had_by_retr_forbid_quit_as_well(
     server: StartServer, account: Account, order: Order

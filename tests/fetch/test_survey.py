@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pop3fetch.errors import BlankMessage, ServerErrorResponse
+from pop3fetch.errors import IncompleteMessage, ServerErrorResponse
 from pop3fetch.fetch.survey import MOST_UNPAIRED, Looked, headers_of, survey, whole_of
 from pop3fetch.headers import LIMIT as HEADERS_LIMIT
 from pop3fetch.messages import former_stand_in_uid, stand_in_uid
@@ -98,7 +98,7 @@ def test_a_message_that_comes_blank_gets_no_stand_in(server: StartServer) -> Non
     with log_in(server(mailbox)) as client:
         listing = survey(client, Told())
     assert list(listing.indexes()) == [0, 2, 3], "the first one is no larger than it is listed"
-    assert isinstance(listing.unreadable[1], BlankMessage)
+    assert isinstance(listing.unreadable[1], IncompleteMessage)
 
 
 def test_a_message_that_uidl_leaves_out_gets_a_stand_in(server: StartServer) -> None:

@@ -80,25 +80,26 @@ def test_numbers_twice_or_out_of_range_are_bad_data(
 
 UIDS = [b"1 uid-1", b"2 uid-2", b"3 uid-3"]
 SIZES = [b"1 24", b"2 24", b"3 26"]
-# Lists in which a line is unusable, and the numbers of the messages without a UID that can be believed.
+# Lists in which a line is unusable, and the numbers of the messages without a UID, or without a size, that
+# can be believed.
 UNUSABLE = {
-    "a size that is no number": (b"LIST", [SIZES[0], b"2 x", SIZES[2]], []),
-    "a size that is too large": (b"LIST", [SIZES[0], b"2 " + b"9" * 20, SIZES[2]], []),
-    "no size": (b"LIST", [SIZES[0], b"2", SIZES[2]], []),
-    "a size of a number twice": (b"LIST", [*SIZES, b"2 25"], []),
-    "an empty line in LIST": (b"LIST", [b"", *SIZES], []),
-    "a number that LIST cannot have": (b"LIST", [*SIZES, b"1000001 5"], []),
-    "a line of LIST without end": (b"LIST", [SIZES[0], b"2 " + b"2" * 9000, SIZES[2]], []),
-    "control characters": (b"UIDL", [UIDS[0], b"2 uid\x1b[2J-2", UIDS[2]], [2]),
-    "no number": (b"UIDL", [UIDS[0], b"uid-2", UIDS[2]], [2]),
-    "another message's number": (b"UIDL", [UIDS[0], b"3 uid-2", UIDS[2]], [2, 3]),
-    "a number twice": (b"UIDL", [*UIDS, b"2 uid-9"], [2]),
-    "the number 0": (b"UIDL", [UIDS[0], b"0 uid-2", UIDS[2]], [2]),
-    "a line of UIDL without end": (b"UIDL", [UIDS[0], b"2 " + b"u" * 9000, UIDS[2]], [2]),
-    "a line too many": (b"UIDL", [*UIDS, b"\xff\xfe\x00"], []),
+    "a size that is no number": (b"LIST", [SIZES[0], b"2 x", SIZES[2]], [], [2]),
+    "a size that is too large": (b"LIST", [SIZES[0], b"2 " + b"9" * 20, SIZES[2]], [], [2]),
+    "no size": (b"LIST", [SIZES[0], b"2", SIZES[2]], [], [2]),
+    "a size of a number twice": (b"LIST", [*SIZES, b"2 25"], [], [2]),
+    "an empty line in LIST": (b"LIST", [b"", *SIZES], [], []),
+    "a number that LIST cannot have": (b"LIST", [*SIZES, b"1000001 5"], [], []),
+    "a line of LIST without end": (b"LIST", [SIZES[0], b"2 " + b"2" * 9000, SIZES[2]], [], [2]),
+    "control characters": (b"UIDL", [UIDS[0], b"2 uid\x1b[2J-2", UIDS[2]], [2], []),
+    "no number": (b"UIDL", [UIDS[0], b"uid-2", UIDS[2]], [2], []),
+    "another message's number": (b"UIDL", [UIDS[0], b"3 uid-2", UIDS[2]], [2, 3], []),
+    "a number twice": (b"UIDL", [*UIDS, b"2 uid-9"], [2], []),
+    "the number 0": (b"UIDL", [UIDS[0], b"0 uid-2", UIDS[2]], [2], []),
+    "a line of UIDL without end": (b"UIDL", [UIDS[0], b"2 " + b"u" * 9000, UIDS[2]], [2], []),
+    "a line too many": (b"UIDL", [*UIDS, b"\xff\xfe\x00"], [], []),
 }  # fmt: skip
 WITH_ONE_UNUSABLE_LINE = pytest.mark.parametrize(
-    ("command", "lines", "nameless"), UNUSABLE.values(), ids=UNUSABLE.keys()
+    ("command", "lines", "nameless", "sizeless"), UNUSABLE.values(), ids=UNUSABLE.keys()
 )
 
 
@@ -112,12 +113,12 @@ def without(numbers: Sequence[int]) -> list[bytes]:
 
 @WITH_ONE_UNUSABLE_LINE
 def test_one_unusable_line_does_not_stop_the_other_messages(
-    attack: Attack, command: bytes, lines: list[bytes], nameless: list[int]
+    attack: Attack, command: bytes, lines: list[bytes], nameless: list[int], sizeless: list[int]
 ) -> None:
     served = with_lines(command, lines)
     after = attack(served).goes_on(Status.BAD_DATA)
     assert sorted(after.delivered) == sorted(without(nameless))
-    assert served.messages == [[ONE, TWO, THREE][number - 1] for number in nameless]
+    assert served.messages == [[ONE, TWO, THREE][number - 1] for number in (*nameless, *sizeless)]
     for number in nameless:
         assert f"message {number} stays on the server: the server broke the protocol: LIST" in after.error
         assert b" %d 0\r\n" % number not in after.received
@@ -131,7 +132,7 @@ def test_one_unusable_line_does_not_stop_the_other_messages(
 @WITH_ONE_UNUSABLE_LINE
 @pytest.mark.parametrize("times", [1, 3])
 def test_an_unusable_line_makes_nothing_new_that_was_fetched(
-    attack: Attack, command: bytes, lines: list[bytes], nameless: list[int], times: int
+    attack: Attack, command: bytes, lines: list[bytes], nameless: list[int], sizeless: list[int], times: int
 ) -> None:
     served = mailbox()
     keep = ("get", "-o", attack.maildir)
@@ -146,7 +147,7 @@ def test_an_unusable_line_makes_nothing_new_that_was_fetched(
     assert len(again.recorded) == 3
     served.replies[command + b"\r\n"] = listed(lines)
     attack(first.server).goes_on(Status.BAD_DATA)
-    assert served.messages == [[ONE, TWO, THREE][number - 1] for number in nameless]
+    assert served.messages == [[ONE, TWO, THREE][number - 1] for number in (*nameless, *sizeless)]
     served.replies.clear()
     last = attack(first.server).succeeds()
     assert (sorted(last.delivered), served.messages) == (sorted([ONE, TWO, THREE]), [])
@@ -154,7 +155,7 @@ def test_an_unusable_line_makes_nothing_new_that_was_fetched(
 
 @WITH_ONE_UNUSABLE_LINE
 def test_an_unusable_line_is_named_by_each_command_which_goes_on(
-    attack: Attack, command: bytes, lines: list[bytes], nameless: list[int]
+    attack: Attack, command: bytes, lines: list[bytes], nameless: list[int], sizeless: list[int]
 ) -> None:
     served = with_lines(command, lines)
     shown = attack(served, command=("list",)).goes_on(Status.BAD_DATA)
@@ -172,7 +173,12 @@ def test_an_unusable_line_is_named_by_each_command_which_goes_on(
 @WITH_ONE_UNUSABLE_LINE
 @pytest.mark.parametrize("options", [("rm", "--all", "--yes"), ("get", "--mark")])
 def test_a_message_without_a_usable_unique_id_is_neither_removed_nor_marked(
-    attack: Attack, command: bytes, lines: list[bytes], nameless: list[int], options: tuple[str, ...]
+    attack: Attack,
+    command: bytes,
+    lines: list[bytes],
+    nameless: list[int],
+    sizeless: list[int],
+    options: tuple[str, ...],
 ) -> None:
     served = with_lines(command, lines)
     after = attack(served, command=options).goes_on(Status.BAD_DATA)

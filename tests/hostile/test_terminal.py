@@ -121,7 +121,15 @@ def test_names_in_certificates_are_harmless(terminal: Terminal, server: StartSer
 
 
 @pytest.mark.parametrize(
-    "command", [("list", "-l"), ("list", "--json"), ("caps",), ("get", "--dry-run", "-vv")]
+    "command",
+    [
+        ("list", "-l"),
+        ("list", "--json"),
+        ("caps",),
+        ("check",),
+        ("check", "--json"),
+        ("get", "--dry-run", "-vv"),
+    ],
 )
 def test_what_goes_into_a_pipe_is_harmless_too(attack: Attack, command: Sequence[str]) -> None:
     served = mailbox([LETTER], uids=[UID], capabilities=[b"TOP", b"UIDL", HOSTILE_WORDS])

@@ -300,6 +300,23 @@ def test_the_longest_lists_that_are_taken_stay_in_bounds(
 
 
 @ON_LINUX
+@pytest.mark.slow
+def test_the_longest_lists_are_not_kept_twice_if_they_are_requested_again(
+    run: Run, server: StartServer, tmp_path: Path
+) -> None:
+    lists = {b"LIST\r\n": upto(b"%d 123456\r\n"), b"UIDL\r\n": upto(b"%d %050d\r\n")}
+    served = mailbox(
+        [ONE] * 3,
+        replies={verb: reply.removesuffix(b".\r\n") + b"x\r\n.\r\n" for verb, reply in lists.items()},
+        capabilities=[b"TOP", b"UIDL", b"PIPELINING"],
+    )
+    output = ["-o", str(tmp_path / "Maildir"), "--limit", "3", "--state-dir", str(tmp_path / "state")]
+    ended, peak = measured(run, served, server, "get", *output)
+    assert (ended.status, ended.err.count(b"\n")) == (Status.BAD_DATA, 2)
+    assert peak < LARGEST, peak / MIB
+
+
+@ON_LINUX
 def test_challenges_without_end_take_no_memory(run: Run, server: StartServer) -> None:
     def script(talk: Talk) -> None:
         talk.say(b"+OK\r\n")

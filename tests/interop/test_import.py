@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sqlite3
 import ssl
-import tempfile
+import subprocess
 import tomllib
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -40,10 +42,22 @@ def letter(number: int) -> bytes:
 @pytest.fixture
 def open_home() -> Iterator[Path]:
     """Return a home that other users can look into: fdm logs in as one of its own."""
-    home = Path(tempfile.mkdtemp(prefix="pop3fetch-"))
-    home.chmod(0o755)
-    yield home
-    shutil.rmtree(home)
+    with TemporaryDirectory(prefix="pop3fetch-") as folder:
+        home = Path(folder)
+        home.chmod(0o755)
+        yield home
+
+
+@contextmanager
+def put_back(folder: Path) -> Iterator[None]:
+    """Put a folder back as it was."""
+    copy = folder.with_name(f"{folder.name}.copy")
+    subprocess.run(["cp", "-a", folder, copy], check=True)  # with their owners
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder)
+        copy.rename(folder)
 
 
 class Handover:
@@ -109,18 +123,24 @@ class Handover:
 
 
 @pytest.fixture(params=FETCHERS, ids=lambda fetcher: fetcher.name)
-def handover(request: pytest.FixtureRequest, dovecot: Dovecot, open_home: Path) -> Handover:
+def before(request: pytest.FixtureRequest, dovecot: Dovecot, open_home: Path) -> Handover:
+    """Return what the old program has not fetched from yet."""
     fetcher: Fetcher = request.param
     reason = fetcher.missing()
     if reason:
         pytest.skip(reason)
-    handover = Handover(fetcher, dovecot, open_home)
+    before = Handover(fetcher, dovecot, open_home)
     dovecot.deliver(USER, [letter(number) for number in range(1, 11)])
-    handover.uids()  # so that Dovecot lists the messages in a file
-    handover.give_uid(3, ODD_UIDS[fetcher.name])
-    assert handover.uids()[2] == ODD_UIDS[fetcher.name]
-    handover.fetch_by_the_old()
-    return handover
+    before.uids()  # so that Dovecot lists the messages in a file
+    before.give_uid(3, ODD_UIDS[fetcher.name])
+    assert before.uids()[2] == ODD_UIDS[fetcher.name]
+    return before
+
+
+@pytest.fixture
+def handover(before: Handover) -> Handover:
+    before.fetch_by_the_old()
+    return before
 
 
 def test_the_next_get_fetches_exactly_what_the_old_program_had_not(handover: Handover) -> None:
@@ -183,3 +203,50 @@ def test_a_mailbox_with_nothing_of_the_list_is_a_question(handover: Handover) ->
     assert ended.status == Status.CONFIGURATION
     assert b"lists none of the 10 messages" in ended.err
     assert not (handover.home / ".config/pop3fetch").exists()
+
+
+def test_a_run_that_was_killed_is_seen_and_repeated(before: Handover) -> None:
+    fetcher, home = before.fetcher, before.home
+    fetcher.change(before.server, home, fetcher.to_maildir)
+    (home / "fatal").touch()
+    assert fetcher.run(home).returncode == -signal.SIGKILL
+    count = len(before.taken("Mail"))  # fdm delivers several at once
+    assert before.taken("Mail") == [letter(number) for number in range(1, count + 1)]
+    assert 3 <= count < 10
+
+    shown = before("import", fetcher.name, "--dry-run")
+    if fetcher.name == "fdm":  # which has listed what it has fetched, and leaves its lock
+        assert (shown.status, b"or remove that file if it was killed" in shown.err) == (75, True)
+        (home / ".fdm.lock").unlink()
+        listed = before.old_list.read_bytes().count(b"\n")
+        facts = f"{listed} fetched; 10 on the server; {10 - listed} new; "
+        assert facts.encode() in before("import", "fdm", "--dry-run").out
+    else:
+        assert shown.status == 0
+        assert b"; 10 on the server; 10 new; " in b"; " + shown.out.replace(b"\n  ", b"; ")
+        assert b"so all messages on the server are new" in shown.out
+
+    (home / "fatal").unlink()
+    assert fetcher.run(home).returncode == 0
+    assert before("import", fetcher.name).status == 0
+    before.get()
+    assert before.taken(MAILDIR) == []
+
+
+def test_what_the_old_program_would_delete_now_is_deleted(handover: Handover) -> None:
+    """Its next run shows what that is; it sees the same mailbox as the next `get`."""
+    dovecot, fetcher = handover.dovecot, handover.fetcher
+    fetcher.change(handover.server, handover.home, fetcher.to_delete)
+    dovecot.deliver(USER, [letter(11)])
+    ended = handover("import", fetcher.name)
+    assert (ended.status, ended.err) == (0, b"")
+    with put_back(dovecot.maildir(USER)):
+        assert fetcher.run(handover.home).returncode == 0
+        left = dovecot.count(USER)
+    assert left == (10 if fetcher.name in ("fetchmail", "fdm") else 0)
+    assert dovecot.count(USER) == 11
+    handover.get()
+    assert handover.taken(MAILDIR) == [letter(11)]
+    assert dovecot.count(USER) == left
+    handover.get("--delete-marked", "--delete")
+    assert dovecot.count(USER) == 0

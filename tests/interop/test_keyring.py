@@ -144,6 +144,17 @@ def test_a_password_that_is_given_spares_the_keyring(pop3fetch: Command, secrets
     assert time.monotonic() - begun < LOOK_LIMIT
 
 
+def test_check_says_that_a_job_does_not_reach_it(pop3fetch: Command) -> None:
+    assert pop3fetch("login", POP3FETCH_PASSWORD="secret").status == 0
+    rows = [line.split("\t") for line in pop3fetch("check").out.decode().splitlines()]
+    found = {step: (verdict, text) for verdict, step, text in rows}
+    assert found["login"][0] == "ok"
+    assert found["login"][1].endswith("; the secret is from the keyring")
+    verdict, text = found["cron"]
+    assert verdict == "warning"
+    assert "a job without a login session would have no secret (the keyring was skipped: " in text
+
+
 def test_without_a_session_the_keyring_is_skipped_without_a_wait(pop3fetch: Command) -> None:
     begun = time.monotonic()
     ended = pop3fetch("stat", "-v", DBUS_SESSION_BUS_ADDRESS="unix:path=/nonexistent/bus")

@@ -234,7 +234,7 @@ def test_on_a_terminal_the_browser_is_opened_too(
     host, port = work.address
     assert seen.status == 0
     assert seen.screen[2:] == [
-        f"the refresh token of alice@{host}:{port} works, and is kept in the keyring",
+        f"the refresh token of work (alice@{host}:{port}) works, and is kept in the keyring",
         "next: pop3fetch list",
     ]
     assert work.refresh_token

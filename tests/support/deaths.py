@@ -16,18 +16,21 @@ from typing import Any
 DEAD = 9  # the status of a child that has died at the wanted call
 
 
-def deaths(operation: Callable[[], object]) -> Iterator[int]:
-    """Yield after each death; a child that lives to the end of ``operation`` is the last."""
+def deaths(operation: Callable[[], object], *, writing: bool = False) -> Iterator[int]:
+    """Yield after each death; a child that lives to the end of ``operation`` is the last.
+
+    ``writing``: it dies only at calls that may change what is on the disk.
+    """
     number, status = 0, DEAD
     while status == DEAD:
         number += 1
-        status = _status_of_child(operation, number)
+        status = _status_of_child(operation, number, writing)
         yield number
     assert status == 0, "the operation has failed"
     assert number > 1, "it has called nothing"
 
 
-def _status_of_child(operation: Callable[[], object], number: int) -> int:
+def _status_of_child(operation: Callable[[], object], number: int, writing: bool) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of threads, which the child does not use
         child = os.fork()
@@ -37,7 +40,9 @@ def _status_of_child(operation: Callable[[], object], number: int) -> int:
         def count(frame: Any, event: str, called: Any) -> None:
             nonlocal left
             owner = getattr(called, "__self__", None)
-            if event == "c_call" and (owner is _POSIX or isinstance(owner, _SQLITE)):
+            if event != "c_call" or (writing and called.__name__ not in _WRITING):
+                return
+            if owner is _POSIX or isinstance(owner, _SQLITE):
                 left -= 1
                 if not left:
                     os._exit(DEAD)
@@ -54,3 +59,7 @@ def _status_of_child(operation: Callable[[], object], number: int) -> int:
 
 _POSIX = sys.modules[os.stat.__module__]
 _SQLITE = (sqlite3.Connection, sqlite3.Cursor)
+_WRITING = {
+    "execute", "executemany", "executescript", "commit", "fsync", "link", "mkdir", "rename", "replace",
+    "unlink", "write",
+}  # fmt: skip

@@ -15,7 +15,13 @@ from pathlib import Path
 
 from tests.support.command import homely
 
-DELIVER = '#!/bin/sh\nexec cat >"$HOME/Mail/new/$(date +%s%N).$$"\n'
+# With a file "fatal" in the home, the fourth message kills the program and all that it has started.
+DELIVER = """\
+#!/bin/sh
+cd "{home}"
+test ! -e fatal || test "$(ls Mail/new | wc -l)" -lt 3 || kill -9 0
+exec cat >"Mail/new/$(date +%s%N).$$"
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,8 @@ class Fetcher:
     """A program: its name and executable, its files by their places in the home, and its arguments.
 
     ``list`` is the place of its list of fetched messages, and ``listed`` makes one of a user, host and UIDs.
+    ``to_delete`` are the words that keep messages on the server, and those that delete them.
+    ``to_maildir``: the words that deliver to the maildir, if no program does.
     """
 
     name: str
@@ -42,6 +50,8 @@ class Fetcher:
     arguments: tuple[str, ...]
     list: str
     listed: Callable[[str, str, Sequence[str]], str]
+    to_delete: tuple[str, str]
+    to_maildir: tuple[str, str] = ("", "")
 
     def missing(self) -> str | None:
         """Say why it cannot be run here, or None where it can."""
@@ -51,15 +61,23 @@ class Fetcher:
         """Write its configuration, and what delivers for it."""
         for folder in ("new", "cur", "tmp"):
             (home / "Mail" / folder).mkdir(parents=True, exist_ok=True)
-        for place, text in {"deliver": DELIVER, **self.files(server, home)}.items():
+        for place, text in {"deliver": DELIVER.format(home=home), **self.files(server, home)}.items():
             file = home / place
             file.parent.mkdir(parents=True, exist_ok=True)
             file.touch(0o600)
             file.write_text(text)
         (home / "deliver").chmod(0o700)
-        (home / "lists").mkdir()
-        if os.geteuid() == 0:  # fdm logs in as a user of its own, who writes the list
-            (home / "lists").chmod(0o777)
+        for folder in ("lists", "tmp"):
+            (home / folder).mkdir()
+            if os.geteuid() == 0:  # fdm logs in as a user of its own, who writes there
+                (home / folder).chmod(0o1777)
+
+    def change(self, server: Server, home: Path, words: tuple[str, str]) -> None:
+        """Write other words into its configuration."""
+        before, after = (word.format(home=home) for word in words)
+        for place, text in self.files(server, home).items():
+            assert before in text
+            (home / place).write_text(text.replace(before, after))
 
     def list_in(self, home: Path, server: Server) -> Path:
         """Return the path of its list."""
@@ -68,8 +86,11 @@ class Fetcher:
     def run(self, home: Path) -> subprocess.CompletedProcess[bytes]:
         """Let it fetch."""
         words = [self.executable, *(word.format(home=home) for word in self.arguments)]
-        environment = {"PATH": os.environ["PATH"], **homely(home)}
-        return subprocess.run(words, env=environment, cwd=home, capture_output=True, timeout=60)
+        # fdm keeps messages there; a killed one leaves them.
+        environment = {"PATH": os.environ["PATH"], "TMPDIR": str(home / "tmp"), **homely(home)}
+        return subprocess.run(
+            words, env=environment, cwd=home, capture_output=True, timeout=60, start_new_session=True
+        )
 
 
 def _mpop(server: Server, home: Path) -> dict[str, str]:
@@ -133,6 +154,7 @@ verbose = 0
 
 
 def _fdm(server: Server, home: Path) -> dict[str, str]:
+    # In the path of a maildir, %h is the home that the system has for the user, whatever HOME says.
     return {
         ".fdm.conf": f"""\
 set default-user "{getpass.getuser()}"
@@ -159,18 +181,24 @@ def _listed_by_mpop(user: str, host: str, uids: Sequence[str]) -> str:
 
 
 FETCHERS = (
-    Fetcher("mpop", "mpop", _mpop, (), ".mpop_uidls/{user}_at_{host}", _listed_by_mpop),
+    Fetcher(
+        "mpop", "mpop", _mpop, (), ".mpop_uidls/{user}_at_{host}", _listed_by_mpop,
+        ("keep on", "keep off"), ("maildir ~/Mail", "mda {home}/deliver"),
+    ),
     Fetcher(
         "fetchmail", "fetchmail", _fetchmail, ("-N",), ".fetchids",
         lambda user, host, uids: "".join(f"{user}@{host} {uid}\n" for uid in uids),
+        ("options keep", "options"),
     ),
     Fetcher(
         "getmail", "getmail", _getmail, ("--rcfile", "work"),
         ".config/getmail/oldmail-{host}-{tls_port}-{user}",
         lambda user, host, uids: "".join(f"{uid}\0001700000000\n" for uid in uids),
+        ("read_all = no", "read_all = no\ndelete = yes"),
     ),
     Fetcher(
         "fdm", "fdm", _fdm, ("-h", "-f", "{home}/.fdm.conf", "fetch"), "lists/fdm",
         lambda user, host, uids: "".join(f"{len(uid)} {uid}\n" for uid in uids),
+        ('lists/fdm" keep', 'lists/fdm"'), ('maildir "${{home}}/Mail"', 'pipe "{home}/deliver"'),
     ),
 )  # fmt: skip

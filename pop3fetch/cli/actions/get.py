@@ -93,13 +93,13 @@ class Get:
                 if is_look:
                     from pop3fetch.cli.actions.get_look import look_at
 
-                    stream = keep(open_destination(choice, _delivery_context(account, console, place)))
+                    stream = keep(open_destination(choice, delivery_context(account, console, place)))
                     dry_run = self._dry_run(console, stream.name) if order.dry_run else None
                     return look_at(sessions, folder, order, stream, reporter, dry_run=dry_run)
                 with closing(Store(place, lock)) as store:
                     for line in (f"record: {store.path}", *place.warnings()):
                         console.notice(line)
-                    delivery = _delivery_context(account, console, place, store.tag)
+                    delivery = delivery_context(account, console, place, store.tag)
                     if account.name != place.address != last_address(folder, account.name):
                         from pop3fetch.cli.actions.get_moved import follow
 
@@ -213,7 +213,7 @@ def choice_of(account: Account, *, is_configured: bool = True) -> Choice:
         raise ConfigurationError(where, error.reason) from error
 
 
-def _delivery_context(
+def delivery_context(
     account: Account, console: Console, place: RecordPlace, tag: str | None = None
 ) -> DeliveryContext:
     """Return what destinations need; nothing is recorded unless there is the ``tag`` of a record."""

@@ -48,6 +48,22 @@ CANDIDATES: Mapping[str, Callable[[Where], list[str]]] = {
 }
 
 
+def surroundings() -> Where:
+    """Return what the paths of a program depend on."""
+    return Where(_user(), os.environ, os.path.expanduser, lambda path: files.read(path).octets)
+
+
+def default_files(program: str, where: Where) -> list[str]:
+    """Return the configuration files that a program reads if none is given; the first may not exist."""
+    if program == "getmail":
+        folder = getmail.config_folder(where, os.path.exists)
+        names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+        found = [f"{folder}/{name}" for name in getmail.config_names(names)]
+        return [path for path in found if os.path.isfile(path)] or [f"{folder}/{getmail.MAIN_FILE}"]
+    candidates = CANDIDATES[program](where)
+    return [next(filter(os.path.exists, candidates), candidates[0])]
+
+
 class ImportOptions(NamedTuple):
     """The options of `import`."""
 
@@ -72,7 +88,7 @@ class Import:
         self._program = program
         self._paths = paths
         self._options = options
-        self._where = Where(_user(), os.environ, os.path.expanduser, lambda path: files.read(path).octets)
+        self._where = surroundings()
         self._may_keep: bool | None = None  # whether the keyring works, once that is known
 
     def run(self) -> int:
@@ -88,7 +104,7 @@ class Import:
         writes = not options.dry_run and (options.force or not errors)
         if not options.offline:
             # What sessions remember of a server is written as well.
-            folder = self._invocation.state_folder_to_read() if writes else NO_FOLDER
+            folder = self._invocation.state_folder_to_read() if writes else Path(NO_FOLDER)
             plans = [self._asked(planned, folder) for planned in plans]
         plans = [self._with_place_of_secret(planned, known.path) for planned in plans]
         config = self._where.variables.get("XDG_CONFIG_HOME") or self._where.expand("~/.config")
@@ -115,13 +131,7 @@ class Import:
     def _config_files(self) -> list[str]:
         if self._paths:
             return [os.path.abspath(os.path.expanduser(path)) for path in self._paths]
-        if self._program == "getmail":
-            folder = getmail.config_folder(self._where, os.path.exists)
-            names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-            found = [f"{folder}/{name}" for name in getmail.config_names(names)]
-            return [path for path in found if os.path.isfile(path)] or [f"{folder}/{getmail.MAIN_FILE}"]
-        candidates = CANDIDATES[self._program](self._where)
-        return [next(filter(os.path.exists, candidates), candidates[0])]
+        return default_files(self._program, self._where)
 
     def _read(self, path: str) -> Reading:
         """Return what is in a configuration file; raises ConfigurationError."""

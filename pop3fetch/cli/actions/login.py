@@ -34,7 +34,9 @@ def log_in(invocation: Invocation, account: Account, console: Console, wanted: s
         sessions = sessions_of(store.without_stored(), console, state_folder, keyring=False)
         with sessions.log_in() as client:
             client.end_look(console.notice)
-        console.remark(f"the password of {account.title} works, and {store.keep(sessions.password())}")
+        console.remark(
+            f"the password of {_named(account, console)} works, and {store.keep(sessions.password())}"
+        )
     if account.source is not None and not console.account:
         console.remark(next_command(invocation, load(account.source), account.name))
     return Status.OK
@@ -64,7 +66,14 @@ def _log_in_by_oauth(account: Account, console: Console, sessions: Sessions, wan
     if wanted != "none":
         store_refresh_token(account, tokens)
     kept = "is not stored" if wanted == "none" else "is kept in the keyring"
-    console.remark(f"the refresh token of {account.title} works, and {kept}")
+    console.remark(f"the refresh token of {_named(account, console)} works, and {kept}")
+
+
+def _named(account: Account, console: Console) -> str:
+    """Return the name of an account and its mailbox, or the mailbox alone if the name tells no more."""
+    if account.source is None or account.name in (account.user, account.address, console.account):
+        return account.title
+    return f"{account.name} ({account.title})"
 
 
 def next_command(invocation: Invocation, known: Configuration, name: str) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.printable import printable
 
 LIMIT = 600.0  # seconds that the program may take
-COMPLAINT = 500  # characters of standard error that are shown
+COMPLAINT = 500  # octets of standard error that are shown
 
 
 def run_on_new(
@@ -22,24 +23,29 @@ def run_on_new(
 ) -> None:
     """Run ``command`` with the JSON lines of ``messages`` as its input; a failure is only reported."""
     variables = {"POP3FETCH_ACCOUNT": account, "POP3FETCH_MESSAGES": str(len(messages))}
-    lines = "".join(json.dumps(message) + "\n" for message in messages)
     try:
-        ended = subprocess.run(  # noqa: S603  # the command is the user's own
-            command,
-            input=lines.encode(),
-            env={**environment, **variables},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            timeout=LIMIT,
-            check=False,
-        )
+        # Files, not pipes: what the program leaves in the background may keep them open for days.
+        with tempfile.TemporaryFile() as lines, tempfile.TemporaryFile() as complaint:
+            lines.writelines(json.dumps(message).encode() + b"\n" for message in messages)
+            lines.seek(0)
+            ended = subprocess.run(  # noqa: S603  # the command is the user's own
+                command,
+                stdin=lines,
+                env={**environment, **variables},
+                stdout=subprocess.DEVNULL,
+                stderr=complaint,
+                timeout=LIMIT,
+                check=False,
+            )
+            complaint.seek(0)
+            said = complaint.read(COMPLAINT)
     except OSError as error:
         console.error(f"--on-new {command[0]}: {error.strerror}")
     except subprocess.TimeoutExpired:
         console.error(f"--on-new {command[0]}: it did not end within {LIMIT:g} s")
     else:
         if ended.returncode:
-            words = printable(ended.stderr.strip().replace(b"\n", b" "), COMPLAINT)
+            words = printable(said.strip().replace(b"\n", b" "))
             console.error(
                 f"--on-new {command[0]}: exit status {ended.returncode}{': ' if words else ''}{words}"
             )

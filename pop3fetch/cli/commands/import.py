@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,13 +14,16 @@ PROGRAMS = ("mpop", "fetchmail", "getmail", "fdm")
 
 
 class Pair(click.types.StringParamType):
-    """Two names with ``=`` between them."""
+    """Two names with ``=`` between them: the first one in it, or the last."""
 
     name = "pair"
 
+    def __init__(self, part: Callable[[str, str], tuple[str, str, str]]) -> None:
+        self._part = part
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return both names."""
-        first, equals, second = str(value).rpartition("=")
+        first, equals, second = self._part(str(value), "=")
         if not (first and equals and second):
             metavar = param.metavar if isinstance(param, click.Option) else "A=B"
             self.fail(f"{value!r} is not {metavar}", param, ctx)
@@ -35,9 +39,15 @@ pop3fetch import getmail ~/.getmail/work    import one of several files"""
 @click.argument("program", type=click.Choice(PROGRAMS))
 @click.argument("files", nargs=-1, metavar="[FILE]...", type=click.Path())
 @click.option("--only", multiple=True, metavar="NAME", help="Import this account only; may be repeated.")
-@click.option("--rename", type=Pair(), multiple=True, metavar="OLD=NEW", help="Give an account another name.")
 @click.option(
-    "--list", "lists", type=Pair(), multiple=True, metavar="ACCOUNT=FILE",
+    "--rename",
+    type=Pair(str.rpartition),
+    multiple=True,
+    metavar="OLD=NEW",
+    help="Give an account another name.",
+)
+@click.option(
+    "--list", "lists", type=Pair(str.partition), multiple=True, metavar="ACCOUNT=FILE",
     help="Read the fetched messages of an account from FILE.",
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show what would be written, without writing it.")

@@ -21,7 +21,7 @@ def description(client: MailSession, capabilities: Capabilities) -> Iterator[str
         yield f"TLS: {session.version}, {session.cipher}"
         yield from _certificate(session.certificate)
     yield f"login: {', '.join(_methods(client, capabilities)) or 'the server announces no method'}"
-    yield from _limits(capabilities)
+    yield from limits(capabilities)
 
 
 def _certificate(certificate: Certificate) -> Iterator[str]:
@@ -43,7 +43,7 @@ def _methods(client: MailSession, capabilities: Capabilities) -> Iterator[str]:
     yield from capabilities.get("SASL") or []
 
 
-def _limits(capabilities: Capabilities) -> Iterator[str]:
+def limits(capabilities: Capabilities) -> Iterator[str]:
     """Yield what EXPIRE and LOGIN-DELAY mean (RFC 2449 sections 6.5 and 6.7)."""
     for argument in (capabilities.get("EXPIRE") or [])[:1]:
         if argument == "0":

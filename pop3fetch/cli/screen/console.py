@@ -121,7 +121,8 @@ class Console:
     @property
     def shows_progress(self) -> bool:
         """Whether standard error is a terminal that can redraw a line."""
-        return self.shows_remarks and not self.account and self.environment.get("TERM", "dumb") != "dumb"
+        kind = self.environment.get("TERM", "")
+        return self.shows_remarks and not self.account and kind not in ("", "dumb")
 
     def width(self, stream: TextIO) -> int:
         """Return the columns of the terminal that ``stream`` is."""
@@ -230,7 +231,8 @@ class Console:
         if self.verbosity >= 2 or "POP3FETCH_DEBUG" in self.environment:
             import traceback
 
-            traceback.print_exception(error, file=self.err)
+            for entry in traceback.format_exception(error):
+                self.err.writelines(f"{printable(line, None)}\n" for line in entry.splitlines())
 
     @property
     def _label(self) -> str:

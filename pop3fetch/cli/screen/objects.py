@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pop3fetch.headers import Summary
     from pop3fetch.importing.foreign import Finding
     from pop3fetch.record.store import Entry
+    from pop3fetch.step_results import StepResult
 
 Object = dict[str, object]
 
@@ -101,6 +102,16 @@ def mailbox_object(messages: int, octets: int, new: int | None) -> Object:
     """Return what `stat` prints; ``new`` is None if it was not counted."""
     shown: Object = {"messages": messages, "octets": octets}
     return shown if new is None else {**shown, "new": new}
+
+
+def step_object(result: StepResult) -> Object:
+    """Return a step as `check` prints it."""
+    return {
+        "step": result.step,
+        "result": result.verdict.value,
+        "text": result.text,
+        "status": int(result.status),
+    }
 
 
 def account_object(account: Account, destination: str) -> Object:

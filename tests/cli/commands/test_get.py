@@ -703,9 +703,10 @@ def test_a_progress_line_is_drawn_anew_and_followed_by_a_summary(
 def test_on_a_dumb_terminal_nothing_is_drawn_anew(
     terminal: Terminal, post: StartPost, maildir: Path, env: dict[str, str]
 ) -> None:
-    seen = terminal("get", "-o", maildir, env={**post().environment, **env}, columns=200)
+    served = post([SLOW, *LETTERS], **dripping())
+    seen = terminal("get", "-o", maildir, env={**served.environment, **env}, columns=200)
     assert b"\x1b" not in seen.raw
-    assert seen.screen == [f"3 messages fetched (1.5 kB) to maildir:{maildir}"]
+    assert seen.screen == [f"4 messages fetched (1.9 kB) to maildir:{maildir}"]
 
 
 def test_errors_have_lines_of_their_own(terminal: Terminal, post: StartPost, maildir: Path) -> None:

@@ -22,7 +22,9 @@ from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.store import Entry, ReadOnlyStore
 from pop3fetch.status import Status
 from tests.support.command import Ended, Run
+from tests.support.deaths import deaths
 from tests.support.in_process import Here
+from tests.support.other_fetchers import FETCHERS, Fetcher, Server
 from tests.support.served_mail import Post, StartPost, delivered
 from tests.support.terminal import Terminal
 
@@ -216,11 +218,12 @@ def test_accounts_are_chosen_and_renamed(old: Old) -> None:
     old.fetched(["uid-1"], user="two")
     old.done("--offline", "--only", "two", "--only", "three", "--rename", "two=deux")
     assert list(old.tables()) == ["deux", "three"]
+    assert old("--rename", "a=b=c").err.startswith(b"pop3fetch: --rename a=b: no such account")
     assert list(old.recorded("two")) == ["uid-1"]
 
 
 def test_another_list_can_be_given(work: Old, tmp_path: Path) -> None:
-    other = tmp_path / "list"
+    other = tmp_path / "a=b"
     other.write_bytes(b" 1 127.0.0.1 alice\nuid-5\n")
     work.done("--list", f"work={other}")
     assert list(work.recorded()) == ["uid-5"]
@@ -471,6 +474,22 @@ def test_an_import_that_was_interrupted_is_repeated(work: Old) -> None:
     work.done()
     assert (work.recorded(), work.config.read_bytes()) == (recorded, config)
     assert work.get() == [b"3", b"5"]
+
+
+def test_a_crash_at_any_step_leaves_no_account_without_its_list(work: Old) -> None:
+    before = "[accounts.x]\nhost = 'h'\n"
+    work.configure(before)
+    work.done("--offline", "--dry-run")  # so that no child has to load the modules
+    for _ in deaths(lambda: work.done("--offline"), writing=True):
+        if work.config.read_text() == before:
+            continue
+        assert list(work.tables()) == ["x", "work"]
+        assert set(work.recorded()) == set(FETCHED)
+        assert (work.config.parent / "work.password").read_text() == "secret\n"
+        copies = work.config.parent.glob("config.toml.bak-*")
+        assert {copy.read_text() for copy in copies} == {before}
+    assert b"accounts.work is in" in work.done("--offline")
+    assert work.get("-a", "work") == [b"3", b"5"]
 
 
 def test_a_get_at_work_is_not_disturbed(work: Old) -> None:
@@ -753,6 +772,29 @@ def test_what_fetchmail_leaves_on_the_server_is_marked(old: Old) -> None:
     assert {destination for _, destination in old.recorded().values()} == {"marked:fetchmail"}
     assert old.here("get", "-a", "127.0.0.1").status == 0
     assert old.post.mailbox.messages == [MAIL[0], MAIL[1]]
+
+
+@pytest.mark.parametrize("fetcher", FETCHERS, ids=lambda fetcher: fetcher.name)
+@pytest.mark.parametrize("options", [(), ("--delete",)])
+def test_a_unique_id_that_was_given_again_is_of_a_new_message(
+    old: Old, post: StartPost, run: Run, fetcher: Fetcher, options: tuple[str, ...]
+) -> None:
+    """The lists of getmail6 and fdm go on having the unique-ids of deleted messages."""
+    later = b"Date: Thu, 16 Nov 2023 10:00:00 +0100\r\nSubject: 2\r\n\r\n"
+    old.post = post([MAIL[0], later], tls="implicit")
+    server = Server("127.0.0.1", old.port, "alice", "secret", old.ca_file)
+    fetcher.set_up(server, old.home)
+    listed = fetcher.list_in(old.home, server)
+    listed.parent.mkdir(parents=True, exist_ok=True)
+    listed.write_text(fetcher.listed("alice", "127.0.0.1", ["uid-1", "uid-2"]))
+    os.utime(listed, (NOON, NOON))
+    assert old("--offline", program=fetcher.name).status == 0
+    given_again = fetcher.name in ("getmail", "fdm")
+    trust = {"SSL_CERT_FILE": str(old.ca_file)}  # fdm names no file of authorities
+    ended = run("get", "-o", old.home / "new", *options, env=trust)
+    assert (ended.status, ended.err) == (0, b"")
+    assert len(delivered(old.home / "new")) == given_again
+    assert len(old.post.mailbox.messages) == (0 if options else 2)
 
 
 def test_additions_of_the_user_are_not_own_messages(work: Old) -> None:

@@ -154,7 +154,7 @@ def test_without_a_keyring_a_terminal_offers_a_file(work: Work, terminal: Termin
         f"Password of {work.title}:",
         "pop3fetch: the system's keyring: it stores nothing",
         f"{QUESTION.decode()}y",
-        f"the password of {work.title} works, and is kept in ~/.config/pop3fetch/work.password",
+        f"the password of work ({work.title}) works, and is kept in ~/.config/pop3fetch/work.password",
         "next: pop3fetch list",
     ]
     assert work.file.read_bytes() == b"secret\n"
@@ -165,7 +165,7 @@ def test_who_wants_no_file_types_the_password_each_time(work: Work, terminal: Te
     seen = terminal("login", "-a", "work", answers=[asked, (QUESTION, b"n\n")], columns=120)
     assert seen.status == Status.OK
     assert seen.screen[3:] == [
-        f"the password of {work.title} works, and is not stored",
+        f"the password of work ({work.title}) works, and is not stored",
         "next: pop3fetch list",
     ]
     assert not work.file.exists()
@@ -196,7 +196,7 @@ def test_a_source_in_the_file_leaves_nothing_to_store(
     seen = terminal("login", env=keyring, columns=120)
     name = key.partition(" ")[0]
     assert seen.screen == [
-        f"the password of {work.title} works, and is not stored: {name} gives it",
+        f"the password of work ({work.title}) works, and is not stored: {name} gives it",
         "next: pop3fetch list",
     ]
     assert kept(keyring) == {}
