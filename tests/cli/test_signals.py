@@ -110,7 +110,7 @@ def test_a_signal_just_before_a_wait_is_noticed(number: signal.Signals, error: t
         mine.recv(1)
 
 
-def test_other_errors_go_where_they_went(heeding: None) -> None:
+def test_other_errors_are_raised_as_before(heeding: None) -> None:
     told: list[type[BaseException]] = []
     sys.unraisablehook = lambda unraisable: told.append(unraisable.exc_type)
     heed(Terminated)

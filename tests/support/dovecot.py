@@ -271,7 +271,7 @@ class Dovecot:
         """Start an instance in ``folder`` and return it once it greets.
 
         ``users`` maps names to passwords (default: :data:`USERS`); ``settings`` is appended to
-        the configuration, where it overrides what precedes it.
+        the configuration, and overrides what precedes it.
         """
         with socket.socket() as first, socket.socket() as second:
             # Kept until Dovecot listens: with SO_REUSEADDR both may bind, and no other process gets the port.
