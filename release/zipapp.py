@@ -1,9 +1,9 @@
 """The program and what it imports in one file: ``python -m release.zipapp FILE``.
 
 It is made of what is installed beside it, and runs on this Python and newer ones. Compiled libraries
-cannot be imported from an archive and stay out: cryptography, which the program takes from where it
-runs, or does without. Nothing is taken from the metadata of an installed pop3fetch, as they may be older
-than the sources.
+cannot be imported from an archive and stay out: cryptography, which the program takes from the Python
+that runs it, or does without. Nothing is taken from the metadata of an installed pop3fetch, as they may be
+older than the sources.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import pop3fetch
 PACKAGE = Path(pop3fetch.__file__).parent
 LICENSE = PACKAGE.parent / "LICENSE"
 MAIN = b"from pop3fetch.cli import main\n\nmain()\n"
-EXTRA = "oauth"  # small and pure; nobody can install it into a file
-THEN = (1980, 1, 1, 0, 0, 0)  # a zip archive knows no earlier time; any fixed one will do
+EXTRA = "oauth"  # small and pure; it cannot be installed into a file
+THEN = (1980, 1, 1, 0, 0, 0)  # a zip archive has no earlier time; any fixed one is enough
 
 COMPILED = (".so", ".pyd", ".dylib")
 OF_THE_INSTALLATION = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json")

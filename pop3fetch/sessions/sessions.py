@@ -129,7 +129,7 @@ def endpoint_of(account: Account, child_environment: Mapping[str, str]) -> Endpo
 class Sessions:
     """Sessions of one account; its password is looked for once, and not before a login needs it.
 
-    The state folder tells whether the server's LOGIN-DELAY is over, and which secrets it has refused.
+    The state folder shows whether the server's LOGIN-DELAY is over, and which secrets it has refused.
     """
 
     def __init__(

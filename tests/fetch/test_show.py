@@ -52,7 +52,7 @@ def test_messages_come_one_after_another_in_the_order_given(server: StartServer,
     assert look(server(Mailbox(THREE)), [2, 0], tmp_path) == (0, lf(THREE[2], THREE[0]))
 
 
-def test_crlf_is_kept_where_it_is_asked_for(server: StartServer, tmp_path: Path) -> None:
+def test_crlf_is_kept_on_request(server: StartServer, tmp_path: Path) -> None:
     assert look(server(Mailbox(THREE)), [0], tmp_path, crlf=True) == (0, THREE[0])
 
 
@@ -91,7 +91,7 @@ def test_a_refused_message_is_named_and_the_others_are_shown(server: StartServer
 
 
 class ExpiringLater(Mailbox):
-    """Says EXPIRE 0 before the login alone."""
+    """Announces EXPIRE 0 only before the login."""
 
     def __call__(self, talk: Talk) -> None:
         say = talk.say
@@ -122,7 +122,7 @@ EXPIRES = (*CAPABILITIES, b"EXPIRE 0")
         pytest.param(ExpiringLater(THREE, capabilities=EXPIRES), None, False, id="before the login alone"),
     ],
 )
-def test_quit_is_not_said_where_the_server_would_then_delete(
+def test_quit_is_not_sent_if_the_server_would_then_delete(
     server: StartServer, tmp_path: Path, mailbox: Mailbox, lines: int | None, quits: bool
 ) -> None:
     scripted = server(mailbox)
@@ -157,7 +157,9 @@ def test_a_quit_without_an_answer_is_only_a_remark(server: StartServer, tmp_path
     assert len(told.notices) == 1
 
 
-def test_a_line_that_breaks_is_an_error_and_no_quit_is_said(server: StartServer, tmp_path: Path) -> None:
+def test_a_connection_that_breaks_is_an_error_and_quit_is_not_sent(
+    server: StartServer, tmp_path: Path
+) -> None:
     mailbox = Mailbox(THREE, replies={b"RETR 2\r\n": b"+OK\r\nSubject"}, after={b"RETR 2\r\n": Talk.cut})
     scripted = server(mailbox)
     with pytest.raises(ConnectionLost):

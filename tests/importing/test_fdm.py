@@ -252,7 +252,7 @@ def test_no_password_is_in_an_error() -> None:
         ("keep", None),
     ],
 )
-def test_the_list_is_where_the_account_says(options: str, path: str | None) -> None:
+def test_the_list_is_at_the_path_of_the_account(options: str, path: str | None) -> None:
     account = read(rc(options)).only
     assert (account.fetched.path if account.fetched else None) == path
     assert (account.kept, account.reuses) == ("keep" not in options, True)

@@ -235,7 +235,7 @@ def test_a_server_with_broken_uids_has_no_list() -> None:
     assert read(rc(kind="BrokenUIDLPOP3SSLRetriever")).only.fetched is None
 
 
-def test_the_files_of_a_folder_are_told_apart() -> None:
+def test_the_files_of_a_folder_are_distinguished() -> None:
     names = ["work", "home", "oldmail-x-1-y", ".hidden", "work~", "#work#", "a.swp", "b.bak", "c.json"]
     assert getmail.config_names(names) == ["work", "home"]
     assert getmail.config_names([*names, "getmailrc"]) == ["getmailrc"]

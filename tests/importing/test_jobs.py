@@ -12,7 +12,7 @@ from pop3fetch.importing.foreign import Origin
 from pop3fetch.importing.jobs import LIMIT, crontab, jobs
 
 CRONTAB = """\
-# getmail is no more
+# getmail is not there any more
 */5 * * * * /usr/bin/getmail -q
 @daily getmails
 @daily mygetmail --getmail-like; getmail-tool; x.getmail

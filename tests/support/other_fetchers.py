@@ -59,7 +59,7 @@ class Fetcher:
     to_maildir: tuple[str, str] = ("", "")
 
     def missing(self) -> str | None:
-        """Say why it cannot be run here, or None where it can."""
+        """Return why it cannot be run here, or None if it can."""
         return None if shutil.which(self.executable) else f"{self.executable} is not installed"
 
     def set_up(self, server: Server, home: Path) -> None:

@@ -28,7 +28,7 @@ from pop3fetch.step_results import StepResult, warning
 STEP = "cron"
 NOWHERE = "no source has one"
 LIMIT = 30.0  # seconds for the trial
-COMMAND_LIMIT = 15.0  # seconds for a password command in it: nobody is there to type a passphrase
+COMMAND_LIMIT = 15.0  # seconds for a password command in it: no user is there to type a passphrase
 # What the trial needs of an account to find its secret; the password of the file is only named.
 FACTS = ("name", "host", "port", "tls", "user", "auth", "password_file", "password_command")
 TRIAL = """import json, sys

@@ -376,7 +376,7 @@ def test_a_damaged_record_is_an_error_and_stays_as_it_is(here: Here, post: Start
     assert record.read_bytes() == b"rubbish" * 1000
 
 
-def test_messages_in_doubt_and_failed_runs_are_told(
+def test_messages_in_doubt_and_failed_runs_are_shown(
     here: Here, post: StartPost, home: Path, clock: Clock
 ) -> None:
     served = post()

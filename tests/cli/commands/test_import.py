@@ -705,7 +705,7 @@ def test_on_a_terminal_it_is_a_question(old: Old, terminal: Terminal, answer: by
     assert old.recorded() == {}
 
 
-def test_offline_the_next_get_says_so(old: Old) -> None:
+def test_offline_the_next_get_reports_it(old: Old) -> None:
     old.account()
     old.fetched(["a", "b"])
     old.done("--offline")
