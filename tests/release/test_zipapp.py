@@ -59,7 +59,9 @@ def test_its_keyring_can_be_imported(alone: Alone, file: Path) -> None:
     ended = alone("check", "-a", "pop3://alice@127.0.0.1:1", "--password-command", "false")
     assert b"ModuleNotFoundError" not in ended.out
     words = f"import sys; sys.path.insert(0, {str(file)!r}); import keyring, keyring.backends.SecretService"
-    imported = subprocess.run([sys.executable, *ALONE, "-c", words], capture_output=True, timeout=PATIENCE)
+    imported = subprocess.run(
+        [sys.executable, *ALONE, "-W", "error", "-c", words], capture_output=True, timeout=PATIENCE
+    )
     assert (imported.returncode, imported.stderr) == (0, b"")
 
 
