@@ -36,15 +36,17 @@ def build(target: Path, python: str = "/usr/bin/env python3") -> None:
     with target.open("wb") as stream:
         stream.write(f"#!{python}\n".encode())
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name in sorted(files):
-                _add(archive, name, files[name])
+            # A package without an __init__.py, such as jaraco, is only found by the entry of its folder.
+            folders = {f"{folder}/": b"" for name in files for folder in Path(name).parents if folder.name}
+            for name, content in sorted((folders | files).items()):
+                _add(archive, name, content)
     target.chmod(0o755)
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     entry = zipfile.ZipInfo(name, THEN)
     entry.compress_type = zipfile.ZIP_DEFLATED
-    entry.external_attr = 0o644 << 16
+    entry.external_attr = (0o40755 if name.endswith("/") else 0o100644) << 16
     archive.writestr(entry, content)
 
 
