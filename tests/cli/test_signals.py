@@ -123,7 +123,7 @@ def test_the_wait_for_a_lock_ends(number: signal.Signals, error: type[BaseExcept
     waiting.join()
 
 
-def test_other_errors_go_where_they_went() -> None:
+def test_other_errors_are_raised_as_before(heeding: None) -> None:
     told: list[type[BaseException]] = []
     sys.unraisablehook = lambda unraisable: told.append(unraisable.exc_type)
     heed(Terminated)
