@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pop3fetch.account.config_file import Configuration, Overrides
     from pop3fetch.account.settings_table import Account
     from pop3fetch.cli.actions.each_account import Job, Many
+    from pop3fetch.cli.log import Log
     from pop3fetch.delivery.choice import Openings
     from pop3fetch.errors import POP3Error
     from pop3fetch.filters import Filters
@@ -255,6 +256,7 @@ class Invocation(NamedTuple):
     state_dir: Path | None
     many: Many | None = None
     filters: Filters | None = None  # None unless there is one
+    open_log: Callable[[str], Log] | None = None  # if the configuration file may name one
 
     def configuration(self) -> Configuration:
         """Read the configuration file; raises ConfigurationError."""
@@ -263,6 +265,8 @@ class Invocation(NamedTuple):
         configuration = load(self.config)
         for warning in configuration.warnings():
             self.console.notice(warning)
+        if self.open_log and self.console.log is None and (log_file := configuration.log_file()):
+            self.console.log = self.open_log(log_file)
         return configuration
 
     def account(self) -> Account:

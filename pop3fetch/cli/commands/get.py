@@ -24,6 +24,7 @@ from pop3fetch.errors import UsageError
 if TYPE_CHECKING:
     from pop3fetch.account.config_file import Overrides
     from pop3fetch.cli.actions.get import GetOptions
+    from pop3fetch.cli.log import Log
 
 STREAMS = ("-", "mbox:-")
 EXAMPLES = """\
@@ -80,12 +81,9 @@ def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool,
         raise UsageError(f"--lines must be at least 0, not {own.lines}")
     selectors = selectors_of(messages, from_stdin=from_stdin)
     _refuse_contradictions(own, invocation.options, chosen=bool(selectors))
+    invocation = invocation._replace(open_log=partial(_open_log, as_json=own.log_json))
     if own.log_file is not None:
-        from pop3fetch.cli.log import open_log
-
-        invocation.console.log = open_log(own.log_file, as_json=own.log_json)
-    elif own.log_json:
-        raise UsageError("--log-json needs --log-file")
+        invocation.console.log = _open_log(own.log_file, as_json=own.log_json)
     if own.lines is not None:
         invocation = invocation._replace(options=Overrides(invocation.options, output="-"))
     get = Get(invocation, own, selectors)
@@ -107,6 +105,12 @@ def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool,
 
             note_what_is_safe(end, get.ended_early)
         raise
+
+
+def _open_log(target: str, *, as_json: bool) -> Log:
+    from pop3fetch.cli.log import open_log
+
+    return open_log(target, as_json=as_json)
 
 
 def _seconds(every: str) -> float:
