@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from queue import Empty
+from threading import Condition
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -70,12 +71,14 @@ class GetEvery(ManyAccounts):
         openings: Openings,
         interval: float,
         clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[Condition, float | None], object] = Condition.wait,
     ) -> None:
-        """``interval`` in seconds; ``clock`` as :func:`time.monotonic`."""
+        """``interval`` in seconds; ``clock`` as :func:`time.monotonic`, and ``wait`` by it."""
         super().__init__(invocation.console, invocation.many or Many(1, 1), job, openings)
         self._invocation = invocation
         self._interval = interval
         self._clock = clock
+        self._wait = wait
         self._paces: dict[str, Pace] = {}
         self._due: dict[str, float] = {}  # by the names of accounts, on the clock
         self._again: set[str] = set()  # accounts whose run is not to be waited for when it ends
@@ -148,7 +151,7 @@ class GetEvery(ManyAccounts):
                         self._busy.append(account)
                         return account
                 later = [due for account in self._waiting if (due := self._due_of(account)) > now]
-                self._changed.wait(min(later) - now if later else None)
+                self._wait(self._changed, min(later) - now if later else None)
             return None
 
     def _due_of(self, account: Account) -> float:
