@@ -311,21 +311,21 @@ class Invocation(NamedTuple):
         openings: Openings | None = None,
         *,
         as_json: bool = False,
-        is_patient: bool = False,
+        is_get: bool = False,
         logs_in: bool = True,
         at_end: Callable[[int, Sequence[str]], None] = lambda accounts, failed: None,
     ) -> int:
         """Do ``job`` for the account that is meant, or for all of them; return the exit status.
 
         ``openings``: the destinations that the job delivers to, which an interrupt must reach. ``as_json``:
-        an object for each account that fails. ``is_patient``: the key `patience` applies. ``at_end`` gets how
+        an object for each account that fails. ``is_get``: it fetches. ``at_end`` gets how
         many accounts there were, and the names of those that failed; all this only if there are several.
         """
         if self.many is None:
             return job(self.account(), self.console)
         from pop3fetch.cli.actions.each_account import ManyAccounts
 
-        many = ManyAccounts(self.console, self.many, job, openings, as_json=as_json, is_patient=is_patient)
+        many = ManyAccounts(self.console, self.many, job, openings, as_json=as_json, is_get=is_get)
         accounts = self.chosen_accounts(many.fail, logs_in=logs_in)
         invalid = len(many.failed)
         status = many.run(accounts)

@@ -19,6 +19,7 @@ from pop3fetch.cli.options import (
     selectors_of,
     setting_options,
 )
+from pop3fetch.defaults import STREAMS
 from pop3fetch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from pop3fetch.cli.actions.get import GetOptions
     from pop3fetch.cli.log import Log
 
-STREAMS = ("-", "mbox:-")
 EXAMPLES = """\
 pop3fetch get --delete-after 30    fetch new mail, delete it 30 days later
 pop3fetch get -o mbox:inbox 1-3    fetch three messages into a file"""
@@ -97,7 +97,7 @@ def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool,
     as_json = own.as_json and invocation.options.get("output") not in STREAMS
     try:
         return invocation.for_each_account(
-            get.run, get.openings, as_json=as_json, is_patient=True, at_end=get.report
+            get.run, get.openings, as_json=as_json, is_get=True, at_end=get.report
         )
     except BaseException as end:
         if get.ended_early and not isinstance(end, Exception):

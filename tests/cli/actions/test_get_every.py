@@ -19,6 +19,7 @@ from pop3fetch.account.config_file import Overrides
 from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.actions.each_account import Many
 from pop3fetch.cli.actions.get_every import LONGEST_WAIT, GetEvery, Pace
+from pop3fetch.cli.actions.get_every import Clock as EveryClock
 from pop3fetch.cli.options import Invocation
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.delivery.choice import Openings
@@ -95,7 +96,7 @@ class Timetable:
             self.clock.forward(seconds)
 
         with pytest.raises(Over):
-            service = GetEvery(self.invocation, self.job, Openings(), 300, self.clock, wait)
+            service = GetEvery(self.invocation, self.job, Openings(), 300, EveryClock(self.clock, wait))
             service.run(self.invocation.chosen_accounts(service.fail))
 
 
