@@ -36,9 +36,9 @@ class Scenario:
     """What every contender does, and what must be there afterwards.
 
     Each of ``users`` has ``count`` messages; ``post`` is what must have been delivered from each.
-    Where ``refill`` names a maildrop, the messages are to be deleted, and come from there anew before
+    If ``refill`` names a maildrop, the messages are to be deleted, and come from there anew before
     each run. If it ``remembers``, all messages are known to each program beforehand, and so is the server; if
-    ``known``, only the server. ``runs`` a round.
+    ``known``, only the server. ``runs`` per round.
     """
 
     title: str

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     import socket
     import ssl
 
-    from pop3fetch.net.resumption import Resumption
+    from pop3fetch.net.resumption import Handshake, Peer
 
 # Content octets that count as progress: a server that sends an octet now and then is stuck, however long
 # it does so, and a slow line that carries 1 KiB within a time-out is not.
@@ -250,7 +250,7 @@ class Server(NamedTuple):
     ``notice`` is called with a sentence for a careful user. ``secrets`` are those of the run, if it has
     several clients. ``early``: a command before the greeting. ``on_demand``: authorities that are loaded one
     by one. ``dialling`` is a connection that is being made already. ``interrupts`` end the
-    connection. ``resumption``: of TLS sessions.
+    connection. ``resume``: what may resume a TLS session.
     """
 
     endpoint: Endpoint
@@ -266,7 +266,7 @@ class Server(NamedTuple):
     secrets: Secrets | None = None
     dialling: Ahead[socket.socket] | None = None
     interrupts: Interrupts | None = None
-    resumption: Resumption | None = None
+    resume: Callable[[Peer], Handshake] | None = None
 
 
 def open_conversation(server: Server, *, has_capa: bool = True) -> tuple[Conversation, Capabilities | None]:
@@ -356,7 +356,7 @@ def _connected_with(server: Server, ca_folder: str | None = None) -> Conversatio
         conversation.close("it never began")
         is_certificate = isinstance(error, CertificateError)
         if transport.failed_to_resume and isinstance(error, TLSError | ConnectionLost) and not is_certificate:
-            return _connected_with(server._replace(dialling=None, resumption=None), ca_folder)
+            return _connected_with(server._replace(dialling=None, resume=None), ca_folder)
         raise
     return conversation
 
@@ -375,7 +375,7 @@ def secure(
 ) -> None:
     """Make the TLS handshake; the error of a refused certificate ``describes`` it."""
     try:
-        conversation.transport.start_tls(context, server.tls.fingerprint, server.resumption)
+        conversation.transport.start_tls(context, server.tls.fingerprint, server.resume)
     except POP3Error as error:
         conversation.close(str(error))
         if isinstance(error, CertificateError) and not error.fingerprint and describes:

@@ -42,7 +42,7 @@ class LoginDelay:
     ) -> None:
         """Wait for the end of the delay; raise LoginTooSoon if that takes longer than ``limit``.
 
-        ``limit`` in seconds, None for ever.
+        ``limit`` in seconds, None for no limit.
         """
         seconds = self.left(clock())
         if limit is not None and seconds > limit:

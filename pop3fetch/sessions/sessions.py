@@ -28,7 +28,7 @@ from pop3fetch.sessions.login_delay import LoginDelay
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-    from pop3fetch.net.resumption import Resumption
+    from pop3fetch.net.resumption import Handshake, Peer
     from pop3fetch.net.tls import TLSOptions
     from pop3fetch.pop3.conversation import Server
     from pop3fetch.pop3.mail_session import MailSession
@@ -53,7 +53,7 @@ class ProcessContext(NamedTuple):
     ``child_environment`` is for programs that it starts. ``notice`` takes a line; ``trace``, if given, every
     line of the protocol with who sent it. ``interrupts`` end what the session waits for. ``is_attended``:
     whether there is a terminal to ask on. ``waiting``
-    shows a person what is waited for. ``resumption``: of TLS sessions, if the process stays.
+    shows a person what is waited for. ``resume``: what may resume a TLS session.
     """
 
     child_environment: Mapping[str, str]
@@ -62,7 +62,7 @@ class ProcessContext(NamedTuple):
     interrupts: Interrupts | None = None
     is_attended: Callable[[], bool] = lambda: False
     waiting: Waiting | None = None
-    resumption: Resumption | None = None
+    resume: Callable[[Peer], Handshake] | None = None
 
 
 def server_of(
@@ -99,7 +99,7 @@ def server_of(
         trace=process.trace,
         notice=process.notice,
         interrupts=process.interrupts,
-        resumption=process.resumption,
+        resume=process.resume,
     )
 
 
@@ -129,7 +129,7 @@ def endpoint_of(account: Account, child_environment: Mapping[str, str]) -> Endpo
 class Sessions:
     """Sessions of one account; its password is looked for once, and not before a login needs it.
 
-    The state folder tells whether the server's LOGIN-DELAY is over, and which secrets it has refused.
+    The state folder shows whether the server's LOGIN-DELAY is over, and which secrets it has refused.
     """
 
     def __init__(
@@ -138,6 +138,7 @@ class Sessions:
         self.account = account
         self.password = password
         self.process = process
+        self.state_folder = state_folder
         self._place = RecordPlace(state_folder, account.address)
         self._delay = LoginDelay(self._place, account.address)
         self._known = KnownServer(self._place)
