@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from bench import contenders, mail
-from bench.contenders import CLICK, DRAIN, LIST, VERSION, Contender
+from bench.contenders import CLICK, DRAIN, LIST, ONE_BY_ONE, VERSION, Contender
 from bench.mail import Post
 from bench.measure import RunFailed
 from bench.peers import Errand
@@ -147,6 +147,37 @@ def _far_keep(stage: Stage) -> Scenario:
     )
 
 
+def _lmtp(stage: Stage) -> Scenario:
+    count, target = len(stage.small()), stage.server.target()
+    return Scenario(
+        f"{count} messages of 4 KB to an LMTP server, loopback",
+        contenders.to_lmtp(target.lmtp_port, target.user),
+        (Bound(1.0),),
+        ("small",),
+        count,
+        check=lambda errand: _all_have_arrived(stage, count),
+    )
+
+
+def _far_imap(stage: Stage) -> Scenario:
+    count, target = len(stage.few()), stage.server.target()
+    where = (target.far_imaps_port, target.user, target.password, target.ca_file)
+    return Scenario(
+        f"{count} messages of 4 KB to an IMAP server, round trip 50 ms",
+        contenders.to_imap(*where),
+        (Bound(0.15, ONE_BY_ONE),),
+        ("few",),
+        count,
+        check=lambda errand: _all_have_arrived(stage, count),
+        far=True,
+    )
+
+
+def _all_have_arrived(stage: Stage, count: int) -> None:
+    if (arrived := stage.server.target().take_all()) != count:
+        raise RunFailed(f"{arrived} of {count} messages have arrived")
+
+
 def _far_delete(stage: Stage) -> Scenario:
     return _deleting(_far_keep(stage), Bound(0.4))
 
@@ -252,6 +283,8 @@ SCENARIOS: dict[str, Callable[[Stage], Scenario]] = {
     "huge": _huge,
     "far-keep": _far_keep,
     "far-delete": _far_delete,
+    "lmtp": _lmtp,
+    "far-imap": _far_imap,
     "nothing-new": _nothing_new,
     "far-stat": _far_stat,
     "list": _list,
