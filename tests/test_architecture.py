@@ -1,6 +1,6 @@
 """The package is built as planned: who imports whom, one home for each foreign library, sizes.
 
-A new module without a place in these tables fails here: decide first where it belongs.
+A new module without a place in these tables fails here: first decide its place.
 """
 
 from __future__ import annotations

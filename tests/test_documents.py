@@ -30,6 +30,7 @@ PROJECT = Path(__file__).parent.parent
 WITHOUT_SERVER = {"accounts", "demo", "import"}
 OPTIONS_OF_SYSTEMCTL = {"--user", "--now"}
 OPTIONS_OF_FETCHMAIL = {"--quit"}
+OPTIONS_OF_DOCKER = {"--rm", "--read-only", "--env", "--volume"}
 STATUSES = {str(status.value) for status in Status}
 
 VARIABLE = re.compile(r"(?<![A-Z])_?POP3FETCH_[A-Z][A-Z_]*")
@@ -99,7 +100,8 @@ def test_options_exist_that_are_named_in(page: manual.Page) -> None:
     text = page.path.read_text("utf-8").replace("\\-", "-")
     named = {f"-{name}" for name in re.findall(r"\bFl (-[a-z]\S+)", text)}
     named |= set(OPTION_IN_MARKDOWN.findall("\n".join(page.examples().values())))
-    assert named <= {*known, *_options_of(commands), *OPTIONS_OF_SYSTEMCTL, *OPTIONS_OF_FETCHMAIL, "--help"}
+    others = {*OPTIONS_OF_SYSTEMCTL, *OPTIONS_OF_FETCHMAIL, *OPTIONS_OF_DOCKER}
+    assert named <= {*known, *_options_of(commands), *others, "--help"}
 
 
 def _command(name: str) -> click.Command:

@@ -54,7 +54,7 @@ class Reporter(Protocol):
         """Note, once for each message, that it is larger than the limit and is skipped."""
 
     def agrees(self, question: str) -> bool:
-        """Return whether the user says yes; False if nobody can be asked."""
+        """Return whether the user says yes; False if no user can be asked."""
 
 
 class Context(NamedTuple):

@@ -30,6 +30,7 @@ UNPACKED = Path(__file__).parents[2] / ".venv" / "cyrus"
 BINARIES = "usr/lib/cyrus/bin"
 SASLPASSWD = "usr/sbin/saslpasswd2"
 
+MECHANISMS = "PLAIN SCRAM-SHA-1 SCRAM-SHA-256"
 SETTINGS = """\
 configdirectory: {folder}/state
 partition-default: {folder}/mail
@@ -45,7 +46,7 @@ autocreate_post: yes
 autocreate_quota: 0
 failedloginpause: 0
 
-sasl_mech_list: PLAIN SCRAM-SHA-1 SCRAM-SHA-256
+sasl_mech_list: {mechanisms}
 sasl_pwcheck_method: auxprop
 sasl_auxprop_plugin: sasldb
 sasl_sasldb_path: {folder}/passwords
@@ -101,18 +102,18 @@ class Cyrus:
     older_port: int
     imaps_port: int
     host: str = HOST
+    mechanisms: str = MECHANISMS
     _daemon: Daemon | None = field(default=None, repr=False)
 
     @classmethod
-    def start(cls, folder: Path, ca: trustme.CA) -> Cyrus:
-        """Start an instance in ``folder`` and return it once it greets."""
+    def start(cls, folder: Path, ca: trustme.CA, mechanisms: str = MECHANISMS) -> Cyrus:
+        """Start an instance in ``folder`` that offers ``mechanisms``, and return it once it greets."""
         if _is_another_user():
             folder = open_folder("cyrus-")
         with socket.socket() as first, socket.socket() as second, socket.socket() as third:
             # Kept until Cyrus listens: with SO_REUSEADDR both may bind, and no other process gets the port.
-            instance = cls(
-                folder.absolute(), reserve(first, HOST), reserve(second, HOST), reserve(third, HOST)
-            )
+            ports = reserve(first, HOST), reserve(second, HOST), reserve(third, HOST)
+            instance = cls(folder.absolute(), *ports, mechanisms=mechanisms)
             instance._set_up(ca)
             instance._run()
         return instance
@@ -142,7 +143,10 @@ class Cyrus:
         (self.folder / "certificate.pem").write_text(chain)
         user = pwd.getpwuid(os.geteuid() or NOBODY).pw_name
         for name, versions in (("tls-1.3.conf", "tls1_3"), ("tls-1.2.conf", "tls1_2")):
-            (self.folder / name).write_text(SETTINGS.format(folder=self.folder, user=user, versions=versions))
+            settings = SETTINGS.format(
+                folder=self.folder, user=user, versions=versions, mechanisms=self.mechanisms
+            )
+            (self.folder / name).write_text(settings)
         services = SERVICES.format(
             binaries=_root() / BINARIES,
             folder=self.folder,

@@ -352,7 +352,7 @@ class Dovecot:
         """Start an instance in ``folder`` and return it once it greets.
 
         ``stores``: it takes messages by IMAP and LMTP, too. ``users`` maps names to passwords
-        (default: :data:`USERS`); ``settings`` is appended to the configuration, where it overrides what
+        (default: :data:`USERS`); ``settings`` is appended to the configuration, and overrides what
         precedes it.
         """
         with ExitStack() as holders:

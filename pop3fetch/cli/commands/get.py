@@ -80,22 +80,18 @@ def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool,
         raise UsageError(f"--lines must be at least 0, not {own.lines}")
     selectors = selectors_of(messages, from_stdin=from_stdin)
     _refuse_contradictions(own, invocation.options, chosen=bool(selectors))
+    interval = 0.0 if own.every is None else _seconds(own.every)
     if own.log_file is not None:
         from pop3fetch.cli.log import open_log
 
         invocation.console.log = open_log(own.log_file, as_json=own.log_json)
-    elif own.log_json:
-        raise UsageError("--log-json needs --log-file")
     if own.lines is not None:
         invocation = invocation._replace(options=Overrides(invocation.options, output="-"))
     get = Get(invocation, own, selectors)
     if own.every is not None:
         from pop3fetch.cli.actions.get_every import get_every
 
-        if selectors or own.all or own.mark or own.dry_run or own.lines is not None:
-            wrong = "MESSAGES, --all, --mark, --lines or --dry-run"
-            raise UsageError(f"--every fetches new messages, so it cannot be combined with {wrong}")
-        return get_every(invocation, get.run, get.openings, _seconds(own.every))
+        return get_every(invocation, get.run, get.openings, interval)
     as_json = own.as_json and invocation.options.get("output") not in STREAMS
     try:
         return invocation.for_each_account(
@@ -141,6 +137,10 @@ def _refuse_contradictions(own: GetOptions, given: Overrides, *, chosen: bool) -
         "messages that are only looked at (-o - MESSAGES) are not deleted; see `pop3fetch rm`": (
             is_look and (deletes or own.delete_marked)
         ),
+        "--every fetches new messages, so it cannot be combined with MESSAGES, --all, --mark, --lines or "
+        "--dry-run": own.every is not None
+        and (chosen or own.all or own.mark or own.dry_run or own.lines is not None),
+        "--log-json needs --log-file": own.log_json and own.log_file is None,
     }
     for sentence, found in contradictions.items():
         if found:
