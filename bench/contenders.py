@@ -10,12 +10,25 @@ from pathlib import Path
 
 from bench.mail import Post
 from bench.measure import Command
-from bench.peers import OURS, PEERS, PROGRAMS, PYTHON, Commands, Errand, Program, mpop_get, pop3fetch_all
+from bench.peers import (
+    OURS,
+    PEERS,
+    PROGRAMS,
+    PYTHON,
+    Commands,
+    Errand,
+    Program,
+    fetchmail_with,
+    mpop_get,
+    pop3fetch_all,
+    to_server,
+)
 
 LIMITS = str(Path(__file__).with_name("limits.py"))
 # named by bounds
 DRAIN, LIST, VERSION = "limit: drain", "list -l", "--version"
-CLICK, IMPORTS = "import click", "import click, ssl, sqlite3"
+CLICK, IMPORTS, ONE_BY_ONE = "import click", "import click, ssl, sqlite3", "imaplib, one by one"
+APPEND = str(Path(__file__).with_name("imaplib_append.py"))
 
 
 class Role(Enum):
@@ -139,6 +152,42 @@ def drain() -> Contender:
         return [Command(argv, {"LIMITS_PASSWORD": mailbox.password})]
 
     return Contender(DRAIN, commands, Role.LIMIT, note="the same octets over TLS, neither parsed nor written")
+
+
+def to_lmtp(port: int, user: str) -> tuple[Contender, ...]:
+    """Return what gives messages to an LMTP server."""
+
+    def ours(errand: Errand) -> list[Command]:
+        return to_server(errand, "-o", f"lmtp://localhost:{port}", "--recipient", user)
+
+    def fetchmail(errand: Errand) -> list[Command]:
+        return [fetchmail_with(errand, f'lmtp smtphost "localhost/{port}" smtpname "{user}"')]
+
+    peer = _named("fetchmail")
+    return (
+        Contender(OURS.name, ours, Role.OURS, absent=OURS.missing()),
+        Contender(peer.name, fetchmail, Role.RIVAL, absent=peer.missing()),
+    )
+
+
+def to_imap(port: int, user: str, password: str, ca_file: Path) -> tuple[Contender, ...]:
+    """Return what appends messages to a mailbox, and what does so one at a time."""
+
+    def ours(errand: Errand) -> list[Command]:
+        url = f"imaps://{user}@localhost:{port}/INBOX"
+        table = f'[destinations.target]\nurl = "{url}"\npassword = "{password}"\nca_file = "{ca_file}"\n'
+        return to_server(errand, "-c", errand.file("config.toml", table), "-o", "@target")
+
+    def one_by_one(errand: Errand) -> list[Command]:
+        mailbox = errand.mailbox
+        words = (mailbox.host, mailbox.port, mailbox.user, port, user, mailbox.ca_file, ca_file)
+        argv = (sys.executable, "-I", APPEND, *map(str, words))
+        return [Command(argv, {"POPLIB_PASSWORD": mailbox.password})]
+
+    return (
+        Contender(OURS.name, ours, Role.OURS, absent=OURS.missing()),
+        Contender(ONE_BY_ONE, one_by_one, Role.SHOWN, note="poplib and imaplib, a message after the other"),
+    )
 
 
 def write(post: Post) -> Contender:

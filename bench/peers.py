@@ -145,6 +145,15 @@ def pop3fetch_all(*words: str, command: str = "get") -> Commands:
     return commands
 
 
+def to_server(errand: Errand, *words: str) -> list[Command]:
+    """Return a `get` with ``words`` as options, for a destination that is not a maildir."""
+    mailbox = errand.mailbox
+    server = ("-H", mailbox.host, "-p", str(mailbox.port), "-u", mailbox.user)
+    places = ("--ca-file", str(mailbox.ca_file), "--state-dir", f"{errand.folder}/state")
+    argv = (POP3FETCH, "get", *server, *places, *words)
+    return [Command(argv, {"POP3FETCH_PASSWORD": mailbox.password})]
+
+
 def _pop3fetch_account(errand: Errand, mailbox: Mailbox) -> str:
     return f"""\
 [accounts.{mailbox.user}]
@@ -196,7 +205,13 @@ FETCHMAIL_STATUSES = frozenset({0, 1})  # 1: there was no new mail
 
 
 def _fetchmail(errand: Errand, *words: str) -> Command:
-    mailbox, maildir = errand.mailbox, errand.maildir(errand.mailbox)
+    maildir = errand.maildir(errand.mailbox)
+    return fetchmail_with(errand, f'mda "exec cat >{maildir}/new/$$"', *words)
+
+
+def fetchmail_with(errand: Errand, destination: str, *words: str) -> Command:
+    """Return a run of fetchmail; ``destination`` is a line of its configuration."""
+    mailbox = errand.mailbox
     settings = f"""\
 set idfile "{errand.folder}/fetchids"
 set pidfile "{errand.folder}/fetchmail.pid"
@@ -205,7 +220,7 @@ poll {mailbox.host} protocol pop3 service {mailbox.port} uidl auth password
   user "{mailbox.user}" password "{mailbox.password}"
   ssl sslcertck sslcertfile "{mailbox.ca_file}"
   {"nokeep" if errand.delete else "keep"}
-  mda "exec cat >{maildir}/new/$$"
+  {destination}
 """
     argv = ("fetchmail", "-f", errand.file("fetchmailrc", settings), *words)
     return Command(argv, {"FETCHMAILHOME": str(errand.folder)}, FETCHMAIL_STATUSES)

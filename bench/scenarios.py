@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from bench import contenders, mail
-from bench.contenders import CLICK, DRAIN, IMPORTS, LIST, VERSION, Contender
+from bench.contenders import CLICK, DRAIN, IMPORTS, LIST, ONE_BY_ONE, VERSION, Contender
 from bench.mail import Post
 from bench.measure import RunFailed
 from bench.peers import Errand
@@ -149,6 +149,37 @@ def _far_keep(stage: Stage) -> Scenario:
         post,
         far=True,
     )
+
+
+def _lmtp(stage: Stage) -> Scenario:
+    count, target = len(stage.small()), stage.server.target()
+    return Scenario(
+        f"{count} messages of 4 KB to an LMTP server, loopback",
+        contenders.to_lmtp(target.lmtp_port, target.user),
+        (Bound(1.0),),
+        ("small",),
+        count,
+        check=lambda errand: _all_have_arrived(stage, count),
+    )
+
+
+def _far_imap(stage: Stage) -> Scenario:
+    count, target = len(stage.few()), stage.server.target()
+    where = (target.far_imaps_port, target.user, target.password, target.ca_file)
+    return Scenario(
+        f"{count} messages of 4 KB to an IMAP server, round trip 50 ms",
+        contenders.to_imap(*where),
+        (Bound(0.15, ONE_BY_ONE),),
+        ("few",),
+        count,
+        check=lambda errand: _all_have_arrived(stage, count),
+        far=True,
+    )
+
+
+def _all_have_arrived(stage: Stage, count: int) -> None:
+    if (arrived := stage.server.target().take_all()) != count:
+        raise RunFailed(f"{arrived} of {count} messages have arrived")
 
 
 def _far_delete(stage: Stage) -> Scenario:
@@ -309,6 +340,8 @@ SCENARIOS: dict[str, Callable[[Stage], Scenario]] = {
     "known-keep": _known(_far_keep, Bound(0.5)),
     "far-delete": _far_delete,
     "known-delete": _known(_far_delete, Bound(0.45)),
+    "lmtp": _lmtp,
+    "far-imap": _far_imap,
     "nothing-new": _nothing_new,
     "known-nothing-new": _known_nothing_new,
     "near-stat": _near_stat,

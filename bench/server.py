@@ -7,6 +7,7 @@ import poplib
 import ssl
 from collections.abc import Iterable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import count, cycle, islice
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tests.support.dovecot import Dovecot
 
 ROUND_TRIP = 0.05  # seconds
 PASSWORD = "benchmark"
+TARGET = "target"
 # Dovecot's own default. With SCRAM on offer some peers would take it and some not, and each pay other
 # round trips for the login.
 SETTINGS = "auth_mechanisms = plain login"
@@ -32,21 +34,58 @@ class _Authority(trustme.CA):
         return super().issue_cert(*identities, **{"common_name": identities[0], **details})
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A Dovecot that takes messages: by LMTP on loopback, and by IMAP 50 ms away."""
+
+    lmtp_port: int
+    far_imaps_port: int
+    user: str
+    password: str
+    ca_file: Path
+    _dovecot: Dovecot
+
+    def take_all(self) -> int:
+        """Return how many messages have arrived, and remove them."""
+        count = self._dovecot.count(self.user)
+        self._dovecot.clear(self.user)
+        return count
+
+
 class Server:
     """A running Dovecot with a maildrop for each of ``users``, near (loopback) and far (50 ms away)."""
 
     def __init__(self, folder: Path, users: Iterable[str]) -> None:
+        self._folder = folder
         self._names = count(1)
         self._stack = ExitStack()
         self._dovecot = self._stack.enter_context(
             Dovecot.start(folder, settings=SETTINGS, users=dict.fromkeys(users, PASSWORD), ca=_Authority())
         )
-        self._relay = Relay.start(self._dovecot.pop3s_port, ROUND_TRIP)
-        self._stack.callback(self._relay.stop)
+        self._relay = self._far(self._dovecot.pop3s_port)
+        self._target: Target | None = None
 
     def stop(self) -> None:
         """End Dovecot and the relay."""
         self._stack.close()
+
+    def _far(self, port: int) -> Relay:
+        relay = Relay.start(port, ROUND_TRIP)
+        self._stack.callback(relay.stop)
+        return relay
+
+    def target(self) -> Target:
+        """Return the server that messages are given to, which begins when it is first needed."""
+        if self._target is None:
+            users = {TARGET: PASSWORD}
+            dovecot = self._stack.enter_context(
+                Dovecot.start(
+                    self._folder / TARGET, settings=SETTINGS, users=users, ca=_Authority(), stores=True
+                )
+            )
+            ports = (dovecot.lmtp_port, self._far(dovecot.imaps_port).port)
+            self._target = Target(*ports, TARGET, PASSWORD, dovecot.ca_file, dovecot)
+        return self._target
 
     def mailbox(self, user: str, *, far: bool = False) -> Mailbox:
         """Return how to get at a maildrop."""

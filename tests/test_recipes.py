@@ -21,10 +21,14 @@ import pytest
 import trustme
 
 from pop3fetch.account.config_file import load
-from tests.support import manual
+from pop3fetch.delivery.servers.address import parse
+from tests.support import exim, manual
 from tests.support.certificates import server_context
 from tests.support.command import Ended, Run
+from tests.support.daemon import open_folder
 from tests.support.dns_server import NameServer
+from tests.support.dovecot import Dovecot, missing_sieve, sieve_settings
+from tests.support.imap_server import ImapServer
 from tests.support.mail_server import Mailbox
 from tests.support.other_fetchers import FETCHERS, Fetcher, Server
 from tests.support.scripted_server import ScriptedServer, StartServer
@@ -81,6 +85,11 @@ exec '{python}' -m pop3fetch "$@"
 RESOLVING = f"""\
 #!/bin/sh
 exec '{{python}}' '{PROJECT}/tests/support/resolving.py' {{dns}} '{{hosts}}' "$@"
+"""
+
+SIEVE = """\
+require ["fileinto", "mailbox"];
+if header :contains "From" "carol" { fileinto :create "Carol"; }
 """
 
 KEYRING = '''\
@@ -543,6 +552,65 @@ def _move_in(place: Place, fetcher: Fetcher) -> None:
     place.install("crontab", CRONTAB)
     place.install("fetchmail", "#!/bin/sh\nexit 1\n")
     (place.run.home / "crontab").write_text(f"*/5 * * * * {fetcher.name} --quiet\n@daily backup\n")
+
+
+@recipe("Hand new mail to Dovecot on this machine, where Sieve sorts it")
+def test_sieve_sorts_what_dovecot_is_handed(
+    place: Place, authority: trustme.CA, tmp_path: Path, request: pytest.FixtureRequest, text: str
+) -> None:
+    if reason := missing_sieve():
+        pytest.skip(reason)
+    folder = open_folder("sieve-")  # Dovecot reads it as another user
+    request.addfinalizer(lambda: shutil.rmtree(folder))
+    (folder / "sort.sieve").write_text(SIEVE)
+    settings = sieve_settings(folder / "sort.sieve")
+    with Dovecot.start(tmp_path / "dovecot", settings=settings, ca=authority, stores=True) as dovecot:
+        place.follow(text.replace("/run/dovecot/lmtp", f"{dovecot.folder}/lmtp"))
+        assert len([*dovecot.maildir("alice").glob("new/*")]) == 2
+        assert len([*dovecot.maildir("alice").glob(".Carol/new/*")]) == 1
+
+
+@recipe("Hand it to Postfix or Exim on this machine, as if it had come by SMTP")
+def test_exim_gets_mail_as_by_smtp(place: Place, authority: trustme.CA, text: str) -> None:
+    if reason := exim.missing():
+        pytest.skip(reason)
+    with exim.Exim.start(authority) as relay:
+        place.follow(text.replace("//localhost", f"//localhost:{relay.port}"))
+        arrived = relay.arrived(len(WORK))
+    assert sorted(octets[octets.index(b"From: ") :] for octets in arrived) == _lf(WORK)
+
+
+ARCHIVE = "Move it into a mailbox of another provider, exactly once, with this in the configuration file"
+
+
+@recipe("Store its password, and fetch")
+def test_mail_is_moved_into_another_mailbox(place: Place, server: StartServer, text: str) -> None:
+    imap = ImapServer()
+    url = f"localhost:{server(imap, tls='implicit').port}"
+    with open(place.run.home / ".config/pop3fetch/config.toml", "a") as file:
+        file.write(RECIPES[ARCHIVE].replace("imap.example.net", url) + f'ca_file = "{place.ca_file}"\n')
+    (place.run.home / "paper.py").write_text(KEYRING)
+    netrc = place.run.home / ".netrc"
+    netrc.touch(0o600)
+    netrc.write_text("machine localhost login alice password secret\n")
+    place.follow(text, PYTHONPATH=str(place.run.home), PYTHON_KEYRING_BACKEND="paper.Keyring")
+    assert [*imap.inbox.messages.values()] == WORK
+    assert place.work.messages == []
+    assert "@localhost:" in (place.run.home / "keyring.json").read_text()
+
+
+FOLLOWED.add(ARCHIVE)
+
+
+@recipe("This does what it did, every few minutes instead of every hour")
+def test_the_table_for_gmail_is_one(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "config.toml"
+    file.touch(0o600)
+    file.write_text(text)
+    table = load(file).destination("gmail")
+    address = parse(table.url)
+    assert (address.host, address.port, address.user) == ("imap.gmail.com", 993, "alice@gmail.com")
+    assert table.settings["oauth"].scopes == ("https://mail.google.com/",)
 
 
 def _steps(program: str) -> list[str]:

@@ -159,6 +159,25 @@ service lmtp {{
   }}
 }}
 """
+SIEVE_2_3 = """
+protocol lmtp {{
+  mail_plugins = sieve
+}}
+plugin {{
+  sieve = file:{script}
+}}
+"""
+SIEVE_2_4 = """
+protocol lmtp {{
+  mail_plugins {{
+    sieve = yes
+  }}
+}}
+sieve_script personal {{
+  path = {script}
+}}
+"""
+
 OAUTH_2_3 = """
 auth_mechanisms = $auth_mechanisms xoauth2 oauthbearer
 passdb {{
@@ -232,7 +251,7 @@ def missing() -> str | None:
 
 
 def missing_stores() -> str | None:
-    """Say why no Dovecot takes messages here, or None where one does."""
+    """Return why no Dovecot takes messages here, or None if one does."""
     if reason := missing():
         return reason
     lacking = [name for name in ("imap", "lmtp") if not (_libexec() / name).exists()]
@@ -279,6 +298,20 @@ def oauth_settings(folder: Path, url: str) -> str:
     file = folder / "oauth2.conf"
     file.write_text(introspection)
     return OAUTH_2_3.format(file=file)
+
+
+def sieve_settings(script: Path) -> str:
+    """Return the settings of a Dovecot that sorts by a script what comes by LMTP."""
+    return (SIEVE_2_4 if version() >= (2, 4) else SIEVE_2_3).format(script=script)
+
+
+def missing_sieve() -> str | None:
+    """Return why no Sieve script runs here, or None if one does."""
+    if reason := missing_stores():
+        return reason
+    modules = _libexec().parents[0] / "dovecot" / "modules"
+    has_sieve = any(modules.glob("lib*_sieve_plugin.so"))
+    return None if has_sieve else "Dovecot has no Sieve here (Debian: dovecot-sieve)"
 
 
 def certificate_settings(ca: Path) -> str:

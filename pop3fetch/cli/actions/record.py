@@ -98,8 +98,7 @@ class Record:
             known = store.destinations()
         name = given
         if given not in known:
-            choice = parse(given)
-            name = f"{choice.kind.value}:{choice.path}"
+            name = parse(given).name
         if name not in known:
             names = ", ".join(sorted(known)) or "none"
             raise UsageError(f"{given} is not a destination of this record; it has: {names}")

@@ -91,10 +91,10 @@ class Line:
 
     def has_line(self) -> bool:
         """Whether a line can be read without waiting."""
-        if b"\n" not in self._unread:
+        if b"\n" not in self._unread and len(self._unread) < LINE_LIMIT:
             with suppress(POP3Error):  # which the next read reports
                 self._unread += self.transport.read_pending()
-        return b"\n" in self._unread
+        return b"\n" in self._unread or len(self._unread) >= LINE_LIMIT
 
     # -- as a file -----------------------------------------------------------------------------
 
