@@ -29,7 +29,10 @@ test test-all:
 	@.ci/need '.venv/bin/python -c "from tests.support.dovecot import *; exit(missing())"' dovecot-pop3d \
 		'no test against a real server'
 	@.ci/unpack .venv/cyrus '.venv/bin/python -c "from tests.support.cyrus import *; exit(missing())"' \
-		'no login is bound to a real channel' cyrus-pop3d cyrus-common sasl2-bin libsasl2-modules
+		'no login is bound to a real channel' cyrus-pop3d cyrus-imapd cyrus-common sasl2-bin libsasl2-modules
+	@.ci/need 'test -e /usr/lib/dovecot/imap' dovecot-imapd 'no test of IMAP at a real server'
+	@.ci/need 'test -e /usr/lib/dovecot/lmtp' dovecot-lmtpd 'no test of LMTP at a real server'
+	@.ci/need 'command -v exim4' exim4-daemon-light 'no test of SMTP at a real server'
 	@.ci/need 'command -v strace' strace 'no test of what is written in which order'
 	@.ci/need 'command -v mandoc' mandoc 'the manual pages are not linted'
 	@.ci/need 'command -v microsocks' microsocks 'no test through a real SOCKS proxy'
@@ -46,6 +49,7 @@ test test-all:
 	@.ci/need 'command -v fetchmail' fetchmail 'no import from a real fetchmail'
 	@.ci/need 'command -v getmail' getmail6 'no import from a real getmail6'
 	@.ci/need 'command -v fdm' fdm 'no import from a real fdm'
+	@.ci/need 'command -v logrotate || test -e /usr/sbin/logrotate' logrotate 'the recipe with logrotate is not followed'
 	@.ci/need 'command -v zsh' zsh 'no completion in zsh'
 	@.ci/need 'command -v fish' fish 'no completion in fish'
 	@.ci/need 'test -e /usr/share/bash-completion/bash_completion' bash-completion 'no completion in bash'
@@ -88,6 +92,12 @@ bench: .venv/ready-for-test .venv/bench/bin/pop3fetch
 	@.ci/need 'command -v getmail' getmail6 'getmail6 does not take part'
 	@.ci/need 'command -v curl' curl 'curl does not take part'
 	.venv/bin/python -m bench $(ARGS)
+
+#   make accounts   fetch from 200 accounts at once, and compare with an mpop for each
+#   make polls   let one process poll ten thousand times, and compare its memory and CPU
+.PHONY: accounts polls
+accounts polls: .venv/ready-for-test .venv/bench/bin/pop3fetch
+	.venv/bin/python -m bench.$@ $(ARGS)
 
 # Installed alone and not editable, because other packages in an environment slow down every start.
 .venv/bench/bin/pop3fetch: pyproject.toml $(shell find pop3fetch -name "*.py") | .venv/bin/python

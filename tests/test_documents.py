@@ -18,6 +18,7 @@ import pytest
 
 from pop3fetch import __version__
 from pop3fetch.account.config_file import TOP_LEVEL
+from pop3fetch.account.destination_table import DESTINATION_KEYS
 from pop3fetch.account.oauth.providers import OAUTH_KEYS, PROVIDERS
 from pop3fetch.account.settings_table import SETTINGS
 from pop3fetch.cli.main import COMMANDS, commands
@@ -29,6 +30,7 @@ PROJECT = Path(__file__).parent.parent
 WITHOUT_SERVER = {"accounts", "demo", "import"}
 OPTIONS_OF_SYSTEMCTL = {"--user", "--now"}
 OPTIONS_OF_FETCHMAIL = {"--quit"}
+OPTIONS_OF_DOCKER = {"--rm", "--read-only", "--env", "--volume"}
 STATUSES = {str(status.value) for status in Status}
 
 VARIABLE = re.compile(r"(?<![A-Z])_?POP3FETCH_[A-Z][A-Z_]*")
@@ -98,7 +100,8 @@ def test_options_exist_that_are_named_in(page: manual.Page) -> None:
     text = page.path.read_text("utf-8").replace("\\-", "-")
     named = {f"-{name}" for name in re.findall(r"\bFl (-[a-z]\S+)", text)}
     named |= set(OPTION_IN_MARKDOWN.findall("\n".join(page.examples().values())))
-    assert named <= {*known, *_options_of(commands), *OPTIONS_OF_SYSTEMCTL, *OPTIONS_OF_FETCHMAIL, "--help"}
+    others = {*OPTIONS_OF_SYSTEMCTL, *OPTIONS_OF_FETCHMAIL, *OPTIONS_OF_DOCKER}
+    assert named <= {*known, *_options_of(commands), *others, "--help"}
 
 
 def _command(name: str) -> click.Command:
@@ -156,6 +159,7 @@ def test_the_manual_has_every_exit_status() -> None:
 def test_the_manual_has_every_configuration_key() -> None:
     sections = manual.CONFIG.sections()
     assert manual.entries(sections.pop("OAUTH 2"), "Cm") == OAUTH_KEYS.keys()
+    assert manual.entries(sections.pop("DESTINATIONS"), "Cm") == DESTINATION_KEYS.keys()
     documented = manual.entries((line for lines in sections.values() for line in lines), "Cm")
     assert documented == {*SETTINGS, *TOP_LEVEL} - {"accounts"}
 

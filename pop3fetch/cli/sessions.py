@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,11 @@ from pop3fetch.defaults import UNIX_PREFIX
 from pop3fetch.sessions.sessions import ProcessContext, Sessions, Waiting
 
 if TYPE_CHECKING:
-    from pop3fetch.net.resumption import Resumption
+    from pop3fetch.net.resumption import Handshake, Peer
+
+# The commands that a session sends first after the login: for ``stat``, and for a listing.
+COUNT = ("STAT", "QUIT")
+LISTING = ("CAPA", "LIST", "UIDL")
 
 
 def sessions_of(
@@ -24,13 +29,13 @@ def sessions_of(
     state_folder: Path,
     *,
     keyring: bool = True,
-    resumption: Resumption | None = None,
+    resume: Callable[[Peer], Handshake] | None = None,
 ) -> Sessions:
     """Return the sessions of an account; ``keyring``: whether its password may be there.
 
-    ``resumption``: of TLS sessions, if the process stays.
+    ``resume``: what may resume a TLS session.
     """
-    process = process_context(console, account)._replace(resumption=resumption)
+    process = process_context(console, account)._replace(resume=resume)
 
     def ask(question: str) -> str | None:
         if not console.can_ask:

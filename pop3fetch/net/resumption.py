@@ -2,19 +2,24 @@
 
 In a resumed handshake the server proves that it is the one of the handshake before, whose certificate was
 verified; its certificate is not sent again. Only sessions of TLS 1.3 are resumed, because those of TLS 1.2
-have no forward secrecy. Each is resumed once (appendix C.4). A session is never resumed if its certificate
-was not verified, if that was a day ago, or if the certificate has expired since.
+have no forward secrecy. A session is never resumed if its certificate was not verified, if that was a day
+ago, or if the certificate has expired since.
 """
 
 from __future__ import annotations
 
 import math
 import ssl
+import sys
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 LONGEST = 24 * 60 * 60  # seconds: by then a certificate may be revoked, and an authority no longer trusted
+
+# These versions of Python lose the memory of each session that is looked at, 6 KiB (python/cpython#116810).
+LOSES_SESSIONS = sys.version_info < (3, 12, 8) or (3, 13) <= sys.version_info < (3, 13, 1)
+MOST_LOSSES = 256  # sessions that a process looks at nevertheless
 
 
 class Peer(NamedTuple):
@@ -39,25 +44,32 @@ class Verified(NamedTuple):
 
 
 class Resumption:
-    """The sessions of one account, the latest of each peer."""
+    """The sessions of a process, the latest of each account with each peer.
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    Each is resumed once (RFC 8446 appendix C.4). If Python ``loses`` sessions, one is resumed until
+    the server refuses it.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time, *, loses: bool = LOSES_SESSIONS) -> None:
         """``clock`` as :func:`time.time`."""
         self.clock = clock
-        self.kept: dict[Peer, Verified] = {}
+        self.loses = loses
+        self.looks = 0
+        self.kept: dict[tuple[str, Peer], Verified] = {}
         self.failed: dict[Peer, float] = {}  # when a handshake failed that was to resume a session
 
-    def handshake(self, peer: Peer) -> Handshake:
-        """Begin a handshake with ``peer``."""
-        kept = self.kept.pop(peer, None)
-        return Handshake(self, peer, kept if kept and kept.is_good(self.clock()) else None)
+    def handshake(self, account: str, peer: Peer) -> Handshake:
+        """Begin a handshake with ``peer`` for an account."""
+        kept = self.kept.pop((account, peer), None)
+        return Handshake(self, account, peer, kept if kept and kept.is_good(self.clock()) else None)
 
 
 class Handshake:
     """A handshake, which resumes a ``session`` if there is one."""
 
-    def __init__(self, sessions: Resumption, peer: Peer, kept: Verified | None) -> None:
+    def __init__(self, sessions: Resumption, account: str, peer: Peer, kept: Verified | None) -> None:
         self._sessions = sessions
+        self._account = account
         self._peer = peer
         self._kept = kept
         self._begun = sessions.clock()
@@ -74,18 +86,22 @@ class Handshake:
 
     def keep(self, tls: ssl.SSLObject) -> None:
         """Keep the session at its end: TLS 1.3 sends what it is resumed with after the handshake."""
-        session, peer = tls.session, self._peer
-        certificate = tls.getpeercert() or {}  # empty unless it was verified
+        sessions, before = self._sessions, self._kept if tls.session_reused else None
         if (
-            0 <= self._begun - self._sessions.failed.get(peer, -math.inf) < LONGEST
+            0 <= self._begun - sessions.failed.get(self._peer, -math.inf) < LONGEST
             or tls.version() != "TLSv1.3"
-            or peer.context.verify_mode != ssl.CERT_REQUIRED
-            or session is None
-            or not session.has_ticket
-            or "notAfter" not in certificate
+            or self._peer.context.verify_mode != ssl.CERT_REQUIRED
         ):
             return
-        is_resumed = self._kept is not None and tls.session_reused
-        since = self._kept.since if self._kept and is_resumed else self._begun
+        if before and sessions.loses:
+            sessions.kept[self._account, self._peer] = before
+            return
+        sessions.looks += 1
+        if sessions.loses and sessions.looks > MOST_LOSSES:
+            return
+        session, certificate = tls.session, tls.getpeercert() or {}
+        if session is None or not session.has_ticket or "notAfter" not in certificate:
+            return
         expires = float(ssl.cert_time_to_seconds(str(certificate["notAfter"])))
-        self._sessions.kept[peer] = Verified(session, since, expires)
+        since = before.since if before else self._begun
+        sessions.kept[self._account, self._peer] = Verified(session, since, expires)

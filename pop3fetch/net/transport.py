@@ -31,7 +31,7 @@ from pop3fetch.net.tls import (
 )
 
 if TYPE_CHECKING:
-    from pop3fetch.net.resumption import Handshake, Resumption
+    from pop3fetch.net.resumption import Handshake, Peer
 
 READ_SIZE = 64 * 1024  # octets: four TLS records, or what a socket has at once
 
@@ -117,16 +117,20 @@ class Transport:
             raise self._translated(error) from error
 
     def start_tls(
-        self, context: ssl.SSLContext, fingerprint: str | None = None, resumption: Resumption | None = None
+        self,
+        context: ssl.SSLContext,
+        fingerprint: str | None = None,
+        resume: Callable[[Peer], Handshake] | None = None,
     ) -> None:
         """Make the handshake under one deadline, and compare the pinned fingerprint.
 
-        ``resumption``: of earlier sessions. Raises TLSError, CertificateError, TimedOut or ConnectionLost.
+        ``resume``: what may resume an earlier session. Raises TLSError, CertificateError, TimedOut or
+        ConnectionLost.
         """
-        if resumption:
+        if resume:
             from pop3fetch.net.resumption import Peer
 
-            self._handshake = resumption.handshake(Peer(context, self.host, self.port, self.server_name))
+            self._handshake = resume(Peer(context, self.host, self.port, self.server_name))
         try:
             session = self._handshake.session if self._handshake else None
             stream = TLSStream(self._socket, context, self.server_name, session)

@@ -220,6 +220,7 @@ def test_after_an_interrupt_what_waits_is_discarded_and_what_runs_comes_to_its_e
     assert waiting.discarded
 
 
+@pytest.mark.usefixtures("heeding")
 def test_an_interrupt_of_the_last_wait_does_not_leave_a_delivery_behind(heard: Heard) -> None:
     gate = Gate(is_open=False)
 

@@ -1021,6 +1021,7 @@ class Interrupted(Maildir):
         self._tidied.clear()
 
 
+@pytest.mark.usefixtures("heeding")
 def test_a_delivery_that_runs_at_an_interrupt_comes_to_its_end_before_anything_is_tidied_up(
     server: StartServer, account: Account
 ) -> None:

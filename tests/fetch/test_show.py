@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pop3fetch.delivery.stream import Stream
-from pop3fetch.errors import ConnectionLost
+from pop3fetch.errors import ConnectionLost, IncompleteMessage
 from pop3fetch.fetch.show import Look
 from pop3fetch.fetch.survey import survey
 from pop3fetch.status import Status
@@ -64,6 +64,22 @@ def test_lines_are_the_headers_and_so_many_lines(
     header = lf(THREE[0].partition(b"\r\n\r\n")[0]) + b"\n\n"
     assert look(scripted, [0], tmp_path, lines) == (0, header + body)
     assert b"TOP 1 %d\r\n" % lines in scripted.commands
+
+
+@pytest.mark.parametrize("blank", [b"", b"\r\n", b" \r\n\t\r\n"])
+def test_a_message_that_comes_blank_is_named_and_the_others_are_shown(
+    server: StartServer, tmp_path: Path, blank: bytes
+) -> None:
+    """Whoever keeps the output, and then deletes the message, would have nothing of it."""
+    told = Told()
+    mailbox = Mailbox(THREE, replies={b"RETR 2\r\n": b"+OK\r\n" + blank + b".\r\n"})
+    status, out = look(server(mailbox), [0, 1, 2], tmp_path, told=told)
+    assert (status, out) == (Status.REFUSED, lf(THREE[0], blank, THREE[2]))
+    assert [(number, type(error)) for number, error in told.errors] == [(2, IncompleteMessage)]
+
+
+def test_a_message_that_is_listed_as_blank_is_shown(server: StartServer, tmp_path: Path) -> None:
+    assert look(server(Mailbox([b"\r\n", THREE[1]])), [0, 1], tmp_path) == (0, lf(b"\r\n", THREE[1]))
 
 
 def test_a_refused_message_is_named_and_the_others_are_shown(server: StartServer, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -180,8 +181,9 @@ def test_the_user_may_be_in_netrc() -> None:
     assert 2 in read(text, where()).problems
 
 
-def test_commands_are_not_run(tmp_path: object) -> None:
+def test_commands_are_not_run(tmp_path: Path) -> None:
     result = read(rc(before=f'$x = $(touch "{tmp_path}/trace") %y = %(touch "{tmp_path}/trace")'))
+    assert not (tmp_path / "trace").exists()
     assert settings(result.only) == BASE
     unknown = read(rc(before="$x = $(echo work)", match='match all action maildir "/${x}"'))
     assert "output" not in unknown.only.settings

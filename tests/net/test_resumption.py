@@ -6,6 +6,7 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import trustme
 
 from pop3fetch.errors import CertificateError
 from pop3fetch.net.dial import Endpoint
-from pop3fetch.net.resumption import Resumption
+from pop3fetch.net.resumption import MOST_LOSSES, Resumption
 from pop3fetch.net.tls import TLSOptions, client_context, unverified_context
 from pop3fetch.net.transport import Transport
 from pop3fetch.pop3.login import LoginPolicy
@@ -29,21 +30,28 @@ HOUR = 3600
 class Visits:
     """A server that counts which sessions go on, and a client that visits it by a clock of its own."""
 
-    def __init__(self, server: StartServer, **options: object) -> None:
+    def __init__(self, server: StartServer, *, loses: bool = False, **options: object) -> None:
         self.resumed: list[bool] = []
         self.clock = Clock(time.time())
-        self.sessions = Resumption(self.clock)
+        self.sessions = Resumption(self.clock, loses=loses)
         self.server: ScriptedServer = server(self._serve, tls="implicit", **options)
 
     def _serve(self, talk: Talk) -> None:
         self.resumed.append(talk.is_resumed)
         talk.say(b"+OK\r\n")
 
-    def visit(self, context: ssl.SSLContext, name: str | None = None, pin: str | None = None) -> None:
+    def visit(
+        self,
+        context: ssl.SSLContext,
+        name: str | None = None,
+        *,
+        pin: str | None = None,
+        account: str = "alice",
+    ) -> None:
         """Make a session, and read what the server sends."""
         transport = Transport(Endpoint(self.server.host, self.server.port, tls_name=name), NEVER)
         try:
-            transport.start_tls(context, pin, self.sessions)
+            transport.start_tls(context, pin, partial(self.sessions.handshake, account))
             assert transport.read(time.monotonic() + NEVER) == b"+OK\r\n"
         finally:
             transport.close()
@@ -54,13 +62,35 @@ def trusting(ca_file: Path) -> ssl.SSLContext:
     return client_context(TLSOptions(str(ca_file)))
 
 
-def test_each_session_goes_on_from_the_one_before(server: StartServer, trusting: ssl.SSLContext) -> None:
-    visits = Visits(server)
+@pytest.mark.parametrize(("loses", "looks"), [(False, 4), (True, 1)])
+def test_each_session_goes_on_from_the_one_before(
+    server: StartServer, trusting: ssl.SSLContext, loses: bool, looks: int
+) -> None:
+    visits = Visits(server, loses=loses)
     for _ in range(4):
         visits.visit(trusting)
     assert visits.resumed == [False, True, True, True]
+    assert visits.sessions.looks == looks
 
 
+def test_if_python_loses_sessions_few_are_looked_at(server: StartServer, trusting: ssl.SSLContext) -> None:
+    visits = Visits(server, loses=True)
+    visits.visit(trusting)
+    visits.sessions.looks = MOST_LOSSES
+    visits.clock.forward(25 * HOUR)
+    for _ in range(3):
+        visits.visit(trusting)
+    assert visits.resumed == [False] * 4
+
+
+def test_each_account_has_its_own_session(server: StartServer, trusting: ssl.SSLContext) -> None:
+    visits = Visits(server)
+    for account in ("alice", "bob", "alice", "bob"):
+        visits.visit(trusting, account=account)
+    assert visits.resumed == [False, False, True, True]
+
+
+@pytest.mark.parametrize("loses", [False, True])
 @pytest.mark.parametrize(
     ("hours", "resumed"),
     [
@@ -71,9 +101,9 @@ def test_each_session_goes_on_from_the_one_before(server: StartServer, trusting:
     ids=["day", "chain", "clock set back"],
 )
 def test_a_certificate_is_verified_once_a_day_at_least(
-    server: StartServer, trusting: ssl.SSLContext, hours: Sequence[int], resumed: Sequence[bool]
+    server: StartServer, trusting: ssl.SSLContext, hours: Sequence[int], resumed: Sequence[bool], loses: bool
 ) -> None:
-    visits = Visits(server)
+    visits = Visits(server, loses=loses)
     visits.visit(trusting)
     for wait in hours:
         visits.clock.forward(wait * HOUR)
@@ -164,7 +194,9 @@ def test_a_server_that_fails_on_a_session_that_goes_on_is_called_again_without(
 
     def visit() -> None:
         policy = LoginPolicy(mode="implicit")
-        connect(running, policy, ca_file, resumption=sessions, pipelining=False).close()
+        connect(
+            running, policy, ca_file, resume=partial(sessions.handshake, "alice"), pipelining=False
+        ).close()
 
     for _ in range(3):
         visit()

@@ -34,11 +34,7 @@ def file(tmp_path: Path) -> Path:
 
 def wait(delay: LoginDelay, now: float) -> int:
     """Return how long a login has to wait, 0 where it may be made."""
-    try:
-        delay.check(now)
-    except LoginTooSoon as error:
-        return error.wait
-    return 0
+    return delay.left(now)
 
 
 def test_a_first_login_is_allowed(delay: LoginDelay) -> None:
@@ -54,7 +50,7 @@ def test_the_next_login_waits_until_the_delay_is_over(delay: LoginDelay, later: 
 def test_the_error_shows_when_the_next_login_is_allowed(delay: LoginDelay) -> None:
     delay.remember(NOW, MINUTE)
     with pytest.raises(LoginTooSoon) as raised:
-        delay.check(NOW + 10)
+        delay.await_end(49, lambda: NOW + 10)
     assert str(raised.value) == f"not logging in: {ADDRESS} allows it in 50 s (LOGIN-DELAY)"
     assert raised.value.exit_status is Status.TRY_LATER
 

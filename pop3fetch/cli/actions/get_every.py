@@ -6,6 +6,7 @@ ends the process in an orderly way.
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 LONGEST_WAIT = 60 * 60  # seconds after failures, unless the interval is longer
 MOST_DOUBLINGS = 30  # enough for the shortest interval to reach the longest wait
+GARBAGE = 700  # objects between two searches for cycles; a short run makes none
 JITTER = (0.9, 1.1)  # so that many accounts do not come back to a server at the same moment
 
 Jitter = Callable[[float, float], float]
@@ -77,6 +79,7 @@ class GetEvery(ManyAccounts):
         self._paces: dict[str, Pace] = {}
         self._due: dict[str, float] = {}  # by the names of accounts, on the clock
         self._again: set[str] = set()  # accounts whose run is not to be waited for when it ends
+        self._is_settled = False  # whether the first run has ended
         self._manager = ServiceManager(os.environ)
 
     def run(self, accounts: Sequence[Account]) -> int:
@@ -155,6 +158,12 @@ class GetEvery(ManyAccounts):
         pace = self._paces.setdefault(account.name, Pace(self._interval))
         wait = max(pace.wait_after(status), self._login_delay(account))
         with self._changed:
+            if not self._is_settled:
+                # All modules are loaded, so a search for cycles need not look at them again and is quick.
+                gc.freeze()
+                gc.collect()
+                gc.set_threshold(GARBAGE)
+                self._is_settled = True
             self._due[account.name] = self._clock() + (0 if account.name in self._again else wait)
             self._again.discard(account.name)
 

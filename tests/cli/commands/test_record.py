@@ -264,6 +264,17 @@ def test_a_file_that_cannot_be_read_is_named(record: Desk) -> None:
 # -- forget, rename ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("arguments", [("forget", "--all"), ("forget", "uid:a"), ("add", "-"), ("list",), ()])
+def test_a_record_on_a_disk_that_is_not_mounted_cannot_be_used(
+    record: Desk, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    record.place.make()
+    record.place.database.symlink_to(tmp_path / "nas" / "record")
+    ended = record(*arguments, stdin=b"a\n")
+    assert ended.status == Status.CONFIGURATION
+    assert ended.err.startswith(b"pop3fetch: cannot use the record ")
+
+
 def test_messages_are_forgotten(record: Desk) -> None:
     record.fill(b"a", b"\xe9", b"\\xe9", b"d")
     ended = record("forget", "uid:a", "uid:\\xe9", "-v")
