@@ -151,7 +151,7 @@ class Account(NamedTuple):
         Option(DELIVERY, "-o --output DEST", takes=DESTINATION,
                help="maildir:DIR, mbox:FILE, -, a server's URL or @NAME (default: ~/Maildir).")] = None
     recipients: Annotated[tuple[str, ...] | None, Setting(checks.addresses),
-        Option(DELIVERY, "--recipient ADDRESS", several=True,
+        Option(DETAILS, "--recipient ADDRESS", several=True,
                help="Deliver to ADDRESS at an LMTP or SMTP server (default: the user).")] = None
     exec: Annotated[tuple[str, ...] | None,
         Setting(partial(checks.command, "exec"), group="destination", secret=True, runs=True),
