@@ -29,7 +29,10 @@ test test-all:
 	@.ci/need '.venv/bin/python -c "from tests.support.dovecot import *; exit(missing())"' dovecot-pop3d \
 		'no test against a real server'
 	@.ci/unpack .venv/cyrus '.venv/bin/python -c "from tests.support.cyrus import *; exit(missing())"' \
-		'no login is bound to a real channel' cyrus-pop3d cyrus-common sasl2-bin libsasl2-modules
+		'no login is bound to a real channel' cyrus-pop3d cyrus-imapd cyrus-common sasl2-bin libsasl2-modules
+	@.ci/need 'test -e /usr/lib/dovecot/imap' dovecot-imapd 'no test of IMAP at a real server'
+	@.ci/need 'test -e /usr/lib/dovecot/lmtp' dovecot-lmtpd 'no test of LMTP at a real server'
+	@.ci/need 'command -v exim4' exim4-daemon-light 'no test of SMTP at a real server'
 	@.ci/need 'command -v strace' strace 'no test of what is written in which order'
 	@.ci/need 'command -v mandoc' mandoc 'the manual pages are not linted'
 	@.ci/need 'command -v microsocks' microsocks 'no test through a real SOCKS proxy'

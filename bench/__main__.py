@@ -32,7 +32,7 @@ def _options() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run what is asked for; return 1 where there is no server to run it against."""
+    """Run what is requested; return 1 if there is no server to run it against."""
     options = _options()
     if reason := missing():
         print(f"bench: {reason}", file=sys.stderr)

@@ -39,7 +39,7 @@ class Contender:
 
 
 def able_to(what: Callable[[Program], Commands | None], *, writes: bool = False) -> tuple[Contender, ...]:
-    """Return the programs that can do ``what``; if it ``writes``, one that does not sync is no rival."""
+    """Return the programs that can do ``what``; if it ``writes``, one that does not sync is not a rival."""
     return tuple(
         Contender(
             name=program.name,

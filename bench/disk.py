@@ -28,7 +28,7 @@ def for_deliveries() -> Path:
 
 
 def for_the_server() -> Path:
-    """Make a folder in memory where there is room, so that the disk works for the fetchers alone."""
+    """Make a folder in memory if there is room, so that only the fetchers use the disk."""
     place = SHARED_MEMORY if _has_room(SHARED_MEMORY) else Path(tempfile.gettempdir())
     return Path(tempfile.mkdtemp(prefix="pop3fetch-bench-", dir=place))
 

@@ -1,7 +1,7 @@
 """Run commands at once and print what they took, as a process of its own.
 
 Linux counts the memory of the process that starts a program as the program's own peak. This one is
-small (10 MiB, below which no peak can be told apart), where the benchmark itself may hold messages of
+small (10 MiB, below which peaks cannot be distinguished), whereas the benchmark itself may hold messages of
 a gigabyte. It therefore imports nothing of the project and little else.
 
 Standard input: ``{"folder": DIR, "commands": [{"argv": [...], "env": {...}}, ...]}``; standard output:

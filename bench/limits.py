@@ -23,7 +23,7 @@ WHOLE = 1 << 20  # octets a write
 
 
 def drain(options: argparse.Namespace) -> None:
-    """Ask for every message in one write and read until the server hangs up, looking at nothing."""
+    """Request all messages in one write, and read until the server closes the connection, unexamined."""
     context = ssl.create_default_context(cafile=options.ca_file)
     buffer = memoryview(bytearray(BLOCK))
     with (

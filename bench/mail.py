@@ -1,4 +1,4 @@
-"""Makes the messages, and tells whether what a program delivered is what the server was given."""
+"""The messages, and whether a program delivered exactly those that the server got."""
 
 from __future__ import annotations
 

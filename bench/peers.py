@@ -1,6 +1,6 @@
-"""Knows how each program is asked to do the same work: one row a program, one function a command line.
+"""How each program is called for the same work: one row per program, one function per command line.
 
-All verify the server's certificate, add no header where they can be told not to, and deliver into an
+All verify the server's certificate, add no header if that can be switched off, and deliver into an
 empty maildir that exists.
 """
 
@@ -26,7 +26,7 @@ POPLIB = str(Path(__file__).with_name("poplib_fetch.py"))
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """Where the mail is."""
+    """The account that has the mail."""
 
     port: int
     user: str
@@ -54,7 +54,7 @@ class Errand:
         return mailbox
 
     def maildir(self, mailbox: Mailbox) -> Path:
-        """Return where the mail of ``mailbox`` goes."""
+        """Return the folder for the mail of ``mailbox``."""
         return self.folder / f"mail-{mailbox.user}"
 
     def output(self, stream: str) -> str:
@@ -62,7 +62,7 @@ class Errand:
         return (self.folder / f"{stream}-0").read_text("utf-8", "replace")
 
     def file(self, name: str, text: str) -> str:
-        """Write a file that only its owner may read, as all programs demand, and return its path."""
+        """Write a file that only its owner may read, as all programs require, and return its path."""
         path = self.folder / name
         path.touch(0o600)
         path.write_text(text, "utf-8")
@@ -88,7 +88,7 @@ class Program:
     note: str = ""
 
     def missing(self) -> str | None:
-        """Say why the program cannot take part, or None where it can."""
+        """Return why the program cannot take part, or None if it can."""
         return None if shutil.which(self.executable) else "not installed"
 
 

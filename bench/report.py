@@ -1,4 +1,4 @@
-"""Says what came out: a table a scenario, what is demanded of us, and where it was measured."""
+"""The report: a table per scenario, the goals, and the machine."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ MIB = 1 << 20
 
 LEGEND = """\
 Wall and CPU seconds are medians; the peak of memory is the largest, of all processes of a run together, and
-below 10 MiB it cannot be told. P is the fastest peer that syncs the files it writes; peers that do not are
-shown and not counted. Who takes more than five seconds, and ten times as long as the fastest, has one run.
-After each run, what was delivered is compared, octet for octet, with what the server was given. All speak
+below 10 MiB it cannot be measured. P is the fastest peer that syncs the files it writes; peers that do not
+are shown and not counted. A program that takes more than five seconds, and ten times as long as the fastest,
+runs once. After each run, what was delivered is compared, octet for octet, with what the server got. All use
 TLS and verify the certificate; the server keeps its mail in memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came out for one scenario."""
+    """The result of one scenario."""
 
     name: str
     scenario: Scenario
@@ -41,7 +41,7 @@ class Result:
 
     @property
     def ours(self) -> Row | None:
-        """Our own row, where we could run."""
+        """Our own row, if we could run."""
         return next((row for row in self.rows if row.contender.role is Role.OURS and row.complete), None)
 
     @property

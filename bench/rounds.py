@@ -33,7 +33,7 @@ class Row:
 
     @property
     def complete(self) -> bool:
-        """Tell whether every run came to a good end."""
+        """Whether every run succeeded."""
         return bool(self.usages) and self.failure is None
 
     @property
@@ -53,7 +53,7 @@ class Row:
 
 
 class Track:
-    """Where the runs take place: a server, and a folder on the disk."""
+    """The place of the runs: a server, and a folder on the disk."""
 
     def __init__(self, server: Server, folder: Path) -> None:
         self._server = server
@@ -124,7 +124,7 @@ class Track:
 
 
 def _is_out_of_the_race(row: Row, rows: Sequence[Row]) -> bool:
-    """Tell whether it took so long that once is enough; the limits do not take part in the race."""
+    """Return whether it took so long that once is enough; the limits do not take part in the race."""
     racing = (other for other in rows if other.usages and other.contender.role is not Role.LIMIT)
     fastest = min((other.wall for other in racing), default=LONG)
     return bool(row.usages) and row.wall > max(LONG, FAR_BEHIND * fastest)

@@ -34,8 +34,8 @@ class Scenario:
     """What every contender does, and what must be there afterwards.
 
     Each of ``users`` has ``count`` messages; ``post`` is what must have been delivered from each.
-    Where ``refill`` names a maildrop, the messages are to be deleted, and come from there anew before
-    each run. Where it ``remembers``, all are known to each program beforehand. ``runs`` a round.
+    If ``refill`` names a maildrop, the messages are to be deleted, and come from there anew before
+    each run. If it ``remembers``, all are known to each program beforehand. ``runs`` per round.
     """
 
     title: str

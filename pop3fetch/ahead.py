@@ -26,7 +26,7 @@ class Answer(Generic[T]):
         self._answer: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
 
     def work_out(self) -> None:
-        """Do the work; raises what is no Exception, such as Ctrl-C, here as well."""
+        """Do the work; raises what is not an Exception, such as Ctrl-C, here as well."""
         try:
             self._answer.put((self._work(), None))
         except BaseException as error:  # raised again for whatever awaits the result
@@ -39,7 +39,7 @@ class Answer(Generic[T]):
         self._answer.put((None, error))
 
     def interrupt(self) -> None:
-        """Raise KeyboardInterrupt where the result is awaited, now or later; from any thread."""
+        """Raise KeyboardInterrupt in the thread that awaits the result, now or later; from any thread."""
         self.refuse(KeyboardInterrupt())
 
     def result(self, limit: float | None = None) -> T:
@@ -136,7 +136,7 @@ class Ahead(Answer[T]):
             self.work_out()
 
     def abandon(self, dispose: Callable[[T], object]) -> None:
-        """Give the result, which nobody wants any more, to ``dispose`` once it has come about."""
+        """Give the result, which is no longer needed, to ``dispose`` once it exists."""
         if not self._is_late:
             try_to_start(Thread(target=self._dispose, args=(dispose,), daemon=True))
 

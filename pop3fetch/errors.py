@@ -42,7 +42,8 @@
     ├── UidShared                        several messages share the selected UID
     ├── DeliveryError                    the destination cannot take it; also OSError
     │   ├── DestinationLocked            another program has locked it
-    │   └── RecordNotWritten             the disk is full, or fails
+    │   ├── RecordNotWritten             the disk is full, or fails
+    │   └── ServerFailed                 its server does not take messages
     ├── FetcherRunning                   another fetcher is at work on the same mailbox
     ├── RecordError                      the record cannot be used
     │   └── RecordLocked                 another run has locked it
@@ -69,10 +70,9 @@ _SENTENCE_LIMIT = 1000  # characters of a reason that is our own sentence with f
 
 @dataclass_transform(eq_default=False)
 class POP3Error(Exception):
-    """The base of all errors of pop3fetch.
+    """The base of all errors; their facts are annotated names, given in order or by name.
 
-    An error's facts are its annotated names: they are given in order or by name, like those of a
-    dataclass. Thirty real dataclasses would double the time that ``pop3fetch --help`` takes.
+    Thirty dataclasses would double the time that ``pop3fetch --help`` takes.
     """
 
     status: ClassVar[Status] = Status.PROTOCOL
@@ -510,6 +510,16 @@ class DestinationLocked(DeliveryError):
     """Another program has locked the destination."""
 
     is_temporary = True
+
+
+class ServerFailed(DeliveryError):
+    """The server of a destination does not take messages, or not this one; ``status`` is the exit status."""
+
+    status: Status = Status.CANNOT_DELIVER  # type: ignore[misc]
+
+    @property
+    def is_temporary(self) -> bool:  # type: ignore[override]
+        return self.status is Status.TRY_LATER
 
 
 class RecordNotWritten(DeliveryError):

@@ -36,7 +36,7 @@ class Filters(NamedTuple):
 
     @property
     def need_headers(self) -> bool:
-        """Whether the size alone does not tell what matches."""
+        """Whether the size alone does not show what matches."""
         return any(wanted is not None for wanted in (self.sender, self.to, self.subject)) or self.need_date
 
     def match_size(self, size: int) -> bool:

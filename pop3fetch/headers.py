@@ -70,7 +70,7 @@ def summarize(headers: bytes) -> Summary:
     """Return the first of each field in ``headers``; a body after them is ignored."""
     from pop3fetch.dates import parse_date
 
-    fields = _fields(headers, _SHOWN)
+    fields = first_fields(headers, _SHOWN)
 
     def text(name: bytes) -> str | None:
         value = fields.get(name)
@@ -97,7 +97,7 @@ def received_at(headers: bytes) -> datetime | None:
     """
     from pop3fetch.dates import parse_date
 
-    fields = _fields(headers, (b"received", b"date"))
+    fields = first_fields(headers, (b"received", b"date"))
     trace = fields.get(b"received")
     date = fields.get(b"date", b"") if trace is None else trace.rpartition(b";")[2]
     return parse_date(" ".join(date.decode("ascii", "replace").split()))
@@ -142,12 +142,12 @@ def proves(identity: Identity | None) -> bool:
 
 
 def _digest(headers: bytes, names: tuple[bytes, ...], size: int) -> bytes | None:
-    fields = _fields(headers[:IDENTITY_LIMIT], names)
+    fields = first_fields(headers[:IDENTITY_LIMIT], names)
     values = [b" ".join(fields.get(name, b"").split()) for name in names]
     return blake2b(b"\n".join(values), digest_size=size).digest() if any(values) else None
 
 
-def _fields(headers: bytes, names: tuple[bytes, ...]) -> dict[bytes, bytes]:
+def first_fields(headers: bytes, names: tuple[bytes, ...]) -> dict[bytes, bytes]:
     """Return the raw, still folded value of the first field of each name, which is in lower case."""
     fields: dict[bytes, bytes] = {}
     for line in _field(names).finditer(b"\n" + headers[:LIMIT]):
@@ -205,7 +205,7 @@ def _by_charset_of(headers: bytes, octets: bytes) -> str | None:
     """Decode by the charset in Content-Type; None if it has none, or the text is not in it."""
     from pop3fetch.charsets import UNREADABLE, decoder, extends_ascii
 
-    content_type = _fields(headers, _CONTENT_TYPE).get(b"content-type", b"")
+    content_type = first_fields(headers, _CONTENT_TYPE).get(b"content-type", b"")
     match = re.match(_CHARSET, b";" + content_type)
     try:
         label = match[1].decode("ascii") if match else ""

@@ -91,7 +91,7 @@ class Listing:
                     self._copies[uid].append(index)
         # Indexes of messages without a UID, and without a stand-in for it: they are left alone.
         self.unreadable: Mapping[int, POP3Error] = {}
-        # Indexes of messages whose size LIST lacks: 0 stands for it.
+        # Indexes of messages whose size LIST lacks: they are given as 0.
         self.unsized: Collection[int] = ()
         # The errors of lines that were left out of the lists: which messages they mean is not known.
         self.unusable: Sequence[POP3Error] = ()

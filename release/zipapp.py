@@ -1,9 +1,9 @@
 """The program and what it imports in one file: ``python -m release.zipapp FILE``.
 
 It is made of what is installed beside it, and runs on this Python and newer ones. Compiled libraries
-cannot be imported from an archive and stay out: cryptography, which the program takes from where it
-runs, or does without. Nothing is taken from the metadata of an installed pop3fetch, as they may be older
-than the sources.
+cannot be imported from an archive and stay out: cryptography, which the program takes from the Python
+that runs it, or does without. Nothing is taken from the metadata of an installed pop3fetch, as they may be
+older than the sources.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import pop3fetch
 PACKAGE = Path(pop3fetch.__file__).parent
 LICENSE = PACKAGE.parent / "LICENSE"
 MAIN = b"from pop3fetch.cli import main\n\nmain()\n"
-EXTRA = "oauth"  # small and pure; nobody can install it into a file
-THEN = (1980, 1, 1, 0, 0, 0)  # a zip archive knows no earlier time; any fixed one will do
+EXTRA = "oauth"  # small and pure; it cannot be installed into a file
+THEN = (1980, 1, 1, 0, 0, 0)  # a zip archive has no earlier time; any fixed one is enough
 
 COMPILED = (".so", ".pyd", ".dylib")
 OF_THE_INSTALLATION = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json")
@@ -32,19 +32,21 @@ OF_THE_INSTALLATION = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "u
 def build(target: Path, python: str = "/usr/bin/env python3") -> None:
     """Write the single-file program to ``target``: the same octets for the same libraries."""
     files = dict(_all_files())
+    # Until Python 3.13 a package without __init__.py, such as jaraco of keyring, is only found by its folder.
+    folders = {f"{folder}/" for name in files for folder in Path(name).parents if folder.name}
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("wb") as stream:
         stream.write(f"#!{python}\n".encode())
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name in sorted(files):
-                _add(archive, name, files[name])
+            for name in sorted({*files, *folders}):
+                _add(archive, name, files.get(name, b""))
     target.chmod(0o755)
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     entry = zipfile.ZipInfo(name, THEN)
     entry.compress_type = zipfile.ZIP_DEFLATED
-    entry.external_attr = 0o644 << 16
+    entry.external_attr = (0o40755 if entry.is_dir() else 0o644) << 16
     archive.writestr(entry, content)
 
 

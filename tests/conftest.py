@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,6 +17,8 @@ from typing import Any
 import pytest
 import trustme
 
+from pop3fetch.cli.main import Terminated
+from pop3fetch.cli.signals import heed
 from tests.support import certificates
 from tests.support.clock import Clock
 from tests.support.command import Run, homely
@@ -52,6 +55,21 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     for name, value in {**homely(home), "TERM": "dumb"}.items():
         monkeypatch.setenv(name, value)
     return home
+
+
+@pytest.fixture
+def heeding() -> Iterator[None]:
+    """Heed the signals that end a run as a run does."""
+    handlers = {
+        number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
+    }
+    hook = sys.unraisablehook
+    heed(Terminated)
+    yield
+    sys.unraisablehook = hook
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,6 @@
 """The package is built as planned: who imports whom, one home for each foreign library, sizes.
 
-A new module without a place in these tables fails here: decide first where it belongs.
+A new module without a place in these tables fails here: first decide its place.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ ROOMS: dict[str, set[str]] = {
     "net": {"ahead", "defaults", "errors", "veil", "verification"},
     "pop3": {"ahead", "defaults", "errors", "net", "printable", "veil"},
     "delivery": {
-        "ahead", "defaults", "durable", "errors", "headers", "messages", "printable", "step_results",
+        "ahead", "defaults", "durable", "errors", "headers", "messages", "net", "pop3",
+        "printable", "status", "step_results", "veil",
     },
     "record": {"delivery", "durable", "errors", "headers", "messages"},
     "account": {
@@ -82,6 +83,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "cli/screen/wrapping.py",
     ),
     "scramp": ("pop3/sasl.py",),
+    "smtplib": ("delivery/servers/smtp_client.py",),
     "socket": (
         "net/transport.py",
         "net/dial.py",
@@ -134,7 +136,7 @@ IMPURE = {
 LONGEST_FUNCTION = 60
 LONG_FUNCTION = 30  # nine of ten are shorter
 MEDIAN_FUNCTION = 10
-LONGEST_MODULE = 590
+LONGEST_MODULE = 600
 MOST_POSITIONAL = 5
 MOST_KEYWORDS = 10
 

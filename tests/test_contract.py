@@ -78,9 +78,9 @@ FILTERS = {"--from", "--to", "--subject", "--since", "--before", "--larger", "--
 OWN_OPTIONS = {
     "list": FILTERS | {"-l", "--long", "--new", "--reverse", "--limit", "--no-pager", "--stdin", "--json"},
     "get": FILTERS | {
-        "-o", "--output", "--exec", "--exec-timeout", "--crlf", "--lines", "--all", "--mark", "--delete",
-        "--keep", "--delete-after", "--limit", "--max-size", "--create", "--dry-run", "--stdin", "--json",
-        "--delete-marked", "--patience", "--every", "--on-new", "--log-file", "--log-json",
+        "-o", "--output", "--recipient", "--exec", "--exec-timeout", "--crlf", "--lines", "--all", "--mark",
+        "--delete", "--keep", "--delete-after", "--limit", "--max-size", "--create", "--dry-run", "--stdin",
+        "--json", "--delete-marked", "--patience", "--every", "--on-new", "--log-file", "--log-json",
     },
     "rm": FILTERS | {"--all", "--yes", "--dry-run", "--stdin", "--json"},
     "caps": {"--json"},

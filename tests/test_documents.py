@@ -18,6 +18,7 @@ import pytest
 
 from pop3fetch import __version__
 from pop3fetch.account.config_file import LOG_FILE, TOP_LEVEL
+from pop3fetch.account.destination_table import DESTINATION_KEYS
 from pop3fetch.account.oauth.providers import OAUTH_KEYS, PROVIDERS
 from pop3fetch.account.settings_table import SETTINGS
 from pop3fetch.cli.main import COMMANDS, commands
@@ -158,6 +159,7 @@ def test_the_manual_has_every_exit_status() -> None:
 def test_the_manual_has_every_configuration_key() -> None:
     sections = manual.CONFIG.sections()
     assert manual.entries(sections.pop("OAUTH 2"), "Cm") == OAUTH_KEYS.keys()
+    assert manual.entries(sections.pop("DESTINATIONS"), "Cm") == DESTINATION_KEYS.keys()
     documented = manual.entries((line for lines in sections.values() for line in lines), "Cm")
     assert documented == {*SETTINGS, *TOP_LEVEL, LOG_FILE} - {"accounts"}
 

@@ -73,7 +73,7 @@ durable.replace_file(Path(sys.argv[1]), b"half", durably=True)
 def kill_while_replacing(path: Path) -> str:
     """Kill a process just before it replaces ``path``; return the name of what it leaves behind."""
     before = set(path.parent.iterdir())
-    ended = subprocess.run([sys.executable, "-c", KILLED, str(path)])
+    ended = subprocess.run([sys.executable, "-W", "error", "-c", KILLED, str(path)])
     assert ended.returncode == -signal.SIGKILL
     [stray] = set(path.parent.iterdir()) - before
     return stray.name

@@ -52,6 +52,7 @@ from pop3fetch.errors import (
     RecordNotWritten,
     ResolverFailed,
     ServerErrorResponse,
+    ServerFailed,
     ServerNotFound,
     SessionEnded,
     ThreadLimit,
@@ -74,7 +75,7 @@ STATUSES: dict[int, set[type[POP3Error]]] = {
     66: {MessageNotFound, UidShared},
     68: {UnknownHost, ServerNotFound},
     69: {DeletionUnsafe, GreetingRefused, HeadersNotOffered, IncompleteMessage, ServerErrorResponse},
-    73: {DeliveryError, RecordNotWritten},
+    73: {DeliveryError, RecordNotWritten, ServerFailed},
     75: {
         ConnectionFailed,
         ConnectionLost,
@@ -191,6 +192,7 @@ POISON = "a\x1b[31m\x9b\r\n\t\0\x7f\u202e\u2028" + "x" * 5000
 
 def fact(name: str, kind: str) -> object:
     foreign = {
+        "Status": Status.CANNOT_DELIVER,
         "str": POISON,
         "bytes": POISON.encode() + b"\xff",
         "bytes | None": None,

@@ -1,4 +1,4 @@
-"""The content of a header, whoever wrote it."""
+"""The content of a header, whatever program wrote it."""
 
 from __future__ import annotations
 

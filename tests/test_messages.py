@@ -77,7 +77,7 @@ def test_a_message_that_is_not_there_is_named_by_its_number(index: int) -> None:
     assert caught.value.selector == str(index + 1)
 
 
-def test_copies_with_one_uid_are_told_apart_by_their_order() -> None:
+def test_copies_with_one_uid_are_distinguished_by_their_order() -> None:
     listing = Listing([1, 2, 3, None, 5], [b"x", b"y", b"x", b"x", b"x"])
     assert [(message.index, message.occurrence) for message in listing] == [(0, 0), (1, 0), (2, 1), (4, 2)]
     assert [listing.message(index) for index in listing.indexes()] == list(listing)

@@ -62,6 +62,26 @@ def strings(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+# What may stand between < and > in a command, without quoting: a local part, and perhaps a domain.
+_ADDRESS = re.compile(r"""[^\x00-\x20\x7f"(),:;<>@\[\\\]]+(@[^\x00-\x20\x7f"(),;<>@\\]+)?""")
+
+
+def address(value: object, *, may_be_empty: bool = False) -> str:
+    """Check that it is an address without a name, or the name of a local user."""
+    given = _of_type(value, str, "an address")
+    if not (may_be_empty and not given) and not _ADDRESS.fullmatch(given):
+        raise ValueError(f"must be an address such as alice@example.org, not {given!r}")
+    return given
+
+
+def addresses(value: object) -> tuple[str, ...]:
+    """Return addresses that are given as an array, or a single one as a string."""
+    given = (value,) if isinstance(value, str) else strings(value)
+    if not given:
+        raise ValueError("must not be empty")
+    return tuple(dict.fromkeys(map(address, given)))
+
+
 def number(low: int, high: int | None, value: object) -> int:
     """Check that it is a whole number in a range."""
     given = _of_type(value, int, "a whole number")

@@ -2,8 +2,8 @@
 
 The file is TOML: ``default``, the name of an account, and for each account a table ``[accounts.NAME]``,
 whose keys are the rows of ``settings``; one of them is the table ``oauth``. ``[defaults]`` has keys for all
-accounts. The first of these that is given
-chooses the account of a run:
+accounts, and ``[destinations.NAME]`` those of a mail server that ``@NAME`` means as ``output``. The first
+of these that is given chooses the account of a run:
 
     -a on the command line, -H there, POP3FETCH_ACCOUNT, POP3FETCH_HOST,
     ``default``, the only account of the file
@@ -19,7 +19,7 @@ import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from pop3fetch.account import checks, url
 from pop3fetch.account.checks import Check
@@ -29,9 +29,12 @@ from pop3fetch.durable import from_home, platform_folder
 from pop3fetch.errors import ConfigurationError, POP3Error, UsageError
 from pop3fetch.veil import veiled
 
+if TYPE_CHECKING:
+    from pop3fetch.account.destination_table import DestinationTable
+
 LOG_FILE = "log_file"  # a key of [defaults] alone: a process has one log
 SYSLOG = "syslog"  # instead of a file's name
-TOP_LEVEL = ("default", "defaults", "accounts")
+TOP_LEVEL = ("default", "defaults", "accounts", "destinations")
 KEYS: Mapping[str, Check] = {name: setting.check for name, setting in SETTINGS.items()}
 PATH_KEYS = {name for name, check in KEYS.items() if check is checks.path}
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -65,7 +68,7 @@ NOTHING = Overrides()
 
 
 class Configuration(NamedTuple):
-    """A configuration file as it was read; a table is checked when its account is asked for.
+    """A configuration file as it was read; a table is checked when its account or destination is asked for.
 
     ``defaults`` are the keys of all accounts. ``others``: the permission bits of the file for users
     other than us and root.
@@ -76,9 +79,10 @@ class Configuration(NamedTuple):
     tables: Tables = MappingProxyType({})
     others: int = 0
     defaults: Mapping[str, object] = MappingProxyType({})
+    destinations: Tables = MappingProxyType({})
 
     def __repr__(self) -> str:
-        return veiled(self, "tables", "defaults")
+        return veiled(self, "tables", "defaults", "destinations")
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the accounts, in the file's order."""
@@ -106,7 +110,7 @@ class Configuration(NamedTuple):
 
     def warnings(self) -> list[str]:
         """Return what others can do with the file and should not, one line each."""
-        tables = (self.defaults, *self.tables.values())
+        tables = (self.defaults, *self.tables.values(), *self.destinations.values())
         keys = {key for table in tables for key in table}
         found = []
         if self.others & OTHERS_WRITE and any(SETTINGS[key].runs for key in keys & KEYS.keys()):
@@ -176,6 +180,21 @@ class Configuration(NamedTuple):
             raise ConfigurationError(table, 'host is missing; write host = "pop.example.org"')
         return settings
 
+    def destination(self, name: str) -> DestinationTable:
+        """Return the table of a destination; raises ConfigurationError."""
+        from pop3fetch.account.destination_table import DESTINATION_KEYS, DestinationTable
+
+        where = f"{self.path}: destinations"
+        if name not in self.destinations:
+            known = f" (destinations: {', '.join(self.destinations)})" if self.destinations else ""
+            hint = did_you_mean(name, self.destinations)
+            raise ConfigurationError(where, f"no destination is named {name!r}{hint}{known}")
+        where = f"{where}.{name}"
+        settings = _settings_of(self.destinations[name], where, DESTINATION_KEYS)
+        if "url" not in settings:
+            raise ConfigurationError(f"{where}.url", "is missing")
+        return DestinationTable(name, where, settings)
+
     def _assembled(self, name: str | None, table: Settings, settings: Settings) -> Account:
         if settings["host"].startswith(UNIX_PREFIX):
             # A socket has no port, and no host name that a certificate could be checked for.
@@ -185,6 +204,8 @@ class Configuration(NamedTuple):
         settings.setdefault("port", TLS_PORT if settings["tls"] == "implicit" else PLAIN_PORT)
         if settings.get("client_key") and not settings.get("client_cert"):
             raise ConfigurationError("client_key", "the certificate is missing; give client_cert, too")
+        if (settings.get("output") or "").startswith("@"):
+            settings["destination"] = self.destination(settings["output"][1:])
         address = address_of(settings.get("user"), settings["host"], settings["port"])
         # Another server or user than the table's is another maildrop, with a record of its own.
         same = all(settings.get(key) == table.get(key) for key in ("host", "user"))
@@ -196,7 +217,9 @@ class Configuration(NamedTuple):
 
 
 def needs_file(options: Overrides = NOTHING, environment: Overrides = NOTHING) -> bool:
-    """Return whether an account of the configuration file is meant, and not a host or a URL."""
+    """Return whether the file is needed: for its account, or for the destination ``@NAME``."""
+    if str(options.get("output", "")).startswith("@"):
+        return True
     for layer in (options, environment):
         if "account" in layer:
             return not url.is_url(layer["account"])
@@ -226,7 +249,12 @@ def load(path: Path | None = None) -> Configuration:
     defaults = document.get("defaults", {})
     if not isinstance(defaults, dict):
         raise ConfigurationError(f"{file}: defaults", "must be a table; write [defaults]")
-    named = {"defaults": defaults, **{f"accounts.{name}": table for name, table in tables.items()}}
+    destinations = _destinations(file, document)
+    named = {
+        "defaults": defaults,
+        **{f"accounts.{name}": table for name, table in tables.items()},
+        **{f"destinations.{name}": table for name, table in destinations.items()},
+    }
     for name in (name for name, table in named.items() if others and "password" in table):
         raise ConfigurationError(
             f"{file}: {name}.password",
@@ -238,7 +266,15 @@ def load(path: Path | None = None) -> Configuration:
 
         reason = f"must be a string, the name of an account{of_default(default)}"
         raise ConfigurationError(f"{file}: default", reason)
-    return Configuration(file, default, tables, others, defaults)
+    return Configuration(file, default, tables, others, defaults, destinations)
+
+
+def _destinations(file: Path, document: Mapping[str, object]) -> Tables:
+    destinations = document.get("destinations", {})
+    tables = destinations.values() if isinstance(destinations, dict) else [None]
+    if not all(isinstance(table, dict) for table in tables):
+        raise ConfigurationError(f"{file}: destinations", "must hold tables; write [destinations.NAME]")
+    return cast(Tables, destinations)
 
 
 def default_config_file() -> Path:
@@ -291,9 +327,9 @@ def _tables(file: Path, document: Mapping[str, object]) -> Tables:
     return accounts
 
 
-def _settings_of(table: Mapping[str, object], where: str) -> Settings:
+def _settings_of(table: Mapping[str, object], where: str, keys: Mapping[str, Check] = KEYS) -> Settings:
     """Return what a table of the file gives, in its own types; raises ConfigurationError."""
-    settings = _checked(table, _wrong_key(where))
+    settings = _checked(table, _wrong_key(where), keys)
     for key in PATH_KEYS & table.keys():
         settings[key] = os.path.expanduser(from_home(str(table[key])))
         if not os.path.isabs(settings[key]):
@@ -302,7 +338,8 @@ def _settings_of(table: Mapping[str, object], where: str) -> Settings:
         from pop3fetch.account.oauth.providers import OAUTH_KEYS, from_table
 
         wrong = _wrong_key(f"{where}.oauth")
-        settings["oauth"] = from_table(_checked(settings["oauth"], wrong, OAUTH_KEYS), wrong)
+        protocol = str(settings.get("url", "pop3")).partition(":")[0].lower().removesuffix("s")
+        settings["oauth"] = from_table(_checked(settings["oauth"], wrong, OAUTH_KEYS), wrong, protocol)
     if "output" in settings and "exec" in settings:
         raise ConfigurationError(f"{where}.exec", "cannot be combined with output; keep one of them")
     return settings

@@ -62,6 +62,12 @@ class Sources(NamedTuple):
         return veiled(self, "child_environment", "environment")
 
 
+WAYS = (
+    f"set {VARIABLE}, use --password-command or --password-file (password_command, password_file in the "
+    "configuration file)"
+)
+
+
 class Password:
     """An account's password: call it to get it; the sources are tried once, at the first call.
 
@@ -76,10 +82,13 @@ class Password:
         "_sources",
         "_typed",
         "_was_lost",
+        "_ways",
         "source",
     )
 
-    def __init__(self, account: Account, sources: Sources) -> None:
+    def __init__(self, account: Account, sources: Sources, ways: str = WAYS) -> None:
+        """``ways``: what the user can do if there is no password."""
+        self._ways = ways
         self._account = account
         self._report = sources.report
         self._sources = sources._replace(report=self._skip)
@@ -108,13 +117,20 @@ class Password:
                 return found
         skipped = f" ({'; '.join(self._skipped)})" if self._skipped else ""
         # `login` does not read the keyring, to which it writes.
-        stored = "store it with `pop3fetch login`, " if self._sources.keyring else ""
+        is_kept = self._sources.keyring and "://" not in self._account.name
+        named = f" {printable(self._account.name)}" if self._account.name.startswith("@") else ""
+        stored = f"store it with `pop3fetch login{named}`, " if is_kept else ""
         raise NoPassword(
-            f"there is no password for {printable(self._account.title)}{skipped}; {stored}set {VARIABLE}, "
-            "use --password-command or --password-file (password_command, password_file in the configuration "
-            "file), write it into ~/.netrc, or run this on a terminal",
+            f"there is no password for {printable(self._account.title)}{skipped}; {stored}{self._ways}, "
+            "write it into ~/.netrc, or run this on a terminal",
             is_missing=True,
         )
+
+    def of_another(self, account: Account) -> Password:
+        """Return that of another account, from the same sources but the environment, which has this one's."""
+        sources = self._sources._replace(report=self._report, environment=None)
+        ways = "set password_command or password_file in a table [destinations.NAME]"
+        return Password(account, sources, ways)
 
     def may_be_right_next_time(self, error: POP3Error) -> bool:
         """Whether to log in once more after an error, because a person has typed, or is to type again."""

@@ -1,8 +1,8 @@
-"""What `login` writes into the configuration file, which keeps its comments and its layout, and beside it.
+"""What `login` and `import` write into the configuration file, and beside it.
 
-The file is replaced in one step, and only if the new one is read back as intended. If an account cannot be
-added without changing the rest, the user must add it by hand. Of an existing account only the key
-``password_file`` is changed, if its password is kept in a file.
+The file keeps its comments and its layout. It is replaced in one step, and only if the new one is read back
+as intended. If an account cannot be added without changing the rest, the user must add it by hand. Of an
+existing account only the key ``password_file`` is changed, if its password is kept in a file.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -38,7 +39,7 @@ def register_all(
     """Do as :func:`register` for several accounts in one step.
 
     ``default`` is for a file that names none, and has no account. ``backup``: first copy the file to one
-    with this end of its name, if anything is written.
+    with this end of its name, if anything is written. An older copy stays.
     """
     try:
         file = path.resolve()  # a symbolic link stays one
@@ -72,7 +73,11 @@ def _register(
 
         text = _with_line_ends_of(text, f"{tomlkit.dumps({'default': default})}\n{text}")
     if backup and before:
-        _write(Path(f"{file}{backup}"), before, stat.S_IMODE(file.stat().st_mode))
+        copy = Path(f"{file}{backup}")
+        numbers = count(2)
+        while copy.exists():
+            copy = Path(f"{file}{backup}-{next(numbers)}")
+        _write(copy, before, stat.S_IMODE(file.stat().st_mode))
     wanted = known._replace(default=known.default or default, tables={**known.tables, **fresh})
     _replace(file, folder, text, wanted)
     return wanted

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from pathlib import Path
 
+    from pop3fetch.account.destination_table import DestinationTable
     from pop3fetch.account.oauth.providers import OAuthSettings
 
 # Sections of --help; those of `get` are two parts of its own options.
@@ -63,7 +64,7 @@ class Option(NamedTuple):
 
     ``takes`` is a type (bool for a flag), FILE, DESTINATION, PROGRAM, DAYS, or the words to choose among.
     ``gives``: the value of the setting that a flag means. ``variable``: a variable gives it, too; its name is
-    POP3FETCH_ and the name of the setting.
+    POP3FETCH_ and the name of the setting. ``several``: it may be given more than once.
     """
 
     section: str
@@ -72,6 +73,7 @@ class Option(NamedTuple):
     takes: type | str | tuple[str, ...] = str
     gives: object = None
     variable: bool = False
+    several: bool = False
 
 
 class Account(NamedTuple):
@@ -146,8 +148,11 @@ class Account(NamedTuple):
                help="Send UTF8 before logging in (RFC 6856): some servers rewrite 8-bit messages otherwise.",
                )] = False
     output: Annotated[str | None, Setting(checks.text, group="destination", shown=True),
-        Option(DELIVERY, "-o --output DEST", "maildir:DIR, mbox:FILE or - (default: ~/Maildir).",
-               takes=DESTINATION)] = None
+        Option(DELIVERY, "-o --output DEST", takes=DESTINATION,
+               help="maildir:DIR, mbox:FILE, -, a server's URL or @NAME (default: ~/Maildir).")] = None
+    recipients: Annotated[tuple[str, ...] | None, Setting(checks.addresses),
+        Option(DELIVERY, "--recipient ADDRESS", several=True,
+               help="Deliver to ADDRESS at an LMTP or SMTP server (default: the user).")] = None
     exec: Annotated[tuple[str, ...] | None,
         Setting(partial(checks.command, "exec"), group="destination", secret=True, runs=True),
         Option(DELIVERY, "--exec CMD", "Give each message to the standard input of CMD.",
@@ -178,6 +183,7 @@ class Account(NamedTuple):
         Option(UNATTENDED, "--on-new CMD",
                "Run CMD once after new mail, with the JSON lines of the messages as its input.")] = None
     oauth: Annotated[Optional["OAuthSettings"], Setting(checks.oauth_table)] = None
+    destination: Optional["DestinationTable"] = None  # that of the file which ``output`` names
     source: Optional["Path"] = None
     # fmt: on
 

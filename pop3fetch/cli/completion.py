@@ -27,9 +27,6 @@ from click.shell_completion import (
     split_arg_string,
 )
 
-from pop3fetch.cli.leading_words import in_order, leading_options
-from pop3fetch.errors import UsageError
-
 BASH = r"""_pop3fetch_completion() {
     local line type prefix value found paths replies=() strip=
     local word=${2//\\/}  # readline's: it begins behind a colon or an equals sign
@@ -117,13 +114,15 @@ class _Leading(ShellComplete):
     """Options may come before the command."""
 
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[str]]:
-        group = self.cli
-        assert isinstance(group, click.Group)
         if [*args, incomplete][0].startswith("-"):
-            self.cli = group = copy(group)
+            from pop3fetch.cli.leading_words import in_order, leading_options
+            from pop3fetch.errors import UsageError
+
+            self.cli = group = copy(self.cli)
+            assert isinstance(group, click.Group)
             group.params = [*group.params, *leading_options(group)]
-        with suppress(click.UsageError, UsageError):  # what is wrong may become right
-            args = in_order(args, group) if args else args
+            with suppress(click.UsageError, UsageError):  # what is wrong may become right
+                args = in_order(args, group) if args else args
         return super().get_completions(args, incomplete)
 
 

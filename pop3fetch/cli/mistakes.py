@@ -39,6 +39,9 @@ def one_line(wrong: click.ClickException, arguments: Sequence[str], group: click
         message = wrong.format_message().strip().rstrip(".")
         message = re.sub("^Missing argument '(.*)'$", r"\1 is missing", message)
         message = re.sub(r"^Got unexpected extra arguments? \((.*)\)$", r"unexpected argument: \1", message)
+        takes_account = context and any("--account" in each.opts for each in context.command.params)
+        if takes_account and re.match(r"unexpected argument: [^0-9 ]+$", message):
+            message += "; an account is given with -a"
     return f"{message} (see `{context.command_path} --help`)" if context else message
 
 

@@ -182,6 +182,7 @@ def setting_options(section: str, command: Any) -> Any:
             gives=option.gives,
             metavar=None if takes is bool else words[-1],
             is_flag=takes is bool or None,  # False would make the value optional
+            multiple=option.several,
             type=click.Choice(takes) if isinstance(takes, tuple) else kinds.get(takes, takes),
             envvar=f"POP3FETCH_{setting.upper()}" if option.variable else None,
             shell_complete=_complete if takes in (DESTINATION, PROGRAM) else None,

@@ -18,6 +18,10 @@ from pop3fetch.sessions.sessions import ProcessContext, Sessions, Waiting
 if TYPE_CHECKING:
     from pop3fetch.net.resumption import Handshake, Peer
 
+# The commands that a session sends first after the login: for ``stat``, and for a listing.
+COUNT = ("STAT", "QUIT")
+LISTING = ("CAPA", "LIST", "UIDL")
+
 
 def sessions_of(
     account: Account,

@@ -1,6 +1,7 @@
 """Which destination the user has chosen, and the way to it.
 
-Names are ``maildir:DIR``, a bare directory, ``mbox:FILE``, ``-`` and ``mbox:-``; a program has none.
+Names are ``maildir:DIR``, a bare directory, ``mbox:FILE``, ``-``, ``mbox:-``, and the URL of a mail server; a
+program has none.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from pop3fetch.errors import UsageError
 
 if TYPE_CHECKING:
     from pop3fetch.delivery.destination import Destination
+    from pop3fetch.delivery.servers.address import ServerAddress
+    from pop3fetch.delivery.servers.server import MailServer
 
 _KIND = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 
@@ -30,7 +33,10 @@ class Kind(Enum):
     OUTPUT = "output"
     MBOX_OUTPUT = "mbox output"
     PROGRAM = "program"
+    SERVER = "server"
 
+
+SERVERS = ("lmtp", "smtp", "smtps", "imap", "imaps")  # the schemes of their URLs
 
 _STREAMS = {Kind.OUTPUT: "-", Kind.MBOX_OUTPUT: "mbox:-"}
 
@@ -38,12 +44,14 @@ _STREAMS = {Kind.OUTPUT: "-", Kind.MBOX_OUTPUT: "mbox:-"}
 class Choice(NamedTuple):
     """A kind of destination.
 
-    ``path``, absolute, of a maildir or an mbox; ``command``: the words of a program, at least one.
+    ``path``, absolute, of a maildir or an mbox; ``command``: the words of a program, at least one;
+    ``address`` of a mail server.
     """
 
     kind: Kind
     path: Path = Path()
     command: tuple[str, ...] = ()
+    address: ServerAddress | None = None
 
     def __str__(self) -> str:
         """The destination as one text; ``exec:`` begins that of a program."""
@@ -51,6 +59,8 @@ class Choice(NamedTuple):
             import shlex
 
             return f"exec:{shlex.join(self.command)}"
+        if self.address is not None:
+            return str(self.address)
         return _STREAMS.get(self.kind) or f"{self.kind.value}:{self.path}"
 
     @property
@@ -58,6 +68,8 @@ class Choice(NamedTuple):
         """The destination as --output names it; ``exec:`` begins that of a program."""
         if self.kind is Kind.PROGRAM:
             return f"exec:{self.command[0]}"
+        if self.address is not None:
+            return str(self.address)
         if self.is_stream:
             return "mbox:-" if self.kind is Kind.MBOX_OUTPUT else "-"
         return f"{self.kind.value}:{self.path}"
@@ -75,7 +87,7 @@ class DeliveryContext(NamedTuple):
     ``output`` is the descriptor of standard output; if it ``is_terminal``, control characters are made
     harmless; if it ``awaits_reader``, what the reader of a pipe has not read is not delivered.
     ``environment``, ``account``, ``report`` and ``limit`` are a program's: see
-    :class:`~pop3fetch.delivery.program.Program`.
+    :class:`~pop3fetch.delivery.program.Program`. ``mail_server`` returns how to use a mail server.
     """
 
     tag: str
@@ -87,6 +99,7 @@ class DeliveryContext(NamedTuple):
     account: str
     report: Callable[[str], None]
     limit: float
+    mail_server: Callable[[ServerAddress], MailServer] | None = None
 
 
 def parse(destination: str, *, is_configured: bool = False) -> Choice:
@@ -100,9 +113,14 @@ def parse(destination: str, *, is_configured: bool = False) -> Choice:
         return Choice(Kind.MBOX_OUTPUT)
     match = _KIND.fullmatch(destination)
     kind, path = match.groups() if match else ("maildir", destination)
+    if path.startswith("//") and kind in SERVERS:
+        from pop3fetch.delivery.servers import address
+
+        return Choice(Kind.SERVER, address=address.parse(destination))
     if kind not in ("maildir", "mbox"):
         # A slip must not become a folder of that name; to mean one, write ./ before it.
-        raise UsageError(f"unknown destination type '{kind}:'; write maildir:DIR, mbox:FILE or -")
+        wanted = "maildir:DIR, mbox:FILE, - or the URL of a mail server"
+        raise UsageError(f"unknown destination type '{kind}:'; write {wanted}")
     if not match and path.endswith(".mbox"):
         raise UsageError(f"'{path}' could be a file or a folder; write mbox:{path} or maildir:{path}")
     if not path or "\0" in path:
@@ -134,6 +152,9 @@ def open_destination(choice: Choice, context: DeliveryContext) -> Destination:
             report=context.report,
             limit=context.limit,
         )
+    if choice.address is not None:
+        assert context.mail_server
+        return open_server(context.mail_server(choice.address), context.tag, context.spool_folder)
     from pop3fetch.delivery.stream import Stream
 
     return Stream(
@@ -142,6 +163,17 @@ def open_destination(choice: Choice, context: DeliveryContext) -> Destination:
         harmless=context.is_terminal,
         awaits_reader=context.awaits_reader,
     )
+
+
+def open_server(server: MailServer, tag: str, spool_folder: Path) -> Destination:
+    """Return the destination at a mail server."""
+    if server.address.is_imap:
+        from pop3fetch.delivery.servers.mailbox import Mailbox
+
+        return Mailbox(server, spool_folder)
+    from pop3fetch.delivery.servers.transfer import Transfer
+
+    return Transfer(server, tag, spool_folder)
 
 
 class Openings:

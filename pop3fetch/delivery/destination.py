@@ -58,6 +58,7 @@ class Draft(ABC):
     def __init__(self, message: Message) -> None:
         self.message = message
         self.path: str | None = None  # the file that the delivered message is in, if it is a file
+        self.place: str | None = None  # where it was delivered to, for people, if that is not a file
         self.identity: Identity | None = None  # for the record
         self.octets = 0  # written so far
         self.received: int | None = None  # octets as the server sent them, with its line ends
@@ -88,6 +89,8 @@ class Journal(Protocol):
 
 class Destination(ABC):
     """A place that messages are delivered to."""
+
+    keeps_line_ends = False  # whether it is given the line ends of the POP3 server
 
     def __init__(self, name: str) -> None:
         self.name = name  # as in the record and in errors, e.g. "maildir:/home/alice/Mail"

@@ -2,7 +2,7 @@
 
 Nothing can be taken back, so nothing is kept back either: a draft is written straight through. It
 counts as delivered when all of it was written, and synced if that is a file; or read, if it is a pipe
-and the system can tell. In mboxrd form the messages can be split again; for a terminal, control
+and the system knows that. In mboxrd form the messages can be split again; for a terminal, control
 characters become visible.
 """
 
@@ -167,7 +167,7 @@ class Stream(Destination):
     def _safe_up_to(self, end: int) -> int:
         """Return how many octets are safe: up to ``end``, or fewer if the reader of a pipe has left.
 
-        A file is synced. A pipe must be read, as far as the system can tell. Raises DeliveryError.
+        A file is synced. A pipe must be read, as far as the system knows that. Raises DeliveryError.
         """
         with delivery_errors(self.name):
             kind = os.fstat(self._out).st_mode

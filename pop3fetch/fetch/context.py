@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from pop3fetch.delivery.destination import Destination
+from pop3fetch.delivery.destination import Destination, Draft
 from pop3fetch.errors import POP3Error
 from pop3fetch.fetch.batch import BATCH_MESSAGES
 from pop3fetch.fetch.settling import Reopen
@@ -41,8 +41,8 @@ class Reporter(Protocol):
     def progress(self, octets: int) -> None:
         """Count octets that have arrived."""
 
-    def delivered(self, message: Message, octets: int, path: str | None) -> None:
-        """Note that a message is delivered, and its file if it has one."""
+    def delivered(self, draft: Draft) -> None:
+        """Note that a message is delivered."""
 
     def skipped(self, message: Message, error: POP3Error) -> None:
         """Note that a message stays new, and why."""
@@ -54,7 +54,7 @@ class Reporter(Protocol):
         """Note, once for each message, that it is larger than the limit and is skipped."""
 
     def agrees(self, question: str) -> bool:
-        """Return whether the user says yes; False if nobody can be asked."""
+        """Return whether the user says yes; False if no user can be asked."""
 
 
 class Context(NamedTuple):

@@ -103,7 +103,7 @@ class Deletion:
             return
         by_index = {message.index: message for message in doomed}
         marked: set[int] = set()
-        # If the reply to QUIT is lost, only a look can tell which of them are left.
+        # If the reply to QUIT is lost, only a look can show which of them are left.
         self._happened(Event.DELETING, (message.key for message in doomed))
         for index, refusal in client.iter_deletions(by_index, then_quit=True):
             if refusal is None:

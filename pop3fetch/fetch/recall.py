@@ -293,7 +293,7 @@ class Recall:
             seen[index] = _Traits(identity(looked.headers), stand_in_uid(looked.headers, sizes_of[index]))
         listed = {listing.message(index): traits for index, traits in seen.items()}
         found = recorded.find_all(listed, is_move)
-        # Headers without a size do not tell a message that is listed again from another copy of it.
+        # Headers without a size do not distinguish a message that is listed again from another copy.
         unsure = {
             m.index: m for m, (who, _) in listed.items() if m not in found and recorded.may_be_deleted(m, who)
         }

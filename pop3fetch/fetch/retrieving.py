@@ -73,7 +73,7 @@ class Tally:
             self.safe.add(message.index)
         self.outcome.messages += 1
         self.outcome.octets += draft.octets
-        self._reporter.delivered(message, draft.octets, draft.path)
+        self._reporter.delivered(draft)
 
     def skip(self, message: Message, error: POP3Error) -> None:
         """Take note of a message that stays as it is."""

@@ -196,7 +196,7 @@ class Fetch:
         if self._current is None and (self._order.selectors or self._order.everything):
             self._there = self._store.delivered_to(destination.name)
         self._current = plan
-        crlf = self._order.crlf or not client.ends_lines_with_crlf
+        crlf = self._order.crlf or destination.keeps_line_ends or not client.ends_lines_with_crlf
         limit, tried, room = self._order.limit, 0, PORTION
         while True:
             if limit is not None:

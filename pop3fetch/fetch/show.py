@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pop3fetch.delivery.destination import Destination, Draft, Place
-from pop3fetch.errors import POP3Error
+from pop3fetch.errors import IncompleteMessage, POP3Error
 from pop3fetch.fetch.context import Reporter
-from pop3fetch.messages import Listing
+from pop3fetch.messages import Listing, Message, is_short
 from pop3fetch.pop3.wire import with_lf
 from pop3fetch.status import Status
 
@@ -46,9 +46,9 @@ class Look:
         """Show the messages in this order, and end the session; returns the exit status."""
         for incoming in self._messages(indexes, lines):
             if incoming.refusal:
-                self._skip(listing, incoming.index, incoming.refusal)
+                self._skip(listing.message(incoming.index), incoming.refusal)
             else:
-                self._show(listing, incoming)
+                self._show(listing.message(incoming.index), incoming, is_whole=lines is None)
         self._client.end_look(self._reporter.notice)
         return self._status
 
@@ -57,13 +57,18 @@ class Look:
             return self._client.retrieve_many(indexes)
         return self._client.top_many(indexes, lines)
 
-    def _show(self, listing: Listing, incoming: IncomingMessage) -> None:
-        draft = self._destination.draft(listing.message(incoming.index))
+    def _show(self, message: Message, incoming: IncomingMessage, *, is_whole: bool) -> None:
+        draft = self._destination.draft(message)
+        octets, is_blank = 0, True
         for block in incoming.blocks:
+            octets += len(block)
+            is_blank = is_blank and block.isspace()
             draft.write(block if self._keep_line_ends else with_lf(block))
         self._destination.deliver([draft], NoJournal())
+        if is_whole and is_blank and is_short(message.size, octets):
+            self._skip(message, IncompleteMessage(message.number, message.size))
 
-    def _skip(self, listing: Listing, index: int, error: POP3Error) -> None:
-        self._reporter.skipped(listing.message(index), error)
+    def _skip(self, message: Message, error: POP3Error) -> None:
+        self._reporter.skipped(message, error)
         if self._status is Status.OK:
             self._status = error.exit_status

@@ -138,7 +138,7 @@ def _paired(
 ) -> tuple[list[int | None], list[bytes | None], int]:
     """Return both lists with what each lacks, and how many messages only one of them has.
 
-    An empty UID stands for one that UIDL lacks, unless it may be in a line that is not usable; a size of 0
+    An empty UID means that UIDL lacks it, unless it may be in a line that is not usable; a size of 0
     for one that LIST lacks, unless it has an empty UID.
     """
     count = max(len(sizes), len(unique_ids))

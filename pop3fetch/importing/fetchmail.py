@@ -32,6 +32,10 @@ from pop3fetch.importing.foreign import (
 )
 
 SMTP_PORT, LMTP_PORT = 25, 24
+# Of the service of the whole system, as Debian sets it up; the older list is the last.
+SERVICE_FILE = "/etc/fetchmailrc"
+SERVICE_LISTS = ("/var/lib/fetchmail/.fetchids", "/var/lib/fetchmail/.fetchmail-UIDL-cache")
+SERVICE_LOCK = "/run/fetchmail/fetchmail.pid"
 SERVICES = {"pop3": 110, "pop-3": 110, "pop3s": 995, "spop3": 995}  # as /etc/services has them
 OLD_TLS = {"ssl2", "ssl3", "ssl23", "tls1", "tls1.1"}
 LONGEST_UID = 128  # octets of it that are listed
@@ -61,7 +65,7 @@ def config_files(where: Where) -> list[str]:
     variables = where.variables
     files = [f"{variables['FETCHMAILHOME']}/fetchmailrc"] if variables.get("FETCHMAILHOME") else []
     home = variables.get("HOME_ETC") or where.expand("~")
-    return [*files, f"{home}/.fetchmailrc", "/etc/fetchmailrc"]
+    return [*files, f"{home}/.fetchmailrc", SERVICE_FILE]
 
 
 def read(file: str, octets: bytes, where: Where) -> Reading:
@@ -124,19 +128,22 @@ class _Source:
         names = (self.where.variables.get(name) for name in ("FETCHMAILUSER", "LOGNAME", "USER"))
         return next(filter(None, names), self.where.user)
 
-    def list(self) -> str:
-        """Return the path of the list."""
+    def lists(self) -> tuple[str, ...]:
+        """Return the possible paths of the list, of which the first that exists counts."""
         if "idfile" in self.settings:
-            return self.beside(self.settings["idfile"].value)
+            return (self.beside(self.settings["idfile"].value),)
         variables = self.where.variables
         if variables.get("FETCHMAILHOME"):
-            return f"{variables['FETCHMAILHOME']}/.fetchids"
-        return f"{variables.get('HOME_ETC') or self.where.expand('~')}/.fetchids"
+            return (f"{variables['FETCHMAILHOME']}/.fetchids",)
+        own = f"{variables.get('HOME_ETC') or self.where.expand('~')}/.fetchids"
+        return (*SERVICE_LISTS, own) if self.file == SERVICE_FILE else (own,)
 
     def lock(self) -> str:
         """Return the path of the file with the number of the process."""
         if "pidfile" in self.settings:
             return self.beside(self.settings["pidfile"].value)
+        if self.file == SERVICE_FILE:
+            return SERVICE_LOCK
         home = self.where.variables.get("FETCHMAILHOME")
         if home is None and self.where.user == "root":
             return "/run/fetchmail.pid"
@@ -190,8 +197,9 @@ def _account(source: _Source, entry: Entry, user: User) -> ForeignAccount:
         draft.note(source.origin(options["interval"]), text)
     prefix = f"{draft.settings.get('user', '')}@{host.value} ".encode("utf-8", "surrogateescape")
     flush = "flush" in options and options["flush"].is_on
+    path, *elsewhere = source.lists()
     return draft.finished(
-        fetched=FetchedList(source.list(), partial(fetched, prefix=prefix)),
+        fetched=FetchedList(path, partial(fetched, prefix=prefix), elsewhere=tuple(elsewhere)),
         kept=bool(draft.settings.get("delete")) and not flush,
     )
 

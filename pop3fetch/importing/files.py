@@ -62,8 +62,7 @@ def require_ended(program: str, lock: str) -> None:
     If it has the number of a process, that must be one of the program; otherwise the file alone shows it.
     """
     try:
-        with open(lock, "rb") as file:
-            words = file.read(LONGEST_NUMBER).split()
+        words = read(lock).octets[:LONGEST_NUMBER].split()
     except OSError:
         return
     if not words or not words[0].isdigit():

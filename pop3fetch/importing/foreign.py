@@ -59,12 +59,14 @@ class FetchedList(NamedTuple):
     """The file with the list of fetched messages; ``read`` takes what is in it, and raises Broken.
 
     ``is_locked`` by its program while that uses it. ``has_time_of_file``: nothing in it is later.
+    ``elsewhere``: where it may be if there is no file at ``path``.
     """
 
     path: str
     read: Callable[[bytes], list[Fetched]]
     is_locked: bool = False
     has_time_of_file: bool = False
+    elsewhere: tuple[str, ...] = ()
 
 
 class ForeignAccount(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import posixpath
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from configparser import Error, RawConfigParser
 from string import Template
 
@@ -67,10 +67,10 @@ NONE = {
 Section = Mapping[str, str]
 
 
-def config_folder(where: Where, exists: Callable[[str], bool]) -> str:
-    """Return the folder of getmail6's files."""
+def config_folders(where: Where) -> tuple[str, str]:
+    """Return the possible folders of getmail6's files, of which the first that exists counts."""
     folder = where.variables.get("XDG_CONFIG_HOME") or where.expand("~/.config")
-    return f"{folder}/getmail" if exists(f"{folder}/getmail") else where.expand("~/.getmail")
+    return f"{folder}/getmail", where.expand("~/.getmail")
 
 
 def config_names(names: list[str]) -> list[str]:
@@ -171,8 +171,10 @@ def _account(source: _Source, kind: str) -> ForeignAccount:
     if not kind.startswith("Broken"):
         port = draft.settings.get("port", TLS_PORT if "SSL" in kind else PLAIN_PORT)
         parts = f"oldmail-{retriever.get('server', '')}-{port}-{retriever.get('username', '')}"
-        path = posixpath.join(posixpath.dirname(source.file), PROBLEMATIC.sub("-", parts))
-        fetched_list = FetchedList(path, fetched)
+        # It is in the folder of getmail6, in which the file need not be.
+        folders = (posixpath.dirname(source.file), *config_folders(source.where))
+        path, *elsewhere = (posixpath.join(folder, PROBLEMATIC.sub("-", parts)) for folder in folders)
+        fetched_list = FetchedList(path, fetched, elsewhere=tuple(elsewhere))
     return draft.finished(fetched=fetched_list, reuses=True)
 
 

@@ -5,6 +5,7 @@ They are named, and not changed.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from pathlib import Path
 from shutil import which
 
 from pop3fetch.account.secret import text_of
+from pop3fetch.importing import files
 from pop3fetch.importing.foreign import Finding, Origin
 
 LIMIT = 5.0  # seconds that `crontab -l` may take
@@ -21,9 +23,12 @@ LIMIT = 5.0  # seconds that `crontab -l` may take
 def jobs(program: str, units: Path, environment: Mapping[str, str]) -> list[Finding]:
     """Return the jobs that run a ``program``; ``units`` is the folder of the user's units."""
     found = [Origin("crontab", line) for line in _lines(program, crontab(environment))]
-    with suppress(OSError):
-        for file in sorted(units.glob("*.service")):
-            commands = [line for line in file.read_bytes().split(b"\n") if line.startswith(b"ExecStart")]
+    enabled = [*units.glob("*.wants/*.service"), *units.glob("*.service")]
+    # One of the system is only a link there; that of a unit of the user is the unit once more.
+    for file in sorted({os.path.realpath(unit): unit for unit in enabled}.values()):
+        with suppress(OSError):  # a link to nothing, or a pipe
+            lines = files.read(str(file)).octets.split(b"\n")
+            commands = [line for line in lines if line.startswith(b"ExecStart")]
             if _lines(program, b"\n".join(commands)):
                 found.append(Origin(str(file)))
     text = f"still runs {program}: remove it when pop3fetch has taken over"

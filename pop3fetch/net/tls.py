@@ -250,9 +250,12 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
 
 
 def session_of(tls: ssl.SSLObject) -> TLSSession:
-    """Return what ``caps -v`` shows of a TLS session."""
-    cipher = tls.cipher()
-    return TLSSession(tls.version() or "", cipher[0] if cipher else "", describe(tls))
+    """Return what ``caps -v`` and ``check`` show of a TLS session."""
+    cipher, certificate = tls.cipher(), describe(tls)
+    if certificate.expires is None:  # without cryptography, the ssl module still decodes what it has verified
+        until = (tls.getpeercert() or {}).get("notAfter")
+        certificate = certificate._replace(expires=ssl.cert_time_to_seconds(str(until)) if until else None)
+    return TLSSession(tls.version() or "", cipher[0] if cipher else "", certificate)
 
 
 # Error numbers of OpenSSL (X509_V_ERR_…), as far as they decide what the user can do.

@@ -41,7 +41,7 @@ AHEAD_LIMIT = 1024 * 1024  # octets that may come while a new handshake holds up
 
 
 class Transport:
-    """A connection to a server; ``timeout`` in seconds, None to wait for ever."""
+    """A connection to a server; ``timeout`` in seconds, None to wait forever."""
 
     def __init__(
         self,

@@ -337,13 +337,16 @@ class POP3Client:
 
         ``then_quit`` also sends QUIT if the server pipelines; call :meth:`quit` in any case.
         """
-        drop: list[StatusLine] = []
-        self._batch({"STAT": drop.append}, then_quit=then_quit)
+        drop: list[tuple[int, int]] = []
+        takers: dict[str, Callable[[StatusLine], object]] = {
+            "STAT": lambda status: drop.append(parse_drop_listing(status.text))
+        }
         try:
-            return parse_drop_listing(drop[0].text)
+            self._batch(takers, then_quit=then_quit)
         except ProtocolViolation as error:
             self.conversation.close(str(error))
             raise
+        return drop[0]
 
     def overview(self) -> Overview:
         """Return sizes and unique-ids by index, requested in one write if the server pipelines.
@@ -354,9 +357,7 @@ class POP3Client:
         line_end = self.conversation.session.line_end
         sizes = Listing(parse_scan_line, line_end)
         unique_ids = Listing(parse_unique_id_line, line_end)
-        has_uidl = self._read_lists(
-            lambda blocks: sizes.read(blocks, keep=False), lambda blocks: unique_ids.read(blocks, keep=False)
-        )
+        has_uidl = self._read_lists(sizes.read, unique_ids.read)
         unusable = (*sizes.unusable, *unique_ids.unusable)
         if unusable and self.pipelines:  # the server may have mixed up the replies
             self._may_pipeline = False
@@ -375,13 +376,15 @@ class POP3Client:
         take_unique_ids: Callable[[Iterator[bytes]], object],
     ) -> bool:
         """Read CAPA, LIST and UIDL, the last two with the functions given; return whether UIDL exists."""
-        conversation, line_end = self.conversation, self.conversation.session.line_end
+        line_end = self.conversation.session.line_end
         capabilities: Capabilities = {}
         refused = self._batch(
             {
-                "CAPA": lambda _: capabilities.update(read_capabilities(conversation.blocks(), line_end)),
-                "LIST": lambda _: take_sizes(conversation.blocks()),
-                "UIDL": lambda _: take_unique_ids(conversation.blocks()),
+                "CAPA": lambda _: capabilities.update(
+                    read_capabilities(self.conversation.blocks(), line_end)
+                ),
+                "LIST": lambda _: take_sizes(self.conversation.blocks()),
+                "UIDL": lambda _: take_unique_ids(self.conversation.blocks()),
             }
         )
         self._learn(capabilities)
@@ -392,10 +395,11 @@ class POP3Client:
         return no_uidl is None
 
     def _batch(
-        self, takers: dict[str, Callable[[StatusLine], object]], *, then_quit: bool = False
+        self, takers: Mapping[str, Callable[[StatusLine], object]], *, then_quit: bool = False
     ) -> dict[str, ServerErrorResponse]:
         """Send several commands, in one write if the server pipelines; return the refusals.
 
+        ``takers`` read what follows each status line; they may be called again from the first one on.
         CAPA and UIDL are optional; the refusal of another is raised when all replies have arrived.
         """
         names = [name for name in takers if name != "CAPA" or self._has_capa]

@@ -8,6 +8,7 @@ that a session pays in round trips is decided here and in ``pipeline``.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
@@ -62,6 +63,10 @@ class Conversation:
         self.transport = transport
         self.trace = trace
         self.top_up: TopUp | None = None  # sends more pipelined commands before each read
+        self.ahead: deque[str] = (
+            deque()
+        )  # commands that were sent already, and will be asked for in this order
+        self.slowest = 0.0  # seconds that the server has taken for a reply at most
         self._outgoing: list[bytes] = []
         self._waited = 0.0  # seconds spent in reads since the last progress
         self._fresh = 0  # octets that came since then
@@ -114,11 +119,18 @@ class Conversation:
 
     # -- the loop ----------------------------------------------------------------------------
 
-    def send(self, name: str, *arguments: str | bytes | int, multiline: bool | None = None) -> None:
-        """Queue a command for :meth:`flush`."""
+    def send(
+        self, name: str, *arguments: str | bytes | int, multiline: bool | None = None, ahead: bool = False
+    ) -> None:
+        """Queue a command for :meth:`flush`, unless it was sent already; ``ahead`` is the machine's."""
+        if self.ahead and not ahead:
+            if (name, *arguments) == (self.ahead[0],):
+                self.ahead.popleft()
+                return
+            self.close(f"{self.ahead[0]} was sent already, and not {name}")
         if self.session.greeted and not self.session.awaited:
             self._refuse_unasked()
-        line = self.session.send(name, *arguments, multiline=multiline)
+        line = self.session.send(name, *arguments, multiline=multiline, ahead=ahead)
         self._outgoing.append(line)
         if self.trace.active:
             self.trace.sent(line, COMMANDS.get(name.upper()))
@@ -154,10 +166,22 @@ class Conversation:
         except POP3Error as error:
             self._fail(error)
         if not isinstance(event, Content):
+            self.slowest = max(self.slowest, self._waited)
             self._waited, self._fresh = 0.0, 0
         if self.trace.active:
             self.trace.event(event)
         return event
+
+    def has_more(self, limit: float) -> bool:
+        """Whether the server has sent what was not read yet, or does so within ``limit`` seconds."""
+        begun = time.monotonic()
+        try:
+            if not self.session.has_more:
+                self.session.receive(self.transport.read(begun + limit))
+        except POP3Error:
+            return False
+        self.slowest = max(self.slowest, time.monotonic() - begun)
+        return self.session.has_more
 
     def close(self, why: str = "it was closed") -> None:
         """Close the connection without QUIT; nothing marked as deleted is deleted (RFC 1939 section 6)."""
@@ -167,7 +191,7 @@ class Conversation:
     def refuse_unread(self) -> None:
         """End the session if a reply is left unread: it would be taken for the next one."""
         self.session.require_open()
-        if self.session.awaited:
+        if self.session.awaited and not self.ahead:
             self.close("a reply was not read to its end")
             self.session.require_open()
 
@@ -253,7 +277,7 @@ def open_conversation(server: Server, *, has_capa: bool = True) -> tuple[Convers
     ConfigurationError.
     """
     begun = time.monotonic()
-    conversation = _connected(server)
+    conversation = connected(server)
     try:
         if has_capa and server.policy.mode == "implicit" and server.pipelining and server.early.is_allowed:
             try:
@@ -262,7 +286,7 @@ def open_conversation(server: Server, *, has_capa: bool = True) -> tuple[Convers
                 # A server that fails on input before its greeting gets a second connection, without it.
                 server.early.failed()
                 conversation.close(str(error))
-                conversation = _connected(server._replace(dialling=None))
+                conversation = connected(server._replace(dialling=None))
         conversation.next_event()  # the greeting
         return conversation, None
     except BaseException:  # an interrupt, too
@@ -295,7 +319,7 @@ def _capabilities_with_greeting(conversation: Conversation, seen: float) -> Capa
         transport.timeout = timeout
 
 
-def _connected(server: Server) -> Conversation:
+def connected(server: Server) -> Conversation:
     """Connect, with TLS if it begins with the first octet.
 
     Authorities are loaded one by one if that is possible. One that is missing may be in the bundle.

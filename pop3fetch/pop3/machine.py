@@ -209,6 +209,11 @@ class Session:
         return ResponseState.LONG_INITIAL if self.awaited[0].command.multiline else ResponseState.SHORT
 
     @property
+    def has_more(self) -> bool:
+        """Whether octets have arrived that were not read as an event yet."""
+        return self._position < len(self._buffer)
+
+    @property
     def over(self) -> str | None:
         """Why the session is over, or None."""
         # The error's text is made now: secrets may have been masked in it since.
@@ -221,12 +226,14 @@ class Session:
 
     # -- what we send -----------------------------------------------------------------------
 
-    def send(self, name: str, *arguments: str | bytes | int, multiline: bool | None = None) -> bytes:
+    def send(
+        self, name: str, *arguments: str | bytes | int, multiline: bool | None = None, ahead: bool = False
+    ) -> bytes:
         """Return the octets of a command, whose reply joins the awaited ones.
 
         ``name`` in any case; ``multiline`` frames the reply to a command that :data:`COMMANDS`
-        does not know, and must be true of one that it knows. Raises CommandNotAllowed,
-        InvalidArgument, and SessionEnded after the end.
+        does not know, and must be true of one that it knows. ``ahead``: the command counts on a greeting or a
+        login that is still awaited. Raises CommandNotAllowed, InvalidArgument, SessionEnded after the end.
         """
         self.require_open()
         name = name.upper()  # keywords are case-insensitive: ``pass`` has a secret, too
@@ -236,12 +243,13 @@ class Session:
         if multiline is not None and multiline is not command.multiline:
             lines = "more than one line" if command.multiline else "one line"
             raise InvalidArgument(name, f"its reply has {lines}")
-        if self.state not in command.states:
-            raise CommandNotAllowed(name, self.state.value)
-        if not self.greeted and name not in EARLY:
-            raise CommandNotAllowed(name, self.response.value)
-        if self.awaited and self.awaited[-1].command.ends_batch:
-            raise CommandNotAllowed(name, f"{self.awaited[-1].name}-is-not-answered")
+        if not ahead:
+            if self.state not in command.states:
+                raise CommandNotAllowed(name, self.state.value)
+            if not self.greeted and name not in EARLY:
+                raise CommandNotAllowed(name, self.response.value)
+            if self.awaited and self.awaited[-1].command.ends_batch:
+                raise CommandNotAllowed(name, f"{self.awaited[-1].name}-is-not-answered")
         number = arguments[0] if arguments and isinstance(arguments[0], int) else None
         self.awaited.append(Awaited(name, command, bool(self.awaited), number))
         return line

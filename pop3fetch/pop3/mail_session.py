@@ -140,7 +140,7 @@ class MailSession(POP3Client):
     def quit_may_cost(self, dispensable: Set[int] = NOTHING) -> bool:
         """Whether QUIT might delete messages that were looked at, beside the ``dispensable`` ones, by index.
 
-        QUIT may make a server drop what was retrieved (RFC 1939 section 8), and EXPIRE tells whether it does
+        QUIT may make a server drop what was retrieved (RFC 1939 section 8), and EXPIRE shows whether it does
         (RFC 2449 section 6.7). What is announced after the login is more exact, but some servers announce
         nothing then.
         """

@@ -198,10 +198,14 @@ class Listing(Generic[Listed]):
         self._line_end = line_end
         self._kept: list[bytearray] = []
 
-    def read(self, blocks: Iterable[bytes], *, keep: bool) -> None:
-        """Read the reply to its end: parse it as it arrives, or ``keep`` it as it is."""
+    def read(self, blocks: Iterable[bytes], *, keep: bool = False) -> None:
+        """Read the reply to its end: parse it as it arrives, or ``keep`` it as it is.
+
+        What was read before is forgotten: the list was requested again.
+        """
         from hashlib import blake2b  # loads OpenSSL's part for it, and `stat` does not need that
 
+        self._kept, self.unusable = [], []
         digest = blake2b(digest_size=DIGEST_SIZE)
         if not keep:
             self.entries = read_listing(

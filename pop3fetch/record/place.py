@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import stat
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +25,8 @@ _DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 LOSES_EARLY_INPUT = "loses-early-input"  # what is sent before the greeting gets no reply
 NEEDS_BUNDLE = "needs-bundle"  # its authority is not in the folder of authorities
+ANSWERS_AT_ONCE = "answers-at-once"  # a login can be sent with what follows; with the slowest reply seen
+LOSES_WHAT_FOLLOWS = "loses-what-follows"  # a login was sent with what follows, and that had no reply
 KNOWN_FOR = 30 * DAY  # seconds; then it is tried again, as servers are mended
 _SERVER_ENDING = "server"
 REFUSED_LOGINS = "refused"  # the ending of the file of `sessions.refused_logins`
@@ -162,30 +165,46 @@ class Lock:
             os.close(self._file)
 
 
+class Fact(NamedTuple):
+    """Since when a fact is known, and the time that belongs to it, if any."""
+
+    since: int
+    milliseconds: int = 0
+
+
 class KnownServer(NamedTuple):
     """What earlier sessions have found out about an account's server; times are seconds since the epoch.
 
-    Not in the record: every command connects, but only `get` holds the record. One file of ``name since``
-    lines. It only makes connecting quicker: if anything is wrong with it, nothing is known.
+    Not in the record: every command connects, but only `get` holds the record. One file of
+    ``name since milliseconds`` lines. It only makes sessions quicker: if anything is wrong with it, nothing
+    is known.
     """
 
     place: RecordPlace
 
-    def knows(self, fact: str, now: float) -> bool:
-        """Return whether ``fact`` was found out within the last 30 days."""
-        since = self._facts().get(fact)
-        return since is not None and 0 <= now - since < KNOWN_FOR
+    def knows(self, fact: str, now: float) -> Fact | None:
+        """Return ``fact`` if it was found out within the last 30 days."""
+        found = self._facts().get(fact)
+        return found if found and 0 <= now - found.since < KNOWN_FOR else None
 
-    def remember(self, fact: str, now: float) -> None:
+    def remember(self, fact: str, now: float, milliseconds: int = 0) -> None:
         """Keep ``fact``; a folder that cannot be written to is not an error."""
-        facts = self._facts() | {fact: int(now)}
+        self._keep(self._facts() | {fact: Fact(int(now), milliseconds)})
+
+    def forget(self, fact: str) -> None:
+        """Keep that ``fact`` is no longer true."""
+        facts = self._facts()
+        if facts.pop(fact, None):
+            self._keep(facts)
+
+    def _keep(self, facts: Mapping[str, Fact]) -> None:
         with suppress(OSError, POP3Error):
-            lines = (f"{name} {since}\n" for name, since in facts.items())
+            lines = (f"{name} {fact.since} {fact.milliseconds}\n" for name, fact in facts.items())
             self.place.keep_beside(_SERVER_ENDING, "".join(lines))
 
-    def _facts(self) -> dict[str, int]:
+    def _facts(self) -> dict[str, Fact]:
         try:
             lines = self.place.beside(_SERVER_ENDING).read_text("ascii").splitlines()
-            return {name: int(since) for name, since in (line.split() for line in lines)}
-        except (OSError, ValueError):  # none, or torn
+            return {name: Fact(*map(int, numbers)) for name, *numbers in (line.split() for line in lines)}
+        except (OSError, ValueError, TypeError):  # none, or torn
             return {}

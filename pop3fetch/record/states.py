@@ -35,7 +35,7 @@ class State(IntEnum):
     ADDED = 5  # recorded without the server: the first listing that has it completes it
 
 
-# Only a look can tell if a message that is listed is the recorded one.
+# Only a look can show whether a message that is listed is the recorded one.
 IN_DOUBT = frozenset({State.DOUBTED, State.MISSING, State.DELETED})
 
 

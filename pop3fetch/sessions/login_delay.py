@@ -34,11 +34,6 @@ class LoginDelay:
         wait = last + delay - int(now)
         return wait if 0 < wait <= delay else 0  # it is over, or the clock was set back
 
-    def check(self, now: float) -> None:
-        """Raise LoginTooSoon inside the delay after the last login."""
-        if wait := self.left(now):
-            raise LoginTooSoon(self._account, wait)
-
     def await_end(
         self,
         limit: float | None,
@@ -47,14 +42,13 @@ class LoginDelay:
     ) -> None:
         """Wait for the end of the delay; raise LoginTooSoon if that takes longer than ``limit``.
 
-        ``limit`` in seconds, None for ever.
+        ``limit`` in seconds, None for no limit.
         """
-        try:
-            self.check(clock())
-        except LoginTooSoon as error:
-            if limit is not None and error.wait > limit:
-                raise
-            wait(error.wait)
+        seconds = self.left(clock())
+        if limit is not None and seconds > limit:
+            raise LoginTooSoon(self._account, seconds)
+        if seconds:
+            wait(seconds)
 
     def remember(self, now: float, arguments: Sequence[str] | None) -> None:
         """Keep the time of a login to a server that announces a delay; ``arguments`` of LOGIN-DELAY.

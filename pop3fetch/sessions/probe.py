@@ -1,4 +1,4 @@
-"""Which of several servers is there: all are tried side by side, and none is told who asks.
+"""Which of several servers exists: all are tried side by side, and none learns who the user is.
 
 A server is there once it has greeted inside TLS, with a certificate that verifies.
 """
@@ -91,7 +91,7 @@ def _tried(servers: Sequence[Candidate], server_of: Callable[[Candidate], Server
         try:
             _greet(server)
             answers.put((place, None))
-        except BaseException as error:  # raised again where the answer is awaited
+        except BaseException as error:  # raised again in the thread that awaits the answer
             answers.put((place, error))
 
     for place, candidate in enumerate(servers):
@@ -107,7 +107,7 @@ def _tried(servers: Sequence[Candidate], server_of: Callable[[Candidate], Server
 
 
 def _greet(server: Server) -> None:
-    """Connect, begin TLS and leave; raises what stands in the way."""
+    """Connect, begin TLS and leave; raises what prevents that."""
     with POP3Client(server) as client:
         if not client.started_tls:
             client.start_tls()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os.path
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,7 +15,9 @@ from pop3fetch.ahead import Ahead, Interrupts, pause
 from pop3fetch.errors import LoginRefused, LoginTooSoon, POP3Error
 from pop3fetch.net.dial import Endpoint, dial
 from pop3fetch.record.place import (
+    ANSWERS_AT_ONCE,
     LOSES_EARLY_INPUT,
+    LOSES_WHAT_FOLLOWS,
     NEEDS_BUNDLE,
     REFUSED_LOGINS,
     KnownServer,
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
 
 UNNOTICED = 1.0  # seconds that a person waits without wondering
+REFRESHED = 24 * 60 * 60  # seconds until what is known of a server is written again
 
 
 class Waiting(NamedTuple):
@@ -74,7 +78,9 @@ def server_of(
     def shortcut(failure: str) -> Shortcut:
         if known is None:
             return Shortcut()
-        return Shortcut(not known.knows(failure, time.time()), lambda: known.remember(failure, time.time()))
+        return Shortcut(
+            known.knows(failure, time.time()) is None, lambda: known.remember(failure, time.time())
+        )
 
     return Server(
         endpoint=endpoint_of(account, process.child_environment),
@@ -123,7 +129,7 @@ def endpoint_of(account: Account, child_environment: Mapping[str, str]) -> Endpo
 class Sessions:
     """Sessions of one account; its password is looked for once, and not before a login needs it.
 
-    The state folder tells whether the server's LOGIN-DELAY is over, and which secrets it has refused.
+    The state folder shows whether the server's LOGIN-DELAY is over, and which secrets it has refused.
     """
 
     def __init__(
@@ -132,6 +138,7 @@ class Sessions:
         self.account = account
         self.password = password
         self.process = process
+        self.state_folder = state_folder
         self._place = RecordPlace(state_folder, account.address)
         self._delay = LoginDelay(self._place, account.address)
         self._known = KnownServer(self._place)
@@ -139,6 +146,7 @@ class Sessions:
         self._begun: Ahead[MailSession] | None = None
         self._secrets: Secrets | None = None  # of all connections of the run
         self._was_checked = False
+        self._following: tuple[str, ...] = ()  # the commands that may be sent together with the login
         self.hint = ""  # what may help if the login is refused
 
     def check(self) -> None:
@@ -169,13 +177,15 @@ class Sessions:
                 raise
         self._was_checked = True
 
-    def begin(self) -> Sessions:
+    def begin(self, following: Sequence[str] = ()) -> Sessions:
         """Open the connection that :meth:`connect` will return, in the background.
 
-        Raises what forbids a login, before anything is connected.
+        ``following``: the commands that the caller sends first after the login; a known server gets them
+        together with it. Raises what forbids a login, before anything is connected.
         """
         self.check()
-        self._begun = Ahead(self._opening(), interrupts=self.process.interrupts)
+        self._following = tuple(following)
+        self._begun = Ahead(self._opening(self._following), interrupts=self.process.interrupts)
         return self
 
     def __enter__(self) -> Sessions:
@@ -217,7 +227,7 @@ class Sessions:
         finally:
             waiting.end()
 
-    def _opening(self) -> Callable[[], MailSession]:
+    def _opening(self, following: tuple[str, ...] = ()) -> Callable[[], MailSession]:
         """Start to connect, load what will speak on the line, and return what opens it."""
         endpoint = endpoint_of(self.account, self.process.child_environment)
         dialling = Ahead(
@@ -230,6 +240,15 @@ class Sessions:
         server = server_of(self.account, self.process, known=self._known)._replace(
             secrets=self._secrets, dialling=dialling
         )
+        known, now = self._known, time.time()
+        seen = known.knows(ANSWERS_AT_ONCE, now) if following else None
+        if seen and not known.knows(LOSES_WHAT_FOLLOWS, now):
+            from pop3fetch.pop3.known_session import Flight, KnownSession, may_fly
+
+            if may_fly(server):
+                failed = partial(known.remember, LOSES_WHAT_FOLLOWS, now)
+                flight = Flight(following, seen.milliseconds / 1000, failed)
+                return lambda: KnownSession(server, flight)
         return lambda: MailSession(server)
 
     def log_in(self, pipelining: bool = True) -> MailSession:
@@ -269,8 +288,21 @@ class Sessions:
         client.when_told = lambda told: self._delay.remember(now, told.get("LOGIN-DELAY"))
         before = client.capabilities_before_login
         client.when_told(before)
-        if "USER" in (before.get("LOGIN-DELAY") or []):
+        if "USER" in (before.get("LOGIN-DELAY") or []) and not client.conversation.ahead:  # else it is asked
             client.capabilities()
+        if self._following and self.account.tls == "implicit":
+            self._keep_what_was_seen(client, now)
+
+    def _keep_what_was_seen(self, client: MailSession, now: float) -> None:
+        """Remember whether the next session may send all at once, and how long the server took to reply."""
+        from pop3fetch.pop3.known_session import answers_at_once
+
+        slowest = int(client.conversation.slowest * 1000) + 1
+        seen = self._known.knows(ANSWERS_AT_ONCE, now)
+        if not answers_at_once(client.capabilities_before_login):
+            self._known.forget(ANSWERS_AT_ONCE)
+        elif seen is None or now - seen.since > REFRESHED or slowest > seen.milliseconds:
+            self._known.remember(ANSWERS_AT_ONCE, now, slowest)
 
     def _refused_logins(self) -> RefusedLogins | None:
         """Return the refused secrets; None if each login has another one, or none."""

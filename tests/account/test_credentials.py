@@ -269,7 +269,7 @@ def test_a_keyring_that_hangs_is_skipped_in_time(
     assert reported == ["the keyring was skipped: it did not answer within 0.05 s"]
 
 
-def test_what_was_passed_over_is_in_the_last_error(sources: Sources, hanging: Hanging) -> None:
+def test_skipped_sources_are_in_the_last_error(sources: Sources, hanging: Hanging) -> None:
     write_netrc(sources.home, "s3cret", mode=0o644)
     with pytest.raises(NoPassword) as caught:
         Password(ACCOUNT, sources._replace(keyring_limit=SOON))()

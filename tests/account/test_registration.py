@@ -319,6 +319,15 @@ def test_a_default_is_for_a_file_without_accounts(file: Path, before: bytes, def
     assert (copy.read_bytes(), mode(copy)) == (before, 0o640)
 
 
+def test_an_older_copy_stays(file: Path) -> None:
+    file.write_bytes(b"# mine\n")
+    for number in range(3):
+        register_all(file, {f"a{number}": {"host": "h"}}, backup=".old")
+    copies = [file.with_name(f"config.toml.old{end}") for end in ("", "-2", "-3")]
+    assert copies[0].read_bytes() == b"# mine\n"
+    assert [len(load(copy).tables) for copy in copies] == [0, 1, 2]
+
+
 def test_accounts_that_are_there_are_not_written_again(file: Path) -> None:
     register_all(file, TWO)
     before = file.read_bytes()

@@ -267,8 +267,9 @@ def test_a_leading_tilde_in_a_word_of_a_password_command_is_the_home_folder(
 # ---- the table
 
 
-def test_all_fields_of_an_account_but_three_are_settings() -> None:
-    assert set(Account._fields) - SETTINGS.keys() == {"name", "source", "password_by_option"}
+def test_all_fields_of_an_account_but_four_are_settings() -> None:
+    others = {"name", "source", "password_by_option", "destination"}
+    assert set(Account._fields) - SETTINGS.keys() == others
 
 
 def test_a_default_is_a_value_that_may_be_given() -> None:

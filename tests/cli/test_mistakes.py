@@ -19,6 +19,10 @@ from tests.support.in_process import Here
         ("list -json", "no such option: -json; did you mean --json? (see `pop3fetch list --help`)"),
         ("-x list", "no such option: -x (see `pop3fetch --help`)"),
         ("stat 3", "unexpected argument: 3 (see `pop3fetch stat --help`)"),
+        (
+            "check work",
+            "unexpected argument: work; an account is given with -a (see `pop3fetch check --help`)",
+        ),
         ("list --tls on", "--tls must be one of implicit, auto, starttls, off, not 'on'"),
         ("list -p x", "--port must be a whole number, not 'x'"),
         ("get --ca-file", "--ca-file needs a value: --ca-file FILE"),

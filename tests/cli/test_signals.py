@@ -22,17 +22,7 @@ from tests.support.scripted_server import StartServer, Talk
 ENDS = [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)]
 
 
-@pytest.fixture(autouse=True)
-def heeding() -> Iterator[None]:
-    """Heed signals as a run does."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)}
-    hook = sys.unraisablehook
-    heed(Terminated)
-    yield
-    sys.unraisablehook = hook
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("heeding")
 
 
 class Thing:
@@ -110,7 +100,30 @@ def test_a_signal_just_before_a_wait_is_noticed(number: signal.Signals, error: t
         mine.recv(1)
 
 
-def test_other_errors_go_where_they_went(heeding: None) -> None:
+def test_no_lock_stays_taken() -> None:
+    """Also with Python 3.14, which may call a handler between taking a lock and the block of `with`."""
+    lock = threading.Lock()
+    for _ in range(200):
+        with pytest.raises(KeyboardInterrupt):
+            threading.Timer(0.001, signal.pthread_kill, (threading.get_ident(), signal.SIGINT)).start()
+            while True:
+                with lock:
+                    pass
+        assert not lock.locked()
+
+
+@pytest.mark.parametrize(("number", "error"), ENDS)
+def test_the_wait_for_a_lock_ends(number: signal.Signals, error: type[BaseException]) -> None:
+    lock = threading.Lock()
+    waiting = threading.Timer(0.05, signal.pthread_kill, (threading.get_ident(), number))
+    with lock, pytest.raises(error):
+        waiting.start()
+        with lock:
+            pass
+    waiting.join()
+
+
+def test_other_errors_are_raised_as_before(heeding: None) -> None:
     told: list[type[BaseException]] = []
     sys.unraisablehook = lambda unraisable: told.append(unraisable.exc_type)
     heed(Terminated)

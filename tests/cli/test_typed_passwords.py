@@ -45,13 +45,13 @@ def test_no_password_the_second_time_is_the_end(terminal: Terminal, post: StartP
     assert b"there is no password" in seen.raw
 
 
-def test_a_wrong_password_that_nobody_has_typed_is_not_asked_for(terminal: Terminal, post: StartPost) -> None:
+def test_a_wrong_password_that_was_not_typed_is_not_asked_for(terminal: Terminal, post: StartPost) -> None:
     served = post(password="other")
     seen = terminal("stat", env=served.environment, columns=120)
     assert (seen.status, seen.screen) == (Status.NO_LOGIN, [REFUSED])
 
 
-def test_a_refusal_for_now_is_no_reason_to_ask_again(terminal: Terminal, post: StartPost) -> None:
+def test_a_temporary_refusal_does_not_ask_again(terminal: Terminal, post: StartPost) -> None:
     served = post(
         capabilities=[b"USER"], greeting=b"+OK\r\n", replies={b"PASS secret\r\n": b"-ERR [IN-USE] x\r\n"}
     )

@@ -23,6 +23,7 @@ from tempfile import TemporaryDirectory
 
 from tests.crash.contradictions import CONTRADICTIONS, contradicted
 from tests.crash.disks import MISHAPS, during, during_settling
+from tests.crash.far_ends import FAR_ENDS, FarMisfortune, far_octets, far_replies, far_steps
 from tests.crash.misfortunes import (
     Misfortune,
     Rival,
@@ -44,14 +45,15 @@ DISK_STRIDE = 3  # steps from one moment to the next at which something happens 
 SILENCE_STRIDE = 10  # octets from one silence to the next: each takes as long as its time-out
 SHOWN = 20  # verdicts that are not as they should be
 
-KINDS = ("killed", "errors", "dead", "signals", "doubt", "disks", "line", "rivals")
+KINDS = ("killed", "errors", "dead", "signals", "doubt", "disks", "line", "rivals", "far ends")
 NAMES = [  # by which runs can be chosen, of each sort
     set(KINDS),
-    {scenario.name for scenario in (*SCENARIOS, *SHORT_SESSIONS, *TWO_NAMES)},
+    {scenario.name for scenario in (*SCENARIOS, *SHORT_SESSIONS, *TWO_NAMES)}
+    | {str(end) for end in FAR_ENDS},
     {*CONTRADICTIONS, *MISHAPS},
 ]
 
-Result = tuple[Misfortune, Verdict]
+Result = tuple[Misfortune | FarMisfortune, Verdict]
 
 
 class Campaign:
@@ -73,7 +75,7 @@ class Campaign:
         yield from self._threads.map(self._try_out, [one for one in everything if not isinstance(one, Rival)])
         yield from map(self._try_out, rivals)  # one by one, because there is one rival
 
-    def _everything(self) -> Iterator[Misfortune]:
+    def _everything(self) -> Iterator[Misfortune | FarMisfortune]:
         for scenario in (*SCENARIOS, *TWO_NAMES):
             yield from self._all_of_a(scenario)
         for scenario in SCENARIOS:
@@ -83,6 +85,11 @@ class Campaign:
             yield from with_rivals(self._rival, scenario, RIVALS)
         for session in SHORT_SESSIONS:
             yield from self._all_of_a_short(session)
+        for far_end in FAR_ENDS:
+            yield from far_steps(self._rival, far_end)
+            yield from far_octets(self._rival, far_end)
+            yield from far_octets(self._rival, far_end, silent=True)[::SILENCE_STRIDE]
+            yield from far_replies(far_end)
 
     def _all_of_a(self, scenario: Scenario) -> list[Misfortune]:
         calls = [] if missing() else at_calls(self._rival, scenario)
@@ -92,7 +99,7 @@ class Campaign:
         silences = at_octets(self._rival, session, silent=True)
         return [*at_octets(self._rival, session), *silences[::SILENCE_STRIDE]]
 
-    def _try_out(self, misfortune: Misfortune) -> Result:
+    def _try_out(self, misfortune: Misfortune | FarMisfortune) -> Result:
         launcher = self._launchers.get()
         try:
             with TemporaryDirectory() as folder:
@@ -105,7 +112,7 @@ def _launcher(stack: ExitStack) -> Launcher:
     return stack.enter_context(Launcher(Path(stack.enter_context(TemporaryDirectory()))))
 
 
-def is_chosen(misfortune: Misfortune, only: Collection[str]) -> bool:
+def is_chosen(misfortune: Misfortune | FarMisfortune, only: Collection[str]) -> bool:
     """Whether it has one of the names of each sort of which there are any."""
     wanted = [names & set(only) for names in NAMES]
     return all(misfortune.names & names for names in wanted if names)

@@ -86,7 +86,7 @@ def refuse_uidl(trial: Trial) -> None:
 
 
 def spoil_a_line_of_list(trial: Trial) -> None:
-    """The size of one message is no number for two sessions."""
+    """The size of one message is not a number for two sessions."""
     _spoil(trial, b"LIST", lambda number, message: b"%d x" % number)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.crash.contradictions import CONTRADICTIONS, contradicted
 from tests.crash.disks import during, during_settling
+from tests.crash.far_ends import FAR_ENDS, FarEnd, FarMisfortune, far_octets, far_replies, far_steps
 from tests.crash.misfortunes import Misfortune, at_calls, at_moments, at_octets, at_steps, with_rivals
 from tests.crash.strace import missing
 from tests.crash.trial import SCENARIOS, SHORT_SESSIONS, TWO_NAMES, Scenario
@@ -27,6 +28,7 @@ DOUBTS = 2  # contradictions after any run
 DISKS = 3
 SETTLINGS = 2
 RIVALS = 3
+FAR = 2  # of each kind, while messages go to a mail server
 
 needs_strace = pytest.mark.skipif(missing() is not None, reason=missing() or "")
 each_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
@@ -53,7 +55,7 @@ def times(request: pytest.FixtureRequest) -> int:
     return count
 
 
-def try_out(launcher: Launcher, sample: Sequence[Misfortune]) -> None:
+def try_out(launcher: Launcher, sample: Sequence[Misfortune | FarMisfortune]) -> None:
     for misfortune in sample:
         with TemporaryDirectory() as folder:
             verdict = misfortune.try_out(launcher, Path(folder))
@@ -119,3 +121,12 @@ def test_of_two_runs_at_once_on_a_new_record_one_does_the_work(
     launcher: Launcher, rival: Launcher, scenario: Scenario, times: int
 ) -> None:
     try_out(launcher, with_rivals(rival, scenario, RIVALS * times))
+
+
+@pytest.mark.parametrize("far_end", FAR_ENDS, ids=str)
+def test_whatever_happens_on_the_way_to_a_mail_server_each_message_arrives(
+    launcher: Launcher, far_end: FarEnd, times: int
+) -> None:
+    for everything in (far_steps(launcher, far_end), far_octets(launcher, far_end), far_replies(far_end)):
+        try_out(launcher, random.sample(everything, FAR * times))
+    try_out(launcher, random.sample(far_octets(launcher, far_end, silent=True), times))

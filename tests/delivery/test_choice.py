@@ -17,7 +17,7 @@ from pop3fetch.errors import UsageError
 from tests.support.delivering import TAG, delivery_context
 
 
-def test_a_destination_is_what_its_name_says(
+def test_the_name_of_a_destination_selects_its_kind(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -54,7 +54,7 @@ THREE = [USUAL, b"Subject: two\n\nFrom here\n", USUAL]  # identical copies are d
 
 
 class Site(ABC):
-    """Where a destination is, seen from outside; ``open`` gives a new object, as a new run has it."""
+    """A destination as seen from outside; ``open`` gives a new object, like a new run."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -285,7 +285,7 @@ def test_what_cannot_be_settled_is_not_intended_and_is_visible_when_it_is_done(s
 
 
 @on(IN_FILES)
-def test_the_places_of_a_batch_tell_its_messages_apart(site: Site) -> None:
+def test_the_places_of_a_batch_distinguish_its_messages(site: Site) -> None:
     destination = site.open()
     destination.prepare()
     journal = Journal(dies="before done")
@@ -484,7 +484,7 @@ def test_a_second_crash_while_settling_changes_nothing(site: Site, moment: str) 
     with pytest.raises(Died):
         dying.deliver(drafts(dying, THREE), journal)
 
-    # Decided, but the record was never told.
+    # Decided, but never recorded.
     again = site.open()
     decisions = again.settle(list(journal.intents.values()))
     once_more = site.open()

@@ -69,7 +69,7 @@ def test_a_host_name_cannot_spoil_a_file_name(maildir: Path, monkeypatch: pytest
     assert name.endswith(r".pop3fetch-0123456789abcdef...\057a\072b")
 
 
-def test_the_path_of_a_message_is_where_it_will_lie(destination: Maildir, maildir: Path) -> None:
+def test_the_path_of_a_message_is_its_final_one(destination: Maildir, maildir: Path) -> None:
     destination.prepare()
     batch = drafts(destination, [ONE])
     destination.deliver(batch, Journal())
@@ -91,7 +91,7 @@ def test_what_a_reader_has_moved_was_delivered(destination: Maildir, maildir: Pa
     places = dead_run(destination, "before done")
     moved, deleted = (maildir / "new" / place.name for place in places)
     moved.rename(maildir / "cur" / f"{moved.name}:2,S")
-    deleted.unlink()  # nothing tells this from one that was never there
+    deleted.unlink()  # this cannot be distinguished from one that never existed
 
     assert Maildir(maildir, TAG).settle(places) == [Settled.DELIVERED, Settled.UNDONE]
     assert os.listdir(maildir / "new") == []
@@ -233,7 +233,7 @@ def test_root_follows_no_link_of_the_owner(tmp_path: Path, maildir: Path) -> Non
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root delivers for others")
 @pytest.mark.parametrize("link", ["Maildir", "Maildir/new", "Maildir/cur"])
-def test_root_is_not_led_where_only_root_may_write(tmp_path: Path, link: str) -> None:
+def test_root_does_not_follow_a_link_to_a_place_that_only_root_can_write(tmp_path: Path, link: str) -> None:
     home, secret = tmp_path / "home", tmp_path / "secret"
     (home / link).parent.mkdir(parents=True)
     secret.mkdir()

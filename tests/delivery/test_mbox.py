@@ -63,7 +63,7 @@ def with_last_line_end(message: bytes) -> bytes:
 # -- the file --------------------------------------------------------------------------------------
 
 
-def test_a_message_stands_between_a_from_line_and_an_empty_line(mbox: Mbox, inbox: Path) -> None:
+def test_a_message_is_between_a_from_line_and_an_empty_line(mbox: Mbox, inbox: Path) -> None:
     deliver(mbox, ONE, TWO)
 
     from_line = rb"From %b [A-Z][a-z]{2} [A-Z][a-z]{2} [ 1-3][0-9] [0-9:]{8} [0-9]{4}\n"
@@ -186,7 +186,7 @@ def mutt(inbox: Path, keys: str) -> None:
         try:
             while select.select([terminal], [], [], PATIENCE)[0] and os.read(terminal, 4096):
                 pass
-        except OSError:  # how Linux says that the other end is closed
+        except OSError:  # how Linux reports that the other end is closed
             pass
         finally:
             os.close(terminal)
@@ -257,7 +257,7 @@ def dead_run(mbox: Mbox, *messages: bytes, moment: str = "before done") -> list[
 
 
 def cuts(whole: bytes) -> list[int]:
-    """Return where to cut: at both ends, at the end of lines, and in between."""
+    """Return the places to cut: both ends, the ends of lines, and some in between."""
     return sorted({0, 1, 4, 5, 30, len(whole) // 2, len(whole) - 2, len(whole) - 1})
 
 
@@ -382,7 +382,7 @@ def test_nuls_of_another_message_are_not_taken_for_room(mbox: Mbox, link: Mbox, 
     assert messages_of_mboxrd(inbox.read_bytes()) == [zeros, ONE, FOUR, ONE]
 
 
-def test_nuls_where_a_mail_program_has_moved_them_are_not_taken_for_room(mbox: Mbox, inbox: Path) -> None:
+def test_nuls_that_a_mail_program_has_moved_are_not_taken_for_room(mbox: Mbox, inbox: Path) -> None:
     inbox.write_bytes(OTHERS * 10)
     places = die_at_write(mbox, [ONE], 0)
     octets = OTHERS[:-1] + bytes(10_000) + b"\n\n" + OTHERS
@@ -419,7 +419,7 @@ def on_a_disk(tmp_path: Path, spools: Path) -> Mbox:
 
 
 def unmount(mbox: Mbox, *, leave_folder: bool) -> Path:
-    """Move the folder of the mbox away; return where it is."""
+    """Move the folder of the mbox away; return its new path."""
     disk = mbox.file.parent
     away = disk.rename(disk.with_name("away"))
     if leave_folder:
@@ -710,7 +710,7 @@ def test_an_mbox_that_was_taken_away_has_no_messages(mbox: Mbox, inbox: Path) ->
         (lambda octets: b"", Settled.UNDONE),
     ],
 )
-def test_where_the_spool_is_gone_its_place_in_the_mbox_decides(
+def test_if_the_spool_is_gone_its_place_in_the_mbox_decides(
     change: Callable[[bytes], bytes], settled: Settled, mbox: Mbox, inbox: Path, spools: Path
 ) -> None:
     inbox.write_bytes(OTHERS)

@@ -97,9 +97,7 @@ SENDERS = [
 
 
 @pytest.mark.parametrize(("content", "sender"), SENDERS)
-def test_the_from_line_names_the_envelope_sender_where_the_header_tells(
-    content: bytes, sender: bytes
-) -> None:
+def test_the_from_line_names_the_envelope_sender_if_the_header_has_it(content: bytes, sender: bytes) -> None:
     for blocks in ([content], octet_by_octet(content)):
         line = encoded(blocks).partition(b"\n")[0]
         assert line == b"From " + sender + b" Tue Nov 14 22:13:20 2023"
@@ -140,7 +138,7 @@ FORGED = [
 
 @pytest.mark.parametrize(("message", "written"), FORGED)
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
-def test_what_the_sender_says_of_the_mbox_gets_a_prefix(message: bytes, written: bytes, size: int) -> None:
+def test_fields_of_the_sender_about_the_mbox_get_a_prefix(message: bytes, written: bytes, size: int) -> None:
     assert encoded(in_pieces(message, [size])) == FROM + written + b"\n"
 
 

@@ -244,7 +244,7 @@ def test_a_dot_lock_of_the_dead_is_broken(
     assert is_free(inbox) is stale
 
 
-def test_a_stale_dot_lock_is_not_broken_while_somebody_holds_the_lock_of_fcntl(
+def test_a_stale_dot_lock_is_not_broken_while_another_process_holds_the_fcntl_lock(
     inbox: Path, dot_lock: Path
 ) -> None:
     dot_lock.touch()
@@ -254,7 +254,7 @@ def test_a_stale_dot_lock_is_not_broken_while_somebody_holds_the_lock_of_fcntl(
         assert dot_lock.exists()
 
 
-def test_a_dot_lock_names_its_owner_as_soon_as_it_is_there(inbox: Path, dot_lock: Path) -> None:
+def test_a_dot_lock_names_its_owner_as_soon_as_it_exists(inbox: Path, dot_lock: Path) -> None:
     held = take(inbox)
     assert dot_lock.read_bytes() == signed(os.getpid())
     assert mode(dot_lock) == 0o600
@@ -330,7 +330,7 @@ def test_an_interrupt_at_any_step_leaves_no_lock(inbox: Path, tmp_path: Path) ->
     assert step > 50
 
 
-def test_it_is_let_go_where_no_further_file_can_be_opened(inbox: Path, dot_lock: Path) -> None:
+def test_the_lock_is_released_if_no_further_file_can_be_opened(inbox: Path, dot_lock: Path) -> None:
     held = take(inbox)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
@@ -352,7 +352,7 @@ def test_a_new_lock_in_the_place_of_ours_stays(inbox: Path, dot_lock: Path) -> N
     assert dot_lock.exists()
 
 
-def test_where_no_dot_lock_can_be_made_fcntl_must_do(
+def test_if_no_dot_lock_can_be_made_fcntl_is_enough(
     inbox: Path, dot_lock: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse_links(monkeypatch)

@@ -24,7 +24,7 @@ LONG = "1000"  # seconds that a program sleeps which is to be ended
 
 
 class Runner:
-    """Runs commands, and keeps what they say on standard error."""
+    """Runs commands, and keeps what they write on standard error."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.environment = environment
@@ -63,7 +63,7 @@ class Pipe:
         self._reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
 
     def has_ended(self) -> bool:
-        """Return whether nobody has it open for writing any more, once somebody has written."""
+        """Return whether no process has it open for writing any more, once one has written."""
         while select.select([self._reader], [], [], PATIENCE)[0]:
             if not os.read(self._reader, 4096):
                 return True
@@ -86,7 +86,7 @@ def pipe(tmp_path: Path) -> Iterator[Pipe]:
 # -- what it gets ----------------------------------------------------------------------------------
 
 
-def test_a_program_is_told_which_message_it_is(runner: Runner) -> None:
+def test_a_program_gets_the_number_and_the_uid_of_the_message(runner: Runner) -> None:
     destination = runner.shell("env | grep ^POP3FETCH_ | sort > seen")
     begun = destination.draft(message(6, b"size as listed", b"uid \xff"))
     begun.write(ONE)
@@ -160,7 +160,7 @@ def test_an_exit_status_other_than_0_leaves_the_message_new(status: int, runner:
     assert runner.said == []
 
 
-def test_the_last_line_of_standard_error_says_why(runner: Runner) -> None:
+def test_the_last_line_of_standard_error_is_the_reason(runner: Runner) -> None:
     error = runner.failure(runner.shell("echo first >&2; echo last >&2; echo >&2; exit 75"))
 
     assert error.reason == "exit status 75: last"
@@ -227,10 +227,10 @@ def test_the_path_of_the_given_environment_counts(runner: Runner, tmp_path: Path
     assert Path("seen").read_bytes() == ONE
 
 
-# -- what it says ----------------------------------------------------------------------------------
+# -- what it prints --------------------------------------------------------------------------------
 
 
-def test_what_a_program_says_is_shown_harmlessly_line_by_line(runner: Runner) -> None:
+def test_the_output_of_a_program_is_shown_harmlessly_line_by_line(runner: Runner) -> None:
     destination = runner.shell(r"printf 'one\n\n\033[2J two\r\nthr\377ee' >&2")
 
     assert destination.deliver([draft(destination, ONE)], Journal()) == []
@@ -260,7 +260,7 @@ def test_what_a_program_leaves_in_the_background_is_not_waited_for(runner: Runne
     assert destination.deliver([draft(destination, ONE)], Journal()) == []
 
     assert runner.said == ["said"]
-    with Path("release").open("w") as release:  # somebody reads it still
+    with Path("release").open("w") as release:  # a process still reads it
         release.write("\n")
     assert pipe.has_ended()
 
@@ -344,7 +344,7 @@ def test_an_exception_in_the_delivering_thread_leaves_no_program_behind(
 
 @pytest.mark.skipif(not shutil.which("procmail"), reason="procmail is not installed")
 def test_procmail_takes_messages(runner: Runner, tmp_path: Path) -> None:
-    # Procmail takes the home of the password file, whatever HOME says: no path may be relative to that.
+    # Procmail takes the home folder of the password file, not HOME: no path may be relative to that.
     Path("rc").write_text(f":0:\n* ^Subject: 2\n{tmp_path}/inbox\n:0\n{tmp_path}/Mail/\n")
     command = ["procmail", "-m", f"DEFAULT={tmp_path}/default", f"MAILDIR={tmp_path}", f"{tmp_path}/rc"]
     destination, journal = runner.program(*command), Journal()

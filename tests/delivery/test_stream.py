@@ -83,7 +83,7 @@ def test_octets_leave_as_they_arrive(pipe: Pipe) -> None:
 
 
 @pytest.mark.parametrize("mboxrd", [False, True])
-def test_a_reader_that_is_gone_is_told_as_such(mboxrd: bool, pipe: Pipe) -> None:
+def test_a_reader_that_is_gone_is_reported_as_such(mboxrd: bool, pipe: Pipe) -> None:
     pipe.close_reader()
     stream, journal = Stream(pipe.writer, mboxrd=mboxrd), Journal()
 
@@ -228,7 +228,7 @@ def test_python_splits_an_mbox_from_standard_output(tmp_path: Path) -> None:
         (b"Subject: half\n\nFro", [b"Subject: half\n\nFro\n"]),
     ],
 )
-def test_what_was_begun_and_discarded_is_no_part_of_the_next_message(
+def test_a_discarded_draft_is_not_part_of_the_next_message(
     part: bytes, seen: list[bytes], pipe: Pipe
 ) -> None:
     pipe.drain()

@@ -1,4 +1,4 @@
-"""Group commit: what is delivered together, who waits for whom, and what becomes of a failure."""
+"""Group commit: what is delivered together, which thread waits for which, and what a failure does."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Note(Draft):
 
 
 class Gate(Destination):
-    """Holds each batch until the gate is open; refuses or fails where it is told to."""
+    """Holds each batch until the gate is open; refuses or fails if it is set to."""
 
     def __init__(self, *, is_open: bool = True) -> None:
         super().__init__("the gate")
@@ -78,7 +78,7 @@ class Gate(Destination):
 
 
 class Heard:
-    """What the session's thread is told, and in which thread."""
+    """What is reported to the session's thread, and in which thread."""
 
     def __init__(self) -> None:
         self.delivered: list[int] = []
@@ -109,7 +109,7 @@ def note(index: int, octets: int = 1) -> Note:
     return written
 
 
-def test_all_drafts_are_delivered_in_order_and_told_of_in_the_sessions_thread(heard: Heard) -> None:
+def test_all_drafts_are_delivered_in_order_and_reported_in_the_sessions_thread(heard: Heard) -> None:
     gate = Gate()
     with batcher_to(gate, heard) as batcher:
         for index in range(500):
@@ -152,7 +152,7 @@ def test_a_full_batch_makes_the_session_wait(heard: Heard, count: int, octets: i
     assert [len(batch) for batch in gate.batches] == [1, count, 1]
 
 
-def test_a_refused_draft_is_told_of_and_the_others_are_delivered(heard: Heard) -> None:
+def test_a_refused_draft_is_reported_and_the_others_are_delivered(heard: Heard) -> None:
     gate = Gate()
     gate.refusals = {1: FULL}
     with batcher_to(gate, heard) as batcher:
@@ -220,6 +220,7 @@ def test_after_an_interrupt_what_waits_is_discarded_and_what_runs_comes_to_its_e
     assert waiting.discarded
 
 
+@pytest.mark.usefixtures("heeding")
 def test_an_interrupt_of_the_last_wait_does_not_leave_a_delivery_behind(heard: Heard) -> None:
     gate = Gate(is_open=False)
 

@@ -54,7 +54,7 @@ def test_a_listing_is_compared_by_uid_and_size(listed: Listing, known: Known, ex
         (listing((A, 1)), Known({A: 1}, {Key(A, 1): 1}), Comparison([], [], 1, [])),
     ],
 )
-def test_messages_that_share_a_uid_are_told_apart_by_their_order_and_named_apart(
+def test_messages_that_share_a_uid_are_distinguished_by_their_order_and_named_apart(
     listed: Listing, known: Known, expected: Comparison
 ) -> None:
     assert compare(listed, known) == expected

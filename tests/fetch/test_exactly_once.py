@@ -55,13 +55,13 @@ ONE_AT_A_TIME = tuple(name for name in CAPABILITIES if name != b"PIPELINING")
 # no draw may depend on it.
 picks = st.integers(0, 1000)
 deaths = st.builds(Fault, st.integers(1, STEPS))
-# Anywhere is seldom where it hurts: between these.
+# A random place seldom hurts: the places between these do.
 deaths_in_delivery = st.builds(
     Fault, st.integers(1, 20), name=st.sampled_from(["rename", "pwrite", "fsync", "execute"])
 )
 failures = st.builds(Fault, st.integers(1, STEPS), st.sampled_from([errno.ENOSPC, errno.EIO]))
 REFUSED, EMPTY, BLANK = b"-ERR not now\r\n", b"+OK\r\n.\r\n", b"+OK\r\n\r\n\r\n.\r\n"
-HEADERS = b"the headers and a blank body"  # stands for that reply
+HEADERS = b"the headers and a blank body"  # represents that reply
 refusals = st.sampled_from(
     [
         {b"RETR": REFUSED}, {b"RETR": EMPTY}, {b"RETR": BLANK}, {b"RETR": HEADERS}, {b"DELE": REFUSED},
@@ -105,12 +105,12 @@ class Letter:
 
 
 def chosen(messages: list[Message], pick: int) -> list[Message]:
-    """Return one of the messages, or none where there is none."""
+    """Return one of the messages, or none if there is none."""
     return [messages[pick % len(messages)]] if messages else []
 
 
 class Machine(RuleBasedStateMachine):
-    """One account, its mailbox, its destination, and whoever else comes near them."""
+    """One account, its mailbox, its destination, and everything else that touches them."""
 
     runs = 0  # of all machines
 
@@ -154,7 +154,7 @@ class Machine(RuleBasedStateMachine):
         self._put(b"uid-%d" % len(self._letters))
 
     def _put(self, uid: bytes, length: int | None = None) -> None:
-        # No two are of one length, or else a UID that is used again could hide one from anybody.
+        # No two have the same length: otherwise a UID that is used again could hide one.
         number = len(self._letters) + 1
         empty = len(message(number, b"x")) - 1
         octets = message(number, b"x" * ((length or 1000 + number) - empty))
@@ -164,7 +164,7 @@ class Machine(RuleBasedStateMachine):
     def _arrive_again(self, pick: int) -> None:
         """An identical copy comes, and shares the UID (RFC 1939 section 7).
 
-        Where the server takes copies away by itself, nobody could tell a new one from an old one.
+        If the server removes copies by itself, a new one could not be distinguished from an old one.
         """
         for original in chosen(self._mailbox.maildrop, pick):
             if not self._mailbox.pops:
@@ -174,7 +174,8 @@ class Machine(RuleBasedStateMachine):
                 self._mailbox.add(original.octets, original.uid)
 
     def _reuse_a_uid(self, pick: int) -> None:
-        """The UID of a deleted message is given to a new one, which may be as long where we deleted it."""
+        """The UID of a deleted message is given to a new one, which may have the same length if we deleted
+        it."""
         for old in chosen(self._mailbox.removed, pick):
             self._mailbox.removed.remove(old)
             self._settled -= 1
@@ -182,14 +183,14 @@ class Machine(RuleBasedStateMachine):
                 self._put(old.uid, None if self._mailbox.pops else len(old.octets))
 
     def _expunge(self, pick: int) -> None:
-        """Somebody else removes a message: perhaps it was never delivered, and never will be."""
+        """Another client removes a message: perhaps it was never delivered, and never will be."""
         for victim in chosen(self._mailbox.maildrop, pick):
             self._mailbox.maildrop.remove(victim)
             left = sum(one.octets == victim.octets for one in self._mailbox.maildrop)
-            self._letters[victim.octets].excused += 1 + left  # nobody can tell which one it was
+            self._letters[victim.octets].excused += 1 + left  # it cannot be known which one it was
 
     def _resize(self, pick: int) -> None:
-        """The server says another size of the same message from now on.
+        """The server lists another size of the same message from now on.
 
         With another UID as well, only its headers are left, and a record with stand-ins expects another UID.
         """
@@ -225,7 +226,7 @@ class Machine(RuleBasedStateMachine):
     def _replace_the_destination(self, pick: int) -> None:
         """The owner puts the maildir or mbox aside; a new maildir may be in its place, or --create makes one.
 
-        After a crash nobody could tell what of the last run is in the old one.
+        After a crash it could not be known what of the last run is in the old one.
         """
         if not self._whole or not self._target.exists():
             return
@@ -380,7 +381,7 @@ class Machine(RuleBasedStateMachine):
     def get_and_read_an_unusable_line(
         self, options: list[str], verb: bytes, pick: int, spoilt: bytes
     ) -> None:
-        """One line of LIST or UIDL is no line that may be there; it may have another message's number."""
+        """One line of LIST or UIDL is invalid; it may have another message's number."""
         lines = self._lines(verb)
         if lines:
             place = pick % len(lines)
@@ -403,7 +404,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(fault=st.none() | deaths)
     def mark(self, fault: Fault | None) -> None:
-        """What is not delivered yet shall not be; where that is disturbed, it may be all the same."""
+        """What is not delivered yet is not to be; if the run is disturbed, it may be all the same."""
         if not self._whole and self._kind == "mbox":
             return  # it cannot be read before the next run
         there = self._delivered()
@@ -421,7 +422,7 @@ class Machine(RuleBasedStateMachine):
 
     def _launch(self, *options: str, fault: Fault | None = None) -> Ended:
         Machine.runs += 1
-        # --mark takes no destination: that of the account is the default, which nobody writes to.
+        # --mark takes no destination: that of the account is the default, to which nothing is written.
         output = () if "--mark" in options else ("-o", f"{self._kind}:{self._target}")
         return self._launcher.run(
             *(
@@ -455,7 +456,7 @@ class Machine(RuleBasedStateMachine):
     # -- what must be true -------------------------------------------------------------------
 
     def _state_of(self, message: Message) -> State | None:
-        """Return what the record says of a message; None if it has none of it."""
+        """Return what the record has of a message, or None."""
         alike = [one for one in self._mailbox.maildrop if one.uid == message.uid]
         return self._states().get((message.uid, alike.index(message)))
 

@@ -95,7 +95,7 @@ def test_an_empty_mailbox_is_known_again(server: StartServer, account: Account) 
         Order(dry_run=True),
     ],
 )
-def test_who_wants_more_than_what_is_new_reads_the_lists(
+def test_an_order_for_more_than_new_messages_reads_the_lists(
     order: Order, server: StartServer, account: Account
 ) -> None:
     mailbox = Mailbox(THREE)
@@ -248,7 +248,7 @@ def _lines_of_uidl(mailbox: Mailbox) -> list[bytes]:
 
 
 @pytest.mark.parametrize("value", ["", "nonsense", "two words", "one more word"])
-def test_a_name_that_says_nothing_is_no_listing(value: str, server: StartServer, account: Account) -> None:
+def test_a_damaged_listing_is_not_recognised(value: str, server: StartServer, account: Account) -> None:
     mailbox = Mailbox(THREE)
     account.fetch(server(mailbox))
     with account.store() as store:

@@ -80,7 +80,7 @@ def test_what_this_run_has_delivered_is_not_fetched_again() -> None:
         (Order(delete=True, delete_after=1), True),
     ],
 )
-def test_what_is_delivered_now_is_deleted_now_where_no_days_are_waited_for(
+def test_what_is_delivered_is_deleted_at_once_by_delete_or_after_zero_days(
     order: Order, at_once: bool
 ) -> None:
     assert order.deletes_at_once is at_once

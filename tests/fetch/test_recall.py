@@ -1,4 +1,4 @@
-"""What the record makes of a listing: which messages are new, and where it must look first."""
+"""What the record makes of a listing: which messages are new, and which need a look first."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ def test_another_size_without_an_identity_is_a_new_message(server: StartServer, 
     assert new_after(server, account, [NO_HEADERS + b"more\r\n"], [b"uid"]) == [1]
 
 
-# Of these Subject and To are all that tells them apart: many messages have the same.
+# These differ only in Subject and To: many messages do.
 WEAK = b"To: root\r\nSubject: backup done\r\n\r\nabc\r\n"
 
 
@@ -217,7 +217,7 @@ def test_weak_headers_do_not_make_a_message_of_another_size_the_same(
     assert new_after(server, account, [WEAK + b"more\r\n"], [b"uid"]) == [1]
 
 
-def test_weak_headers_tell_apart_what_has_the_same_size_and_uid(
+def test_weak_headers_distinguish_messages_of_the_same_size_and_uid(
     server: StartServer, account: Account
 ) -> None:
     other = WEAK.replace(b"done", b"lost")
@@ -387,7 +387,7 @@ def test_a_deleted_message_that_is_listed_again_is_looked_at(
     assert (session.new, session.tops) == ([2], [2, 3])
 
 
-def test_a_deleted_message_is_no_proof_of_a_renumbering(server: StartServer, account: Account) -> None:
+def test_a_deleted_message_does_not_prove_a_renumbering(server: StartServer, account: Account) -> None:
     record(account, MANY[:6], uids(6))
     with account.store() as store:
         store.happened(Event.DELETED, [Key(uid, 0) for uid in uids(6)], int(NOW))
@@ -624,7 +624,7 @@ def test_identical_copies_are_each_recorded(server: StartServer, account: Accoun
     assert new_after(server, account, copies[:2], [b"uid"] * 2) == [], "the second one is back"
 
 
-def test_other_messages_that_share_a_uid_are_told_apart_by_their_headers(
+def test_other_messages_that_share_a_uid_are_distinguished_by_their_headers(
     server: StartServer, account: Account
 ) -> None:
     first, second, third = message(1), message(2, b"x"), message(3, b"x")
@@ -722,7 +722,7 @@ def test_after_a_renumbering_only_messages_of_a_recorded_size_are_looked_at(
     assert (session.new, session.tops) == ([1], [2, 1])
 
 
-def test_where_no_message_is_recognised_nothing_is_said(server: StartServer, account: Account) -> None:
+def test_if_no_message_is_recognised_nothing_is_reported(server: StartServer, account: Account) -> None:
     record(account, MANY[:6], uids(6))
     session = Session(server, account, Mailbox(MANY[6:], uids=uids(8)[6:]))
     assert session.new == [1, 2]

@@ -1,4 +1,4 @@
-"""Runs of `get` against a server on loopback: what is fetched, said, recorded and deleted."""
+"""Runs of `get` against a server on loopback: what is fetched, reported, recorded and deleted."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_what_was_fetched_is_not_fetched_again(server: StartServer, account: Acc
     assert said(again, b"RETR") == [b"RETR 4"]
 
 
-def test_the_listener_hears_of_all_octets_and_files(server: StartServer, account: Account) -> None:
+def test_the_listener_gets_all_octets_and_files(server: StartServer, account: Account) -> None:
     account.fetch(server(Mailbox(THREE)))
     told = account.told
     assert told.planned_numbers == [1, 2, 3]
@@ -121,7 +121,7 @@ def test_thousands_of_messages_are_delivered(
     assert account.litter() == []
 
 
-def test_crlf_is_kept_where_it_is_asked_for(server: StartServer, account: Account) -> None:
+def test_crlf_is_kept_on_request(server: StartServer, account: Account) -> None:
     account.fetch(server(Mailbox(THREE)), Order(crlf=True))
     assert account.delivered() == sorted(THREE)
 
@@ -180,7 +180,7 @@ def test_without_uidl_each_message_comes_once_as_well(
     assert mailbox.messages == []
 
 
-def test_an_empty_uid_is_no_hindrance(server: StartServer, account: Account) -> None:
+def test_a_message_with_an_empty_uid_is_fetched_once(server: StartServer, account: Account) -> None:
     mailbox = Mailbox(THREE, uids=[b"one", b"", b"three"])
     account.fetch(server(mailbox))
     account.fetch(server(mailbox))
@@ -492,7 +492,7 @@ def test_without_deletions_a_lost_answer_leaves_everything_delivered(
 
 def refuse_the_second(store: Store) -> Destination:
     """Return a program that takes each message but number 2."""
-    # What is delivered is counted where the program puts it.
+    # What is delivered is counted in the folder of the program.
     script = f'test $POP3FETCH_NUMBER != 2 && cat > "{store.path.parent}/$POP3FETCH_UID"'
     return program(script)
 
@@ -506,7 +506,7 @@ def program(script: str) -> Program:
     )
 
 
-def test_quit_is_not_said_over_a_message_that_was_retrieved_and_not_delivered(
+def test_quit_is_not_sent_if_a_retrieved_message_is_not_delivered(
     server: StartServer, account: Account
 ) -> None:
     mailbox = Mailbox(THREE, pops=True)
@@ -597,7 +597,7 @@ def test_headers_of_recorded_messages_that_were_had_by_retr_do_not_forbid_it(
     assert last_words(again) == [b"QUIT"]
 
 
-def test_a_session_for_deletions_deletes_nothing_where_it_would_lose_what_is_not_delivered(
+def test_a_session_for_deletions_deletes_nothing_that_is_not_delivered(
     server: StartServer, account: Account
 ) -> None:
     mailbox = Mailbox(THREE, capabilities=NO_TOP, replies=NO_UIDL, pops=True)
@@ -606,7 +606,7 @@ def test_a_session_for_deletions_deletes_nothing_where_it_would_lose_what_is_not
     assert len(account.told.warnings) == 1
 
 
-def test_what_could_not_be_deleted_for_that_is_no_success(server: StartServer, account: Account) -> None:
+def test_a_deletion_that_would_lose_mail_is_not_a_success(server: StartServer, account: Account) -> None:
     mailbox = Mailbox(THREE, capabilities=NO_TOP, replies=NO_UIDL, pops=True)
     outcome = account.fetch(server(mailbox), Order(delete=True, limit=1))
     assert (outcome.status, outcome.deleted) == (Status.REFUSED, 0)
@@ -901,7 +901,9 @@ def test_what_a_crash_left_is_settled_before_the_server_is_asked(
     assert account.litter() == []
 
 
-def test_what_a_crash_left_elsewhere_is_settled_where_it_is(server: StartServer, account: Account) -> None:
+def test_what_a_crash_left_in_another_destination_is_settled_there(
+    server: StartServer, account: Account
+) -> None:
     crash_between_intent_and_rename(account, THREE[0], b"uid-1")
     mbox = account.maildir.with_name("mbox")
     account.fetch(
@@ -1019,6 +1021,7 @@ class Interrupted(Maildir):
         self._tidied.clear()
 
 
+@pytest.mark.usefixtures("heeding")
 def test_a_delivery_that_runs_at_an_interrupt_comes_to_its_end_before_anything_is_tidied_up(
     server: StartServer, account: Account
 ) -> None:
@@ -1030,7 +1033,7 @@ def test_a_delivery_that_runs_at_an_interrupt_comes_to_its_end_before_anything_i
     assert account.delivered() == on_disk(THREE)
 
 
-def test_what_marking_is_called_is_no_destination(account: Account, server: StartServer) -> None:
+def test_marking_has_no_destination(account: Account, server: StartServer) -> None:
     account.fetch(server(Mailbox(THREE)), Order(mark=True))
     with account.store() as store:
         assert store.marked() == {(uid, 0) for uid in store.known().sizes}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pop3fetch.delivery.stream import Stream
-from pop3fetch.errors import ConnectionLost
+from pop3fetch.errors import ConnectionLost, IncompleteMessage
 from pop3fetch.fetch.show import Look
 from pop3fetch.fetch.survey import survey
 from pop3fetch.status import Status
@@ -52,7 +52,7 @@ def test_messages_come_one_after_another_in_the_order_given(server: StartServer,
     assert look(server(Mailbox(THREE)), [2, 0], tmp_path) == (0, lf(THREE[2], THREE[0]))
 
 
-def test_crlf_is_kept_where_it_is_asked_for(server: StartServer, tmp_path: Path) -> None:
+def test_crlf_is_kept_on_request(server: StartServer, tmp_path: Path) -> None:
     assert look(server(Mailbox(THREE)), [0], tmp_path, crlf=True) == (0, THREE[0])
 
 
@@ -66,6 +66,22 @@ def test_lines_are_the_headers_and_so_many_lines(
     assert b"TOP 1 %d\r\n" % lines in scripted.commands
 
 
+@pytest.mark.parametrize("blank", [b"", b"\r\n", b" \r\n\t\r\n"])
+def test_a_message_that_comes_blank_is_named_and_the_others_are_shown(
+    server: StartServer, tmp_path: Path, blank: bytes
+) -> None:
+    """Whoever keeps the output, and then deletes the message, would have nothing of it."""
+    told = Told()
+    mailbox = Mailbox(THREE, replies={b"RETR 2\r\n": b"+OK\r\n" + blank + b".\r\n"})
+    status, out = look(server(mailbox), [0, 1, 2], tmp_path, told=told)
+    assert (status, out) == (Status.REFUSED, lf(THREE[0], blank, THREE[2]))
+    assert [(number, type(error)) for number, error in told.errors] == [(2, IncompleteMessage)]
+
+
+def test_a_message_that_is_listed_as_blank_is_shown(server: StartServer, tmp_path: Path) -> None:
+    assert look(server(Mailbox([b"\r\n", THREE[1]])), [0, 1], tmp_path) == (0, lf(b"\r\n", THREE[1]))
+
+
 def test_a_refused_message_is_named_and_the_others_are_shown(server: StartServer, tmp_path: Path) -> None:
     told = Told()
     mailbox = Mailbox(THREE, replies={b"RETR 2\r\n": b"-ERR [SYS/TEMP] later\r\n"})
@@ -75,7 +91,7 @@ def test_a_refused_message_is_named_and_the_others_are_shown(server: StartServer
 
 
 class ExpiringLater(Mailbox):
-    """Says EXPIRE 0 before the login alone."""
+    """Announces EXPIRE 0 only before the login."""
 
     def __call__(self, talk: Talk) -> None:
         say = talk.say
@@ -106,7 +122,7 @@ EXPIRES = (*CAPABILITIES, b"EXPIRE 0")
         pytest.param(ExpiringLater(THREE, capabilities=EXPIRES), None, False, id="before the login alone"),
     ],
 )
-def test_quit_is_not_said_where_the_server_would_then_delete(
+def test_quit_is_not_sent_if_the_server_would_then_delete(
     server: StartServer, tmp_path: Path, mailbox: Mailbox, lines: int | None, quits: bool
 ) -> None:
     scripted = server(mailbox)
@@ -141,7 +157,9 @@ def test_a_quit_without_an_answer_is_only_a_remark(server: StartServer, tmp_path
     assert len(told.notices) == 1
 
 
-def test_a_line_that_breaks_is_an_error_and_no_quit_is_said(server: StartServer, tmp_path: Path) -> None:
+def test_a_connection_that_breaks_is_an_error_and_quit_is_not_sent(
+    server: StartServer, tmp_path: Path
+) -> None:
     mailbox = Mailbox(THREE, replies={b"RETR 2\r\n": b"+OK\r\nSubject"}, after={b"RETR 2\r\n": Talk.cut})
     scripted = server(mailbox)
     with pytest.raises(ConnectionLost):

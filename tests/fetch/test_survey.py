@@ -38,7 +38,7 @@ def test_a_listing_has_numbers_sizes_and_uids(server: StartServer) -> None:
     assert (told.notices, told.warnings) == ([], [])
 
 
-def test_headers_stand_in_where_there_is_no_uidl(server: StartServer) -> None:
+def test_headers_stand_in_for_unique_ids_without_uidl(server: StartServer) -> None:
     mailbox = Mailbox(THREE, capabilities=NO_UIDL, replies={b"UIDL\r\n": REFUSED})
     told = Told()
     with log_in(server(mailbox)) as client:
@@ -58,7 +58,7 @@ def test_headers_stand_in_for_an_empty_uid_alone(server: StartServer) -> None:
     assert [line for line in scripted.commands if line.startswith(b"TOP")] == [b"TOP 2 0\r\n"]
 
 
-def test_identical_messages_with_stand_ins_are_told_apart_by_their_order(server: StartServer) -> None:
+def test_identical_messages_with_stand_ins_are_distinguished_by_their_order(server: StartServer) -> None:
     mailbox = Mailbox([THREE[0]] * 2, capabilities=NO_UIDL, replies={b"UIDL\r\n": REFUSED})
     with log_in(server(mailbox)) as client:
         first, second = survey(client, Told())
@@ -158,20 +158,20 @@ def test_headers_come_by_top_in_the_order_they_are_asked_for(server: StartServer
     assert scripted.commands[-2:] == [b"TOP 3 0\r\n", b"TOP 1 0\r\n"]
 
 
-def test_headers_come_by_retr_where_there_is_no_top(server: StartServer) -> None:
+def test_headers_come_by_retr_without_top(server: StartServer) -> None:
     with log_in(server(Mailbox(THREE, capabilities=NEITHER))) as client:
         assert list(headers_of(client, [0, 1])) == [(0, whole(THREE[0])), (1, whole(THREE[1]))]
         assert client.retrieved == {0, 1}
 
 
 @pytest.mark.parametrize("reply", [REFUSED, b"+OK\r\n.\r\n", BLANK])
-def test_headers_come_by_retr_where_top_alone_shows_nothing(server: StartServer, reply: bytes) -> None:
+def test_headers_come_by_retr_if_top_shows_nothing(server: StartServer, reply: bytes) -> None:
     with log_in(server(Mailbox(THREE, replies={b"TOP 2 0\r\n": reply}))) as client:
         assert dict(headers_of(client, [0, 1])) == {0: Looked(headers(THREE[0])), 1: whole(THREE[1])}
         assert client.retrieved == {1}
 
 
-def test_a_look_that_is_refused_says_so(server: StartServer) -> None:
+def test_a_look_that_is_refused_is_reported(server: StartServer) -> None:
     mailbox = Mailbox(THREE, replies={b"TOP 2 0\r\n": REFUSED, b"RETR 2\r\n": REFUSED})
     with log_in(server(mailbox)) as client:
         ((index, looked),) = headers_of(client, [1])

@@ -213,7 +213,7 @@ def measured(run: Run, script: Script, server: StartServer, *command: str | Path
 
 
 def numbered(form: bytes, per_block: int = 4000) -> Script:
-    """Return what counts on for ever: ``form`` takes the number."""
+    """Return lines that count on forever: ``form`` takes the number."""
     return flooding(
         lambda block: b"".join(
             form % number for number in range(block * per_block + 1, (block + 1) * per_block + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -180,8 +181,9 @@ def test_the_user_may_be_in_netrc() -> None:
     assert 2 in read(text, where()).problems
 
 
-def test_commands_are_not_run(tmp_path: object) -> None:
+def test_commands_are_not_run(tmp_path: Path) -> None:
     result = read(rc(before=f'$x = $(touch "{tmp_path}/trace") %y = %(touch "{tmp_path}/trace")'))
+    assert not (tmp_path / "trace").exists()
     assert settings(result.only) == BASE
     unknown = read(rc(before="$x = $(echo work)", match='match all action maildir "/${x}"'))
     assert "output" not in unknown.only.settings
@@ -250,7 +252,7 @@ def test_no_password_is_in_an_error() -> None:
         ("keep", None),
     ],
 )
-def test_the_list_is_where_the_account_says(options: str, path: str | None) -> None:
+def test_the_list_is_at_the_path_of_the_account(options: str, path: str | None) -> None:
     account = read(rc(options)).only
     assert (account.fetched.path if account.fetched else None) == path
     assert (account.kept, account.reuses) == ("keep" not in options, True)

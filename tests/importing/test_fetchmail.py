@@ -210,7 +210,19 @@ def test_no_password_is_in_an_error() -> None:
 def test_the_list_is_where_fetchmail_has_it(text: str, variables: dict[str, str], path: str) -> None:
     account = read(text + rc(), where(None, **variables)).only
     assert account.fetched
-    assert account.fetched.path == path
+    assert (account.fetched.path, account.fetched.elsewhere) == (path, ())
+
+
+def test_the_service_of_the_whole_system_has_places_of_its_own() -> None:
+    reading = fetchmail.read("/etc/fetchmailrc", rc().encode(), where())
+    [account] = reading.accounts
+    assert account.fetched
+    assert (account.fetched.path, *account.fetched.elsewhere) == (
+        "/var/lib/fetchmail/.fetchids",
+        "/var/lib/fetchmail/.fetchmail-UIDL-cache",
+        f"{HOME}/.fetchids",
+    )
+    assert reading.lock == "/run/fetchmail/fetchmail.pid"
 
 
 def test_the_configuration_is_at_one_of_these_places() -> None:

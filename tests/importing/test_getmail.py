@@ -235,17 +235,25 @@ def test_a_server_with_broken_uids_has_no_list() -> None:
     assert read(rc(kind="BrokenUIDLPOP3SSLRetriever")).only.fetched is None
 
 
-def test_the_files_of_a_folder_are_told_apart() -> None:
+def test_the_files_of_a_folder_are_distinguished() -> None:
     names = ["work", "home", "oldmail-x-1-y", ".hidden", "work~", "#work#", "a.swp", "b.bak", "c.json"]
     assert getmail.config_names(names) == ["work", "home"]
     assert getmail.config_names([*names, "getmailrc"]) == ["getmailrc"]
 
 
-def test_the_folder_is_that_of_getmail() -> None:
-    surroundings = where(XDG_CONFIG_HOME="/x")
-    assert getmail.config_folder(surroundings, lambda path: path == "/x/getmail") == "/x/getmail"
-    assert getmail.config_folder(surroundings, lambda path: False) == f"{HOME}/.getmail"
-    assert getmail.config_folder(where(), lambda path: True) == FOLDER
+def test_the_folder_is_one_of_two() -> None:
+    assert getmail.config_folders(where()) == (FOLDER, f"{HOME}/.getmail")
+    assert getmail.config_folders(where(XDG_CONFIG_HOME="/x")) == ("/x/getmail", f"{HOME}/.getmail")
+
+
+def test_the_list_may_be_in_another_folder_than_the_file() -> None:
+    fetched = read_by(getmail.read, rc(), file="mail/rc").only.fetched
+    assert fetched
+    folders = [path.removesuffix("/oldmail-pop.example.org-995-alice") for path in fetched.elsewhere]
+    assert (fetched.path, folders) == (
+        f"{HOME}/mail/oldmail-pop.example.org-995-alice",
+        [FOLDER, f"{HOME}/.getmail"],
+    )
 
 
 def test_a_list_is_read() -> None:

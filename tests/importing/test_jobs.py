@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from pop3fetch.importing.foreign import Origin
 from pop3fetch.importing.jobs import LIMIT, crontab, jobs
 
 CRONTAB = """\
-# getmail is no more
+# getmail is not there any more
 */5 * * * * /usr/bin/getmail -q
 @daily getmails
 @daily mygetmail --getmail-like; getmail-tool; x.getmail
@@ -52,6 +53,20 @@ def test_units_are_found(tmp_path: Path) -> None:
     }.items():
         (units / name).write_text(text)
     assert [finding.origin for finding in jobs("fdm", units, {"PATH": ""})] == [Origin(f"{units}/a.service")]
+
+
+def test_units_of_the_system_are_found_if_they_are_enabled(tmp_path: Path) -> None:
+    system, units = tmp_path / "system", tmp_path / "user"
+    for folder in (system, units / "default.target.wants"):
+        folder.mkdir(parents=True)
+    for file in (system / "fdm.service", system / "other.service", units / "own.service"):
+        file.write_text("[Service]\nExecStart=/usr/bin/fdm fetch\n")
+    for unit in (system / "fdm.service", units / "own.service", tmp_path / "missing.service"):
+        (units / "default.target.wants" / unit.name).symlink_to(unit)
+    (units / "itself.service").symlink_to(units / "itself.service")
+    os.mkfifo(units / "pipe.service")
+    found = [finding.origin.file for finding in jobs("fdm", units, {"PATH": ""})]
+    assert found == [f"{units}/default.target.wants/fdm.service", f"{units}/own.service"]
 
 
 @pytest.mark.parametrize("script", ["exit 1", "echo no crontab >&2; exit 1"])

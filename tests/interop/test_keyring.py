@@ -132,8 +132,8 @@ def test_a_keyring_that_hangs_is_skipped(environment: dict[str, str], secrets: S
     ended = started([sys.executable, "-W", "error", "-c", HASTY, "stat", "-v"], environment)
     assert time.monotonic() - begun < A_FEW_SECONDS
     assert ended.status == 77
-    passed_over = f"pop3fetch: the keyring was skipped: it did not answer within {BRIEF:g} s\n"
-    assert passed_over.encode() in ended.err
+    skipped = f"pop3fetch: the keyring was skipped: it did not answer within {BRIEF:g} s\n"
+    assert skipped.encode() in ended.err
     assert all(way in last_line(ended) for way in WAYS)
 
 
@@ -144,7 +144,7 @@ def test_a_password_that_is_given_spares_the_keyring(pop3fetch: Command, secrets
     assert time.monotonic() - begun < LOOK_LIMIT
 
 
-def test_check_says_that_a_job_does_not_reach_it(pop3fetch: Command) -> None:
+def test_check_reports_that_a_job_does_not_reach_it(pop3fetch: Command) -> None:
     assert pop3fetch("login", POP3FETCH_PASSWORD="secret").status == 0
     rows = [line.split("\t") for line in pop3fetch("check").out.decode().splitlines()]
     found = {step: (verdict, text) for verdict, step, text in rows}
@@ -184,7 +184,7 @@ def test_in_cron_the_keyring_is_found_by_the_bus_of_the_user(
     assert in_cron("stat").status == 77
 
 
-def test_in_cron_without_a_bus_the_error_says_so_and_what_to_use(in_cron: Command) -> None:
+def test_in_cron_without_a_bus_the_error_names_the_cause_and_what_to_use(in_cron: Command) -> None:
     ended = in_cron("stat")
     assert (ended.status, ended.out) == (77, b"")
     [line] = ended.err.decode().splitlines()

@@ -122,7 +122,7 @@ def test_a_certificate_that_has_expired_is_verified_anew(
     assert visits.resumed == [False, True, False]
 
 
-def test_a_session_that_nobody_verified_does_not_go_on(
+def test_a_session_that_was_not_verified_does_not_go_on(
     server: StartServer, trusting: ssl.SSLContext, authority: trustme.CA
 ) -> None:
     known = identity(authority)

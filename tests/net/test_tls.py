@@ -263,6 +263,15 @@ def test_a_session_is_described(trusting: ssl.SSLContext, authority: trustme.CA)
     assert session.certificate.names == (HOST,)
 
 
+def test_without_a_library_the_expiry_of_a_verified_certificate_is_still_known(
+    trusting: ssl.SSLContext, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    server = context_for(authority, HOST, not_after=TOMORROW)
+    assert session_of(shake_hands(trusting, server)).certificate.expires == int(TOMORROW.timestamp())
+    assert session_of(shake_hands(unverified_context(), server)).certificate.expires is None
+
+
 def self_signed(
     folder: Path,
     algorithm: hashes.HashAlgorithm | None,

@@ -138,7 +138,7 @@ def test_the_window_is_filled_before_the_first_reply_and_never_passed(
 
 
 def test_the_window_is_refilled_while_replies_are_outstanding(server: StartServer) -> None:
-    """The server would wait for ever if the client drained its window before it sent more."""
+    """The server would wait forever if the client drained its window before it sent more."""
     count = 10 * NARROW.commands
 
     def script(talk: Talk) -> None:

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -790,6 +790,13 @@ def test_a_new_record_takes_the_place_of_nothing(place: RecordPlace, monkeypatch
     refuses_to_open(place)
     assert place.database.read_bytes() == b"what came in between"
     assert not place.database.with_suffix(".aside").exists()
+
+
+def test_each_change_reaches_the_medium_itself_if_the_system_has_a_way(place: RecordPlace) -> None:
+    done(place, ONE)
+    with closing(database_module.open_database(place.database)) as database:
+        assert database.execute("PRAGMA synchronous").fetchone() == (2,), "FULL"
+        assert database.execute("PRAGMA fullfsync").fetchone() == (1,)
 
 
 def test_a_file_system_without_hard_links_can_keep_a_record(

@@ -130,7 +130,7 @@ def test_its_program_runs(unpacked: Path, run: Run) -> None:
 def test_lintian_finds_nothing(package: Path) -> None:
     if not shutil.which("lintian"):
         pytest.skip("there is no lintian")
-    # Nobody has requested this package from Debian.
+    # No one has requested this package from Debian.
     command = ["lintian", "--allow-root", "--suppress-tags", "initial-upload-closes-no-bugs", str(package)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert re.findall("^[EW]: .*", ended.stdout + ended.stderr, re.MULTILINE) == []

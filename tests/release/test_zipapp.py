@@ -55,6 +55,14 @@ def alone(file: Path, run: Run) -> Alone:
     return Alone(file, run)
 
 
+def test_its_keyring_can_be_imported(alone: Alone, file: Path) -> None:
+    ended = alone("check", "-a", "pop3://alice@127.0.0.1:1", "--password-command", "false")
+    assert b"ModuleNotFoundError" not in ended.out
+    words = f"import sys; sys.path.insert(0, {str(file)!r}); import keyring, keyring.backends.SecretService"
+    imported = subprocess.run([sys.executable, *ALONE, "-c", words], capture_output=True, timeout=PATIENCE)
+    assert (imported.returncode, imported.stderr) == (0, b"")
+
+
 def test_it_prints_its_version(alone: Alone) -> None:
     assert alone("--version") == Ended(0, f"pop3fetch {__version__}\n".encode(), b"")
 

@@ -34,14 +34,10 @@ def file(tmp_path: Path) -> Path:
 
 def wait(delay: LoginDelay, now: float) -> int:
     """Return how long a login has to wait, 0 where it may be made."""
-    try:
-        delay.check(now)
-    except LoginTooSoon as error:
-        return error.wait
-    return 0
+    return delay.left(now)
 
 
-def test_whoever_never_logged_in_may_log_in(delay: LoginDelay) -> None:
+def test_a_first_login_is_allowed(delay: LoginDelay) -> None:
     assert wait(delay, NOW) == 0
 
 
@@ -51,10 +47,10 @@ def test_the_next_login_waits_until_the_delay_is_over(delay: LoginDelay, later: 
     assert wait(delay, NOW + later) == seconds
 
 
-def test_the_error_says_when_and_that_it_is_worth_trying_later(delay: LoginDelay) -> None:
+def test_the_error_shows_when_the_next_login_is_allowed(delay: LoginDelay) -> None:
     delay.remember(NOW, MINUTE)
     with pytest.raises(LoginTooSoon) as raised:
-        delay.check(NOW + 10)
+        delay.await_end(49, lambda: NOW + 10)
     assert str(raised.value) == f"not logging in: {ADDRESS} allows it in 50 s (LOGIN-DELAY)"
     assert raised.value.exit_status is Status.TRY_LATER
 
@@ -93,7 +89,9 @@ def test_none_is_not_remembered_and_ends_what_was(delay: LoginDelay, tmp_path: P
 
 
 @pytest.mark.parametrize("nothing", [None, [], ["soon"]])
-def test_nothing_said_ends_nothing(delay: LoginDelay, nothing: list[str] | None) -> None:
+def test_a_session_without_the_capability_does_not_end_the_delay(
+    delay: LoginDelay, nothing: list[str] | None
+) -> None:
     delay.remember(NOW, MINUTE)
     delay.remember(NOW, nothing)
     assert wait(delay, NOW) == 60
@@ -104,14 +102,14 @@ def test_the_longest_delay_of_all_users_counts_for_this_one(delay: LoginDelay) -
     assert wait(delay, NOW) == 900
 
 
-def test_a_server_locks_nobody_out_for_longer_than_a_day(delay: LoginDelay) -> None:
+def test_a_server_cannot_prevent_logins_for_more_than_a_day(delay: LoginDelay) -> None:
     delay.remember(NOW, ["999999999"])
     assert wait(delay, NOW + LONGEST - 2) > 0
     assert wait(delay, NOW + LONGEST) == 0
 
 
 @pytest.mark.parametrize("earlier", [1, 60, 3600, 1_000_000_000])
-def test_a_clock_that_was_set_back_locks_nobody_out(delay: LoginDelay, earlier: float) -> None:
+def test_a_clock_that_was_set_back_does_not_prevent_logins(delay: LoginDelay, earlier: float) -> None:
     delay.remember(NOW, MINUTE)
     assert wait(delay, NOW - earlier) == 0
 
@@ -153,7 +151,7 @@ def test_the_file_is_for_its_owner_alone_whatever_the_umask(
     assert mode(written.parent) == 0o700
 
 
-def test_a_link_that_lies_in_wait_is_not_followed(delay: LoginDelay, file: Path, tmp_path: Path) -> None:
+def test_a_link_that_was_placed_before_is_not_followed(delay: LoginDelay, file: Path, tmp_path: Path) -> None:
     treasure = tmp_path / "treasure"
     treasure.write_bytes(b"gold")
     file.symlink_to(treasure)
@@ -162,7 +160,7 @@ def test_a_link_that_lies_in_wait_is_not_followed(delay: LoginDelay, file: Path,
     assert treasure.read_bytes() == b"gold"
 
 
-def test_a_state_folder_that_cannot_be_made_is_no_reason_to_fail(tmp_path: Path) -> None:
+def test_a_state_folder_that_cannot_be_made_is_not_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     delay = LoginDelay(RecordPlace(tmp_path / "file" / "state", ADDRESS), ADDRESS)
     delay.remember(NOW, MINUTE)

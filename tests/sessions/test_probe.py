@@ -1,4 +1,4 @@
-"""Which of several servers is there: the best that greets inside TLS, and nobody is told who asks."""
+"""Which of several servers exists: the best that greets inside TLS; none learns who the user is."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def finder(ca_file: Path) -> Finder:
     return Finder(ca_file)
 
 
-def test_the_first_that_is_there_is_taken(finder: Finder, server: StartServer) -> None:
+def test_the_first_server_that_answers_is_taken(finder: Finder, server: StartServer) -> None:
     first, second = server(Mailbox([]), tls="implicit"), server(Mailbox([]), tls="implicit")
     assert finder(NOBODY, at(first), at(second)) == at(first)
     [report] = finder.reports
@@ -71,14 +71,14 @@ def test_the_first_that_is_there_is_taken(finder: Finder, server: StartServer) -
     assert str(report[1]).startswith("cannot connect to 127.0.0.1 port 1: ")
 
 
-def test_a_server_hears_nothing_of_the_user(finder: Finder, server: StartServer) -> None:
+def test_a_server_receives_nothing_of_the_user(finder: Finder, server: StartServer) -> None:
     implicit = server(Mailbox([]), tls="implicit")
     assert finder(at(implicit)) == at(implicit)
     implicit.wait()
     assert implicit.received == [b"CAPA\r\nQUIT\r\n"]
 
 
-def test_by_stls_nothing_is_said_outside_tls_but_that(finder: Finder, server: StartServer) -> None:
+def test_only_stls_is_sent_outside_tls(finder: Finder, server: StartServer) -> None:
     plain = server(Mailbox([], capabilities=WITH_STLS))
     assert finder(at(plain, "starttls")) == at(plain, "starttls")
     plain.wait()
@@ -86,14 +86,14 @@ def test_by_stls_nothing_is_said_outside_tls_but_that(finder: Finder, server: St
     assert plain.commands[-1] == b"QUIT\r\n"
 
 
-def test_a_server_without_tls_is_none(finder: Finder, server: StartServer) -> None:
+def test_a_server_without_stls_is_not_taken(finder: Finder, server: StartServer) -> None:
     plain = server(Mailbox([]))
     with pytest.raises(TLSNotSupportedError, match="it does not offer STLS"):
         finder(at(plain, "starttls"))
     assert b"USER" not in b"".join(plain.received)
 
 
-def test_a_certificate_that_does_not_verify_tells_most(
+def test_the_error_of_a_certificate_comes_before_those_of_other_servers(
     finder: Finder, server: StartServer, unknown_authority: trustme.CA
 ) -> None:
     forged = server(Mailbox([]), tls="implicit", context=context_of(unknown_authority))
@@ -110,7 +110,7 @@ def test_a_good_server_is_found_behind_a_bad_certificate(
     assert finder(at(hosted), at(good)) == at(good)
 
 
-def test_a_server_that_says_nothing_holds_up_nobody_for_long(finder: Finder, server: StartServer) -> None:
+def test_a_silent_server_delays_others_only_shortly(finder: Finder, server: StartServer) -> None:
     silent, good = server(Talk.stall, tls="implicit"), server(Mailbox([]), tls="implicit")
     assert finder(at(silent), at(good), limit=SHORT * 5) == at(good)
     assert finder(at(good), at(silent), limit=60) == at(good)  # and not at all if it is no better
@@ -120,13 +120,15 @@ def test_a_server_that_says_nothing_holds_up_nobody_for_long(finder: Finder, ser
         finder(at(silent), limit=SHORT)
 
 
-def test_what_a_server_says_is_told_rather_than_who_is_absent(finder: Finder, server: StartServer) -> None:
+def test_the_error_of_a_server_comes_before_those_of_missing_ones(
+    finder: Finder, server: StartServer
+) -> None:
     rude = server(Mailbox([], greeting=b"-ERR [SYS/TEMP] tomorrow\r\n"), tls="implicit")
     with pytest.raises(GreetingRefused):
         finder(NOBODY, at(rude))
 
 
-def test_usual_names_where_nobody_is_are_listed(finder: Finder) -> None:
+def test_usual_names_without_a_server_are_listed(finder: Finder) -> None:
     with pytest.raises(ServerNotFound) as caught:
         finder(NOBODY, Candidate("127.0.0.1", 1, "starttls"))
     assert str(caught.value) == ("no POP3 server was found for example.org: no answer from 127.0.0.1")
@@ -139,7 +141,7 @@ def test_a_server_that_the_domain_names_may_be_there_later(finder: Finder) -> No
 
 @pytest.fixture
 def failing_resolver(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Know no name, and say of ``later.example`` that it cannot be told now."""
+    """Know no name, and answer for ``later.example`` that it is not known now."""
     real = socket.getaddrinfo
 
     def getaddrinfo(host: Any, *arguments: Any, **options: Any) -> Any:
@@ -174,7 +176,7 @@ def test_a_domain_whose_dns_did_not_answer_may_have_a_server(finder: Finder) -> 
         find("example.org", found, finder._server, finder.report)
 
 
-def test_a_bug_is_no_absent_server(finder: Finder) -> None:
+def test_a_bug_is_not_an_absent_server(finder: Finder) -> None:
     wrong = Server(Endpoint("127.0.0.1", 1, family="ipv5"), LoginPolicy("off"))
     with pytest.raises(KeyError, match="ipv5"):
         find("example.org", Candidates((NOBODY,), by_dns=False), lambda _: wrong, finder.report)

@@ -117,7 +117,7 @@ def test_a_success_forgets_all(refused: RefusedLogins, tmp_path: Path) -> None:
     refused.forget()
     assert pause(refused, NOW) == 0
     assert list((tmp_path / "state").iterdir()) == []
-    refused.forget()  # there is nothing left, and that is no error
+    refused.forget()  # there is nothing left, and that is not an error
 
 
 def test_each_account_has_refusals_of_its_own(refused: RefusedLogins, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Start the real command with a clock of its own, which shows one moment for ever.
+"""Start the real command with a clock of its own, which always shows the same moment.
 
     python tests/support/at_time.py 2026-04-09T14:05:00+01:00 list -l
 

@@ -12,7 +12,6 @@ import pwd
 import shutil
 import socket
 import subprocess
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -21,7 +20,7 @@ from types import TracebackType
 
 import trustme
 
-from tests.support.daemon import Daemon, reserve
+from tests.support.daemon import Daemon, open_folder, reserve
 
 HOST = "127.0.0.1"
 USER, PASSWORD = "alice", "secret pass-wörd"
@@ -31,6 +30,7 @@ UNPACKED = Path(__file__).parents[2] / ".venv" / "cyrus"
 BINARIES = "usr/lib/cyrus/bin"
 SASLPASSWD = "usr/sbin/saslpasswd2"
 
+MECHANISMS = "PLAIN SCRAM-SHA-1 SCRAM-SHA-256"
 SETTINGS = """\
 configdirectory: {folder}/state
 partition-default: {folder}/mail
@@ -46,7 +46,7 @@ autocreate_post: yes
 autocreate_quota: 0
 failedloginpause: 0
 
-sasl_mech_list: PLAIN SCRAM-SHA-1 SCRAM-SHA-256
+sasl_mech_list: {mechanisms}
 sasl_pwcheck_method: auxprop
 sasl_auxprop_plugin: sasldb
 sasl_sasldb_path: {folder}/passwords
@@ -62,6 +62,8 @@ START {{
 SERVICES {{
   current cmd="{binaries}/pop3d -s -C {folder}/tls-1.3.conf" listen="{host}:{port}" prefork=0
   older cmd="{binaries}/pop3d -s -C {folder}/tls-1.2.conf" listen="{host}:{older_port}" prefork=0
+  imaps cmd="{binaries}/imapd -s -C {folder}/tls-1.3.conf" listen="{host}:{imaps_port}" prefork=0
+  lmtp cmd="{binaries}/lmtpd -C {folder}/tls-1.3.conf" listen="{folder}/lmtp" prefork=0
 }}
 EVENTS {{
 }}
@@ -74,8 +76,9 @@ class CyrusFailed(Exception):
 
 def missing() -> str | None:
     """Return why Cyrus cannot be run here, or None if it can."""
-    if not all((_root() / needed).exists() for needed in (f"{BINARIES}/pop3d", SASLPASSWD)):
-        return "Cyrus is neither unpacked nor installed (Debian: cyrus-pop3d, sasl2-bin)"
+    programs = (f"{BINARIES}/{name}" for name in ("pop3d", "imapd", "lmtpd"))
+    if not all((_root() / needed).exists() for needed in (*programs, SASLPASSWD)):
+        return "Cyrus is neither unpacked nor installed (Debian: cyrus-pop3d, cyrus-imapd, sasl2-bin)"
     if not any(any(folder.glob("libscram.so*")) for folder in _plugin_folders()):
         return "Cyrus has no SCRAM (Debian: libsasl2-modules)"
     if _as_nobody() is None:
@@ -89,22 +92,28 @@ def _root() -> Path:
 
 @dataclass
 class Cyrus:
-    """A running instance: TLS from the first octet on both ports, 1.3 on ``port``, 1.2 on ``older_port``."""
+    """A running instance: TLS from the first octet, 1.3 on ``port`` and 1.2 on ``older_port``.
+
+    It takes messages by IMAP, and by LMTP on a socket.
+    """
 
     folder: Path
     port: int
     older_port: int
+    imaps_port: int
     host: str = HOST
+    mechanisms: str = MECHANISMS
     _daemon: Daemon | None = field(default=None, repr=False)
 
     @classmethod
-    def start(cls, folder: Path, ca: trustme.CA) -> Cyrus:
-        """Start an instance in ``folder`` and return it once it greets."""
+    def start(cls, folder: Path, ca: trustme.CA, mechanisms: str = MECHANISMS) -> Cyrus:
+        """Start an instance in ``folder`` that offers ``mechanisms``, and return it once it greets."""
         if _is_another_user():
-            folder = _open_folder()
-        with socket.socket() as first, socket.socket() as second:
+            folder = open_folder("cyrus-")
+        with socket.socket() as first, socket.socket() as second, socket.socket() as third:
             # Kept until Cyrus listens: with SO_REUSEADDR both may bind, and no other process gets the port.
-            instance = cls(folder.absolute(), reserve(first, HOST), reserve(second, HOST))
+            ports = reserve(first, HOST), reserve(second, HOST), reserve(third, HOST)
+            instance = cls(folder.absolute(), *ports, mechanisms=mechanisms)
             instance._set_up(ca)
             instance._run()
         return instance
@@ -134,13 +143,17 @@ class Cyrus:
         (self.folder / "certificate.pem").write_text(chain)
         user = pwd.getpwuid(os.geteuid() or NOBODY).pw_name
         for name, versions in (("tls-1.3.conf", "tls1_3"), ("tls-1.2.conf", "tls1_2")):
-            (self.folder / name).write_text(SETTINGS.format(folder=self.folder, user=user, versions=versions))
+            settings = SETTINGS.format(
+                folder=self.folder, user=user, versions=versions, mechanisms=self.mechanisms
+            )
+            (self.folder / name).write_text(settings)
         services = SERVICES.format(
             binaries=_root() / BINARIES,
             folder=self.folder,
             host=self.host,
             port=self.port,
             older_port=self.older_port,
+            imaps_port=self.imaps_port,
         )
         (self.folder / "cyrus.conf").write_text(services)
         self._set_password()
@@ -188,13 +201,6 @@ def _as_nobody() -> list[str] | None:
 
 def _is_another_user() -> bool:
     return _as_nobody() == ANOTHER_USER
-
-
-def _open_folder() -> Path:
-    """Return a new folder that another user gets to: below pytest's own one only root does."""
-    folder = Path(tempfile.mkdtemp(prefix="cyrus-"))
-    folder.chmod(0o755)
-    return folder
 
 
 def _environment() -> dict[str, str]:

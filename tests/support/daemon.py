@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -62,3 +63,10 @@ def reserve(holder: socket.socket, host: str) -> int:
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     holder.bind((host, 0))
     return int(holder.getsockname()[1])
+
+
+def open_folder(prefix: str) -> Path:
+    """Return a new folder that another user gets to: below pytest's own one only root does."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    folder.chmod(0o755)
+    return folder

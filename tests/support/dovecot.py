@@ -18,6 +18,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import count
@@ -28,7 +29,7 @@ from urllib.parse import quote
 
 import trustme
 
-from tests.support.daemon import PATIENCE, Daemon, reserve
+from tests.support.daemon import PATIENCE, Daemon, open_folder, reserve
 
 HOST = "127.0.0.1"
 USERS = {"alice": "secret pass-wörd", "bob": "builder", "carol": "pass-\U0001f511"}
@@ -56,6 +57,14 @@ default_internal_group = root
 default_login_user = nobody
 valid_chroot_dirs = {folder}
 mail_chroot = {folder}/mail
+{mail}
+"""
+
+# LMTP changes no root, so the folder is one that the mail processes get to.
+AS_ROOT_WITH_STORES = """\
+default_internal_user = root
+default_internal_group = root
+default_login_user = nobody
 {mail}
 """
 
@@ -125,6 +134,31 @@ userdb static {{
 }}
 """
 
+# What takes messages, besides: by IMAP and by LMTP.
+STORES = """
+protocols = pop3 imap lmtp
+postmaster_address = postmaster@localhost
+hostname = localhost
+service imap-login {{
+  inet_listener imap {{
+    port = {imap_port}
+  }}
+  inet_listener imaps {{
+    port = {imaps_port}
+    ssl = yes
+  }}
+  {no_chroot}
+}}
+service lmtp {{
+  inet_listener lmtp {{
+    {address}
+    port = {lmtp_port}
+  }}
+  unix_listener {folder}/lmtp {{
+    mode = 0600
+  }}
+}}
+"""
 OAUTH_2_3 = """
 auth_mechanisms = $auth_mechanisms xoauth2 oauthbearer
 passdb {{
@@ -197,6 +231,15 @@ def missing() -> str | None:
     return None
 
 
+def missing_stores() -> str | None:
+    """Say why no Dovecot takes messages here, or None where one does."""
+    if reason := missing():
+        return reason
+    lacking = [name for name in ("imap", "lmtp") if not (_libexec() / name).exists()]
+    packages = " ".join(f"dovecot-{name}d" for name in lacking)
+    return f"Dovecot takes no messages here (Debian: {packages})" if lacking else None
+
+
 @cache
 def version() -> tuple[int, ...]:
     """Return the first two numbers of Dovecot's version."""
@@ -255,7 +298,11 @@ class Dovecot:
     users: Mapping[str, str]
     pop3_port: int
     pop3s_port: int
+    imap_port: int = 0
+    imaps_port: int = 0
+    lmtp_port: int = 0
     host: str = HOST
+    is_open: bool = False  # whether its folder is one of its own, that other users get to
     _daemon: Daemon | None = field(default=None, repr=False)
     _seconds: Iterator[int] = field(default_factory=lambda: count(1_000_000_000), repr=False)
 
@@ -267,15 +314,23 @@ class Dovecot:
         settings: str = "",
         users: Mapping[str, str] | None = None,
         ca: trustme.CA | None = None,
+        stores: bool = False,
     ) -> Dovecot:
         """Start an instance in ``folder`` and return it once it greets.
 
-        ``users`` maps names to passwords (default: :data:`USERS`); ``settings`` is appended to
-        the configuration, where it overrides what precedes it.
+        ``stores``: it takes messages by IMAP and LMTP, too. ``users`` maps names to passwords
+        (default: :data:`USERS`); ``settings`` is appended to the configuration, and overrides what
+        precedes it.
         """
-        with socket.socket() as first, socket.socket() as second:
+        with ExitStack() as holders:
             # Kept until Dovecot listens: with SO_REUSEADDR both may bind, and no other process gets the port.
-            instance = cls(folder.absolute(), users or USERS, reserve(first, HOST), reserve(second, HOST))
+            ports = [reserve(holders.enter_context(socket.socket()), HOST) for _ in range(5 if stores else 2)]
+            is_open = stores and os.geteuid() == 0
+            folder = open_folder("dovecot-") if is_open else folder.absolute()
+            instance = cls(folder, users or USERS, ports[0], ports[1], is_open=is_open)
+            if stores:
+                instance.imap_port, instance.imaps_port, instance.lmtp_port = ports[2:]
+                settings = instance._stores() + settings
             instance._set_up(settings, ca or trustme.CA())
             instance._run()
         return instance
@@ -341,9 +396,21 @@ class Dovecot:
         if self._daemon:
             self._daemon.end()
             self._daemon = None
+        if self.is_open:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _files(self, user: str) -> list[Path]:
         return [file for part in ("new", "cur") for file in (self.maildir(user) / part).iterdir()]
+
+    def _stores(self) -> str:
+        return STORES.format(
+            imap_port=self.imap_port,
+            imaps_port=self.imaps_port,
+            lmtp_port=self.lmtp_port,
+            folder=self.folder,
+            no_chroot="" if os.geteuid() == 0 else "chroot =",
+            address=f"{'listen' if version() >= (2, 4) else 'address'} = {self.host}",
+        )
 
     def _set_up(self, settings: str, ca: trustme.CA) -> None:
         for user in self.users:
@@ -365,13 +432,15 @@ class Dovecot:
         uid, gid = _mail_owner()
         user, group = pwd.getpwuid(uid).pw_name, grp.getgrgid(gid).gr_name
         is_root, is_new = os.geteuid() == 0, version() >= (2, 4)
-        mails = "" if is_root else f"{self.folder}/mail"
+        mails = "" if is_root and not self.is_open else f"{self.folder}/mail"
         mail = (
             f"mail_driver = maildir\nmail_path = {mails}/%{{user}}"
             if is_new
             else f"mail_location = maildir:{mails}/%u"
         )
-        accounts = AS_ROOT if is_root else ONE_USER
+        accounts = ONE_USER
+        if is_root:
+            accounts = AS_ROOT_WITH_STORES if self.is_open else AS_ROOT
         return CONFIGURATION.format(
             version=_version_settings(),
             own=(OWN_2_4 if is_new else OWN_2_3).format(folder=self.folder),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pop3fetch.delivery.choice import open_destination, parse
-from pop3fetch.delivery.destination import Destination
+from pop3fetch.delivery.destination import Destination, Draft
 from pop3fetch.delivery.maildir import Maildir
 from pop3fetch.errors import POP3Error
 from pop3fetch.fetch.context import Context
@@ -65,8 +65,8 @@ class Told:
     def progress(self, octets: int) -> None:
         self.octets += octets
 
-    def delivered(self, message: Message, octets: int, path: str | None) -> None:
-        self.delivered_paths[message.number] = path
+    def delivered(self, draft: Draft) -> None:
+        self.delivered_paths[draft.message.number] = draft.path
 
     def skipped(self, message: Message, error: POP3Error) -> None:
         self.errors.append((message.number, error))

@@ -230,7 +230,7 @@ def stalling(talk: Talk) -> None:
 
 
 def dripping(octets: bytes) -> Script:
-    """Return what goes on for ever, an octet now and then: less often than ``PROGRESS`` wants."""
+    """Return an endless stream, an octet now and then: less often than ``PROGRESS`` wants."""
 
     def script(talk: Talk) -> None:
         while True:

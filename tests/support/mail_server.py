@@ -53,7 +53,7 @@ class Mailbox:
 
     What hurts, and the RFCs allow: a server that ``pops`` deletes at QUIT what was retrieved (RFC 1939
     section 8), and one that ``loses_quit`` obeys it, and never answers. ``break_after`` lets the next
-    connection say so many octets, before its ``manner`` of breaking is what happens to it.
+    connection send so many octets, before it breaks in its ``manner``.
     ``removed`` is what QUITs have removed, in the order of the maildrop.
     """
 

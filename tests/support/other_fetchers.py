@@ -8,8 +8,10 @@ from __future__ import annotations
 import getpass
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,9 @@ cd "{home}"
 test ! -e fatal || test "$(ls Mail/new | wc -l)" -lt 3 || kill -9 0
 exec cat >"Mail/new/$(date +%s%N).$$"
 """
+
+PAUSE = 3.0  # seconds before a program is reminded of its children
+REMINDERS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ class Fetcher:
     to_maildir: tuple[str, str] = ("", "")
 
     def missing(self) -> str | None:
-        """Say why it cannot be run here, or None where it can."""
+        """Return why it cannot be run here, or None if it can."""
         return None if shutil.which(self.executable) else f"{self.executable} is not installed"
 
     def set_up(self, server: Server, home: Path) -> None:
@@ -88,9 +93,23 @@ class Fetcher:
         words = [self.executable, *(word.format(home=home) for word in self.arguments)]
         # fdm keeps messages there; a killed one leaves them.
         environment = {"PATH": os.environ["PATH"], "TMPDIR": str(home / "tmp"), **homely(home)}
-        return subprocess.run(
-            words, env=environment, cwd=home, capture_output=True, timeout=60, start_new_session=True
-        )
+        with subprocess.Popen(
+            words,
+            env=environment,
+            cwd=home,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        ) as process:
+            for _ in range(REMINDERS):
+                with suppress(subprocess.TimeoutExpired):
+                    out, err = process.communicate(timeout=PAUSE)
+                    return subprocess.CompletedProcess(words, process.returncode, out, err)
+                # getmail6 waits in vain for a program that has ended before it listens for that.
+                process.send_signal(signal.SIGCHLD)
+            os.killpg(process.pid, signal.SIGKILL)
+        raise AssertionError(f"{self.name} does not end")
 
 
 def _mpop(server: Server, home: Path) -> dict[str, str]:

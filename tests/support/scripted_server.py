@@ -115,6 +115,14 @@ class Talk:
         assert isinstance(self._socket, ssl.SSLSocket)
         return self._socket.get_channel_binding("tls-unique") or b""
 
+    def expect_nothing_more(self) -> None:
+        """Fail if more has come than was read."""
+        assert not self._unread, f"the client did not wait: {bytes(self._unread)!r}"
+
+    def lose(self) -> None:
+        """Lose what has come and was not read."""
+        self._unread.clear()
+
     @property
     def is_resumed(self) -> bool:
         """Whether the TLS session goes on from an earlier connection."""

@@ -185,7 +185,8 @@ def _held(
 
 
 def _log_in_again(account: Account, reason: str) -> NoPassword:
-    return NoPassword(f"{reason}; log in with `pop3fetch login -a {shlex.quote(account.name)}`")
+    words = ["pop3fetch", "login", *([] if account.name.startswith("@") else ["-a"]), account.name]
+    return NoPassword(f"{reason}; log in with `{shlex.join(words)}`")
 
 
 def _entry(account: Account) -> Entry:

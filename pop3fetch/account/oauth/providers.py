@@ -30,6 +30,11 @@ PROVIDERS: Mapping[str, Mapping[str, Any]] = {
         "scopes": ("https://mail.google.com/",),
     },
 }
+# Microsoft has a scope for each protocol. With Google's, all of them can be used.
+PROTOCOL_SCOPES: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("microsoft", "imap"): ("https://outlook.office.com/IMAP.AccessAsUser.All", "offline_access"),
+    ("microsoft", "smtp"): ("https://outlook.office.com/SMTP.Send", "offline_access"),
+}
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 3.3
 
@@ -85,9 +90,14 @@ class OAuthSettings:
     scopes: tuple[str, ...] = ()
 
 
-def from_table(table: Mapping[str, Any], wrong: Callable[[str, str, object], Exception]) -> OAuthSettings:
+def from_table(
+    table: Mapping[str, Any], wrong: Callable[[str, str, object], Exception], protocol: str = "pop3"
+) -> OAuthSettings:
     """Return the settings of a checked table; ``wrong`` makes the error of key, reason and value."""
-    given = {**PROVIDERS.get(table.get("provider", ""), {}), **table}
+    provider = table.get("provider", "")
+    given = {**PROVIDERS.get(provider, {}), **table}
+    if "scopes" not in table and (provider, protocol) in PROTOCOL_SCOPES:
+        given["scopes"] = PROTOCOL_SCOPES[provider, protocol]
     given.pop("provider", None)
     for key in ("client_id", "token_endpoint"):
         if key not in given:

@@ -26,8 +26,9 @@ from pop3fetch.errors import NoPassword, POP3Error
 from pop3fetch.step_results import StepResult, warning
 
 STEP = "cron"
+NOWHERE = "no source has one"
 LIMIT = 30.0  # seconds for the trial
-COMMAND_LIMIT = 15.0  # seconds for a password command in it: nobody is there to type a passphrase
+COMMAND_LIMIT = 15.0  # seconds for a password command in it: no user is there to type a passphrase
 # What the trial needs of an account to find its secret; the password of the file is only named.
 FACTS = ("name", "host", "port", "tls", "user", "auth", "password_file", "password_command")
 TRIAL = """import json, sys
@@ -42,7 +43,10 @@ def examine_cron(account: Account, console: Console) -> StepResult:
         found: dict[str, Any] = {}
     else:
         found = Ahead(lambda: _try(account), interrupts=console.interrupts).result()
-    troubles = [*_of_secret(account, found), *_of_variables(console, has_secret="error" not in found)]
+    if "error" in found and VARIABLE in console.environment:
+        others = f"; {found['error']}" if found["error"] != NOWHERE else ""
+        found["error"] = f"{VARIABLE} is set only here{others}"
+    troubles = [*_of_secret(account, found), *_of_variables(console)]
     if troubles:
         return warning(STEP, "; ".join(troubles))
     if not found:
@@ -98,7 +102,7 @@ def answer(facts: dict[str, Any]) -> None:
             found["source"] = password.source
         found["over_bus"] = BUS_VARIABLE in os.environ
     except NoPassword as error:
-        found["error"] = "; ".join(skipped) or "no source has one" if error.is_missing else str(error)
+        found["error"] = "; ".join(skipped) or NOWHERE if error.is_missing else str(error)
     except POP3Error as error:
         found["error"] = str(error)
     print(json.dumps(found), flush=True)
@@ -131,12 +135,12 @@ def _of_secret(account: Account, found: dict[str, Any]) -> Iterator[str]:
         yield f"a job reaches the keyring only while you are logged in; {remedy}"
 
 
-def _of_variables(console: Console, *, has_secret: bool) -> Iterator[str]:
+def _of_variables(console: Console) -> Iterator[str]:
     """Yield a sentence on the variables that are set here, and not in a job."""
     home = os.path.expanduser("~")
     usual = {"XDG_CONFIG_HOME": f"{home}/.config", "XDG_STATE_HOME": f"{home}/.local/state"}
-    ours = {name for name in console.environment if name.startswith("POP3FETCH_")} - {"POP3FETCH_DEBUG"}
+    ours = {name for name in console.environment if name.startswith("POP3FETCH_")}
     moved = {name for name, path in usual.items() if console.environment.get(name, path) != path}
-    names = sorted((ours | moved) - ({VARIABLE} if has_secret else set()))
+    names = sorted((ours | moved) - {VARIABLE, "POP3FETCH_DEBUG"})
     if names:
         yield f"a job does not have {', '.join(names)}, set here: set the same there"

@@ -12,6 +12,7 @@ from pop3fetch.cli.actions.get import choice_of, delivery_context
 from pop3fetch.cli.screen.check import failure
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.numbers import counted
+from pop3fetch.cli.sessions import sessions_of
 from pop3fetch.delivery.choice import open_destination
 from pop3fetch.delivery.examination import examine_paths
 from pop3fetch.durable import is_absent, short
@@ -32,7 +33,9 @@ def examine_destination(
     try:
         choice = choice_of(account, is_configured=is_configured)
         place = RecordPlace.to_read(state_folder, account.name, account.address)
-        destination = open_destination(choice, delivery_context(account, console, place))
+        sessions = sessions_of(account, console, state_folder)
+        context = delivery_context(account, console, place, sessions=sessions)
+        destination = open_destination(choice, context)
         known = _known(place, destination.name) if not choice.is_stream else None
         yield from destination.examine(known)
     except POP3Error as error:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pop3fetch.account.credentials import without_password
 from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.screen.console import Console
-from pop3fetch.cli.sessions import sessions_of
+from pop3fetch.cli.sessions import LISTING, sessions_of
 from pop3fetch.delivery.choice import Choice, DeliveryContext, Kind, Openings, open_destination, parse
 from pop3fetch.errors import ConfigurationError, UsageError
 from pop3fetch.record.place import RecordPlace, last_address
@@ -25,11 +25,14 @@ if TYPE_CHECKING:
     from pop3fetch.cli.options import Invocation
     from pop3fetch.cli.screen.dry_run import DryRun
     from pop3fetch.cli.screen.progress import RunReporter
+    from pop3fetch.delivery.servers.address import ServerAddress
+    from pop3fetch.delivery.servers.server import MailServer
     from pop3fetch.fetch.context import Context
     from pop3fetch.fetch.plan import Order, Standing
     from pop3fetch.fetch.retrieving import Outcome
     from pop3fetch.net.resumption import Handshake, Peer, Resumption
     from pop3fetch.selection import Selector
+    from pop3fetch.sessions.sessions import Sessions
 
 DEFAULT_OUTPUT = "maildir:~/Maildir"
 
@@ -82,7 +85,7 @@ class Get:
             # Locked before the server is called, so that a second run does not disturb it.
             lock = None if choice.is_stream else place.take()
             if lock:
-                sessions.begin()
+                sessions.begin(LISTING)
             from pop3fetch.cli.screen.progress import RunReporter
             from pop3fetch.fetch.batch import room_for_drafts
             from pop3fetch.fetch.context import Context
@@ -100,7 +103,7 @@ class Get:
                 with closing(Store(place, lock)) as store:
                     for line in (f"record: {store.path}", *place.warnings()):
                         console.notice(line)
-                    delivery = delivery_context(account, console, place, store.tag)
+                    delivery = delivery_context(account, console, place, store.tag, sessions)
                     if account.name != place.address != last_address(folder, account.name):
                         from pop3fetch.cli.actions.get_moved import follow
 
@@ -205,6 +208,10 @@ def choice_of(account: Account, *, is_configured: bool = True) -> Choice:
     """Return the destination of an account; ``is_configured``: it is from the file, if it is given at all."""
     if account.exec:
         return Choice(Kind.PROGRAM, command=account.exec)
+    if account.destination is not None:
+        from pop3fetch.cli.mail_servers import choice_of_table
+
+        return choice_of_table(account.destination)
     try:
         return parse(account.output or DEFAULT_OUTPUT, is_configured=is_configured)
     except UsageError as error:
@@ -217,10 +224,24 @@ def choice_of(account: Account, *, is_configured: bool = True) -> Choice:
         raise ConfigurationError(where, error.reason) from error
 
 
+def _mail_server(address: ServerAddress, sessions: Sessions | None, console: Console) -> MailServer:
+    from pop3fetch.cli.mail_servers import MailServers
+
+    assert sessions is not None  # only standard output needs none
+    return MailServers(sessions, console).at(address)
+
+
 def delivery_context(
-    account: Account, console: Console, place: RecordPlace, tag: str | None = None
+    account: Account,
+    console: Console,
+    place: RecordPlace,
+    tag: str | None = None,
+    sessions: Sessions | None = None,
 ) -> DeliveryContext:
-    """Return what destinations need; nothing is recorded unless there is the ``tag`` of a record."""
+    """Return what destinations need; nothing is recorded unless there is the ``tag`` of a record.
+
+    ``sessions``: of the account, for the passwords of mail servers.
+    """
     console.flush()  # earlier output comes before the messages on standard output
     return DeliveryContext(
         tag=tag or "",
@@ -232,4 +253,5 @@ def delivery_context(
         account=account.name,
         report=console.warn,
         limit=account.exec_timeout or math.inf,
+        mail_server=lambda address: _mail_server(address, sessions, console),
     )

@@ -10,7 +10,7 @@ import os
 import pwd
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -27,9 +27,16 @@ from pop3fetch.cli.screen.advice import error_line
 from pop3fetch.cli.screen.import_report import report
 from pop3fetch.cli.screen.numbers import counted
 from pop3fetch.durable import short
-from pop3fetch.errors import ConfigurationError, LoginRefused, NoPassword, POP3Error, UsageError
+from pop3fetch.errors import (
+    ConfigurationError,
+    FetcherRunning,
+    LoginRefused,
+    NoPassword,
+    POP3Error,
+    UsageError,
+)
 from pop3fetch.importing import fdm, fetchmail, files, getmail, jobs, mpop
-from pop3fetch.importing.foreign import Broken, Finding, ForeignAccount, Reading, Where
+from pop3fetch.importing.foreign import Broken, Finding, ForeignAccount, Origin, Reading, Where
 from pop3fetch.record.editing import Addition, EditedStore
 from pop3fetch.record.store import IMPORTED, MARKED_BY
 from pop3fetch.status import Status
@@ -56,7 +63,8 @@ def surroundings() -> Where:
 def default_files(program: str, where: Where) -> list[str]:
     """Return the configuration files that a program reads if none is given; the first may not exist."""
     if program == "getmail":
-        folder = getmail.config_folder(where, os.path.exists)
+        *others, last = getmail.config_folders(where)
+        folder = next(filter(os.path.exists, others), last)
         names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
         found = [f"{folder}/{name}" for name in getmail.config_names(names)]
         return [path for path in found if os.path.isfile(path)] or [f"{folder}/{getmail.MAIN_FILE}"]
@@ -95,8 +103,7 @@ class Import:
         """Return the exit status; raises what keeps anything from being imported."""
         options = self._options
         readings = [self._read(path) for path in self._config_files()]
-        for lock in {reading.lock for reading in readings if reading.lock}:
-            files.require_ended(self._program, lock)
+        running = self._running({reading.lock for reading in readings if reading.lock})
         accounts = self._chosen([account for reading in readings for account in reading.accounts])
         known = self._known()
         plans = self._plans(accounts, known)
@@ -109,7 +116,7 @@ class Import:
         plans = [self._with_place_of_secret(planned, known.path) for planned in plans]
         config = self._where.variables.get("XDG_CONFIG_HOME") or self._where.expand("~/.config")
         still_there = jobs.jobs(self._program, Path(config) / "systemd/user", without_password(os.environ))
-        found = [*self._findings(readings, plans), *still_there]
+        found = [*self._findings(readings, plans), *running, *still_there]
         report(self._console, plans, found, as_json=options.as_json)
         if not plans:
             self._console.remark("there is no account to import")
@@ -146,6 +153,18 @@ class Import:
             where = f"{error.file or path}:{error.line}" if error.line else error.file or path
             raise ConfigurationError(where, f"{error.reason}; nothing was written") from error
 
+    def _running(self, locks: Iterable[str]) -> list[Finding]:
+        """Return what shows that the program is running; raises FetcherRunning unless nothing is written."""
+        found = []
+        for lock in locks:
+            try:
+                files.require_ended(self._program, lock)
+            except FetcherRunning as error:
+                if not self._options.dry_run:
+                    raise
+                found.append(Finding(Origin(lock), error_line(error)))
+        return found
+
     # -- the plan ----------------------------------------------------------------------------
 
     def _chosen(self, accounts: list[ForeignAccount]) -> list[ForeignAccount]:
@@ -175,7 +194,13 @@ class Import:
 
     def _plans(self, accounts: Sequence[ForeignAccount], known: Configuration) -> list[Planned]:
         options = self._options
-        planner = Planner(self._program, known, self._invocation.state_folder(), merge=options.merge)
+        planner = Planner(
+            self._program,
+            known,
+            self._invocation.state_folder(),
+            merge=options.merge,
+            dry_run=options.dry_run,
+        )
         names, lists = dict(options.rename), dict(options.lists)
         plans: list[Planned] = []
         for account in accounts:

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from pop3fetch.account import netrc
 from pop3fetch.account.config_file import Configuration, Overrides
 from pop3fetch.account.settings_table import SETTINGS, Account
+from pop3fetch.cli.screen.advice import error_line
 from pop3fetch.delivery.choice import Kind, parse
-from pop3fetch.errors import ConfigurationError, POP3Error, UsageError
+from pop3fetch.errors import ConfigurationError, FetcherRunning, POP3Error, UsageError
 from pop3fetch.importing import files
 from pop3fetch.importing.foreign import Broken, Fetched, Finding, ForeignAccount, Origin, Secret
 from pop3fetch.record.place import RecordPlace
@@ -83,16 +84,19 @@ class Planned(NamedTuple):
 class Planner:
     """Makes the plan for accounts of one program, beside the configuration file and the records."""
 
-    def __init__(self, program: str, known: Configuration, state_folder: Path, *, merge: bool) -> None:
+    def __init__(
+        self, program: str, known: Configuration, state_folder: Path, *, merge: bool, dry_run: bool
+    ) -> None:
         self._program = program
         self._known = known
         self._state_folder = state_folder
         self._merge = merge
+        self._dry_run = dry_run
 
     def plan(self, foreign: ForeignAccount, name: str, lists: Mapping[str, str]) -> Planned:
         """Return the plan for an account under its new ``name``; ``lists``: files that replace its list.
 
-        Raises FetcherRunning if its program is using the list.
+        Raises FetcherRunning if its program is using the list, unless nothing is written.
         """
         findings = list(foreign.findings)
         table = self._table(foreign, findings)
@@ -169,9 +173,16 @@ class Planner:
             text = f"{{1}} keeps no list of fetched messages for this account, {ALL_NEW}"
             findings.append(self._note(foreign, foreign.origin, text, name))
             return None
-        path = given or foreign.fetched.path
+        paths = (foreign.fetched.path, *foreign.fetched.elsewhere)
+        path = given or next(filter(os.path.exists, paths), paths[0])
         try:
-            contents = files.read(path, self._program if foreign.fetched.is_locked else None)
+            try:
+                contents = files.read(path, self._program if foreign.fetched.is_locked else None)
+            except FetcherRunning as error:
+                if not self._dry_run:
+                    raise
+                findings.append(Finding(Origin(path), error_line(error), False, foreign.name))
+                contents = files.read(path)
             messages = tuple(foreign.fetched.read(contents.octets))
         except FileNotFoundError:
             if given:

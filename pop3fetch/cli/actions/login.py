@@ -70,7 +70,7 @@ def _log_in_by_oauth(account: Account, console: Console, sessions: Sessions, wan
 
 
 def _named(account: Account, console: Console) -> str:
-    """Return the name of an account and its mailbox, or the mailbox alone if the name tells no more."""
+    """Return the name of an account and its mailbox, or the mailbox alone if the name adds nothing."""
     if account.source is None or account.name in (account.user, account.address, console.account):
         return account.title
     return f"{account.name} ({account.title})"

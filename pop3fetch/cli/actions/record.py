@@ -12,6 +12,7 @@ from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.numbers import counted
 from pop3fetch.cli.screen.objects import exported_message, record_object, recorded_message
 from pop3fetch.delivery.choice import parse
+from pop3fetch.durable import is_absent
 from pop3fetch.errors import MessageNotFound, UsageError
 from pop3fetch.messages import shown_uid, unescaped_uid
 from pop3fetch.record.editing import Addition, EditedStore
@@ -83,7 +84,7 @@ class Record:
     def forget(self, uids: Sequence[Uid]) -> None:
         """Make messages new again, or all of them if no UID is given; raises MessageNotFound."""
         forgotten = 0
-        if self._place.database.exists():
+        if not is_absent(self._place.database):
             with closing(EditedStore(self._place)) as store:
                 wanted = [_recorded(store, uid) for uid in uids]
                 forgotten = store.forget(wanted) if uids else store.forget_all()

@@ -37,7 +37,7 @@ def _moment(value: Any) -> int:
     try:
         return int(datetime.fromisoformat(_text(value)).timestamp())
     except (ArithmeticError, OSError, ValueError):
-        raise ValueError("must be a time such as 2026-11-01T12:00:00+00:00") from None
+        raise ValueError("must be a time such as 2026-11-01T12:00:00Z") from None
 
 
 def _digest(value: Any) -> bytes:

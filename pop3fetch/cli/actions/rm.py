@@ -170,8 +170,8 @@ def _agreed(client: MailSession, messages: Sequence[Message], new: set[int], con
     def talk() -> bool:
         show(console, console.err, rows, max(message.number for message in shown))
         if len(messages) > len(shown):
-            console.remark(f"… and {len(messages) - len(shown)} more")
-        console.remark(facts)
+            console.instruct(f"… and {len(messages) - len(shown)} more")
+        console.instruct(facts)
         return console.confirm(f"Delete {counted(len(messages))} from the server?")
 
     return console.talk(talk)

@@ -81,6 +81,7 @@ def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool,
         raise UsageError(f"--lines must be at least 0, not {own.lines}")
     selectors = selectors_of(messages, from_stdin=from_stdin)
     _refuse_contradictions(own, invocation.options, chosen=bool(selectors))
+    interval = 0.0 if own.every is None else _seconds(own.every)
     invocation = invocation._replace(open_log=partial(_open_log, as_json=own.log_json))
     if own.log_file is not None:
         invocation.console.log = _open_log(own.log_file, as_json=own.log_json)
@@ -90,10 +91,7 @@ def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool,
     if own.every is not None:
         from pop3fetch.cli.actions.get_every import get_every
 
-        if selectors or own.all or own.mark or own.dry_run or own.lines is not None:
-            wrong = "MESSAGES, --all, --mark, --lines or --dry-run"
-            raise UsageError(f"--every fetches new messages, so it cannot be combined with {wrong}")
-        return get_every(invocation, get.run, get.openings, _seconds(own.every))
+        return get_every(invocation, get.run, get.openings, interval)
     as_json = own.as_json and invocation.options.get("output") not in STREAMS
     try:
         return invocation.for_each_account(
@@ -145,6 +143,9 @@ def _refuse_contradictions(own: GetOptions, given: Overrides, *, chosen: bool) -
         "messages that are only looked at (-o - MESSAGES) are not deleted; see `pop3fetch rm`": (
             is_look and (deletes or own.delete_marked)
         ),
+        "--every fetches new messages, so it cannot be combined with MESSAGES, --all, --mark, --lines or "
+        "--dry-run": own.every is not None
+        and (chosen or own.all or own.mark or own.dry_run or own.lines is not None),
     }
     for sentence, found in contradictions.items():
         if found:

@@ -55,7 +55,7 @@ def command(
 
     MESSAGES are numbers, ranges and unique-ids: 3, 2-5, 7-, last, uid:XYZ.
     """
-    from pop3fetch.cli.sessions import sessions_of
+    from pop3fetch.cli.sessions import LISTING, sessions_of
     from pop3fetch.errors import UsageError
 
     if limit is not None and limit < 1:
@@ -64,7 +64,7 @@ def command(
     state_folder = invocation.state_folder_to_read()
 
     def list_account(account: Account, console: Console) -> int:
-        with sessions_of(account, console, state_folder).begin() as sessions:
+        with sessions_of(account, console, state_folder).begin(LISTING) as sessions:
             from pop3fetch.cli.actions.list import List, ListOptions
 
             options = ListOptions(

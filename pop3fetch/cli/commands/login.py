@@ -12,7 +12,7 @@ pop3fetch login -a work              store the password of an account"""
 
 
 @click.command("login", cls=Command, epilog=EXAMPLES)
-@click.argument("address", required=False, metavar="[ADDRESS]")
+@click.argument("address", required=False, metavar="[ADDRESS|@NAME]")
 @click.option(
     "--store",
     type=click.Choice(("keyring", "file", "none")),
@@ -25,13 +25,17 @@ def command(invocation: Invocation, address: str | None, store: str | None) -> i
     """Try the account's password on the server, and store it if it works.
 
     With ADDRESS, such as alice@example.org, find its server. If the login works, write the account
-    into the configuration file.
+    into the configuration file. With @NAME, log in to that destination of the file.
 
     The password is asked for on the terminal, unless the environment, a password command or
     ~/.netrc has it. For an account with OAuth 2, the page of the login is shown instead.
     """
     from pop3fetch.cli.actions.login import log_in
 
+    if address is not None and address.startswith("@"):
+        from pop3fetch.cli.actions.login_destination import log_in_to_destination
+
+        return log_in_to_destination(invocation, address[1:], store)
     if address is not None:
         from pop3fetch.cli.actions.login_setup import log_in_first
 

@@ -26,13 +26,14 @@ pop3fetch stat --json | jq .messages    print their number alone"""
 @server_options
 def command(invocation: Invocation, *, with_new: bool, as_json: bool) -> int:
     """Print the number of messages on the server, and of their octets."""
-    from pop3fetch.cli.sessions import sessions_of
+    from pop3fetch.cli.sessions import COUNT, sessions_of
 
     state_folder = invocation.state_folder_to_read()
 
     def stat(account: Account, console: Console) -> int:
         status, new = Status.OK, None
-        with sessions_of(account, console, state_folder).log_in() as client:
+        following = () if with_new else COUNT
+        with sessions_of(account, console, state_folder).begin(following).log_in() as client:
             messages, octets = client.stat(then_quit=not with_new)
             if with_new:
                 from pop3fetch.cli.actions.stat import count_new

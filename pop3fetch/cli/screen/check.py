@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
@@ -10,6 +9,7 @@ from typing import Self
 from pop3fetch.cli.screen.advice import error_line
 from pop3fetch.cli.screen.console import Console, with_notes
 from pop3fetch.cli.screen.objects import step_object
+from pop3fetch.cli.screen.wrapping import wrapped
 from pop3fetch.errors import POP3Error
 from pop3fetch.printable import printable
 from pop3fetch.status import Status
@@ -66,13 +66,8 @@ class CheckReport:
 
         width, rich = self._console.width(self._console.out), self._console.rich(self._console.out)
         verdict = result.verdict.value
-        lines = textwrap.wrap(
-            f"{verdict:{VERDICT}}  {result.step:{STEP}}  {printable(result.text, None)}",
-            max(width, VERDICT + 1),
-            subsequent_indent=" " * (INDENT if width >= NARROW else VERDICT + 2),
-            drop_whitespace=True,
-            break_on_hyphens=False,
-        )
+        line = f"{verdict:{VERDICT}}  {result.step:{STEP}}  {printable(result.text, None)}"
+        lines = wrapped(line, width, " " * (INDENT if width >= NARROW else VERDICT + 2)).split("\n")
         if rich.color_system and not rich.no_color:
             style = Style(color=COLORS[result.verdict], bold=result.verdict is not Verdict.OK)
             lines[0] = style.render(verdict, color_system=ColorSystem.STANDARD) + lines[0][len(verdict) :]

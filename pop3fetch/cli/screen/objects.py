@@ -32,8 +32,7 @@ def listed_message(
 
     ``fetched_at`` in seconds since the epoch, None if the message is new.
     """
-    moment = None if fetched_at is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(fetched_at))
-    shown = {**message_object(message), "new": is_new, "fetched_at": moment}
+    shown = {**message_object(message), "new": is_new, "fetched_at": moment_of(fetched_at)}
     if not has_size:
         shown["size"] = None
     if summary is not None:
@@ -59,10 +58,8 @@ def date_of(summary: Summary) -> str | None:
 
 
 def moment_of(seconds: int | None) -> str | None:
-    """Return a time in seconds since the epoch in the form of RFC 3339."""
-    from datetime import UTC, datetime
-
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
+    """Return a time in seconds since the epoch in the form of RFC 3339, which ends with Z."""
+    return None if seconds is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def record_object(path: str, times: Sequence[int], doubted: int) -> Object:

@@ -14,6 +14,7 @@ from pop3fetch.messages import Message
 
 if TYPE_CHECKING:
     from pop3fetch.delivery.choice import Choice
+    from pop3fetch.delivery.destination import Draft
 
 REDRAW = 0.1  # seconds between two drawings of the progress line
 SETTLED = 1.0  # seconds before a rate is shown
@@ -120,20 +121,22 @@ class RunReporter:
         if self._line:
             self._line.advance(octets=octets)
 
-    def delivered(self, message: Message, octets: int, path: str | None) -> None:
+    def delivered(self, draft: Draft) -> None:
+        message = draft.message
         if self._line:
             self._line.advance(messages=1)
         if self._as_json or self.objects is not None:
             destination = self.choice.name if self.choice else None
-            delivered = {**message_object(message), "path": path, "destination": destination}
+            delivered = {**message_object(message), "path": draft.path, "destination": destination}
             if self.objects is not None:
                 self.objects.append(delivered)
             if self._as_json:
                 self._console.json(delivered)
                 self._console.flush()  # the reader of a pipe gets each line at once
         if self._console.verbosity >= 1:
-            where = f" to {path}" if path else ""
-            self._console.notice(f"message {message.number}: {octets} octets{where}")
+            place = draft.path or draft.place
+            where = f" to {place}" if place else ""
+            self._console.notice(f"message {message.number}: {draft.octets} octets{where}")
 
     def skipped(self, message: Message, error: POP3Error) -> None:
         line, hushed = f"message {message.number} stays on the server: {error}", self._console.hushed

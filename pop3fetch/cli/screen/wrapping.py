@@ -14,8 +14,8 @@ _WORD = re.compile(
 )
 
 
-def wrapped(text: str, width: int) -> str:
-    """Return ``text`` in lines of at most ``width`` columns.
+def wrapped(text: str, width: int, indent: str = INDENT) -> str:
+    """Return ``text`` in lines of at most ``width`` columns; ``indent`` begins all but the first.
 
     A word that is longer has a line of its own: a path or a fingerprint can be copied whole.
     """
@@ -25,7 +25,7 @@ def wrapped(text: str, width: int) -> str:
     for gap, word in _WORD.findall(text):
         wide = _columns(gap) + _columns(word)
         if lines[-1].strip() and columns + wide > width:
-            lines.append(INDENT + word)
+            lines.append(indent + word)
             columns = _columns(lines[-1])
         else:
             lines[-1] += gap + word

@@ -314,10 +314,15 @@ def test_the_service_manager_is_notified(
         (["--every", "5m", "3"], b"--every fetches new messages"),
         (["--every", "5m", "--all"], b"--every fetches new messages"),
         (["--every", "5m", "--mark"], b"--every fetches new messages"),
+        (["--every", "5m", "--lines", "1"], b"--every fetches new messages"),
         (["--every", "5m", "--dry-run"], b"--every fetches new messages"),
     ],
 )
-def test_what_cannot_be_repeated_is_refused(run: Run, arguments: list[str], error: bytes) -> None:
-    ended = run("get", "-H", "localhost", *arguments)
+def test_what_cannot_be_repeated_is_refused_before_the_log_is_opened(
+    run: Run, tmp_path: Path, arguments: list[str], error: bytes
+) -> None:
+    log = tmp_path / "log"
+    ended = run("get", "-H", "localhost", "--log-file", log, *arguments)
     assert ended.status == 2
     assert error in ended.err
+    assert not log.exists()

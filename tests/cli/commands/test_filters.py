@@ -157,7 +157,7 @@ def test_without_top_a_filter_on_sizes_works(here: Here, post: StartPost, maildi
 
 
 @pytest.mark.parametrize("gone", [b"RETR 4\r\n", b"TOP 4 0\r\n"])
-def test_a_message_that_vanishes_is_no_hindrance_to_others(
+def test_a_message_that_vanishes_does_not_stop_the_others(
     here: Here, post: StartPost, maildir: Path, gone: bytes
 ) -> None:
     served = post(MAIL, replies={gone: b"-ERR no such message\r\n"})

@@ -343,6 +343,45 @@ def test_nothing_is_run_to_ask_the_server(old: Old, tmp_path: Path) -> None:
     ]
 
 
+# Files that name commands wherever their program runs one; {0} is such a command.
+COMMANDS = {
+    "mpop": (
+        ".mpoprc",
+        "account a\nhost 127.0.0.1\nport {port}\nuser u\neval {0}\npasswordeval {0}\nfilter {0}\n"
+        "delivery mda {0}\n",
+    ),
+    "fetchmail": (
+        ".fetchmailrc",
+        'poll 127.0.0.1 proto pop3 port {port} plugin "{0}" plugout "{0}" user u there password p '
+        'mda "{0}" preconnect "{0}" postconnect "{0}"\n',
+    ),
+    "getmail": (
+        ".getmail/getmailrc",
+        "[retriever]\ntype = SimplePOP3SSLRetriever\nserver = 127.0.0.1\nport = {port}\nusername = u\n"
+        'password_command = ("sh", "-c", "{0}")\n[destination]\ntype = MDA_external\npath = /bin/sh\n'
+        'arguments = ("-c", "{0}")\n[filter-1]\ntype = Filter_external\npath = {0}\n',
+    ),
+    "fdm": (
+        ".fdm.conf",
+        '$x = $({0})\n%y = %({0})\naccount "a" pop3 pipe "{0}" user "u" pass $({0})\n'
+        'match pipe "{0}" returns (0, ) action drop\nmatch all action pipe "{0}"\n',
+    ),
+}
+
+
+@pytest.mark.parametrize("program", COMMANDS)
+def test_no_command_of_a_file_is_run(old: Old, tmp_path: Path, program: str) -> None:
+    place, text = COMMANDS[program]
+    file = old.home / place
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text.format(f"touch {tmp_path}/trace", port=old.port))
+    file.chmod(0o600)
+    for options in (["--dry-run"], ["--force"]):
+        assert b"touch" in old(*options, program=program).out
+    assert not (tmp_path / "trace").exists()
+    assert len(old.tables()) == 1
+
+
 # -- what is not written ---------------------------------------------------------------------
 
 
@@ -571,6 +610,7 @@ def held(path: Path) -> Iterator[None]:
 
 def test_mpop_at_work_is_not_disturbed(work: Old) -> None:
     with held(work.uids):
+        assert b"/alice_at_127.0.0.1: note: mpop seems to be running: " in work.done("--dry-run")
         ended = work()
     assert (ended.status, ended.out) == (Status.TRY_LATER, b"")
     assert ended.err.startswith(f"pop3fetch: mpop seems to be running: {work.uids};".encode())
@@ -595,7 +635,9 @@ def test_fetchmail_at_work_is_not_disturbed(old: Old, content: str, status: int)
         assert process.stdout
         process.stdout.readline()
         (old.home / "pid").write_text(content.format(fetchmail=process.pid, other=os.getpid()))
+        shown = old("--offline", "--dry-run", program="fetchmail")
         ended = old("--offline", program="fetchmail")
+    assert (shown.status, b"~/pid: note: fetchmail " in shown.out) == (0, status != Status.OK)
     assert ended.status == status
     assert (b"fetchmail is running (process" in ended.err) == ("300" in content)
 
@@ -663,7 +705,7 @@ def test_on_a_terminal_it_is_a_question(old: Old, terminal: Terminal, answer: by
     assert old.recorded() == {}
 
 
-def test_offline_the_next_get_says_so(old: Old) -> None:
+def test_offline_the_next_get_reports_it(old: Old) -> None:
     old.account()
     old.fetched(["a", "b"])
     old.done("--offline")
@@ -741,20 +783,35 @@ def test_a_hundred_thousand_messages_take_two_seconds(work: Old) -> None:
     assert len(work.recorded()) == 100_000
 
 
+def getmailrc(old: Old, file: Path, user: str) -> None:
+    """Write a file of getmail6."""
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(
+        f"[retriever]\ntype = SimplePOP3SSLRetriever\nserver = 127.0.0.1\nport = {old.port}\n"
+        f"username = {user}\npassword = secret\nca_certs = {old.ca_file}\n[destination]\n"
+        "type = Maildir\npath = ~/Mail/\n[options]\nread_all = no\n"
+    )
+    file.chmod(0o600)
+
+
 def test_getmail_has_a_file_for_each_account(old: Old) -> None:
     folder = old.home / ".getmail"
-    folder.mkdir()
-    for name, user in (("one", "alice"), ("two", "bob")):
-        (folder / name).write_text(
-            f"[retriever]\ntype = SimplePOP3SSLRetriever\nserver = 127.0.0.1\nport = {old.port}\n"
-            f"username = {user}\npassword = secret\nca_certs = {old.ca_file}\n[destination]\n"
-            "type = Maildir\npath = ~/Mail/\n[options]\nread_all = no\n"
-        )
-        (folder / name).chmod(0o600)
+    getmailrc(old, folder / "one", "alice")
+    getmailrc(old, folder / "two", "bob")
     (folder / f"oldmail-127.0.0.1-{old.port}-alice").write_bytes(b"uid-1\x001700000000\n")
     (folder / "one~").write_text("not a configuration\n")
     assert old(program="getmail").status == 0
     assert list(old.tables()) == ["one", "two"]
+    assert old.recorded() == {"uid-1": (NOON, "imported:getmail")}
+
+
+@pytest.mark.parametrize("folder", [".config/getmail", ".getmail", "mail"])
+def test_getmail_has_its_list_in_its_own_folder_wherever_the_file_is(old: Old, folder: str) -> None:
+    getmailrc(old, old.home / "mail/one", "alice")
+    listed = old.home / folder / f"oldmail-127.0.0.1-{old.port}-alice"
+    listed.parent.mkdir(parents=True, exist_ok=True)
+    listed.write_bytes(b"uid-1\x001700000000\n")
+    assert old(old.home / "mail/one", program="getmail").status == 0
     assert old.recorded() == {"uid-1": (NOON, "imported:getmail")}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,7 @@ from tests.support.terminal import Terminal
 
 ADDRESS = "alice@mail.example.org"
 NOON = 1_700_000_000
-TIMES = [datetime.fromtimestamp(NOON + seconds, UTC).isoformat() for seconds in range(10)]
+TIMES = [f"2023-11-14T22:13:{20 + seconds}Z" for seconds in range(10)]
 PROOF = Identity(b"p" * 16, proves=True)
 BOX = "maildir:/mail"
 
@@ -98,7 +97,7 @@ def test_messages_are_listed_in_the_order_of_time(record: Desk) -> None:
     record.fill(b"b", b"a\xe9\t\n")
     record("add", "-", "--fetched-at", "2023-01-01T00:00Z", stdin=b"old\n")
     assert record("list").out.decode().splitlines() == [
-        "old\t\t2023-01-01T00:00:00+00:00\tadded",
+        "old\t\t2023-01-01T00:00:00Z\tadded",
         f"b\t100\t{TIMES[0]}\t{BOX}",
         f"a\\xe9\\x09\\x0a\t101\t{TIMES[1]}\t{BOX}",
     ]
@@ -263,6 +262,17 @@ def test_a_file_that_cannot_be_read_is_named(record: Desk) -> None:
 
 
 # -- forget, rename ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [("forget", "--all"), ("forget", "uid:a"), ("add", "-"), ("list",), ()])
+def test_a_record_on_a_disk_that_is_not_mounted_cannot_be_used(
+    record: Desk, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    record.place.make()
+    record.place.database.symlink_to(tmp_path / "nas" / "record")
+    ended = record(*arguments, stdin=b"a\n")
+    assert ended.status == Status.CONFIGURATION
+    assert ended.err.startswith(b"pop3fetch: cannot use the record ")
 
 
 def test_messages_are_forgotten(record: Desk) -> None:

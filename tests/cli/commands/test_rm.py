@@ -265,8 +265,9 @@ def test_yes_leaves_out_the_question(terminal: Terminal, post: StartPost) -> Non
     assert served.mailbox.messages == []
 
 
-def test_quiet_asks_all_the_same(terminal: Terminal, post: StartPost) -> None:
-    served = post()
-    seen = terminal("rm", "-q", "1", env=served.environment, answers=[(QUESTION, b"y\n")])
+def test_quiet_asks_all_the_same_and_shows_what_would_be_deleted(terminal: Terminal, post: StartPost) -> None:
+    served = post(letters(22))
+    seen = terminal("rm", "-q", "1-21", env=served.environment, answers=[(QUESTION, b"y\n")])
     assert seen.status == 0
-    assert len(served.mailbox.messages) == 2
+    assert seen.screen[-3:-1] == ["… and 1 more", "2.2 kB in all, 21 never fetched (*)"]
+    assert len(served.mailbox.messages) == 1

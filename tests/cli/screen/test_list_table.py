@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+import weakref
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -66,6 +67,26 @@ def test_a_dumb_terminal_shows_every_column(width: int, monkeypatch: pytest.Monk
     title, line = shown(width, row())
     assert title.split() == ["#", "date", "from", "subject", "size"]
     assert line.split()[:2] == ["1", "*"]
+
+
+def test_no_row_is_kept_until_the_table_is_complete() -> None:
+    alive: list[weakref.ref[Headers]] = []
+
+    class Headers(str):
+        """Text that can be referred to weakly."""
+
+    def rows() -> Iterator[Row]:
+        for _ in range(100):
+            subject = Headers("x" * 1000)
+            alive.append(weakref.ref(subject))
+            yield row(subject=subject)
+            del subject
+            kept.append(sum(reference() is not None for reference in alive))
+
+    kept: list[int] = []
+    out = Tty()
+    assert show(Console(out, io.StringIO(), {"COLUMNS": "80", "TERM": "dumb"}), out, rows(), 100)
+    assert max(kept) < 5
 
 
 @given(st.lists(rows, min_size=1, max_size=5), st.integers(40, 250))

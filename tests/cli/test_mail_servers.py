@@ -1,0 +1,195 @@
+"""Mail servers as destinations: what the user may write, and what is refused before anything is sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import Ended
+from tests.support.imap_server import ImapServer
+from tests.support.in_process import Here
+from tests.support.mail_server import Mailbox
+from tests.support.scripted_server import ScriptedServer, StartServer
+from tests.support.transfer_server import Accepted, TransferServer
+
+MAIL = [b"Subject: one\r\n\r\n1\r\n", b"Subject: two\r\n\r\n2\r\n"]
+SECRET = {"POP3FETCH_PASSWORD": "secret"}
+
+
+@pytest.fixture
+def pop(server: StartServer) -> ScriptedServer:
+    return server(Mailbox(MAIL, user="alice@example.org"))
+
+
+def get(here: Here, pop: ScriptedServer, *options: str | Path) -> Ended:
+    account = ["-H", pop.host, "-p", str(pop.port), "-u", "alice@example.org", "--tls", "off"]
+    return here("get", *account, "--allow-insecure-login", *options, env=SECRET)
+
+
+def file_with(folder: Path, *lines: str, name: str = "box") -> Path:
+    file = folder / "config.toml"
+    file.touch(0o600)
+    file.write_text("\n".join([f"[destinations.{name}]", *lines, ""]))
+    return file
+
+
+def test_the_user_is_the_recipient_if_it_is_an_address(
+    here: Here, pop: ScriptedServer, server: StartServer
+) -> None:
+    lmtp = TransferServer()
+    url = f"lmtp://localhost:{server(lmtp).port}"
+    assert get(here, pop, "-o", url) == Ended(0, b"", b"")
+    assert lmtp.accepted == [Accepted(b"", b"alice@example.org", octets) for octets in MAIL]
+
+
+def test_recipients_on_the_command_line_come_first(
+    here: Here, pop: ScriptedServer, server: StartServer, tmp_path: Path
+) -> None:
+    lmtp = TransferServer()
+    file = file_with(tmp_path, f'url = "lmtp://localhost:{server(lmtp).port}"', 'recipients = ["a", "b"]')
+    assert get(here, pop, "-c", file, "-o", "@box", "--limit", "1").status == 0
+    assert get(here, pop, "-c", file, "-o", "@box", "--recipient", "c", "--recipient", "d").status == 0
+    assert [each.recipient for each in lmtp.accepted] == [b"a", b"b", b"c", b"d"]
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "text"),
+    [
+        (["-o", "imaps://alice:hunter2@localhost/x"], 2, "must not contain a password"),
+        (["-o", "lmtp:localhost"], 2, "unknown destination type 'lmtp:'"),
+        (["-o", "lmtp://mx.example.org"], 78, "set starttls = true, or insecure = true"),
+        (["-o", "smtps://bob@mail.example.org"], 78, "from must be set"),
+        (["-o", "lmtp://localhost", "--recipient", "a b"], 2, "--recipients must be an address"),
+        (["-o", "lmtp://localhost", "--recipient", "a>\r\nDATA"], 2, "--recipients must be an address"),
+        (["-o", "lmtp://127.0.0.1"], 78, "it is the mailbox that is fetched"),
+        (["-o", "imaps://alice@example.org@127.0.0.1"], 78, "it is the mailbox that is fetched"),
+    ],
+)
+def test_what_cannot_be_right_is_refused(
+    here: Here, pop: ScriptedServer, options: list[str], status: int, text: str
+) -> None:
+    ended = get(here, pop, *options)
+    assert ended.status == status
+    assert text.replace("from must", "from: must") in ended.err.decode()
+    assert b"hunter2" not in ended.err
+    assert not any(b"RETR" in line for line in pop.commands)
+
+
+@pytest.mark.parametrize(
+    ("lines", "text"),
+    [
+        (['recipients = "a"'], "destinations.box.url: is missing"),
+        (['url = "http://localhost"'], "destinations.box.url: the URL of the destination cannot be used"),
+        (['url = "lmtp://localhost"', "x = 1"], "destinations.box.x: unknown key"),
+        (['url = "lmtp://localhost"', 'flags = ["\\\\Recent"]'], "destinations.box.flags: must be flags"),
+        (['url = "lmtp://localhost"', 'from = "a b"'], "destinations.box.from: must be an address"),
+        (['url = "lmtp://localhost"', "starttls = 1"], "destinations.box.starttls: must be true or false"),
+        (['url = "lmtp://localhost"', 'client_key = "x"'], "client_key: needs client_cert"),
+    ],
+)
+def test_a_wrong_table_is_named_with_its_key(
+    here: Here, pop: ScriptedServer, tmp_path: Path, lines: list[str], text: str
+) -> None:
+    ended = get(here, pop, "-c", file_with(tmp_path, *lines), "-o", "@box", "--recipient", "bob")
+    assert (ended.status, ended.out) == (78, b"")
+    assert text in ended.err.decode()
+
+
+def test_a_destination_that_does_not_exist_is_named(here: Here, pop: ScriptedServer, tmp_path: Path) -> None:
+    ended = get(here, pop, "-c", file_with(tmp_path, 'url = "lmtp://localhost"'), "-o", "@bok")
+    assert ended.status == 78
+    assert b"no destination is named 'bok'" in ended.err
+
+
+def test_others_must_not_read_the_password_of_a_destination(
+    here: Here, pop: ScriptedServer, tmp_path: Path
+) -> None:
+    file = file_with(tmp_path, 'url = "imaps://bob@localhost"', 'password = "x"')
+    file.chmod(0o644)
+    ended = get(here, pop, "-c", file, "-o", "@box")
+    assert ended.status == 78
+    assert b"destinations.box.password: others can read this file" in ended.err
+
+
+def imap_destination(
+    folder: Path, imap: ScriptedServer, ca_file: Path, *lines: str, path: str = "INBOX"
+) -> Path:
+    url = f'url = "imaps://alice@localhost:{imap.port}/{path}"'
+    return file_with(folder, url, f'ca_file = "{ca_file}"', *lines)
+
+
+def test_a_mailbox_gets_each_message_once(
+    here: Here, pop: ScriptedServer, server: StartServer, tmp_path: Path, ca_file: Path
+) -> None:
+    imap = ImapServer()
+    running = server(imap, tls="implicit")
+    file = imap_destination(tmp_path, running, ca_file, 'password = "secret"')
+    assert get(here, pop, "-c", file, "-o", "@box") == Ended(0, b"", b"")
+    assert get(here, pop, "-c", file, "-o", "@box") == Ended(0, b"", b"")
+    assert [*imap.inbox.messages.values()] == MAIL
+    assert imap.commands.count(b"LOGOUT") == 1, "a run without new mail does not log in"
+
+
+def test_the_password_of_the_account_is_not_sent_to_the_destination(
+    here: Here, pop: ScriptedServer, server: StartServer, tmp_path: Path, ca_file: Path
+) -> None:
+    imap = ImapServer()
+    file = imap_destination(tmp_path, server(imap, tls="implicit"), ca_file)
+    ended = get(here, pop, "-c", file, "-o", "@box")
+    assert ended.status == 77
+    assert b"store it with `pop3fetch login @box`" in ended.err
+    assert not any(line.startswith(b"AUTHENTICATE") for line in imap.commands)
+
+
+def test_the_protocol_is_shown_without_secrets(
+    here: Here, pop: ScriptedServer, server: StartServer, tmp_path: Path, ca_file: Path
+) -> None:
+    imap = ImapServer()
+    file = imap_destination(tmp_path, server(imap, tls="implicit"), ca_file, 'password = "secret"')
+    ended = get(here, pop, "-c", file, "-o", "@box", "-vv")
+    assert b"> P2 AUTHENTICATE PLAIN\n< + (challenge)\n> (secret)\n< P2 OK done\n" in ended.err
+    assert b'> P5 APPEND "INBOX" () {19+}\n' in ended.err
+
+
+def test_login_tries_the_secret_of_a_destination(
+    here: Here, server: StartServer, tmp_path: Path, ca_file: Path
+) -> None:
+    imap = ImapServer()
+    running = server(imap, tls="implicit")
+    file = imap_destination(tmp_path, running, ca_file, 'password = "secret"')
+    assert here("login", "@box", "-c", file).status == 0
+    file = imap_destination(tmp_path, running, ca_file, 'password = "hunter2"')
+    ended = here("login", "@box", "-c", file)
+    assert ended.status == 77
+    assert b"wrong password" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["@box", "-A"], b"mutually exclusive"),
+        (["@box", "--store", "file"], b"password_file"),
+        (["@box"], b"its URL names no user"),
+    ],
+)
+def test_a_login_that_cannot_be_is_refused(
+    here: Here, tmp_path: Path, arguments: list[str], text: bytes
+) -> None:
+    file = file_with(tmp_path, 'url = "lmtp://localhost"')
+    ended = here("login", *arguments, "-c", file)
+    assert ended.status == 2
+    assert text in ended.err
+
+
+def test_check_tries_the_login_of_a_destination(
+    here: Here, pop: ScriptedServer, server: StartServer, tmp_path: Path, ca_file: Path
+) -> None:
+    running = server(ImapServer(), tls="implicit")
+    for path, text in (("INBOX", "exists"), ("Lists", "is missing: `get` will create it")):
+        lines = ['password = "secret"', "[accounts.a]", f'host = "{pop.host}"', f"port = {pop.port}",
+                 'user = "alice@example.org"', 'tls = "off"', "allow_insecure_login = true",
+                 'output = "@box"']  # fmt: skip
+        file = imap_destination(tmp_path, running, ca_file, *lines, path=path)
+        ended = here("check", "-c", file, env=SECRET)
+        assert f"destination\timaps://alice@localhost:{running.port}/{path} {text}" in ended.out.decode()
