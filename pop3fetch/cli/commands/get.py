@@ -146,7 +146,6 @@ def _refuse_contradictions(own: GetOptions, given: Overrides, *, chosen: bool) -
         "--every fetches new messages, so it cannot be combined with MESSAGES, --all, --mark, --lines or "
         "--dry-run": own.every is not None
         and (chosen or own.all or own.mark or own.dry_run or own.lines is not None),
-        "--log-json needs --log-file": own.log_json and own.log_file is None,
     }
     for sentence, found in contradictions.items():
         if found:
