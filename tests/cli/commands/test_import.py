@@ -738,7 +738,7 @@ def test_json_has_an_object_for_each_account_and_each_finding(work: Old) -> None
         "password": "file",
         "list": str(work.uids),
         "fetched": 4,
-        "last_fetch": "2023-11-14T22:13:20+00:00",
+        "last_fetch": "2023-11-14T22:13:20Z",
         "adds": True,
         "listed": 5,
         "new": 2,
