@@ -17,6 +17,7 @@ from pop3fetch.account.secret import text_of
 from pop3fetch.importing.fetchmail_entries import Entries, Entry, Option, Options, User
 from pop3fetch.importing.foreign import (
     CLEAR_TEXT,
+    REMOTE,
     UNVERIFIED,
     Draft,
     Fetched,
@@ -27,6 +28,7 @@ from pop3fetch.importing.foreign import (
     Reading,
     Secret,
     Where,
+    is_local,
     lines_of,
     shell,
 )
@@ -296,6 +298,8 @@ def _delivery(draft: Draft, source: _Source, options: Options) -> None:
     host, slash, given = hosts.value.partition("/")
     if len(hosts.values) > 1:
         draft.problem(source.origin(hosts), f"smtphost: pop3fetch delivers to one host, {host}")
+    if not is_local(host):
+        draft.problem(source.origin(hosts), REMOTE.format(f"smtphost {host}"))
     where = f"//{hosts.value}" if not host else f"//{host}:{given if slash else port}"
     draft.put("output", f"{scheme}:{where}", source.origin(hosts))
     address = options.get("smtpaddress")

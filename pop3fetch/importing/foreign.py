@@ -20,6 +20,10 @@ UNVERIFIED = (
     "the server's certificate was not verified; pop3fetch verifies it: if that fails, set tls_fingerprint "
     "or ca_file"
 )
+REMOTE = (
+    "{0}: a server that is not on this machine needs a table of its own, with from or starttls; "
+    "see the destinations in pop3fetch-config(5)"
+)
 
 
 class Origin(NamedTuple):
@@ -155,6 +159,11 @@ class Draft:
             self.secret,
             **facts,  # type: ignore[arg-type]
         )
+
+
+def is_local(host: str) -> bool:
+    """Return whether mail that is passed on to ``host`` stays on this machine; a socket has no host."""
+    return host in ("", "localhost", "::1", "[::1]") or host.startswith("127.")
 
 
 def shell(line: str) -> list[str]:

@@ -14,6 +14,7 @@ from pop3fetch.defaults import PLAIN_PORT, TLS_PORT
 from pop3fetch.importing.foreign import (
     CLEAR_TEXT,
     NO_FILTERS,
+    REMOTE,
     UNVERIFIED,
     Broken,
     Draft,
@@ -25,6 +26,7 @@ from pop3fetch.importing.foreign import (
     Reading,
     Secret,
     Where,
+    is_local,
     lines_of,
 )
 
@@ -262,9 +264,7 @@ def _destination(draft: Draft, source: _Source, name: str, *, is_inside: bool = 
     elif kind == "MDA_external":
         _program(draft, source, name)
     elif kind == "MDA_lmtp":
-        draft.put("output", f"lmtp://{section.get('host', '')}:{section.get('port', LMTP_PORT)}", origin)
-        for key in section.keys() & {"override", "fallback"}:
-            draft.problem(source.origin(name, key), f"{key}: see the destinations in pop3fetch-config(5)")
+        _lmtp(draft, source, name)
     elif kind == "MultiDestination" and not is_inside:
         _only_one(draft, source, name)
     else:
@@ -277,6 +277,16 @@ def _destination(draft: Draft, source: _Source, name: str, *, is_inside: bool = 
 
 def _folder(path: str) -> str:
     return path if path == "/" else path.rstrip("/")
+
+
+def _lmtp(draft: Draft, source: _Source, name: str) -> None:
+    section = source.section(name)
+    host = section.get("host", "")
+    draft.put("output", f"lmtp://{host}:{section.get('port', LMTP_PORT)}", source.origin(name, "type"))
+    if not is_local(host):
+        draft.problem(source.origin(name, "host"), REMOTE.format(f"host {host}"))
+    for key in section.keys() & {"override", "fallback"}:
+        draft.problem(source.origin(name, key), f"{key}: see the destinations in pop3fetch-config(5)")
 
 
 def _program(draft: Draft, source: _Source, name: str) -> None:

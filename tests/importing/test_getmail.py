@@ -126,6 +126,11 @@ TRANSLATED: dict[str, tuple[str, dict[str, object], list[str]]] = {
         {"output": "lmtp://localhost:24"},
         ["override: "],
     ),
+    "LMTP to another machine": (
+        rc(destination=("type = MDA_lmtp", "host = mail.example.org")),
+        {"output": "lmtp://mail.example.org:2003"},
+        ["host mail.example.org: "],
+    ),
     "a list of one": (
         rc(destination=("type = MultiDestination", 'destinations = ("~/Mail/",)')),
         {},
