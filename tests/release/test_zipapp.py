@@ -60,7 +60,7 @@ def test_its_keyring_can_be_imported(alone: Alone, file: Path) -> None:
     assert b"ModuleNotFoundError" not in ended.out
     words = f"import sys; sys.path.insert(0, {str(file)!r}); import keyring, keyring.backends.SecretService"
     imported = subprocess.run(
-        [sys.executable, *ALONE, "-W", "error", "-c", words], capture_output=True, timeout=PATIENCE
+        [sys.executable, "-W", "error", *ALONE, "-c", words], capture_output=True, timeout=PATIENCE
     )
     assert (imported.returncode, imported.stderr) == (0, b"")
 
