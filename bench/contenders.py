@@ -25,9 +25,10 @@ from bench.peers import (
 )
 
 LIMITS = str(Path(__file__).with_name("limits.py"))
+# named by bounds
+DRAIN, LIST, VERSION = "limit: drain", "list -l", "--version"
+CLICK, IMPORTS, ONE_BY_ONE = "import click", "import click, ssl, sqlite3", "imaplib, one by one"
 APPEND = str(Path(__file__).with_name("imaplib_append.py"))
-ONE_BY_ONE = "imaplib, one by one"  # named by a bound
-DRAIN, CLICK, LIST, VERSION = "limit: drain", "import click", "list -l", "--version"  # named by bounds
 
 
 class Role(Enum):
@@ -48,6 +49,7 @@ class Contender:
     commands: Commands
     role: Role
     remember: Callable[[Errand, Sequence[str]], list[Command]] | None = None
+    meet: Commands | None = None
     absent: str | None = None
     note: str = ""
 
@@ -60,6 +62,7 @@ def able_to(what: Callable[[Program], Commands | None], *, writes: bool = False)
             commands=commands,
             role=_role(program, writes=writes),
             remember=program.remember,
+            meet=program.meet,
             absent=program.missing(),
             note=program.note if writes else "",
         )
@@ -76,12 +79,24 @@ def fetchers() -> tuple[Contender, ...]:
 def fetchers_of_accounts(number: int) -> tuple[Contender, ...]:
     """Return what fetches many accounts at once."""
     wide = ("--jobs", str(number), "--jobs-per-host", str(number))
-    gone = OURS.missing()
+    gone, meet = OURS.missing(), pop3fetch_all(command="stat")
     return (
-        Contender(OURS.name, pop3fetch_all(*wide), Role.OURS, absent=gone, note=f"`get -A {' '.join(wide)}`"),
+        Contender(
+            OURS.name,
+            pop3fetch_all(*wide),
+            Role.OURS,
+            meet=meet,
+            absent=gone,
+            note=f"`get -A {' '.join(wide)}`",
+        ),
         Contender("mpop, all at once", mpop_get, Role.RIVAL, absent=_named("mpop").missing()),
         Contender(
-            "pop3fetch, politely", pop3fetch_all(), Role.SHOWN, absent=gone, note="`get -A`: four at once"
+            "pop3fetch, politely",
+            pop3fetch_all(),
+            Role.SHOWN,
+            meet=meet,
+            absent=gone,
+            note="`get -A`: four at once",
         ),
     )
 
@@ -108,6 +123,15 @@ def completer() -> tuple[Contender, ...]:
     return (
         Contender(OURS.name, lambda errand: [Command((OURS.executable,), words)], Role.OURS, absent=gone),
         Contender(VERSION, _plainly(OURS.executable, "--version"), Role.LIMIT, absent=gone),
+    )
+
+
+def counters() -> tuple[Contender, ...]:
+    """Return ourselves counting messages, and what that must import as the limit."""
+    assert OURS.stat
+    return (
+        Contender(OURS.name, OURS.stat, Role.OURS, meet=OURS.meet, absent=OURS.missing()),
+        Contender(IMPORTS, _plainly(PYTHON, "-c", IMPORTS), Role.LIMIT),
     )
 
 

@@ -73,6 +73,8 @@ class Errand:
 class Program:
     """A program and what it can be asked for; ``remember`` gives it a record of UIDs as fetched before.
 
+    ``meet`` lets it find out about the server what it will remember.
+
     ``syncs`` says whether a file is on the disk when the program goes on to delete the message.
     """
 
@@ -82,6 +84,7 @@ class Program:
     syncs: bool = True
     get: Commands | None = None
     remember: Callable[[Errand, Sequence[str]], list[Command]] | None = None
+    meet: Commands | None = None
     stat: Commands | None = None
     list_long: Commands | None = None
     remove_old: Commands | None = None
@@ -123,20 +126,21 @@ def pop3fetch_at(executable: str, name: str) -> Program:
         version=_first_line(executable, "--version"),
         get=get,
         remember=lambda errand, uids: run(errand, "get", "--mark"),
+        meet=lambda errand: run(errand, "stat"),
         stat=lambda errand: run(errand, "stat"),
         list_long=lambda errand: run(errand, "list", "-l"),
         remove_old=lambda errand: run(errand, "rm", "--before", "30d"),
     )
 
 
-def pop3fetch_all(*words: str) -> Commands:
+def pop3fetch_all(*words: str, command: str = "get") -> Commands:
     """Return what fetches every mailbox of an errand in one process, with ``words`` as options."""
 
     def commands(errand: Errand) -> list[Command]:
         accounts = "\n".join(_pop3fetch_account(errand, mailbox) for mailbox in errand.mailboxes)
         config = ("-c", errand.file("config.toml", accounts), "--state-dir", f"{errand.folder}/state")
         secret = {"POP3FETCH_PASSWORD": errand.mailboxes[0].password}
-        return [Command((POP3FETCH, "get", "-A", *words, *config), secret)]
+        return [Command((POP3FETCH, command, "-A", *words, *config), secret)]
 
     return commands
 

@@ -129,13 +129,18 @@ def _progress(result: Result) -> list[str]:
 def _demand(bound: Bound) -> str:
     if bound.against is None:
         return f"at most {bound.at_most / MIB:.0f} MiB"
-    return f"at most {bound.at_most} x {bound.against}"
+    return f"{'CPU ' if bound.cpu else ''}at most {bound.at_most} x {bound.against}"
 
 
 def _outcome(bound: Bound, result: Result) -> tuple[str, str]:
     other = result.row(bound.against) if bound.against else result.ours
     if result.ours is None or other is None:
         return "", "not measured"
-    value = result.ours.wall / other.wall if bound.against else result.ours.peak
+    if bound.against is None:
+        value: float = result.ours.peak
+    elif bound.cpu:
+        value = result.ours.cpu / other.cpu
+    else:
+        value = result.ours.wall / other.wall
     shown = f"{value:.2f}" if bound.against else f"{value / MIB:.0f} MiB"
     return shown, "met" if value <= bound.at_most else "MISSED"

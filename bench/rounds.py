@@ -88,6 +88,8 @@ class Track:
         if scenario.remembers and contender.remember:
             uids = self._server.warm(*scenario.users)
             run(contender.remember(errand, uids), errand.folder)
+        if scenario.known and contender.meet:
+            run(contender.meet(errand), errand.folder)
         usage = run(contender.commands(errand), errand.folder)
         if contender.role is not Role.LIMIT:
             self._check(scenario, errand)

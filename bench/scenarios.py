@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from bench import contenders, mail
-from bench.contenders import CLICK, DRAIN, LIST, ONE_BY_ONE, VERSION, Contender
+from bench.contenders import CLICK, DRAIN, IMPORTS, LIST, ONE_BY_ONE, VERSION, Contender
 from bench.mail import Post
 from bench.measure import RunFailed
 from bench.peers import Errand
 from bench.server import Server
 
 ACCOUNTS = tuple(f"account{number:02}" for number in range(1, 21))
-USERS = ("small", "mixed", "huge", "few", "crowd", "parting", *ACCOUNTS)
+USERS = ("small", "mixed", "huge", "few", "crowd", "thousand", "parting", *ACCOUNTS)
 MIB = 1 << 20
 RIVAL = "P"
 
@@ -22,11 +22,13 @@ RIVAL = "P"
 class Bound:
     """What we are allowed: ``at_most`` times the wall time of ``against``, or so many octets of memory.
 
-    ``against`` is the fastest rival, or the contender of this name; None bounds the peak of memory.
+    ``against`` is the fastest rival, or the contender of this name; None bounds the peak of memory. ``cpu``:
+    of the CPU time.
     """
 
     at_most: float
     against: str | None = RIVAL
+    cpu: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,8 @@ class Scenario:
 
     Each of ``users`` has ``count`` messages; ``post`` is what must have been delivered from each.
     If ``refill`` names a maildrop, the messages are to be deleted, and come from there anew before
-    each run. If it ``remembers``, all are known to each program beforehand. ``runs`` per round.
+    each run. If it ``remembers``, all messages are known to each program beforehand, and so is the server; if
+    ``known``, only the server. ``runs`` per round.
     """
 
     title: str
@@ -48,6 +51,7 @@ class Scenario:
     refill: str | None = None
     far: bool = False
     remembers: bool = False
+    known: bool = False
     runs: int = 1
 
 
@@ -99,7 +103,7 @@ def _keep(stage: Stage) -> Scenario:
     return Scenario(
         f"{len(post)} messages of 4 KB, kept on the server, loopback",
         (*contenders.fetchers(), contenders.drain(), contenders.write(post)),
-        (Bound(0.6),),
+        (Bound(0.5),),
         ("small",),
         len(post),
         post,
@@ -107,7 +111,7 @@ def _keep(stage: Stage) -> Scenario:
 
 
 def _delete(stage: Stage) -> Scenario:
-    return _deleting(_keep(stage), Bound(0.6))
+    return _deleting(_keep(stage), Bound(0.5))
 
 
 def _mixed(stage: Stage) -> Scenario:
@@ -115,7 +119,7 @@ def _mixed(stage: Stage) -> Scenario:
     return Scenario(
         f"{len(post)} messages of mixed size, {sum(post.sizes) / MIB:.0f} MiB in all, loopback",
         (*contenders.fetchers(), contenders.drain(), contenders.write(post)),
-        (Bound(0.8),),
+        (Bound(0.65),),
         ("mixed",),
         len(post),
         post,
@@ -207,6 +211,56 @@ def _far_stat(stage: Stage) -> Scenario:
     )
 
 
+def _near_stat(stage: Stage) -> Scenario:
+    return Scenario(
+        "number and octets of the messages (`stat`), loopback, CPU time",
+        contenders.counters(),
+        (Bound(1.25, IMPORTS, cpu=True),),
+        ("few",),
+        len(stage.few()),
+        check=_says_count,
+        known=True,
+        runs=5,
+    )
+
+
+def _known_nothing_new(stage: Stage) -> Scenario:
+    stage.few()
+    count = 1000 // stage.divisor
+    stage.server.refill("thousand", "few", count)
+    return Scenario(
+        f"nothing new among {count} messages, round trip 50 ms, known server",
+        contenders.able_to(lambda program: program.get),
+        (Bound(0.6),),
+        ("thousand",),
+        count,
+        Post.of(()),
+        far=True,
+        remembers=True,
+    )
+
+
+def _near_keep(stage: Stage) -> Scenario:
+    far = _far_keep(stage)
+    return replace(
+        far,
+        title=f"{far.count} messages of 4 KB, kept on the server, loopback",
+        bounds=(Bound(0.9),),
+        far=False,
+        runs=3,
+    )
+
+
+def _known(scenario: Callable[[Stage], Scenario], *bounds: Bound) -> Callable[[Stage], Scenario]:
+    """Return the same at a server that was met before."""
+
+    def known(stage: Stage) -> Scenario:
+        first = scenario(stage)
+        return replace(first, title=f"{first.title}, known server", bounds=bounds, known=True)
+
+    return known
+
+
 def _list(stage: Stage) -> Scenario:
     count = len(stage.small())
     return Scenario(
@@ -281,16 +335,24 @@ SCENARIOS: dict[str, Callable[[Stage], Scenario]] = {
     "delete": _delete,
     "mixed": _mixed,
     "huge": _huge,
+    "near-keep": _near_keep,
     "far-keep": _far_keep,
+    "known-keep": _known(_far_keep, Bound(0.5)),
     "far-delete": _far_delete,
+    "known-delete": _known(_far_delete, Bound(0.45)),
     "lmtp": _lmtp,
     "far-imap": _far_imap,
     "nothing-new": _nothing_new,
+    "known-nothing-new": _known_nothing_new,
+    "near-stat": _near_stat,
     "far-stat": _far_stat,
+    "known-stat": _known(_far_stat, Bound(0.6)),
     "list": _list,
     "far-list": _far_list,
+    "known-list": _known(_far_list, Bound(0.035)),
     "far-rm": _far_rm,
     "accounts": _accounts,
+    "known-accounts": _known(_accounts, Bound(0.8)),
     "version": _start_up("--version"),
     "help": _start_up("--help"),
     "completion": _completion,

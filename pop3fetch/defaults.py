@@ -23,6 +23,7 @@ TOKEN_METHODS = ("xoauth2", "oauthbearer")  # whose secret is an OAuth 2 access 
 FAMILIES = ("any", "ipv4", "ipv6")
 PROXY_SCHEMES = ("socks5://", "http://")
 UNIX_PREFIX = "unix:"  # of a host that is a UNIX socket
+STREAMS = ("-", "mbox:-")  # of --output, for standard output
 
 TLS_PORT = 995  # RFC 8314 section 7.3
 PLAIN_PORT = 110  # RFC 1939 section 3

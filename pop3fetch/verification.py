@@ -10,6 +10,8 @@ import os
 import re
 import ssl
 
+MINIMUM_VERSION = ssl.TLSVersion.TLSv1_2  # RFC 8996 has ended those before
+
 _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # a name that OpenSSL finds a certificate by
 
 
@@ -21,6 +23,7 @@ def verifying_context(ca_file: str | None = None, *, ca_folder: str | None = Non
     Raises OSError if the file cannot be used.
     """
     context = ssl.create_default_context(cafile=ca_file, capath=ca_folder)
+    context.minimum_version = MINIMUM_VERSION
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return context

@@ -17,7 +17,7 @@ import click
 import pytest
 
 from pop3fetch import __version__
-from pop3fetch.account.config_file import TOP_LEVEL
+from pop3fetch.account.config_file import LOG_FILE, TOP_LEVEL
 from pop3fetch.account.destination_table import DESTINATION_KEYS
 from pop3fetch.account.oauth.providers import OAUTH_KEYS, PROVIDERS
 from pop3fetch.account.settings_table import SETTINGS
@@ -161,7 +161,7 @@ def test_the_manual_has_every_configuration_key() -> None:
     assert manual.entries(sections.pop("OAUTH 2"), "Cm") == OAUTH_KEYS.keys()
     assert manual.entries(sections.pop("DESTINATIONS"), "Cm") == DESTINATION_KEYS.keys()
     documented = manual.entries((line for lines in sections.values() for line in lines), "Cm")
-    assert documented == {*SETTINGS, *TOP_LEVEL} - {"accounts"}
+    assert documented == {*SETTINGS, *TOP_LEVEL, LOG_FILE} - {"accounts"}
 
 
 def test_the_manual_has_the_choices_of_a_configuration_key() -> None:

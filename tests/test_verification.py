@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from pop3fetch.account.oauth.http import _opener
-from pop3fetch.verification import authorities_folder, verifying_context
+from pop3fetch.verification import MINIMUM_VERSION, authorities_folder, verifying_context
 
 HOST = "localhost"
 
@@ -161,3 +161,7 @@ def test_a_folder_of_authorities_has_hashed_names(
 def test_a_folder_of_authorities_may_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "missing"))
     assert authorities_folder() is None
+
+
+def test_no_version_before_tls_1_2_is_spoken() -> None:
+    assert verifying_context().minimum_version == MINIMUM_VERSION == ssl.TLSVersion.TLSv1_2

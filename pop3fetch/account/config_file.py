@@ -32,6 +32,8 @@ from pop3fetch.veil import veiled
 if TYPE_CHECKING:
     from pop3fetch.account.destination_table import DestinationTable
 
+LOG_FILE = "log_file"  # a key of [defaults] alone: a process has one log
+SYSLOG = "syslog"  # instead of a file's name
 TOP_LEVEL = ("default", "defaults", "accounts", "destinations")
 KEYS: Mapping[str, Check] = {name: setting.check for name, setting in SETTINGS.items()}
 PATH_KEYS = {name for name, check in KEYS.items() if check is checks.path}
@@ -89,6 +91,18 @@ class Configuration(NamedTuple):
     def is_meant_unnamed(self, name: str) -> bool:
         """Return whether a run that names no account means this one."""
         return self.default == name or (self.default is None and self.names() == (name,))
+
+    def log_file(self) -> str | None:
+        """Return the path of the log, or ``syslog``; raises ConfigurationError."""
+        where, file = f"{self.path}: defaults.{LOG_FILE}", self.defaults.get(LOG_FILE)
+        if file is None or file == SYSLOG:
+            return file
+        if not isinstance(file, str) or not file or "\0" in file:
+            raise ConfigurationError(where, f"must be the path of a file, or {SYSLOG!r}")
+        path = os.path.expanduser(from_home(file))
+        if not os.path.isabs(path):
+            raise ConfigurationError(where, "the home folder is not known; write the whole path")
+        return path
 
     def servers(self) -> set[str]:
         """Return the hosts of all accounts, as they were written."""
@@ -160,7 +174,8 @@ class Configuration(NamedTuple):
         table = f"{self.path}: accounts.{name}"
         settings = _settings_of(self.tables[name], table)
         if self.defaults:
-            settings = _over(_settings_of(self.defaults, f"{self.path}: defaults"), settings)
+            defaults = {key: value for key, value in self.defaults.items() if key != LOG_FILE}
+            settings = _over(_settings_of(defaults, f"{self.path}: defaults"), settings)
         if "host" not in settings:
             raise ConfigurationError(table, 'host is missing; write host = "pop.example.org"')
         return settings

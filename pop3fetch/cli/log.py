@@ -15,11 +15,11 @@ from datetime import datetime
 from logging.handlers import SysLogHandler, WatchedFileHandler
 from pathlib import Path
 
+from pop3fetch.account.config_file import SYSLOG
 from pop3fetch.durable import PRIVATE_FILE, require_own_links
 from pop3fetch.errors import ConfigurationError
 from pop3fetch.printable import printable
 
-SYSLOG = "syslog"  # instead of a file's name
 SYSTEM_LOGS = ("/dev/log", "/var/run/syslog", "/var/run/log")  # of Linux, macOS and FreeBSD
 LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO}
 

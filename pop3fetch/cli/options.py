@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pop3fetch.account.config_file import Configuration, Overrides
     from pop3fetch.account.settings_table import Account
     from pop3fetch.cli.actions.each_account import Job, Many
+    from pop3fetch.cli.log import Log
     from pop3fetch.delivery.choice import Openings
     from pop3fetch.errors import POP3Error
     from pop3fetch.filters import Filters
@@ -256,6 +257,7 @@ class Invocation(NamedTuple):
     state_dir: Path | None
     many: Many | None = None
     filters: Filters | None = None  # None unless there is one
+    open_log: Callable[[str], Log] | None = None  # if the configuration file may name one
 
     def configuration(self) -> Configuration:
         """Read the configuration file; raises ConfigurationError."""
@@ -264,6 +266,8 @@ class Invocation(NamedTuple):
         configuration = load(self.config)
         for warning in configuration.warnings():
             self.console.notice(warning)
+        if self.open_log and self.console.log is None and (log_file := configuration.log_file()):
+            self.console.log = self.open_log(log_file)
         return configuration
 
     def account(self) -> Account:
@@ -308,21 +312,21 @@ class Invocation(NamedTuple):
         openings: Openings | None = None,
         *,
         as_json: bool = False,
-        is_patient: bool = False,
+        is_get: bool = False,
         logs_in: bool = True,
         at_end: Callable[[int, Sequence[str]], None] = lambda accounts, failed: None,
     ) -> int:
         """Do ``job`` for the account that is meant, or for all of them; return the exit status.
 
         ``openings``: the destinations that the job delivers to, which an interrupt must reach. ``as_json``:
-        an object for each account that fails. ``is_patient``: the key `patience` applies. ``at_end`` gets how
+        an object for each account that fails. ``is_get``: it fetches. ``at_end`` gets how
         many accounts there were, and the names of those that failed; all this only if there are several.
         """
         if self.many is None:
             return job(self.account(), self.console)
         from pop3fetch.cli.actions.each_account import ManyAccounts
 
-        many = ManyAccounts(self.console, self.many, job, openings, as_json=as_json, is_patient=is_patient)
+        many = ManyAccounts(self.console, self.many, job, openings, as_json=as_json, is_get=is_get)
         accounts = self.chosen_accounts(many.fail, logs_in=logs_in)
         invalid = len(many.failed)
         status = many.run(accounts)

@@ -121,7 +121,9 @@ class Recall:
             comparison = compare(listing, known)
             missing = unlisted(listing, known, comparison)
         if missing and listing.is_complete:
-            self._miss(known, missing)
+            from pop3fetch.record.missing import miss
+
+            miss(self._store, known, missing, self._now)
         new = set(comparison.new)
         if listing.unusable:
             self.undecided |= _unsure_copies(listing, known)
@@ -143,21 +145,6 @@ class Recall:
         others = set(self._look_at_headers(listing, unseen))
         passed = [m for m in messages if m.index not in others and m.index not in self.undecided]
         return passed, sorted(others)
-
-    # -- what is not listed ------------------------------------------------------------------
-
-    def _miss(self, known: Known, missing: Iterable[Key]) -> None:
-        """Record what a complete listing lacks: it is missing at first, and forgotten in the end."""
-        missed, expired = [], []
-        for key in missing:
-            row = known.unsettled.get(key)
-            if row is None or row.counts_misses:
-                missed.append(key)
-            elif row.is_expired(self._now):
-                expired.append(key)
-        for event, keys in ((Event.UNLISTED, missed), (Event.EXPIRED, expired)):
-            if keys:
-                self._store.happened(event, keys, self._now)
 
     # -- looks -------------------------------------------------------------------------------
 

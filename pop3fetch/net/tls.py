@@ -24,7 +24,7 @@ from pop3fetch.errors import (
     TLSError,
 )
 from pop3fetch.net.dial import certificate_name
-from pop3fetch.verification import authorities_folder, choose_ciphers, verifying_context
+from pop3fetch.verification import MINIMUM_VERSION, authorities_folder, choose_ciphers, verifying_context
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -102,7 +102,6 @@ def client_context(options: TLSOptions, ca_folder: str | None = None) -> ssl.SSL
             context.hostname_checks_common_name = False  # RFC 6125 section 6.4.4
             if options.ciphers:
                 choose_ciphers(context, options.ciphers)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
         if options.client_cert:
             files = " and key ".join(filter(None, (options.client_cert, options.client_key)))
             files = f"client certificate {files}"
@@ -145,7 +144,7 @@ def unverified_context(ciphers: str | None = None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.minimum_version = MINIMUM_VERSION
     if ciphers:
         choose_ciphers(context, ciphers)
     return context

@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 from pop3fetch.durable import NOT_SUPPORTED, make_folder, open_private, platform_folder, replace_file
 from pop3fetch.errors import POP3Error, RecordError, RecordLocked, RecordNotWritten
-from pop3fetch.record.states import DAY
 
 _READABLE = "@+="  # safe in a file name beside letters, digits and _.-~
 _LONGEST = 120  # characters of a name; file systems allow 255 octets
@@ -27,7 +26,7 @@ LOSES_EARLY_INPUT = "loses-early-input"  # what is sent before the greeting gets
 NEEDS_BUNDLE = "needs-bundle"  # its authority is not in the folder of authorities
 ANSWERS_AT_ONCE = "answers-at-once"  # a login can be sent with what follows; with the slowest reply seen
 LOSES_WHAT_FOLLOWS = "loses-what-follows"  # a login was sent with what follows, and that had no reply
-KNOWN_FOR = 30 * DAY  # seconds; then it is tried again, as servers are mended
+KNOWN_FOR = 30 * 24 * 60 * 60  # seconds; then it is tried again, as servers are mended
 _SERVER_ENDING = "server"
 REFUSED_LOGINS = "refused"  # the ending of the file of `sessions.refused_logins`
 

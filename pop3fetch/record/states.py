@@ -19,8 +19,6 @@ from typing import NamedTuple
 from pop3fetch.messages import Key, Message, stands_in
 
 DAY = 24 * 60 * 60  # seconds
-KEPT = 7 * DAY  # seconds that an unlisted message is remembered: longer than a server's bad weekend
-MOST_MISSES = 3  # complete listings that must lack a message as well: a clock may jump by weeks
 
 
 class State(IntEnum):
@@ -42,22 +40,13 @@ IN_DOUBT = frozenset({State.DOUBTED, State.MISSING, State.DELETED})
 class Unsettled(NamedTuple):
     """The state of a message that is recorded and not FETCHED.
 
-    ``since`` in seconds since the epoch; ``misses``: how many complete listings lacked it, counted up
-    to MOST_MISSES.
+    ``since`` in seconds since the epoch; ``misses``: how many complete listings lacked it, as far as they are
+    counted (see :mod:`pop3fetch.record.missing`).
     """
 
     state: State
     since: int
     misses: int
-
-    def is_expired(self, now: float) -> bool:
-        """Return whether it may be forgotten if one more complete listing lacks it."""
-        return self.misses >= MOST_MISSES and now - self.since >= KEPT
-
-    @property
-    def counts_misses(self) -> bool:
-        """Whether one more listing that lacks it is news to the record."""
-        return self.state not in (State.MISSING, State.DELETED) or self.misses < MOST_MISSES
 
 
 class Known(NamedTuple):

@@ -179,6 +179,46 @@ def test_json_lines_need_a_log(run: Run) -> None:
     assert (ended.status, b"--log-json needs --log-file" in ended.err) == (2, True)
 
 
+def configured(run: Run, server: ScriptedServer, tmp_path: Path, log_file: str, where: str) -> Path:
+    """Write a configuration whose table ``where`` has the key `log_file`."""
+    file = tmp_path / "config.toml"
+    account = (
+        f'host = "{server.host}"\nport = {server.port}\nuser = "alice"\ntls = "off"\n'
+        f'allow_insecure_login = true\npassword = "secret"\noutput = "{tmp_path}/mail"\n'
+    )
+    own = log_file if where == "accounts" else ""
+    defaults = log_file if where == "defaults" else ""
+    file.write_text(f"[defaults]\n{defaults}[accounts.work]\n{account}{own}")
+    file.chmod(0o600)
+    return file
+
+
+@pytest.mark.parametrize("options", [[], ["-A"], ["--log-json"]])
+def test_the_configuration_file_may_name_the_log(
+    run: Run, server: StartServer, tmp_path: Path, options: list[str]
+) -> None:
+    config = configured(run, server(Mailbox(TWO)), tmp_path, 'log_file = "mail.log"\n', "defaults")
+    ended = run("get", "-c", config, *options)
+    assert (ended.status, ended.out, ended.err) == (0, b"", b"")
+    log = (run.home / "mail.log").read_text()
+    assert "2 messages fetched (33 B)" in log
+    assert log.startswith("{") == ("--log-json" in options)
+    run("get", "-c", config, "--log-file", tmp_path / "other.log")
+    assert "no new messages" in (tmp_path / "other.log").read_text()
+    assert run("list", "-c", config).status == 0
+    assert (run.home / "mail.log").read_text() == log, "the log is of get alone"
+
+
+@pytest.mark.parametrize(
+    ("line", "where"), [("log_file = 1\n", "defaults"), ('log_file = "x"\n', "accounts")]
+)
+def test_a_wrong_log_in_the_configuration_file_is_an_error(
+    run: Run, server: StartServer, tmp_path: Path, line: str, where: str
+) -> None:
+    ended = run("get", "-c", configured(run, server([]), tmp_path, line, where))
+    assert (ended.status, b"log_file" in ended.err) == (78, True)
+
+
 # -- -A
 
 

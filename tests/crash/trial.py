@@ -14,9 +14,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+import trustme
 
 from pop3fetch.record.place import RecordPlace
+from tests.support.certificates import server_context
 from tests.support.command import Ended
 from tests.support.delivering import messages_of_mboxrd
 from tests.support.fetching import message, on_disk
@@ -50,7 +55,8 @@ class Scenario:
     """What is fetched, where it goes, and how many messages an earlier run has fetched already.
 
     ``delete_after``: only those of the earlier run are old enough to be deleted. ``link``: a second
-    account delivers to the same mbox by another name, which is this kind of link.
+    account delivers to the same mbox by another name, which is this kind of link. ``known``: the server has
+    TLS, and was met before, so that the login and the first commands come at once.
     """
 
     name: str
@@ -59,6 +65,7 @@ class Scenario:
     before: int = 0
     delete_after: bool = False
     link: str = ""
+    known: bool = False
     messages: Sequence[bytes] = field(default=tuple(MESSAGES), repr=False)
 
     def __str__(self) -> str:
@@ -75,6 +82,7 @@ SCENARIOS = [
     Scenario("mbox, delete after half", "mbox", delete=True, before=6),
     Scenario("maildir, delete after days", "maildir", delete=False, before=6, delete_after=True),
     Scenario("mbox, delete after days", "mbox", delete=False, before=6, delete_after=True),
+    Scenario("maildir, known server", "maildir", delete=True, before=6, known=True),
 ]
 
 # Two accounts at once, each with half of the messages, deliver to one mbox by two names.
@@ -89,6 +97,7 @@ SMALL = [message(1), message(2), message(3)]
 SHORT_SESSIONS = [
     Scenario("three messages, keep", "maildir", delete=False, messages=SMALL),
     Scenario("three messages, delete", "maildir", delete=True, messages=SMALL),
+    Scenario("three messages, known server", "maildir", delete=True, known=True, messages=SMALL),
 ]
 
 
@@ -123,6 +132,11 @@ class Verdict:
         return "; ".join([counts, *self.complaints])
 
 
+@cache
+def _authority() -> trustme.CA:
+    return trustme.CA()
+
+
 class Trial:
     """A mailbox of a dozen messages, a home for one account, and the real command."""
 
@@ -138,6 +152,7 @@ class Trial:
         self.is_half_done = False  # what was taken away after a death; nothing completes it there
         self.target = self._target_on(self.disk, scenario)
         self._config = folder / "config.toml"
+        self._ca_file = folder / "ca.pem"
         self._launcher = launcher
         self._scenario = scenario
         self._expected = on_disk(scenario.messages)
@@ -148,7 +163,15 @@ class Trial:
         return disk / "mbox" if scenario.destination == "mbox" else disk
 
     def __enter__(self) -> Trial:
-        self._servers = [ScriptedServer(mailbox).start() for mailbox in self._mailboxes]
+        tls: dict[str, Any] = (
+            {"tls": "implicit", "context": server_context(_authority())} if self._scenario.known else {}
+        )
+        self._servers = [ScriptedServer(mailbox, **tls).start() for mailbox in self._mailboxes]
+        if self._scenario.known:
+            _authority().cert_pem.write_to_path(str(self._ca_file))
+            where = ("-a", self._servers[0].url(), "--ca-file", self._ca_file)
+            ended = self._launcher.run("stat", *where, "--state-dir", self.state)
+            assert ended.status == 0, ended
         if self._scenario.link:
             self._set_up_two_names()
         if self._scenario.before:
@@ -203,7 +226,8 @@ class Trial:
         if self._scenario.link:
             return ["-A", "-c", self._config]
         output = f"{self._scenario.destination}:{self.target}"
-        return ["-a", self._servers[0].url(), "--allow-insecure-login", "-o", output]
+        policy = ["--ca-file", self._ca_file] if self._scenario.known else ["--allow-insecure-login"]
+        return ["-a", self._servers[0].url(), *policy, "-o", output]
 
     @property
     def options(self) -> list[str]:
@@ -324,6 +348,7 @@ class Trial:
         tmp = self.disk.glob("tmp/*") if self.is_maildir else ()
         beside = () if self.is_maildir else (*self.disk.glob("mbox?*"), *self.disk.parent.glob("link?*"))
         # What SQLite keeps beside a record that was not closed is taken up by the next run.
-        ours = re.compile(r".*\.(lock|account|sqlite(-wal|-shm|-journal)?)")
+        # The next that is written beside the record removes what a dead run left of it.
+        ours = re.compile(r".*\.(lock|account|server(-[0-9]+)?|sqlite(-wal|-shm|-journal)?)")
         spools = (path for path in self.state.glob("*") if not ours.fullmatch(path.name))
         return sorted(path.name for path in (*tmp, *beside, *spools))

@@ -12,7 +12,8 @@ from pop3fetch.fetch.recall import Recall
 from pop3fetch.fetch.survey import survey
 from pop3fetch.headers import identity
 from pop3fetch.messages import Key
-from pop3fetch.record.states import KEPT, MOST_MISSES, Event, State
+from pop3fetch.record.missing import KEPT, MOST_MISSES
+from pop3fetch.record.states import Event, State
 from pop3fetch.record.store import LISTING, Entry
 from pop3fetch.status import Status
 from tests.support.fetching import NOW, Account, log_in, message, numbered, on_disk

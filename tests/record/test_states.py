@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pop3fetch.record.states import KEPT, MOST_MISSES, Event, State, Unsettled, next_states
+from pop3fetch.record.states import Event, State, next_states
 
 RECORDED = [state for state in State if state is not State.NEW]
 
@@ -43,11 +43,3 @@ def test_only_a_look_and_time_forget_a_message() -> None:
 def test_an_unlisted_message_can_be_forgotten_in_the_end(state: State) -> None:
     missing = next_states(Event.UNLISTED)[state]
     assert next_states(Event.EXPIRED)[missing] is State.NEW
-
-
-@pytest.mark.parametrize(
-    ("misses", "age", "expired"),
-    [(MOST_MISSES, KEPT, True), (MOST_MISSES, KEPT - 1, False), (MOST_MISSES - 1, KEPT, False)],
-)
-def test_days_and_several_listings_must_pass(misses: int, age: int, expired: bool) -> None:
-    assert Unsettled(State.MISSING, 1000, misses).is_expired(1000 + age) is expired

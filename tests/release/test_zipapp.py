@@ -59,7 +59,9 @@ def test_its_keyring_can_be_imported(alone: Alone, file: Path) -> None:
     ended = alone("check", "-a", "pop3://alice@127.0.0.1:1", "--password-command", "false")
     assert b"ModuleNotFoundError" not in ended.out
     words = f"import sys; sys.path.insert(0, {str(file)!r}); import keyring, keyring.backends.SecretService"
-    imported = subprocess.run([sys.executable, *ALONE, "-c", words], capture_output=True, timeout=PATIENCE)
+    imported = subprocess.run(
+        [sys.executable, *ALONE, "-W", "error", "-c", words], capture_output=True, timeout=PATIENCE
+    )
     assert (imported.returncode, imported.stderr) == (0, b"")
 
 
@@ -88,8 +90,11 @@ def test_it_runs_the_demo(alone: Alone) -> None:
     assert alone("demo").status == 0
 
 
-def test_it_has_the_library_of_oauth(file: Path) -> None:
-    program = f"import sys; sys.path.insert(0, {str(file)!r}); import oauthlib.oauth2"
+@pytest.mark.parametrize(
+    "library", ["oauthlib.oauth2", "keyring", "dns.resolver", "python_socks.sync", "tomlkit"]
+)
+def test_what_is_imported_only_when_it_is_needed_is_there(file: Path, library: str) -> None:
+    program = f"import sys; sys.path.insert(0, {str(file)!r}); import {library}"
     subprocess.run([sys.executable, "-W", "error", *ALONE, "-c", program], check=True)
 
 

@@ -147,8 +147,14 @@ class Screen:
     def _obey(self, argument: str, what: str) -> None:
         if what == "m":
             return
-        assert (argument, what) in {("", "K"), ("0", "K")}, f"the screen does not know CSI {argument}{what}"
+        if what == "A":
+            self._row = max(self._row - int(argument or 1), 0)
+            return
+        known = {("", "K"), ("0", "K"), ("", "J")}
+        assert (argument, what) in known, f"the screen does not know CSI {argument}{what}"
         del self._lines[self._row][self._column :]
+        if what == "J":
+            del self._lines[self._row + 1 :]
 
     def _put(self, character: str) -> None:
         if character == "\r":

@@ -6,6 +6,7 @@ import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pop3fetch.account.registration import password_file_of
 from pop3fetch.account.settings_table import Account
@@ -32,6 +33,9 @@ from pop3fetch.printable import printable
 from pop3fetch.sessions.sessions import endpoint_of, server_of
 from pop3fetch.step_results import StepResult, warning
 
+if TYPE_CHECKING:
+    import socket
+
 STORED = ("the keyring", "the terminal")  # sources that `login` replaces, beside its own file
 SOON = 14  # days; certificates are renewed weeks before they expire
 MOST_ADDRESSES = 4  # that are shown
@@ -48,7 +52,7 @@ class ServerExamination:
         self._process = self._sessions.process._replace(notice=console.notice)
         self._endpoint = endpoint_of(account, self._process.child_environment)
         self._obstacle: POP3Error | None = None  # what forbids the login
-        self._connected: Ahead | None = None  # type: ignore[type-arg]
+        self._connected: Ahead[socket.socket] | None = None
         self._client: MailSession | None = None
         self._announced: Capabilities | None = None  # once the greeting and TLS are done
         self._showed_tls = False

@@ -21,6 +21,7 @@ from pop3fetch.account.settings_table import Account
 from pop3fetch.ahead import Answer, Interrupts, try_to_start
 from pop3fetch.cli.main import explain
 from pop3fetch.cli.screen.console import Console
+from pop3fetch.defaults import STREAMS
 from pop3fetch.errors import POP3Error
 from pop3fetch.status import Status
 
@@ -52,11 +53,12 @@ class ManyAccounts:
         openings: Openings | None = None,
         *,
         as_json: bool = False,
-        is_patient: bool = False,
+        is_get: bool = False,
     ) -> None:
         """``as_json``: an object on standard output for each account that fails.
 
-        ``is_patient``: what patience lets an account hide hides no failure of another one.
+        ``is_get``: a terminal shows the progress, and what patience hides hides no failure of another
+        account.
         """
         self._console = console
         self._many = many
@@ -68,7 +70,7 @@ class ManyAccounts:
         self._stopping = threading.Event()
         self._interrupts = Interrupts()
         self._as_json = as_json
-        self._is_patient = is_patient
+        self._is_get = is_get
         self._is_hiding = False  # whether an account has failed within its patience
         self._statuses: list[int] = []
         self.failed: list[str] = []  # names of accounts
@@ -93,6 +95,12 @@ class ManyAccounts:
         """Process all accounts; return the worst status, or raise an error that concerns them all."""
         self._waiting = list(accounts)
         threads: list[threading.Thread] = []
+        prints = any(account.output in STREAMS for account in accounts)
+        if self._is_get and self._console.shows_progress and self._console.verbosity == 0 and not prints:
+            from pop3fetch.cli.screen.board import Board
+
+            console = self._console
+            console.board = Board(len(accounts), console.draw_block, console.size)
         try:
             self._start(threads, min(self._many.jobs, len(accounts)))
             for _ in range(max(len(threads), 1)):
@@ -102,6 +110,9 @@ class ManyAccounts:
         except BaseException:
             self._stop(threads)
             raise
+        finally:
+            self._console.wipe()
+            self._console.board = None
 
     def _start(self, threads: list[threading.Thread], count: int) -> None:
         """Start so many threads, or fewer; without any this one does the work."""
@@ -181,6 +192,9 @@ class ManyAccounts:
         )
 
     def _work_on(self, account: Account) -> None:
+        board = self._console.board
+        if board:
+            board.begin(account.name)
         try:
             status = self._job(account, self._console_of(account.name))
         except BrokenPipeError:  # it concerns all accounts: the reader of the output is gone
@@ -189,11 +203,14 @@ class ManyAccounts:
             if self._stopping.is_set():  # we have closed the connection
                 return
             status = self._explain(account.name, error)
+        finally:
+            if board:
+                board.end(account.name)
         self._finished(account, status)
 
     def _finished(self, account: Account, status: int) -> None:
         """Take note of how a job has ended."""
-        if self._is_patient and account.patience is not None and status == Status.TRY_LATER:
+        if self._is_get and account.patience is not None and status == Status.TRY_LATER:
             self._is_hiding = True
         else:
             self._statuses.append(status)

@@ -183,6 +183,8 @@ class Get:
     def _order(self, account: Account) -> Order:
         from pop3fetch.fetch.plan import Order
 
+        if self._options.log_json and self._invocation.console.log is None:
+            raise UsageError("--log-json needs --log-file")
         if self._options.delete_marked and not account.delete and account.delete_after is None:
             raise UsageError("--delete-marked needs --delete or --delete-after")
         return Order(

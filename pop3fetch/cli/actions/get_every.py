@@ -13,8 +13,9 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from queue import Empty
+from threading import Condition
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fetch.account.settings_table import Account
 from pop3fetch.ahead import Answer
@@ -60,6 +61,13 @@ class Pace:
         return max(self._interval, wait)
 
 
+class Clock(NamedTuple):
+    """The time in seconds, and how to wait for a change, for so many seconds by this clock."""
+
+    now: Callable[[], float] = time.monotonic
+    wait: Callable[[Condition, float | None], object] = Condition.wait
+
+
 class GetEvery(ManyAccounts):
     """The accounts of a process that stays."""
 
@@ -69,9 +77,9 @@ class GetEvery(ManyAccounts):
         job: Job,
         openings: Openings,
         interval: float,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = Clock(),  # noqa: B008  # immutable
     ) -> None:
-        """``interval`` in seconds; ``clock`` as :func:`time.monotonic`."""
+        """``interval`` in seconds."""
         super().__init__(invocation.console, invocation.many or Many(1, 1), job, openings)
         self._invocation = invocation
         self._interval = interval
@@ -141,14 +149,14 @@ class GetEvery(ManyAccounts):
         """Take the next account that is due and may begin; waits for it. None at the end."""
         with self._changed:
             while not self._stopping.is_set():
-                now = self._clock()
+                now = self._clock.now()
                 # The one that has waited longest comes first.
                 for account in sorted(self._waiting, key=self._due_of):
                     if self._due_of(account) <= now and self._may_begin(account):
                         self._busy.append(account)
                         return account
                 later = [due for account in self._waiting if (due := self._due_of(account)) > now]
-                self._changed.wait(min(later) - now if later else None)
+                self._clock.wait(self._changed, min(later) - now if later else None)
             return None
 
     def _due_of(self, account: Account) -> float:
@@ -164,7 +172,7 @@ class GetEvery(ManyAccounts):
                 gc.collect()
                 gc.set_threshold(GARBAGE)
                 self._is_settled = True
-            self._due[account.name] = self._clock() + (0 if account.name in self._again else wait)
+            self._due[account.name] = self._clock.now() + (0 if account.name in self._again else wait)
             self._again.discard(account.name)
 
     def _login_delay(self, account: Account) -> float:

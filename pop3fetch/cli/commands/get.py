@@ -19,13 +19,14 @@ from pop3fetch.cli.options import (
     selectors_of,
     setting_options,
 )
+from pop3fetch.defaults import STREAMS
 from pop3fetch.errors import UsageError
 
 if TYPE_CHECKING:
     from pop3fetch.account.config_file import Overrides
     from pop3fetch.cli.actions.get import GetOptions
+    from pop3fetch.cli.log import Log
 
-STREAMS = ("-", "mbox:-")
 EXAMPLES = """\
 pop3fetch get --delete-after 30    fetch new mail, delete it 30 days later
 pop3fetch get -o mbox:inbox 1-3    fetch three messages into a file"""
@@ -81,10 +82,9 @@ def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool,
     selectors = selectors_of(messages, from_stdin=from_stdin)
     _refuse_contradictions(own, invocation.options, chosen=bool(selectors))
     interval = 0.0 if own.every is None else _seconds(own.every)
+    invocation = invocation._replace(open_log=partial(_open_log, as_json=own.log_json))
     if own.log_file is not None:
-        from pop3fetch.cli.log import open_log
-
-        invocation.console.log = open_log(own.log_file, as_json=own.log_json)
+        invocation.console.log = _open_log(own.log_file, as_json=own.log_json)
     if own.lines is not None:
         invocation = invocation._replace(options=Overrides(invocation.options, output="-"))
     get = Get(invocation, own, selectors)
@@ -95,7 +95,7 @@ def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool,
     as_json = own.as_json and invocation.options.get("output") not in STREAMS
     try:
         return invocation.for_each_account(
-            get.run, get.openings, as_json=as_json, is_patient=True, at_end=get.report
+            get.run, get.openings, as_json=as_json, is_get=True, at_end=get.report
         )
     except BaseException as end:
         if get.ended_early and not isinstance(end, Exception):
@@ -103,6 +103,12 @@ def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool,
 
             note_what_is_safe(end, get.ended_early)
         raise
+
+
+def _open_log(target: str, *, as_json: bool) -> Log:
+    from pop3fetch.cli.log import open_log
+
+    return open_log(target, as_json=as_json)
 
 
 def _seconds(every: str) -> float:

@@ -61,7 +61,7 @@ pop3fetch record rename bob@h.example bob@h.example:1995    follow a new port"""
 def _with_record(invocation: Invocation, work: Callable[[Record], None], *, only_one: bool = False) -> int:
     """Do some work on the record of each account that is meant; ``only_one``: never on several."""
     if only_one and invocation.many:
-        raise UsageError("--all-accounts changes no records; choose one account with --account")
+        raise UsageError("a change needs one account; choose it with -a instead of -A")
     folder = invocation.state_folder()
 
     def job(account: Account, console: Console) -> int:

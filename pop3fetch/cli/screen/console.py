@@ -16,18 +16,19 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 from pop3fetch.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from rich.console import Console as RichConsole
 
     from pop3fetch.ahead import Interrupts
     from pop3fetch.cli.log import Log
+    from pop3fetch.cli.screen.board import Board
     from pop3fetch.errors import POP3Error
 
 Foreign = bytes | str | int | None
 Answer = TypeVar("Answer")
 
-USUAL_WIDTH = 80  # columns, if a terminal does not report them
+USUAL_WIDTH, USUAL_HEIGHT = 80, 24  # columns and lines, if a terminal does not report them
 
 
 class Console:
@@ -52,6 +53,7 @@ class Console:
         self.interrupts: Interrupts | None = None  # of the threads that work on several accounts
         self.hushed: list[str] | None = None
         self.log: Log | None = None
+        self.board: Board | None = None  # of the progress of several accounts
         self.answers: dict[str, str | None] | None = None  # by question, if each is asked once
 
     @classmethod
@@ -265,6 +267,21 @@ class Console:
             self.err.write(f"\r{text}\x1b[K")
             self.err.flush()
 
+    def size(self) -> tuple[int, int]:
+        """Return the columns and lines of the terminal that standard error is."""
+        height = USUAL_HEIGHT
+        with suppress(OSError, ValueError):
+            height = os.get_terminal_size(self.err.fileno()).lines or USUAL_HEIGHT
+        return self.width(self.err), height
+
+    def draw_block(self, lines: Sequence[str]) -> None:
+        """Draw lines as :meth:`draw` does one; the cursor stays in the first."""
+        with self._turn, suppress(OSError, ValueError):
+            self._drawn.set()
+            up = f"\x1b[{len(lines) - 1}A" if len(lines) > 1 else ""
+            self.err.write("\r\x1b[J" + "\n".join(lines) + up + "\r")
+            self.err.flush()
+
     def draw_waiting(self, text: str) -> None:
         """Show what is waited for, until the next line of any kind."""
         if self.shows_progress:
@@ -277,7 +294,7 @@ class Console:
         if self._drawn.is_set():
             with self._turn, suppress(OSError, ValueError):
                 self._drawn.clear()
-                self.err.write("\r\x1b[K")
+                self.err.write("\r\x1b[J" if self.board else "\r\x1b[K")
                 self.err.flush()
 
     # -- the person at the terminal ----------------------------------------------------------

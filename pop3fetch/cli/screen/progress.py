@@ -43,7 +43,12 @@ class ProgressLine:
         now = self._clock()
         if now - self._drawn >= REDRAW:
             self._drawn = now
-            self._console.draw(self.text(self._console.width(self._console.err) - 1))
+            width = self._console.width(self._console.err) - 1
+            board, account = self._console.board, self._console.account
+            if board:
+                board.show(account, self.text(max(width - len(f"{account}: "), 0)))
+            else:
+                self._console.draw(self.text(width))
 
     def text(self, width: int) -> str:
         """Return the line in at most ``width`` columns; the less important parts are left out first."""
@@ -91,7 +96,8 @@ class RunReporter:
         self._has_screen = choice is not None and not choice.is_stream
         self._as_json = as_json and (choice is None or self._has_screen)
         # With -v each message has its own line.
-        self._draws = self._has_screen and console.shows_progress and console.verbosity == 0
+        draws = console.board is not None or console.shows_progress
+        self._draws = self._has_screen and draws and console.verbosity == 0
         self._line: ProgressLine | None = None
         self._skipped = 0
 

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import gc
+import io
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
 
-from pop3fetch.cli.actions.get_every import LONGEST_WAIT, Pace
+from pop3fetch.account.config_file import Overrides
+from pop3fetch.account.settings_table import Account
+from pop3fetch.cli.actions.each_account import Many
+from pop3fetch.cli.actions.get_every import LONGEST_WAIT, GetEvery, Pace
+from pop3fetch.cli.actions.get_every import Clock as EveryClock
+from pop3fetch.cli.options import Invocation
+from pop3fetch.cli.screen.console import Console
+from pop3fetch.delivery.choice import Openings
 from pop3fetch.sessions.refused_logins import FIRST_PAUSE, LONGEST_PAUSE
 from pop3fetch.status import Status
+from tests.support.clock import Clock
 from tests.support.command import PATIENCE, Run
 from tests.support.mail_server import Mailbox
 from tests.support.running import begun, last_words
@@ -49,6 +61,76 @@ def test_waits_after_failures_differ_a_little_and_are_never_shorter_than_the_int
     assert Pace(1000, jitter=lambda low, high: high).wait_after(Status.TRY_LATER) == 2200
     assert Pace(LONGEST_WAIT, jitter=lambda low, high: low).wait_after(Status.TRY_LATER) == LONGEST_WAIT
     assert FIRST_PAUSE == 900 and LONGEST_PAUSE == 21600
+
+
+class Over(BaseException):
+    """The end of a test: a job raises it."""
+
+
+class Timetable:
+    """Accounts that are fetched by a clock of their own, and the times at which that was."""
+
+    def __init__(self, tmp_path: Path, statuses: dict[str, int]) -> None:
+        file = tmp_path / "config.toml"
+        file.write_text("".join(f"[accounts.{name}]\nhost = 'h{name}'\nuser = 'u'\n" for name in statuses))
+        console = Console(io.StringIO(), io.StringIO(), {})
+        none = Overrides()
+        self.invocation = Invocation(console, none, none, file, tmp_path / "state", Many(1, 1))
+        self.clock = Clock(1000.0)
+        self.times: dict[str, list[float]] = {name: [] for name in statuses}
+        self.sleeps: dict[float, float] = {}  # at a time the machine sleeps for so long
+        self._statuses = statuses
+
+    def job(self, account: Account, console: Console) -> int:
+        self.times[account.name].append(self.clock.now - 1000)
+        self.clock.forward(self.sleeps.pop(self.clock.now - 1000, 0))
+        return self._statuses[account.name]
+
+    def run(self, until: float) -> None:
+        """Fetch every five minutes until a time."""
+
+        def wait(changed: threading.Condition, seconds: float | None) -> None:
+            assert seconds is not None and seconds > 0
+            if self.clock.now + seconds > 1000 + until:
+                raise Over
+            self.clock.forward(seconds)
+
+        with pytest.raises(Over):
+            service = GetEvery(self.invocation, self.job, Openings(), 300, EveryClock(self.clock, wait))
+            service.run(self.invocation.chosen_accounts(service.fail))
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """Restore what a process that stays changes of the whole process."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGUSR1)}
+    thresholds = gc.get_threshold()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
+def test_each_account_has_its_own_clock(tmp_path: Path) -> None:
+    table = Timetable(tmp_path, {"well": 0, "ill": 75, "refused": 77})
+    table.run(4 * 3600)
+    assert table.times["well"] == [300.0 * number for number in range(48 + 1)]
+    waits = [after - before for before, after in pairwise(table.times["ill"])]
+    for wait, doubled in zip(waits, (600, 1200, 2400, 3600, 3600), strict=False):
+        assert 0.9 * doubled <= wait <= 1.1 * doubled
+    assert table.times["refused"] == [0, 900, 2700, 6300, 13500]
+
+
+@pytest.mark.usefixtures("handlers")
+def test_after_a_sleep_each_account_is_fetched_once(tmp_path: Path) -> None:
+    table = Timetable(tmp_path, {"one": 0, "two": 0})
+    table.sleeps = {600: 8 * 3600}
+    table.run(600 + 8 * 3600 + 700)
+    awake = 600 + 8 * 3600
+    assert table.times["one"] == [0, 300, 600, awake + 300, awake + 600]
+    assert table.times["two"] == [0, 300, awake, awake + 300, awake + 600]
 
 
 # -- the process
@@ -177,12 +259,21 @@ def test_sighup_reads_the_configuration_again(
     assert subjects(tmp_path / "two") == {b"Subject: first"}
 
 
-def test_a_server_that_hangs_does_not_hold_up_another(
-    begin: Begin, server: StartServer, sessions: Sessions, tmp_path: Path
+@pytest.mark.parametrize(
+    "trouble",
+    [None, 'password_command = "sleep 600"', 'exec = "sleep 600"', 'output = "/dev/null/mail"'],
+    ids=["server hangs", "password command hangs", "program hangs", "cannot deliver"],
+)
+def test_an_account_in_trouble_does_not_hold_up_another(
+    begin: Begin, server: StartServer, sessions: Sessions, tmp_path: Path, trouble: str | None
 ) -> None:
-    hanging = server(lambda talk: talk.stall())
+    ill = table("ill", server((lambda talk: talk.stall()) if trouble is None else Mailbox([FIRST])), tmp_path)
+    if trouble is not None:
+        hidden = "password" if trouble.startswith("password") else "output"
+        kept = [line for line in ill.splitlines() if not line.startswith(hidden)]
+        ill = "\n".join([*kept, trouble, ""])
     file = tmp_path / "config.toml"
-    file.write_text(table("hanging", hanging, tmp_path) + table("well", server(sessions), tmp_path))
+    file.write_text(ill + table("well", server(sessions), tmp_path))
     file.chmod(0o600)
     process = begin("-A", "-c", file, "--every", "1s")
     for _ in range(3):

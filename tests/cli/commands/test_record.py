@@ -154,7 +154,7 @@ def test_all_accounts_are_shown(here: Here, tmp_path: Path) -> None:
     assert (ended.status, b"of several accounts" in ended.err) == (2, True)
     for change in (("add", "-"), ("forget", "--all")):
         ended = here("record", *change, *options, env=env)
-        assert (ended.status, b"choose one account" in ended.err) == (2, True)
+        assert (ended.status, b"a change needs one account" in ended.err) == (2, True)
 
 
 @pytest.mark.parametrize("before", [True, False])
