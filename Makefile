@@ -32,6 +32,7 @@ test test-all:
 		'no login is bound to a real channel' cyrus-pop3d cyrus-imapd cyrus-common sasl2-bin libsasl2-modules
 	@.ci/need 'test -e /usr/lib/dovecot/imap' dovecot-imapd 'no test of IMAP at a real server'
 	@.ci/need 'test -e /usr/lib/dovecot/lmtp' dovecot-lmtpd 'no test of LMTP at a real server'
+	@.ci/need 'ls /usr/lib/dovecot/modules/lib*_sieve_plugin.so' dovecot-sieve 'no recipe with Sieve is followed'
 	@.ci/need 'command -v exim4' exim4-daemon-light 'no test of SMTP at a real server'
 	@.ci/need 'command -v strace' strace 'no test of what is written in which order'
 	@.ci/need 'command -v mandoc' mandoc 'the manual pages are not linted'
@@ -87,6 +88,8 @@ clean:
 .PHONY: bench
 bench: .venv/ready-for-test .venv/bench/bin/pop3fetch
 	@.ci/need '.venv/bin/python -c "from tests.support.dovecot import *; exit(missing())"' dovecot-pop3d 'no benchmark'
+	@.ci/need 'test -e /usr/lib/dovecot/imap' dovecot-imapd 'no benchmark of destinations'
+	@.ci/need 'test -e /usr/lib/dovecot/lmtp' dovecot-lmtpd 'no benchmark of destinations'
 	@.ci/need 'command -v mpop' mpop 'mpop does not take part'
 	@.ci/need 'command -v fetchmail' fetchmail 'fetchmail does not take part'
 	@.ci/need 'command -v getmail' getmail6 'getmail6 does not take part'

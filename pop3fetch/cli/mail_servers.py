@@ -13,6 +13,7 @@ from pop3fetch.delivery.servers.address import ServerAddress, parse
 from pop3fetch.delivery.servers.server import MailServer
 from pop3fetch.errors import ConfigurationError, LoginRefused, UsageError
 from pop3fetch.net.dial import Endpoint
+from pop3fetch.pop3.trace import Secrets
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.sessions.refused_logins import RefusedLogins
 from pop3fetch.sessions.sessions import Sessions, tls_options
@@ -81,6 +82,7 @@ class MailServers:
             sender=sender,
             flags=keys.get("flags", ()),
             trace=trace,
+            secrets=Secrets(),
             report=self._console.warn,
         )
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.support.command import Ended
+from tests.support.command import Ended, Run
 from tests.support.imap_server import ImapServer
 from tests.support.in_process import Here
 from tests.support.mail_server import Mailbox
-from tests.support.scripted_server import ScriptedServer, StartServer
+from tests.support.running import begun, last_words
+from tests.support.scripted_server import ScriptedServer, StartServer, Talk
 from tests.support.transfer_server import Accepted, TransferServer
 
 MAIL = [b"Subject: one\r\n\r\n1\r\n", b"Subject: two\r\n\r\n2\r\n"]
@@ -193,3 +197,37 @@ def test_check_tries_the_login_of_a_destination(
         file = imap_destination(tmp_path, running, ca_file, *lines, path=path)
         ended = here("check", "-c", file, env=SECRET)
         assert f"destination\timaps://alice@localhost:{running.port}/{path} {text}" in ended.out.decode()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("scheme", ["imaps", "lmtp"])
+def test_an_interrupt_ends_a_delivery_that_waits_for_its_reply(
+    run: Run,
+    pop: ScriptedServer,
+    server: StartServer,
+    tmp_path: Path,
+    ca_file: Path,
+    number: signal.Signals,
+    scheme: str,
+) -> None:
+    waits = threading.Event()
+
+    def wait(talk: Talk) -> None:
+        waits.set()
+        talk.stall()
+
+    imap, lmtp = ImapServer(replies={"APPEND": [wait]}), TransferServer(replies={b"end": [wait]})
+    far = server(imap, tls="implicit") if scheme == "imaps" else server(lmtp)
+    user = "alice@" if scheme == "imaps" else ""
+    url = f'url = "{scheme}://{user}localhost:{far.port}"'
+    file = file_with(tmp_path, url, f'ca_file = "{ca_file}"', 'password = "secret"')
+    words = ["get", "-H", pop.host, "-p", str(pop.port), "-u", "alice@example.org", "--tls", "off"]
+    with begun(run, *words, "--allow-insecure-login", "-c", file, "-o", "@box", env=SECRET) as process:
+        assert waits.wait(20)
+        process.send_signal(number)
+        sent = time.monotonic()
+        assert process.wait(20) == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+        assert time.monotonic() - sent < 6
+        said = last_words(process)
+    doubt = b"pop3fetch: lmtp://localhost:%d: the reply was lost: 1 message may arrive twice\n" % far.port
+    assert (doubt in said) == (scheme == "lmtp")

@@ -48,11 +48,12 @@ class ImapServer:
 
     ``replies`` maps a command (``greeting``, ``APPEND``, …) to the answers that stand in for the right
     ones, each in turn, without their tags; then nothing is done. None does it, and ends the stream
-    before the answer. ``break_after`` lets the next connection say so many octets.
+    before the answer; a script takes over from there. ``break_after`` lets the next connection say so
+    many octets.
     """
 
     capabilities: Sequence[str] = PLUS
-    replies: Mapping[str, Sequence[bytes | None]] = field(default_factory=dict)
+    replies: Mapping[str, Sequence[bytes | Script | None]] = field(default_factory=dict)
     break_after: int | None = None
     manner: Script = Talk.cut
     greeting: bytes = b"* OK ready\r\n"
@@ -93,7 +94,7 @@ class _Session:
             self._server.commands.append(rest.strip())
             left = self._server.left.get(name)
             stand_in = left.pop(0) if left else b""
-            if stand_in and name != "APPEND":
+            if isinstance(stand_in, bytes) and stand_in and name != "APPEND":
                 self._talk.say(stand_in if stand_in.startswith((b"*", b"+")) else self._tag + b" " + stand_in)
                 continue
             act = getattr(self, f"_{name.lower().replace(' ', '_')}", self._noop)
@@ -107,18 +108,18 @@ class _Session:
     def _no(self, text: bytes) -> None:
         self._talk.say(b"%b NO %b\r\n" % (self._tag, text))
 
-    def _capability(self, rest: bytes, stand_in: bytes | None) -> None:
+    def _capability(self, rest: bytes, stand_in: bytes | Script | None) -> None:
         offered = [
             each for each in self._server.capabilities if not (self._talk.in_tls and each == "STARTTLS")
         ]
         self._talk.say(b"* CAPABILITY %b\r\n" % " ".join(offered).encode())
         self._ok()
 
-    def _starttls(self, rest: bytes, stand_in: bytes | None) -> None:
+    def _starttls(self, rest: bytes, stand_in: bytes | Script | None) -> None:
         self._ok()
         self._talk.start_tls()
 
-    def _authenticate(self, rest: bytes, stand_in: bytes | None) -> None:
+    def _authenticate(self, rest: bytes, stand_in: bytes | Script | None) -> None:
         self._talk.say(b"+ \r\n")
         proof = base64.b64decode(self._talk.line())
         if proof == b"\0alice\0secret":
@@ -126,10 +127,10 @@ class _Session:
         else:
             self._no(b"[AUTHENTICATIONFAILED] wrong password")
 
-    def _noop(self, rest: bytes, stand_in: bytes | None) -> None:
+    def _noop(self, rest: bytes, stand_in: bytes | Script | None) -> None:
         self._ok()
 
-    def _logout(self, rest: bytes, stand_in: bytes | None) -> None:
+    def _logout(self, rest: bytes, stand_in: bytes | Script | None) -> None:
         self._talk.say(b"* BYE bye\r\n")
         self._ok()
 
@@ -138,7 +139,7 @@ class _Session:
         assert match, rest
         return match[1], self._server.boxes.get(match[1])
 
-    def _status(self, rest: bytes, stand_in: bytes | None) -> None:
+    def _status(self, rest: bytes, stand_in: bytes | Script | None) -> None:
         name, box = self._named(rest)
         if box is None:
             self._no(b"[NONEXISTENT] there is none")
@@ -147,18 +148,18 @@ class _Session:
         self._talk.say(shown)
         self._ok()
 
-    def _create(self, rest: bytes, stand_in: bytes | None) -> None:
+    def _create(self, rest: bytes, stand_in: bytes | Script | None) -> None:
         name, _ = self._named(rest)
         self._server.boxes[name] = Box(validity=9)
         self._ok()
 
-    def _list(self, rest: bytes, stand_in: bytes | None) -> None:
+    def _list(self, rest: bytes, stand_in: bytes | Script | None) -> None:
         self._talk.say(b'* LIST (\\Noselect) "/" "Nothing"\r\n')
         for name in self._server.boxes:
             self._talk.say(b'* LIST (\\HasNoChildren) "/" {%d}\r\n%b\r\n' % (len(name), name))
         self._ok()
 
-    def _examine(self, rest: bytes, stand_in: bytes | None) -> None:
+    def _examine(self, rest: bytes, stand_in: bytes | Script | None) -> None:
         _, box = self._named(rest)
         if box is None:
             self._no(b"there is none")
@@ -167,7 +168,7 @@ class _Session:
         self._talk.say(b"* %d EXISTS\r\n" % len(box.messages))
         self._ok(b"[READ-ONLY] done")
 
-    def _uid_fetch(self, rest: bytes, stand_in: bytes | None) -> None:
+    def _uid_fetch(self, rest: bytes, stand_in: bytes | Script | None) -> None:
         words = rest.split()
         first, _, last = words[2].partition(b":")
         for number, (uid, octets) in enumerate(self._box.messages.items(), 1):
@@ -182,24 +183,27 @@ class _Session:
                 self._talk.say(b"* %d FETCH (UID %d RFC822.SIZE %d)\r\n" % (number, uid, len(octets)))
         self._ok()
 
-    def _uid_search(self, rest: bytes, stand_in: bytes | None) -> None:
+    def _uid_search(self, rest: bytes, stand_in: bytes | Script | None) -> None:
         wanted = rest.split(b'"')[1]
         uids = [uid for uid, octets in self._box.messages.items() if b"Message-ID: " + wanted in octets]
         self._talk.say(b"* SEARCH%b\r\n" % b"".join(b" %d" % uid for uid in uids))
         self._ok()
 
-    def _append(self, rest: bytes, stand_in: bytes | None) -> None:
+    def _append(self, rest: bytes, stand_in: bytes | Script | None) -> None:
         match = _APPEND.fullmatch(rest)
         assert match, rest
         size = int(match[5])
         if not match[6]:
-            if stand_in and stand_in.startswith(b"NO"):
+            if isinstance(stand_in, bytes) and stand_in.startswith(b"NO"):
                 self._talk.say(self._tag + b" " + stand_in)
                 return
             self._talk.say(b"+ go on\r\n")
         octets = self._talk.take(size)
         if len(octets) < size or self._talk.take(2) != b"\r\n":
             raise ClientLeft
+        if callable(stand_in):
+            stand_in(self._talk)
+            return
         if stand_in:
             self._talk.say(stand_in if stand_in.startswith(b"*") else self._tag + b" " + stand_in)
             return

@@ -38,12 +38,13 @@ class TransferServer:
     """Call it to play one session.
 
     ``replies`` maps a step (``greeting``, ``LHLO``, ``MAIL``, ``RCPT``, ``DATA``, ``end`` for the end of
-    a message) to the replies that stand in for the right ones, each in turn; None ends the stream.
+    a message) to the replies that stand in for the right ones, each in turn; None ends the
+    stream, and a script takes over.
     ``break_after`` lets the next connection say so many octets. ``password`` is that of alice.
     """
 
     extensions: Sequence[bytes] = PIPELINED
-    replies: Mapping[bytes, Sequence[bytes | None]] = field(default_factory=dict)
+    replies: Mapping[bytes, Sequence[bytes | Script | None]] = field(default_factory=dict)
     break_after: int | None = None
     manner: Script = Talk.cut
     password: str = "secret"
@@ -52,7 +53,7 @@ class TransferServer:
     has_bare_lf: bool = False
 
     def __post_init__(self) -> None:
-        self._left: dict[bytes, list[bytes | None]] = {
+        self._left: dict[bytes, list[bytes | Script | None]] = {
             step: [*replies] for step, replies in self.replies.items()
         }
 
@@ -65,7 +66,7 @@ class TransferServer:
 
     def stand_in(self, step: bytes, number: int, reply: bytes | None) -> None:
         """Let the ``number``-th reply to a step from now on, from 0, be another."""
-        usual: list[bytes | None] = [USUAL] * number
+        usual: list[bytes | Script | None] = [USUAL] * number
         self._left[step] = [*usual, reply]
 
     def forget_stand_ins(self) -> None:
@@ -78,6 +79,9 @@ class TransferServer:
         reply = left.pop(0) if left else usual
         if reply is USUAL:
             reply = usual
+        if callable(reply):
+            reply(talk)
+            raise ClientLeft
         if reply is None:
             talk.close()
             raise ClientLeft
@@ -87,7 +91,8 @@ class TransferServer:
     def end(self, talk: Talk, accepted: Accepted) -> None:
         """Say the reply to the end of a message, and keep it if that is 250."""
         left = self._left.get(b"end")
-        if not left or left[0] in (None, USUAL) or (left[0] or b"").startswith(b"2"):
+        reply = left[0] if left else USUAL
+        if not isinstance(reply, bytes) or reply == USUAL or reply.startswith(b"2"):
             self.accepted.append(accepted)
         self.say(talk, b"end", b"250 2.0.0 saved\r\n")
 

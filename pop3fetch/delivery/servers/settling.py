@@ -13,7 +13,7 @@ pause is over and the mailbox has stood still between two looks.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from pop3fetch.delivery.destination import Place, Settled
@@ -47,10 +47,7 @@ class Appended(NamedTuple):
     @classmethod
     def of(cls, draft: SpooledDraft, lost: int = 0) -> Appended:
         """Return what is kept of a draft."""
-        field = first_fields(draft.head(), (b"message-id",)).get(b"message-id", b"")
-        message_id = " ".join(field.decode("ascii", "replace").split())
-        is_usable = message_id.isascii() and message_id.isprintable() and len(message_id) <= 500
-        return cls(digest_of(draft.blocks()), lost, message_id if is_usable else "")
+        return cls(digest_of(draft.blocks()), lost, _message_id(draft.head()))
 
     @classmethod
     def read(cls, place: Place) -> Appended:
@@ -106,7 +103,7 @@ class Search:
 
     def __init__(self, client: Client, appended: Sequence[Appended], places: Sequence[Place]) -> None:
         self.missing = dict(enumerate(appended))
-        self.has_gaps = False  # whether some may have been moved
+        self.has_gaps = False  # whether some may have been moved, or rebuilt
         self._client = client
         self._places = places
 
@@ -147,10 +144,27 @@ class Search:
     def _compare(self, uid: int, fitting: set[int]) -> None:
         """Find the message with this UID among the missing ones."""
         limit = max(2 * self._places[i].length for i in fitting)
-        digest = digest_of(self._client.parts_of(uid, limit))
+        heads: list[bytes] = []
+
+        def parts() -> Iterator[bytes]:
+            for part in self._client.parts_of(uid, limit):
+                heads[:] = heads or [part]
+                yield part
+
+        digest = digest_of(parts())
         found = next((i for i in sorted(fitting) if self.missing[i].digest == digest), None)
         if found is not None:
             del self.missing[found]
+        elif _message_id(b"".join(heads)) in {self.missing[i].message_id for i in fitting} - {""}:
+            self.has_gaps = True  # it may be the message, rebuilt by the server (Exchange)
+
+
+def _message_id(head: bytes) -> str:
+    """Return the Message-ID at the beginning of a message, if it can be searched for."""
+    field = first_fields(head, (b"message-id",)).get(b"message-id", b"")
+    message_id = " ".join(field.decode("ascii", "replace").split())
+    is_usable = message_id.isascii() and message_id.isprintable() and len(message_id) <= 500
+    return message_id if is_usable else ""
 
 
 def _may_be(size: int, place: Place) -> bool:

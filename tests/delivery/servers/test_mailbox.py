@@ -392,6 +392,15 @@ def test_what_a_server_changes_is_still_the_message(store: Store) -> None:
     assert settled(store, server, journal) == [Settled.DELIVERED]
 
 
+def test_a_message_that_the_server_has_rebuilt_comes_again_and_is_reported(store: Store) -> None:
+    server = ImapServer()
+    journal = lost(store, server, ONE, TWO, dies="after intend")
+    server.inbox.add(ONE.replace(b"hello", b"HELLO"))
+    assert settled(store, server, journal) == [Settled.UNDONE, Settled.UNDONE]
+    (report,) = store.reports
+    assert "not found again, and may be there twice" in report
+
+
 def moved(server: ImapServer) -> None:
     server.boxes[b"Junk"] = Box()
     server.stolen = b"Junk"
