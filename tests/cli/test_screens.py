@@ -115,7 +115,7 @@ MISTAKES = (
     "list -H h --tls-fingerprint 0f", "login alice", "login alice@example.org -p 995",
     "login alice@example.org --tls off", "list --client-key k -H h -u u",
     "record lst", "record zzz", "record add", "record rename a a", "record forget", "record forget 3",
-    "record forget -A uid:x", "get --every soon", "get --every 5m 3", "get --log-json",
+    "record forget -A uid:x", "get --every soon", "get --every 5m 3", "get --log-json -a pop3://a@h",
     "get --delete-marked --keep -a pop3://a@h", "get --on-new 'x |' -a pop3://a@h", "list --limit 0",
     "list --tls-name '' -H h", "list --tls-ciphers zzz -H h", "list --since soon",
     "rm --before 6m", "list --larger 10X", "get --from ''", "get --patience long",

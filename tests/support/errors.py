@@ -44,6 +44,7 @@ from pop3fetch.errors import (
     RecordNotWritten,
     ResolverFailed,
     ServerErrorResponse,
+    ServerFailed,
     ServerNotFound,
     SessionEnded,
     ThreadLimit,
@@ -164,6 +165,10 @@ EXAMPLES: dict[str, POP3Error] = {
     "a message that is not recorded": MessageNotFound("uid:x", "in the record"),
     "a shared unique-id": UidShared("uid:x", "1, 2"),
     "a failed delivery": DeliveryError("maildir:/home/alice/Maildir", "the disk is full"),
+    "a mail server that refuses": ServerFailed(
+        destination="lmtp://localhost",
+        reason="the recipient <bob@example.org> was refused: 550 5.1.1 unknown",
+    ),
     "a locked destination": DestinationLocked("mbox:/var/mail/alice", "it is locked by another program"),
     "a record on a full disk": RecordNotWritten(f"{PATH}.sqlite", "No space left on device"),
     "a record that is a link": RecordError(f"{PATH}.sqlite", "it is a symbolic link"),
