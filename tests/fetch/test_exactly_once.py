@@ -170,7 +170,9 @@ class Machine(RuleBasedStateMachine):
             if not self._mailbox.pops:
                 letter = self._letters[original.octets]
                 letter.copies += 1
-                letter.excused += bool(letter.excused)  # it may pass for the one that was removed
+                # It may pass for one that was removed.
+                is_removed = any(one.octets == original.octets for one in self._mailbox.removed)
+                letter.excused += is_removed or bool(letter.excused)
                 self._mailbox.add(original.octets, original.uid)
 
     def _reuse_a_uid(self, pick: int) -> None:
