@@ -6,8 +6,10 @@ further sections only the names of the options are shown. --help-all has every o
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Collection, Mapping
+import textwrap
+from collections.abc import Collection, Mapping, Sequence
 from importlib import import_module
 
 import click
@@ -16,6 +18,7 @@ import click
 OWN = "Options"
 HELP = "Help"
 COMMON = "Common options"
+SHARED = "All commands"
 # The shared options that everyone needs, in this order. --help of the program imports no commands.
 COMMON_ROWS = {
     "account": ("-a, --account NAME|URL", "An account's name, or pop3s://user@host[:port]."),
@@ -27,13 +30,17 @@ COMMON_ROWS = {
 EXAMPLES = """\
 pop3fetch demo                       try everything without a mailbox
 pop3fetch login alice@example.org    set up your account"""
+WIDTH, MOST_LINES = 80, 40  # of the help of a command
 NARROW = 60  # columns; on fewer, a description is below its option
+
+_OPTION = re.compile(r"--?[\w-]+")
 
 Row = tuple[str, str]
 
 
 def write_commands(ctx: click.Context, formatter: click.HelpFormatter, commands: Mapping[str, str]) -> None:
     """Write the help of the program."""
+    _narrow(formatter)
     _begin(ctx, formatter)
     _write(formatter, "Commands", commands.items())
     own = _rows(ctx.command, ctx)[HELP]
@@ -44,27 +51,52 @@ def write_commands(ctx: click.Context, formatter: click.HelpFormatter, commands:
 
 
 def write_command(ctx: click.Context, formatter: click.HelpFormatter, shared: Collection[str]) -> None:
-    """Write the help of a command; ``shared``: the sections of options that other commands have, too."""
+    """Write the help of a command; ``shared``: the sections of options that other commands have, too.
+
+    Their options are named if all of it still fits.
+    """
+    trial = click.HelpFormatter(width=WIDTH)
+    _write_command(ctx, trial, shared, names_shared=True)
+    fits = trial.getvalue().count("\n") <= MOST_LINES
+    _narrow(formatter)
+    _write_command(ctx, formatter, shared, names_shared=fits)
+
+
+def _write_command(
+    ctx: click.Context, formatter: click.HelpFormatter, shared: Collection[str], *, names_shared: bool
+) -> None:
     _begin(ctx, formatter)
     _write(formatter, "Commands", _command_rows(ctx))
     sections = _rows(ctx.command, ctx)
     rows = {name: row for section in sections.values() for name, row in section.items()}
-    more = {}
+    common = [rows[name] for name in (*COMMON_ROWS, *sections[HELP]) if name in rows]
+    more: dict[str, list[str]] = {}
     for title, options in sections.items():
         if title == OWN:
             _write(formatter, title, options.values())
-        elif title not in (*shared, HELP):
-            more[title] = ", ".join(spelling.split()[0] for spelling, _ in options.values())
-    if more:
-        _write(formatter, "More options (see --help-all)", more.items())
-    common = [rows[name] for name in (*COMMON_ROWS, *sections[HELP]) if name in rows]
+        elif title != HELP and (names_shared or title not in shared):
+            names = more.setdefault(SHARED if title in shared else title, [])
+            names += [_OPTION.findall(row[0])[-1] for row in options.values() if row not in common]
+    _write(formatter, "More options (see --help-all)", _wrapped(more, formatter.width))
     _write(formatter, COMMON, common)
     _write_examples(formatter, ctx.command.epilog or "")
+
+
+def _wrapped(more: Mapping[str, Sequence[str]], width: int) -> list[Row]:
+    """Return the rows of a list of options, which click would wrap at their hyphens."""
+    room = width - (4 + max(map(len, more), default=0) if width >= NARROW else 6)
+    lines = {
+        title: textwrap.wrap(", ".join(names), room, break_on_hyphens=False)
+        for title, names in more.items()
+        if names
+    }
+    return [(title, "\n".join(("\b", *wrapped))) for title, wrapped in lines.items()]
 
 
 def everything(ctx: click.Context) -> str:
     """Return the help with all options."""
     formatter = ctx.make_formatter()
+    _narrow(formatter)
     _begin(ctx, formatter)
     _write(formatter, "Commands", _command_rows(ctx))
     command, examples = ctx.command, ctx.command.epilog or ""
@@ -79,8 +111,11 @@ def everything(ctx: click.Context) -> str:
     return formatter.getvalue().rstrip("\n")
 
 
-def _begin(ctx: click.Context, formatter: click.HelpFormatter) -> None:
+def _narrow(formatter: click.HelpFormatter) -> None:
     formatter.width = min(formatter.width, shutil.get_terminal_size().columns - 1)  # click's has 50 at least
+
+
+def _begin(ctx: click.Context, formatter: click.HelpFormatter) -> None:
     ctx.command.format_usage(ctx, formatter)
     ctx.command.format_help_text(ctx, formatter)
 

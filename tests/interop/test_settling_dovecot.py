@@ -21,6 +21,7 @@ from pop3fetch.delivery.servers.settling import Settlement
 from pop3fetch.errors import DeliveryError
 from pop3fetch.net.dial import Endpoint
 from pop3fetch.net.tls import TLSOptions
+from pop3fetch.pop3.trace import Secrets
 from tests.support.delivering import Journal, drafts
 from tests.support.dovecot import Dovecot, missing_stores
 
@@ -78,6 +79,7 @@ def mailbox(dovecot: Dovecot, port: int, folder: Path) -> Mailbox:
         ServerAddress("imaps", "localhost", dovecot.imaps_port, "bob", "INBOX"),
         Endpoint("localhost", port),
         "implicit",
+        Secrets(),
         TLSOptions(ca_file=str(dovecot.ca_file)),
         secret=lambda: dovecot.users["bob"],
     )

@@ -31,6 +31,7 @@ class MailServer(NamedTuple):
     address: ServerAddress
     endpoint: Endpoint
     tls: str
+    secrets: Secrets  # of the run
     tls_options: TLSOptions = TLSOptions()
     timeout: float | None = DEFAULT_TIMEOUT
     secret: Callable[[], str] = _no_secret
@@ -40,7 +41,6 @@ class MailServer(NamedTuple):
     sender: str | None = None
     flags: tuple[str, ...] = ()
     trace: Callable[[str, bytes], None] | None = None
-    secrets: Secrets = Secrets()
     report: Callable[[str], None] = lambda line: None
 
     def __repr__(self) -> str:

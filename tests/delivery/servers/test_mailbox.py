@@ -17,6 +17,7 @@ from pop3fetch.delivery.servers.settling import Settlement
 from pop3fetch.errors import DeliveryError, LoginRefused
 from pop3fetch.net.dial import Endpoint
 from pop3fetch.net.tls import TLSOptions
+from pop3fetch.pop3.trace import Secrets
 from pop3fetch.status import Status
 from tests.support.delivering import Died, Journal, drafts
 from tests.support.imap_server import BARE, MINUS, PLUS, Box, ImapServer
@@ -58,6 +59,7 @@ class Store:
             ServerAddress("imaps", running.host, running.port, "alice", mailbox),
             Endpoint(running.host, running.port),
             tls,
+            Secrets(),
             TLSOptions(ca_file=str(self._ca_file)),
             timeout=timeout,
             secret=lambda: "secret",

@@ -17,6 +17,7 @@ from pop3fetch.delivery.servers.transfer import MOST_RECEIVED, TOGETHER, Transfe
 from pop3fetch.errors import DeliveryError, LoginRefused
 from pop3fetch.net.dial import Endpoint
 from pop3fetch.net.tls import TLSOptions
+from pop3fetch.pop3.trace import Secrets
 from pop3fetch.status import Status
 from tests.support.delivering import TAG, Died, Journal, drafts, message
 from tests.support.scripted_server import ScriptedServer, Talk
@@ -56,6 +57,7 @@ class Relay:
             ServerAddress(scheme, running.host, running.port, user),
             Endpoint(running.host, running.port),
             tls,
+            Secrets(),
             TLSOptions(ca_file=str(self._ca_file)),
             timeout=timeout,
             secret=lambda: "secret",
