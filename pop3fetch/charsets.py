@@ -192,8 +192,8 @@ def _gb18030(octets: bytes) -> str:
 # it reads some of those otherwise.
 _BIG5_RUN = re.compile(
     rb"""
-    ( (?: [\x81-\xa0\xc6-\xc8\xfa-\xfe] [@-~\xa1-\xfe] | \xf9\xfe )++ )
-    | (?: (?! \xf9\xfe ) [\xa1-\xc5\xc9-\xf9] [@-~\xa1-\xfe] | [\0-\x7f] )++
+    ( (?> (?: [\x81-\xa0\xc6-\xc8\xfa-\xfe] [@-~\xa1-\xfe] | \xf9\xfe )+ ) )
+    | (?> (?: (?! \xf9\xfe ) [\xa1-\xc5\xc9-\xf9] [@-~\xa1-\xfe] | [\0-\x7f] )+ )
     | .
     """,
     re.DOTALL | re.VERBOSE,
