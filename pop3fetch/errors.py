@@ -467,7 +467,7 @@ class DeletionUnsafe(POP3Error):
     status = Status.REFUSED
 
     def __str__(self) -> str:
-        return "nothing is deleted: the server may delete every message that was read, too"
+        return "nothing is deleted: the server may also delete every message that was read"
 
 
 class MessageNotFound(POP3Error, LookupError):

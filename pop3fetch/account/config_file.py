@@ -203,7 +203,9 @@ class Configuration(NamedTuple):
             settings["tls"] = "auto" if settings.get("port") == PLAIN_PORT else "implicit"
         settings.setdefault("port", TLS_PORT if settings["tls"] == "implicit" else PLAIN_PORT)
         if settings.get("client_key") and not settings.get("client_cert"):
-            raise ConfigurationError("client_key", "the certificate is missing; give client_cert, too")
+            raise ConfigurationError(
+                "client_key", "the certificate is missing; set client_cert (--client-cert), too"
+            )
         if (settings.get("output") or "").startswith("@"):
             settings["destination"] = self.destination(settings["output"][1:])
         address = address_of(settings.get("user"), settings["host"], settings["port"])

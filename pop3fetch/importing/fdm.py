@@ -41,7 +41,7 @@ _TAGS = {"h": "home", "u": "user", "a": "account"}
 
 # Settings that pop3fetch has no counterpart for, and that change what is fetched, deleted or delivered.
 NONE = {
-    "delete-oversized": "pop3fetch deletes no message unread; max_size skips large ones",
+    "delete-oversized": "pop3fetch does not delete messages unread; max_size skips large ones",
     "default-user": "fdm delivers as another user; run pop3fetch as that user",
     "command-user": "fdm runs programs as another user; run pop3fetch as that user",
     "file-group": "pop3fetch leaves the group of new files to the system",

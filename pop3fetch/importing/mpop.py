@@ -48,7 +48,7 @@ SWITCHES = ("only_new", "pipelining", "received_header", "tls", "tls_certcheck",
 # Commands that pop3fetch has no counterpart for. All of them change what is fetched, or how safely.
 NONE = {
     "filter": NO_FILTERS,
-    "killsize": "pop3fetch deletes no message unread; max_size skips large ones",
+    "killsize": "pop3fetch does not delete messages unread; max_size skips large ones",
     "ntlmdomain": "pop3fetch has no NTLM",
     "source_ip": "pop3fetch leaves the choice of the local address to the system",
     "tls_crl_file": "pop3fetch reads no lists of revoked certificates",

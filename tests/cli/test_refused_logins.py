@@ -58,7 +58,7 @@ def test_the_error_says_until_when_and_why_and_what_helps(here: Here, refusing: 
     second = error(here("stat", env=refusing.environment))
     account = f"alice@127.0.0.1:{refusing.server.port}"
     assert second.startswith(f"{account}: no login before 2")
-    advice = "another password is tried at once, and any on a terminal"
+    advice = "a new password is tried at once; on a terminal, every password is"
     assert second.endswith(f", so that the account is not locked: {first}; {advice}")
 
 

@@ -143,4 +143,4 @@ def _of_variables(console: Console) -> Iterator[str]:
     moved = {name for name, path in usual.items() if console.environment.get(name, path) != path}
     names = sorted((ours | moved) - {VARIABLE, "POP3FETCH_DEBUG"})
     if names:
-        yield f"a job does not have {', '.join(names)}, set here: set the same there"
+        yield f"{', '.join(names)}: set here, but not in a job; set the same there"

@@ -145,7 +145,9 @@ class Import:
         try:
             return READERS[self._program](path, files.read(path).octets, self._where)
         except FileNotFoundError as error:
-            reason = f"there is no such file; name the configuration of {self._program}"
+            reason = (
+                f"no such file; give the path of the configuration: `pop3fetch import {self._program} FILE`"
+            )
             raise ConfigurationError(path, reason) from error
         except OSError as error:
             raise ConfigurationError(path, f"cannot be read: {error.strerror}") from error

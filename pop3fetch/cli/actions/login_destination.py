@@ -75,7 +75,7 @@ def _examine(server: MailServer) -> None:
 def _keep(login: Account, table: DestinationTable, secret: str, wanted: str | None) -> str:
     """Store the password; return what has become of it, for the end of a sentence."""
     if given := next((key for key in SOURCES if key in table.settings), ""):
-        return f"is not stored: {given} gives it"
+        return f"is not stored, because the key {given} gives it"
     if wanted == "none":
         return "is not stored"
     store(login, secret)

@@ -183,7 +183,7 @@ def _search(setup: SetupOptions, console: Console) -> Search:
         asks_dns = "proxy" not in setup.given and "proxy" not in setup.environment
         return Search(modes, asks_dns=asks_dns, report=console.notice)
     raise UsageError(
-        f"--tls {setup.tls} needs --host, because a server that was searched for must prove who it is"
+        f"--tls {setup.tls} needs --host, because only TLS proves that the server found is the right one"
     )
 
 

@@ -51,7 +51,7 @@ class PasswordStore:
         if self._wanted == "none":
             return "is not stored"
         if self._given_by:
-            return f"is not stored: {self._given_by} gives it"
+            return f"is not stored, because the key {self._given_by} gives it"
         if self._wanted == "file" or (self.has_file and self._wanted is None):
             return self._keep_in_file(secret)
         try:

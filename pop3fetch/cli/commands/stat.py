@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
 pop3fetch stat -A                       count the messages of every account
-pop3fetch stat --json | jq .messages    print their number alone"""
+pop3fetch stat --json | jq .messages    print only their number"""
 
 
 @click.command("stat", cls=Command, epilog=EXAMPLES)

@@ -78,7 +78,7 @@ ADVICE: dict[type[POP3Error], Callable[[Any], str]] = {
     HeadersNotOffered: lambda error: "choose by --larger, --smaller, numbers or unique-ids instead",
     InsecureAuthenticationDisallowed: _of_clear_text,
     InvalidSelector: _of_selector,
-    LoginPaused: lambda error: "another password is tried at once, and any on a terminal",
+    LoginPaused: lambda error: "a new password is tried at once; on a terminal, every password is",
     MechanismNotOffered: lambda error: "use --tls implicit" if error.is_forgeable else "",
     NoCommonCipher: lambda error: (
         "it may be an old server; try --tls-ciphers DEFAULT, then DEFAULT:@SECLEVEL=1"

@@ -492,7 +492,7 @@ def test_a_secret_of_the_environment_is_not_there_for_a_job(here: Here, post: St
     assert verdict == "warning"
     assert text == (
         "a job without a login session would have no secret (POP3FETCH_PASSWORD is set only here); give the "
-        "job --password-file or --password-command; a job does not have POP3FETCH_ACCOUNT, set here: set the "
+        "job --password-file or --password-command; POP3FETCH_ACCOUNT: set here, but not in a job; set the "
         "same there"
     )
 
@@ -582,7 +582,7 @@ def test_variables_that_a_job_lacks_are_named(here: Here, post: StartPost, home:
     here("get")
     verdict, text = results(here("check", env={"XDG_STATE_HOME": str(home / "elsewhere")}))["cron"]
     assert verdict == "warning"
-    assert text == "a job does not have XDG_STATE_HOME, set here: set the same there"
+    assert text == "XDG_STATE_HOME: set here, but not in a job; set the same there"
 
 
 def test_a_trial_that_does_not_end_is_given_up(

@@ -698,7 +698,7 @@ def test_a_list_of_another_mailbox_is_an_error(old: Old) -> None:
 def test_on_a_terminal_it_is_a_question(old: Old, terminal: Terminal, answer: bytes) -> None:
     old.account()
     old.fetched(["a", "b"])
-    seen = terminal("import", "mpop", answers=[(b"Are all 5 new? [y/N] ", answer)])
+    seen = terminal("import", "mpop", answers=[(b"[y/N] ", answer)])
     agreed = answer == b"y\n"
     assert seen.status == (0 if agreed else Status.CONFIGURATION)
     assert old.config.exists() == agreed
@@ -749,7 +749,7 @@ def test_json_has_an_object_for_each_account_and_each_finding(work: Old) -> None
         "file": str(work.home / ".mpoprc"),
         "line": 21,
         "severity": "error",
-        "message": "killsize: pop3fetch deletes no message unread; max_size skips large ones",
+        "message": "killsize: pop3fetch does not delete messages unread; max_size skips large ones",
         "account": "more",
     }
 

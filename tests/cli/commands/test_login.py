@@ -196,7 +196,7 @@ def test_a_source_in_the_file_leaves_nothing_to_store(
     seen = terminal("login", env=keyring, columns=120)
     name = key.partition(" ")[0]
     assert seen.screen == [
-        f"the password of work ({work.title}) works, and is not stored: {name} gives it",
+        f"the password of work ({work.title}) works, and is not stored, because the key {name} gives it",
         "next: pop3fetch list",
     ]
     assert kept(keyring) == {}
