@@ -185,7 +185,7 @@ class Talk:
     @staticmethod
     def _say_close_notify(endpoint: ssl.SSLSocket) -> None:
         endpoint.settimeout(0)  # unwrap() would wait for the client's own
-        with suppress(ssl.SSLError):
+        with suppress(ssl.SSLError, ValueError):  # ValueError if both sides have said it already
             endpoint.unwrap()
 
 
