@@ -29,6 +29,7 @@ from tests.support.daemon import open_folder
 from tests.support.dns_server import NameServer
 from tests.support.dovecot import Dovecot, missing_sieve, sieve_settings
 from tests.support.imap_server import ImapServer
+from tests.support.keyrings import IN_THE_HOME
 from tests.support.mail_server import Mailbox
 from tests.support.other_fetchers import FETCHERS, Fetcher, Server
 from tests.support.scripted_server import ScriptedServer, StartServer
@@ -91,30 +92,6 @@ SIEVE = """\
 require ["fileinto", "mailbox"];
 if header :contains "From" "carol" { fileinto :create "Carol"; }
 """
-
-KEYRING = '''\
-"""A keyring in a file, to be had without a desktop."""
-
-import json
-import pathlib
-
-from keyring.backend import KeyringBackend
-
-FILE = pathlib.Path.home() / "keyring.json"
-
-
-class Keyring(KeyringBackend):
-    priority = 1
-
-    def _all(self):
-        return json.loads(FILE.read_text()) if FILE.exists() else {}
-
-    def get_password(self, service, username):
-        return self._all().get(f"{service} {username}")
-
-    def set_password(self, service, username, password):
-        FILE.write_text(json.dumps({**self._all(), f"{service} {username}": password}))
-'''
 
 
 @dataclass(frozen=True)
@@ -449,7 +426,7 @@ def test_a_container_needs_no_home(place: Place, text: str) -> None:
     assert not (place.run.home / ".local/state").exists()
 
 
-@recipe("Fetch every ten minutes in Kubernetes; a run that ends with 75 is no failed job")
+@recipe("Fetch every ten minutes in Kubernetes; status 75 does not fail the job")
 def test_a_job_in_kubernetes_fails_only_when_patience_is_over(place: Place, text: str) -> None:
     folded = re.search(r"- >-\n((?: {14}.*\n)+)", text)
     assert folded
@@ -589,7 +566,7 @@ def test_mail_is_moved_into_another_mailbox(place: Place, server: StartServer, t
     url = f"localhost:{server(imap, tls='implicit').port}"
     with open(place.run.home / ".config/pop3fetch/config.toml", "a") as file:
         file.write(RECIPES[ARCHIVE].replace("imap.example.net", url) + f'ca_file = "{place.ca_file}"\n')
-    (place.run.home / "paper.py").write_text(KEYRING)
+    (place.run.home / "paper.py").write_text(IN_THE_HOME)
     netrc = place.run.home / ".netrc"
     netrc.touch(0o600)
     netrc.write_text("machine localhost login alice password secret\n")
@@ -803,7 +780,7 @@ def _have_uv_install(place: Place) -> None:
 def test_the_first_steps_go_well(place: Place, server: StartServer, authority: trustme.CA) -> None:
     [text] = _blocks("First steps", "sh")
     (place.run.home / ".config/pop3fetch/config.toml").unlink()
-    (place.run.home / "paper.py").write_text(KEYRING)
+    (place.run.home / "paper.py").write_text(IN_THE_HOME)
     context = server_context(authority, "pop.example.org")
     served = server(Mailbox(WORK, user="alice@example.org"), tls="implicit", context=context)
     with NameServer({"_pop3s._tcp.example.org": ["0 1 995 pop.example.org."]}) as names:

@@ -15,8 +15,8 @@ from pop3fetch.importing.fdm_words import Word, Words, loader
 from pop3fetch.importing.foreign import (
     CLEAR_TEXT,
     UNVERIFIED,
+    AccountDraft,
     Broken,
-    Draft,
     Fetched,
     FetchedList,
     Finding,
@@ -97,7 +97,7 @@ def _global_findings(statements: Statements) -> Iterator[Finding]:
 
 
 def _account(account: Account, statements: Statements) -> ForeignAccount:
-    draft = Draft(account.name, account.origin)
+    draft = AccountDraft(account.name, account.origin)
     for key, word in account.values.items():
         if word.kind in ("command", "unknown") and (key, word.kind) != ("pass", "command"):
             draft.problem(word.origin, f"{key}: its command is not run; write what it prints into the file")
@@ -126,7 +126,7 @@ def _account(account: Account, statements: Statements) -> ForeignAccount:
     return draft.finished(fetched=fetched_list, kept="delete" in draft.settings, reuses=True)
 
 
-def _way(draft: Draft, account: Account) -> None:
+def _way(draft: AccountDraft, account: Account) -> None:
     if pipe := account.values.get("pipe"):
         draft.put("host", account.name, account.origin)
         draft.put("tunnel_command", shell(pipe.text), pipe.origin)
@@ -151,7 +151,7 @@ def _way(draft: Draft, account: Account) -> None:
         draft.note(account.flags["insecure"], "insecure: pop3fetch uses TLS 1.2 or newer")
 
 
-def _login(draft: Draft, account: Account, where: Where) -> None:
+def _login(draft: AccountDraft, account: Account, where: Where) -> None:
     user, password = account.values.get("user"), account.values.get("pass")
     if user:
         draft.put("user", user.text, user.origin)
@@ -175,7 +175,7 @@ def _login_in_netrc(host: str, where: Where) -> str | None:
     return next((entry.login for entry in entries if entry.login and entry.machine in (host, None)), None)
 
 
-def _settings(draft: Draft, statements: Statements) -> None:
+def _settings(draft: AccountDraft, statements: Statements) -> None:
     if size := statements.settings.get("maximum-size"):
         draft.put("max_size", _quantity(size, _UNITS), size.origin)
     if timeout := statements.settings.get("timeout"):
@@ -198,7 +198,7 @@ def _quantity(setting: Part, units: dict[str, int]) -> int:
 # -- where the messages go -------------------------------------------------------------------
 
 
-def _delivery(draft: Draft, account: Account, statements: Statements) -> None:
+def _delivery(draft: AccountDraft, account: Account, statements: Statements) -> None:
     """Put the destination of the first rule that applies whatever the message is."""
     for rule in statements.rules:
         if not rule.applies_to(account.name):
@@ -223,7 +223,7 @@ def _delivery(draft: Draft, account: Account, statements: Statements) -> None:
         draft.problem(account.origin, "no rule delivers all messages to one maildir, mbox or program")
 
 
-def _target(draft: Draft, part: Part, account: Account, where: Where) -> None:
+def _target(draft: AccountDraft, part: Part, account: Account, where: Where) -> None:
     value = part.values[0] if part.values else None
     if part.kind not in ("maildir", "mbox", "pipe") or value is None:
         text = f"action {part.kind}: pop3fetch delivers to a maildir, an mbox or a program"

@@ -19,7 +19,7 @@ from pop3fetch.importing.foreign import (
     CLEAR_TEXT,
     REMOTE,
     UNVERIFIED,
-    Draft,
+    AccountDraft,
     Fetched,
     FetchedList,
     Finding,
@@ -184,7 +184,7 @@ def _account(source: _Source, entry: Entry, user: User) -> ForeignAccount:
     name = entry.name
     if len(entry.users) > 1:
         name = f"{user.name or source.login()}@{entry.name}"
-    draft = Draft(name, Origin(source.file, user.line))
+    draft = AccountDraft(name, Origin(source.file, user.line))
     options = {**entry.options, **user.options}
     host = options["via"] if "via" in options else Option((entry.name,), entry.line)
     draft.put("host", host.value, source.origin(host))
@@ -206,7 +206,7 @@ def _account(source: _Source, entry: Entry, user: User) -> ForeignAccount:
     )
 
 
-def _way(draft: Draft, source: _Source, options: Options) -> None:
+def _way(draft: AccountDraft, source: _Source, options: Options) -> None:
     if service := options.get("service"):
         port = int(service.value) if service.value.isdigit() else SERVICES.get(service.value)
         if port is None:
@@ -224,7 +224,7 @@ def _way(draft: Draft, source: _Source, options: Options) -> None:
         draft.put("tunnel_command", command, source.origin(plugin))
 
 
-def _login(draft: Draft, source: _Source, options: Options) -> None:
+def _login(draft: AccountDraft, source: _Source, options: Options) -> None:
     protocol = options.get("protocol", Option(("auto",), draft.origin.line))
     if protocol.value == "apop":
         draft.put("auth", "apop", source.origin(protocol))
@@ -241,7 +241,7 @@ def _login(draft: Draft, source: _Source, options: Options) -> None:
         draft.secret = Secret(options["password"].value, source.origin(options["password"]))
 
 
-def _tls(draft: Draft, source: _Source, options: Options) -> None:
+def _tls(draft: AccountDraft, source: _Source, options: Options) -> None:
     ssl, version = options.get("ssl"), options.get("sslproto")
     if ssl and ssl.is_on:
         draft.put("tls", "implicit", source.origin(ssl))
@@ -264,7 +264,7 @@ def _tls(draft: Draft, source: _Source, options: Options) -> None:
         draft.problem(source.origin(pin), text)
 
 
-def _selection(draft: Draft, source: _Source, options: Options) -> None:
+def _selection(draft: AccountDraft, source: _Source, options: Options) -> None:
     for key, ours in (("limit", "max_size"), ("fetchlimit", "limit")):
         if (limit := options.get(key)) and limit.number > 0:
             draft.put(ours, limit.number, source.origin(limit))
@@ -278,7 +278,7 @@ def _selection(draft: Draft, source: _Source, options: Options) -> None:
         draft.put("crlf", True, source.origin(forcecr))
 
 
-def _delivery(draft: Draft, source: _Source, options: Options) -> None:
+def _delivery(draft: AccountDraft, source: _Source, options: Options) -> None:
     names = options.get("is", Option((), draft.origin.line))
     if len(names.values) > 1 or any(name == "*" or "=" in name for name in names.values):
         used = [name for name in MULTIDROP if name in options]

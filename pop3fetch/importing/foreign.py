@@ -124,7 +124,7 @@ class Where(NamedTuple):
     load: Callable[[str], bytes]
 
 
-class Draft:
+class AccountDraft:
     """An account while it is read."""
 
     def __init__(self, name: str, origin: Origin) -> None:

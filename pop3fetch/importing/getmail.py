@@ -16,8 +16,8 @@ from pop3fetch.importing.foreign import (
     NO_FILTERS,
     REMOTE,
     UNVERIFIED,
+    AccountDraft,
     Broken,
-    Draft,
     Fetched,
     FetchedList,
     Finding,
@@ -157,7 +157,7 @@ def _lines(text: str) -> dict[tuple[str, str], int]:
 
 def _account(source: _Source, kind: str) -> ForeignAccount:
     retriever, options = source.section("retriever"), source.section("options")
-    draft = Draft(_name(source.file, retriever), Origin(source.file))
+    draft = AccountDraft(_name(source.file, retriever), Origin(source.file))
     if not re.fullmatch("(Simple|BrokenUIDL)POP3(SSL)?Retriever", kind):
         text = f"type {kind}: pop3fetch delivers all messages of a mailbox to one place"
         draft.problem(source.origin("retriever", "type"), text)
@@ -189,7 +189,7 @@ def _name(file: str, retriever: Section) -> str:
     return user if "@" in user else f"{user}@{retriever.get('server', '')}"
 
 
-def _way(draft: Draft, source: _Source, retriever: Section, *, uses_tls: bool) -> None:
+def _way(draft: AccountDraft, source: _Source, retriever: Section, *, uses_tls: bool) -> None:
     for key, value in retriever.items():
         origin = source.origin("retriever", key)
         if key in SAME:
@@ -213,7 +213,7 @@ def _way(draft: Draft, source: _Source, retriever: Section, *, uses_tls: bool) -
         draft.note(kind, UNVERIFIED)
 
 
-def _passwords(draft: Draft, source: _Source, retriever: Section) -> None:
+def _passwords(draft: AccountDraft, source: _Source, retriever: Section) -> None:
     for key, method in (("use_apop", "apop"), ("use_xoauth2", "xoauth2")):
         if key in retriever and _flag(retriever[key], source.origin("retriever", key)):
             draft.put("auth", method, source.origin("retriever", key))
@@ -225,7 +225,7 @@ def _passwords(draft: Draft, source: _Source, retriever: Section) -> None:
         draft.put("password_command", [source.expanded(word) for word in command], origin)
 
 
-def _options(draft: Draft, source: _Source, options: Section) -> None:
+def _options(draft: AccountDraft, source: _Source, options: Section) -> None:
     for key, value in options.items():
         origin = source.origin("options", key)
         if key in LIMITS:
@@ -250,7 +250,7 @@ def _options(draft: Draft, source: _Source, options: Section) -> None:
 # -- where the messages go -------------------------------------------------------------------
 
 
-def _destination(draft: Draft, source: _Source, name: str, *, is_inside: bool = False) -> None:
+def _destination(draft: AccountDraft, source: _Source, name: str, *, is_inside: bool = False) -> None:
     section = source.section(name)
     kind, path = section.get("type", ""), section.get("path", "")
     origin = source.origin(name, "type" if "type" in section else "")
@@ -279,7 +279,7 @@ def _folder(path: str) -> str:
     return path if path == "/" else path.rstrip("/")
 
 
-def _lmtp(draft: Draft, source: _Source, name: str) -> None:
+def _lmtp(draft: AccountDraft, source: _Source, name: str) -> None:
     section = source.section(name)
     host = section.get("host", "")
     draft.put("output", f"lmtp://{host}:{section.get('port', LMTP_PORT)}", source.origin(name, "type"))
@@ -289,7 +289,7 @@ def _lmtp(draft: Draft, source: _Source, name: str) -> None:
         draft.problem(source.origin(name, key), f"{key}: see the destinations in pop3fetch-config(5)")
 
 
-def _program(draft: Draft, source: _Source, name: str) -> None:
+def _program(draft: AccountDraft, source: _Source, name: str) -> None:
     section = source.section(name)
     origin = source.origin(name, "path")
     arguments = _strings(section.get("arguments", "()"), source.origin(name, "arguments"))
@@ -304,7 +304,7 @@ def _program(draft: Draft, source: _Source, name: str) -> None:
     draft.put("exec", [source.where.expand(source.expanded(word)) for word in words], origin)
 
 
-def _only_one(draft: Draft, source: _Source, name: str) -> None:
+def _only_one(draft: AccountDraft, source: _Source, name: str) -> None:
     """Put the destination that a list of destinations has, if there is one only."""
     origin = source.origin(name, "destinations")
     names = _strings(source.section(name).get("destinations", "()"), origin)

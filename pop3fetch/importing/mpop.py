@@ -13,8 +13,8 @@ from pop3fetch.importing.foreign import (
     CLEAR_TEXT,
     NO_FILTERS,
     UNVERIFIED,
+    AccountDraft,
     Broken,
-    Draft,
     Fetched,
     FetchedList,
     Finding,
@@ -179,7 +179,7 @@ def _head(argument: str, line: int, known: Mapping[str, Section]) -> tuple[str, 
 
 
 def _account(section: Section, file: str, where: Where, *, is_default: bool) -> ForeignAccount:
-    draft = Draft(section.name, Origin(file, section.line))
+    draft = AccountDraft(section.name, Origin(file, section.line))
     commands = {**section.defaults, **section.commands}
     for command, given in commands.items():
         _put(draft, command, given)
@@ -192,7 +192,7 @@ def _account(section: Section, file: str, where: Where, *, is_default: bool) -> 
     return draft.finished(fetched=fetched, is_default=is_default)
 
 
-def _put(draft: Draft, command: str, given: Given) -> None:
+def _put(draft: AccountDraft, command: str, given: Given) -> None:
     """Put what a command means alone; raises Broken."""
     origin = Origin(draft.origin.file, given.line)
     if command == "only_new" and given.is_off:
@@ -221,7 +221,7 @@ def _number(given: Given) -> int:
     return int(given.argument)
 
 
-def _delivery(draft: Draft, given: Given, origin: Origin) -> None:
+def _delivery(draft: AccountDraft, given: Given, origin: Origin) -> None:
     method, _, target = re.sub(f"[{BLANKS}]+", " ", given.argument, count=1).partition(" ")
     target = _unquoted(target)
     if method in ("maildir", "mbox") and target:
@@ -234,7 +234,7 @@ def _delivery(draft: Draft, given: Given, origin: Origin) -> None:
         draft.problem(origin, f"delivery {method}: pop3fetch does not have this kind of delivery")
 
 
-def _skipsize(draft: Draft, given: Given, origin: Origin) -> None:
+def _skipsize(draft: AccountDraft, given: Given, origin: Origin) -> None:
     if given.is_off:
         return
     size = re.fullmatch("([0-9]{1,12})([km]?)", given.argument)
@@ -247,7 +247,7 @@ def _skipsize(draft: Draft, given: Given, origin: Origin) -> None:
         draft.problem(origin, "skipsize: this would skip every message")
 
 
-def _fingerprint(draft: Draft, given: Given, origin: Origin) -> None:
+def _fingerprint(draft: AccountDraft, given: Given, origin: Origin) -> None:
     if len(given.argument.replace(":", "")) == 64:
         draft.put("tls_fingerprint", given.argument, origin)
     else:
@@ -255,14 +255,14 @@ def _fingerprint(draft: Draft, given: Given, origin: Origin) -> None:
         draft.problem(origin, text)
 
 
-_SPECIAL: Mapping[str, Callable[[Draft, Given, Origin], None]] = {
+_SPECIAL: Mapping[str, Callable[[AccountDraft, Given, Origin], None]] = {
     "delivery": _delivery,
     "skipsize": _skipsize,
     "tls_fingerprint": _fingerprint,
 }
 
 
-def _login(draft: Draft, commands: Commands) -> None:
+def _login(draft: AccountDraft, commands: Commands) -> None:
     file = draft.origin.file
     auth = commands.get("auth", Given("on", 0))
     method = auth.argument.removesuffix("-plus")
@@ -277,7 +277,7 @@ def _login(draft: Draft, commands: Commands) -> None:
         draft.put("password_command", shell(command.argument), Origin(file, command.line))
 
 
-def _tls(draft: Draft, commands: Commands) -> None:
+def _tls(draft: AccountDraft, commands: Commands) -> None:
     file = draft.origin.file
     tls = commands.get("tls", Given("off", draft.origin.line))
     starttls = commands.get("tls_starttls", Given("on", tls.line))
@@ -301,7 +301,7 @@ def _tls(draft: Draft, commands: Commands) -> None:
             draft.problem(Origin(file, given.line), f"{key}: pop3fetch reads certificates from files only")
 
 
-def _way(draft: Draft, commands: Commands) -> None:
+def _way(draft: AccountDraft, commands: Commands) -> None:
     """Put the way to the server."""
     file = draft.origin.file
     if (socket := commands.get("socket")) and socket.argument:
@@ -313,7 +313,7 @@ def _way(draft: Draft, commands: Commands) -> None:
         draft.put("pipelining", False, Origin(file, pipelining.line))
 
 
-def _keep(draft: Draft, commands: Commands) -> None:
+def _keep(draft: AccountDraft, commands: Commands) -> None:
     keep = commands.get("keep", Given("off", draft.origin.line))
     origin = Origin(draft.origin.file, keep.line)
     days = re.fullmatch("([0-9]{1,6})([dh])", keep.argument)

@@ -35,6 +35,8 @@ class Keyring(KeyringBackend):
     def delete_password(self, service, user):
         FILE.write_text(json.dumps({k: v for k, v in self.entries().items() if k != f"{service} {user}"}))
 """
+# The same, for a home without that variable.
+IN_THE_HOME = IN_A_FILE.replace('Path(os.environ["KEYRING_FILE"])', 'Path.home() / "keyring.json"')
 
 
 class Backend(keyring.backend.KeyringBackend):

@@ -49,7 +49,7 @@ THROTTLED = ("throttled", "bandwidth")  # words that mean later, with or without
 
 
 class Mailbox(Destination):
-    """A mailbox; ``pause`` is how long to wait for what a lost connection may still store, in seconds."""
+    """A mailbox; ``settlement`` says how long a lost connection may still store something."""
 
     keeps_line_ends = True
 

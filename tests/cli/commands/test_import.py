@@ -24,6 +24,7 @@ from pop3fetch.status import Status
 from tests.support.command import Ended, Run
 from tests.support.deaths import deaths
 from tests.support.in_process import Here
+from tests.support.keyrings import IN_THE_HOME
 from tests.support.other_fetchers import FETCHERS, Fetcher, Server
 from tests.support.served_mail import Post, StartPost, delivered
 from tests.support.terminal import Terminal
@@ -31,30 +32,6 @@ from tests.support.terminal import Terminal
 NOON = 1_700_000_000
 MAIL = tuple(b"Date: Fri, 3 Jan 2020 10:00:00 +0100\r\nSubject: %d\r\n\r\n" % n for n in range(1, 6))
 FETCHED = ("gone", "uid-1", "uid-2", "uid-4")  # so that 3 and 5 are new
-
-KEYRING = '''\
-"""A keyring in a file."""
-
-import json
-import pathlib
-
-from keyring.backend import KeyringBackend
-
-FILE = pathlib.Path.home() / "keyring.json"
-
-
-class Keyring(KeyringBackend):
-    priority = 1
-
-    def _all(self):
-        return json.loads(FILE.read_text()) if FILE.exists() else {}
-
-    def get_password(self, service, username):
-        return self._all().get(f"{service} {username}")
-
-    def set_password(self, service, username, password):
-        FILE.write_text(json.dumps({**self._all(), f"{service} {username}": password}))
-'''
 
 
 @dataclass
@@ -273,7 +250,7 @@ def test_no_certificate_is_pinned(old: Old) -> None:
 
 
 def test_a_password_that_works_goes_into_the_keyring(work: Old, run: Run) -> None:
-    (work.home / "ring.py").write_text(KEYRING)
+    (work.home / "ring.py").write_text(IN_THE_HOME)
     ring = {"PYTHON_KEYRING_BACKEND": "ring.Keyring", "PYTHONPATH": str(work.home)}
     shown = run("import", "mpop", "--dry-run", env=ring)
     assert (shown.status, b"; password into the keyring\n" in shown.out) == (0, True)
