@@ -17,7 +17,7 @@ from pop3fetch.selection import Selector, select
 
 if TYPE_CHECKING:
     from pop3fetch.filters import Filters
-    from pop3fetch.headers import Summary
+    from pop3fetch.headers.fields import Summary
 
 
 class Comparison(NamedTuple):

@@ -19,7 +19,7 @@ from pop3fetch.errors import IncompleteMessage, MalformedListing, POP3Error
 from pop3fetch.fetch.context import Reporter
 from pop3fetch.fetch.plan import Comparison, Order, all_renumbered, compare, unlisted
 from pop3fetch.fetch.survey import Looked, Recorded, headers_of, whole_of
-from pop3fetch.headers import Identity, identity, proves, received_at
+from pop3fetch.headers.fields import Identity, identity, proves, received_at
 from pop3fetch.messages import Key, Listing, Message, is_short, stand_in_uid, stands_in
 from pop3fetch.pop3.replies import UNFAMILIAR, Digests
 from pop3fetch.record.place import RecordPlace

@@ -10,7 +10,7 @@ import pytest
 from pop3fetch.fetch.plan import Order
 from pop3fetch.fetch.recall import Recall
 from pop3fetch.fetch.survey import survey
-from pop3fetch.headers import identity
+from pop3fetch.headers.fields import identity
 from pop3fetch.messages import Key
 from pop3fetch.record.missing import KEPT, MOST_MISSES
 from pop3fetch.record.states import Event, State

@@ -24,7 +24,7 @@ from pop3fetch.delivery.servers.server import MailServer
 from pop3fetch.delivery.servers.smtp_client import FULL, Client, Envelope, Reply
 from pop3fetch.delivery.servers.spool import SpooledDraft, header_of
 from pop3fetch.errors import DeliveryError, LoginRefused, POP3Error, ProtocolViolation, ServerFailed
-from pop3fetch.headers import first_fields
+from pop3fetch.headers.fields import first_fields
 from pop3fetch.messages import Message
 from pop3fetch.status import Status
 

@@ -13,8 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from webencodings.labels import LABELS
 
-from pop3fetch.charsets import decoder
-from pop3fetch.headers import (
+from pop3fetch.headers.charsets import decoder
+from pop3fetch.headers.fields import (
     IDENTITY_LIMIT,
     LIMIT,
     Identity,
@@ -26,7 +26,7 @@ from pop3fetch.headers import (
     summarize,
 )
 from pop3fetch.printable import printable
-from tests import header_table as table
+from tests.support import header_table as table
 
 ORDINARY = b"""\
 Received: from mx.example.net by mail.example.org;\r

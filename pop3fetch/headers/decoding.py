@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import groupby
 
-from pop3fetch.charsets import decoder
+from pop3fetch.headers.charsets import decoder
 
 # `=?charset*language?encoding?text?=` (RFC 2047 section 2, RFC 2231 section 5). Blanks and question marks in
 # the text are against the RFC but seen. It ends before the next `=?`, so that each character is read once.

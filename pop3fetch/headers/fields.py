@@ -68,7 +68,7 @@ class Summary(NamedTuple):
 
 def summarize(headers: bytes) -> Summary:
     """Return the first of each field in ``headers``; a body after them is ignored."""
-    from pop3fetch.dates import parse_date
+    from pop3fetch.headers.dates import parse_date
 
     fields = first_fields(headers, _SHOWN)
 
@@ -95,7 +95,7 @@ def received_at(headers: bytes) -> datetime | None:
 
     The sender writes Date, so it does not take the place of a Received field that cannot be read.
     """
-    from pop3fetch.dates import parse_date
+    from pop3fetch.headers.dates import parse_date
 
     fields = first_fields(headers, (b"received", b"date"))
     trace = fields.get(b"received")
@@ -107,7 +107,7 @@ def one_line(text: str | None) -> str:
     """Return a text as a table shows it: with a blank for each tab and line end."""
     if text is None or text.isprintable():
         return text or ""
-    from pop3fetch.encoded_words import LINE_END
+    from pop3fetch.headers.decoding import LINE_END
 
     return LINE_END.sub(" ", text).strip(" ")
 
@@ -163,7 +163,7 @@ def first_fields(headers: bytes, names: tuple[bytes, ...]) -> dict[bytes, bytes]
 def _decoded_addresses(text: str | None) -> str | None:
     if text is None or "=?" not in text:
         return text
-    from pop3fetch.encoded_words import decode_addresses
+    from pop3fetch.headers.decoding import decode_addresses
 
     return decode_addresses(text)
 
@@ -171,7 +171,7 @@ def _decoded_addresses(text: str | None) -> str | None:
 def _decoded(text: str | None) -> str | None:
     if text is None or "=?" not in text:
         return text
-    from pop3fetch.encoded_words import decode_text
+    from pop3fetch.headers.decoding import decode_text
 
     return decode_text(text)
 
@@ -193,7 +193,7 @@ def _characters(octets: bytes, headers: bytes) -> str:
         return own
     if text is not None:
         return text
-    from pop3fetch.charsets import UNREADABLE, decoder
+    from pop3fetch.headers.charsets import UNREADABLE, decoder
 
     text = octets.decode("utf-8", "replace")
     unreadable = text.count(UNREADABLE)
@@ -203,7 +203,7 @@ def _characters(octets: bytes, headers: bytes) -> str:
 
 def _by_charset_of(headers: bytes, octets: bytes) -> str | None:
     """Decode by the charset in Content-Type; None if it has none, or the text is not in it."""
-    from pop3fetch.charsets import UNREADABLE, decoder, extends_ascii
+    from pop3fetch.headers.charsets import UNREADABLE, decoder, extends_ascii
 
     content_type = first_fields(headers, _CONTENT_TYPE).get(b"content-type", b"")
     match = re.match(_CHARSET, b";" + content_type)
