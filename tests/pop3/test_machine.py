@@ -21,6 +21,7 @@ from pop3fetch.errors import (
     ProtocolViolation,
     SessionEnded,
 )
+from pop3fetch.message_words import Last, Uid
 from pop3fetch.pop3.login import Login, StartTLS
 from pop3fetch.pop3.machine import (
     AUTHORIZATION,
@@ -38,7 +39,6 @@ from pop3fetch.pop3.machine import (
     SessionState,
 )
 from pop3fetch.pop3.wire import CRLF, LF, LINE_LIMIT, StatusLine
-from pop3fetch.selection import Last, Uid
 from pop3fetch.status import Status
 from tests.support.segments import (
     Heard,
