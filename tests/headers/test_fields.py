@@ -19,6 +19,7 @@ from pop3fetch.headers.fields import (
     LIMIT,
     Identity,
     Summary,
+    former_identity,
     identity,
     one_line,
     proves,
@@ -427,6 +428,27 @@ def test_no_octets_make_it_raise(headers: bytes) -> None:
         assert text is None or text.encode("utf-8") is not None  # nothing that an output cannot encode
     found = identity(headers)
     assert found is None or len(found.digest) == (16 if found.proves else 8)
+
+
+BARE = b"From: cron\r\nDate: Thu, 1 Jan 2026 00:00:00 +0000\r\nSubject: done\r\n"
+
+
+def test_without_message_id_more_fields_are_compared_and_only_received_proves() -> None:
+    stamped = b"Received: by mx id 1\r\n" + BARE
+    assert [proves(identity(headers)) for headers in (BARE, stamped, b"Message-ID: <1@x>\r\n")] == [
+        False,
+        True,
+        True,
+    ]
+    others = [BARE.replace(b"done", b"lost"), BARE.replace(b"00:00:00", b"00:00:01"), stamped,
+              stamped.replace(b"id 1", b"id 2")]  # fmt: skip
+    assert len({identity(headers) for headers in (BARE, *others)}) == 5
+
+
+def test_records_of_older_versions_have_an_identity_of_sender_and_date() -> None:
+    assert former_identity(ORDINARY) == identity(ORDINARY)
+    assert former_identity(BARE) == former_identity(BARE.replace(b"done", b"lost"))
+    assert former_identity(WEAK) is None
 
 
 HOSTILE = {
