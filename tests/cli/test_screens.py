@@ -223,9 +223,12 @@ SCRIPTS = (
     ("सीता", "हिन्दी में विषय क्षत्रिय हिन्दी में विषय क्षत्रिय"),
     ("สมชาย", "ไทยภาษาน้ำ"),
     ("José García-Fernández de la Vega y Pérez", "e\u0301 and Z\u0351\u036b\u0343\u036a\u0302"),
-    ("Dev \U0001f468\u200d\U0001f4bb", "\U0001f469\u200d\U0001f467\u200d\U0001f466 \U0001f44d\U0001f3fd \u2764\ufe0f \U0001f1e9\U0001f1ea"),
+    (
+        "Dev \U0001f468\u200d\U0001f4bb",
+        "\U0001f469\u200d\U0001f467\u200d\U0001f466 \U0001f44d\U0001f3fd \u2764\ufe0f \U0001f1e9\U0001f1ea",
+    ),
     ("\u202eeve", "zero\u200bwidth\u00a0blank\tand\x1b[31m red"),
-)  # fmt: skip
+)
 
 
 def many_scripts(stage: Stage) -> Iterable[str]:
