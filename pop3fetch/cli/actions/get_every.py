@@ -178,7 +178,7 @@ class GetEvery(ManyAccounts):
     def _login_delay(self, account: Account) -> float:
         """Return for how many seconds the server wants no further login."""
         place = RecordPlace(self._invocation.state_folder_to_read(), account.address)
-        return LoginDelay(place, account.address).left(time.time())
+        return LoginDelay(place).left(time.time())
 
 
 def get_every(invocation: Invocation, job: Job, openings: Openings, interval: float) -> int:
