@@ -66,22 +66,10 @@ class ProcessContext(NamedTuple):
     resume: Callable[[Peer], Handshake] | None = None
 
 
-def server_of(
-    account: Account,
-    process: ProcessContext,
-    context: SSLContext | None = None,
-    known: KnownServer | None = None,
-) -> Server:
-    """Return the address of the account's server, and how to talk to it; ``known``: from earlier sessions."""
-    from pop3fetch.pop3.conversation import Server, Shortcut
+def server_of(account: Account, process: ProcessContext, context: SSLContext | None = None) -> Server:
+    """Return the address of the account's server, and how to talk to it."""
+    from pop3fetch.pop3.conversation import Server
     from pop3fetch.pop3.login import LoginPolicy
-
-    def shortcut(failure: str) -> Shortcut:
-        if known is None:
-            return Shortcut()
-        return Shortcut(
-            known.knows(failure, time.time()) is None, lambda: known.remember(failure, time.time())
-        )
 
     return Server(
         endpoint=endpoint_of(account, process.child_environment),
@@ -95,8 +83,6 @@ def server_of(
         tls=tls_options(account),
         context=context,
         pipelining=account.pipelining,
-        early=shortcut(LOSES_EARLY_INPUT),
-        on_demand=shortcut(NEEDS_BUNDLE),
         trace=process.trace,
         notice=process.notice,
         interrupts=process.interrupts,
@@ -227,14 +213,19 @@ class Sessions(AbstractContextManager["Sessions"]):
         dialling = Ahead(
             lambda: dial(endpoint, self.account.timeout or None), interrupts=self.process.interrupts
         )
+        from pop3fetch.pop3.conversation import Shortcut
         from pop3fetch.pop3.mail_session import MailSession
         from pop3fetch.pop3.trace import Secrets
 
         self._secrets = self._secrets or Secrets()
-        server = server_of(self.account, self.process, known=self._known)._replace(
-            secrets=self._secrets, dialling=dialling
-        )
         known, now = self._known, time.time()
+        early, on_demand = (
+            Shortcut(known.knows(failure, now) is None, partial(known.remember, failure, now))
+            for failure in (LOSES_EARLY_INPUT, NEEDS_BUNDLE)
+        )
+        server = server_of(self.account, self.process)._replace(
+            secrets=self._secrets, dialling=dialling, early=early, on_demand=on_demand
+        )
         seen = known.knows(ANSWERS_AT_ONCE, now) if following else None
         if seen and not known.knows(LOSES_WHAT_FOLLOWS, now):
             from pop3fetch.pop3.known_session import Flight, KnownSession, may_fly
