@@ -35,10 +35,6 @@ COMMANDS = {
 }
 
 
-class Terminated(BaseException):
-    """SIGTERM arrived."""
-
-
 OWN_OPTIONS = ("-h", "--help", "--help-all", "-V", "--version")  # those that need no command
 
 
@@ -88,8 +84,12 @@ def run(arguments: Sequence[str], console: Console | None = None) -> int:
     console = console or Console.of_process()
     try:
         return run_command(arguments, console)
-    except Terminated:  # a second time, while the first was handled
-        return Status.TERMINATED
+    except BaseException as error:
+        from pop3fetch.cli.signals import behind, status_of
+
+        if end := behind(error):  # a second one, while the first was handled
+            return status_of(end)
+        raise
     finally:
         console.close()
 
@@ -111,7 +111,7 @@ def run_command(arguments: Sequence[str], console: Console) -> int:
             context = commands.make_context("pop3fetch", words, obj=console)
         from pop3fetch.cli.signals import heed
 
-        heed(Terminated)
+        heed()
         with context:
             status: Any = commands.invoke(context)
         console.flush()
@@ -125,26 +125,16 @@ def run_command(arguments: Sequence[str], console: Console) -> int:
         return Status.USAGE
     except BrokenPipeError:
         return Status.OK  # the reader of our output has seen enough
-    except (KeyboardInterrupt, click.Abort, Terminated) as end:
-        return _report_end(end, console)
-    except Exception as error:
-        return _explain(error, console)
+    except BaseException as error:
+        from pop3fetch.cli.signals import behind, status_of
 
-
-def _report_end(end: BaseException, console: Console) -> int:
-    is_terminated = isinstance(end, Terminated)
-    console.error(with_notes("terminated" if is_terminated else "interrupted", end))
-    return Status.TERMINATED if is_terminated else Status.INTERRUPTED
-
-
-def _explain(error: Exception, console: Console) -> int:
-    from pop3fetch.errors import POP3Error
-
-    # An interrupt may have broken a lock of Python's own, and be behind another error.
-    cause: BaseException | None = None if isinstance(error, POP3Error) else error
-    while cause and not isinstance(cause, KeyboardInterrupt | Terminated):
-        cause = cause.__context__
-    return _report_end(cause, console) if cause else explain(error, console)
+        end = error if isinstance(error, click.Abort) else behind(error)  # Abort: Ctrl-C at a question
+        if end:
+            console.error(with_notes(status_of(end).name.lower(), end))
+            return status_of(end)
+        if not isinstance(error, Exception):
+            raise
+        return explain(error, console)
 
 
 def explain(error: Exception, console: Console) -> int:
