@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Protocol
 
 from pop3fetch.errors import (
@@ -23,10 +22,10 @@ from pop3fetch.pop3.login import (
     ALTHOUGH_STLS,
     APOP,
     MAIL_IN_CLEAR_TEXT,
+    STLS,
     USER,
     LoginPolicy,
     Situation,
-    StartTLS,
     next_step,
 )
 from pop3fetch.pop3.machine import Challenge, Reply
@@ -58,13 +57,13 @@ class Line(Protocol):
     def reconnect(self) -> None: ...
 
 
-@dataclass(slots=True)
 class Attempt:
     """A method being tried: ``begun`` once AUTH is sent, ``proof_sent`` once the secret can be judged."""
 
-    method: str
-    begun: bool = False
-    proof_sent: bool = False
+    def __init__(self, method: str) -> None:
+        self.method = method
+        self.begun = False
+        self.proof_sent = False
 
 
 class Authentication:
@@ -97,12 +96,12 @@ class Authentication:
                 if self._refusal:  # what the server replied is the better explanation
                     raise self._refusal from None
                 raise
-            if isinstance(step, StartTLS):
+            if step == STLS:
                 self._line.begin_tls()
                 self._refusal = None  # of APOP; a failure inside TLS has its own reason
                 continue
-            attempt = Attempt(step.method)
-            self.method = step.method
+            attempt = Attempt(step)
+            self.method = step
             try:
                 return self._try(attempt)
             except LoginRefused as refusal:
@@ -145,7 +144,7 @@ class Authentication:
         if self._policy.method is not None or refusal.is_temporary:
             raise refusal
         stls_is_left = self._policy.mode == "auto" and not self._line.started_tls
-        if attempt.method == APOP and stls_is_left and "STLS" in self._line.capabilities():
+        if attempt.method == APOP and stls_is_left and STLS in self._line.capabilities():
             # Servers send a challenge even if the user has no APOP secret (Mailutils, Cyrus).
             try:
                 self._line.capabilities(use_cache=False)
@@ -183,7 +182,7 @@ class Authentication:
                 attempt.proof_sent = True
                 welcome = conversation.ask("APOP", self._user, digest).text
                 if not conversation.transport.tls:
-                    offers_stls = "STLS" in self._line.capabilities()
+                    offers_stls = STLS in self._line.capabilities()
                     self._notice(ALTHOUGH_STLS if offers_stls else MAIL_IN_CLEAR_TEXT)
                 return welcome
             if attempt.method == USER:
