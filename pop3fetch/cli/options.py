@@ -27,7 +27,7 @@ from pop3fetch.account.settings_table import (
     SELECTION,
     SERVER,
 )
-from pop3fetch.cli.main import HELP_ALL
+from pop3fetch.cli.main import HELP, HELP_ALL
 from pop3fetch.cli.screen.console import Console, output_errors
 from pop3fetch.defaults import ACCOUNTS_AT_ONCE, ACCOUNTS_AT_ONCE_PER_HOST, did_you_mean
 from pop3fetch.status import Status
@@ -415,7 +415,7 @@ def with_options(command: Callable[..., Any], options: tuple[Decorator, ...]) ->
         return command(invocation, **{name: value for name, value in given.items() if name not in shared})
 
     decorated: Any = gathered
-    for option in reversed((*options, HELP_ALL)):
+    for option in reversed((*options, HELP_ALL, HELP)):
         decorated = option(decorated)
     return decorated  # type: ignore[no-any-return]
 
