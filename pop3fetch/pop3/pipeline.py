@@ -34,7 +34,7 @@ class IncomingMessage(NamedTuple):
     Blocks are octets, unstuffed, with CRLF; no line end is split between two of them.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # instead of the method of tuples
     refusal: ServerErrorResponse | None
     blocks: Iterator[bytes]
 
