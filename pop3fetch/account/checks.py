@@ -158,7 +158,7 @@ def server_name(value: object) -> str:
 
 def ciphers(value: object) -> str:
     """Check that it is a list of ciphers that OpenSSL knows."""
-    from pop3fetch.verification import are_ciphers
+    from pop3fetch.tls_policy import are_ciphers
 
     names = text(value)
     if not are_ciphers(names):

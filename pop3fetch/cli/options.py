@@ -39,12 +39,12 @@ if TYPE_CHECKING:
 
     from pop3fetch.account.config_file import Configuration, Overrides
     from pop3fetch.account.settings_table import Account
-    from pop3fetch.cli.actions.each_account import Job, Many
+    from pop3fetch.cli.actions.many_accounts import Job, Many
     from pop3fetch.cli.log import Log
-    from pop3fetch.delivery.choice import Openings
+    from pop3fetch.delivery.kinds import Openings
     from pop3fetch.errors import POP3Error
     from pop3fetch.filters import Filters
-    from pop3fetch.selection import Selector
+    from pop3fetch.message_words import Selector
 
 Decorator = Callable[[Any], Any]
 
@@ -341,7 +341,7 @@ class Invocation(NamedTuple):
         """
         if self.many is None:
             return job(self.account(), self.console)
-        from pop3fetch.cli.actions.each_account import ManyAccounts
+        from pop3fetch.cli.actions.many_accounts import ManyAccounts
 
         many = ManyAccounts(self.console, self.many, job, openings, as_json=as_json, is_get=is_get)
         accounts = self.chosen_accounts(many.fail, logs_in=logs_in)
@@ -448,7 +448,7 @@ message_options = functools.partial(
 
 
 def _many(context: click.Context) -> Many:
-    from pop3fetch.cli.actions.each_account import Many
+    from pop3fetch.cli.actions.many_accounts import Many
 
     for name in ("account", "host", "port", "user"):
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
@@ -506,6 +506,6 @@ def selectors_of(words: Sequence[str], *, from_stdin: bool) -> tuple[Selector, .
             raise click.exceptions.Exit(Status.OK)
     if not given:
         return ()
-    from pop3fetch.selection import parse
+    from pop3fetch.message_words import parse
 
     return parse(given)

@@ -26,7 +26,7 @@ from pop3fetch.errors import DeliveryError
 from pop3fetch.messages import Message
 
 if TYPE_CHECKING:
-    from pop3fetch.headers import Identity
+    from pop3fetch.headers.fields import Identity
     from pop3fetch.step_results import StepResult
 
 

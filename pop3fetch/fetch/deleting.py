@@ -16,7 +16,7 @@ from pop3fetch.fetch.plan import Order
 from pop3fetch.fetch.recall import Recall
 from pop3fetch.fetch.retrieving import Tally
 from pop3fetch.fetch.survey import Recorded, survey
-from pop3fetch.headers import proves
+from pop3fetch.headers.fields import proves
 from pop3fetch.messages import Key, Listing, Message, stands_in
 from pop3fetch.record.states import DAY, Event
 

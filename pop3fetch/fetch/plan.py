@@ -11,13 +11,13 @@ from itertools import compress
 from operator import ne
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from pop3fetch.message_words import Selector, select
 from pop3fetch.messages import Key, Listing, Message
 from pop3fetch.record.states import Known, State
-from pop3fetch.selection import Selector, select
 
 if TYPE_CHECKING:
     from pop3fetch.filters import Filters
-    from pop3fetch.headers import Summary
+    from pop3fetch.headers.summary import Summary
 
 
 class Comparison(NamedTuple):

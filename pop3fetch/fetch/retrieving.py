@@ -11,8 +11,8 @@ from pop3fetch.delivery.destination import Draft, Place
 from pop3fetch.errors import EmptyMessage, IncompleteMessage, POP3Error
 from pop3fetch.fetch.batch import Batcher
 from pop3fetch.fetch.context import Context, Reporter
-from pop3fetch.headers import IDENTITY_LIMIT as HEADERS_LIMIT
-from pop3fetch.headers import Identity, identity
+from pop3fetch.headers.fields import IDENTITY_LIMIT as HEADERS_LIMIT
+from pop3fetch.headers.fields import Identity, identity
 from pop3fetch.messages import Key, Message, is_short
 from pop3fetch.pop3.wire import with_lf
 from pop3fetch.record.store import Entry, Intent, Store, state_of

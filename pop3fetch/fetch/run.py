@@ -27,7 +27,7 @@ from pop3fetch.fetch.recall import Recall, Remembered
 from pop3fetch.fetch.retrieving import Outcome, Retrieval, Tally, entry_of
 from pop3fetch.fetch.settling import settle
 from pop3fetch.fetch.survey import Recorded, headers_of, listing_of
-from pop3fetch.headers import identity
+from pop3fetch.headers.fields import identity
 from pop3fetch.messages import Key, Listing, Message
 from pop3fetch.record.states import Known
 from pop3fetch.record.store import MARKED

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fetch.errors import IncompleteMessage, MalformedListing, POP3Error, UniqueIdsRefused
 from pop3fetch.fetch.context import Reporter
-from pop3fetch.headers import LIMIT as HEADERS_LIMIT
+from pop3fetch.headers.fields import LIMIT as HEADERS_LIMIT
 from pop3fetch.messages import Listing, former_stand_in_uid, is_short, stand_in_uid
 from pop3fetch.status import Status
 

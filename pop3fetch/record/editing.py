@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from pop3fetch.headers import Identity
+from pop3fetch.headers.fields import Identity
 from pop3fetch.record.states import State
 from pop3fetch.record.store import ADDED, ADDITIONS, MOVED, Store, state_of
 

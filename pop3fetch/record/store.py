@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from pop3fetch.delivery.destination import Place
 from pop3fetch.durable import is_absent
-from pop3fetch.headers import Identity
+from pop3fetch.headers.fields import Identity
 from pop3fetch.messages import Key, is_short
 from pop3fetch.record.database import (
     SCHEMA,

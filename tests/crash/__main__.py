@@ -14,9 +14,9 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from tempfile import TemporaryDirectory
@@ -43,7 +43,7 @@ RIVALS = 50  # second runs of each scenario
 DOUBT_STRIDE = 3  # steps from one death to the next before something contradicts the record
 DISK_STRIDE = 3  # steps from one moment to the next at which something happens to the disk
 SILENCE_STRIDE = 10  # octets from one silence to the next: each takes as long as its time-out
-SHOWN = 20  # verdicts that are not as they should be
+REPORTED = 500  # runs from one line about the progress to the next
 
 KINDS = ("killed", "errors", "dead", "signals", "doubt", "disks", "line", "rivals", "far ends")
 NAMES = [  # by which runs can be chosen, of each sort
@@ -66,13 +66,16 @@ class Campaign:
             self._launchers.put(_launcher(stack))
         self._rival = _launcher(stack)
 
-    def results(self, only: Collection[str], sample: int | None) -> Iterator[Result]:
-        """Try out what the names choose, or so many of it, and yield what came of it."""
+    def chosen(self, only: Collection[str], sample: int | None) -> list[Misfortune | FarMisfortune]:
+        """Return what the names choose, or so many of it, at random."""
         everything = [one for one in self._everything() if is_chosen(one, only)]
-        if sample is not None:
-            everything = random.sample(everything, min(sample, len(everything)))
-        rivals = [one for one in everything if isinstance(one, Rival)]
-        yield from self._threads.map(self._try_out, [one for one in everything if not isinstance(one, Rival)])
+        return everything if sample is None else random.sample(everything, min(sample, len(everything)))
+
+    def results(self, misfortunes: Sequence[Misfortune | FarMisfortune]) -> Iterator[Result]:
+        """Try them out and yield what came of each."""
+        rivals = [one for one in misfortunes if isinstance(one, Rival)]
+        others = [one for one in misfortunes if not isinstance(one, Rival)]
+        yield from self._threads.map(self._try_out, others)
         yield from map(self._try_out, rivals)  # one by one, because there is one rival
 
     def _everything(self) -> Iterator[Misfortune | FarMisfortune]:
@@ -133,12 +136,18 @@ def main() -> int:
         print(f"no call of the system is disturbed: {reason}", file=sys.stderr)
     start = time.monotonic()
     with ExitStack() as stack:
-        results = list(Campaign(stack, os.cpu_count() or 1).results(options.only, options.sample))
+        campaign = Campaign(stack, os.cpu_count() or 1)
+        misfortunes = campaign.chosen(options.only, options.sample)
+        results: list[Result] = []
+        with suppress(KeyboardInterrupt):  # the figures of what was done are worth having
+            for misfortune, verdict in campaign.results(misfortunes):
+                results.append((misfortune, verdict))
+                if not verdict:
+                    print(f"{misfortune}: {verdict}", flush=True)
+                if len(results) % REPORTED == 0:
+                    print(f"{len(results)} of {len(misfortunes)} runs done", file=sys.stderr, flush=True)
     summarize(results, time.monotonic() - start)
-    wrong = [result for result in results if not result[1]]
-    for misfortune, verdict in wrong[:SHOWN]:
-        print(f"{misfortune}: {verdict}")
-    return 1 if wrong else 0
+    return 0 if len(results) == len(misfortunes) and all(verdict for _, verdict in results) else 1
 
 
 def summarize(results: list[Result], seconds: float) -> None:

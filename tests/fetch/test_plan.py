@@ -8,8 +8,8 @@ import pytest
 
 from pop3fetch.errors import MessageNotFound
 from pop3fetch.fetch.plan import Action, Order, Plan, choose, make_plan
+from pop3fetch.message_words import parse
 from pop3fetch.messages import Key, Listing, Message
-from pop3fetch.selection import parse
 
 FIVE = Listing([10, 20, 30, 40, 50], [b"A", b"B", b"C", b"D", b"E"])
 

@@ -6,7 +6,7 @@ import pytest
 
 from pop3fetch.errors import IncompleteMessage, ServerErrorResponse
 from pop3fetch.fetch.survey import MOST_UNPAIRED, Looked, headers_of, survey, whole_of
-from pop3fetch.headers import LIMIT as HEADERS_LIMIT
+from pop3fetch.headers.fields import LIMIT as HEADERS_LIMIT
 from pop3fetch.messages import former_stand_in_uid, stand_in_uid
 from tests.support.fetching import Told, log_in, message, numbered
 from tests.support.mail_server import Mailbox

@@ -12,7 +12,7 @@ import pytest
 
 from pop3fetch.delivery.destination import Place
 from pop3fetch.errors import RecordError, RecordLocked
-from pop3fetch.headers import Identity
+from pop3fetch.headers.fields import Identity
 from pop3fetch.messages import Key
 from pop3fetch.record.editing import Addition, EditedStore
 from pop3fetch.record.moving import keep_address, rename, source_of

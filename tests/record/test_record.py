@@ -20,7 +20,7 @@ from pop3fetch.errors import DeliveryError, RecordError, RecordLocked
 from pop3fetch.fetch.retrieving import RecordJournal, entry_of
 from pop3fetch.fetch.settling import settle
 from pop3fetch.fetch.show import NoJournal
-from pop3fetch.headers import Identity
+from pop3fetch.headers.fields import Identity
 from pop3fetch.messages import Key, Message
 from pop3fetch.record.place import RecordPlace, file_name
 from pop3fetch.record.store import Entry, Intent, Store

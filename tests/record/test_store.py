@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from pop3fetch.delivery.destination import Place
 from pop3fetch.errors import DeliveryError, POP3Error, RecordError, RecordLocked
-from pop3fetch.headers import Identity, identity
+from pop3fetch.headers.fields import Identity, identity
 from pop3fetch.messages import Key
 from pop3fetch.record import database as database_module
 from pop3fetch.record import store as store_module
@@ -456,7 +456,7 @@ import os, sys
 from pathlib import Path
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import Event, State, next_states
-from pop3fetch.headers import Identity, identity
+from pop3fetch.headers.fields import Identity, identity
 from pop3fetch.messages import Key
 from pop3fetch.record.store import Entry, Store
 

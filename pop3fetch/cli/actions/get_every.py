@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fetch.account.settings_table import Account
 from pop3fetch.ahead import Answer
-from pop3fetch.cli.actions.each_account import Job, Many, ManyAccounts
+from pop3fetch.cli.actions.many_accounts import Job, Many, ManyAccounts
 from pop3fetch.cli.main import Terminated, explain
 from pop3fetch.cli.options import Invocation
 from pop3fetch.cli.screen.console import Console
@@ -30,7 +30,7 @@ from pop3fetch.sessions.refused_logins import FIRST_PAUSE, LONGEST_PAUSE
 from pop3fetch.status import Status
 
 if TYPE_CHECKING:
-    from pop3fetch.delivery.choice import Openings
+    from pop3fetch.delivery.kinds import Openings
 
 LONGEST_WAIT = 60 * 60  # seconds after failures, unless the interval is longer
 MOST_DOUBLINGS = 30  # enough for the shortest interval to reach the longest wait

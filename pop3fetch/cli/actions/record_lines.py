@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from pop3fetch.errors import UsageError
-from pop3fetch.headers import Identity
+from pop3fetch.headers.fields import Identity
 from pop3fetch.messages import LARGEST_SIZE, unescaped_uid
 from pop3fetch.record.editing import Addition
 from pop3fetch.record.store import ADDED

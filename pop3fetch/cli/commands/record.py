@@ -142,7 +142,7 @@ def _seconds(when: When | None) -> int | None:
 @server_options
 def forget(invocation: Invocation, messages: tuple[str, ...], *, everything: bool, from_stdin: bool) -> int:
     """Make messages new again: the next run fetches those that are still on the server."""
-    from pop3fetch.selection import Uid
+    from pop3fetch.message_words import Uid
 
     selectors = selectors_of(messages, from_stdin=from_stdin)
     uids = [selector for selector in selectors if isinstance(selector, Uid)]

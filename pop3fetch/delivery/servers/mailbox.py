@@ -26,7 +26,7 @@ from pop3fetch.delivery.servers.server import MailServer
 from pop3fetch.delivery.servers.settling import Appended, Settlement
 from pop3fetch.delivery.servers.spool import SpooledDraft
 from pop3fetch.errors import DeliveryError, LoginRefused, POP3Error, ProtocolViolation, ServerFailed
-from pop3fetch.headers import received_at
+from pop3fetch.headers.fields import received_at
 from pop3fetch.messages import Message
 from pop3fetch.status import Status
 

@@ -23,7 +23,7 @@ from pop3fetch.delivery.servers.normal_form import digest_of
 from pop3fetch.delivery.servers.server import MailServer
 from pop3fetch.delivery.servers.spool import SpooledDraft
 from pop3fetch.errors import ServerFailed
-from pop3fetch.headers import first_fields
+from pop3fetch.headers.fields import first_fields
 from pop3fetch.status import Status
 
 PAUSE = 30.0  # seconds after a connection was lost in which its server may still store something

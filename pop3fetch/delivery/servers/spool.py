@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pop3fetch.delivery.destination import Draft, delivery_errors
-from pop3fetch.headers import LIMIT as HEADERS_LIMIT
+from pop3fetch.headers.fields import LIMIT as HEADERS_LIMIT
 from pop3fetch.messages import Message
 
 IN_MEMORY = 64 * 1024  # octets of a message that need no file

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pop3fetch.headers import Identity
+from pop3fetch.headers.fields import Identity
 from pop3fetch.messages import Key
 from pop3fetch.record.editing import Addition, EditedStore
 from pop3fetch.record.place import RecordPlace

@@ -11,7 +11,7 @@ import pytest
 from pop3fetch.cli.actions.record_lines import read
 from pop3fetch.delivery.destination import Place
 from pop3fetch.errors import UsageError
-from pop3fetch.headers import Identity
+from pop3fetch.headers.fields import Identity
 from pop3fetch.messages import Key
 from pop3fetch.record.editing import Addition, EditedStore
 from pop3fetch.record.place import RecordPlace

@@ -13,33 +13,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from webencodings.labels import LABELS
 
-from pop3fetch.charsets import decoder
-from pop3fetch.headers import (
-    IDENTITY_LIMIT,
-    LIMIT,
-    Identity,
-    Summary,
-    identity,
-    one_line,
-    proves,
-    received_at,
-    summarize,
-)
+from pop3fetch.headers.charsets import decoder
+from pop3fetch.headers.fields import LIMIT, identity
+from pop3fetch.headers.summary import Summary, one_line, summarize
 from pop3fetch.printable import printable
-from tests import header_table as table
-
-ORDINARY = b"""\
-Received: from mx.example.net by mail.example.org;\r
-\tMon, 2 Mar 2026 09:00:00 +0000\r
-From: Bob Example <bob@example.com>\r
-To: Alice Example <alice@example.org>\r
-Date: Mon, 2 Mar 2026 10:00:00 +0100\r
-Subject: Lunch on Tuesday\r
-Message-ID: <1@example.com>\r
-Content-Type: text/plain\r
-\r
-Subject: not this one\r
-"""
+from tests.support import header_table as table
+from tests.support.header_table import ORDINARY
 
 
 def subject(value: bytes) -> str | None:
@@ -48,28 +27,6 @@ def subject(value: bytes) -> str | None:
 
 def date(value: bytes) -> datetime | None:
     return summarize(b"Date: " + value + b"\r\n").date
-
-
-RECEIVED = {
-    "the topmost": (ORDINARY, datetime(2026, 3, 2, 9, tzinfo=UTC)),
-    "several": (b"Received: a; 3 Mar 2026 09:00 GMT\nReceived: b; 1 Jan 2020 00:00 GMT\n",
-                datetime(2026, 3, 3, 9, tzinfo=UTC)),
-    "folded, with semicolons and a comment": (
-        b"Received: from a (b; c)\r\n\tby d;\r\n Tue, 3 Mar 2026\r\n 09:00:00 -0000 (UTC)\r\n",
-        datetime(2026, 3, 3, 9, tzinfo=UTC),
-    ),
-    "the date, without any": (b"Date: 3 Mar 2026 09:00 +0000\n", datetime(2026, 3, 3, 9, tzinfo=UTC)),
-    "no date beside one that cannot be read": (b"Received: by a; then\nDate: 3 Mar 2026 09:00 +0000\n", None),
-    "no date beside one without": (b"Date: 3 Mar 2026 09:00 +0000\nReceived: by a\n", None),
-    "octets": (b"Received: \xff; \xff\n", None),
-    "a date in the body": (b"Subject: x\n\nDate: 3 Mar 2026 09:00 +0000\n", None),
-    "nothing": (b"", None),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("headers", "expected"), RECEIVED.values(), ids=RECEIVED)
-def test_the_time_of_arrival_is_read(headers: bytes, expected: datetime | None) -> None:
-    assert received_at(headers) == expected
 
 
 # Fields
@@ -288,68 +245,6 @@ def test_every_date_can_be_converted_to_any_zone() -> None:
         read = date(text)
         assert read is not None
         assert read.astimezone(UTC).astimezone(timezone(timedelta(hours=14)))
-
-
-# Identity
-
-
-def test_an_identity_has_no_part_in_what_is_behind_its_limit() -> None:
-    headers = b"Date: x\r\nX: " + b"x" * IDENTITY_LIMIT + b"\r\nMessage-ID: <1@example.com>\r\n"
-    assert identity(headers) == identity(headers[:IDENTITY_LIMIT])
-    assert summarize(headers).message_id == "<1@example.com>"
-
-
-def test_an_identity_is_sixteen_octets_that_never_change() -> None:
-    assert identity(ORDINARY) == Identity(bytes.fromhex("86730504afe27a42c510a988c26d3725"), proves=True)
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        ORDINARY.replace(b"\r\n", b"\n"),
-        ORDINARY.replace(b": ", b":\r\n\t"),
-        ORDINARY.replace(b"10:00:00 +", b"10:00:00\r\n  +"),
-        ORDINARY.replace(b"Subject: Lunch", b"Subject: [SPAM] Lunch"),
-        b"X-Added: by a server\r\n" + ORDINARY,
-        ORDINARY.partition(b"\r\n\r\n")[0],
-        b"MESSAGE-ID: <1@example.com>\n"
-        b"FROM: Bob Example <bob@example.com>\n"
-        b"DATE: Mon, 2 Mar 2026 10:00:00 +0100",
-    ],
-)
-def test_an_identity_survives_what_servers_do_to_headers(headers: bytes) -> None:
-    assert identity(headers) == identity(ORDINARY)
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        ORDINARY.replace(b"<1@", b"<2@"),
-        ORDINARY.replace(b"10:00:00", b"10:00:01"),
-        ORDINARY.replace(b"Bob", b"Rob"),
-        ORDINARY.replace(b"Date:", b"X-Date:"),
-        ORDINARY.replace(b"From:", b"X:").replace(b"Message-ID:", b"From:").replace(b"X:", b"Message-ID:"),
-    ],
-)
-def test_another_message_has_another_identity(headers: bytes) -> None:
-    assert identity(headers) != identity(ORDINARY)
-
-
-@pytest.mark.parametrize(
-    "headers", [b"", b"X-Added: x\r\n", b"From:\r\nDate: \r\nMessage-ID:\r\n\t\r\n", b"\r\n" + ORDINARY]
-)
-def test_headers_without_facts_have_no_identity(headers: bytes) -> None:
-    assert identity(headers) is None
-
-
-WEAK = b"Received: from a by b; today\r\nTo: root\r\nSubject: backup done\r\n\r\n"
-
-
-def test_without_the_usual_fields_others_prove_that_two_are_two_and_no_more() -> None:
-    assert proves(identity(ORDINARY)) and not proves(identity(WEAK)) and not proves(identity(b""))
-    assert identity(WEAK) == identity(b"Status: RO\n" + WEAK.replace(b"\r\n", b"\n"))
-    for old, new in ((b"today", b"tomorrow"), (b"root", b"bob"), (b"done", b"failed")):
-        assert identity(WEAK.replace(old, new)) not in (None, identity(WEAK))
 
 
 # Hostile octets

@@ -1,4 +1,4 @@
-"""What MESSAGES selects of a listing."""
+"""What the words of MESSAGES select of a listing."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pop3fetch.errors import MessageNotFound, UidShared, UsageError
+from pop3fetch.message_words import Last, Numbers, Selector, Uid, parse, select
 from pop3fetch.messages import Listing, shown_uid
-from pop3fetch.selection import Last, Numbers, Selector, Uid, parse, select
 from pop3fetch.status import Status
 from tests.test_messages import EMPTY, FIVE, GAPS
 

@@ -1,0 +1,1 @@
+"""As `pop3fetch/headers/`, module by module."""
