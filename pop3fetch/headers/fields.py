@@ -65,9 +65,10 @@ def received_at(headers: bytes) -> datetime | None:
 class Identity(NamedTuple):
     """A digest of some fields of a header, to compare messages by.
 
-    If it ``proves``, it is of Message-ID, Date and From, and two messages that have it are one. If not,
-    all three are absent or empty, and it is of fields that many messages may share: two messages are
-    different if these are, but need not be one if they are the same.
+    If it ``proves``, two messages that have it are one: it is of Message-ID, Date and From. A message without
+    Message-ID has one of more fields, which proves only if a server has added Received: one sender may send
+    many messages in a second, or without a date. If it does not prove, two messages are different if these
+    are, but need not be one if they are the same.
     """
 
     digest: bytes
@@ -80,10 +81,23 @@ def identity(headers: bytes) -> Identity | None:
     Line ends, folding and other fields change nothing. ``headers`` must be all of the header, or its
     first :data:`IDENTITY_LIMIT` octets, whenever two identities are compared.
     """
-    if digest := _digest(headers, _PROVING, 16):
-        return Identity(digest, proves=True)
-    digest = _digest(headers, _TELLING, 8)
-    return Identity(digest, proves=False) if digest else None
+    values = _values(headers, _PROVING)
+    is_proof = bool(values[0])
+    if not is_proof:
+        others = _values(headers, _TELLING)
+        is_proof = any(values) and bool(others[0])
+        values = values + others if any(values) else others
+    if not any(values):
+        return None
+    return Identity(blake2b(b"\n".join(values), digest_size=16 if is_proof else 8).digest(), is_proof)
+
+
+def former_identity(headers: bytes) -> Identity | None:
+    """Return the identity that records of version 0.1 have, in which Date and From alone prove; or None."""
+    values = _values(headers, _PROVING)
+    if not any(values):
+        return None
+    return Identity(blake2b(b"\n".join(values), digest_size=16).digest(), proves=True)
 
 
 def proves(identity: Identity | None) -> bool:
@@ -91,7 +105,7 @@ def proves(identity: Identity | None) -> bool:
     return identity is not None and identity.proves
 
 
-def _digest(headers: bytes, names: tuple[bytes, ...], size: int) -> bytes | None:
+def _values(headers: bytes, names: tuple[bytes, ...]) -> list[bytes]:
+    """Return the unfolded values of the first field of each name, empty if it is missing."""
     fields = first_fields(headers[:IDENTITY_LIMIT], names)
-    values = [b" ".join(fields.get(name, b"").split()) for name in names]
-    return blake2b(b"\n".join(values), digest_size=size).digest() if any(values) else None
+    return [b" ".join(fields.get(name, b"").split()) for name in names]

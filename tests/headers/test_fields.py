@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pop3fetch.headers.fields import IDENTITY_LIMIT, Identity, identity, proves, received_at
+from pop3fetch.headers.fields import IDENTITY_LIMIT, Identity, former_identity, identity, proves, received_at
 from pop3fetch.headers.summary import summarize
 from tests.support.header_table import ORDINARY
 
@@ -89,3 +89,24 @@ def test_without_the_usual_fields_others_prove_that_two_are_two_and_no_more() ->
     assert identity(WEAK) == identity(b"Status: RO\n" + WEAK.replace(b"\r\n", b"\n"))
     for old, new in ((b"today", b"tomorrow"), (b"root", b"bob"), (b"done", b"failed")):
         assert identity(WEAK.replace(old, new)) not in (None, identity(WEAK))
+
+
+BARE = b"From: cron\r\nDate: Thu, 1 Jan 2026 00:00:00 +0000\r\nSubject: done\r\n"
+
+
+def test_without_message_id_more_fields_are_compared_and_only_received_proves() -> None:
+    stamped = b"Received: by mx id 1\r\n" + BARE
+    assert [proves(identity(headers)) for headers in (BARE, stamped, b"Message-ID: <1@x>\r\n")] == [
+        False,
+        True,
+        True,
+    ]
+    others = [BARE.replace(b"done", b"lost"), BARE.replace(b"00:00:00", b"00:00:01"), stamped,
+              stamped.replace(b"id 1", b"id 2")]  # fmt: skip
+    assert len({identity(headers) for headers in (BARE, *others)}) == 5
+
+
+def test_records_of_older_versions_have_an_identity_of_sender_and_date() -> None:
+    assert former_identity(ORDINARY) == identity(ORDINARY)
+    assert former_identity(BARE) == former_identity(BARE.replace(b"done", b"lost"))
+    assert former_identity(WEAK) is None
