@@ -6,6 +6,7 @@ from that and from what the user wants, before anything is done.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import compress
 from operator import ne
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pop3fetch.message_words import Selector, select
 from pop3fetch.messages import Key, Listing, Message
-from pop3fetch.record.states import Known, State
+from pop3fetch.record.states import DAY, Known, State
 
 if TYPE_CHECKING:
     from pop3fetch.filters import Filters
@@ -112,8 +113,12 @@ class Order(NamedTuple):
 
     @property
     def wants_only_what_is_new(self) -> bool:
-        """Whether nothing is to be done if nothing is new."""
-        return not (self.selectors or self.everything or self.deletes or self.dry_run)
+        """Whether nothing is to be done if nothing is new, unless it :attr:`deletes`."""
+        return not (self.selectors or self.everything or self.dry_run)
+
+    def due(self, now: float) -> int:
+        """Return the moment up to which what was delivered is deleted, in seconds since the epoch."""
+        return sys.maxsize if self.delete else int(now) - (self.delete_after or 0) * DAY
 
     @property
     def deletes_at_once(self) -> bool:
