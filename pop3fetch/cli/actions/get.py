@@ -101,8 +101,8 @@ class Get:
                     dry_run = self._dry_run(console, stream.name) if order.dry_run else None
                     return look_at(sessions, folder, order, stream, reporter, dry_run=dry_run)
                 with closing(Store(place, lock)) as store:
-                    for line in (f"record: {store.path}", *place.warnings()):
-                        console.notice(line)
+                    for line in (f"record: {store.path}", *place.warnings())[console.verbosity < 1 :]:
+                        console.notice(line)  # the path only with -v, so that no log repeats it
                     delivery = delivery_context(account, console, place, store.tag, sessions)
                     if account.name != place.address != last_address(folder, account.name):
                         from pop3fetch.cli.actions.get_moved import follow
