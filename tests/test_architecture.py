@@ -117,6 +117,7 @@ PURE = {
     "account/oauth/messages.py", "account/oauth/providers.py",
     "defaults.py", "errors.py", "filters.py", "step_results.py",
     "headers/charsets.py", "headers/dates.py", "headers/decoding.py", "headers/fields.py",
+    "headers/summary.py",
     "messages.py", "printable.py", "quantities.py", "refusal.py", "veil.py",
     "fetch/plan.py",
     "importing/fdm.py", "importing/fdm_statements.py", "importing/fdm_words.py",

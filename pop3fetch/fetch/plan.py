@@ -17,7 +17,7 @@ from pop3fetch.record.states import Known, State
 
 if TYPE_CHECKING:
     from pop3fetch.filters import Filters
-    from pop3fetch.headers.fields import Summary
+    from pop3fetch.headers.summary import Summary
 
 
 class Comparison(NamedTuple):

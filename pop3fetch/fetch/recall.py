@@ -19,7 +19,7 @@ from pop3fetch.errors import IncompleteMessage, MalformedListing, POP3Error
 from pop3fetch.fetch.context import Reporter
 from pop3fetch.fetch.plan import Comparison, Order, all_renumbered, compare, unlisted
 from pop3fetch.fetch.survey import Looked, Recorded, headers_of, whole_of
-from pop3fetch.headers.fields import Identity, identity, proves, received_at
+from pop3fetch.headers.fields import Identity, former_identity, identity, proves, received_at
 from pop3fetch.messages import Key, Listing, Message, is_short, stand_in_uid, stands_in
 from pop3fetch.pop3.replies import UNFAMILIAR, Digests
 from pop3fetch.record.place import RecordPlace
@@ -469,10 +469,11 @@ def _is_same(message: Message, looked: Looked, recorded: Entry) -> bool:
         date = received_at(looked.headers)
         return date is not None and date.timestamp() <= recorded.unseen_since + DAY
     who, known = identity(looked.headers), recorded.identity
-    if proves(who) and proves(known):
-        return who == known
+    former = former_identity(looked.headers)  # None if a look shows none of the fields that it is of
+    if proves(known) and former:
+        return known in (who, former)
     # Nothing proves that they are one, so that another size, or other weak headers, make them two.
-    differ = who is not None and known is not None and who.proves == known.proves and who != known
+    differ = who is not None and known is not None and not proves(known) and who != known
     has_same_size = message.size == recorded.size
     if looked.octets is not None and _lacks_size(message, recorded):
         octets = (recorded.size or None) if recorded.octets is None else recorded.octets
