@@ -20,10 +20,8 @@ from pop3fetch.importing.foreign import Broken, Fetched, Finding, ForeignAccount
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.store import ADDED, IMPORTED, MARKED_BY, ReadOnlyStore
 
-ALL_NEW = (
-    "so all messages on the server are new; to record them as fetched, run `pop3fetch get --mark -a {0}` "
-    "right after the last run of {1}"
-)
+ALL_NEW = "so all messages on the server are new"
+MARK = "; to record them as fetched, run `pop3fetch get --mark -a {0}` right after the last run of {1}"
 # Where some programs look for a password that is in none of their files.
 _KEYRINGS = {
     "mpop": ("host", "{host}", "service", "pop3", "user", "{user}"),
@@ -203,6 +201,8 @@ class Planner:
         return Seen(path, messages, contents.changed_at)
 
     def _note(self, foreign: ForeignAccount, origin: Origin, text: str, name: str) -> Finding:
+        if not foreign.settings.get("delete"):  # then what was fetched is not there any more
+            text += MARK
         return Finding(origin, text.format(shlex.quote(name), self._program), False, foreign.name)
 
     def _look_for_newer(
