@@ -9,7 +9,7 @@ import pytest
 
 from pop3fetch import filters
 from pop3fetch.filters import Filters
-from pop3fetch.headers.fields import Summary, summarize
+from pop3fetch.headers.summary import Summary, summarize
 
 NOW = datetime(2026, 11, 8, 12, 0, tzinfo=UTC)
 BARE = Summary(*[None] * 6)

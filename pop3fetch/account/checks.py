@@ -63,13 +63,13 @@ def strings(value: object) -> tuple[str, ...]:
 
 
 # What may stand between < and > in a command, without quoting: a local part, and perhaps a domain.
-_ADDRESS = re.compile(r"""[^\x00-\x20\x7f"(),:;<>@\[\\\]]+(@[^\x00-\x20\x7f"(),;<>@\\]+)?""")
+_ADDRESS = r"""[^\x00-\x20\x7f"(),:;<>@\[\\\]]+(@[^\x00-\x20\x7f"(),;<>@\\]+)?"""
 
 
 def address(value: object, *, may_be_empty: bool = False) -> str:
     """Check that it is an address without a name, or the name of a local user."""
     given = _of_type(value, str, "an address")
-    if not (may_be_empty and not given) and not _ADDRESS.fullmatch(given):
+    if not (may_be_empty and not given) and not re.fullmatch(_ADDRESS, given):
         raise ValueError(f"must be an address such as alice@example.org, not {given!r}")
     return given
 
@@ -158,7 +158,7 @@ def server_name(value: object) -> str:
 
 def ciphers(value: object) -> str:
     """Check that it is a list of ciphers that OpenSSL knows."""
-    from pop3fetch.verification import are_ciphers
+    from pop3fetch.tls_policy import are_ciphers
 
     names = text(value)
     if not are_ciphers(names):

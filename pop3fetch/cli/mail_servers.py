@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.screen.console import Console
-from pop3fetch.delivery.choice import Choice, Kind
+from pop3fetch.delivery.kinds import Choice, Kind
 from pop3fetch.delivery.servers.address import ServerAddress, parse
 from pop3fetch.delivery.servers.server import MailServer
 from pop3fetch.errors import ConfigurationError, LoginRefused, UsageError

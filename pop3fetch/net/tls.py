@@ -24,7 +24,7 @@ from pop3fetch.errors import (
     TLSError,
 )
 from pop3fetch.net.dial import certificate_name
-from pop3fetch.verification import MINIMUM_VERSION, authorities_folder, choose_ciphers, verifying_context
+from pop3fetch.tls_policy import MINIMUM_VERSION, authorities_folder, choose_ciphers, verifying_context
 
 if TYPE_CHECKING:
     from cryptography import x509

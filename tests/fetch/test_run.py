@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pop3fetch.delivery.choice import open_destination
-from pop3fetch.delivery.choice import parse as parse_destination
 from pop3fetch.delivery.destination import Destination, Draft, Journal, Place
+from pop3fetch.delivery.kinds import open_destination
+from pop3fetch.delivery.kinds import parse as parse_destination
 from pop3fetch.delivery.maildir import Maildir
 from pop3fetch.delivery.mbox import Mbox
 from pop3fetch.delivery.program import Program
@@ -28,10 +28,10 @@ from pop3fetch.errors import (
 )
 from pop3fetch.fetch.plan import Order
 from pop3fetch.fetch.run import MOST_GIVEN_UP, NO_PIPELINING
+from pop3fetch.message_words import parse
 from pop3fetch.messages import Key
 from pop3fetch.record.states import DAY
 from pop3fetch.record.store import MARKED, Entry, Intent, Store
-from pop3fetch.selection import parse
 from pop3fetch.status import Status
 from tests.support.delivering import delivery_context, messages_of_mboxrd, no_file_longer_than
 from tests.support.fetching import NOW, Account, message, numbered, on_disk

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pop3fetch.delivery.choice import DeliveryContext
 from pop3fetch.delivery.destination import Destination, Draft, Place
+from pop3fetch.delivery.kinds import DeliveryContext
 from pop3fetch.errors import DeliveryError
 from pop3fetch.messages import Message
 from tests.support.segments import in_pieces

@@ -13,15 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pop3fetch.delivery.choice import open_destination, parse
 from pop3fetch.delivery.destination import Destination, Draft
+from pop3fetch.delivery.kinds import open_destination, parse
 from pop3fetch.delivery.maildir import Maildir
 from pop3fetch.errors import POP3Error
 from pop3fetch.fetch.context import Context
 from pop3fetch.fetch.plan import Order
 from pop3fetch.fetch.retrieving import Outcome
 from pop3fetch.fetch.run import Fetch
-from pop3fetch.headers.fields import Summary
+from pop3fetch.headers.summary import Summary
 from pop3fetch.messages import Message
 from pop3fetch.pop3.mail_session import MailSession
 from pop3fetch.record.place import RecordPlace

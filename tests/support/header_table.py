@@ -7,6 +7,19 @@ value that its author must have meant, or None if that cannot be known.
 
 from __future__ import annotations
 
+ORDINARY = b"""\
+Received: from mx.example.net by mail.example.org;\r
+\tMon, 2 Mar 2026 09:00:00 +0000\r
+From: Bob Example <bob@example.com>\r
+To: Alice Example <alice@example.org>\r
+Date: Mon, 2 Mar 2026 10:00:00 +0100\r
+Subject: Lunch on Tuesday\r
+Message-ID: <1@example.com>\r
+Content-Type: text/plain\r
+\r
+Subject: not this one\r
+"""
+
 # Subjects: encoded words, and the charsets of their labels.
 SUBJECTS: tuple[tuple[bytes, str], ...] = (
     # RFC 2047 section 8

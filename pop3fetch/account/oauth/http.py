@@ -15,7 +15,7 @@ from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandl
 from pop3fetch.account.oauth.messages import Answer
 from pop3fetch.ahead import Ahead, Interrupts
 from pop3fetch.errors import ConnectionFailed, POP3Error, ProtocolViolation, TLSError
-from pop3fetch.verification import verifying_context
+from pop3fetch.tls_policy import verifying_context
 
 LIMIT = 30.0  # seconds for everything from the name's look-up to the last octet
 LARGEST = 1 << 16  # octets of an answer; one with three tokens has a few thousand

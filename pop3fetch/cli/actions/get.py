@@ -17,7 +17,7 @@ from pop3fetch.account.credentials import without_password
 from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.sessions import LISTING, sessions_of
-from pop3fetch.delivery.choice import Choice, DeliveryContext, Kind, Openings, open_destination, parse
+from pop3fetch.delivery.kinds import Choice, DeliveryContext, Kind, Openings, open_destination, parse
 from pop3fetch.errors import ConfigurationError, UsageError
 from pop3fetch.record.place import RecordPlace, last_address
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from pop3fetch.fetch.context import Context
     from pop3fetch.fetch.plan import Order, Standing
     from pop3fetch.fetch.retrieving import Outcome
+    from pop3fetch.message_words import Selector
     from pop3fetch.net.resumption import Handshake, Peer, Resumption
-    from pop3fetch.selection import Selector
     from pop3fetch.sessions.sessions import Sessions
 
 DEFAULT_OUTPUT = "maildir:~/Maildir"

@@ -13,10 +13,10 @@ from pop3fetch.fetch.plan import Action, Order, compare
 from pop3fetch.fetch.recall import recorded_in
 from pop3fetch.fetch.show import Look
 from pop3fetch.fetch.survey import status_of, survey
+from pop3fetch.message_words import needs_uids, select
 from pop3fetch.messages import Listing
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.store import known_at
-from pop3fetch.selection import needs_uids, select
 from pop3fetch.sessions.sessions import Sessions
 
 

@@ -21,7 +21,7 @@ from pop3fetch.record.place import RecordPlace
 from pop3fetch.status import Status
 
 if TYPE_CHECKING:
-    from pop3fetch.cli.actions.each_account import Job
+    from pop3fetch.cli.actions.many_accounts import Job
 
 
 def get_patiently(get: Job, account: Account, console: Console, state_folder: Path) -> int:

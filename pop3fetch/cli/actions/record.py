@@ -11,15 +11,15 @@ from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.numbers import counted
 from pop3fetch.cli.screen.objects import exported_message, record_object, recorded_message
-from pop3fetch.delivery.choice import parse
+from pop3fetch.delivery.kinds import parse
 from pop3fetch.durable import is_absent
 from pop3fetch.errors import MessageNotFound, UsageError
+from pop3fetch.message_words import Uid
 from pop3fetch.messages import shown_uid, unescaped_uid
 from pop3fetch.record.editing import Addition, EditedStore
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import IN_DOUBT
 from pop3fetch.record.store import ReadOnlyStore
-from pop3fetch.selection import Uid
 
 IN_THE_RECORD = "in the record"
 

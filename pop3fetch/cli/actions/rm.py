@@ -18,13 +18,13 @@ from pop3fetch.fetch.deleting import moved_up
 from pop3fetch.fetch.plan import Action, compare
 from pop3fetch.fetch.recall import recorded_in
 from pop3fetch.fetch.survey import headers_of, status_of, survey
-from pop3fetch.headers.fields import summarize
+from pop3fetch.headers.summary import summarize
+from pop3fetch.message_words import Selector, needs_uids, select
 from pop3fetch.messages import Key, Listing, Message
 from pop3fetch.pop3.mail_session import MailSession
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import Event
 from pop3fetch.record.store import Store, known_at
-from pop3fetch.selection import Selector, needs_uids, select
 
 if TYPE_CHECKING:
     from pop3fetch.filters import Filters

@@ -16,6 +16,7 @@ from pop3fetch.cli.options import (
     JSON_OPTION,
     STDIN_OPTION,
     Command,
+    FileName,
     Group,
     Invocation,
     Word,
@@ -101,7 +102,7 @@ def export(invocation: Invocation) -> int:
 
 
 @command.command("add", cls=Command, epilog=EXAMPLES["add"], short_help="Record messages as fetched.")
-@click.argument("file", type=click.Path())
+@click.argument("file", type=FileName())
 @click.option(
     "--fetched-at", type=Word("when"), metavar="WHEN", help="When they were fetched (default: now)."
 )
@@ -141,7 +142,7 @@ def _seconds(when: When | None) -> int | None:
 @server_options
 def forget(invocation: Invocation, messages: tuple[str, ...], *, everything: bool, from_stdin: bool) -> int:
     """Make messages new again: the next run fetches those that are still on the server."""
-    from pop3fetch.selection import Uid
+    from pop3fetch.message_words import Uid
 
     selectors = selectors_of(messages, from_stdin=from_stdin)
     uids = [selector for selector in selectors if isinstance(selector, Uid)]

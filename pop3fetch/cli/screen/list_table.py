@@ -16,7 +16,7 @@ from rich.style import Style
 
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.numbers import UNKNOWN, human_size
-from pop3fetch.headers.fields import Summary, one_line
+from pop3fetch.headers.summary import Summary, one_line
 from pop3fetch.messages import Message, shown_uid
 from pop3fetch.printable import printable
 

@@ -15,7 +15,7 @@ from rich.cells import cell_len
 
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.list_table import Row, columns, show, shown_date
-from pop3fetch.headers.fields import Summary
+from pop3fetch.headers.summary import Summary
 from pop3fetch.messages import Message
 from pop3fetch.printable import printable
 from tests.cli.screen.test_console import Tty

@@ -54,7 +54,7 @@ class Relay:
         implicit = "implicit" if tls == "implicit" else None
         running = self._stack.enter_context(ScriptedServer(server, tls=implicit, context=self._context))
         settings = MailServer(
-            ServerAddress(scheme, running.host, running.port, user),
+            ServerAddress(scheme, running.host, 24, user),  # one destination, wherever it listens
             Endpoint(running.host, running.port),
             tls,
             Secrets(),

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from pop3fetch.account.oauth.http import _opener
-from pop3fetch.verification import MINIMUM_VERSION, authorities_folder, verifying_context
+from pop3fetch.tls_policy import MINIMUM_VERSION, authorities_folder, verifying_context
 
 HOST = "localhost"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pop3fetch.delivery.choice import Choice, Kind, Openings, open_destination, parse
+from pop3fetch.delivery.kinds import Choice, Kind, Openings, open_destination, parse
 from pop3fetch.delivery.maildir import Maildir
 from pop3fetch.delivery.mbox import Mbox
 from pop3fetch.delivery.program import Program
@@ -94,7 +94,7 @@ def test_a_maildir_loads_no_module_of_another_kind(tmp_path: Path) -> None:
 import sys
 from tests.support.delivering import TAG, delivery_context
 from pathlib import Path
-from pop3fetch.delivery.choice import open_destination, parse
+from pop3fetch.delivery.kinds import open_destination, parse
 open_destination(parse(f"maildir:{sys.argv[1]}"), delivery_context(TAG, Path(sys.argv[1])))
 print(*sorted(name for name in sys.modules if name.startswith("pop3fetch.delivery.")))
 """
@@ -102,7 +102,7 @@ print(*sorted(name for name in sys.modules if name.startswith("pop3fetch.deliver
         [sys.executable, "-W", "error", "-c", script, tmp_path], capture_output=True, text=True, check=True
     )
     loaded = {name.removeprefix("pop3fetch.delivery.") for name in ended.stdout.split()}
-    assert loaded == {"choice", "destination", "maildir"}
+    assert loaded == {"destination", "kinds", "maildir"}
 
 
 def test_destinations_are_interrupted_as_long_as_their_run_goes_on(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which destination the user has chosen, and the way to it.
+"""The kinds of destination: how each is named, and how it is opened.
 
 Names are ``maildir:DIR``, a bare directory, ``mbox:FILE``, ``-``, ``mbox:-``, and the URL of a mail server; a
 program has none.

@@ -1,7 +1,7 @@
-"""How certificates are verified: the same by every version of Python.
+"""What a TLS session must satisfy: its version, its ciphers, and how its certificate is verified.
 
-Since 3.13, Python's defaults are stricter than OpenSSL's. They refuse authorities that `openssl req -x509`
-makes, and that curl and mpop accept.
+It is the same with every version of Python. Since 3.13, Python's defaults are stricter than OpenSSL's. They
+refuse authorities that `openssl req -x509` makes, and that curl and mpop accept.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from pop3fetch.errors import POP3Error
 from pop3fetch.status import Status
 
 if TYPE_CHECKING:
-    from pop3fetch.delivery.choice import Openings
+    from pop3fetch.delivery.kinds import Openings
 
 Job = Callable[[Account, Console], int]  # what a command does for one account; returns the exit status
 Talk = Callable[[], Any]
