@@ -66,7 +66,7 @@ def test_a_list_of_another_mailbox_is_a_question_on_a_terminal(
     assert b"none of the 2 unique-ids added to it" in ended.err
     assert not list(maildir.glob("new/*"))
     seen = terminal(
-        *command, env=served.environment, answers=[(b"Fetch them all? [y/N]", answer)], columns=200
+        *command, env=served.environment, answers=[(b"Fetch them all? [y/N]", answer)], columns=400
     )
     assert (seen.status, len(list(maildir.glob("new/*")))) == ((0, 3) if answer == b"y\n" else (78, 0))
 
