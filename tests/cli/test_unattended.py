@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.command import Run
 from tests.support.mail_server import Mailbox
-from tests.support.scripted_server import ScriptedServer, StartServer
+from tests.support.scripted_server import ScriptedServer, StartServer, Talk
 
 PASSWORD = {"POP3FETCH_PASSWORD": "secret"}
 TWO = [b"Subject: one\r\n\r\nx\r\n", b"Subject: two\r\n\r\nxx\r\n"]
@@ -62,6 +62,22 @@ def test_a_program_gets_the_new_messages_once(
     environment = (tmp_path / "out.env").read_text()
     assert "POP3FETCH_ACCOUNT=" in environment
     assert "secret" not in environment
+
+
+def test_a_program_gets_what_was_delivered_before_the_connection_broke(
+    run: Run, server: StartServer, account: Account, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    mailbox = Mailbox(TWO, capabilities=(b"TOP", b"UIDL", b"SASL PLAIN"))
+    mailbox.after = {b"RETR 1\r\n": Talk.cut}
+    here = account(server(mailbox))
+    ended = run("get", *here, "--on-new", str(script(tmp_path, f"cat >>{out}")), env=PASSWORD)
+    assert (ended.status, ended.err.count(b"\n")) == (75, 1)
+    assert [json.loads(line)["number"] for line in out.read_text().splitlines()] == [1]
+    mailbox.after = {}
+    ended = run("get", *here, "--on-new", str(script(tmp_path, f"cat >>{out}")), env=PASSWORD)
+    assert (ended.status, ended.err) == (0, b"")
+    assert [json.loads(line)["number"] for line in out.read_text().splitlines()] == [1, 2]
 
 
 @pytest.mark.parametrize(
