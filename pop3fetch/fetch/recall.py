@@ -56,22 +56,18 @@ class Remembered:
 
     def __init__(self, store: Store, order: Order) -> None:
         self._store = store
-        self._may_be_familiar = order.wants_only_what_is_new
+        # Whether there is nothing to do if nothing is new.
+        self._may_be_familiar = not (order.selectors or order.everything or order.deletes or order.dry_run)
         words = (store.fact(LISTING) or "").split() if self._may_be_familiar else []
         self.digests = Digests(*words) if len(words) == len(Digests._fields) else UNFAMILIAR
         self._known: Ahead[Known] | None = None
         if self.digests == UNFAMILIAR:
             self.load()
 
-    def load(self) -> None:
-        """Begin to load, unless it is begun."""
+    def load(self) -> Ahead[Known]:
+        """Begin to load what is recorded, unless it is begun; its result can be taken once."""
         self._known = self._known or Ahead(self._store.known)
-
-    def known(self) -> Known:
-        """Return what is recorded, or raise what went wrong; once."""
-        self.load()
-        assert self._known
-        return self._known.result()
+        return self._known
 
     def keep(self, digests: Digests, listing: Listing) -> None:
         """Keep the digests of a listing that is recorded completely.
