@@ -161,6 +161,17 @@ def test_a_log_can_be_json_and_has_errors(run: Run, tmp_path: Path) -> None:
     assert ended.err.decode() == f"pop3fetch: {last['message']}\n"
 
 
+def test_the_name_of_an_account_forges_no_line_of_a_log(run: Run, tmp_path: Path) -> None:
+    log, file = tmp_path / "log", tmp_path / "config.toml"
+    file.write_text('[accounts."a\\n\\u001b[31mroot"]\nhost = "localhost"\nport = 1\nuser = "alice"\n')
+    ended = run("get", "-A", "-c", file, "--log-file", log, env=PASSWORD)
+    assert ended.status == 75
+    octets = log.read_bytes()
+    assert b"+00:00 a\\n\\x1b[31mroot error: " in re.sub(rb"[+-]\d\d:\d\d ", b"+00:00 ", octets)
+    assert b"\x1b" not in octets
+    assert all(re.match(rb"\d{4}-\d\d-\d\dT", line) for line in octets.splitlines())
+
+
 def test_a_log_that_cannot_be_written_is_an_error(run: Run, tmp_path: Path) -> None:
     ended = run("get", "-H", "localhost", "--log-file", tmp_path / "none" / "log")
     assert ended.status == 78
