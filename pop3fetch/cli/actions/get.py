@@ -24,6 +24,7 @@ from pop3fetch.record.place import RecordPlace, last_address
 if TYPE_CHECKING:
     from pop3fetch.cli.options import Invocation
     from pop3fetch.cli.screen.dry_run import DryRun
+    from pop3fetch.cli.screen.objects import Object
     from pop3fetch.cli.screen.progress import RunReporter
     from pop3fetch.delivery.servers.address import ServerAddress
     from pop3fetch.delivery.servers.server import MailServer
@@ -66,12 +67,13 @@ class Get:
         self.ended_early: list[Standing] = []
         self._resumption: Resumption | None = None  # of TLS sessions, if the process stays
 
-    def run(self, account: Account, console: Console) -> int:
-        """Fetch the messages of an account; returns the exit status, raises what ended it early."""
-        if account.patience is not None and console.hushed is None:
-            from pop3fetch.cli.actions.get_patiently import get_patiently
+    def run(self, account: Account, console: Console, objects: list[Object] | None = None) -> int:
+        """Fetch the messages of an account; returns the exit status, raises what ended it early.
 
-            return get_patiently(self.run, account, console, self._invocation.state_folder_to_read())
+        ``objects`` gets the JSON of each message that is delivered.
+        """
+        if (account.patience is not None and console.hushed is None) or (account.on_new and objects is None):
+            return self._run_and_follow_up(account, console)
         choice = choice_of(account, is_configured="output" not in self._invocation.options)
         order = self._order(account)
         is_look = choice.is_stream and order.is_look  # which is recorded nowhere
@@ -91,7 +93,7 @@ class Get:
             from pop3fetch.fetch.run import Fetch
             from pop3fetch.record.store import Store
 
-            reporter = RunReporter(console, choice, self._options.as_json, account.on_new is not None)
+            reporter = RunReporter(console, choice, self._options.as_json, None if is_look else objects)
             try:
                 if is_look:
                     from pop3fetch.cli.actions.get_look import look_at
@@ -124,9 +126,20 @@ class Get:
                         outcome = Fetch(context, order).run()
             finally:
                 reporter.end()
-        if reporter.objects or self._invocation.many or console.takes_results:
-            self._conclude(account, console, order, outcome, reporter)
+        if self._invocation.many or console.takes_results:
+            self._conclude(console, order, outcome, reporter)
         return outcome.status
+
+    def _run_and_follow_up(self, account: Account, console: Console) -> int:
+        """Do what patience and --on-new do at the end of a run."""
+        if account.patience is not None and console.hushed is None:
+            from pop3fetch.cli.actions.get_patiently import get_patiently
+
+            return get_patiently(self.run, account, console, self._invocation.state_folder_to_read())
+        from pop3fetch.cli.actions.on_new import get_and_run
+
+        get, environment = partial(self.run, account, console), without_password(os.environ)
+        return get_and_run(account.on_new or (), get, account.name, environment, console)
 
     def _resume_for(self, account: Account) -> Callable[[Peer], Handshake] | None:
         if self._options.every is None:
@@ -136,14 +149,8 @@ class Get:
         self._resumption = self._resumption or Resumption()
         return partial(self._resumption.handshake, account.address)
 
-    def _conclude(
-        self, account: Account, console: Console, order: Order, outcome: Outcome, reporter: RunReporter
-    ) -> None:
-        """Run --on-new, keep the outcome for the sums of all accounts, and show the summary."""
-        if account.on_new and reporter.objects:
-            from pop3fetch.cli.actions.on_new import run_on_new
-
-            run_on_new(account.on_new, reporter.objects, account.name, without_password(os.environ), console)
+    def _conclude(self, console: Console, order: Order, outcome: Outcome, reporter: RunReporter) -> None:
+        """Keep the outcome for the sums of all accounts, and show the summary."""
         if self._invocation.many and not console.keeps_answers:
             self._outcomes.append(outcome)
         if reporter.choice and console.takes_results:
