@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -505,6 +507,7 @@ SITUATIONS: dict[str, dict[str, Situation]] = {
     },
     "demo": {"demo": demo},
 }
+IN_THIS_PROCESS = {"help", "help-all", "mistakes", "configuration", "errors", "connections"}
 
 
 @pytest.fixture
@@ -514,6 +517,7 @@ def stages(
     ca_file: Path,
     world: World,
     monkeypatch: pytest.MonkeyPatch,
+    widths: Sequence[int],
 ) -> Iterator[Iterator[Stage]]:
     """Yield a stage for each width, one after the other: each with a home and a folder of its own."""
     with ExitStack() as folders:
@@ -530,13 +534,23 @@ def stages(
             machine = replace(world, run=run, keyring=keyrings.in_a_file(folder), hosts={})
             return Stage(columns, folder, here, Terminal(run), post, ca_file, machine)
 
-        yield map(stage, WIDTHS)
+        yield map(stage, widths)
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"), [(kind, name) for kind, situations in SITUATIONS.items() for name in situations]
-)
-def test_screen(kind: str, name: str, stages: Iterator[Stage]) -> None:
+def choices() -> Iterator[Any]:
+    """Yield each situation with its widths: with one of them in turn, if it takes processes, or with all."""
+    turn = cycle(WIDTHS)
+    for kind, situations in SITUATIONS.items():
+        for name in situations:
+            if kind in IN_THIS_PROCESS:
+                yield pytest.param(kind, name, WIDTHS, id=f"{kind}-{name}")
+            else:
+                yield pytest.param(kind, name, [next(turn)], id=f"{kind}-{name}-one width")
+                yield pytest.param(kind, name, WIDTHS, id=f"{kind}-{name}-all", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("kind", "name", "widths"), [*choices()])
+def test_screen(kind: str, name: str, widths: Sequence[int], stages: Iterator[Stage]) -> None:
     shown = {stage.columns: list(SITUATIONS[kind][name](stage)) for stage in stages}
     snapshots.check(kind, name, shown, order=list(SITUATIONS[kind]))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import ssl
 import threading
 from collections.abc import Iterator
@@ -311,15 +312,16 @@ def test_the_record_is_never_behind_by_more_than_a_group(relay: Relay, extension
 
 
 @each_way
+@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.slow)], ids=["a few", "all"])
 def test_a_connection_that_is_cut_anywhere_loses_and_doubles_nothing(
-    tmp_path: Path, relay: Relay, extensions: tuple[bytes, ...]
+    relay: Relay, extensions: tuple[bytes, ...], step: int
 ) -> None:
     whole = TransferServer(extensions)
     transfer = relay.at(whole)
     transfer.deliver(drafts(transfer, [ONE, TWO]), Journal())
     said = 300  # more than the server says
     doubles = 0
-    for octets in range(said):
+    for octets in range(random.randrange(step), said, step):
         server = TransferServer(extensions, break_after=octets)
         transfer, journal = relay.at(server), Journal()
         try:
