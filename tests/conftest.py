@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 import trustme
 
-from pop3fetch.cli.main import Terminated
 from pop3fetch.cli.signals import heed
 from tests.support import certificates
 from tests.support.clock import Clock
@@ -70,7 +69,7 @@ def heeding() -> Iterator[None]:
         number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
     }
     hook = sys.unraisablehook
-    heed(Terminated)
+    heed()
     yield
     sys.unraisablehook = hook
     signal.setitimer(signal.ITIMER_REAL, 0)

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from pop3fetch.demo import MESSAGES, DemoServer
-from pop3fetch.headers.fields import summarize
+from pop3fetch.headers.summary import summarize
 
 TIMEOUT = 10.0  # seconds; loopback needs none of them
 

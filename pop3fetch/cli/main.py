@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -35,10 +36,6 @@ COMMANDS = {
 }
 
 
-class Terminated(BaseException):
-    """SIGTERM arrived."""
-
-
 OWN_OPTIONS = ("-h", "--help", "--help-all", "-V", "--version")  # those that need no command
 
 
@@ -62,23 +59,34 @@ class Commands(click.Group):
         write_commands(ctx, formatter, COMMANDS)
 
 
-def show_all_help(ctx: click.Context) -> None:
-    """Print the help of a command with all its options, and end it."""
-    from pop3fetch.cli.help import everything
+def print_text(ctx: click.Context, option: click.Parameter) -> None:
+    """Print the text of --version, --help or --help-all, and end the command."""
+    if option.name == "version":
+        text = f"pop3fetch {__version__}"
+    elif option.name == "help":
+        text = ctx.get_help()
+    else:
+        from pop3fetch.cli.help import everything
 
-    click.echo(everything(ctx))
+        text = everything(ctx)
+    click.echo(text)
     ctx.exit()
 
 
-HELP_ALL = click.option(
-    "--help-all", is_flag=True, is_eager=True, expose_value=False, help="Show all options.",
-    callback=lambda ctx, _, wanted: show_all_help(ctx) if wanted and not ctx.resilient_parsing else None,
+# The options of click look for a translation of their help, which loads a table of all locales.
+text_option = partial(
+    click.option, is_flag=True, is_eager=True, expose_value=False,
+    callback=lambda ctx, option, wanted:
+        print_text(ctx, option) if wanted and not ctx.resilient_parsing else None,
 )  # fmt: skip
+HELP_ALL = text_option("--help-all", help="Show all options.")
+HELP = text_option("-h", "--help", help="Show this message and exit.")
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, "-V", "--version", message="pop3fetch %(version)s")
+@click.group(cls=Commands)
+@text_option("-V", "--version", help="Show the version and exit.")
 @HELP_ALL
+@HELP
 def commands() -> None:
     """Fetch mail over POP3: exactly once, safely, and fast."""
 
@@ -88,8 +96,12 @@ def run(arguments: Sequence[str], console: Console | None = None) -> int:
     console = console or Console.of_process()
     try:
         return run_command(arguments, console)
-    except Terminated:  # a second time, while the first was handled
-        return Status.TERMINATED
+    except BaseException as error:
+        from pop3fetch.cli.signals import behind, status_of
+
+        if end := behind(error):  # a second one, while the first was handled
+            return status_of(end)
+        raise
     finally:
         console.close()
 
@@ -111,7 +123,7 @@ def run_command(arguments: Sequence[str], console: Console) -> int:
             context = commands.make_context("pop3fetch", words, obj=console)
         from pop3fetch.cli.signals import heed
 
-        heed(Terminated)
+        heed()
         with context:
             status: Any = commands.invoke(context)
         console.flush()
@@ -125,26 +137,16 @@ def run_command(arguments: Sequence[str], console: Console) -> int:
         return Status.USAGE
     except BrokenPipeError:
         return Status.OK  # the reader of our output has seen enough
-    except (KeyboardInterrupt, click.Abort, Terminated) as end:
-        return _report_end(end, console)
-    except Exception as error:
-        return _explain(error, console)
+    except BaseException as error:
+        from pop3fetch.cli.signals import behind, status_of
 
-
-def _report_end(end: BaseException, console: Console) -> int:
-    is_terminated = isinstance(end, Terminated)
-    console.error(with_notes("terminated" if is_terminated else "interrupted", end))
-    return Status.TERMINATED if is_terminated else Status.INTERRUPTED
-
-
-def _explain(error: Exception, console: Console) -> int:
-    from pop3fetch.errors import POP3Error
-
-    # An interrupt may have broken a lock of Python's own, and be behind another error.
-    cause: BaseException | None = None if isinstance(error, POP3Error) else error
-    while cause and not isinstance(cause, KeyboardInterrupt | Terminated):
-        cause = cause.__context__
-    return _report_end(cause, console) if cause else explain(error, console)
+        end = error if isinstance(error, click.Abort) else behind(error)  # Abort: Ctrl-C at a question
+        if end:
+            console.error(with_notes(status_of(end).name.lower(), end))
+            return status_of(end)
+        if not isinstance(error, Exception):
+            raise
+        return explain(error, console)
 
 
 def explain(error: Exception, console: Console) -> int:

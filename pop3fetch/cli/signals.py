@@ -1,4 +1,9 @@
-"""Signals that end a run: raised again if Python drops one, and noticed if Python waits despite one.
+"""Signals that end a run: Ctrl-C raises KeyboardInterrupt, and SIGTERM :class:`Terminated`.
+
+The first one ends the run in order: what is being delivered comes to its end (``fetch.batch``), and so do
+the other accounts (``cli.actions.many_accounts``). Another one, while that is reported, ends the process with
+a status, but no line (``cli.main.run``). No signal gets lost: it is raised again if Python drops it, and
+noticed if Python waits despite it.
 
 A handler may raise inside a finaliser, the callback of a weak reference or a generator that is closed. Then
 the exception goes to ``sys.unraisablehook`` and no further: the run would go on as if nothing had happened.
@@ -28,16 +33,42 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
+    from pop3fetch.status import Status
+
 AGAIN = 0.001  # seconds
 MOST_LOOKS = 30  # by then a thread that was always about to enter a `with` block waits for its lock
 BEAT = 0.5  # seconds
 CALL, LOAD_SPECIAL = (bytes([opmap[name]]) if name in opmap else None for name in ("CALL", "LOAD_SPECIAL"))
 
 
-def heed(terminated: type[BaseException]) -> None:
-    """Let SIGTERM raise ``terminated``, and lose neither that nor KeyboardInterrupt."""
+class Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+def behind(error: BaseException) -> KeyboardInterrupt | Terminated | None:
+    """Return the end of the run that ``error`` is, or that is behind it, or None.
+
+    An interrupt may have broken a lock of Python's own, and be behind another error.
+    """
+    from pop3fetch.errors import POP3Error
+
+    cause: BaseException | None = None if isinstance(error, POP3Error) else error
+    while cause and not isinstance(cause, KeyboardInterrupt | Terminated):
+        cause = cause.__context__
+    return cause  # type: ignore[return-value]  # of the loop's condition
+
+
+def status_of(end: BaseException) -> Status:
+    """Return the exit status of a run that ``end`` has ended."""
+    from pop3fetch.status import Status
+
+    return Status.TERMINATED if isinstance(end, Terminated) else Status.INTERRUPTED
+
+
+def heed() -> None:
+    """Let SIGTERM raise Terminated, and lose neither that nor KeyboardInterrupt."""
     hook = sys.unraisablehook
-    again = hook if isinstance(hook, Again) else Again(terminated, hook)
+    again = hook if isinstance(hook, Again) else Again(hook)
     with suppress(ValueError):  # not in the main thread: a program that runs us there handles signals itself
         signal.signal(signal.SIGTERM, again.end)
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not if it is ignored
@@ -52,13 +83,11 @@ def heed(terminated: type[BaseException]) -> None:
 class Again:
     """The hook: it raises again what ends a run, and passes everything else to the hook ``before``."""
 
-    def __init__(
-        self, terminated: type[BaseException], before: Callable[[UnraisableHookArgs], object]
-    ) -> None:
+    def __init__(self, before: Callable[[UnraisableHookArgs], object]) -> None:
         self._dropped: type[BaseException] | None = None
         self._ends: dict[int, type[BaseException]] = {
             signal.SIGINT: KeyboardInterrupt,
-            signal.SIGTERM: terminated,
+            signal.SIGTERM: Terminated,
         }
         self._before = before
         self._looks = 0  # how often it was not raised since a lock may just have been taken

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pop3fetch.fetch.plan import Action, Verb, Would
 from pop3fetch.fetch.survey import headers_of
-from pop3fetch.headers.fields import summarize
+from pop3fetch.headers.summary import summarize
 from pop3fetch.messages import Message
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pop3fetch.errors import HeadersNotOffered
 from pop3fetch.fetch.survey import TOGETHER, Looked, tops_of
 from pop3fetch.filters import Filters
-from pop3fetch.headers.fields import Summary, summarize
+from pop3fetch.headers.summary import Summary, summarize
 from pop3fetch.messages import Listing
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from pop3fetch.record.states import Known, State
 
 if TYPE_CHECKING:
     from pop3fetch.filters import Filters
-    from pop3fetch.headers.fields import Summary
+    from pop3fetch.headers.summary import Summary
 
 
 class Comparison(NamedTuple):
@@ -111,11 +111,6 @@ class Order(NamedTuple):
         return self.delete or self.delete_after is not None
 
     @property
-    def wants_only_what_is_new(self) -> bool:
-        """Whether nothing is to be done if nothing is new."""
-        return not (self.selectors or self.everything or self.deletes or self.dry_run)
-
-    @property
     def deletes_at_once(self) -> bool:
         """Whether what is delivered now is deleted now."""
         return self.delete or self.delete_after == 0
@@ -135,25 +130,31 @@ class Action(NamedTuple):
 class Plan:
     """The actions of a session, made one by one: 100 000 of them at once would take 20 MiB.
 
-    ``wanted``: indexes of the messages to fetch or mark, in order; ``count``: how many if nothing fails.
-    ``old``: messages that were delivered before and are deleted now. ``oversize``: messages that are
-    skipped because of their size.
+    ``count``: how many messages are fetched or marked if nothing fails; ``oversize``: those that are skipped
+    because of their size.
     """
 
     def __init__(
-        self,
-        listing: Listing,
-        order: Order,
-        wanted: Sequence[int],
-        old: list[Message],
-        oversize: list[Message],
+        self, listing: Listing, chosen: Iterable[int], order: Order, old_enough: Collection[Message]
     ) -> None:
+        """``chosen``: indexes of what is wanted, in order, unless it is too large.
+
+        ``old_enough``: messages that are recorded and may be deleted.
+        """
+        wanted = list(chosen)
+        self.oversize: list[Message] = []
+        if order.max_size is not None:
+            self.oversize = [
+                message for message in map(listing.message, wanted) if message.size > order.max_size
+            ]
+            too_large = {message.index for message in self.oversize}
+            wanted = [index for index in wanted if index not in too_large]
+        coming = set(wanted) if old_enough else ()
+        self._old = [m for m in old_enough if m.index not in coming and m.index not in listing.unsized]
         self.listing = listing
         self._order = order
         self._wanted = wanted
         self.count = len(wanted[: order.limit])
-        self._old = old
-        self.oversize = oversize
 
     def __iter__(self) -> Iterator[Action]:
         """Yield what is done if nothing fails."""
@@ -212,20 +213,3 @@ def choose(listing: Listing, new: Collection[int], order: Order, done: Collectio
     if done:
         chosen = (index for index in chosen if listing.message(index).key not in done)
     return list(chosen)
-
-
-def make_plan(listing: Listing, chosen: Iterable[int], order: Order, old_enough: Collection[Message]) -> Plan:
-    """Return the plan of a session.
-
-    ``chosen``: indexes of what is wanted, unless it is too large; ``old_enough``: messages that are
-    recorded and may be deleted.
-    """
-    wanted = list(chosen)
-    oversize: list[Message] = []
-    if order.max_size is not None:
-        oversize = [message for message in map(listing.message, wanted) if message.size > order.max_size]
-        too_large = {message.index for message in oversize}
-        wanted = [index for index in wanted if index not in too_large]
-    coming = set(wanted) if old_enough else ()
-    old = [m for m in old_enough if m.index not in coming and m.index not in listing.unsized]
-    return Plan(listing, order, wanted, old, oversize)

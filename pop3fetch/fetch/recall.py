@@ -19,7 +19,7 @@ from pop3fetch.errors import IncompleteMessage, MalformedListing, POP3Error
 from pop3fetch.fetch.context import Reporter
 from pop3fetch.fetch.plan import Comparison, Order, all_renumbered, compare, unlisted
 from pop3fetch.fetch.survey import Looked, Recorded, headers_of, whole_of
-from pop3fetch.headers.fields import Identity, identity, proves, received_at
+from pop3fetch.headers.fields import Identity, former_identity, identity, proves, received_at
 from pop3fetch.messages import Key, Listing, Message, is_short, stand_in_uid, stands_in
 from pop3fetch.pop3.replies import UNFAMILIAR, Digests
 from pop3fetch.record.place import RecordPlace
@@ -56,22 +56,18 @@ class Remembered:
 
     def __init__(self, store: Store, order: Order) -> None:
         self._store = store
-        self._may_be_familiar = order.wants_only_what_is_new
+        # Whether there is nothing to do if nothing is new.
+        self._may_be_familiar = not (order.selectors or order.everything or order.deletes or order.dry_run)
         words = (store.fact(LISTING) or "").split() if self._may_be_familiar else []
         self.digests = Digests(*words) if len(words) == len(Digests._fields) else UNFAMILIAR
         self._known: Ahead[Known] | None = None
         if self.digests == UNFAMILIAR:
             self.load()
 
-    def load(self) -> None:
-        """Begin to load, unless it is begun."""
+    def load(self) -> Ahead[Known]:
+        """Begin to load what is recorded, unless it is begun; its result can be taken once."""
         self._known = self._known or Ahead(self._store.known)
-
-    def known(self) -> Known:
-        """Return what is recorded, or raise what went wrong; once."""
-        self.load()
-        assert self._known
-        return self._known.result()
+        return self._known
 
     def keep(self, digests: Digests, listing: Listing) -> None:
         """Keep the digests of a listing that is recorded completely.
@@ -469,10 +465,11 @@ def _is_same(message: Message, looked: Looked, recorded: Entry) -> bool:
         date = received_at(looked.headers)
         return date is not None and date.timestamp() <= recorded.unseen_since + DAY
     who, known = identity(looked.headers), recorded.identity
-    if proves(who) and proves(known):
-        return who == known
+    former = former_identity(looked.headers)  # None if a look shows none of the fields that it is of
+    if proves(known) and former:
+        return known in (who, former)
     # Nothing proves that they are one, so that another size, or other weak headers, make them two.
-    differ = who is not None and known is not None and who.proves == known.proves and who != known
+    differ = who is not None and known is not None and not proves(known) and who != known
     has_same_size = message.size == recorded.size
     if looked.octets is not None and _lacks_size(message, recorded):
         octets = (recorded.size or None) if recorded.octets is None else recorded.octets

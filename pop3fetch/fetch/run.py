@@ -22,7 +22,7 @@ from pop3fetch.errors import (
 )
 from pop3fetch.fetch.context import Context
 from pop3fetch.fetch.deleting import Deletion
-from pop3fetch.fetch.plan import Order, Plan, choose, make_plan
+from pop3fetch.fetch.plan import Order, Plan, choose
 from pop3fetch.fetch.recall import Recall, Remembered
 from pop3fetch.fetch.retrieving import Outcome, Retrieval, Tally, entry_of
 from pop3fetch.fetch.settling import settle
@@ -141,7 +141,7 @@ class Fetch:
             client.say_quit(self._reporter.notice)
             return
         overview, digests = told
-        known = remembered.known()
+        known = remembered.load().result()
         plan = self._plan(client, overview, known)
         self._tally.outcome.oversize = len(plan.oversize)
         if plan.oversize:
@@ -246,7 +246,7 @@ class Fetch:
         recorded = {index for index in looked_at if index in listing}
         marked = self._store.marked() if recorded else set()  # and never delivered
         self._tally.safe = {index for index in recorded if listing.message(index).key not in marked}
-        return make_plan(listing, chosen, self._order, old)
+        return Plan(listing, chosen, self._order, old)
 
     def _mark(self, client: MailSession, messages: list[Message]) -> None:
         by_index = {message.index: message for message in messages}

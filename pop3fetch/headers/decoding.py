@@ -1,6 +1,6 @@
-"""Encoded words (RFC 2047) in text and in addresses.
+"""The decoding of a field: raw octets, and encoded words (RFC 2047) in text and in addresses.
 
-They are decoded here because :mod:`email.header` takes seconds for 60 KB of hostile ones, raises on
+Encoded words are decoded here because :mod:`email.header` takes seconds for 60 KB of hostile ones, raises on
 malformed ones, and would double the time of a listing. All of this takes linear time, and never raises.
 """
 
@@ -12,7 +12,55 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import groupby
 
-from pop3fetch.headers.charsets import decoder
+from pop3fetch.headers.charsets import UNREADABLE, decoder, extends_ascii
+from pop3fetch.headers.fields import first_fields
+
+_READABLE = 10  # characters, of which one may be unreadable: a text that was cut is still in its charset
+
+# The charset parameter of Content-Type (RFC 2045 section 5.1, RFC 2231 section 4), in its simple forms. It
+# is not looked for inside a quoted string.
+_CHARSET = rb"""(?xi)
+    (?: [^"] | " (?: [^"\\] | \\. )*+ " )*?
+    (?<= [;\s] ) charset \*? 0? \*? \s*+ = [\s"'\\]*+ (?: [\w-]*+ ' [\w-]*+ ' (?= \w ) )? ([\w:.+-]{1,40})
+"""
+
+
+def raw_text(octets: bytes, headers: bytes) -> str:
+    """Decode a field of ``headers``: as UTF-8 (RFC 6532), else by their charset, else as windows-1252.
+
+    ISO-2022-JP has no 8-bit octets, but escape sequences. Text that is UTF-8 but for a few octets was cut.
+    """
+    try:
+        text = octets.decode("utf-8")
+        if "\x1b" not in text or not text.isascii():
+            return text
+    except UnicodeDecodeError:
+        text = None
+    # Its Roman set would make a yen sign of the backslash, which quotes what follows it in an address.
+    own = _by_charset_of(headers, octets.replace(b"\x1b(J", b"\x1b(B"))
+    if own is not None:
+        return own
+    if text is not None:
+        return text
+    text = octets.decode("utf-8", "replace")
+    unreadable = text.count(UNREADABLE)
+    others = len(text) - len(text.encode("ascii", "ignore"))
+    return text if others > 2 * unreadable else decoder("windows-1252")(octets)
+
+
+def _by_charset_of(headers: bytes, octets: bytes) -> str | None:
+    """Decode by the charset in Content-Type; None if it has none, or the text is not in it."""
+    content_type = first_fields(headers, (b"content-type",)).get(b"content-type", b"")
+    match = re.match(_CHARSET, b";" + content_type)
+    try:
+        label = match[1].decode("ascii") if match else ""
+        if not extends_ascii(label):
+            return None
+        text = decoder(label)(octets)
+    except LookupError:
+        return None
+    return text if text.count(UNREADABLE) * _READABLE <= len(text) else None
+
 
 # `=?charset*language?encoding?text?=` (RFC 2047 section 2, RFC 2231 section 5). Blanks and question marks in
 # the text are against the RFC but seen. It ends before the next `=?`, so that each character is read once.
@@ -107,7 +155,12 @@ def _base64(texts: Iterable[str]) -> bytes:
 _SPECIALS = r'()<>\[\]:;@\\,"'
 _NEEDS_QUOTES = re.compile(rf"[{_SPECIALS}.]")
 _PLAIN = rf"(?>(?:[^{_SPECIALS}?=\x00-\x1f\x7f-\U0010ffff]|{_INSIDE})*)"
-_NAME_WORD = rf"=\?[\w.+-]{{0,40}}{_LANGUAGE}\?[BbQq]\?{_PLAIN}(?>(?:\({_PLAIN}\){_PLAIN})*)\?="
+# What mailers leave unencoded in a name, although RFC 2047 section 5 forbids it: parentheses and quotes that
+# match, and other special characters unless there is a blank, which would make it a list of addresses.
+_BARE = rf"(?>(?:[^()\\\"?=\x00- \x7f-\U0010ffff]|{_INSIDE})*)"
+_BARE_TEXT = rf"{_BARE}(?>(?:(?:\({_BARE}\)|\"{_BARE}\"){_BARE})*)"
+_NAME_TEXT = rf"(?:{_PLAIN}(?>(?:\({_PLAIN}\){_PLAIN})*)\?=|{_BARE_TEXT}\?=)"
+_NAME_WORD = rf"=\?[\w.+-]{{0,40}}{_LANGUAGE}\?[BbQq]\?{_NAME_TEXT}"
 _FLAT_COMMENT = r"\((?:[^()\\]|\\.)*+\)"
 _COMMENT = rf"\((?:[^()\\]|\\.|\((?:[^()\\]|\\.|{_FLAT_COMMENT})*+\))*+\)"
 

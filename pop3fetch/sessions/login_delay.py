@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from pop3fetch.ahead import pause
 from pop3fetch.errors import LoginTooSoon, RecordError
@@ -17,17 +18,15 @@ ENDING = "login"
 LONGEST = 24 * 60 * 60  # seconds: a server that asks for more is not believed
 
 
-class LoginDelay:
+class LoginDelay(NamedTuple):
     """When an account may log in again; times are seconds since the epoch."""
 
-    def __init__(self, place: RecordPlace, account: str) -> None:
-        self._place = place
-        self._account = account
+    place: RecordPlace
 
     def left(self, now: float) -> int:
         """Return for how many seconds the server wants no further login."""
         try:
-            last, delay = map(int, self._place.beside(ENDING).read_text("ascii").split())
+            last, delay = map(int, self.place.beside(ENDING).read_text("ascii").split())
         except (OSError, ValueError):  # none, or torn: then it is for the server to refuse
             return 0
         delay = min(delay, LONGEST)
@@ -46,7 +45,7 @@ class LoginDelay:
         """
         seconds = self.left(clock())
         if limit is not None and seconds > limit:
-            raise LoginTooSoon(self._account, seconds)
+            raise LoginTooSoon(self.place.address, seconds)
         if seconds:
             wait(seconds)
 
@@ -59,6 +58,6 @@ class LoginDelay:
         delay = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else None
         with suppress(OSError, RecordError):  # a courtesy, and no reason to fail
             if delay == 0:
-                self._place.beside(ENDING).unlink()
+                self.place.beside(ENDING).unlink()
             elif delay is not None:
-                self._place.keep_beside(ENDING, f"{int(now)} {delay}\n")
+                self.place.keep_beside(ENDING, f"{int(now)} {delay}\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os.path
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -65,22 +66,10 @@ class ProcessContext(NamedTuple):
     resume: Callable[[Peer], Handshake] | None = None
 
 
-def server_of(
-    account: Account,
-    process: ProcessContext,
-    context: SSLContext | None = None,
-    known: KnownServer | None = None,
-) -> Server:
-    """Return the address of the account's server, and how to talk to it; ``known``: from earlier sessions."""
-    from pop3fetch.pop3.conversation import Server, Shortcut
+def server_of(account: Account, process: ProcessContext, context: SSLContext | None = None) -> Server:
+    """Return the address of the account's server, and how to talk to it."""
+    from pop3fetch.pop3.conversation import Server
     from pop3fetch.pop3.login import LoginPolicy
-
-    def shortcut(failure: str) -> Shortcut:
-        if known is None:
-            return Shortcut()
-        return Shortcut(
-            known.knows(failure, time.time()) is None, lambda: known.remember(failure, time.time())
-        )
 
     return Server(
         endpoint=endpoint_of(account, process.child_environment),
@@ -94,8 +83,6 @@ def server_of(
         tls=tls_options(account),
         context=context,
         pipelining=account.pipelining,
-        early=shortcut(LOSES_EARLY_INPUT),
-        on_demand=shortcut(NEEDS_BUNDLE),
         trace=process.trace,
         notice=process.notice,
         interrupts=process.interrupts,
@@ -126,7 +113,7 @@ def endpoint_of(account: Account, child_environment: Mapping[str, str]) -> Endpo
     return Endpoint(account.host, account.port, account.family, account.proxy, tunnel, account.tls_name)
 
 
-class Sessions:
+class Sessions(AbstractContextManager["Sessions"]):
     """Sessions of one account; its password is looked for once, and not before a login needs it.
 
     The state folder shows whether the server's LOGIN-DELAY is over, and which secrets it has refused.
@@ -140,7 +127,7 @@ class Sessions:
         self.process = process
         self.state_folder = state_folder
         self._place = RecordPlace(state_folder, account.address)
-        self._delay = LoginDelay(self._place, account.address)
+        self._delay = LoginDelay(self._place)
         self._known = KnownServer(self._place)
         self._refused: RefusedLogins | None = None  # if there are any
         self._begun: Ahead[MailSession] | None = None
@@ -149,19 +136,15 @@ class Sessions:
         self._following: tuple[str, ...] = ()  # the commands that may be sent together with the login
         self.hint = ""  # what may help if the login is refused
 
-    def check(self) -> None:
-        """Raise what forbids a login before anything is connected.
+    def check(self, *, logs_in: bool = True) -> None:
+        """Raise what forbids a login before anything is connected; waits for a LOGIN-DELAY that ends in time.
 
-        That is a ConfigurationError, LoginTooSoon or LoginPaused; NoPassword if a secret was refused before.
+        That is a ConfigurationError if there is no user, but ``logs_in``; LoginTooSoon before the first
+        login; NoPassword if a secret was refused before; LoginPaused, unless there is a terminal, if the
+        secret must not be tried yet.
         """
-        self.account.login_name()
-        self._check_pauses()
-
-    def _check_pauses(self) -> None:
-        """Wait for a LOGIN-DELAY that ends in time; else raise LoginTooSoon, before the first login.
-
-        Raises LoginPaused, unless there is a terminal, if the secret must not be tried yet.
-        """
+        if logs_in:
+            self.account.login_name()
         if self.account.user is None:  # without a login there is nothing to wait for
             return
         if not self._was_checked and os.path.exists(self._place.beside(REFUSED_LOGINS)):
@@ -188,9 +171,6 @@ class Sessions:
         self._begun = Ahead(self._opening(self._following), interrupts=self.process.interrupts)
         return self
 
-    def __enter__(self) -> Sessions:
-        return self
-
     def __exit__(self, *_: object) -> None:
         """Close what was begun and never wanted."""
         begun, self._begun = self._begun, None
@@ -203,7 +183,7 @@ class Sessions:
         A further connection of the same run is held up at most as long as the time-out: then it is for
         the server to refuse.
         """
-        self._check_pauses()
+        self.check(logs_in=False)
         begun, self._begun = self._begun, None
         if self.process.waiting:
             begun = begun or Ahead(self._opening(), interrupts=self.process.interrupts)
@@ -233,14 +213,19 @@ class Sessions:
         dialling = Ahead(
             lambda: dial(endpoint, self.account.timeout or None), interrupts=self.process.interrupts
         )
+        from pop3fetch.pop3.conversation import Shortcut
         from pop3fetch.pop3.mail_session import MailSession
         from pop3fetch.pop3.trace import Secrets
 
         self._secrets = self._secrets or Secrets()
-        server = server_of(self.account, self.process, known=self._known)._replace(
-            secrets=self._secrets, dialling=dialling
-        )
         known, now = self._known, time.time()
+        early, on_demand = (
+            Shortcut(known.knows(failure, now) is None, partial(known.remember, failure, now))
+            for failure in (LOSES_EARLY_INPUT, NEEDS_BUNDLE)
+        )
+        server = server_of(self.account, self.process)._replace(
+            secrets=self._secrets, dialling=dialling, early=early, on_demand=on_demand
+        )
         seen = known.knows(ANSWERS_AT_ONCE, now) if following else None
         if seen and not known.knows(LOSES_WHAT_FOLLOWS, now):
             from pop3fetch.pop3.known_session import Flight, KnownSession, may_fly

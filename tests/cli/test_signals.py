@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pop3fetch.cli.main import Terminated
-from pop3fetch.cli.signals import BEAT, heed
+from pop3fetch.cli.signals import BEAT, Terminated, heed
 from pop3fetch.status import Status
 from tests.support.command import PATIENCE, Run
 from tests.support.scripted_server import StartServer, Talk
@@ -126,8 +125,8 @@ def test_the_wait_for_a_lock_ends(number: signal.Signals, error: type[BaseExcept
 def test_other_errors_are_raised_as_before(heeding: None) -> None:
     told: list[type[BaseException]] = []
     sys.unraisablehook = lambda unraisable: told.append(unraisable.exc_type)
-    heed(Terminated)
-    heed(Terminated)
+    heed()
+    heed()
 
     class Broken:
         def __del__(self) -> None:
@@ -139,11 +138,10 @@ def test_other_errors_are_raised_as_before(heeding: None) -> None:
 
 AT_EXIT = """
 import atexit, signal
-from pop3fetch.cli.main import Terminated
 from pop3fetch.cli.signals import heed
 
 atexit.register(lambda: print(signal.getitimer(signal.ITIMER_REAL)))  # what comes first is called last
-heed(Terminated)
+heed()
 """
 
 

@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from tempfile import TemporaryDirectory
@@ -44,7 +44,6 @@ DOUBT_STRIDE = 3  # steps from one death to the next before something contradict
 DISK_STRIDE = 3  # steps from one moment to the next at which something happens to the disk
 SILENCE_STRIDE = 10  # octets from one silence to the next: each takes as long as its time-out
 REPORTED = 500  # runs from one line about the progress to the next
-SHOWN = 20  # verdicts that are not as they should be
 
 KINDS = ("killed", "errors", "dead", "signals", "doubt", "disks", "line", "rivals", "far ends")
 NAMES = [  # by which runs can be chosen, of each sort
@@ -140,15 +139,15 @@ def main() -> int:
         campaign = Campaign(stack, os.cpu_count() or 1)
         misfortunes = campaign.chosen(options.only, options.sample)
         results: list[Result] = []
-        for result in campaign.results(misfortunes):
-            results.append(result)
-            if len(results) % REPORTED == 0:
-                print(f"{len(results)} of {len(misfortunes)} runs done", file=sys.stderr, flush=True)
+        with suppress(KeyboardInterrupt):  # the figures of what was done are worth having
+            for misfortune, verdict in campaign.results(misfortunes):
+                results.append((misfortune, verdict))
+                if not verdict:
+                    print(f"{misfortune}: {verdict}", flush=True)
+                if len(results) % REPORTED == 0:
+                    print(f"{len(results)} of {len(misfortunes)} runs done", file=sys.stderr, flush=True)
     summarize(results, time.monotonic() - start)
-    wrong = [result for result in results if not result[1]]
-    for misfortune, verdict in wrong[:SHOWN]:
-        print(f"{misfortune}: {verdict}")
-    return 1 if wrong else 0
+    return 0 if len(results) == len(misfortunes) and all(verdict for _, verdict in results) else 1
 
 
 def summarize(results: list[Result], seconds: float) -> None:

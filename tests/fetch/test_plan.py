@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 import pytest
 
 from pop3fetch.errors import MessageNotFound
-from pop3fetch.fetch.plan import Action, Order, Plan, choose, make_plan
+from pop3fetch.fetch.plan import Action, Order, Plan, choose
 from pop3fetch.message_words import parse
 from pop3fetch.messages import Key, Listing, Message
 
@@ -21,7 +21,7 @@ def indexes(messages: Iterable[Message]) -> list[int]:
 def planned(
     new: list[int], order: Order, old_enough: Collection[Message] = (), done: Collection[Key] = ()
 ) -> Plan:
-    return make_plan(FIVE, choose(FIVE, new, order, done), order, old_enough)
+    return Plan(FIVE, choose(FIVE, new, order, done), order, old_enough)
 
 
 def wanted(plan: Plan) -> list[int]:

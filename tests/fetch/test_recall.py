@@ -10,7 +10,7 @@ import pytest
 from pop3fetch.fetch.plan import Order
 from pop3fetch.fetch.recall import Recall
 from pop3fetch.fetch.survey import survey
-from pop3fetch.headers.fields import identity
+from pop3fetch.headers.fields import former_identity, identity
 from pop3fetch.messages import Key
 from pop3fetch.record.missing import KEPT, MOST_MISSES
 from pop3fetch.record.states import Event, State
@@ -227,6 +227,60 @@ def test_weak_headers_distinguish_messages_of_the_same_size_and_uid(
     with account.store() as store:
         store.happened(Event.DELETING, [Key(b"uid", 0)], int(NOW))
     assert new_after(server, account, [other], [b"uid"]) == [1]
+
+
+# Without Message-ID: of a device without a clock, and of a script that sends twice in a second.
+READINGS = [b"From: sensor\r\nSubject: reading %d\r\n\r\nabc\r\n" % number for number in range(2)]
+JOBS = [
+    b"From: cron\r\nDate: Thu, 1 Jan 2026 00:00:00 +0000\r\n\r\nabc%d\r\n" % number for number in range(2)
+]
+STAMPED = [b"Received: by mx id %d\r\n%b" % (number, job) for number, job in enumerate(JOBS)]
+without_message_id = pytest.mark.parametrize("two", [READINGS, STAMPED], ids=["sender", "sender and date"])
+
+
+@without_message_id
+def test_sender_and_date_do_not_make_two_messages_one(
+    server: StartServer, account: Account, two: list[bytes]
+) -> None:
+    record(account, two[:1], [b"uid"])
+    with account.store() as store:
+        store.happened(Event.DELETING, [Key(b"uid", 0)], int(NOW))
+    assert new_after(server, account, two[1:], [b"uid"]) == [1]
+
+
+@pytest.mark.parametrize("two", [READINGS, JOBS, STAMPED], ids=["sender", "sender and date", "stamped"])
+def test_sender_and_date_recognise_nothing_under_another_uid(
+    server: StartServer, account: Account, two: list[bytes]
+) -> None:
+    record(account, two[:1], [b"gone"])
+    assert new_after(server, account, two[1:], [b"uid"]) == [1]
+
+
+def test_a_message_without_message_id_is_recognised_by_what_a_server_has_added(
+    server: StartServer, account: Account
+) -> None:
+    record(account, STAMPED, [b"one", b"two"])
+    assert new_after(server, account, STAMPED, [b"three", b"four"]) == []
+
+
+@without_message_id
+def test_what_an_older_version_has_recorded_by_sender_and_date_is_the_same(
+    server: StartServer, account: Account, two: list[bytes]
+) -> None:
+    entry = Entry(Key(b"uid", 0), len(two[0]), former_identity(two[0]))
+    with account.store() as store:
+        store.done([entry], "maildir:/somewhere", int(NOW))
+        store.happened(Event.DELETING, [entry.key], int(NOW))
+    assert new_after(server, account, two[:1], [b"uid"]) == []
+
+
+def test_a_message_with_message_id_is_not_one_that_had_none(server: StartServer, account: Account) -> None:
+    named = b"Message-ID: <1@x>\r\n\r\n"
+    weak = b"Subject: %b\r\n\r\n" % (b"x" * (len(named) - len(b"Subject: \r\n\r\n")))
+    record(account, [weak], [b"uid"])
+    with account.store() as store:
+        store.happened(Event.DELETING, [Key(b"uid", 0)], int(NOW))
+    assert new_after(server, account, [named], [b"uid"]) == [1]
 
 
 def test_weak_headers_recognise_nothing_under_another_uid(server: StartServer, account: Account) -> None:

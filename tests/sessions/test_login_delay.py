@@ -22,7 +22,7 @@ MINUTE = ["60"]
 
 @pytest.fixture
 def delay(tmp_path: Path) -> LoginDelay:
-    return LoginDelay(RecordPlace(tmp_path / "state", ADDRESS), ADDRESS)
+    return LoginDelay(RecordPlace(tmp_path / "state", ADDRESS))
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_the_last_login_counts(delay: LoginDelay) -> None:
 
 def test_each_account_has_a_delay_of_its_own(delay: LoginDelay, tmp_path: Path) -> None:
     delay.remember(NOW, MINUTE)
-    bobs = LoginDelay(RecordPlace(tmp_path / "state", "bob@mail.example.org"), "bob@mail.example.org")
+    bobs = LoginDelay(RecordPlace(tmp_path / "state", "bob@mail.example.org"))
     assert wait(bobs, NOW) == 0
 
 
@@ -162,7 +162,7 @@ def test_a_link_that_was_placed_before_is_not_followed(delay: LoginDelay, file: 
 
 def test_a_state_folder_that_cannot_be_made_is_not_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    delay = LoginDelay(RecordPlace(tmp_path / "file" / "state", ADDRESS), ADDRESS)
+    delay = LoginDelay(RecordPlace(tmp_path / "file" / "state", ADDRESS))
     delay.remember(NOW, MINUTE)
     assert wait(delay, NOW) == 0
 
@@ -171,7 +171,7 @@ def test_a_state_folder_that_cannot_be_made_is_not_an_error(tmp_path: Path) -> N
     ("patience", "waits"), [(60.0, True), (10.0, True), (9.0, False), (None, True), (0.5, False)]
 )
 def test_a_delay_that_ends_in_time_is_waited_for(tmp_path: Path, patience: float | None, waits: bool) -> None:
-    delay = LoginDelay(RecordPlace(tmp_path, "alice@example.org"), "alice@example.org")
+    delay = LoginDelay(RecordPlace(tmp_path, "alice@example.org"))
     delay.remember(1000.0, ["10"])
     waited: list[float] = []
     try:

@@ -21,7 +21,7 @@ from pop3fetch.fetch.context import Context
 from pop3fetch.fetch.plan import Order
 from pop3fetch.fetch.retrieving import Outcome
 from pop3fetch.fetch.run import Fetch
-from pop3fetch.headers.fields import Summary
+from pop3fetch.headers.summary import Summary
 from pop3fetch.messages import Message
 from pop3fetch.pop3.mail_session import MailSession
 from pop3fetch.record.place import RecordPlace

@@ -7,6 +7,19 @@ value that its author must have meant, or None if that cannot be known.
 
 from __future__ import annotations
 
+ORDINARY = b"""\
+Received: from mx.example.net by mail.example.org;\r
+\tMon, 2 Mar 2026 09:00:00 +0000\r
+From: Bob Example <bob@example.com>\r
+To: Alice Example <alice@example.org>\r
+Date: Mon, 2 Mar 2026 10:00:00 +0100\r
+Subject: Lunch on Tuesday\r
+Message-ID: <1@example.com>\r
+Content-Type: text/plain\r
+\r
+Subject: not this one\r
+"""
+
 # Subjects: encoded words, and the charsets of their labels.
 SUBJECTS: tuple[tuple[bytes, str], ...] = (
     # RFC 2047 section 8
@@ -148,6 +161,7 @@ SUBJECTS: tuple[tuple[bytes, str], ...] = (
     (b"=?gb18030?b?lDn8Ng==?=", "\U0001f600"),
     (b"=?gb18030?q?=A3=A0=A8=BC=A6=D9=FE=59?=", "\u3000\u1e3f\ufe10\u9fb4"),
     (b"=?gb_2312-80?b?xOO6ww==?=", "你好"),
+    (b"=?gb-18030?b?xOO6ww==?=", "你好"),
     (b"=?big5?b?p0Gmbrbc?=", "你好嗎"),
     (b"=?big5?q?=C6=A1=C6=E7?=", "①ぁ"),
     (b"=?big5-hkscs?q?=A1E=A1=C2?=", "‧¯"),
@@ -156,6 +170,8 @@ SUBJECTS: tuple[tuple[bytes, str], ...] = (
     (b"=?euc-jp?q?=8F=A2=B7?=", "～"),
     (b"=?shift_jis?b?lVyOpg==?=", "表示"),
     (b"=?shift_jis?q?=B1=B2=5C=7E?=", "ｱｲ\\~"),
+    (b"=?shift_jis?q?a=A0=FDb?=", "a\ufffd\ufffdb"),
+    (b"=?sjis-win?q?=87=40?= =?eucjp-win?q?=AD=A1?=", "①①"),
     (b"=?iso-2022-jp?b?GyRCOjRGIyRmJC0bKEI=?=", "佐藤ゆき"),
     (b"=?iso-2022-jp?q?=1B(J=5C=7E=1B(B?=", "¥‾"),
     (b"=?iso-2022-jp?b?GyRCOjQ=?= =?iso-2022-jp?b?RiMbKEI=?=", "佐藤"),
@@ -248,7 +264,20 @@ ADDRESSES: tuple[tuple[str, str], ...] = (
     ('"=?utf-8?q?J=C3=B6rg?= <j@example.org>', '"Jörg <j@example.org>'),
     ("[x] =?utf-8?q?J=C3=B6rg?= <j@example.org>", "[x] Jörg <j@example.org>"),
     ("[=?utf-8?q?bank=40x?=]" + MALLORY, "[=?utf-8?q?bank=40x?=]" + MALLORY),
-    ("=?utf-8?q?a,b?= <a@x>", "=?utf-8?q?a,b?= <a@x>"),
+    ("=?utf-8?q?a, b?= <a@x>", "=?utf-8?q?a, b?= <a@x>"),
+    ("=?utf-8?q?a <x@y>, b?= <a@x>", "=?utf-8?q?a <x@y>, b?= <a@x>"),
+    ('=?utf-8?q?a"b?= <a@x>', '=?utf-8?q?a"b?= <a@x>'),
+    ("=?utf-8?q?a(b?= <a@x>", "=?utf-8?q?a(b?= <a@x>"),
+    # special characters that are not encoded, although they should be
+    ("=?utf-8?q?M=C3=BCller,_J.?= <m@x>", '"Müller, J." <m@x>'),
+    ("=?utf-8?q?M=C3=BCller@work?= <m@x>", '"Müller@work" <m@x>'),
+    ("=?utf-8?q?<bank@example.org>,?=" + MALLORY, '"<bank@example.org>,"' + MALLORY),
+    ('=?utf-8?q?"M=C3=BCller,_J."?= <m@x>', r'"\"Müller, J.\"" <m@x>'),
+    ("=?utf-8?q?[list]_J=C3=B6rg;_(PR):?= <m@x>", '"[list] Jörg; (PR):" <m@x>'),
+    ("a@x, =?utf-8?q?b,c?= <b@x>, d@x", 'a@x, "b,c" <b@x>, d@x'),
+    ("=?utf-8?q?b,c?= a@x", "=?utf-8?q?b,c?= a@x"),
+    ("=?utf-8?q?b,c?=@x", "=?utf-8?q?b,c?=@x"),
+    ("<=?utf-8?q?b,c?=@x>", "<=?utf-8?q?b,c?=@x>"),
     # a name that is not encoded stays as it is
     ("alice@example.org", "alice@example.org"),
     ("Alice Example <alice@example.org>", "Alice Example <alice@example.org>"),
@@ -372,8 +401,16 @@ DATES: tuple[tuple[bytes, str | None], ...] = (
     (b"2026-03-04T10:11:12.345+01:00", "2026-03-04T10:11:12+01:00"),
     (b"Wed, 31 Dec 1969 23:59:59 +0000", "1969-12-31T23:59:59+00:00"),
     (b"Tue, 19 Jan 2038 03:14:08 +0000", "2038-01-19T03:14:08+00:00"),
+    (b"Wed, 4 Mar 2026 10:11:12 (one \\) two) +0100", "2026-03-04T10:11:12+01:00"),
+    (b"Wed, 4 Mar 2026 10:11:12 (one \\) +0500) +0100", "2026-03-04T10:11:12+01:00"),
+    (b"Mar 4, 2026, 10:11:12\xe2\x80\xafPM +0100", "2026-03-04T22:11:12+01:00"),
+    (b"Wed, 4\xc2\xa0Mar\xc2\xa02026 10:11:12 +0100", "2026-03-04T10:11:12+01:00"),
+    (b"Wed, 4 Mar 2026 10:11:12 \xe2\x88\x920500", "2026-03-04T10:11:12-05:00"),
+    (b"Wed, 4 Mar 2026 at 10:11:12 -0500", "2026-03-04T10:11:12-05:00"),
+    (b"Wednesday, March 4, 2026 at 10:11:12 PM GMT", "2026-03-04T22:11:12+00:00"),
     # nothing of this can be known
     (b"", None),
+    (b"4 Marraskuu 2026 10:11:12 +0200", None),  # November
     (b"yesterday", None),
     # its zone is missing, unknown or ambiguous
     (b"Mon, 2 Mar 2026 10:11:12", None),

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pytest
 
 from pop3fetch.delivery.destination import Destination
-from pop3fetch.delivery.servers.address import ServerAddress
+from pop3fetch.delivery.servers.address import PORTS, ServerAddress
 from pop3fetch.delivery.servers.server import MailServer
 from pop3fetch.errors import DeliveryError, LoginRefused
 from pop3fetch.net.dial import Endpoint
@@ -43,7 +43,7 @@ class MailDestinations:
         implicit = "implicit" if tls == "implicit" else None
         running = self._stack.enter_context(ScriptedServer(script, tls=implicit, context=self._context))
         return MailServer(
-            ServerAddress(scheme, running.host, running.port, user, mailbox),
+            ServerAddress(scheme, running.host, PORTS[scheme], user, mailbox),  # the same for all servers
             Endpoint(running.host, running.port),
             tls,
             Secrets(),

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from pop3fetch.account.settings_table import Account
 from pop3fetch.ahead import Answer
 from pop3fetch.cli.actions.many_accounts import Job, Many, ManyAccounts
-from pop3fetch.cli.main import Terminated, explain
+from pop3fetch.cli.main import explain
 from pop3fetch.cli.options import Invocation
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.service_manager import READY, RELOADING, STOPPING, WATCHDOG, ServiceManager
+from pop3fetch.cli.signals import Terminated
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.sessions.login_delay import LoginDelay
 from pop3fetch.sessions.refused_logins import FIRST_PAUSE, LONGEST_PAUSE
@@ -178,7 +179,7 @@ class GetEvery(ManyAccounts):
     def _login_delay(self, account: Account) -> float:
         """Return for how many seconds the server wants no further login."""
         place = RecordPlace(self._invocation.state_folder_to_read(), account.address)
-        return LoginDelay(place, account.address).left(time.time())
+        return LoginDelay(place).left(time.time())
 
 
 def get_every(invocation: Invocation, job: Job, openings: Openings, interval: float) -> int:

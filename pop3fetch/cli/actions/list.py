@@ -13,7 +13,7 @@ from pop3fetch.cli.screen.objects import date_of, listed_message
 from pop3fetch.cli.screen.progress import RunReporter
 from pop3fetch.fetch.plan import compare
 from pop3fetch.fetch.survey import Recorded, headers_of, status_of, survey
-from pop3fetch.headers.fields import Summary, one_line, summarize
+from pop3fetch.headers.summary import Summary, one_line, summarize
 from pop3fetch.message_words import Selector, select
 from pop3fetch.messages import Listing, Message, shown_uid
 from pop3fetch.pop3.mail_session import MailSession

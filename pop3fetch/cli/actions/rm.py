@@ -18,7 +18,7 @@ from pop3fetch.fetch.deleting import moved_up
 from pop3fetch.fetch.plan import Action, compare
 from pop3fetch.fetch.recall import recorded_in
 from pop3fetch.fetch.survey import headers_of, status_of, survey
-from pop3fetch.headers.fields import summarize
+from pop3fetch.headers.summary import summarize
 from pop3fetch.message_words import Selector, needs_uids, select
 from pop3fetch.messages import Key, Listing, Message
 from pop3fetch.pop3.mail_session import MailSession

@@ -12,7 +12,7 @@ from pop3fetch.cli.screen.objects import planned_action
 from pop3fetch.cli.screen.summary import left
 from pop3fetch.fetch.plan import Order, Verb
 from pop3fetch.fetch.retrieving import Outcome
-from pop3fetch.headers.fields import Summary, one_line
+from pop3fetch.headers.summary import Summary, one_line
 from pop3fetch.messages import Message, shown_uid
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pop3fetch.messages import Message, shown_uid
 if TYPE_CHECKING:
     from pop3fetch.account.settings_table import Account
     from pop3fetch.cli.actions.import_plan import Planned
-    from pop3fetch.headers.fields import Summary
+    from pop3fetch.headers.summary import Summary
     from pop3fetch.importing.foreign import Finding
     from pop3fetch.record.store import Entry
     from pop3fetch.step_results import StepResult

@@ -55,7 +55,7 @@ class Transfer(Destination):
         self._folder = folder
         self._hurry = Hurry()
         self._client: Client | None = None
-        self._accepted = Acceptances(folder / f"accepted-{tag}")
+        self._accepted = Acceptances(folder / f"accepted-{tag}", self.name)
         self._deferred = 0  # messages in a row
 
     @property
@@ -183,8 +183,7 @@ class Group:
         self._accepted = accepted
         self._drafts = drafts
         self._missing = {  # recipients that have not accepted yet, of each message
-            draft: [one for one in server.recipients if not accepted.has(draft.message.key, one)]
-            for draft in drafts
+            draft: [one for one in server.recipients if not accepted.has(draft, one)] for draft in drafts
         }
         self._doubtful: set[Envelope] = set()  # sent to their ends, and not answered
         self._done: set[Draft] = set()
@@ -252,7 +251,7 @@ class Group:
             missing.remove(envelope.recipient)
             draft.place = f"{self._name} ({', '.join(self._server.recipients)})"
             if missing:
-                self._accepted.keep(draft.message.key, envelope.recipient)
+                self._accepted.keep(draft, envelope.recipient)
             else:
                 self._ready.append(draft)
             return
