@@ -206,6 +206,9 @@ def record_errors(path: Path) -> Iterator[None]:
             raise RecordNotWritten(str(path), str(error)) from error
         if code == sqlite3.SQLITE_CANTOPEN and not _has_room(path.parent):
             raise RecordNotWritten(str(path), "the disk has no room for another file") from error
+        if path.is_symlink() and not path.exists():
+            target = f"the symbolic link leads to {path.resolve()}, which is missing; is its disk mounted?"
+            raise RecordError(str(path), target) from error
         raise RecordError(str(path), _DAMAGED if code in _DAMAGE else str(error)) from error
     except OSError as error:
         raise record_error(path, error) from error

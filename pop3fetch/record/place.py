@@ -105,7 +105,9 @@ def last_address(state_folder: Path, name: str) -> str | None:
 
 def record_error(path: Path, error: OSError) -> POP3Error:
     """Return our error for one of the kernel: RecordNotWritten for trouble of the disk, else RecordError."""
-    reason = "it is a symbolic link" if error.errno == errno.ELOOP else error.strerror or str(error)
+    reason = (
+        "it is a symbolic link; remove it" if error.errno == errno.ELOOP else error.strerror or str(error)
+    )
     if error.errno in _DISK_TROUBLE:
         return RecordNotWritten(str(path), reason)
     return RecordError(str(path), reason)

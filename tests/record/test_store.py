@@ -779,7 +779,9 @@ def test_a_dangling_link_is_not_replaced_by_an_empty_record(place: RecordPlace, 
     place.make()
     place.database.symlink_to(tmp_path / "not mounted" / "record")
     for kind in (Store, ReadOnlyStore):
-        assert isinstance(refuses_to_open(place, kind), RecordError)
+        error = refuses_to_open(place, kind)
+        assert isinstance(error, RecordError)
+        assert "not mounted/record, which is missing; is its disk mounted?" in error.reason
     assert place.database.is_symlink()
 
 

@@ -60,6 +60,8 @@ def _try(server: MailServer, password: Password) -> None:
         if not refusals or not password.may_be_right_next_time(refusals[0]):
             for refusal in refusals:
                 server.refused(refusal)
+            if refusals:  # nothing was to be delivered
+                raise refusals[0] from None
             raise
         _try(server, password)
 
