@@ -259,6 +259,21 @@ def test_a_refusal_that_all_messages_would_meet_ends_the_delivery(
     assert len(journal.intents) == is_in_doubt
 
 
+@pytest.mark.parametrize("extensions", [PLAIN, PIPELINED], ids=["plain", "pipelined"])
+def test_a_message_that_is_accepted_before_it_is_sent_is_in_doubt(
+    relay: Relay, extensions: tuple[bytes, ...]
+) -> None:
+    def accept_early(talk: Talk) -> None:
+        talk.say(b"354 go on\r\n250 2.0.0 ok\r\n")
+        talk.stall()
+
+    journal = Journal()
+    transfer = relay.at(TransferServer(extensions, replies={b"DATA": [accept_early]}))
+    error = relay.fails(transfer, journal, ONE)
+    assert "accepts a message before it is sent" in str(error)
+    assert (journal.delivered, [*journal.intents]) == ([], [0])
+
+
 def test_three_messages_in_a_row_that_must_wait_end_the_delivery(relay: Relay) -> None:
     later = b"451 4.2.0 not now\r\n"
     server = TransferServer(replies={b"end": [later, later, b"250 2.0.0 ok\r\n", later, later, later]})
