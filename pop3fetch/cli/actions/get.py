@@ -81,7 +81,7 @@ class Get:
         resume = self._resume_for(account) if self._options.every is not None else None
         going = sessions_of(account, console, folder, resume=resume)
         with turn, going as sessions, self.openings.of_a_run() as keep:
-            sessions.check()
+            sessions.check()  # before anything is written to the state folder
             # Locked before the server is called, so that a second run does not disturb it.
             lock = None if choice.is_stream else place.take()
             if lock:
