@@ -182,7 +182,7 @@ def _enter(entries: list[Listed | None], number: int, entry: Listed) -> None:
     entries[number - 1] = entry
 
 
-class Listing(Generic[Listed]):
+class ListReply(Generic[Listed]):
     """A LIST or UIDL reply with its ``digest``, which may be known.
 
     A mailbox of 100 000 messages nearly always lists what it listed before, and a digest of the octets shows
