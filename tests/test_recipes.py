@@ -604,7 +604,11 @@ def _steps(program: str) -> list[str]:
 FOLLOWED.update(sentence for fetcher in FETCHERS for sentence in _steps(fetcher.name))
 
 
-@pytest.mark.parametrize("fetcher", FETCHERS, ids=lambda fetcher: fetcher.name)
+@pytest.mark.parametrize(
+    "fetcher",
+    [FETCHERS[0], *(pytest.param(each, marks=pytest.mark.slow) for each in FETCHERS[1:])],
+    ids=lambda fetcher: fetcher.name,
+)
 def test_the_way_from_another_program_ends_without_its_cron_line(place: Place, fetcher: Fetcher) -> None:
     show, stop, take_over, remove = (RECIPES[sentence] for sentence in _steps(fetcher.name))
     _move_in(place, fetcher)
