@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from pop3fetch.headers.summary import Summary, one_line
+from pop3fetch.printable import printable
 from pop3fetch.quantities import When, moment
 
 
@@ -59,11 +60,12 @@ class Filters(NamedTuple):
 def _is_in(text: str | None, field: str | None) -> bool:
     if text is None:
         return True
-    return field is not None and _comparable(text) in _comparable(one_line(field))
+    return field is not None and _comparable(text) in _comparable(field)
 
 
 def _comparable(text: str) -> str:
-    """Return a text without differences of case, or of how an accented letter is composed."""
+    """Return a text as a list shows it, without differences of case, or of how a letter gets its accent."""
+    text = printable(one_line(text), None)
     if text.isascii():
         return text.lower()
     from unicodedata import normalize
@@ -76,6 +78,6 @@ def text(word: str) -> str:
 
     So a script whose variable is not set does not choose all messages.
     """
-    if not word.strip():
+    if not _comparable(word).strip():
         raise ValueError("must not be empty")
     return word

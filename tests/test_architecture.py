@@ -30,7 +30,7 @@ ROOMS: dict[str, set[str]] = {
     "status": set(),
     "step_results": {"status"},
     "headers": set(),
-    "filters": {"headers", "quantities"},
+    "filters": {"headers", "printable", "quantities"},
     "refusal": set(),
     "errors": {"printable", "refusal", "status"},
     "ahead": {"errors"},

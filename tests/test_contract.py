@@ -73,6 +73,7 @@ OPTIONS = {
     ("-q", "--quiet"): None,
     ("-v", "--verbose"): None,
     ("--help-all",): None,
+    ("-h", "--help"): None,
 }
 FILTERS = {"--from", "--to", "--subject", "--since", "--before", "--larger", "--smaller"}
 OWN_OPTIONS = {
@@ -90,7 +91,7 @@ OWN_OPTIONS = {
     "check": {"--json"},
 }  # fmt: skip
 # Of the commands that take no server of the command line.
-GENERAL = ("-c", "--config", "--state-dir", "-q", "--quiet", "-v", "--verbose", "--help-all")
+GENERAL = ("-c", "--config", "--state-dir", "-q", "--quiet", "-v", "--verbose", "--help-all", "-h", "--help")
 OPTIONS_OF_IMPORT = {
     "--only", "--rename", "--list", "--dry-run", "--offline", "--merge", "--force", "--json",
 }  # fmt: skip

@@ -105,7 +105,7 @@ def test_options_exist_that_are_named_in(page: manual.Page) -> None:
     named = {f"-{name}" for name in re.findall(r"\bFl (-[a-z]\S+)", text)}
     named |= set(OPTION_IN_MARKDOWN.findall("\n".join(page.examples().values())))
     others = {*OPTIONS_OF_SYSTEMCTL, *OPTIONS_OF_FETCHMAIL, *OPTIONS_OF_DOCKER}
-    assert named <= {*known, *_options_of(commands), *others, "--help"}
+    assert named <= {*known, *_options_of(commands), *others}
 
 
 def _command(name: str) -> click.Command:
@@ -136,7 +136,7 @@ def test_the_manual_has_a_section_for_each_command() -> None:
 def test_the_manual_has_the_options_of(name: str) -> None:
     has = _options_of(_command(name))
     own = manual.options(manual.MAIN.sections()[f"COMMANDS/{name}"])
-    shared = manual.options(manual.MAIN.under("OPTIONS")) - {"-h", "--help", "-V", "--version"}
+    shared = manual.options(manual.MAIN.under("OPTIONS")) - {"-V", "--version"}
     assert own <= has, "the manual has options that the command has not"
     if name in WITHOUT_SERVER:
         assert has <= own | shared
@@ -145,7 +145,7 @@ def test_the_manual_has_the_options_of(name: str) -> None:
 
 
 def test_the_manual_has_the_options_before_a_command() -> None:
-    assert _options_of(commands) | {"-h", "--help"} <= manual.options(manual.MAIN.under("OPTIONS"))
+    assert _options_of(commands) <= manual.options(manual.MAIN.under("OPTIONS"))
 
 
 def test_the_manual_has_every_variable() -> None:
@@ -207,7 +207,7 @@ def test_the_readme_has_every_exit_status() -> None:
 def test_options_that_are_named_exist(name: str) -> None:
     known = {option for command in COMMANDS for option in _options_of(_command(command))}
     named = set(OPTION_IN_MARKDOWN.findall(_read(name)))
-    assert named <= {*known, *_options_of(commands), *OPTIONS_OF_SYSTEMCTL, "--help"}
+    assert named <= {*known, *_options_of(commands), *OPTIONS_OF_SYSTEMCTL}
 
 
 @pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md"])

@@ -40,6 +40,11 @@ def headers(**fields: str) -> Summary:
         ("two words", "=?utf-8?q?two?=\r\n =?utf-8?q?_words?=", True),
         ("two words", "two\r\n words", True),
         ("two words", "two\twords", True),  # as a list shows it
+        ("10 000 \u00ad€", "10\u202f000\u00a0€", True),
+        ("software", "=?utf-8?q?soft=C2=ADware?=", True),
+        ("東京 大阪", "東京\u3000大阪", True),
+        ("می\u200cخواهم", "می\u200cخواهم", True),
+        ("\\u202e", "a\u202eb", True),
         ("(?i).*", "Bob", False),
         ("花見", "=?iso-2022-jp?b?GyRCMlY4KxsoQg==?=", True),
     ],
@@ -64,7 +69,7 @@ def test_a_text_is_not_looked_for_in_other_fields() -> None:
             assert not Filters(**{field: other}).match_headers(seen, NOW)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("word", ["", " ", "\t", "\n"])
+@pytest.mark.parametrize("word", ["", " ", "\t", "\n", "\u00a0", "\u200b", "\u00ad "])
 def test_a_blank_text_is_wrong(word: str) -> None:
     with pytest.raises(ValueError, match="must not be empty"):
         filters.text(word)

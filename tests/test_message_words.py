@@ -223,3 +223,9 @@ def test_a_uid_that_must_name_one_message_names_several() -> None:
     assert select(listing, parse(["uid:same"])) == [0, 2]
     with pytest.raises(UidShared, match="1, 3"):
         select(listing, parse(["2", "uid:same"]), one_each=True)
+
+
+def test_selectors_of_different_kinds_are_different_and_all_are_true() -> None:
+    values: list[Selector] = [Numbers(1, None), Last(), Last(2), Uid(b"1"), Uid(b"")]
+    assert all(values)
+    assert len(set(values)) == len(values)

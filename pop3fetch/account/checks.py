@@ -63,13 +63,13 @@ def strings(value: object) -> tuple[str, ...]:
 
 
 # What may stand between < and > in a command, without quoting: a local part, and perhaps a domain.
-_ADDRESS = re.compile(r"""[^\x00-\x20\x7f"(),:;<>@\[\\\]]+(@[^\x00-\x20\x7f"(),;<>@\\]+)?""")
+_ADDRESS = r"""[^\x00-\x20\x7f"(),:;<>@\[\\\]]+(@[^\x00-\x20\x7f"(),;<>@\\]+)?"""
 
 
 def address(value: object, *, may_be_empty: bool = False) -> str:
     """Check that it is an address without a name, or the name of a local user."""
     given = _of_type(value, str, "an address")
-    if not (may_be_empty and not given) and not _ADDRESS.fullmatch(given):
+    if not (may_be_empty and not given) and not re.fullmatch(_ADDRESS, given):
         raise ValueError(f"must be an address such as alice@example.org, not {given!r}")
     return given
 

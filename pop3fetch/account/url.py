@@ -16,12 +16,12 @@ from pop3fetch.errors import UsageError
 
 PLAIN_SCHEMES = ("pop3", "pop")
 TLS_SCHEME = "pop3s"
-SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+SCHEME = r"(?ai)([a-z][a-z0-9+.-]*)://"
 
 
 def is_url(text: str) -> bool:
     """Return whether it is a URL, and not the name of an account."""
-    return SCHEME.match(text) is not None
+    return re.match(SCHEME, text) is not None
 
 
 def parse(text: str) -> dict[str, object]:
@@ -29,7 +29,7 @@ def parse(text: str) -> dict[str, object]:
 
     ``tls`` is among them only if the URL begins with ``pop3s:``.
     """
-    scheme = SCHEME.match(text)
+    scheme = re.match(SCHEME, text)
     if scheme is None or scheme[1].lower() not in (TLS_SCHEME, *PLAIN_SCHEMES):
         raise _wrong("its scheme must be pop3s:, pop3: or pop:")
     rest = text[scheme.end() :]

@@ -48,9 +48,7 @@ def in_order(words: Sequence[str], group: click.Group) -> list[str]:
     if not word.startswith("-"):
         raise UsageError(_unknown(word, commands))
     options = click.Command("pop3fetch", params=[*leading_options(group), *group.params])
-    context = click.Context(
-        options, info_name="pop3fetch", allow_interspersed_args=False, help_option_names=["-h", "--help"]
-    )
+    context = click.Context(options, info_name="pop3fetch", allow_interspersed_args=False)
     given, rest, _ = options.make_parser(context).parse_args(list(words))
     if rest:
         name, *others = in_order(rest, group)
@@ -58,9 +56,9 @@ def in_order(words: Sequence[str], group: click.Group) -> list[str]:
             return [name]
         end = 1 if others and others[0] in _commands_of(name) else 0
         return [name, *others[:end], *words[: len(words) - len(rest)], *others[end:]]
-    for wanted in ("version", "help-all", "help"):
-        if any(name.replace("_", "-").endswith(wanted) for name in given):  # click renames its own
-            return [f"--{wanted}"]
+    for wanted in ("version", "help_all", "help"):
+        if wanted in given:
+            return [f"--{wanted.replace('_', '-')}"]
     raise click.UsageError("the command is missing", context)
 
 

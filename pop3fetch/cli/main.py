@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -58,23 +59,34 @@ class Commands(click.Group):
         write_commands(ctx, formatter, COMMANDS)
 
 
-def show_all_help(ctx: click.Context) -> None:
-    """Print the help of a command with all its options, and end it."""
-    from pop3fetch.cli.help import everything
+def print_text(ctx: click.Context, option: click.Parameter) -> None:
+    """Print the text of --version, --help or --help-all, and end the command."""
+    if option.name == "version":
+        text = f"pop3fetch {__version__}"
+    elif option.name == "help":
+        text = ctx.get_help()
+    else:
+        from pop3fetch.cli.help import everything
 
-    click.echo(everything(ctx))
+        text = everything(ctx)
+    click.echo(text)
     ctx.exit()
 
 
-HELP_ALL = click.option(
-    "--help-all", is_flag=True, is_eager=True, expose_value=False, help="Show all options.",
-    callback=lambda ctx, _, wanted: show_all_help(ctx) if wanted and not ctx.resilient_parsing else None,
+# The options of click look for a translation of their help, which loads a table of all locales.
+text_option = partial(
+    click.option, is_flag=True, is_eager=True, expose_value=False,
+    callback=lambda ctx, option, wanted:
+        print_text(ctx, option) if wanted and not ctx.resilient_parsing else None,
 )  # fmt: skip
+HELP_ALL = text_option("--help-all", help="Show all options.")
+HELP = text_option("-h", "--help", help="Show this message and exit.")
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, "-V", "--version", message="pop3fetch %(version)s")
+@click.group(cls=Commands)
+@text_option("-V", "--version", help="Show the version and exit.")
 @HELP_ALL
+@HELP
 def commands() -> None:
     """Fetch mail over POP3: exactly once, safely, and fast."""
 

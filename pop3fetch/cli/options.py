@@ -27,7 +27,7 @@ from pop3fetch.account.settings_table import (
     SELECTION,
     SERVER,
 )
-from pop3fetch.cli.main import HELP_ALL
+from pop3fetch.cli.main import HELP, HELP_ALL
 from pop3fetch.cli.screen.console import Console, output_errors
 from pop3fetch.defaults import ACCOUNTS_AT_ONCE, ACCOUNTS_AT_ONCE_PER_HOST, did_you_mean
 from pop3fetch.status import Status
@@ -114,6 +114,23 @@ class Word(click.types.StringParamType):
             raise click.UsageError(f"{param.opts[0] if param else self.name} {error}", ctx) from None
 
 
+class FileName(click.types.StringParamType):
+    """The name of a file or folder; what opens it explains why it cannot.
+
+    click's own type looks for a translation at each start, which loads a table of all locales.
+    """
+
+    name = "path"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Let the shell complete it."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="file")]
+
+
 class Command(click.Command):
     """A command whose --help shows its own options first; ``epilog``: the lines of its examples."""
 
@@ -169,7 +186,7 @@ shared_option = functools.partial(click.option, cls=SharedOption)
 
 def setting_options(section: str, command: Any) -> Any:
     """Give a command the options of the settings in a ``section``, in the table's order."""
-    kinds: dict[object, Any] = {FILE: click.Path(), DESTINATION: str, PROGRAM: str, DAYS: Days()}
+    kinds: dict[object, Any] = {FILE: FileName(), DESTINATION: str, PROGRAM: str, DAYS: Days()}
     for setting, option in reversed(OPTIONS):
         if option.section != section:
             continue
@@ -209,10 +226,10 @@ SEVERAL_OPTIONS = (
                   help=f"The same, for accounts on one server (default: {ACCOUNTS_AT_ONCE_PER_HOST})."),
 )  # fmt: skip
 GENERAL_OPTIONS = (
-    shared_option("-c", "--config", section=GENERAL, type=click.Path(), metavar="FILE",
+    shared_option("-c", "--config", section=GENERAL, type=FileName(), metavar="FILE",
                   envvar="POP3FETCH_CONFIG",
                   help="The configuration file."),
-    shared_option("--state-dir", section=GENERAL, type=click.Path(), metavar="DIR",
+    shared_option("--state-dir", section=GENERAL, type=FileName(), metavar="DIR",
                   envvar="POP3FETCH_STATE_DIR",
                   help="The folder of the records."),
     shared_option("-q", "--quiet", section=GENERAL, is_flag=True, help="Print less on standard error."),
@@ -415,7 +432,7 @@ def with_options(command: Callable[..., Any], options: tuple[Decorator, ...]) ->
         return command(invocation, **{name: value for name, value in given.items() if name not in shared})
 
     decorated: Any = gathered
-    for option in reversed((*options, HELP_ALL)):
+    for option in reversed((*options, HELP_ALL, HELP)):
         decorated = option(decorated)
     return decorated  # type: ignore[no-any-return]
 

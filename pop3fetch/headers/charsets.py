@@ -55,7 +55,12 @@ _SUPERSETS = {
 # The standard does not have these, but mail does.
 _OTHERS = {
     "csutf7": "utf_7",
+    "big-5": "big5",
+    "eucjp-ms": "euc_jp",
+    "eucjp-win": "euc_jp",
+    "gb-18030": "gb18030",
     "iso-2022-jp-ms": "iso2022_jp",
+    "sjis-win": "cp932",
     "x-mac-ce": "mac_latin2",
     "x-mac-croatian": "mac_croatian",
     "x-mac-romanian": "mac_romanian",
@@ -206,6 +211,14 @@ def _big5(octets: bytes) -> str:
     )
 
 
+# Python reads octets that are not in Shift_JIS as characters of the private use area.
+_NOT_SHIFT_JIS = dict.fromkeys(range(0xF8F0, 0xF8F4), UNREADABLE)
+
+
+def _shift_jis(octets: bytes) -> str:
+    return octets.decode("cp932", "replace").translate(_NOT_SHIFT_JIS)
+
+
 # The two Japanese charsets below have the characters of cp932 in another order of octets. Python's own codecs
 # for them lack the rows that NEC and IBM added.
 
@@ -236,20 +249,19 @@ def _jis_x_0212(octets: bytes) -> str:
 
 
 def _iso_2022_jp(octets: bytes) -> str:
-    decode: Decoder = partial(_by_codec, "cp932")
     shifts: dict[bytes, Decoder] = {
         b"$@": _jis,
         b"$B": _jis,
         b"$(D": lambda run: _jis_x_0212(
             _JIS_PAIR.sub(lambda pair: bytes([0x8F, pair[0][0] | 0x80, pair[0][1] | 0x80]), run)
         ),
-        b"(B": decode,
-        b"(I": lambda run: decode(run.translate(_KATAKANA)),
-        b"(J": lambda run: decode(run).translate(_ROMAN),
+        b"(B": _shift_jis,
+        b"(I": lambda run: _shift_jis(run.translate(_KATAKANA)),
+        b"(J": lambda run: _shift_jis(run).translate(_ROMAN),
     }
     first, *rest = _ISO_2022_JP_ESCAPE.split(octets)
     runs = (shifts[shift](run) for shift, run in zip(rest[::2], rest[1::2], strict=True))
-    return "".join((decode(first), *runs))
+    return "".join((_shift_jis(first), *runs))
 
 
 def _euc_jp(octets: bytes) -> str:
@@ -262,15 +274,14 @@ def _euc_jp(octets: bytes) -> str:
             lambda pair: pair[1] or (_cp932(pair[2][0] - 0xA1, pair[2][1] - 0xA1) if pair[2] else b"\xff"),
             run,
         )
-        runs.append(
-            pairs.decode("cp932", "replace").replace("\uf8f3", UNREADABLE)
-        )  # Python's reading of \xff
+        runs.append(_shift_jis(pairs))
     return "".join(runs)
 
 
 _DECODERS: dict[str, Decoder] = {
     **{codec: partial(_by_table, codec) for codec in ("koi8_u", "cp874", *map("cp125{}".format, range(9)))},
     "big5": _big5,
+    "cp932": _shift_jis,
     "euc_jp": _euc_jp,
     "gb18030": _gb18030,
     "iso2022_jp": _iso_2022_jp,

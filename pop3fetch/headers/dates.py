@@ -23,10 +23,10 @@ _USUAL_DATE = re.compile(
 )
 
 _DAY = r"(?P<day>[0-9]{1,2})(?:st|nd|rd|th|[.])?"
-_MONTH = r"(?P<month>jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*+\.?"
+_MONTH = r"(?P<month>jan|feb|mar(?!ras)|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*+\.?"
 _YEAR = r"(?P<year>[0-9]{4})(?![0-9])"
 _TIME = (
-    r"(?P<hour>[0-9]{1,2})\s*[:.]\s*(?P<minute>[0-9]{1,2})"
+    r"(?:at\s+)?(?P<hour>[0-9]{1,2})\s*[:.]\s*(?P<minute>[0-9]{1,2})"
     r"(?:\s*[:.]\s*(?P<second>[0-9]{1,2})(?:[.,][0-9]++)?)?(?![0-9:])(?:\s*(?P<half>[ap])\.?m\b\.?)?"
 )
 _BEFORE = r"(?:\s+(?P<before>[a-z]{1,5}|(?:gmt|utc?)?[+-][0-9:]{4,5}))?"
@@ -122,6 +122,7 @@ def _offset(sign: str, hours: float, minutes: int = 0) -> timezone:
 
 
 def _unusual_date(text: str) -> datetime | None:
+    text = " ".join(_QUOTED_PAIR.sub("", text).split()).translate(_MINUS)
     bare, comments = text, 1
     while comments:
         bare, comments = _COMMENT.subn(" ", bare)
@@ -138,6 +139,8 @@ def _unusual_date(text: str) -> datetime | None:
 
 
 _COMMENT = re.compile(r"\([^()]*+\)")
+_QUOTED_PAIR = re.compile(r"\\.")
+_MINUS = str.maketrans("\u2010\u2011\u2012\u2013\u2212", "-----")  # of programs that write for people
 
 
 def _unusual_zone(text: str) -> timezone | None:

@@ -155,7 +155,12 @@ def _base64(texts: Iterable[str]) -> bytes:
 _SPECIALS = r'()<>\[\]:;@\\,"'
 _NEEDS_QUOTES = re.compile(rf"[{_SPECIALS}.]")
 _PLAIN = rf"(?>(?:[^{_SPECIALS}?=\x00-\x1f\x7f-\U0010ffff]|{_INSIDE})*)"
-_NAME_WORD = rf"=\?[\w.+-]{{0,40}}{_LANGUAGE}\?[BbQq]\?{_PLAIN}(?>(?:\({_PLAIN}\){_PLAIN})*)\?="
+# What mailers leave unencoded in a name, although RFC 2047 section 5 forbids it: parentheses and quotes that
+# match, and other special characters unless there is a blank, which would make it a list of addresses.
+_BARE = rf"(?>(?:[^()\\\"?=\x00- \x7f-\U0010ffff]|{_INSIDE})*)"
+_BARE_TEXT = rf"{_BARE}(?>(?:(?:\({_BARE}\)|\"{_BARE}\"){_BARE})*)"
+_NAME_TEXT = rf"(?:{_PLAIN}(?>(?:\({_PLAIN}\){_PLAIN})*)\?=|{_BARE_TEXT}\?=)"
+_NAME_WORD = rf"=\?[\w.+-]{{0,40}}{_LANGUAGE}\?[BbQq]\?{_NAME_TEXT}"
 _FLAT_COMMENT = r"\((?:[^()\\]|\\.)*+\)"
 _COMMENT = rf"\((?:[^()\\]|\\.|\((?:[^()\\]|\\.|{_FLAT_COMMENT})*+\))*+\)"
 

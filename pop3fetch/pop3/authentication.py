@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Protocol
 
 from pop3fetch.errors import (
@@ -23,10 +22,10 @@ from pop3fetch.pop3.login import (
     ALTHOUGH_STLS,
     APOP,
     MAIL_IN_CLEAR_TEXT,
+    STLS,
     USER,
     LoginPolicy,
     Situation,
-    StartTLS,
     next_step,
 )
 from pop3fetch.pop3.machine import Challenge, Reply
@@ -58,13 +57,11 @@ class Line(Protocol):
     def reconnect(self) -> None: ...
 
 
-@dataclass(slots=True)
 class Attempt:
-    """A method being tried: ``begun`` once AUTH is sent, ``proof_sent`` once the secret can be judged."""
+    """How far a method got: ``begun`` once AUTH is sent, ``proof_sent`` once the secret can be judged."""
 
-    method: str
-    begun: bool = False
-    proof_sent: bool = False
+    begun = False
+    proof_sent = False
 
 
 class Authentication:
@@ -97,12 +94,11 @@ class Authentication:
                 if self._refusal:  # what the server replied is the better explanation
                     raise self._refusal from None
                 raise
-            if isinstance(step, StartTLS):
+            if step == STLS:
                 self._line.begin_tls()
                 self._refusal = None  # of APOP; a failure inside TLS has its own reason
                 continue
-            attempt = Attempt(step.method)
-            self.method = step.method
+            attempt, self.method = Attempt(), step
             try:
                 return self._try(attempt)
             except LoginRefused as refusal:
@@ -141,11 +137,11 @@ class Authentication:
     def _go_on_after(self, attempt: Attempt, refusal: LoginRefused) -> None:
         """Remember the refusal if another method may still be tried; else raise it."""
         self._refusal = refusal
-        self._refused |= {attempt.method}
+        self._refused |= {self.method}
         if self._policy.method is not None or refusal.is_temporary:
             raise refusal
         stls_is_left = self._policy.mode == "auto" and not self._line.started_tls
-        if attempt.method == APOP and stls_is_left and "STLS" in self._line.capabilities():
+        if self.method == APOP and stls_is_left and STLS in self._line.capabilities():
             # Servers send a challenge even if the user has no APOP secret (Mailutils, Cyrus).
             try:
                 self._line.capabilities(use_cache=False)
@@ -156,43 +152,43 @@ class Authentication:
 
     def _pass_over(self, attempt: Attempt, failure: MechanismFailed) -> None:
         """Skip a mechanism that cannot carry these credentials, such as SCRAM after SASLprep."""
-        if attempt.begun or attempt.method == APOP or self._policy.method is not None:
+        if attempt.begun or self.method == APOP or self._policy.method is not None:
             raise failure
         self._refusal = failure
-        if attempt.method in CLEAR_TEXT:  # PASS would reveal no more than this did
-            self._unfit |= {attempt.method}
+        if self.method in CLEAR_TEXT:  # PASS would reveal no more than this did
+            self._unfit |= {self.method}
         else:
-            self._refused |= {attempt.method}
+            self._refused |= {self.method}
 
     # -- one attempt -------------------------------------------------------------------------
 
     def _try(self, attempt: Attempt) -> bytes:
         conversation = self._line.conversation
         secret = ""
-        if attempt.method != "EXTERNAL":
+        if self.method != "EXTERNAL":
             if self._known_secret is None:
                 self._known_secret = self._secret()
             secret = self._known_secret
         conversation.trace.secrets.keep(secret)
         try:
-            if self._policy.utf8 or (attempt.method == USER and not (self._user + secret).isascii()):
+            if self._policy.utf8 or (self.method == USER and not (self._user + secret).isascii()):
                 self._send_utf8()
-            if attempt.method == APOP:
+            if self.method == APOP:
                 digest = apop_digest(conversation.session.challenge or b"", secret)
                 conversation.trace.secrets.keep(digest)  # the password can be guessed from it
                 attempt.proof_sent = True
                 welcome = conversation.ask("APOP", self._user, digest).text
                 if not conversation.transport.tls:
-                    offers_stls = "STLS" in self._line.capabilities()
+                    offers_stls = STLS in self._line.capabilities()
                     self._notice(ALTHOUGH_STLS if offers_stls else MAIL_IN_CLEAR_TEXT)
                 return welcome
-            if attempt.method == USER:
+            if self.method == USER:
                 conversation.ask("USER", self._user)
                 attempt.proof_sent = True
                 return conversation.ask("PASS", secret).text
-            return Exchange(conversation, self._mechanism(attempt.method, secret), attempt).run().text
+            return Exchange(conversation, self._mechanism(self.method, secret), attempt).run().text
         except ServerErrorResponse as refusal:
-            raise LoginRefused(attempt.method, refusal.text, refusal.code, self._user) from refusal
+            raise LoginRefused(self.method, refusal.text, refusal.code, self._user) from refusal
 
     def _mechanism(self, method: str, secret: str) -> Mechanism:
         transport = self._line.conversation.transport

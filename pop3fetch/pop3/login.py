@@ -12,7 +12,6 @@ If STLS is offered and fails, or APOP is refused, the password is not sent in cl
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from pop3fetch.defaults import AUTH_METHODS
@@ -21,6 +20,7 @@ from pop3fetch.pop3.replies import Capabilities
 from pop3fetch.pop3.sasl import CLEAR_TEXT
 
 APOP = "APOP"
+STLS = "STLS"
 USER = "USER"
 
 MAIL_IN_CLEAR_TEXT = "APOP protects only the password: the mail crosses the network in clear text"
@@ -63,23 +63,10 @@ class Situation(NamedTuple):
     challenge_forgotten: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class StartTLS:
-    """Start TLS by STLS, and request the capabilities again."""
+def next_step(situation: Situation) -> str:
+    """Return STLS, to start TLS and request the capabilities again, or the method to log in by.
 
-
-@dataclass(frozen=True, slots=True)
-class Login:
-    """Log in by ``method``: APOP, USER (and PASS), or the name of a SASL mechanism."""
-
-    method: str
-
-
-Step = StartTLS | Login
-
-
-def next_step(situation: Situation) -> Step:
-    """Return the next step.
+    A method is APOP, USER (and PASS), or the name of a SASL mechanism.
 
     Raises InsecureAuthenticationDisallowed or MechanismNotOffered; then nothing of the user's
     may be sent.
@@ -89,28 +76,28 @@ def next_step(situation: Situation) -> Step:
     apop_is_open = situation.challenge and APOP not in situation.refused
     if not situation.tls_active:
         if situation.mode == "starttls":
-            return StartTLS()
+            return STLS
         logs_in_by_apop = apop_is_open and forced in (None, "apop")
-        if situation.mode == "auto" and not logs_in_by_apop and "STLS" in capabilities:
-            return StartTLS()
+        if situation.mode == "auto" and not logs_in_by_apop and STLS in capabilities:
+            return STLS
     offered = capabilities.get("SASL") or []
     if forced:
-        return Login(_forced(situation, METHODS[forced], offered))
+        return _forced(situation, METHODS[forced], offered)
     names = {name.upper() for name in offered} - situation.refused
     if not situation.tls_active:
         if apop_is_open:
-            return Login(APOP)
+            return APOP
         scram = strongest((name for name in names if name.startswith("SCRAM-")), channel_binding=False)
         safe = scram or ("CRAM-MD5" if "CRAM-MD5" in names else None)
         # A secret that APOP was refused with is not tried again, unless inside TLS.
         if safe and APOP not in situation.refused and (situation.mode == "off" or situation.allow_insecure):
-            return Login(safe)
+            return safe
         if not situation.allow_insecure or situation.refused:
             raise _clear_text_refused("not logging in", situation)
     method = strongest(names - situation.unfit, channel_binding=situation.bindable) or USER
     if method in situation.refused:
         raise MechanismNotOffered("the server refused every method that it offers")
-    return Login(method)
+    return method
 
 
 def _forced(situation: Situation, method: str, mechanisms: list[str]) -> str:
@@ -133,7 +120,7 @@ def _forced(situation: Situation, method: str, mechanisms: list[str]) -> str:
 
 
 def _clear_text_refused(what: str, situation: Situation) -> InsecureAuthenticationDisallowed:
-    offers_stls = "STLS" in (situation.capabilities or {})
+    offers_stls = STLS in (situation.capabilities or {})
     why = "" if offers_stls else "the server offers no STLS and "
     return InsecureAuthenticationDisallowed(
         f"{what}: {why}the password would cross the network in clear text",

@@ -28,7 +28,6 @@ A broken rule ends the session, because the start of the next reply would be a g
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
@@ -120,38 +119,33 @@ COMMANDS = {
 EARLY = frozenset({"CAPA"})  # what may be sent before the greeting was read: it changes nothing
 
 
-@dataclass(frozen=True, slots=True)
-class Greeting:
+class Greeting(NamedTuple):
     """The server's first line; ``challenge`` if it holds a valid one (APOP)."""
 
     text: bytes
     challenge: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """The status line of the reply to ``command``."""
 
     command: str
     status: StatusLine
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(NamedTuple):
     """A SASL challenge, still in base64 (RFC 5034 section 4)."""
 
     octets: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(NamedTuple):
     """A block of a multi-line reply, unstuffed; it never parts a line end."""
 
     octets: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(NamedTuple):
     """The end of a multi-line reply."""
 
     command: str

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from pop3fetch.errors import ServerErrorResponse
@@ -29,14 +28,13 @@ class Request(NamedTuple):
     expected: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class IncomingMessage:
+class IncomingMessage(NamedTuple):
     """A message as it arrives: ``refusal`` if the server replied -ERR, else its ``blocks``.
 
     Blocks are octets, unstuffed, with CRLF; no line end is split between two of them.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # instead of the method of tuples
     refusal: ServerErrorResponse | None
     blocks: Iterator[bytes]
 

@@ -24,14 +24,14 @@ MOST_UNUSABLE = 1000  # lines of a list; after so many, none of it is believed
 CAPABILITIES_LIMIT = 64 * 1024  # octets of one CAPA reply; real ones have some 300
 
 # Only ASCII digits, and few: int() also accepts signs, underscores and other scripts' digits.
-_DROP_LISTING = re.compile(rb"([0-9]{1,19})[ \t]+([0-9]{1,19})(?:[ \t].*)?", re.DOTALL)
+_DROP_LISTING = rb"(?s)([0-9]{1,19})[ \t]+([0-9]{1,19})(?:[ \t].*)?"
 _SCAN_LINE = re.compile(rb"[ \t]*([0-9]{1,19})[ \t]+([0-9]{1,19})(?:[ \t].*)?", re.DOTALL)
 # A unique-id is 1 to 70 octets 0x21-0x7E by RFC 1939. Servers also send longer, 8-bit and empty ones, and
 # ones with spaces. So all after the number belongs to it, except control characters. Each space matches in
 # one place only: otherwise refusing a line of 8 KiB of spaces would take an hour.
 _UNIQUE_ID_LINE = re.compile(rb"([0-9]{1,19})(?:[ \t]+([^\x00-\x20\x7f][^\x00-\x1f\x7f]*))?")
 
-_NUMBER = re.compile(rb"\A[ \t]*([0-9]{1,19})(?:[ \t]|\Z)")  # of a line whose rest is unusable
+_NUMBER = rb"\A[ \t]*([0-9]{1,19})(?:[ \t]|\Z)"  # of a line whose rest is unusable
 
 Capabilities = dict[str, list[str] | None]
 Listed = TypeVar("Listed")
@@ -63,7 +63,7 @@ UNFAMILIAR = Digests("", "")
 
 def parse_drop_listing(text: bytes) -> tuple[int, int]:
     """Return (messages, octets) of a reply to STAT (RFC 1939 section 5)."""
-    drop = _DROP_LISTING.fullmatch(text.strip(b" \t"))
+    drop = re.fullmatch(_DROP_LISTING, text.strip(b" \t"))
     if not drop:
         raise MalformedListing("the reply to STAT does not begin with two numbers", text)
     return int(drop[1]), int(drop[2])
@@ -160,7 +160,7 @@ def read_listing(
                 if unusable is None:
                     raise
                 unusable.append(error.with_traceback(None))  # which would keep a block of the list
-                named.update(int(number) - 1 for number in _NUMBER.findall(line))
+                named.update(int(number) - 1 for number in re.findall(_NUMBER, line))
                 continue
             if consumer:
                 consumer(number - 1, entry)

@@ -40,8 +40,8 @@ MAX_ITERATIONS = 1_000_000
 SERVER_FIRST = r"(?s)r=([!-+\--~]+),s=([A-Za-z0-9+/]+={0,2}),i=([1-9][0-9]*)(?:,.*)?"
 SCRAMP_SALT = "A" * 16  # scramp refuses salts under 12 octets, and RFC 5802 allows any; so it sees this one
 
-NO_NUL = re.compile(r"[\x00\ud800-\udfff]")  # a lone surrogate represents an octet that is not UTF-8
-NO_CONTROLS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+NUL = frozenset(b"\0")
+CONTROLS = frozenset([*range(0x20), 0x7F])
 
 
 class Credentials(NamedTuple):
@@ -66,7 +66,7 @@ class Credentials(NamedTuple):
 class Mechanism:
     """The client's side of one exchange; an instance is used once."""
 
-    unfit: ClassVar[re.Pattern[str]] = NO_NUL  # what neither user name nor secret may contain
+    unfit: ClassVar[frozenset[int]] = NUL  # octets that neither user name nor secret may contain
 
     def __init__(self, name: str, credentials: Credentials, nonce: str | None = None) -> None:
         self.name = name
@@ -139,7 +139,7 @@ class External(Mechanism):
 class Bearer(Mechanism):
     """What XOAUTH2 and OAUTHBEARER share: a token out, and on failure an error challenge in."""
 
-    unfit = NO_CONTROLS  # \x01 parts the fields
+    unfit = CONTROLS  # \x01 parts the fields
     acknowledgement: ClassVar[bytes]  # the response that the server requires before its -ERR
     _refusal = ""
 
@@ -317,7 +317,7 @@ def apop_digest(challenge: bytes, secret: str) -> str:
 
     RFC 1939 section 7. Raise MechanismFailed if the secret contains a NUL or is not Unicode text.
     """
-    return _md5(challenge + _octets("APOP", "secret", secret, NO_NUL)).hexdigest()
+    return _md5(challenge + _octets("APOP", "secret", secret, NUL)).hexdigest()
 
 
 def encode(response: bytes) -> bytes:
@@ -345,9 +345,9 @@ def _md5(octets: bytes = b"") -> hashlib._Hash:
     return hashlib.md5(octets, usedforsecurity=False)
 
 
-def _octets(name: str, what: str, text: str, unfit: re.Pattern[str]) -> bytes:
-    if unfit.search(text):
-        raise MechanismFailed(
-            f"{name} cannot carry the {what}: it contains a control character or is not UTF-8"
-        )
-    return text.encode()
+def _octets(name: str, what: str, text: str, unfit: frozenset[int]) -> bytes:
+    with suppress(UnicodeEncodeError):  # a lone surrogate represents an octet that is not UTF-8
+        octets = text.encode()
+        if unfit.isdisjoint(octets):
+            return octets
+    raise MechanismFailed(f"{name} cannot carry the {what}: it contains a control character or is not UTF-8")

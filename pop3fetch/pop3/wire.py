@@ -26,7 +26,7 @@ LF = b"\n"
 
 # RFC 1939 section 7 requires a msg-id of RFC 822. Anything looser lets a hostile server choose
 # challenges that collide under MD5 and reveal the secret (CVE-2007-1558).
-_CHALLENGE = re.compile(rb"<[!-;=?A-~]{1,250}@[!-;=?A-~]{1,250}>")
+_CHALLENGE = rb"<[!-;=?A-~]{1,250}@[!-;=?A-~]{1,250}>"
 _KEYWORD = re.compile(r"[!-~]+")  # printable ASCII (RFC 1939 section 3)
 _NO_LINE = re.compile(rb"[\r\n\0]")
 _RESPONSE_CODE = re.compile(rb"\[([!-Z^-~]{1,64})\]")
@@ -118,7 +118,7 @@ def parse_status(line: bytes) -> StatusLine | None:
 
 def find_challenge(greeting: bytes) -> bytes | None:
     """Return the APOP challenge, angle brackets included, if the greeting has a valid one."""
-    challenge = _CHALLENGE.search(greeting)
+    challenge = re.search(_CHALLENGE, greeting)
     return challenge[0] if challenge else None
 
 

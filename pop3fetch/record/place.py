@@ -203,7 +203,7 @@ class KnownServer(NamedTuple):
 
     def _facts(self) -> dict[str, Fact]:
         try:
-            lines = self.place.beside(_SERVER_ENDING).read_text("ascii").splitlines()
+            lines = self.place.beside(_SERVER_ENDING).read_bytes().decode("ascii").splitlines()
             return {name: Fact(*map(int, numbers)) for name, *numbers in (line.split() for line in lines)}
         except (OSError, ValueError, TypeError):  # none, or torn
             return {}

@@ -69,7 +69,7 @@ def test_every_option_may_come_before_the_command() -> None:
     every = {spelling for option in leading_options(commands) for spelling in option.opts}
     for name in COMMANDS:
         for option in options_of(name):
-            assert option.name == "help_all" or set(option.opts) <= every
+            assert option.is_eager or set(option.opts) <= every
 
 
 def test_an_option_takes_a_value_in_all_commands_or_in_none() -> None:

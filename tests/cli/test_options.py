@@ -123,4 +123,4 @@ def test_every_shared_option_has_a_section() -> None:
     assert command is not None
     options = [option for option in command.params if isinstance(option, click.Option)]
     own = [option.name for option in options if not getattr(option, "section", "")]
-    assert own == ["with_new", "as_json", "help_all"]
+    assert own == ["with_new", "as_json", "help_all", "help"]

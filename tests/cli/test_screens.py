@@ -1,4 +1,4 @@
-"""Every screen and every error as a person sees it, at three widths.
+"""Every screen and every error as a person sees it, at three widths, and tables at a fourth.
 
 One table of situations, by kind; ``snapshots/KIND.txt`` shows what each of them looks like.
 """
@@ -31,6 +31,7 @@ from tests.support.served_mail import DEMO, LETTERS, Post, StartPost, letters
 from tests.support.terminal import Screen, Seen, Terminal
 
 WIDTHS = (120, 80, 40)
+TABLES = ("list", "rm")  # take the whole width: these are shown at 200 columns, too
 FOLDER = "/tmp/pop3fetch-screen-XXXXXXXX"
 DELETE = b"[y/N] "
 NOON = 1_700_000_000
@@ -212,6 +213,27 @@ def table(stage: Stage) -> Iterable[str]:
 
 def long_table(stage: Stage) -> Iterable[str]:
     return stage.lines(stage.play("list", "-l", served=stage.post(DEMO)))
+
+
+SCRIPTS = (
+    ("山田太郎", "日本語の件名はとても長いので切り詰められるはずですよね、そうでしょう"),
+    ("김철수", "한국어 제목 ひらがな ｶﾀｶﾅ"),
+    ("محمد", "مرحبا بالعالم هذا موضوع طويل جدا"),
+    ("שרה", "עברית עם English בתוך שורה"),
+    ("सीता", "हिन्दी में विषय क्षत्रिय हिन्दी में विषय क्षत्रिय"),
+    ("สมชาย", "ไทยภาษาน้ำ"),
+    ("José García-Fernández de la Vega y Pérez", "e\u0301 and Z\u0351\u036b\u0343\u036a\u0302"),
+    (
+        "Dev \U0001f468\u200d\U0001f4bb",
+        "\U0001f469\u200d\U0001f467\u200d\U0001f466 \U0001f44d\U0001f3fd \u2764\ufe0f \U0001f1e9\U0001f1ea",
+    ),
+    ("\u202eeve", "zero\u200bwidth\u00a0blank\tand\x1b[31m red"),
+)
+
+
+def many_scripts(stage: Stage) -> Iterable[str]:
+    messages = [f"From: {name} <a@x>\r\nSubject: {text}\r\n\r\n".encode() for name, text in SCRIPTS]
+    return stage.show("list", "-l", served=stage.post(messages))
 
 
 def nothing_to_list(stage: Stage) -> Iterable[str]:
@@ -459,7 +481,13 @@ SITUATIONS: dict[str, dict[str, Situation]] = {
         "no file, no account, readable by others": unreadable_file,
     },
     "errors": {name: raised(name) for name in errors.EXAMPLES},
-    "list": {"a table": table, "a long table": long_table, "no messages": nothing_to_list, "stat": counted},
+    "list": {
+        "a table": table,
+        "a long table": long_table,
+        "scripts and emoji": many_scripts,
+        "no messages": nothing_to_list,
+        "stat": counted,
+    },
     "get": {
         "twice": fetched_twice,
         "a dry run": planned,
@@ -508,17 +536,17 @@ SITUATIONS: dict[str, dict[str, Situation]] = {
 
 
 @pytest.fixture
-def stages(
+def stage(
     here: Here,
     post: StartPost,
     ca_file: Path,
     world: World,
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Iterator[Stage]]:
-    """Yield a stage for each width, one after the other: each with a home and a folder of its own."""
+) -> Iterator[Callable[[int], Stage]]:
+    """Yield what sets a stage of some width: each has a home and a folder of its own."""
     with ExitStack() as folders:
 
-        def stage(columns: int) -> Stage:
+        def of_width(columns: int) -> Stage:
             folder = Path(
                 folders.enter_context(tempfile.TemporaryDirectory(prefix="pop3fetch-screen-", dir="/tmp"))
             )
@@ -530,14 +558,15 @@ def stages(
             machine = replace(world, run=run, keyring=keyrings.in_a_file(folder), hosts={})
             return Stage(columns, folder, here, Terminal(run), post, ca_file, machine)
 
-        yield map(stage, WIDTHS)
+        yield of_width
 
 
 @pytest.mark.parametrize(
     ("kind", "name"), [(kind, name) for kind, situations in SITUATIONS.items() for name in situations]
 )
-def test_screen(kind: str, name: str, stages: Iterator[Stage]) -> None:
-    shown = {stage.columns: list(SITUATIONS[kind][name](stage)) for stage in stages}
+def test_screen(kind: str, name: str, stage: Callable[[int], Stage]) -> None:
+    widths = (200, *WIDTHS) if kind in TABLES else WIDTHS
+    shown = {columns: list(SITUATIONS[kind][name](stage(columns))) for columns in widths}
     snapshots.check(kind, name, shown, order=list(SITUATIONS[kind]))
 
 

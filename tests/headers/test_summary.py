@@ -237,6 +237,19 @@ def test_nothing_adds_addresses(field: str) -> None:
     assert addresses(sender) == addresses(field.strip())
 
 
+SLOPPY = st.sampled_from(
+    ["=?utf-8?q?a,b?=", "=?utf-8?q?a@b?=", "=?utf-8?q?<m@n>,?=", '=?utf-8?q?"m@n,"(x)?=', "=?utf-8?q?a b,?="]
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(FRAGMENTS | SLOPPY, max_size=14).map("".join))
+def test_special_characters_that_are_not_encoded_add_no_addresses(field: str) -> None:
+    sender = summarize(b"From: " + field.encode()).sender
+    assert sender is not None
+    assert set(addresses(sender)) <= set(addresses(field.strip()))
+
+
 # Dates
 
 
@@ -371,6 +384,8 @@ GROWING = [
     b"<>",
     b"=?",
     b"=?a?q?(x)(",
+    b'=?a?q?"x',
+    b'=?a?q?,"x"(y)',
     b'"=?utf-8?q?a?=" ',
     b"=?utf-8?b?4pi6?= <a@x>, ",
     b"=?utf-8?b?Y?= ",

@@ -8,13 +8,11 @@ from functools import cache
 import pytest
 
 from pop3fetch.errors import InsecureAuthenticationDisallowed, MechanismNotOffered, POP3Error
-from pop3fetch.pop3.login import APOP, METHODS, USER, Login, Situation, StartTLS, Step, next_step, strongest
+from pop3fetch.pop3.login import APOP, METHODS, STLS, USER, Situation, next_step, strongest
 from pop3fetch.pop3.replies import Capabilities
 from pop3fetch.pop3.sasl import MECHANISMS
 from pop3fetch.status import Status
 from tests.support.situations import situations
-
-STLS = "STLS"
 
 # What a method needs without TLS, in the contract's words.
 HANDS_OVER_THE_SECRET = {USER, "PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"}
@@ -33,12 +31,12 @@ def fresh_table() -> None:
 
 
 @cache
-def table() -> list[tuple[Situation, Step | POP3Error]]:
+def table() -> list[tuple[Situation, str | POP3Error]]:
     """Return every situation with the decision of the policy."""
     return [(situation, answer(situation)) for situation in situations()]
 
 
-def answer(situation: Situation) -> Step | POP3Error:
+def answer(situation: Situation) -> str | POP3Error:
     try:
         return next_step(situation)
     except POP3Error as refusal:
@@ -100,10 +98,10 @@ def is_permitted(step: str, situation: Situation) -> bool:
     return situation.mode == "off" or situation.allow_insecure or situation.method is not None
 
 
-def policy(situation: Situation) -> Step | None:
+def policy(situation: Situation) -> str | None:
     for step in order_of_preference(situation):
         if is_possible(step, situation) and is_permitted(step, situation):
-            return StartTLS() if step == STLS else Login(step)
+            return step
     return None
 
 
@@ -116,7 +114,7 @@ def test_every_row_of_the_table_is_as_in_the_contract() -> None:
 # What must hold in every row, whatever else is decided
 
 
-def rows(holds_for: Callable[[Situation], bool]) -> Iterator[tuple[Situation, Step | POP3Error]]:
+def rows(holds_for: Callable[[Situation], bool]) -> Iterator[tuple[Situation, str | POP3Error]]:
     found = [row for row in table() if holds_for(row[0])]
     assert found, "no row is looked at"
     return iter(found)
@@ -124,65 +122,65 @@ def rows(holds_for: Callable[[Situation], bool]) -> Iterator[tuple[Situation, St
 
 def test_without_tls_nothing_in_clear_text_without_consent() -> None:
     for situation, answered in rows(lambda s: not s.tls_active and not s.allow_insecure):
-        assert not isinstance(answered, Login) or answered.method not in HANDS_OVER_THE_SECRET, situation
+        assert answered not in HANDS_OVER_THE_SECRET, situation
 
 
 def test_without_tls_nothing_in_clear_text_after_any_refusal_even_with_consent() -> None:
     for situation, answered in rows(lambda s: not s.tls_active and bool(s.refused)):
-        assert not isinstance(answered, Login) or answered.method not in HANDS_OVER_THE_SECRET, situation
+        assert answered not in HANDS_OVER_THE_SECRET, situation
 
 
 def test_stls_that_is_offered_leaves_auto_nothing_else_but_apop() -> None:
     for situation, answered in rows(lambda s: s.mode == "auto" and not s.tls_active and offers_stls(s)):
-        assert answered in (StartTLS(), Login(APOP)), situation
+        assert answered in (STLS, APOP), situation
 
 
 def test_starttls_starts_tls_whatever_else_is_known() -> None:
     for situation, answered in rows(lambda s: s.mode == "starttls" and not s.tls_active):
-        assert answered == StartTLS(), situation
+        assert answered == STLS, situation
 
 
 def test_off_never_starts_tls() -> None:
     for situation, answered in rows(lambda s: s.mode == "off"):
-        assert not isinstance(answered, StartTLS), situation
+        assert answered != STLS, situation
 
 
 def test_tls_is_never_started_inside_tls() -> None:
     for situation, answered in rows(lambda s: s.tls_active):
-        assert not isinstance(answered, StartTLS), situation
+        assert answered != STLS, situation
 
 
 def test_apop_that_was_refused_is_followed_by_stls_or_by_nothing() -> None:
     for situation, answered in rows(lambda s: APOP in s.refused and not s.tls_active):
-        assert not isinstance(answered, Login), situation
+        assert answered == STLS or isinstance(answered, POP3Error), situation
 
 
 def test_what_was_refused_never_comes_again() -> None:
     for situation, answered in rows(lambda s: bool(s.refused)):
-        assert not isinstance(answered, Login) or answered.method not in situation.refused, situation
+        assert answered not in situation.refused, situation
 
 
 def test_a_forced_method_is_that_method_or_an_error() -> None:
     for situation, answered in rows(lambda s: s.method is not None):
         forced = METHODS[situation.method or ""]
-        permitted = (StartTLS(), Login(forced), Login(f"{forced}-PLUS"))
+        permitted = (STLS, forced, f"{forced}-PLUS")
         assert isinstance(answered, POP3Error) or answered in permitted, situation
 
 
 def test_login_tokens_and_certificates_are_used_only_if_forced() -> None:
     for situation, answered in rows(lambda s: s.method is None):
         for method in ("LOGIN", "XOAUTH2", "OAUTHBEARER", "EXTERNAL"):
-            assert answered != Login(method), situation
+            assert answered != method, situation
 
 
 def test_a_channel_is_bound_only_if_there_is_one() -> None:
     for situation, answered in rows(lambda s: not s.bindable):
-        assert not isinstance(answered, Login) or not answered.method.endswith("-PLUS"), situation
+        assert isinstance(answered, POP3Error) or not answered.endswith("-PLUS"), situation
 
 
 def test_every_refusal_is_a_login_that_is_not_made() -> None:
     for situation, answered in table():
-        if not isinstance(answered, Login | StartTLS):
+        if isinstance(answered, POP3Error):
             assert answered.exit_status is Status.NO_LOGIN, situation
 
 
@@ -191,7 +189,7 @@ def test_every_refusal_is_a_login_that_is_not_made() -> None:
 
 def test_clear_text_without_consent_is_its_own_error_with_what_the_ways_out_depend_on() -> None:
     for situation, answered in rows(lambda s: s.method is None and not s.tls_active and s.mode != "starttls"):
-        if not isinstance(answered, Login | StartTLS):
+        if isinstance(answered, POP3Error):
             assert isinstance(answered, InsecureAuthenticationDisallowed), situation
             offers_stls = "STLS" in (situation.capabilities or {})
             assert ("the server offers no STLS" in str(answered)) != offers_stls

@@ -21,8 +21,6 @@ from pop3fetch.errors import (
     ProtocolViolation,
     SessionEnded,
 )
-from pop3fetch.message_words import Last, Uid
-from pop3fetch.pop3.login import Login, StartTLS
 from pop3fetch.pop3.machine import (
     AUTHORIZATION,
     COMMANDS,
@@ -805,9 +803,3 @@ def test_a_known_command_is_not_framed_otherwise(name: str, multiline: bool) -> 
     with pytest.raises(InvalidArgument, match="its reply has"):
         session.send(name, multiline=multiline)
     assert not session.awaited
-
-
-def test_values_of_different_kinds_are_different_and_all_are_true() -> None:
-    values: list[object] = [StartTLS(), Last(), Login("x"), End("x"), Content(b"x"), Uid(b"x"), Content(b"")]
-    assert all(values)
-    assert len(set(values)) == len(values)

@@ -7,7 +7,7 @@ A reply means the same whole, octet by octet, cut in two at any place, and with 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import cycle
 
 import pytest
@@ -34,9 +34,14 @@ class Heard:
 
     events: tuple[Event, ...]
     error: POP3Error | None = None
+    kinds: tuple[type[Event], ...] = field(init=False)  # tuples of different kinds are equal
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kinds", tuple(map(type, self.events)))
 
     def means_the_same_as(self, other: Heard) -> bool:
-        return self.events == other.events and type(self.error) is type(other.error)
+        same = (self.events, self.kinds) == (other.events, other.kinds)
+        return same and type(self.error) is type(other.error)
 
 
 # -- sessions to begin with --------------------------------------------------------------------

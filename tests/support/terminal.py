@@ -167,7 +167,8 @@ class Screen:
         elif character == "\t":
             self._write(" " * (8 - self._column % 8))
         else:
-            assert character.isprintable(), f"{character!r} came to the terminal"
+            joins = character in "\u200c\u200d"
+            assert joins or character.isprintable(), f"{character!r} came to the terminal"
             self._write_wide(character)
 
     def _write_wide(self, character: str) -> None:
@@ -202,6 +203,6 @@ def cells(text: str) -> int:
 
 
 def _cells(character: str) -> int:
-    if unicodedata.category(character) in ("Mn", "Me"):
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1

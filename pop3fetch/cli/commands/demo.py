@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pop3fetch.cli.main import HELP_ALL
+from pop3fetch.cli.main import HELP, HELP_ALL
 from pop3fetch.cli.options import Command
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.status import Status
@@ -35,6 +35,7 @@ pop3fetch demo | cat    see what a script gets"""
 
 @click.command("demo", cls=Command, epilog=EXAMPLES)
 @HELP_ALL
+@HELP
 @click.pass_obj
 def command(console: Console) -> int:
     """List, fetch and delete the mail of a small server inside this process.

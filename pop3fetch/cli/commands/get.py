@@ -13,6 +13,7 @@ from pop3fetch.cli.options import (
     MESSAGES_ARGUMENT,
     STDIN_OPTION,
     Command,
+    FileName,
     Invocation,
     message_options,
     section_option,
@@ -61,7 +62,7 @@ pop3fetch get -o mbox:inbox 1-3    fetch three messages into a file"""
     section=UNATTENDED,
     metavar="FILE",
     envvar="POP3FETCH_LOG_FILE",
-    type=click.Path(),
+    type=FileName(),
     help="Write a line per event to FILE, or to the system's log: syslog.",
 )
 @section_option(

@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-from pop3fetch.cli.options import GENERAL_OPTIONS, JSON_OPTION, Command, Invocation, with_options
+from pop3fetch.cli.options import (
+    GENERAL_OPTIONS,
+    JSON_OPTION,
+    Command,
+    FileName,
+    Invocation,
+    with_options,
+)
 
 PROGRAMS = ("mpop", "fetchmail", "getmail", "fdm")
 
@@ -37,7 +44,7 @@ pop3fetch import getmail ~/.getmail/work    import one of several files"""
 
 @click.command("import", cls=Command, epilog=EXAMPLES)
 @click.argument("program", type=click.Choice(PROGRAMS))
-@click.argument("files", nargs=-1, metavar="[FILE]...", type=click.Path())
+@click.argument("files", nargs=-1, metavar="[FILE]...", type=FileName())
 @click.option("--only", multiple=True, metavar="NAME", help="Import this account only; may be repeated.")
 @click.option(
     "--rename",

@@ -16,6 +16,7 @@ from pop3fetch.cli.options import (
     JSON_OPTION,
     STDIN_OPTION,
     Command,
+    FileName,
     Group,
     Invocation,
     Word,
@@ -101,7 +102,7 @@ def export(invocation: Invocation) -> int:
 
 
 @command.command("add", cls=Command, epilog=EXAMPLES["add"], short_help="Record messages as fetched.")
-@click.argument("file", type=click.Path())
+@click.argument("file", type=FileName())
 @click.option(
     "--fetched-at", type=Word("when"), metavar="WHEN", help="When they were fetched (default: now)."
 )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, tzinfo
-from itertools import chain
+from functools import lru_cache
+from itertools import accumulate, chain
 from typing import TextIO
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import get_character_cell_size
 from rich.color import ColorSystem
 from rich.style import Style
 
@@ -101,9 +103,10 @@ class Table:
         """Return a line of all columns; the outer ones are numbers, and aligned on the right."""
         cells = []
         for place, (text, style, width) in enumerate(zip(texts, styles, self._widths, strict=True)):
-            if cell_len(text) > width:
-                text = set_cell_size(text, width - 1).rstrip() + "…"
-            blanks = " " * (width - cell_len(text))
+            if columns(text) > width:
+                kept = sum(end < width for end in accumulate(map(_columns_of, text)))
+                text = text[:kept].rstrip(" \u200d") + "…"
+            blanks = " " * (width - columns(text))
             is_number = place in (0, len(texts) - 1)
             cells.append(self._styled(blanks + text if is_number else text + blanks, style))
         return self._gap.join(cells)
@@ -111,6 +114,22 @@ class Table:
     def _styled(self, text: str, style: Style) -> str:
         shown = style.without_color if self._is_colorless else style
         return shown.render(text, color_system=self._colors)
+
+
+def columns(text: str) -> int:
+    """Return how many columns a text takes, or may take: a longer line would be broken.
+
+    Terminals agree on most characters, but many join neither emoji nor the vowels of Indian scripts.
+    """
+    return len(text) if text.isascii() else sum(map(_columns_of, text))
+
+
+@lru_cache(4096)
+def _columns_of(character: str) -> int:
+    if "\U0001f3fb" <= character <= "\U0001f3ff":  # a colour of skin
+        return 2
+    may_be_beside = character == "\ufe0f" or unicodedata.category(character) == "Mc"
+    return 1 if may_be_beside else get_character_cell_size(character)
 
 
 def shown_date(date: datetime, now: datetime, zone: tzinfo | None = None, *, narrow: bool = False) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 USUAL = "less"
 # With these, less and lv show colours and leave the list on the screen; less ends at once if it fits.
 DEFAULTS = {"LESS": "FRX", "LV": "-c"}
+# What only a shell understands, unless it is quoted.
+SHELL = frozenset("|&;<>()$`*?[#~=%")
+QUOTED = re.compile(r"""'[^']*'|"[^"$`]*"|\\.""")
 MOST_WAITING = 8 * 1024 * 1024  # octets that the program has not read yet; if there are more, we wait for it
 
 
@@ -109,9 +113,10 @@ class Pager:
             return
         environment = {**DEFAULTS, **without_password(self._console.environment)}
         try:
-            # The user's own command, split into words: nothing foreign is in it.
+            words = shlex.split(self._command)
+            # The user's own command: nothing foreign is in it.
             self._program = subprocess.Popen(  # noqa: S603
-                shlex.split(self._command),
+                ["/bin/sh", "-c", self._command] if SHELL & set(QUOTED.sub("", self._command)) else words,
                 bufsize=0,
                 stdin=subprocess.PIPE,
                 stdout=self._terminal.fileno(),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from pop3fetch.cli.screen.console import Console
-from pop3fetch.cli.screen.list_table import Row, show, shown_date
+from pop3fetch.cli.screen.list_table import Row, columns, show, shown_date
 from pop3fetch.headers.summary import Summary
 from pop3fetch.messages import Message
 from pop3fetch.printable import printable
@@ -93,14 +93,14 @@ def test_no_row_is_kept_until_the_table_is_complete() -> None:
 def test_it_fits_whatever_is_in_it(listed: list[Row], width: int) -> None:
     lines = shown(width, *listed, last=99_999)
     assert len(lines) == len(listed) + 1
-    assert {cell_len(line) for line in lines} == {width}
-    assert all(printable(line, None) == line for line in lines)
+    assert {columns(line) for line in lines} == {width}
+    assert all(cell_len(line) <= width and printable(line, None) == line for line in lines)
 
 
 @given(st.binary(max_size=300), st.integers(40, 250))
 def test_uids_fit_too(uid: bytes, width: int) -> None:
     lines = shown(width, (Message(7, 99, uid), "", None, True))
-    assert all(cell_len(line) == width and printable(line, None) == line for line in lines)
+    assert all(columns(line) == width and printable(line, None) == line for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -138,6 +138,30 @@ def test_a_sender_gets_two_fifths_up_to_a_limit_and_the_subject_the_rest(
 
 def test_an_ellipsis_follows_the_last_whole_character() -> None:
     assert "東" * 15 + "…   1.2 kB" in shown(81, row(subject="東" * 17))[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "most"),
+    [
+        ("plain", 5),
+        ("東京", 4),
+        ("a\u0301", 1),
+        ("שלום", 4),
+        ("हिन्दी", 5),  # its vowels are beside the letters in some terminals
+        ("\U0001f469\u200d\U0001f467", 4),  # mother and child, side by side if they are not joined
+        ("\U0001f44d\U0001f3fd", 4),
+        ("\u2764\ufe0f", 2),
+        ("\U0001f1e9\U0001f1ea", 2),
+    ],
+)
+def test_a_text_has_as_many_columns_as_any_terminal_gives_it(text: str, most: int) -> None:
+    assert columns(text) == most
+
+
+def test_an_emoji_that_is_cut_leaves_no_joiner() -> None:
+    family = "\U0001f469\u200d\U0001f467\u200d\U0001f466"
+    line = shown(80, row(subject="x" * 26 + family))[1]
+    assert "x" * 26 + "\U0001f469\u200d\U0001f467…  " in line
 
 
 def test_what_is_missing_is_blank() -> None:

@@ -115,6 +115,13 @@ def test_the_options_of_the_user_win(paged: Paged, post: StartPost) -> None:
     assert paged.kept["environment"]["LESS"] == "-i"
 
 
+def test_a_shell_runs_a_pager_that_needs_one(paged: Paged, post: StartPost) -> None:
+    served = post(letters(40))
+    paged(served, PAGER=f"LESS=-z head -n 2 | {paged.command} $LESS", LESS="-i")
+    assert len(paged.lines) == 2
+    assert paged.kept["words"] == ["-i"]
+
+
 @pytest.mark.parametrize("pager", ["", " ", "cat"])
 def test_a_pager_can_be_switched_off(paged: Paged, post: StartPost, pager: str) -> None:
     assert len(paged(post(letters(40)), PAGER=pager).screen) == 41
