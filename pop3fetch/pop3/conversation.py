@@ -299,6 +299,7 @@ def open_conversation(server: Server, *, has_capa: bool = True) -> tuple[Convers
 def _capabilities_with_greeting(conversation: Conversation, seen: float) -> Capabilities | None:
     """Send CAPA before the greeting is received, and read both: they take one round trip together.
 
+    That saves one round trip of six in the benchmark row ``far-stat``.
     ``seen``: seconds that connecting took; the wait after the greeting is limited to a multiple.
 
     Only if TLS began with the first octet, so that an attacker cannot insert a reply before the server's.
