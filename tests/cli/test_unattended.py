@@ -144,8 +144,11 @@ def test_a_log_has_a_line_per_event(run: Run, server: StartServer, account: Acco
     lines = [LINE.fullmatch(line) for line in log.read_text().splitlines()]
     assert all(lines)
     texts = [line[3] for line in lines if line]
-    assert f"2 messages fetched (33 B) to maildir:{tmp_path / 'mail'}" in texts
-    assert "no new messages" in texts
+    assert texts == [
+        f"2 messages fetched (33 B) to maildir:{tmp_path / 'mail'}",
+        "the server lists what it listed before: nothing is new",
+        "no new messages",
+    ]
     assert {line[2] for line in lines if line} == {"info"}
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
 

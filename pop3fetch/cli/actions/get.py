@@ -80,8 +80,7 @@ class Get:
         folder = self._invocation.state_folder_to_read() if is_look else self._invocation.state_folder()
         place = RecordPlace(folder, account.address)
         turn: AbstractContextManager[object] = self._standard_output if choice.is_stream else nullcontext()
-        resume = self._resume_for(account) if self._options.every is not None else None
-        going = sessions_of(account, console, folder, resume=resume)
+        going = sessions_of(account, console, folder, resume=self._resume_for(account))
         with turn, going as sessions, self.openings.of_a_run() as keep:
             sessions.check()
             # Locked before the server is called, so that a second run does not disturb it.
@@ -103,7 +102,8 @@ class Get:
                     dry_run = self._dry_run(console, stream.name) if order.dry_run else None
                     return look_at(sessions, folder, order, stream, reporter, dry_run=dry_run)
                 with closing(Store(place, lock)) as store:
-                    for line in (f"record: {store.path}", *place.warnings()):
+                    console.detail(f"record: {store.path}")
+                    for line in place.warnings():
                         console.notice(line)
                     delivery = delivery_context(account, console, place, store.tag, sessions)
                     if account.name != place.address != last_address(folder, account.name):
@@ -141,7 +141,9 @@ class Get:
         get, environment = partial(self.run, account, console), without_password(os.environ)
         return get_and_run(account.on_new or (), get, account.name, environment, console)
 
-    def _resume_for(self, account: Account) -> Callable[[Peer], Handshake]:
+    def _resume_for(self, account: Account) -> Callable[[Peer], Handshake] | None:
+        if self._options.every is None:
+            return None
         from pop3fetch.net.resumption import Resumption
 
         self._resumption = self._resumption or Resumption()

@@ -41,7 +41,7 @@ def report(
         else:
             line = f":{finding.origin.line}" if finding.origin.line else ""
             kind = "error" if finding.affects else "note"
-            console.text(f"{short(Path(finding.origin.file))}{line}: {kind}: {finding.text}")
+            console.text(f"{short(Path(finding.origin.file))}{line}: {kind}: {finding.text}", wraps=True)
 
 
 def _lines(planned: Planned) -> Iterable[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.numbers import counted, human_size
-from pop3fetch.cli.screen.objects import Object, message_object
+from pop3fetch.cli.screen.objects import Object, delivered_message, message_object
 from pop3fetch.errors import POP3Error
 from pop3fetch.messages import Message
 
@@ -126,8 +126,7 @@ class RunReporter:
         if self._line:
             self._line.advance(messages=1)
         if self._as_json or self._objects is not None:
-            destination = self.choice.name if self.choice else None
-            delivered = {**message_object(message), "path": draft.path, "destination": destination}
+            delivered = delivered_message(message, draft.path, self.choice.name if self.choice else None)
             if self._objects is not None:
                 self._objects.append(delivered)
             if self._as_json:

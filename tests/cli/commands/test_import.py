@@ -437,6 +437,23 @@ def test_a_missing_list_is_noted(old: Old) -> None:
     assert "run `pop3fetch get --mark -a work` right after the last run of mpop" in shown
 
 
+def test_a_missing_list_makes_nothing_new_in_an_account_that_is_there(old: Old) -> None:
+    old.account()
+    old.done()
+    shown = old.done()
+    assert b"note: this list of fetched messages does not exist\n" in shown
+    assert b"are new" not in shown
+
+
+def test_a_missing_list_of_an_account_that_deletes_needs_no_mark(old: Old) -> None:
+    old.account("work", "keep off")
+    shown = old.done()
+    assert (
+        b"note: this list of fetched messages does not exist, so all messages on the server are new\n"
+        in shown
+    )
+
+
 def test_an_empty_list_is_noted(old: Old) -> None:
     old.account()
     old.uids.parent.mkdir()
