@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pop3fetch.durable import is_absent, open_private, sync_file, sync_folder
 from pop3fetch.errors import RecordError, RecordLocked, RecordNotWritten
-from pop3fetch.record.place import record_error
+from pop3fetch.record.place import broken_link, record_error
 
 APPLICATION_ID = 0x504F5033  # "POP3"
 VERSION = 5
@@ -206,6 +206,8 @@ def record_errors(path: Path) -> Iterator[None]:
             raise RecordNotWritten(str(path), str(error)) from error
         if code == sqlite3.SQLITE_CANTOPEN and not _has_room(path.parent):
             raise RecordNotWritten(str(path), "the disk has no room for another file") from error
+        if link := broken_link(path):
+            raise RecordError(str(path), link) from error
         raise RecordError(str(path), _DAMAGED if code in _DAMAGE else str(error)) from error
     except OSError as error:
         raise record_error(path, error) from error

@@ -779,8 +779,16 @@ def test_a_dangling_link_is_not_replaced_by_an_empty_record(place: RecordPlace, 
     place.make()
     place.database.symlink_to(tmp_path / "not mounted" / "record")
     for kind in (Store, ReadOnlyStore):
-        assert isinstance(refuses_to_open(place, kind), RecordError)
+        error = refuses_to_open(place, kind)
+        assert isinstance(error, RecordError)
+        assert error.reason == f"it is a link to {tmp_path}/not mounted/record, which does not exist"
     assert place.database.is_symlink()
+
+
+def test_a_state_folder_that_is_a_dangling_link_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "state").symlink_to(tmp_path / "not mounted")
+    with pytest.raises(RecordError, match=r"it is a link to .*/not mounted, which does not exist"):
+        RecordPlace(tmp_path / "state", "alice@host:1").make()
 
 
 def test_a_new_record_takes_the_place_of_nothing(place: RecordPlace, monkeypatch: pytest.MonkeyPatch) -> None:

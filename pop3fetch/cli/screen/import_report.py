@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING
 from pop3fetch.account.registration import table_of
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.objects import import_finding, imported_account, table_without_secret
-from pop3fetch.cli.screen.wrapping import wrapped
 from pop3fetch.durable import short
-from pop3fetch.printable import printable
 
 if TYPE_CHECKING:
     from pop3fetch.cli.actions.import_plan import Planned
@@ -43,11 +41,7 @@ def report(
         else:
             line = f":{finding.origin.line}" if finding.origin.line else ""
             kind = "error" if finding.affects else "note"
-            shown = printable(f"{short(Path(finding.origin.file))}{line}: {kind}: {finding.text}", None)
-            if console.shows_tables:
-                shown = wrapped(shown, console.width(console.out))
-            for each in shown.split("\n"):
-                console.text(each)
+            console.text(f"{short(Path(finding.origin.file))}{line}: {kind}: {finding.text}", wraps=True)
 
 
 def _lines(planned: Planned) -> Iterable[str]:

@@ -65,7 +65,9 @@ def test_a_list_of_another_mailbox_is_a_question_on_a_terminal(
     assert (ended.status, ended.out) == (78, b"")
     assert b"none of the 2 unique-ids added to it" in ended.err
     assert not list(maildir.glob("new/*"))
-    seen = terminal(*command, env=served.environment, answers=[(b"[y/N]", answer)], columns=200)
+    # On one line, however long the path of the folder is.
+    answers = [(b"Fetch them all? [y/N]", answer)]
+    seen = terminal(*command, env=served.environment, answers=answers, columns=1000)
     assert (seen.status, len(list(maildir.glob("new/*")))) == ((0, 3) if answer == b"y\n" else (78, 0))
 
 
