@@ -166,7 +166,8 @@ class Configuration(NamedTuple):
         if "@" in name and ":" not in name and not hint:
             hint = f"; `pop3fetch login {name}` sets it up"
         elif not hint:
-            hint = f"; there are {', '.join(self.tables)}" if self.tables else "; it has no accounts"
+            names = ", ".join(self.tables)
+            hint = f" (accounts: {names})" if names else "; `pop3fetch login ADDRESS` adds one"
         raise ConfigurationError(where, f"{what}{hint}")
 
     def _table(self, name: str) -> Settings:
