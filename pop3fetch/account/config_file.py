@@ -205,7 +205,7 @@ class Configuration(NamedTuple):
         settings.setdefault("port", TLS_PORT if settings["tls"] == "implicit" else PLAIN_PORT)
         if settings.get("client_key") and not settings.get("client_cert"):
             raise ConfigurationError(
-                "client_key", "the certificate is missing; set client_cert (--client-cert), too"
+                "client_key", "the certificate is missing; also set client_cert (--client-cert)"
             )
         if (settings.get("output") or "").startswith("@"):
             settings["destination"] = self.destination(settings["output"][1:])

@@ -596,7 +596,7 @@ def test_a_method_of_the_url_is_the_accounts() -> None:
 def test_a_key_without_its_certificate_is_refused() -> None:
     with pytest.raises(ConfigurationError) as caught:
         Configuration(Path("none")).account(Overrides(host="h", client_key="/own.key"))
-    assert str(caught.value) == "client_key: the certificate is missing; set client_cert (--client-cert), too"
+    assert str(caught.value) == "client_key: the certificate is missing; also set client_cert (--client-cert)"
 
 
 def test_an_account_without_a_user_is_reported_with_its_table(write: Write) -> None:
