@@ -6,6 +6,8 @@ What the program has is read from the program itself: its commands, errors and k
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 import shutil
 import subprocess
@@ -20,9 +22,11 @@ from pop3fetch import __version__
 from pop3fetch.account.config_file import LOG_FILE, TOP_LEVEL
 from pop3fetch.account.destination_table import DESTINATION_KEYS
 from pop3fetch.account.oauth.providers import OAUTH_KEYS, PROVIDERS
-from pop3fetch.account.settings_table import SETTINGS
+from pop3fetch.account.settings_table import OPTIONS, SETTINGS
 from pop3fetch.cli.main import COMMANDS, commands
+from pop3fetch.cli.screen import objects
 from pop3fetch.defaults import AUTH_METHODS, FAMILIES, TLS_MODES
+from pop3fetch.delivery.kinds import PATHS, SERVERS
 from pop3fetch.status import Status
 from tests.support import manual
 
@@ -150,6 +154,22 @@ def test_the_manual_has_every_variable() -> None:
     in_sources = {name for source in sources for name in VARIABLE.findall(source)}
     documented = manual.entries(manual.MAIN.under("ENVIRONMENT"), "Ev")
     assert {name for name in documented if "POP3FETCH_" in name} == in_options | in_sources
+
+
+def test_the_manual_has_every_key_of_json() -> None:
+    tree = ast.parse(inspect.getsource(objects))
+    dictionaries = [node for node in ast.walk(tree) if isinstance(node, ast.Dict)]
+    printed = {key.value for each in dictionaries for key in each.keys if isinstance(key, ast.Constant)}
+    marked = re.findall(r"^\.Va (.+)", _read("man/pop3fetch.1"), re.MULTILINE)
+    assert printed - {word for words in marked for word in words.split()} == set()
+
+
+def test_the_manual_and_the_help_have_every_destination() -> None:
+    named = [*(f"{kind.value}:{path_of}" for kind, path_of in PATHS.items()), "-"]
+    (usage,) = [option.help for name, option in OPTIONS if name == "output"]
+    assert [name for name in named if name not in usage] == []
+    documented = re.findall(r"^\.It Cm ([a-z]+)(?: :|:)", _read("man/pop3fetch.1"), re.MULTILINE)
+    assert {*(kind.value for kind in PATHS), *SERVERS} - set(documented) == set()
 
 
 def test_the_manual_has_every_exit_status() -> None:

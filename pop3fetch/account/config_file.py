@@ -148,8 +148,8 @@ class Configuration(NamedTuple):
         if len(self.tables) == 1:
             return next(iter(self.tables))
         if self.tables:
-            reason = f"{self.path} has no default; choose one of {', '.join(self.tables)} with -a, or write "
-            example = f'default = "{next(iter(self.tables))}" at its top'
+            reason = f"{self.path} has no default; choose one of {', '.join(self.tables)} with -a, "
+            example = f'use all with -A, or write default = "{next(iter(self.tables))}" at its top'
             raise ConfigurationError("no account is given", reason + example)
         raise ConfigurationError(
             "no account is given",
@@ -167,7 +167,7 @@ class Configuration(NamedTuple):
             hint = f"; `pop3fetch login {name}` sets it up"
         elif not hint:
             names = ", ".join(self.tables)
-            hint = f" (accounts: {names})" if names else "; `pop3fetch login ADDRESS` adds one"
+            hint = f"; the accounts are {names}" if names else "; `pop3fetch login ADDRESS` adds one"
         raise ConfigurationError(where, f"{what}{hint}")
 
     def _table(self, name: str) -> Settings:

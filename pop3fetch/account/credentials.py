@@ -30,6 +30,7 @@ from pop3fetch.printable import printable
 from pop3fetch.veil import veiled
 
 VARIABLE = "POP3FETCH_PASSWORD"
+NETRC = "~/.netrc"  # as a source is named
 SERVICE = "pop3fetch"
 MOST_TYPED = 3  # passwords that are asked for: servers lock accounts after some wrong ones
 COMMAND_LIMIT = 120.0  # seconds; the user may have to type the passphrase of a key
@@ -247,7 +248,7 @@ ORDER: Mapping[str, Callable[[Account, Sources], str | None]] = {
     "the configuration file": lambda account, sources: account.password,
     "the OAuth 2 server": _from_oauth,
     "the keyring": _from_keyring,
-    "~/.netrc": _from_netrc,
+    NETRC: _from_netrc,
     "the terminal": _from_terminal,
 }
 

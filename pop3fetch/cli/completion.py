@@ -176,14 +176,14 @@ class Fish(_Leading, FishComplete):
 
 def complete_destination(incomplete: str) -> list[CompletionItem[str]]:
     """Return what may follow ``-o``: a kind of destination, and the path behind it."""
-    for prefix, kind in KINDS.items():
+    from pop3fetch.delivery.kinds import PATHS
+
+    kinds = {f"{kind.value}:": path_of.lower() for kind, path_of in PATHS.items()}
+    for prefix, path_of in kinds.items():
         if incomplete.startswith(prefix):
-            return [CompletionItem(incomplete.removeprefix(prefix), type=kind, prefix=prefix)]
-    stems = [CompletionItem(prefix, type="stem") for prefix in KINDS if prefix.startswith(incomplete)]
+            return [CompletionItem(incomplete.removeprefix(prefix), type=path_of, prefix=prefix)]
+    stems = [CompletionItem(prefix, type="stem") for prefix in kinds if prefix.startswith(incomplete)]
     return [*stems, CompletionItem(incomplete, type="dir")]
-
-
-KINDS = {"maildir:": "dir", "mbox:": "file"}
 
 
 def complete_program(incomplete: str) -> list[CompletionItem[str]]:

@@ -94,6 +94,7 @@ def open_log(target: str, *, as_json: bool) -> Log:
     logger.addHandler(handler)
 
     def log(level: str, account: str, text: str) -> None:
-        logger.log(LEVELS[level], "%s", printable(text, None), extra={"account": account})
+        # The name of an account may come from the file of another program.
+        logger.log(LEVELS[level], "%s", printable(text, None), extra={"account": printable(account, None)})
 
     return log

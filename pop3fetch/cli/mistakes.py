@@ -31,8 +31,10 @@ def one_line(wrong: click.ClickException, arguments: Sequence[str], group: click
     elif isinstance(wrong, click.BadOptionUsage):
         name = wrong.option_name
         option = next((option for option in leading_options(group) if name in option.opts), None)
-        metavar = option and option.metavar
-        message = f"{name} needs a value: {name} {metavar}" if metavar else f"{name} takes no value"
+        if option is None or option.is_flag or option.count:
+            message = f"{name} takes no value"
+        else:
+            message = f"{name} needs a value: {name} {option.metavar or option.type.name.upper()}"
     elif isinstance(wrong, click.BadParameter) and isinstance(wrong.param, click.Option):
         return _wrong_value(wrong, wrong.param)
     else:

@@ -36,6 +36,7 @@ class Kind(Enum):
     SERVER = "server"
 
 
+PATHS = {Kind.MAILDIR: "DIR", Kind.MBOX: "FILE"}  # the kinds that are named with a path, and what it is of
 SERVERS = ("lmtp", "smtp", "smtps", "imap", "imaps")  # the schemes of their URLs
 
 _STREAMS = {Kind.OUTPUT: "-", Kind.MBOX_OUTPUT: "mbox:-"}
@@ -117,14 +118,15 @@ def parse(destination: str, *, is_configured: bool = False) -> Choice:
         from pop3fetch.delivery.servers import address
 
         return Choice(Kind.SERVER, address=address.parse(destination))
-    if kind not in ("maildir", "mbox"):
+    named = ", ".join(f"{each.value}:{path_of}" for each, path_of in PATHS.items())
+    if kind not in {each.value for each in PATHS}:
         # A slip must not become a folder of that name; to mean one, write ./ before it.
-        wanted = "maildir:DIR, mbox:FILE, - or the URL of a mail server"
+        wanted = f"{named}, - or the URL of a mail server"
         raise UsageError(f"unknown destination type '{kind}:'; write {wanted}")
     if not match and path.endswith(".mbox"):
         raise UsageError(f"'{path}' could be a file or a folder; write mbox:{path} or maildir:{path}")
     if not path or "\0" in path:
-        raise UsageError(f"'{destination}' is not a destination; write maildir:DIR, mbox:FILE or -")
+        raise UsageError(f"'{destination}' is not a destination; write {named} or -")
     try:
         absolute = os.path.abspath(Path(from_home(path) if is_configured else path).expanduser())
     except RuntimeError as error:  # from Path, if a home folder is not known
@@ -134,35 +136,38 @@ def parse(destination: str, *, is_configured: bool = False) -> Choice:
 
 def open_destination(choice: Choice, context: DeliveryContext) -> Destination:
     """Return the destination that was chosen; only its own modules are loaded."""
-    if choice.kind is Kind.MAILDIR:
-        from pop3fetch.delivery.maildir import Maildir
+    # Without a default: a kind that is missing here has no value to return, and mypy tells.
+    match choice.kind:
+        case Kind.MAILDIR:
+            from pop3fetch.delivery.maildir import Maildir
 
-        return Maildir(choice.path, context.tag)
-    if choice.kind is Kind.MBOX:
-        from pop3fetch.delivery.mbox import Mbox
+            return Maildir(choice.path, context.tag)
+        case Kind.MBOX:
+            from pop3fetch.delivery.mbox import Mbox
 
-        return Mbox(choice.path, context.tag, context.spool_folder)
-    if choice.kind is Kind.PROGRAM:
-        from pop3fetch.delivery.program import Program
+            return Mbox(choice.path, context.tag, context.spool_folder)
+        case Kind.PROGRAM:
+            from pop3fetch.delivery.program import Program
 
-        return Program(
-            choice.command,
-            environment=context.environment,
-            account=context.account,
-            report=context.report,
-            limit=context.limit,
-        )
-    if choice.address is not None:
-        assert context.mail_server
-        return open_server(context.mail_server(choice.address), context.tag, context.spool_folder)
-    from pop3fetch.delivery.stream import Stream
+            return Program(
+                choice.command,
+                environment=context.environment,
+                account=context.account,
+                report=context.report,
+                limit=context.limit,
+            )
+        case Kind.SERVER:
+            assert choice.address and context.mail_server
+            return open_server(context.mail_server(choice.address), context.tag, context.spool_folder)
+        case Kind.OUTPUT | Kind.MBOX_OUTPUT:
+            from pop3fetch.delivery.stream import Stream
 
-    return Stream(
-        context.output,
-        mboxrd=choice.kind is Kind.MBOX_OUTPUT,
-        harmless=context.is_terminal,
-        awaits_reader=context.awaits_reader,
-    )
+            return Stream(
+                context.output,
+                mboxrd=choice.kind is Kind.MBOX_OUTPUT,
+                harmless=context.is_terminal,
+                awaits_reader=context.awaits_reader,
+            )
 
 
 def open_server(server: MailServer, tag: str, spool_folder: Path) -> Destination:

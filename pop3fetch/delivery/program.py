@@ -129,7 +129,7 @@ class Program(Destination):
                     run.end()
                     raise
         lines = [printable(line.strip()) for line in bytes(run.complaint).split(b"\n") if line.strip()]
-        for line in lines:
+        for line in lines[:-1] if failure else lines:  # the last one is in the failure
             self._report(line)
         return f"{failure}: {lines[-1]}" if failure and lines else failure
 

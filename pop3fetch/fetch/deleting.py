@@ -18,7 +18,7 @@ from pop3fetch.fetch.retrieving import Tally
 from pop3fetch.fetch.survey import Recorded, survey
 from pop3fetch.headers.fields import proves
 from pop3fetch.messages import Key, Listing, Message, stands_in
-from pop3fetch.record.states import DAY, Event
+from pop3fetch.record.states import Event
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.mail_session import MailSession
@@ -43,8 +43,7 @@ class Deletion:
         only_own = bool(order.selectors or (order.filters and order.delete))
         delivered = None
         if not order.delete:
-            moment = int(self._context.clock()) - (order.delete_after or 0) * DAY
-            delivered = self._store.delivered_before(moment)
+            delivered = self._store.delivered_before(order.due(self._context.clock()))
         spared = set() if order.delete_marked else self._store.marked()  # never delivered
         for message in listing:
             if message.index in new:

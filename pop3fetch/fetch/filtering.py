@@ -63,17 +63,18 @@ class Filtering:
         """
         if indexes and not self._client.offers("TOP"):
             raise HeadersNotOffered
-        portion = TOGETHER if limit else max(len(indexes), 1)
-        found = read = 0
-        for first in range(0, len(indexes), portion):
+        # A limit may be reached soon; if not, few round trips are waited for.
+        portion = len(indexes) if limit is None else TOGETHER if self._client.pipelines else 1
+        first = found = read = 0
+        while first < len(indexes) and found != limit:
             for index, looked in tops_of(self._client, indexes[first : first + portion]):
                 read += looked.refusal is None
                 # What was requested beyond the limit still arrives.
                 if found != limit and (summary := self._match(index, looked)):
                     found += 1
                     yield index, summary
-            if found == limit:
-                return
+            first += portion
+            portion *= 2 if self._client.pipelines else 1
         if indexes and not (read or self._client.capabilities()):  # it need not have TOP
             raise HeadersNotOffered
 

@@ -6,6 +6,7 @@ from that and from what the user wants, before anything is done.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import compress
 from operator import ne
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pop3fetch.message_words import Selector, select
 from pop3fetch.messages import Key, Listing, Message
-from pop3fetch.record.states import Known, State
+from pop3fetch.record.states import DAY, Known, State
 
 if TYPE_CHECKING:
     from pop3fetch.filters import Filters
@@ -109,6 +110,10 @@ class Order(NamedTuple):
     def deletes(self) -> bool:
         """Whether messages are deleted, now or after some days."""
         return self.delete or self.delete_after is not None
+
+    def due(self, now: float) -> int:
+        """Return the moment up to which what was delivered is deleted, in seconds since the epoch."""
+        return sys.maxsize if self.delete else int(now) - (self.delete_after or 0) * DAY
 
     @property
     def deletes_at_once(self) -> bool:

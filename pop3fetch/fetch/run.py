@@ -79,7 +79,7 @@ class Fetch:
         try:
             pipelining = self._store.fact(NO_PIPELINING) is None
             while True:
-                remembered = Remembered(self._store, self._order)
+                remembered = Remembered(self._store, self._order, self._context.clock())
                 client = self._context.connect(pipelining)
                 try:
                     with client:
@@ -164,7 +164,7 @@ class Fetch:
             self._deletion.run(client, plan.listing, doomed, pipelining=pipelining)
         elif self._tally.may_quit(client):
             client.say_quit(self._reporter.notice)
-        if not self._tally.unrecorded:
+        if not self._tally.unrecorded and not doomed:  # a server may list again what it has deleted
             remembered.keep(digests, plan.listing)
 
     def _report_oversize(self, messages: list[Message]) -> None:

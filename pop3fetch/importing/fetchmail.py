@@ -53,7 +53,6 @@ NONE = {
     "bsmtp": "pop3fetch does not write BSMTP files",
     "limitflush": "pop3fetch deletes no message that is too large",
     "antispam": "pop3fetch keeps a message that the server for SMTP refuses, and names it",
-    "smtpname": "the address is a recipient of the destination; see pop3fetch-config(5)",
     "fetchdomains": "pop3fetch has no ETRN",
     "folder": "POP3 has no folders",
     "principal": "pop3fetch has no Kerberos",
@@ -303,8 +302,10 @@ def _delivery(draft: AccountDraft, source: _Source, options: Options) -> None:
     where = f"//{hosts.value}" if not host else f"//{host}:{given if slash else port}"
     draft.put("output", f"{scheme}:{where}", source.origin(hosts))
     address = options.get("smtpaddress")
-    if local and "smtpname" not in options:
-        domain = address.value if address else host
+    if recipient := options.get("smtpname"):
+        draft.put("recipients", [recipient.value], source.origin(recipient))
+    elif local:
+        domain = address.value if address else host or "localhost"
         draft.put("recipients", [local if "@" in local else f"{local}@{domain}"], source.origin(names))
 
 

@@ -7,6 +7,7 @@ the chain, and is compared before an octet is sent.
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from collections.abc import Callable, Iterator
@@ -73,10 +74,12 @@ class TLSSession(NamedTuple):
 
 
 T = TypeVar("T")
+Stamp = list[tuple[int, ...] | None]
 
 _describing = Lock()  # filters of warnings are the process's
 _making = Lock()  # otherwise twenty accounts would make a context each at the same time
 _contexts: dict[tuple[TLSOptions, str | None], ssl.SSLContext] = {}
+_stamps: dict[tuple[TLSOptions, str | None], Stamp] = {}  # of the files that each was made of
 
 
 def authorities_on_demand(options: TLSOptions) -> str | None:
@@ -88,11 +91,13 @@ def client_context(options: TLSOptions, ca_folder: str | None = None) -> ssl.SSL
     """Return the context for all connections: TLS 1.2 at least, verified (RFC 8314 section 4.1).
 
     ``ca_folder``: with authorities from there, as chains need them; some may be only in the system's bundle.
-    The bundle takes as long to read as half a round trip, so all accounts share one context.
-    Raises ConfigurationError if a file cannot be used.
+    The bundle takes as long to read as half a round trip, so all accounts share one context, until a file
+    that it was made of is replaced: a process may stay for months, and outlive a certificate or the trust in
+    an authority. Raises ConfigurationError if a file cannot be used.
     """
     with _making:
-        if (options, ca_folder) in _contexts:
+        stamp = _stamp_of(options)
+        if _stamps.get((options, ca_folder)) == stamp:
             return _contexts[options, ca_folder]
         if options.fingerprint:
             context = unverified_context(options.ciphers)
@@ -112,8 +117,25 @@ def client_context(options: TLSOptions, ca_folder: str | None = None) -> ssl.SSL
 
             with _usable(files):
                 context.load_cert_chain(options.client_cert, options.client_key, refuse_pass_phrase)
-        _contexts[options, ca_folder] = context
+        _contexts[options, ca_folder], _stamps[options, ca_folder] = context, stamp
         return context
+
+
+def _stamp_of(options: TLSOptions) -> Stamp:
+    """Return what changes if a file that a context is made of is replaced."""
+    files = [options.ca_file, options.client_cert, options.client_key]
+    if not (options.ca_file or options.fingerprint):
+        system = ssl.get_default_verify_paths()
+        files += [system.cafile, system.capath]
+    stamp: Stamp = []
+    for file in filter(None, files):
+        try:
+            status = os.stat(file)
+        except OSError:
+            stamp.append(None)
+        else:
+            stamp.append((status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
+    return stamp
 
 
 @contextmanager

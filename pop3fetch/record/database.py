@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from pop3fetch.durable import is_absent, open_private, sync_file, sync_folder
 from pop3fetch.errors import RecordError, RecordLocked, RecordNotWritten
-from pop3fetch.record.place import record_error
+from pop3fetch.record.place import broken_link, record_error
 
 APPLICATION_ID = 0x504F5033  # "POP3"
 VERSION = 5
@@ -169,6 +170,11 @@ def open_to_read(path: Path) -> sqlite3.Connection:
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    if path.parent.stat().st_mode & stat.S_IWOTH:
+        # Another user could make messages pass for fetched; SQLite applies a -wal that it finds.
+        for file in (path, *(Path(f"{path}{ending}") for ending in COMPANIONS)):
+            if not is_absent(file) and file.lstat().st_uid not in (0, os.geteuid()):
+                raise RecordError(str(file), "it belongs to another user, in a folder that all can write to")
     # Autocommit: transactions are begun and ended by name. One thread at a time uses it.
     return sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
@@ -206,9 +212,8 @@ def record_errors(path: Path) -> Iterator[None]:
             raise RecordNotWritten(str(path), str(error)) from error
         if code == sqlite3.SQLITE_CANTOPEN and not _has_room(path.parent):
             raise RecordNotWritten(str(path), "the disk has no room for another file") from error
-        if path.is_symlink() and not path.exists():
-            target = f"the symbolic link leads to {path.resolve()}, which is missing; is its disk mounted?"
-            raise RecordError(str(path), target) from error
+        if link := broken_link(path):
+            raise RecordError(str(path), link) from error
         raise RecordError(str(path), _DAMAGED if code in _DAMAGE else str(error)) from error
     except OSError as error:
         raise record_error(path, error) from error

@@ -35,6 +35,8 @@ class State(IntEnum):
 
 # Only a look can show whether a message that is listed is the recorded one.
 IN_DOUBT = frozenset({State.DOUBTED, State.MISSING, State.DELETED})
+# What contradicts the record already: a message that was deleted is gone as expected.
+CONTRADICTED = IN_DOUBT - {State.DELETED}
 
 
 class Unsettled(NamedTuple):

@@ -76,6 +76,7 @@ _MARKED = """
 SELECT uid, occurrence FROM message
 WHERE destination = CAST('marked' AS BLOB) OR substr(destination, 1, 7) = CAST('marked:' AS BLOB)
 """
+_DUE = "SELECT uid, occurrence FROM message WHERE delivered <= ? AND state NOT IN (?, ?)"
 _NO_INTENT = "DELETE FROM intent WHERE uid = ? AND occurrence = ?"
 _DELETE = "DELETE FROM message WHERE uid = ? AND occurrence = ? AND ({states})"
 # Since when, as long as the state does not change, and how often in a row.
@@ -212,6 +213,14 @@ class Store:
     def delivered_before(self, moment: int) -> set[Key]:
         """Return what was delivered up to ``moment``, seconds since the epoch."""
         return self._keys("SELECT uid, occurrence FROM message WHERE delivered <= ?", moment)
+
+    def has_deletable(self, moment: int, *, marked: bool) -> bool:
+        """Return whether the server may have a message that was delivered up to ``moment``.
+
+        ``marked``: those count that were recorded without being fetched.
+        """
+        due = self._keys(_DUE, moment, State.MISSING, State.DELETED)
+        return bool(due if marked else due - self.marked())
 
     def delivered_at(self, key: Key) -> int | None:
         """Return when a message was recorded as fetched, in seconds since the epoch, or None."""

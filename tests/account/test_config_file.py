@@ -495,8 +495,8 @@ def test_several_accounts_need_a_default_or_a_choice(write: Write) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load(file).account()
     assert str(caught.value) == (
-        f'no account is given: {file} has no default; choose one of a, b with -a, or write default = "a" '
-        "at its top"
+        f"no account is given: {file} has no default; choose one of a, b with -a, use all with -A, or "
+        'write default = "a" at its top'
     )
 
 

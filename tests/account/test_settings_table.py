@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import datetime
 from collections import Counter
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pop3fetch.account import settings_table
 from pop3fetch.account.checks import octets
 from pop3fetch.account.settings_table import (
     DELIVERY,
@@ -270,6 +273,13 @@ def test_a_leading_tilde_in_a_word_of_a_password_command_is_the_home_folder(
 def test_all_fields_of_an_account_but_four_are_settings() -> None:
     others = {"name", "source", "password_by_option", "destination"}
     assert set(Account._fields) - SETTINGS.keys() == others
+
+
+def test_every_setting_has_an_effect() -> None:
+    package = Path(settings_table.__file__).parent.parent
+    nodes = [node for path in package.rglob("*.py") for node in ast.walk(ast.parse(path.read_text("utf-8")))]
+    read = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    assert SETTINGS.keys() - read == set()
 
 
 def test_a_default_is_a_value_that_may_be_given() -> None:

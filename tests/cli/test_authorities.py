@@ -31,6 +31,7 @@ def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "folder"))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "bundle.pem"))
     monkeypatch.setattr(tls, "_contexts", {})
+    monkeypatch.setattr(tls, "_stamps", {})
 
 
 def put_in_folder(authority: trustme.CA, folder: Path) -> None:

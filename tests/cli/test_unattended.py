@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.command import Run
 from tests.support.mail_server import Mailbox
-from tests.support.scripted_server import ScriptedServer, StartServer
+from tests.support.scripted_server import ScriptedServer, StartServer, Talk
 
 PASSWORD = {"POP3FETCH_PASSWORD": "secret"}
 TWO = [b"Subject: one\r\n\r\nx\r\n", b"Subject: two\r\n\r\nxx\r\n"]
@@ -62,6 +62,22 @@ def test_a_program_gets_the_new_messages_once(
     environment = (tmp_path / "out.env").read_text()
     assert "POP3FETCH_ACCOUNT=" in environment
     assert "secret" not in environment
+
+
+def test_a_program_gets_what_was_delivered_before_the_connection_broke(
+    run: Run, server: StartServer, account: Account, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    mailbox = Mailbox(TWO, capabilities=(b"TOP", b"UIDL", b"SASL PLAIN"))
+    mailbox.after = {b"RETR 1\r\n": Talk.cut}
+    here = account(server(mailbox))
+    ended = run("get", *here, "--on-new", str(script(tmp_path, f"cat >>{out}")), env=PASSWORD)
+    assert (ended.status, ended.err.count(b"\n")) == (75, 1)
+    assert [json.loads(line)["number"] for line in out.read_text().splitlines()] == [1]
+    mailbox.after = {}
+    ended = run("get", *here, "--on-new", str(script(tmp_path, f"cat >>{out}")), env=PASSWORD)
+    assert (ended.status, ended.err) == (0, b"")
+    assert [json.loads(line)["number"] for line in out.read_text().splitlines()] == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -128,8 +144,11 @@ def test_a_log_has_a_line_per_event(run: Run, server: StartServer, account: Acco
     lines = [LINE.fullmatch(line) for line in log.read_text().splitlines()]
     assert all(lines)
     texts = [line[3] for line in lines if line]
-    assert f"2 messages fetched (33 B) to maildir:{tmp_path / 'mail'}" in texts
-    assert "no new messages" in texts
+    assert texts == [
+        f"2 messages fetched (33 B) to maildir:{tmp_path / 'mail'}",
+        "the server lists what it listed before: nothing is new",
+        "no new messages",
+    ]
     assert {line[2] for line in lines if line} == {"info"}
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
 
@@ -143,6 +162,17 @@ def test_a_log_can_be_json_and_has_errors(run: Run, tmp_path: Path) -> None:
     assert last.keys() == {"time", "account", "level", "message"}
     assert (last["level"], last["account"]) == ("error", None)
     assert ended.err.decode() == f"pop3fetch: {last['message']}\n"
+
+
+def test_the_name_of_an_account_forges_no_line_of_a_log(run: Run, tmp_path: Path) -> None:
+    log, file = tmp_path / "log", tmp_path / "config.toml"
+    file.write_text('[accounts."a\\n\\u001b[31mroot"]\nhost = "localhost"\nport = 1\nuser = "alice"\n')
+    ended = run("get", "-A", "-c", file, "--log-file", log, env=PASSWORD)
+    assert ended.status == 75
+    octets = log.read_bytes()
+    assert b"+00:00 a\\n\\x1b[31mroot error: " in re.sub(rb"[+-]\d\d:\d\d ", b"+00:00 ", octets)
+    assert b"\x1b" not in octets
+    assert all(re.match(rb"\d{4}-\d\d-\d\dT", line) for line in octets.splitlines())
 
 
 def test_a_log_that_cannot_be_written_is_an_error(run: Run, tmp_path: Path) -> None:

@@ -8,14 +8,14 @@ import pytest
 
 from pop3fetch.fetch.plan import Order
 from pop3fetch.messages import Key
-from pop3fetch.record.states import Event
+from pop3fetch.record.states import DAY, Event
 from pop3fetch.record.store import LISTING
 from tests.support.fetching import NOW, Account, message, numbered, on_disk
 from tests.support.mail_server import CAPABILITIES, Mailbox, Message
 from tests.support.scripted_server import ScriptedServer, StartServer
 
 THREE = numbered(3)
-KEEP = Order()
+KEEP, DELETE, DELETE_AFTER = Order(), Order(delete=True), Order(delete_after=1)
 KNOWN_AGAIN = "the server lists what it listed before: nothing is new"
 
 
@@ -91,7 +91,6 @@ def test_an_empty_mailbox_is_known_again(server: StartServer, account: Account) 
         Order(everything=True),
         Order(delete=True),
         Order(delete_after=0),
-        Order(delete_after=100),
         Order(dry_run=True),
     ],
 )
@@ -103,13 +102,73 @@ def test_an_order_for_more_than_new_messages_reads_the_lists(
     assert not a_run_knows_it_again(account, server(mailbox), order)
 
 
-def test_a_deletion_that_falls_due_is_made(server: StartServer, account: Account) -> None:
+@pytest.mark.parametrize("first", [KEEP, DELETE_AFTER])
+def test_a_mailbox_is_known_until_a_deletion_falls_due(
+    first: Order, server: StartServer, account: Account
+) -> None:
+    mailbox = Mailbox(THREE)
+    account.fetch(server(mailbox), first)
+    account.now = NOW + DAY - 1
+    again = server(mailbox)
+    assert a_run_knows_it_again(account, again, DELETE_AFTER)
+    assert said(again)[-3:] == [b"LIST", b"UIDL", b"QUIT"]
+    account.now = NOW + DAY
+    assert account.fetch(server(mailbox), DELETE_AFTER).deleted == 3
+    assert mailbox.messages == []
+
+
+@pytest.mark.parametrize("later", [DAY, -DAY])
+def test_a_mailbox_that_is_to_be_deleted_is_not_known_whatever_the_clock_shows(
+    later: int, server: StartServer, account: Account
+) -> None:
     mailbox = Mailbox(THREE)
     account.fetch(server(mailbox))
-    assert a_run_knows_it_again(account, server(mailbox))
-    account.now = NOW + 24 * 60 * 60
-    assert account.fetch(server(mailbox), Order(delete_after=1)).deleted == 3
-    assert mailbox.messages == []
+    account.now = NOW + later
+    assert account.fetch(server(mailbox), DELETE).deleted == 3
+
+
+@pytest.mark.parametrize("order", [DELETE, Order(delete_after=0)])
+def test_messages_that_were_only_marked_are_known_unless_they_are_to_be_deleted(
+    order: Order, server: StartServer, account: Account
+) -> None:
+    mailbox = Mailbox(THREE)
+    account.fetch(server(mailbox), Order(mark=True))
+    assert a_run_knows_it_again(account, server(mailbox), order)
+    assert account.fetch(server(mailbox), order._replace(delete_marked=True)).deleted == 3
+    assert account.delivered() == []
+
+
+def test_a_message_that_arrived_after_the_marked_ones_is_fetched_and_deleted(
+    server: StartServer, account: Account
+) -> None:
+    mailbox = Mailbox(THREE)
+    account.fetch(server(mailbox), Order(mark=True))
+    mailbox.add(message(4), b"uid-4")
+    assert account.fetch(server(mailbox), DELETE).deleted == 1
+    assert account.delivered() == on_disk([message(4)])
+    assert not a_run_knows_it_again(account, server(mailbox), DELETE)
+    assert a_run_knows_it_again(account, server(mailbox), DELETE)
+
+
+def test_messages_that_a_server_lists_again_after_their_deletion_are_deleted_again(
+    server: StartServer, account: Account
+) -> None:
+    mailbox = Mailbox(THREE)
+    for _ in range(3):
+        whole = list(mailbox.maildrop)
+        assert account.fetch(server(mailbox), DELETE).deleted == 3
+        mailbox.maildrop = whole
+    assert account.delivered() == on_disk(THREE)
+
+
+def test_a_deletion_that_was_refused_is_made_later(server: StartServer, account: Account) -> None:
+    mailbox = Mailbox(THREE[:1], replies={b"DELE 1\r\n": b"-ERR not now\r\n"})
+    account.fetch(server(mailbox))
+    account.now = NOW + DAY
+    for _ in range(2):
+        assert account.fetch(server(mailbox), DELETE_AFTER).failures == 1
+    mailbox.replies.clear()
+    assert account.fetch(server(mailbox), DELETE_AFTER).deleted == 1
 
 
 @pytest.mark.parametrize("order", [Order(limit=2), Order(max_size=len(THREE[1])), Order(dry_run=True)])

@@ -71,10 +71,17 @@ def test_an_age_counts_back_from_now(server: StartServer) -> None:
 
 
 def test_a_limit_ends_the_reading_of_headers_without_ending_the_session(server: StartServer) -> None:
-    scripted = server(Mailbox([*[CAROL] * (TOGETHER - 1), *[BOB] * (2 * TOGETHER)]))
+    scripted = server(Mailbox([*[CAROL] * (TOGETHER - 1), *[BOB] * (4 * TOGETHER)]))
     assert matching(scripted, FROM_BOB, limit=2) == [TOGETHER, TOGETHER + 1]
-    assert len(tops(scripted)) == 2 * TOGETHER
+    assert len(tops(scripted)) == 3 * TOGETHER
     assert scripted.commands[-1] == b"QUIT\r\n"
+
+
+def test_a_limit_ends_the_reading_at_once_if_commands_go_one_at_a_time(server: StartServer) -> None:
+    one_at_a_time = [name for name in CAPABILITIES if name != b"PIPELINING"]
+    scripted = server(Mailbox([CAROL, BOB, BOB, BOB], capabilities=one_at_a_time))
+    assert matching(scripted, FROM_BOB, limit=2) == [2, 3]
+    assert tops(scripted) == [b"TOP 1 0", b"TOP 2 0", b"TOP 3 0"]
 
 
 def test_a_limit_of_sizes_is_one(server: StartServer) -> None:

@@ -100,7 +100,9 @@ def test_an_option_becomes_a_setting_or_is_named(options: tuple[str, str]) -> No
         ("smtphost mail.example.org/2525", "smtp://mail.example.org:2525", ["alice@mail.example.org"]),
         ("smtpaddress example.net is joe", "smtp://localhost:25", ["joe@example.net"]),
         ("lmtp smtphost /run/lmtp is joe@here", "lmtp:///run/lmtp", ["joe@here"]),
+        ("lmtp smtphost /run/lmtp is joe", "lmtp:///run/lmtp", ["joe@localhost"]),
         ("lmtp smtphost h/24", "lmtp://h:24", ["alice@h"]),
+        ("smtpname joe@example.net", "smtp://localhost:25", ["joe@example.net"]),
         ("smtphost a b", "smtp://a:25", ["alice@a"]),
     ],
 )

@@ -73,6 +73,22 @@ def test_all_accounts_share_what_takes_long_to_make(ca_file: Path) -> None:
     assert client_context(options) is not client_context(TLSOptions())
 
 
+@pytest.mark.parametrize("field", ["ca_file", "client_cert"])
+def test_a_file_that_is_replaced_is_read_again(tmp_path: Path, field: str) -> None:
+    file = tmp_path / "file.pem"
+    made = []
+    for _ in range(2):
+        authority = trustme.CA()
+        pair = authority.issue_cert("client.example").private_key_and_cert_chain_pem
+        (authority.cert_pem if field == "ca_file" else pair).write_to_path(str(tmp_path / "new.pem"))
+        (tmp_path / "new.pem").replace(file)
+        made.append(client_context(TLSOptions(**{field: str(file)})))
+        assert made[-1] is client_context(TLSOptions(**{field: str(file)}))
+    assert made[0] is not made[1]
+    if field == "ca_file":
+        assert made[0].get_ca_certs() != made[1].get_ca_certs()
+
+
 def test_the_context_verifies_chain_and_name_by_tls_1_2_at_least(ca_file: Path) -> None:
     for options in (TLSOptions(), TLSOptions(ca_file=str(ca_file))):
         context = client_context(options)

@@ -276,6 +276,11 @@ def test_a_server_that_has_refused_everything_is_offered_nothing_more() -> None:
     assert isinstance(refusal, MechanismNotOffered)
 
 
+def test_every_mechanism_has_a_word_for_the_command_line() -> None:
+    named = {name.removesuffix("-PLUS") for name in MECHANISMS}
+    assert named == set(METHODS.values()) - {APOP, USER}
+
+
 def test_every_method_of_the_command_line_is_known() -> None:
     assert list(METHODS) == [
         "user",

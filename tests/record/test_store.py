@@ -781,8 +781,15 @@ def test_a_dangling_link_is_not_replaced_by_an_empty_record(place: RecordPlace, 
     for kind in (Store, ReadOnlyStore):
         error = refuses_to_open(place, kind)
         assert isinstance(error, RecordError)
-        assert "not mounted/record, which is missing; is its disk mounted?" in error.reason
+        link = f"it is a link to {tmp_path}/not mounted/record"
+        assert error.reason == f"{link}, which does not exist; is its disk mounted?"
     assert place.database.is_symlink()
+
+
+def test_a_state_folder_that_is_a_dangling_link_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "state").symlink_to(tmp_path / "not mounted")
+    with pytest.raises(RecordError, match=r"it is a link to .*/not mounted, which does not exist"):
+        RecordPlace(tmp_path / "state", "alice@host:1").make()
 
 
 def test_a_new_record_takes_the_place_of_nothing(place: RecordPlace, monkeypatch: pytest.MonkeyPatch) -> None:

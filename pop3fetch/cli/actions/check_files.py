@@ -19,7 +19,7 @@ from pop3fetch.durable import is_absent, short
 from pop3fetch.errors import POP3Error, RecordError
 from pop3fetch.record.patience import Patience
 from pop3fetch.record.place import RecordPlace, record_error
-from pop3fetch.record.states import IN_DOUBT
+from pop3fetch.record.states import CONTRADICTED
 from pop3fetch.record.store import ReadOnlyStore
 from pop3fetch.step_results import StepResult, Verdict, warning
 
@@ -85,9 +85,9 @@ def _facts(place: RecordPlace) -> str:
     facts = [f"{counted(len(messages))} in {short(place.database)}"]
     if messages:
         facts.append(f"the last one fetched {datetime.fromtimestamp(messages[-1][1]):%Y-%m-%d %H:%M}")
-    doubted = sum(entry.state in IN_DOUBT for entry, _, _ in messages)
+    doubted = sum(entry.state in CONTRADICTED for entry, _, _ in messages)
     if doubted:
-        facts.append(f"{doubted} in doubt, which the next run decides")
+        facts.append(f"{doubted} in doubt, see `pop3fetch record -v`")
     if left:
         facts.append(f"a crash left {counted(left)}, which the next run settles")
     return "; ".join(facts)
@@ -98,4 +98,5 @@ def _failures(state_folder: Path, account: Account) -> Iterator[str]:
     failures = Patience(RecordPlace(state_folder, account.address), 0).read()
     if failures:
         since = f"{datetime.fromtimestamp(failures.since):%Y-%m-%d %H:%M}"
-        yield f"the runs have failed since {since}, {failures.times} times"
+        times = "once" if failures.times == 1 else f"{failures.times} times"
+        yield f"the runs have failed since {since}, {times}"

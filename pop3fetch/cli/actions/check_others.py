@@ -21,7 +21,9 @@ from pop3fetch.step_results import StepResult, warning
 
 STEP = "other programs"
 RECENTLY = 7 * DAY  # seconds; a program that ran since then still fetches
-ADVICE = "two programs that delete take mail from each other: remove the jobs of one"
+ADVICE = (
+    "two programs that delete take mail from each other: remove the jobs of one, or the account from its file"
+)
 
 
 def examine_others(account: Account) -> StepResult:

@@ -24,6 +24,7 @@ from pop3fetch.record.place import RecordPlace, last_address
 if TYPE_CHECKING:
     from pop3fetch.cli.options import Invocation
     from pop3fetch.cli.screen.dry_run import DryRun
+    from pop3fetch.cli.screen.objects import Object
     from pop3fetch.cli.screen.progress import RunReporter
     from pop3fetch.delivery.servers.address import ServerAddress
     from pop3fetch.delivery.servers.server import MailServer
@@ -66,20 +67,20 @@ class Get:
         self.ended_early: list[Standing] = []
         self._resumption: Resumption | None = None  # of TLS sessions, if the process stays
 
-    def run(self, account: Account, console: Console) -> int:
-        """Fetch the messages of an account; returns the exit status, raises what ended it early."""
-        if account.patience is not None and console.hushed is None:
-            from pop3fetch.cli.actions.get_patiently import get_patiently
+    def run(self, account: Account, console: Console, objects: list[Object] | None = None) -> int:
+        """Fetch the messages of an account; returns the exit status, raises what ended it early.
 
-            return get_patiently(self.run, account, console, self._invocation.state_folder_to_read())
+        ``objects`` gets the JSON of each message that is delivered.
+        """
+        if (account.patience is not None and console.hushed is None) or (account.on_new and objects is None):
+            return self._run_and_follow_up(account, console)
         choice = choice_of(account, is_configured="output" not in self._invocation.options)
         order = self._order(account)
         is_look = choice.is_stream and order.is_look  # which is recorded nowhere
         folder = self._invocation.state_folder_to_read() if is_look else self._invocation.state_folder()
         place = RecordPlace(folder, account.address)
         turn: AbstractContextManager[object] = self._standard_output if choice.is_stream else nullcontext()
-        resume = self._resume_for(account) if self._options.every is not None else None
-        going = sessions_of(account, console, folder, resume=resume)
+        going = sessions_of(account, console, folder, resume=self._resume_for(account))
         with turn, going as sessions, self.openings.of_a_run() as keep:
             sessions.check()
             # Locked before the server is called, so that a second run does not disturb it.
@@ -92,7 +93,7 @@ class Get:
             from pop3fetch.fetch.run import Fetch
             from pop3fetch.record.store import Store
 
-            reporter = RunReporter(console, choice, self._options.as_json, account.on_new is not None)
+            reporter = RunReporter(console, choice, self._options.as_json, None if is_look else objects)
             try:
                 if is_look:
                     from pop3fetch.cli.actions.get_look import look_at
@@ -101,7 +102,8 @@ class Get:
                     dry_run = self._dry_run(console, stream.name) if order.dry_run else None
                     return look_at(sessions, folder, order, stream, reporter, dry_run=dry_run)
                 with closing(Store(place, lock)) as store:
-                    for line in (f"record: {store.path}", *place.warnings()):
+                    console.detail(f"record: {store.path}")
+                    for line in place.warnings():
                         console.notice(line)
                     delivery = delivery_context(account, console, place, store.tag, sessions)
                     if account.name != place.address != last_address(folder, account.name):
@@ -124,24 +126,31 @@ class Get:
                         outcome = Fetch(context, order).run()
             finally:
                 reporter.end()
-        if reporter.objects or self._invocation.many or console.takes_results:
-            self._conclude(account, console, order, outcome, reporter)
+        if self._invocation.many or console.takes_results:
+            self._conclude(console, order, outcome, reporter)
         return outcome.status
 
-    def _resume_for(self, account: Account) -> Callable[[Peer], Handshake]:
+    def _run_and_follow_up(self, account: Account, console: Console) -> int:
+        """Do what patience and --on-new do at the end of a run."""
+        if account.patience is not None and console.hushed is None:
+            from pop3fetch.cli.actions.get_patiently import get_patiently
+
+            return get_patiently(self.run, account, console, self._invocation.state_folder_to_read())
+        from pop3fetch.cli.actions.on_new import get_and_run
+
+        get, environment = partial(self.run, account, console), without_password(os.environ)
+        return get_and_run(account.on_new or (), get, account.name, environment, console)
+
+    def _resume_for(self, account: Account) -> Callable[[Peer], Handshake] | None:
+        if self._options.every is None:
+            return None
         from pop3fetch.net.resumption import Resumption
 
         self._resumption = self._resumption or Resumption()
         return partial(self._resumption.handshake, account.address)
 
-    def _conclude(
-        self, account: Account, console: Console, order: Order, outcome: Outcome, reporter: RunReporter
-    ) -> None:
-        """Run --on-new, keep the outcome for the sums of all accounts, and show the summary."""
-        if account.on_new and reporter.objects:
-            from pop3fetch.cli.actions.on_new import run_on_new
-
-            run_on_new(account.on_new, reporter.objects, account.name, without_password(os.environ), console)
+    def _conclude(self, console: Console, order: Order, outcome: Outcome, reporter: RunReporter) -> None:
+        """Keep the outcome for the sums of all accounts, and show the summary."""
         if self._invocation.many and not console.keeps_answers:
             self._outcomes.append(outcome)
         if reporter.choice and console.takes_results:

@@ -20,10 +20,8 @@ from pop3fetch.importing.foreign import Broken, Fetched, Finding, ForeignAccount
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.store import ADDED, IMPORTED, MARKED_BY, ReadOnlyStore
 
-ALL_NEW = (
-    "so all messages on the server are new; to record them as fetched, run `pop3fetch get --mark -a {0}` "
-    "right after the last run of {1}"
-)
+ALL_NEW = ", so all messages on the server are new"
+MARK = "; to record them as fetched, run `pop3fetch get --mark -a {0}` right after the last run of {1}"
 # Where some programs look for a password that is in none of their files.
 _KEYRINGS = {
     "mpop": ("host", "{host}", "service", "pop3", "user", "{user}"),
@@ -170,7 +168,7 @@ class Planner:
         if foreign.fetched is None:
             if given:
                 raise UsageError(f"--list {name}={given}: {self._program} keeps no list for this account")
-            text = f"{{1}} keeps no list of fetched messages for this account, {ALL_NEW}"
+            text = "{1} keeps no list of fetched messages for this account"
             findings.append(self._note(foreign, foreign.origin, text, name))
             return None
         paths = (foreign.fetched.path, *foreign.fetched.elsewhere)
@@ -187,7 +185,7 @@ class Planner:
         except FileNotFoundError:
             if given:
                 raise UsageError(f"--list {name}={given}: no such file") from None
-            text = f"this list of fetched messages does not exist, {ALL_NEW}"
+            text = "this list of fetched messages does not exist"
             findings.append(self._note(foreign, Origin(path), text, name))
             return Seen(path, None)
         except OSError as error:
@@ -197,12 +195,16 @@ class Planner:
             findings.append(Finding(Origin(path, error.line), error.reason, True, foreign.name))
             return Seen(path, None)
         if not messages:
-            text = f"this list has no message of the account, {ALL_NEW}"
+            text = "this list has no message of the account"
             findings.append(self._note(foreign, Origin(path), text, name))
         self._look_for_newer(foreign, path, contents.changed_at, findings)
         return Seen(path, messages, contents.changed_at)
 
     def _note(self, foreign: ForeignAccount, origin: Origin, text: str, name: str) -> Finding:
+        if name not in self._known.tables:  # an account that is there has its own record
+            text += ALL_NEW
+            if not foreign.settings.get("delete"):  # then what was fetched is not there any more
+                text += MARK
         return Finding(origin, text.format(shlex.quote(name), self._program), False, foreign.name)
 
     def _look_for_newer(

@@ -35,7 +35,8 @@ def log_in(invocation: Invocation, account: Account, console: Console, wanted: s
         with sessions.log_in() as client:
             client.end_look(console.notice)
         console.remark(
-            f"the password of {_named(account, console)} works, and {store.keep(sessions.password())}"
+            f"the password of {_named(account, console)} works, and "
+            f"{store.keep(sessions.password(), sessions.password.source)}"
         )
     if account.source is not None and not console.account:
         console.remark(next_command(invocation, load(account.source), account.name))

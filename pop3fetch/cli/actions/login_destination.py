@@ -57,12 +57,11 @@ def _try(server: MailServer, password: Password) -> None:
     try:
         _examine(server._replace(refused=refusals.append))
     except POP3Error:
-        if not refusals or not password.may_be_right_next_time(refusals[0]):
-            for refusal in refusals:
-                server.refused(refusal)
-            if refusals:  # nothing was to be delivered
-                raise refusals[0] from None
+        if not refusals:
             raise
+        if not password.may_be_right_next_time(refusals[0]):
+            server.refused(refusals[0])
+            raise refusals[0] from None  # nothing was to be delivered
         _try(server, password)
 
 

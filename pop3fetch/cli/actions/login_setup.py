@@ -89,7 +89,8 @@ def log_in_first(invocation: Invocation, text: str, wanted: str | None = None) -
     if _has_password(account) and (wanted or not account.has_password_source):
         find_keyring()
         account = known.account(Overrides(account=setup.name), NOTHING)
-        console.remark(f"the password {PasswordStore(account, console, wanted).keep(sessions.password())}")
+        store = PasswordStore(account, console, wanted)
+        console.remark(f"the password {store.keep(sessions.password(), sessions.password.source)}")
     console.remark(next_command(invocation, known, setup.name))
     return Status.OK
 

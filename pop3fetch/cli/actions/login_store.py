@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pop3fetch.account.config_file import Overrides, load
-from pop3fetch.account.credentials import forget, store
+from pop3fetch.account.credentials import NETRC, forget, store
 from pop3fetch.account.registration import forget_password, keep_password, password_file_of
 from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.screen.console import Console
@@ -46,12 +46,14 @@ class PasswordStore:
         """Return the account without the password that is stored in a file: `login` tries another."""
         return self._account._replace(password_file=None) if self.has_file else self._account
 
-    def keep(self, secret: str) -> str:
-        """Store the password; return what has become of it, for the end of a sentence."""
+    def keep(self, secret: str, source: str) -> str:
+        """Store the password, which ``source`` gave; return what has become of it, to end a sentence."""
         if self._wanted == "none":
             return "is not stored"
         if self._given_by:
             return f"is not stored, because the key {self._given_by} gives it"
+        if self._wanted is None and source == NETRC:
+            return f"is not stored, because {NETRC} has it"
         if self._wanted == "file" or (self.has_file and self._wanted is None):
             return self._keep_in_file(secret)
         try:
@@ -64,7 +66,8 @@ class PasswordStore:
                 agrees = self._console.talk(lambda: self._console.confirm(question))
                 return self._keep_in_file(secret) if agrees else "is not stored"
             advice = "--store file, or password_command" if self._source else "--password-command"
-            raise ConfigurationError(error.where, f"{error.reason}; use {advice}") from error
+            where = f"the password is not stored: {error.where}"
+            raise ConfigurationError(where, f"{error.reason}; use {advice}") from error
         if self.has_file and self._source:
             forget_password(self._source, self._account.name)
         return "is kept in the keyring"

@@ -88,7 +88,9 @@ class ManyAccounts:
         console = self._console_of(name)
         status = explain(error, console)
         if self._as_json:
-            console.json({"error": str(error), "status": status})
+            from pop3fetch.cli.screen.objects import failed_account
+
+            console.json(failed_account(error, status))
         return status
 
     def run(self, accounts: Sequence[Account]) -> int:

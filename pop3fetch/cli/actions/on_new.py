@@ -5,13 +5,37 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pop3fetch.cli.screen.console import Console
+from pop3fetch.cli.screen.objects import Object
 from pop3fetch.printable import printable
 
 LIMIT = 600.0  # seconds that the program may take
 COMPLAINT = 500  # octets of standard error that are shown
+
+
+def get_and_run(
+    command: Sequence[str],
+    get: Callable[[list[Object]], int],
+    account: str,
+    environment: Mapping[str, str],
+    console: Console,
+) -> int:
+    """Do ``get``, then run ``command`` if it has delivered something; returns and raises what ``get`` does.
+
+    After an error, too: the next run will not name these messages. Not after an interrupt.
+    """
+    messages: list[Object] = []
+    try:
+        status = get(messages)
+    except Exception:
+        if messages:
+            run_on_new(command, messages, account, environment, console)
+        raise
+    if messages:
+        run_on_new(command, messages, account, environment, console)
+    return status
 
 
 def run_on_new(

@@ -18,10 +18,13 @@ from pop3fetch.message_words import Uid
 from pop3fetch.messages import shown_uid, unescaped_uid
 from pop3fetch.record.editing import Addition, EditedStore
 from pop3fetch.record.place import RecordPlace
-from pop3fetch.record.states import IN_DOUBT
+from pop3fetch.record.states import CONTRADICTED
 from pop3fetch.record.store import ReadOnlyStore
 
 IN_THE_RECORD = "in the record"
+
+
+NAMES = len("first fetch")  # columns of the longest name that `record` shows
 
 
 class Record:
@@ -37,14 +40,18 @@ class Record:
         with closing(ReadOnlyStore(self._place)) as store:
             messages = list(store.fetched())
             left = [intent.place.destination for intent in store.intents()]
-        doubted = [entry for entry, _, _ in messages if entry.state in IN_DOUBT]
+        doubted = [entry for entry, _, _ in messages if entry.state in CONTRADICTED]
         times = [fetched_at for _, fetched_at, _ in messages]
         facts = record_object(str(self._place.database), times, len(doubted))
         if as_json:
             console.json(facts)
         else:
             for name, value in facts.items():
-                console.row(name.replace("_", " "), str("-" if value is None else value))
+                words, shown = name.replace("_", " "), str("-" if value is None else value)
+                if console.shows_tables:
+                    console.text(f"{words:<{NAMES}}  {shown}")
+                else:
+                    console.row(words, shown)
         for entry in doubted:
             console.notice(f"in doubt: {shown_uid(entry.key.uid)} ({entry.state.name.lower()})")
         for destination in sorted(set(left)):

@@ -21,7 +21,6 @@ from pop3fetch.cli.options import (
     setting_options,
 )
 from pop3fetch.defaults import STREAMS
-from pop3fetch.errors import UsageError
 
 if TYPE_CHECKING:
     from pop3fetch.account.config_file import Overrides
@@ -78,6 +77,7 @@ def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool,
     """
     from pop3fetch.account.config_file import Overrides, wrong_option
     from pop3fetch.cli.actions.get import Get, GetOptions
+    from pop3fetch.errors import UsageError
 
     own = GetOptions(**options)
     invocation.options.checked(wrong_option)  # a wrong one ends the run before a file is read
@@ -116,6 +116,7 @@ def _open_log(target: str, *, as_json: bool) -> Log:
 
 
 def _seconds(every: str) -> float:
+    from pop3fetch.errors import UsageError
     from pop3fetch.quantities import duration
 
     try:
@@ -128,6 +129,8 @@ def _seconds(every: str) -> float:
 
 
 def _refuse_contradictions(own: GetOptions, given: Overrides, *, chosen: bool) -> None:
+    from pop3fetch.errors import UsageError
+
     is_stream = given.get("output") in STREAMS
     is_look = own.lines is not None or (is_stream and chosen)
     deletes = given.get("delete") or "delete_after" in given

@@ -208,6 +208,11 @@ class Console:
         if self.verbosity >= 1:
             self._say("pop3fetch: ", text)
 
+    def detail(self, text: str) -> None:
+        """Print a line with -v that is the same in each run, so that no log has it."""
+        if self.verbosity >= 1:
+            self._say("pop3fetch: ", text)
+
     def trace(self, mark: str, octets: bytes) -> None:
         """Print a line of the protocol, for -vv."""
         self._say(f"{mark} ", printable(octets), wraps=False)

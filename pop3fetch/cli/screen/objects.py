@@ -47,6 +47,16 @@ def listed_message(
     return shown
 
 
+def delivered_message(message: Message, path: str | None, destination: str | None) -> Object:
+    """Return a message as `get` prints it when it is delivered, and --on-new gets it."""
+    return {**message_object(message), "path": path, "destination": destination}
+
+
+def failed_account(error: Exception, status: int) -> Object:
+    """Return what -A prints of an account that fails."""
+    return {"error": str(error), "status": status}
+
+
 def planned_action(verb: str, message: Message, subject: str | None) -> Object:
     """Return one action of --dry-run."""
     return {"would": verb, **message_object(message), "subject": subject}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.numbers import counted, human_size
-from pop3fetch.cli.screen.objects import Object, message_object
+from pop3fetch.cli.screen.objects import Object, delivered_message, message_object
 from pop3fetch.errors import POP3Error
 from pop3fetch.messages import Message
 
@@ -80,7 +80,7 @@ class RunReporter:
 
     ``choice``: where messages are delivered to, if they are. Standard output then gets neither objects nor a
     progress line beside them. ``as_json``: one object per message on standard output. ``objects``: those of
-    the messages that were delivered, if ``keeps_objects``.
+    the messages that were delivered go there as well.
     """
 
     def __init__(
@@ -88,10 +88,10 @@ class RunReporter:
         console: Console,
         choice: Choice | None = None,
         as_json: bool = False,
-        keeps_objects: bool = False,
+        objects: list[Object] | None = None,
     ) -> None:
         self.choice = choice
-        self.objects: list[Object] | None = [] if keeps_objects else None
+        self._objects = objects
         self._console = console
         self._has_screen = choice is not None and not choice.is_stream
         self._as_json = as_json and (choice is None or self._has_screen)
@@ -125,11 +125,10 @@ class RunReporter:
         message = draft.message
         if self._line:
             self._line.advance(messages=1)
-        if self._as_json or self.objects is not None:
-            destination = self.choice.name if self.choice else None
-            delivered = {**message_object(message), "path": draft.path, "destination": destination}
-            if self.objects is not None:
-                self.objects.append(delivered)
+        if self._as_json or self._objects is not None:
+            delivered = delivered_message(message, draft.path, self.choice.name if self.choice else None)
+            if self._objects is not None:
+                self._objects.append(delivered)
             if self._as_json:
                 self._console.json(delivered)
                 self._console.flush()  # the reader of a pipe gets each line at once

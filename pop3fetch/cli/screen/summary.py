@@ -38,7 +38,8 @@ def summary_of_all(accounts: int, outcomes: Sequence[Outcome], failed: Sequence[
     messages, octets, deleted = (
         sum(getattr(outcome, sum_of) for outcome in outcomes) for sum_of in ("messages", "octets", "deleted")
     )
-    line = f"{accounts} accounts: {counted(messages)} fetched ({human_size(octets)})"
+    all_accounts = "1 account" if accounts == 1 else f"{accounts} accounts"
+    line = f"{all_accounts}: {counted(messages)} fetched ({human_size(octets)})"
     if deleted:
         line += f", {deleted} deleted from the server"
     return f"{line}; {len(failed)} failed: {', '.join(failed)}" if failed else line

@@ -234,8 +234,8 @@ def test_without_a_keyring_the_account_is_written_and_the_error_helps(world: Wor
     ended = world.login(env={**PASSWORD, **FAILING})
     assert ended.status == Status.CONFIGURATION
     assert ended.err == (
-        b"pop3fetch: the system's keyring: no keyring is installed, or it cannot be reached outside a login "
-        b"session; use --store file, or password_command\n"
+        b"pop3fetch: the password is not stored: the system's keyring: no keyring is installed, or it cannot "
+        b"be reached outside a login session; use --store file, or password_command\n"
     )
     assert 'host = "pop.example.org"' in world.written
 

@@ -392,8 +392,10 @@ def test_messages_in_doubt_and_failed_runs_are_shown(
     [record] = (home / ".local/state/pop3fetch").glob("*.sqlite")
     with sqlite3.connect(record) as database:
         database.execute("UPDATE message SET state = 2 WHERE uid = ?", (b"uid-1",))
+        # Gone as expected: the server has confirmed its deletion.
+        database.execute("UPDATE message SET state = 4 WHERE uid = ?", (b"uid-2",))
     database.close()
-    assert "1 in doubt, which the next run decides" in results(here("check"))["record"][1]
+    assert "; 1 in doubt, see `pop3fetch record -v`" in results(here("check"))["record"][1]
     served.mailbox.replies[b"CAPA\r\n"] = b""
     record.with_suffix(".failing").write_text(f"{int(time.time())} 7 0\n")
     verdict, text = results(here("check", "--timeout", "1"))["record"]

@@ -177,6 +177,19 @@ def test_a_message_that_vanishes_before_it_is_deleted_is_named(here: Here, post:
     assert left(served) == [2, 3, 4, 7]
 
 
+@pytest.mark.parametrize("command", ["list", "get -o maildir:~/M --delete", "rm"])
+@pytest.mark.parametrize("reply", [b"", b"+OK\r\nFrom: Bob <bob@exa"])
+def test_a_line_that_breaks_among_headers_fetches_and_deletes_nothing(
+    here: Here, post: StartPost, command: str, reply: bytes
+) -> None:
+    top = b"TOP 5 0\r\n"
+    served = post(MAIL, replies={top: reply}, after={top: lambda talk: talk.close()})
+    ended = here(*command.split(), "--from", "bob", env=served.environment)
+    assert ended.status == Status.TRY_LATER
+    assert not {b"RETR", b"DELE", b"QUIT"} & set(served.verbs)
+    assert left(served) == EVERYTHING
+
+
 @pytest.mark.parametrize("options", [["--from", "bob"], ["--from", "bob", "--delete"]])
 def test_a_server_that_deletes_what_it_shows_keeps_what_does_not_match(
     here: Here, post: StartPost, maildir: Path, options: list[str]

@@ -65,9 +65,9 @@ def test_a_list_of_another_mailbox_is_a_question_on_a_terminal(
     assert (ended.status, ended.out) == (78, b"")
     assert b"none of the 2 unique-ids added to it" in ended.err
     assert not list(maildir.glob("new/*"))
-    seen = terminal(
-        *command, env=served.environment, answers=[(b"Fetch them all? [y/N]", answer)], columns=200
-    )
+    # On one line, however long the path of the folder is.
+    answers = [(b"Fetch them all? [y/N]", answer)]
+    seen = terminal(*command, env=served.environment, answers=answers, columns=1000)
     assert (seen.status, len(list(maildir.glob("new/*")))) == ((0, 3) if answer == b"y\n" else (78, 0))
 
 
@@ -226,6 +226,16 @@ def test_a_dry_run_shows_what_it_would_do(here: Here, post: StartPost, maildir: 
     )
     assert len(served.mailbox.messages) == 3
     assert b"RETR" not in served.verbs[served.verbs.index(b"QUIT") :]
+
+
+def test_the_sums_of_a_dry_run_come_last_in_one_file(run: Run, post: StartPost, maildir: Path) -> None:
+    served = post(letters(2))
+    words = run.command("get", "-v", "-o", maildir, "--dry-run")
+    environment = {**run.environment, **served.environment}
+    both = subprocess.run(
+        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE
+    )
+    assert both.stdout.splitlines()[-1].startswith(b"pop3fetch: would fetch 2 messages (208 B) to ")
 
 
 def test_a_dry_run_as_json_has_subject_and_destination(here: Here, post: StartPost, maildir: Path) -> None:

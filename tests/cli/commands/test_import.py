@@ -21,7 +21,7 @@ from pop3fetch.record.editing import Addition, EditedStore
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.store import Entry, ReadOnlyStore
 from pop3fetch.status import Status
-from tests.support.command import Ended, Run
+from tests.support.command import PATIENCE, Ended, Run
 from tests.support.deaths import deaths
 from tests.support.in_process import Here
 from tests.support.keyrings import IN_THE_HOME
@@ -427,6 +427,18 @@ def test_what_is_not_a_file_is_named(old: Old, kind: str) -> None:
     assert ended.err.startswith(f"pop3fetch: {path}: ".encode())
 
 
+def test_the_error_comes_last_in_one_file(run: Run) -> None:
+    (run.home / ".mpoprc").write_text("account work\nhost pop.example.org\nuser alice\nkillsize 5\n")
+    both = subprocess.run(
+        run.command("import", "mpop", "--offline"),
+        env=run.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=PATIENCE,
+    )
+    assert both.stdout.splitlines()[-1].startswith(b"pop3fetch: 2 settings cannot be carried over, ")
+
+
 def test_a_missing_list_is_noted(old: Old) -> None:
     old.account()
     shown = old.done().decode()
@@ -435,6 +447,23 @@ def test_a_missing_list_is_noted(old: Old) -> None:
         "note: this list of fetched messages does not exist, so all messages on the server are new; " in shown
     )
     assert "run `pop3fetch get --mark -a work` right after the last run of mpop" in shown
+
+
+def test_a_missing_list_makes_nothing_new_in_an_account_that_is_there(old: Old) -> None:
+    old.account()
+    old.done()
+    shown = old.done()
+    assert b"note: this list of fetched messages does not exist\n" in shown
+    assert b"are new" not in shown
+
+
+def test_a_missing_list_of_an_account_that_deletes_needs_no_mark(old: Old) -> None:
+    old.account("work", "keep off")
+    shown = old.done()
+    assert (
+        b"note: this list of fetched messages does not exist, so all messages on the server are new\n"
+        in shown
+    )
 
 
 def test_an_empty_list_is_noted(old: Old) -> None:

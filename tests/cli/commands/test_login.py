@@ -64,7 +64,10 @@ def test_a_kept_password_is_not_tried_again_at_login(
 def test_without_a_table_a_keyring_that_keeps_nothing_is_an_error(run: Run, post: StartPost) -> None:
     ended = run("login", env=post().environment)
     assert ended.status == Status.CONFIGURATION
-    assert ended.err == b"pop3fetch: the system's keyring: it stores nothing; use --password-command\n"
+    assert ended.err == (
+        b"pop3fetch: the password is not stored: the system's keyring: it stores nothing; "
+        b"use --password-command\n"
+    )
 
 
 # -- where the password is stored ------------------------------------------------------------------
@@ -127,7 +130,8 @@ def test_a_keyring_that_keeps_nothing_is_an_error(work: Work, store: list[str]) 
     ended = work.run("login", *store, env=SECRET)
     assert ended.status == Status.CONFIGURATION
     assert ended.err == (
-        b"pop3fetch: the system's keyring: it stores nothing; use --store file, or password_command\n"
+        b"pop3fetch: the password is not stored: the system's keyring: it stores nothing; "
+        b"use --store file, or password_command\n"
     )
     assert not work.file.exists()
 
@@ -186,6 +190,22 @@ def test_a_password_moves_from_the_file_to_the_keyring(work: Work, keyring: dict
     assert kept(keyring) == {f"pop3fetch {work.title}": "secret"}
     assert not work.file.exists()
     assert work.config.read_text() == before
+
+
+def test_a_password_in_netrc_is_not_stored_again(
+    work: Work, terminal: Terminal, keyring: dict[str, str]
+) -> None:
+    netrc = work.run.home / ".netrc"
+    netrc.write_text("machine 127.0.0.1 login alice password secret\n")
+    netrc.chmod(0o600)
+    seen = terminal("login", env=keyring, columns=120)
+    assert seen.screen == [
+        f"the password of work ({work.title}) works, and is not stored, because ~/.netrc has it",
+        "next: pop3fetch list",
+    ]
+    assert kept(keyring) == {}
+    assert work.run("login", "--store", "file").status == Status.OK
+    assert work.file.read_bytes() == b"secret\n", "unless it is wanted"
 
 
 @pytest.mark.parametrize("key", ["password = 'secret'", "password_command = 'echo secret'"])

@@ -64,6 +64,7 @@ def test_a_record_is_shown(record: Desk) -> None:
     record.fill(b"a", b"b", b"c")
     with closing(EditedStore(record.place)) as store:
         store.happened(Event.UNLISTED, [Key(b"b", 0)], NOON)
+        store.happened(Event.DELETED, [Key(b"c", 0)], NOON)  # which contradicts nothing
     path = str(record.place.database)
     assert record().out.decode().splitlines() == [
         f"path\t{path}", "messages\t3", f"first fetch\t{TIMES[0]}", f"last fetch\t{TIMES[2]}", "in doubt\t1",
