@@ -69,11 +69,8 @@ _SENTENCE_LIMIT = 1000  # characters of a reason that is our own sentence with f
 
 
 @dataclass_transform(eq_default=False)
-class POP3Error(Exception):
-    """The base of all errors; their facts are annotated names, given in order or by name.
-
-    Thirty dataclasses would double the time that ``pop3fetch --help`` takes.
-    """
+class POP3Error(Exception):  # thirty dataclasses would double the time that `pop3fetch --help` takes
+    """The base of all errors; their facts are annotated names, given in order or by name."""
 
     status: ClassVar[Status] = Status.PROTOCOL
     is_temporary: ClassVar[bool] = False  # whether it may succeed later with nothing changed
@@ -165,9 +162,10 @@ class ProtocolViolation(POP3Error):
 
 
 class NotPOP3Server(ProtocolViolation):
-    """The server is not a POP3 server; it ``speaks`` another protocol, if that is recognised."""
+    """The server at ``port`` is not a POP3 server; it ``speaks`` another protocol, if that is known."""
 
     speaks: str = ""
+    port: int = 0
     _opening = "this is not a POP3 server"
 
 
@@ -286,7 +284,9 @@ class TLSNotSupportedError(TLSError):
 
 
 class NoCommonCipher(TLSError):
-    """The server takes none of the ciphers that were offered, or its keys are too short for them."""
+    """The server takes none of the ``ciphers`` that were offered, or its keys are too short for them."""
+
+    ciphers: str = ""  # if the user chose them
 
 
 class NotATLSPort(TLSError):

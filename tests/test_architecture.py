@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import cached_property
 from graphlib import TopologicalSorter
 from pathlib import Path
 from statistics import median, quantiles
@@ -157,6 +158,7 @@ class Module:
         """Return the full names of all that is imported, types included."""
         return {name for node in ast.walk(self.tree) for name in _imported(node)}
 
+    @cached_property
     def imports_at_run_time(self) -> set[str]:
         """Return the names of the modules, at the top, that are imported not for their types alone."""
         names = {name for node in _at_run_time(self.tree) for name in _imported(node)}
@@ -255,7 +257,7 @@ def test_no_import_is_relative() -> None:
 
 @pytest.mark.parametrize("library", HOMES)
 def test_a_library_is_imported_only_at_home(library: str) -> None:
-    users = [module for module in MODULES if library in module.imports_at_run_time()]
+    users = [module for module in MODULES if library in module.imports_at_run_time]
     assert [module.path for module in users if not _inside(module, HOMES[library])] == []
 
 
@@ -264,21 +266,19 @@ def test_every_home_is_lived_in() -> None:
         f"{library}: {home}"
         for library, homes in HOMES.items()
         for home in homes
-        if not any(_inside(module, (home,)) and library in module.imports_at_run_time() for module in MODULES)
+        if not any(_inside(module, (home,)) and library in module.imports_at_run_time for module in MODULES)
     }
     assert empty == set()
 
 
 def test_every_foreign_library_has_a_home() -> None:
     known = {"pop3fetch", *HOMES, *sys.stdlib_module_names}
-    foreign = {module.path: module.imports_at_run_time() - known for module in MODULES}
+    foreign = {module.path: module.imports_at_run_time - known for module in MODULES}
     assert {path: libraries for path, libraries in foreign.items() if libraries} == {}
 
 
 def test_the_pure_modules_reach_nothing_outside() -> None:
-    reached = {
-        module.path: module.imports_at_run_time() & IMPURE for module in MODULES if module.path in PURE
-    }
+    reached = {module.path: module.imports_at_run_time & IMPURE for module in MODULES if module.path in PURE}
     assert {path: libraries for path, libraries in reached.items() if libraries} == {}
 
 

@@ -18,6 +18,7 @@ from pop3fetch.errors import (
     CertificateError,
     ConnectionLost,
     NoCommonCipher,
+    NotPOP3Server,
     POP3Error,
     ProtocolViolation,
     ServerErrorResponse,
@@ -289,7 +290,9 @@ def open_conversation(server: Server, *, has_capa: bool = True) -> tuple[Convers
                 conversation = connected(server._replace(dialling=None))
         conversation.next_event()  # the greeting
         return conversation, None
-    except BaseException:  # an interrupt, too
+    except BaseException as error:  # an interrupt, too
+        if isinstance(error, NotPOP3Server):
+            error.port = server.endpoint.port
         conversation.close("it never began")
         raise
 
@@ -380,8 +383,8 @@ def secure(
         conversation.close(str(error))
         if isinstance(error, CertificateError) and not error.fingerprint and describes:
             raise _described(error, server) from error
-        if isinstance(error, NoCommonCipher) and server.tls.ciphers:
-            raise TLSError(error.host, error.reason) from error  # which ciphers is the user's choice already
+        if isinstance(error, NoCommonCipher):
+            error.ciphers = server.tls.ciphers or ""
         raise
     conversation.trace.note(f"TLS: {conversation.transport.tls_version}")
 

@@ -160,7 +160,8 @@ class Bearer(Mechanism):
                 shown = {key: value for key, value in fields.items() if isinstance(value, str | int)}
                 text = ", ".join(f"{key}: {value}" for key, value in shown.items() if value != "") or text
         secret = self._secret.decode()  # which some servers repeat
-        self._refusal = printable(text.replace(secret, "(secret)") if secret else text)
+        # Whole: a part of the secret would not be recognised, and masked, in what is shown.
+        self._refusal = printable(text.replace(secret, "(secret)") if secret else text, None)
         return self.acknowledgement
 
 

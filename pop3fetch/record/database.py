@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -169,6 +170,11 @@ def open_to_read(path: Path) -> sqlite3.Connection:
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    if path.parent.stat().st_mode & stat.S_IWOTH:
+        # Another user could make messages pass for fetched; SQLite applies a -wal that it finds.
+        for file in (path, *(Path(f"{path}{ending}") for ending in COMPANIONS)):
+            if not is_absent(file) and file.lstat().st_uid not in (0, os.geteuid()):
+                raise RecordError(str(file), "it belongs to another user, in a folder that all can write to")
     # Autocommit: transactions are begun and ended by name. One thread at a time uses it.
     return sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False

@@ -106,7 +106,7 @@ def last_address(state_folder: Path, name: str) -> str | None:
 def record_error(path: Path, error: OSError) -> POP3Error:
     """Return our error for one of the kernel: RecordNotWritten for trouble of the disk, else RecordError."""
     if error.errno == errno.ELOOP:
-        return RecordError(str(path), "it is a symbolic link")
+        return RecordError(str(path), "it is a symbolic link; remove it")
     reason = error.strerror or str(error)
     if error.errno in _DISK_TROUBLE:
         return RecordNotWritten(str(path), reason)
@@ -116,7 +116,7 @@ def record_error(path: Path, error: OSError) -> POP3Error:
 def broken_link(path: Path) -> str:
     """Return what to say of a path that is a link to nothing, such as a disk that is not mounted."""
     if path.is_symlink() and not path.exists():
-        return f"it is a link to {os.readlink(path)}, which does not exist"
+        return f"it is a link to {os.readlink(path)}, which does not exist; is its disk mounted?"
     return ""
 
 

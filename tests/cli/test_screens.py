@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -533,6 +535,7 @@ SITUATIONS: dict[str, dict[str, Situation]] = {
     },
     "demo": {"demo": demo},
 }
+IN_THIS_PROCESS = {"help", "help-all", "mistakes", "configuration", "errors", "connections"}
 
 
 @pytest.fixture
@@ -561,11 +564,23 @@ def stage(
         yield of_width
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"), [(kind, name) for kind, situations in SITUATIONS.items() for name in situations]
-)
-def test_screen(kind: str, name: str, stage: Callable[[int], Stage]) -> None:
-    widths = (200, *WIDTHS) if kind in TABLES else WIDTHS
+def choices() -> Iterator[Any]:
+    """Yield each situation with its widths: with one of them in turn, if it takes processes, or with all."""
+    turns = count()
+    for kind, situations in SITUATIONS.items():
+        widths = (200, *WIDTHS) if kind in TABLES else WIDTHS
+        for name in situations:
+            if kind in IN_THIS_PROCESS:
+                yield pytest.param(kind, name, widths, id=f"{kind}-{name}")
+            else:
+                yield pytest.param(
+                    kind, name, [widths[next(turns) % len(widths)]], id=f"{kind}-{name}-one width"
+                )
+                yield pytest.param(kind, name, widths, id=f"{kind}-{name}-all", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("kind", "name", "widths"), [*choices()])
+def test_screen(kind: str, name: str, widths: Sequence[int], stage: Callable[[int], Stage]) -> None:
     shown = {columns: list(SITUATIONS[kind][name](stage(columns))) for columns in widths}
     snapshots.check(kind, name, shown, order=list(SITUATIONS[kind]))
 

@@ -105,7 +105,7 @@ def test_a_server_that_repeats_what_it_was_sent_does_not_get_it_shown(
     assert ended.status in (77, 69, 76)
     assert f"AUTH {method.upper()}".encode() in ended.err or method in ("user", "apop")
     assert b"(secret)" in ended.err
-    assert not leaks(ended.out + ended.err, secret)
+    assert not leaks(ended.out + ended.err, secret[:40]), "no part of a long token either"
 
 
 # -- a further connection of the run, on which nothing secret was sent yet -----------------------

@@ -18,17 +18,18 @@ from tests.crash.trial import SCENARIOS, SHORT_SESSIONS, TWO_NAMES, Scenario
 from tests.support.launcher import Launcher
 
 # So many of each scenario, at random:
-CALLS = 3  # what can happen at calls of the system
-STEPS = 4
-OCTETS = 8
-SILENCES = 2
-MOMENTS = 2
-WHOLE = 3  # contradictions after a whole run
-DOUBTS = 2  # contradictions after any run
-DISKS = 3
-SETTLINGS = 2
-RIVALS = 3
-FAR = 2  # of each kind, while messages go to a mail server
+CALLS = 1  # what can happen at calls of the system
+STEPS = 1
+OCTETS = 3
+SILENCES = 1
+MOMENTS = 1
+WHOLE = 1  # contradictions after a whole run
+DOUBTS = 1  # contradictions after any run
+DISKS = 1
+SETTLINGS = 1
+RIVALS = 1
+FAR = 1  # of each kind, while messages go to a mail server
+MANY = 12  # times as much, if all tests run
 
 needs_strace = pytest.mark.skipif(missing() is not None, reason=missing() or "")
 each_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
@@ -48,7 +49,7 @@ def rival(tmp_path: Path) -> Iterator[Launcher]:
         yield launcher
 
 
-@pytest.fixture(params=[1, pytest.param(4, marks=pytest.mark.slow)], ids=["a few", "many"])
+@pytest.fixture(params=[1, pytest.param(MANY, marks=pytest.mark.slow)], ids=["a few", "many"])
 def times(request: pytest.FixtureRequest) -> int:
     """Return how many times the sample is taken."""
     count: int = request.param

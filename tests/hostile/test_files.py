@@ -135,6 +135,25 @@ def test_no_link_in_the_state_folder_is_followed(
     assert dangling or elsewhere.read_text() == "precious"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("ending", ["", "-wal"])
+@pytest.mark.parametrize("bits", [0o777, 0o1777, 0o755])
+def test_a_record_of_another_user_in_a_folder_of_all_is_not_used(
+    attack: Attack, ending: str, bits: int
+) -> None:
+    first = attack(mailbox(), command=("get", "-o", attack.maildir)).succeeds()
+    database = next(attack.state.glob("*.sqlite"))
+    planted = database.with_name(database.name + ending)
+    planted.touch()
+    os.chown(planted, 1000, 1000)
+    attack.state.chmod(bits)
+    after = attack(first.server, command=("get", "-o", attack.maildir))
+    if bits == 0o755:
+        after.succeeds()
+    else:
+        after.fails(Status.CONFIGURATION, f"record {planted}: it belongs to another user")
+
+
 @pytest.mark.parametrize("dangling", [False, True])
 def test_a_record_that_is_a_link_to_something_else_is_not_a_record(
     attack: Attack, elsewhere: Path, dangling: bool

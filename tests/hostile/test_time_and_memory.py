@@ -196,13 +196,25 @@ sys.exit(status)
 """
 
 
-def measured(run: Run, script: Script, server: StartServer, *command: str | Path) -> tuple[Ended, int]:
+def measured(
+    run: Run, script: Script, server: StartServer, *command: str | Path, timeout: int = 5
+) -> tuple[Ended, int]:
     """Run a command in a process of its own; return how it ended, and its peak memory in octets."""
     served = server(script)
     environment = {"POP3FETCH_ACCOUNT": served.url(), "POP3FETCH_PASSWORD": PASSWORD}
     peak = run.folder / "peak"
     ended = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROGRAM, str(peak), *map(str, command), "--timeout", "5"],
+        [
+            sys.executable,
+            "-W",
+            "error",
+            "-c",
+            PROGRAM,
+            str(peak),
+            *map(str, command),
+            "--timeout",
+            str(timeout),
+        ],
         capture_output=True,
         cwd=run.folder,
         env={**run.environment, **environment},

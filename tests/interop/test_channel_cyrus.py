@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import trustme
 
 from pop3fetch.errors import LoginRefused
 from pop3fetch.net.dial import Endpoint
@@ -16,20 +14,11 @@ from pop3fetch.pop3.client import POP3Client
 from pop3fetch.pop3.conversation import Server
 from pop3fetch.pop3.login import LoginPolicy
 from tests.support.command import Ended
-from tests.support.cyrus import PASSWORD, USER, Cyrus, missing
+from tests.support.cyrus import PASSWORD, USER, Cyrus
 from tests.support.in_process import Here
 from tests.support.leaks import leaks
 
 METHODS = ["scram-sha-1", "scram-sha-256"]
-
-
-@pytest.fixture(scope="module")
-def cyrus(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cyrus]:
-    """Run one Cyrus for all tests."""
-    if reason := missing():
-        pytest.skip(reason)
-    with Cyrus.start(tmp_path_factory.mktemp("cyrus"), authority) as cyrus:
-        yield cyrus
 
 
 def stat(

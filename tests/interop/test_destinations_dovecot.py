@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import trustme
 
 from tests.support.command import Ended
-from tests.support.dovecot import Dovecot, missing_stores
+from tests.support.dovecot import Dovecot
 from tests.support.in_process import Here
 from tests.support.mail_server import Mailbox
 from tests.support.nasty_mail import NASTY, ODD, number_of, with_crlf
@@ -17,17 +16,6 @@ from tests.support.scripted_server import ScriptedServer
 
 TOP = (b"Return-Path:", b"Delivered-To:", b"Received:")
 LARGE = b"Message-ID: <nasty-2000@example.org>\r\n\r\n" + (b"0123456789abcdef" * 64 + b"\r\n") * 52_000
-
-
-@pytest.fixture(scope="module")
-def stores(
-    needs_dovecot: None, authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Dovecot]:
-    """Run a Dovecot that takes messages."""
-    if reason := missing_stores():
-        pytest.skip(reason)
-    with Dovecot.start(tmp_path_factory.mktemp("stores"), ca=authority, stores=True) as dovecot:
-        yield dovecot
 
 
 @pytest.fixture

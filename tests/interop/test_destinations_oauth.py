@@ -33,13 +33,16 @@ scopes = "mail offline_access"
 
 @pytest.fixture(scope="module")
 def store(
-    needs_dovecot: None, issuer: OAuthServer, authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory
+    needs_dovecot: None,
+    running_issuer: OAuthServer,
+    authority: trustme.CA,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Dovecot]:
-    """Run a Dovecot that takes messages, and the access tokens of ``issuer``."""
+    """Run a Dovecot that takes messages, and the access tokens of ``running_issuer``."""
     if reason := missing_stores():
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("store")
-    settings = oauth_settings(folder, issuer.endpoint("introspect"))
+    settings = oauth_settings(folder, running_issuer.endpoint("introspect"))
     with Dovecot.start(folder, settings=settings, ca=authority, stores=True) as dovecot:
         yield dovecot
 
@@ -47,8 +50,6 @@ def store(
 def test_one_login_is_enough_for_all_later_runs(
     run: Run, store: Dovecot, issuer: OAuthServer, server: StartServer, tmp_path: Path
 ) -> None:
-    issuer.requests.clear()
-    issuer.decisions, issuer.consents, issuer.rotates, issuer.interval = [True], True, False, 1
     file = tmp_path / "config.toml"
     file.touch(0o600)
     file.write_text(

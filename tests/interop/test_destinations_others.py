@@ -26,15 +26,6 @@ NUL = next(octets for octets in ODD if b"\0" in octets)
 
 
 @pytest.fixture(scope="module")
-def cyrus(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cyrus]:
-    """Run one Cyrus for all tests."""
-    if reason := cyrus_server.missing():
-        pytest.skip(reason)
-    with Cyrus.start(tmp_path_factory.mktemp("cyrus"), authority) as cyrus:
-        yield cyrus
-
-
-@pytest.fixture(scope="module")
 def running_exim(authority: trustme.CA) -> Iterator[Exim]:
     """Run one Exim for all tests."""
     if reason := exim_server.missing():

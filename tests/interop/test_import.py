@@ -122,7 +122,13 @@ class Handover:
             database.execute("UPDATE message SET delivered = delivered - ?", (days * DAY,))
 
 
-@pytest.fixture(params=FETCHERS, ids=lambda fetcher: fetcher.name)
+def always(*names: str) -> pytest.MarkDecorator:
+    """Let a test run after these programs each time, and after the others if all tests run."""
+    choice = [each if each.name in names else pytest.param(each, marks=pytest.mark.slow) for each in FETCHERS]
+    return pytest.mark.parametrize("before", choice, ids=lambda fetcher: fetcher.name, indirect=True)
+
+
+@pytest.fixture
 def before(request: pytest.FixtureRequest, dovecot: Dovecot, open_home: Path) -> Handover:
     """Return what the old program has not fetched from yet."""
     fetcher: Fetcher = request.param
@@ -143,6 +149,7 @@ def handover(before: Handover) -> Handover:
     return before
 
 
+@always("mpop", "fetchmail", "getmail", "fdm")
 def test_the_next_get_fetches_exactly_what_the_old_program_had_not(handover: Handover) -> None:
     dovecot = handover.dovecot
     handover.file_of(5).unlink()
@@ -167,6 +174,7 @@ def test_the_next_get_fetches_exactly_what_the_old_program_had_not(handover: Han
     assert dovecot.count(USER) == 12
 
 
+@always("getmail")
 def test_what_the_old_program_fetched_long_ago_is_deleted(handover: Handover) -> None:
     long_ago = int(handover.old_list.stat().st_mtime) - 10 * DAY
     octets = handover.old_list.read_bytes()
@@ -186,6 +194,7 @@ def test_what_the_old_program_fetched_long_ago_is_deleted(handover: Handover) ->
     assert handover.dovecot.count(USER) == 1
 
 
+@always("mpop")
 def test_the_password_goes_into_a_file_of_its_own(handover: Handover) -> None:
     assert handover("import", handover.fetcher.name).status == 0
     folder = handover.home / ".config/pop3fetch"
@@ -196,6 +205,7 @@ def test_the_password_goes_into_a_file_of_its_own(handover: Handover) -> None:
     assert [path.stat().st_mode & 0o777 for path in (config, folder / "work.password")] == [0o600, 0o600]
 
 
+@always("fetchmail")
 def test_a_mailbox_with_nothing_of_the_list_is_a_question(handover: Handover) -> None:
     handover.dovecot.clear(USER)
     handover.dovecot.deliver(USER, [letter(11)])
@@ -205,6 +215,7 @@ def test_a_mailbox_with_nothing_of_the_list_is_a_question(handover: Handover) ->
     assert not (handover.home / ".config/pop3fetch").exists()
 
 
+@always("mpop", "fdm")
 def test_a_run_that_was_killed_is_seen_and_repeated(before: Handover) -> None:
     fetcher, home = before.fetcher, before.home
     fetcher.change(before.server, home, fetcher.to_maildir)
@@ -235,6 +246,7 @@ def test_a_run_that_was_killed_is_seen_and_repeated(before: Handover) -> None:
     assert before.taken(MAILDIR) == []
 
 
+@always("fetchmail", "getmail")
 def test_what_the_old_program_would_delete_now_is_deleted(handover: Handover) -> None:
     """Its next run shows what that is; it sees the same mailbox as the next `get`."""
     dovecot, fetcher = handover.dovecot, handover.fetcher

@@ -40,7 +40,7 @@ def ahead(lines: list[str]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def cyrus(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cyrus]:
+def plain_cyrus(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cyrus]:
     """Run a Cyrus that offers nothing but PLAIN."""
     if reason := cyrus_support.missing():
         pytest.skip(reason)
@@ -89,9 +89,10 @@ def test_dovecot_refuses_a_wrong_password_once(traced: Traced, plain_dovecot: Do
 
 
 def test_cyrus_is_met_again_step_by_step_and_this_is_remembered(
-    traced: Traced, cyrus: Cyrus, ca_file: Path
+    traced: Traced, plain_cyrus: Cyrus, ca_file: Path
 ) -> None:
-    account = ["-H", cyrus.host, "-p", str(cyrus.port), "-u", cyrus_support.USER, "--ca-file", str(ca_file)]
+    address = ["-H", plain_cyrus.host, "-p", str(plain_cyrus.port), "-u", cyrus_support.USER]
+    account = [*address, "--ca-file", str(ca_file)]
     logins = []
     for _ in range(3):
         begun = time.monotonic()

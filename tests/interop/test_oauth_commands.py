@@ -57,13 +57,6 @@ def running_dovecot(asking_dovecot: Dovecot) -> Dovecot:
     return asking_dovecot
 
 
-@pytest.fixture(autouse=True)
-def usual(issuer: OAuthServer) -> None:
-    """Reset the OAuth 2 server: no requests so far, and an owner who soon agrees."""
-    issuer.requests.clear()
-    issuer.decisions, issuer.consents, issuer.rotates, issuer.interval = [True], True, False, 1
-
-
 @pytest.fixture
 def keyring(tmp_path: Path) -> dict[str, str]:
     """Return the environment of a keyring that is a file."""

@@ -6,12 +6,8 @@ import random
 import socket
 import struct
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-
-import pytest
-import trustme
 
 from pop3fetch.delivery.destination import Settled
 from pop3fetch.delivery.servers.address import ServerAddress
@@ -23,7 +19,7 @@ from pop3fetch.net.dial import Endpoint
 from pop3fetch.net.tls import TLSOptions
 from pop3fetch.pop3.trace import Secrets
 from tests.support.delivering import Journal, drafts
-from tests.support.dovecot import Dovecot, missing_stores
+from tests.support.dovecot import Dovecot
 
 CUTS = 12
 MAIL = [b"Message-ID: <%d@x>\r\nSubject: %d\r\n\r\n%b\r\n" % (n, n, b"x" * 700 * n) for n in range(12)]
@@ -61,17 +57,6 @@ class CuttingRelay:
         with suppress(OSError):
             while octets := server.recv(4096):
                 client.sendall(octets)
-
-
-@pytest.fixture(scope="module")
-def stores(
-    needs_dovecot: None, authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Dovecot]:
-    """Run a Dovecot that takes messages."""
-    if reason := missing_stores():
-        pytest.skip(reason)
-    with Dovecot.start(tmp_path_factory.mktemp("stores"), ca=authority, stores=True) as dovecot:
-        yield dovecot
 
 
 def mailbox(dovecot: Dovecot, port: int, folder: Path) -> Mailbox:

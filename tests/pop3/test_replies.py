@@ -71,7 +71,13 @@ def test_stat_names_messages_and_octets(text: bytes, drop: tuple[int, int]) -> N
 
 @pytest.mark.parametrize(
     "text",
-    [*NO_NUMBERS, b"5", *(b"%b 1" % word for word in NO_NUMBERS), *(b"1 %b" % word for word in NO_NUMBERS)],
+    [
+        *NO_NUMBERS,
+        b"5",
+        b"X1 2",
+        *(b"%b 1" % word for word in NO_NUMBERS),
+        *(b"1 %b" % word for word in NO_NUMBERS),
+    ],
 )
 def test_stat_without_two_numbers_is_refused(text: bytes) -> None:
     with pytest.raises(MalformedListing) as refused:
@@ -126,6 +132,7 @@ def test_another_scan_line_is_refused(line: bytes) -> None:
         (b"1 ../../etc/passwd", (1, b"../../etc/passwd")),
         (b"1 UID", (1, b"UID")),
         (b"1 uid", (1, b"uid")),
+        (b"1 XX", (1, b"XX")),
         (b"9999999999999999999 x", (LARGEST, b"x")),
     ],
 )
@@ -213,6 +220,19 @@ def test_a_line_of_a_list_may_have_8192_octets_and_no_more() -> None:
         with pytest.raises(LineTooLong) as refused:
             list(lines_of(blocks, CRLF))
         assert refused.value.exit_status is Status.BAD_DATA
+
+
+@pytest.mark.parametrize(
+    ("blocks", "lines"),
+    [
+        ([b"x" * LINE_LIMIT + CRLF + b"y" * (LINE_LIMIT + 1) + b"\r\na\r\n"], [b"x" * LINE_LIMIT, b"", b"a"]),
+        ([b"x" * LINE_LIMIT], [b"x" * LINE_LIMIT]),
+        ([b"x" * LINE_LIMIT, b"x\r\na"], [b"", b"a"]),
+        ([b"x" * LINE_LIMIT, b"x"], [b""]),
+    ],
+)
+def test_only_a_line_that_is_longer_becomes_empty(blocks: list[bytes], lines: list[bytes]) -> None:
+    assert list(chain(*lines_of(blocks, CRLF, blanks=True))) == lines
 
 
 def test_a_line_of_a_message_has_no_limit() -> None:
@@ -435,7 +455,7 @@ def test_capabilities_are_read_by_name_in_capitals(reply: bytes, known: Capabili
 def test_capabilities_may_have_64_kib_and_no_more() -> None:
     lines = [b"TOP   \r\n"] * (CAPABILITIES_LIMIT // 8)
     assert capabilities(*lines) == {"TOP": None}
-    with pytest.raises(MalformedListing, match="CAPA is longer than 65536 octets"):
+    with pytest.raises(MalformedListing, match="the reply to CAPA is longer than 65536 octets"):
         capabilities(*lines, b"U")
 
 
@@ -489,8 +509,9 @@ def test_another_list_is_not_familiar_and_parsed_on_request(octets: bytes) -> No
     assert listing.entries == scan(octets)
 
 
-def test_a_list_that_was_not_read_has_no_digest() -> None:
-    assert Listing(parse_scan_line, CRLF).digest == ""
+def test_a_list_that_was_not_read_has_nothing() -> None:
+    listing = Listing(parse_scan_line, CRLF)
+    assert (listing.digest, listing.entries, listing.unusable) == ("", [], [])
 
 
 def test_a_list_that_is_kept_is_bounded() -> None:
@@ -500,7 +521,8 @@ def test_a_list_that_is_kept_is_bounded() -> None:
 
 
 def test_a_list_that_is_not_kept_is_parsed_as_it_arrives() -> None:
-    listing = read([SIZES], keep=False)
+    listing = Listing(parse_scan_line, CRLF)
+    listing.read([SIZES])
     assert listing.entries == ENTRIES
     listing.parse()
     assert listing.entries == ENTRIES

@@ -296,12 +296,14 @@ def test_anything_else_is_not_a_challenge(greeting: bytes) -> None:
         (b"\x15\x03\x01\x00\x02\x02\x0a", "it speaks TLS"),
         (b"\x16\x03\x01", "it speaks TLS"),
         (b"SSH-2.0-OpenSSH_9.2", "its greeting is not +OK"),
+        (b"hello \r\n", "its greeting is not +OK"),
         (b"", "its greeting is not +OK"),
     ],
 )
 def test_another_protocol_is_named(line: bytes, what: str) -> None:
     error = not_pop3(line)
-    assert error.what.startswith(what)
+    assert error.what == what
+    assert error.speaks == (what.removeprefix("it speaks ") if what.startswith("it speaks ") else "")
     assert error.octets == line.rstrip(b"\r\n")
 
 

@@ -781,7 +781,8 @@ def test_a_dangling_link_is_not_replaced_by_an_empty_record(place: RecordPlace, 
     for kind in (Store, ReadOnlyStore):
         error = refuses_to_open(place, kind)
         assert isinstance(error, RecordError)
-        assert error.reason == f"it is a link to {tmp_path}/not mounted/record, which does not exist"
+        link = f"it is a link to {tmp_path}/not mounted/record"
+        assert error.reason == f"{link}, which does not exist; is its disk mounted?"
     assert place.database.is_symlink()
 
 

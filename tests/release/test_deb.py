@@ -62,6 +62,7 @@ def _place(wheel: str) -> str:
     return f"usr/{wheel}.gz" if "/man/" in wheel else f"usr/{wheel}"
 
 
+@pytest.mark.slow  # there is a test of the single file in it, which is most of the package
 def test_it_is_built_of_the_same_octets_again(package: Path, tmp_path: Path) -> None:
     every = f"0-{(os.cpu_count() or 1) - 1}"
     again = _build(tmp_path / "again", umask=0o077, time_zone="Asia/Tokyo", processors=every)
@@ -127,6 +128,7 @@ def test_its_program_runs(unpacked: Path, run: Run) -> None:
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
+@pytest.mark.slow
 def test_lintian_finds_nothing(package: Path) -> None:
     if not shutil.which("lintian"):
         pytest.skip("there is no lintian")

@@ -85,7 +85,10 @@ EXAMPLES: dict[str, POP3Error] = {
         "if the password is right, the server may want --user alice",
     ),
     "a broken protocol": ProtocolViolation("octets that were not requested", b"* BYE\r\n"),
-    "an IMAP server": NotPOP3Server("it speaks IMAP", b"* OK IMAP4rev1 ready", "IMAP"),
+    "an IMAP server": NotPOP3Server("it speaks IMAP", b"* OK IMAP4rev1 ready", "IMAP", 993),
+    "an IMAP server at the port of POP3": NotPOP3Server(
+        "it speaks IMAP", b"* OK IMAP4rev1 ready", "IMAP", 995
+    ),
     "a TLS server": NotPOP3Server("it speaks TLS", b"\x15\x03\x01", "TLS"),
     "a web server": NotPOP3Server("it speaks HTTP", b"HTTP/1.1 400 Bad Request", "HTTP"),
     "an unknown server": NotPOP3Server("its greeting is not +OK", b"hello"),
@@ -106,6 +109,12 @@ EXAMPLES: dict[str, POP3Error] = {
     ),
     "no STLS": TLSNotSupportedError(HOST, "it does not offer STLS"),
     "no common cipher": NoCommonCipher(HOST, "the server ended the handshake (alert handshake failure)"),
+    "no common cipher, as many offered as the library has": NoCommonCipher(
+        HOST, "the server ended the handshake (alert handshake failure)", "DEFAULT"
+    ),
+    "no common cipher of a list": NoCommonCipher(
+        HOST, "the server ended the handshake (alert handshake failure)", "AES256-SHA"
+    ),
     "not a TLS port": NotATLSPort(HOST, "this port does not seem to speak TLS (wrong version number)"),
     "a certificate of an unknown authority": refused_certificate(
         "its authority is not trusted (unable to get local issuer certificate)", "authority"
@@ -171,7 +180,7 @@ EXAMPLES: dict[str, POP3Error] = {
     ),
     "a locked destination": DestinationLocked("mbox:/var/mail/alice", "it is locked by another program"),
     "a record on a full disk": RecordNotWritten(f"{PATH}.sqlite", "No space left on device"),
-    "a record that is a link": RecordError(f"{PATH}.sqlite", "it is a symbolic link"),
+    "a record that is a link": RecordError(f"{PATH}.sqlite", "it is a symbolic link; remove it"),
     "a locked record": RecordLocked(f"{PATH}.lock", "it is locked"),
     "another fetcher at work": FetcherRunning("fetchmail", "/home/alice/.fetchmail.pid", 4711),
     "another fetcher that may be at work": FetcherRunning("mpop", "/home/alice/.mpop_uidls/work.lock"),

@@ -19,15 +19,14 @@ Sections = dict[tuple[str, str], list[str]]  # by name and widths
 
 
 def check(kind: str, name: str, shown: Mapping[int, Sequence[str]], order: Sequence[str]) -> None:
-    """Compare the lines that ``name`` shows at each width with the file ``kind``.
+    """Compare the lines that ``name`` shows at some widths with the file ``kind``.
 
     ``order``: the names of all situations of the kind, in which the file lists them.
     """
-    sections = _folded(name, shown)
     if UPDATE:
-        _update(kind, name, sections, order)
-    known = read(kind)
-    assert sections == {title: lines for title, lines in known.items() if title[0] == name}
+        _update(kind, name, shown, order)
+    known = _unfolded(name, read(kind))
+    assert shown == {columns: known.get(columns) for columns in shown}
 
 
 def read(kind: str) -> Sections:
@@ -52,13 +51,25 @@ def _folded(name: str, shown: Mapping[int, Sequence[str]]) -> Sections:
     return {(name, f"{', '.join(map(str, at))} columns"): list(lines) for lines, at in widths.items()}
 
 
-def _update(kind: str, name: str, sections: Sections, order: Sequence[str]) -> None:
+def _unfolded(name: str, sections: Sections) -> dict[int, list[str]]:
+    """Return what a file has of a situation, by width."""
+    return {
+        int(columns): lines
+        for (known, widths), lines in sections.items()
+        if known == name
+        for columns in re.findall(r"\d+", widths)
+    }
+
+
+def _update(kind: str, name: str, shown: Mapping[int, Sequence[str]], order: Sequence[str]) -> None:
     path = FOLDER / f"{kind}.txt"
     path.touch()
     with path.open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # other situations of the kind may be tested at the same time
-        known = {title: lines for title, lines in read(kind).items() if title[0] != name}
-        known |= sections
+        sections = read(kind)
+        widest_first = sorted((_unfolded(name, sections) | {**shown}).items(), reverse=True)
+        known = {title: lines for title, lines in sections.items() if title[0] != name}
+        known |= _folded(name, dict(widest_first))
         titles = sorted(known, key=lambda title: order.index(title[0]) if title[0] in order else -1)
         texts = (["──── {} ({})".format(*title), *known[title], ""] for title in titles if title[0] in order)
         path.write_text("".join(line + "\n" for text in texts for line in text), "utf-8")

@@ -9,7 +9,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -252,10 +252,13 @@ def delivery_context(
     ``sessions``: of the account, for the passwords of mail servers.
     """
     console.flush()  # earlier output comes before the messages on standard output
+    output = -1
+    with suppress(OSError):  # a stream without a descriptor: only a delivery to it fails
+        output = console.out.fileno()
     return DeliveryContext(
         tag=tag or "",
         spool_folder=place.folder,
-        output=console.out.fileno(),
+        output=output,
         is_terminal=console.out.isatty(),
         awaits_reader=tag is not None,
         environment=without_password(os.environ),

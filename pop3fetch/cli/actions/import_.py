@@ -118,6 +118,7 @@ class Import:
         still_there = jobs.jobs(self._program, Path(config) / "systemd/user", without_password(os.environ))
         found = [*self._findings(readings, plans), *running, *still_there]
         report(self._console, plans, found, as_json=options.as_json)
+        self._console.flush()  # an error comes last even if both streams go to one file
         if not plans:
             self._console.remark("there is no account to import")
         if errors and not options.force:

@@ -80,9 +80,10 @@ ADVICE: dict[type[POP3Error], Callable[[Any], str]] = {
     InvalidSelector: _of_selector,
     LoginPaused: lambda error: "a new password is tried at once; on a terminal, every password is",
     MechanismNotOffered: lambda error: "use --tls implicit" if error.is_forgeable else "",
-    NoCommonCipher: lambda error: (
-        "it may be an old server; try --tls-ciphers DEFAULT, then DEFAULT:@SECLEVEL=1"
-    ),
+    NoCommonCipher: lambda error: {
+        "": "it may be an old server; try --tls-ciphers DEFAULT",
+        "DEFAULT": "it may be a very old server; try --tls-ciphers DEFAULT:@SECLEVEL=1",
+    }.get(error.ciphers, ""),
     NotATLSPort: lambda error: "try --tls starttls",
     NothingToVerify: lambda error: (
         "pin the certificate with --tls-fingerprint, or use --tls off with --allow-insecure-login"
@@ -91,9 +92,10 @@ ADVICE: dict[type[POP3Error], Callable[[Any], str]] = {
         "is it the right mailbox? `pop3fetch record forget --all` has all messages fetched"
     ),
     NotPOP3Server: lambda error: {
-        "TLS": "use --tls implicit",
-        "IMAP": "POP3 is on port 995 or 110",
-    }.get(error.speaks, ""),
+        ("TLS", error.port): "use --tls implicit",
+        ("IMAP", 993): "its POP3 port is probably 995",
+        ("IMAP", 143): "its POP3 port is probably 110",
+    }.get((error.speaks, error.port), ""),
     PipeliningBroken: lambda error: "try --no-pipelining",
     ServerNotFound: lambda error: "if there is one, name it with --host",
     TimedOut: lambda error: "if it waits for TLS, use --tls implicit" if error.may_await_tls else "",

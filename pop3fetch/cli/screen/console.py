@@ -144,14 +144,9 @@ class Console:
         texts = (str(cell) if isinstance(cell, int) else cell for cell in cells)
         self._print("\t".join("" if text is None else printable(text, None) for text in texts))
 
-    def text(self, text: str, *, wraps: bool = False) -> None:
-        """Print a line for people; a sentence ``wraps`` at words on a terminal."""
-        line = f"{self._label}{printable(text, None)}"
-        if wraps and self.shows_tables:
-            from pop3fetch.cli.screen.wrapping import wrapped
-
-            line = wrapped(line, self.width(self.out))
-        self._print(line)
+    def text(self, text: str) -> None:
+        """Print a line for people."""
+        self._print(f"{self._label}{printable(text, None)}")
 
     def json(self, value: Mapping[str, object]) -> None:
         """Print one JSON object as a line; escapes in it are JSON's own."""

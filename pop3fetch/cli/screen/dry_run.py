@@ -78,4 +78,5 @@ class DryRun:
             if self._messages[verb]
         )
         skipped = left(outcome, order) if outcome and order else ""
+        self._console.flush()  # the sums come last even if both streams go to one file
         self._console.remark(", ".join(filter(None, (f"would {done}" if done else "nothing to do", skipped))))

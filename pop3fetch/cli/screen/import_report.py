@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from pop3fetch.account.registration import table_of
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.objects import import_finding, imported_account, table_without_secret
+from pop3fetch.cli.screen.wrapping import wrapped
 from pop3fetch.durable import short
+from pop3fetch.printable import printable
 
 if TYPE_CHECKING:
     from pop3fetch.cli.actions.import_plan import Planned
@@ -32,8 +34,10 @@ def report(
         if as_json:
             console.json(imported_account(planned))
         else:
-            for line in _lines(planned):
-                console.text(line)
+            _print_wrapped(console, _title(planned))
+            _print_wrapped(console, INDENT + "; ".join(_facts(planned)))
+            for line in _new_table(planned):
+                console.text(INDENT + line)
     unique = {(finding.origin, finding.text): finding for finding in findings}  # which accounts share
     for finding in sorted(unique.values(), key=lambda finding: not finding.affects):
         if as_json:
@@ -41,17 +45,25 @@ def report(
         else:
             line = f":{finding.origin.line}" if finding.origin.line else ""
             kind = "error" if finding.affects else "note"
-            console.text(f"{short(Path(finding.origin.file))}{line}: {kind}: {finding.text}", wraps=True)
+            _print_wrapped(console, f"{short(Path(finding.origin.file))}{line}: {kind}: {finding.text}")
 
 
-def _lines(planned: Planned) -> Iterable[str]:
-    account = planned.account
-    whose = account.title if account else "not valid"
-    yield f"{planned.name}: {whose}, from {short(Path(planned.foreign.origin.file))}"
-    yield INDENT + "; ".join(_facts(planned))
-    if account and not planned.is_known:
-        for line in table_of(planned.name, table_without_secret(planned.table)).strip().split("\n"):
-            yield INDENT + line
+def _print_wrapped(console: Console, text: str) -> None:
+    """Print a line for people; on a terminal it is wrapped at words, unlike a table that may be copied."""
+    text = printable(text, None)
+    shown = wrapped(text, console.width(console.out), 2 * INDENT) if console.shows_tables else text
+    console.print_lines(console.out, shown.split("\n"))
+
+
+def _title(planned: Planned) -> str:
+    whose = planned.account.title if planned.account else "not valid"
+    return f"{planned.name}: {whose}, from {short(Path(planned.foreign.origin.file))}"
+
+
+def _new_table(planned: Planned) -> Sequence[str]:
+    if planned.account is None or planned.is_known:
+        return ()
+    return table_of(planned.name, table_without_secret(planned.table)).strip().split("\n")
 
 
 def _facts(planned: Planned) -> Iterable[str]:

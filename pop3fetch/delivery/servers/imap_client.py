@@ -148,7 +148,7 @@ class Client:
             size = int(digits or b"0") if len(digits) < 10 else LITERALS_LIMIT + 1
             self._literals += size
             if self._literals > LITERALS_LIMIT:
-                raise ProtocolViolation("it sends a literal that was not asked for", line)
+                raise ProtocolViolation("a literal that was not requested", line)
             parts += [self.line.read(size), self._line()]
         self._responses.append(parts)
 
@@ -200,7 +200,8 @@ class Client:
                 said = exchange.refused()
                 text = f"{answer} ({said})" if said else str(answer)
                 code = b"SYS/TEMP" if answer.code in LATER else b"AUTH"
-                raise LoginRefused(exchange.name, text.encode(), code, self._server.address.user or "")
+                shown = self._server.secrets.blot(text.encode())
+                raise LoginRefused(exchange.name, shown, code, self._server.address.user or "")
             exchange.finish()
             self._learn_from(answer.text.encode("ascii", "replace"))
 

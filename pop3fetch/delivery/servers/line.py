@@ -112,7 +112,7 @@ class Line:
         self._lines += 1
         self._octets += len(line)
         if self._lines > LINES_LIMIT or self._octets > OCTETS_LIMIT:
-            raise ProtocolViolation(f"its reply has no end, while {self._awaited} is awaited")
+            raise ProtocolViolation(f"{self._awaited} has no end")
         if self._server.trace:
             shown = line.rstrip(b"\r\n")
             if challenge := _CHALLENGE.match(shown):  # it may be enough to test guesses of the password
@@ -147,7 +147,7 @@ class Line:
             if deadline is not None and now >= deadline:
                 if self._hurry.since is not None:
                     raise ConnectionLost(host, f"while waiting for {self._awaited}", "it was interrupted")
-                raise TimedOut(host, f"waiting for {self._awaited} of", self._limit or 0)
+                raise TimedOut(host, f"waiting for {self._awaited} from", self._limit or 0)
             until = now + TICK if deadline is None else min(now + TICK, deadline)
             try:
                 octets = transport.read(until)

@@ -169,7 +169,7 @@ class Client(smtplib.SMTP):
             text = f"{reply} ({said})" if said else str(reply)
             # 454 and 421 are the server's own trouble (RFC 4954 section 6).
             code = b"SYS/TEMP" if reply.code < 500 else b"AUTH"
-            raise LoginRefused(exchange.name, text.encode(), code, user)
+            raise LoginRefused(exchange.name, self._server.secrets.blot(text.encode()), code, user)
         exchange.finish()
 
     # -- messages ------------------------------------------------------------------------------

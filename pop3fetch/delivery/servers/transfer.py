@@ -191,6 +191,7 @@ class Group:
             draft: [one for one in server.recipients if not accepted.has(draft, one)] for draft in drafts
         }
         self._doubtful: set[Envelope] = set()  # sent to their ends, and not answered
+        self._is_early = False  # whether a reply had come before the end of the last message was sent
         self._done: set[Draft] = set()
         self._ready: list[Draft] = []  # delivered, and not recorded yet
         self._again: list[Envelope] = []  # to be sent once more, without their sender
@@ -335,6 +336,8 @@ class Group:
                         end += _lines([*client.commands(following), "DATA"])
                     self._send(client, envelope, _stuffed(envelope.draft), end)
                 last = client.reply("the reply to a message", is_data=True)
+                if last.is_success and self._is_early:
+                    raise ProtocolViolation("it accepts a message before it is sent", str(last).encode())
                 yield failing or (envelope, last, "data")
             elif replies[-1].is_success and not failing:
                 raise ProtocolViolation("it accepts a message before it is sent", str(replies[-1]).encode())
@@ -348,6 +351,7 @@ class Group:
             if held:
                 client.line.write(held)
             held = block
+        self._is_early = bool(end) and client.line.has_line()  # by DATA nothing else is awaited
         self._doubtful.add(envelope)
         client.line.write(held + end)
 

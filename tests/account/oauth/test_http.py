@@ -27,9 +27,9 @@ SOON = 0.2  # seconds that a server which is too slow is given
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def collected() -> Iterator[None]:
-    """Collect what a test leaves before the next one, which may be of another module."""
+    """Collect what these tests leave before one of another module."""
     yield
     gc.collect()
 

@@ -228,6 +228,16 @@ def test_a_dry_run_shows_what_it_would_do(here: Here, post: StartPost, maildir: 
     assert b"RETR" not in served.verbs[served.verbs.index(b"QUIT") :]
 
 
+def test_the_sums_of_a_dry_run_come_last_in_one_file(run: Run, post: StartPost, maildir: Path) -> None:
+    served = post(letters(2))
+    words = run.command("get", "-v", "-o", maildir, "--dry-run")
+    environment = {**run.environment, **served.environment}
+    both = subprocess.run(
+        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE
+    )
+    assert both.stdout.splitlines()[-1].startswith(b"pop3fetch: would fetch 2 messages (208 B) to ")
+
+
 def test_a_dry_run_as_json_has_subject_and_destination(here: Here, post: StartPost, maildir: Path) -> None:
     served = post(LETTERS[:1])
     words = ["get", "--dry-run", "--json", "--delete", "-o", str(maildir)]

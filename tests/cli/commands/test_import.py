@@ -21,7 +21,7 @@ from pop3fetch.record.editing import Addition, EditedStore
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.store import Entry, ReadOnlyStore
 from pop3fetch.status import Status
-from tests.support.command import Ended, Run
+from tests.support.command import PATIENCE, Ended, Run
 from tests.support.deaths import deaths
 from tests.support.in_process import Here
 from tests.support.keyrings import IN_THE_HOME
@@ -425,6 +425,18 @@ def test_what_is_not_a_file_is_named(old: Old, kind: str) -> None:
     ended = old()
     assert (ended.status, ended.out) == (Status.CONFIGURATION, b"")
     assert ended.err.startswith(f"pop3fetch: {path}: ".encode())
+
+
+def test_the_error_comes_last_in_one_file(run: Run) -> None:
+    (run.home / ".mpoprc").write_text("account work\nhost pop.example.org\nuser alice\nkillsize 5\n")
+    both = subprocess.run(
+        run.command("import", "mpop", "--offline"),
+        env=run.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=PATIENCE,
+    )
+    assert both.stdout.splitlines()[-1].startswith(b"pop3fetch: 2 settings cannot be carried over, ")
 
 
 def test_a_missing_list_is_noted(old: Old) -> None:

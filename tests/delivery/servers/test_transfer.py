@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import ssl
 import threading
 from collections.abc import Iterator
@@ -11,16 +12,12 @@ from pathlib import Path
 import pytest
 
 from pop3fetch.delivery.destination import Place, Settled
-from pop3fetch.delivery.servers.address import ServerAddress
-from pop3fetch.delivery.servers.server import MailServer
 from pop3fetch.delivery.servers.transfer import MOST_RECEIVED, TOGETHER, Transfer
-from pop3fetch.errors import DeliveryError, LoginRefused
-from pop3fetch.net.dial import Endpoint
-from pop3fetch.net.tls import TLSOptions
-from pop3fetch.pop3.trace import Secrets
+from pop3fetch.errors import DeliveryError
 from pop3fetch.status import Status
 from tests.support.delivering import TAG, Died, Journal, drafts, message
-from tests.support.scripted_server import ScriptedServer, Talk
+from tests.support.mail_destinations import MailDestinations
+from tests.support.scripted_server import Talk
 from tests.support.transfer_server import CHUNKED, PIPELINED, PLAIN, Accepted, TransferServer
 
 ONE, TWO, THREE = (b"Return-Path: <bob@example.org>\r\nSubject: %d\r\n\r\nhello\r\n" % n for n in (1, 2, 3))
@@ -29,16 +26,8 @@ each_way = pytest.mark.parametrize("extensions", EXTENSIONS.values(), ids=EXTENS
 LATER, REFUSED = Status.TRY_LATER, Status.CANNOT_DELIVER
 
 
-class Relay:
-    """A destination at a scripted server, and what it reports."""
-
-    def __init__(self, folder: Path, stack: ExitStack, context: ssl.SSLContext, ca_file: Path) -> None:
-        self.reports: list[str] = []
-        self.refusals: list[LoginRefused] = []
-        self._folder = folder
-        self._stack = stack
-        self._context = context
-        self._ca_file = ca_file
+class Relay(MailDestinations):
+    """Mail servers that pass messages on."""
 
     def at(
         self,
@@ -51,32 +40,10 @@ class Relay:
         sender: str | None = None,
         timeout: float = 10,
     ) -> Transfer:
-        implicit = "implicit" if tls == "implicit" else None
-        running = self._stack.enter_context(ScriptedServer(server, tls=implicit, context=self._context))
-        settings = MailServer(
-            ServerAddress(scheme, running.host, 24, user),  # one destination, wherever it listens
-            Endpoint(running.host, running.port),
-            tls,
-            Secrets(),
-            TLSOptions(ca_file=str(self._ca_file)),
-            timeout=timeout,
-            secret=lambda: "secret",
-            refused=self.refusals.append,
-            recipients=recipients,
-            sender=sender,
-            report=self.reports.append,
+        settings = self.serve(
+            server, scheme, user, tls=tls, timeout=timeout, recipients=recipients, sender=sender
         )
-        transfer = Transfer(settings, TAG, self._folder)
-        self._stack.callback(transfer.close)
-        transfer.prepare()
-        return transfer
-
-    def fails(self, transfer: Transfer, journal: Journal, *messages: bytes) -> DeliveryError:
-        """Return the error that ends a delivery."""
-        with pytest.raises(DeliveryError) as caught:
-            transfer.deliver(drafts(transfer, messages), journal)
-        assert caught.value.fatal
-        return caught.value
+        return self.prepared(Transfer(settings, TAG, self.folder))
 
 
 @pytest.fixture
@@ -234,7 +201,7 @@ def test_a_certificate_that_does_not_verify_is_shown(relay: Relay, tmp_path: Pat
     import trustme
 
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.pem"))
-    relay._ca_file = tmp_path / "other.pem"
+    relay.ca_file = tmp_path / "other.pem"
     for tls in ("implicit", "starttls"):
         error = relay.fails(relay.at(TransferServer((b"STARTTLS",)), tls=tls), Journal(), ONE)
         assert error.exit_status == Status.PROTOCOL
@@ -292,6 +259,21 @@ def test_a_refusal_that_all_messages_would_meet_ends_the_delivery(
     assert len(journal.intents) == is_in_doubt
 
 
+@pytest.mark.parametrize("extensions", [PLAIN, PIPELINED], ids=["plain", "pipelined"])
+def test_a_message_that_is_accepted_before_it_is_sent_is_in_doubt(
+    relay: Relay, extensions: tuple[bytes, ...]
+) -> None:
+    def accept_early(talk: Talk) -> None:
+        talk.say(b"354 go on\r\n250 2.0.0 ok\r\n")
+        talk.stall()
+
+    journal = Journal()
+    transfer = relay.at(TransferServer(extensions, replies={b"DATA": [accept_early]}))
+    error = relay.fails(transfer, journal, ONE)
+    assert "accepts a message before it is sent" in str(error)
+    assert (journal.delivered, [*journal.intents]) == ([], [0])
+
+
 def test_three_messages_in_a_row_that_must_wait_end_the_delivery(relay: Relay) -> None:
     later = b"451 4.2.0 not now\r\n"
     server = TransferServer(replies={b"end": [later, later, b"250 2.0.0 ok\r\n", later, later, later]})
@@ -345,15 +327,16 @@ def test_the_record_is_never_behind_by_more_than_a_group(relay: Relay, extension
 
 
 @each_way
+@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.slow)], ids=["a few", "all"])
 def test_a_connection_that_is_cut_anywhere_loses_and_doubles_nothing(
-    tmp_path: Path, relay: Relay, extensions: tuple[bytes, ...]
+    relay: Relay, extensions: tuple[bytes, ...], step: int
 ) -> None:
     whole = TransferServer(extensions)
     transfer = relay.at(whole)
     transfer.deliver(drafts(transfer, [ONE, TWO]), Journal())
     said = 300  # more than the server says
     doubles = 0
-    for octets in range(said):
+    for octets in range(random.randrange(step), said, step):
         server = TransferServer(extensions, break_after=octets)
         transfer, journal = relay.at(server), Journal()
         try:
