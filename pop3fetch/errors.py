@@ -103,15 +103,12 @@ def facts_of(error: type[POP3Error]) -> tuple[str, ...]:
 
 
 class ServerErrorResponse(POP3Error):
-    """The server answered -ERR, with ``text`` after it; the session goes on.
-
-    ``code`` is the response code in the text, without brackets (RFC 2449 section 8).
-    """
+    """The server answered -ERR, with ``text`` after it; the session goes on."""
 
     status = Status.REFUSED
     command: str
     text: bytes
-    code: bytes | None = None
+    code: bytes | None = None  # the response code in the text, without brackets (RFC 2449 section 8)
 
     @property
     def is_temporary(self) -> bool:  # type: ignore[override]
@@ -516,6 +513,7 @@ class ServerFailed(DeliveryError):
     """The server of a destination does not take messages, or not this one; ``status`` is the exit status."""
 
     status: Status = Status.CANNOT_DELIVER  # type: ignore[misc]
+    broke_at: tuple[bytes, int] | None = None  # the key of the message that may be why the delivery ended
 
     @property
     def is_temporary(self) -> bool:  # type: ignore[override]

@@ -18,6 +18,7 @@ from pop3fetch.errors import (
     PipeliningBroken,
     POP3Error,
     ProtocolViolation,
+    ServerFailed,
     TimedOut,
 )
 from pop3fetch.fetch.context import Context
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from pop3fetch.pop3.replies import Overview
 
 NO_PIPELINING = "no pipelining"  # the fact that this server mixes up pipelined replies
+BROKE_AT = "broke at"  # the fact at which messages a delivery broke
 MANY = 10  # messages: a first run over so many reports it before it begins
 PORTION = 100_000  # messages that are retrieved in one go: what is known of each takes some 100 octets
 MOST_GIVEN_UP = 10  # messages over which a server may break a session each
@@ -102,6 +104,11 @@ class Fetch:
             self._retrieval.end()  # or what it is delivering would be taken for leftovers
         with suppress(POP3Error):
             self._store.reopen()
+            if isinstance(end, ServerFailed) and end.broke_at:
+                from pop3fetch.fetch.last import and_last
+
+                kept = self._store.fact(BROKE_AT)
+                self._store.remember(BROKE_AT, and_last(kept, end.broke_at))
             self._settle()
             self._context.destination.remove_leftovers()
             if self._current:
@@ -234,6 +241,11 @@ class Fetch:
         chosen = choose(listing, new, self._order, self._tally.delivered | self._given_up)
         if filtering:
             chosen = filtering.matching(listing, chosen)
+        broke_at = None if self._order.selectors else self._store.fact(BROKE_AT)
+        if broke_at:
+            from pop3fetch.fetch.last import in_turn
+
+            chosen = in_turn(broke_at, listing, chosen)
         for index, error in recall.undecided.items():  # no look could decide
             self._tally.skip(listing.message(index), error)
         for index, error in listing.unreadable.items():

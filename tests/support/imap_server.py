@@ -69,6 +69,10 @@ class ImapServer:
     def inbox(self) -> Box:
         return self.boxes[b"INBOX"]
 
+    def refuses(self, talk: Talk, octets: bytes) -> bytes:
+        """Return the answer to a message that is not stored, or nothing; for a test to replace."""
+        return b""
+
     def __call__(self, talk: Talk) -> None:
         if self.break_after is not None:
             allowed, self.break_after = self.break_after, None
@@ -206,6 +210,9 @@ class _Session:
             return
         if stand_in:
             self._talk.say(stand_in if stand_in.startswith(b"*") else self._tag + b" " + stand_in)
+            return
+        if refusal := self._server.refuses(self._talk, octets):
+            self._talk.say(refusal if refusal.startswith(b"*") else self._tag + b" " + refusal)
             return
         box = self._server.boxes.get(match[1])
         if box is None:

@@ -186,6 +186,9 @@ class Mailbox(Destination):
             self._drop()
             self._leave(batch, state, journal)
             self._record(batch, fit, journal)
+            if batch.end is None and isinstance(error, ServerFailed):
+                decided = {*batch.stored, *batch.refused}
+                error.broke_at = next((draft.message.key for draft in fit if draft not in decided), None)
             raise batch.end or error from None
         except BaseException:  # a literal may be half sent
             self._drop()
@@ -372,6 +375,7 @@ class Batch:
             reason=f"the server refused {'a' if status else 'the'} message: {answer}",
             fatal=status is not None,
             status=status or Status.CANNOT_DELIVER,
+            broke_at=draft.message.key if status is Status.PROTOCOL else None,
         )
         if status is not None:
             self.end = self.end or error

@@ -149,7 +149,12 @@ class Transfer(Destination):
             error = refused.get(draft)
             self._deferred = self._deferred + 1 if error and error.is_temporary else 0
             if error and self._deferred >= MOST_DEFERRED:
-                raise ServerFailed(destination=self.name, reason=error.reason, status=Status.TRY_LATER)
+                raise ServerFailed(
+                    destination=self.name,
+                    reason=error.reason,
+                    status=Status.TRY_LATER,
+                    broke_at=draft.message.key,
+                )
 
     # -- after a crash, and the end ------------------------------------------------------------
 
@@ -208,7 +213,12 @@ class Group:
                     self._exchange(client, envelopes, journal)
                     envelopes, self._again = self._again, []
         except ServerFailed as error:  # a server says why, and then closes the connection
-            self._end = self._end or error
+            if self._end is None:
+                decided = {*self._done, *self._ready, *self._refused}
+                error.broke_at = next(
+                    (draft.message.key for draft in self._drafts if draft not in decided), None
+                )
+                self._end = error
         self._conclude(journal)
         if self._end:
             raise self._end
@@ -267,7 +277,13 @@ class Group:
         is_full = reply.code == 552 and FULL.search(reply.text) is not None
         is_of_size = step == "MAIL" and reply.code == 552 and not is_full
         ends = reply.code == 421 or is_full or (step != "data" and not is_of_size)
-        error = ServerFailed(destination=self._name, reason=f"{reason}: {reply}", fatal=ends, status=status)
+        error = ServerFailed(
+            destination=self._name,
+            reason=f"{reason}: {reply}",
+            fatal=ends,
+            status=status,
+            broke_at=draft.message.key if step == "data" else None,
+        )
         if ends:
             self._end = self._end or error
         else:
