@@ -167,7 +167,8 @@ class Configuration(NamedTuple):
             hint = f"; `pop3fetch login {name}` sets it up"
         elif not hint:
             names = ", ".join(self.tables)
-            hint = f"; the accounts are {names}" if names else "; `pop3fetch login ADDRESS` adds one"
+            known = f"the accounts are {names}" if len(self.tables) > 1 else f"the only account is {names}"
+            hint = f"; {known}" if names else "; `pop3fetch login ADDRESS` adds one"
         raise ConfigurationError(where, f"{what}{hint}")
 
     def _table(self, name: str) -> Settings:

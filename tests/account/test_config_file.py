@@ -543,11 +543,21 @@ def test_the_records_have_the_platforms_own_place(tmp_path: Path, monkeypatch: p
 # ---- what is wrong with a choice
 
 
-def test_an_unknown_account_is_answered_with_the_known_ones(write: Write) -> None:
-    file = write(WORK + HOME)
+@pytest.mark.parametrize(
+    ("tables", "name", "hint"),
+    [
+        (WORK + HOME, "wrok", "did you mean 'work'?"),
+        (WORK + HOME, "zzz", "the accounts are work, home"),
+        (WORK, "zzz", "the only account is work"),
+    ],
+)
+def test_an_unknown_account_is_answered_with_the_known_ones(
+    write: Write, tables: str, name: str, hint: str
+) -> None:
+    file = write(tables)
     with pytest.raises(ConfigurationError) as caught:
-        load(file).account(Overrides(account="wrok"))
-    assert str(caught.value) == (f"{file}: no account is named 'wrok'; did you mean 'work'?")
+        load(file).account(Overrides(account=name))
+    assert str(caught.value) == f"{file}: no account is named {name!r}; {hint}"
 
 
 def test_an_empty_name_is_not_an_account(tmp_path: Path) -> None:
