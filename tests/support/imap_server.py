@@ -73,6 +73,10 @@ class ImapServer:
         """Return the answer to a message that is not stored, or nothing; for a test to replace."""
         return b""
 
+    def kept(self, octets: bytes) -> bytes:
+        """Return what is stored of a message; for a test to replace."""
+        return octets
+
     def __call__(self, talk: Talk) -> None:
         if self.break_after is not None:
             allowed, self.break_after = self.break_after, None
@@ -219,7 +223,7 @@ class _Session:
             self._no(b"[TRYCREATE] there is none")
             return
         assert match[4] or b"\0" not in octets, "a NUL in a literal"
-        uid = box.add(octets)
+        uid = box.add(self._server.kept(octets))
         box.flags.append(match[2])
         box.dates.append(match[3] or b"")
         if self._server.stolen:

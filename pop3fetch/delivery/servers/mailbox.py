@@ -23,7 +23,7 @@ from pop3fetch.delivery.destination import NOT_MOUNTED, Destination, Draft, Jour
 from pop3fetch.delivery.servers.imap_client import LATER, Answer, Client, State, quoted
 from pop3fetch.delivery.servers.line import Hurry, opened, server_errors
 from pop3fetch.delivery.servers.server import MailServer
-from pop3fetch.delivery.servers.settling import Appended, Settlement
+from pop3fetch.delivery.servers.settling import UNLIKE, Appended, Settlement
 from pop3fetch.delivery.servers.spool import SpooledDraft
 from pop3fetch.errors import DeliveryError, LoginRefused, POP3Error, ProtocolViolation, ServerFailed
 from pop3fetch.headers.fields import received_at
@@ -207,8 +207,8 @@ class Mailbox(Destination):
     def _leave(self, batch: Batch, state: State, journal: Journal) -> None:
         """Keep when the connection was lost, with messages under way, and from which UID on they may be.
 
-        An identical one before them that was answered without its UID is left with them, or it would be
-        taken for them.
+        One before them that was answered without its UID is left with them if it is identical, or looks it:
+        it would be taken for them.
         """
         lost = [draft for draft, _ in batch.under_way]
         if not lost:
@@ -217,10 +217,10 @@ class Mailbox(Destination):
         now = int(time.time())
         floor = State(state.validity, max(state.next_uid, batch.highest + 1))
         intents = {draft: Appended.of(draft, now) for draft in lost}
-        digests = {intent.digest for intent in intents.values()}
+        looks = {look for one in intents.values() for look in (one.digest, one.likeness)} - {UNLIKE}
         for draft in [draft for draft, uid in batch.stored.items() if not uid]:
             intent = Appended.of(draft, now)
-            if intent.digest in digests:
+            if intent.digest in looks or intent.likeness in looks:
                 intents[draft] = intent
                 del batch.stored[draft]
                 batch.under_way.append((draft, ""))

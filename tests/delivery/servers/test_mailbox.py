@@ -361,13 +361,112 @@ def test_what_a_server_changes_is_still_the_message(store: Store) -> None:
     assert settled(store, server, journal) == [Settled.DELIVERED]
 
 
-def test_a_message_that_the_server_has_rebuilt_comes_again_and_is_reported(store: Store) -> None:
+TRACE = b"Received: from a\r\n\tby provider id %d; Mon, 2 Nov 2026 10:00:00 +0000\r\n"
+FROM = b"From: Ann <ann@example.org>\r\nDate: Mon, 2 Nov 2026 09:59:59 +0000\r\nSubject: dinner\r\n"
+MAIL = TRACE % 1 + TRACE % 0 + b"Message-ID: <1@x>\r\n" + FROM + b"\r\nat eight?\r\n"
+NO_ID = MAIL.replace(b"Message-ID: <1@x>\r\n", b"")
+
+
+def rebuilt(octets: bytes) -> bytes:
+    """Return a message as Exchange gives it back: other fields first, new ones, folded anew, other octets."""
+    header, _, body = octets.partition(b"\r\n\r\n")
+    fields = header.replace(b"\r\n\t", b" ").split(b"\r\n")
+    added = [b"X-Ms-Exchange: " + b"x" * 900]
+    if b"Received:" in header:
+        added.append(b"Received: from own by own; Mon, 2 Nov 2026 10:00:09 +0000")
+    return b"\r\n".join([*fields[-3:], *added, *fields[:-3], b"MIME-Version: 1.0", b"", b"<p>" + body])
+
+
+class Exchange(ImapServer):
+    """Rebuilds each message."""
+
+    def kept(self, octets: bytes) -> bytes:
+        return rebuilt(octets)
+
+
+@pytest.mark.parametrize("octets", [MAIL, NO_ID, MAIL.replace(TRACE % 1 + TRACE % 0, b"")])
+@pytest.mark.parametrize("offered", [PLUS, BARE])
+def test_a_message_that_the_server_has_rebuilt_is_found(
+    store: Store, octets: bytes, offered: tuple[str, ...]
+) -> None:
+    server = Exchange(offered, replies={"APPEND": [b"", None]})
+    server.inbox.add(rebuilt(octets))  # of an earlier run
+    journal = lost(store, server, ONE, octets, TWO)
+    assert (journal.delivered, {*journal.intents}) == ([0], {1, 2} if offered == PLUS else {1})
+    assert settled(store, server, journal)[0] is Settled.DELIVERED
+    assert journal.delivered == [0, 1]
+    assert store.reports == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "other"),
+    [
+        (MAIL, MAIL.replace(TRACE % 1, TRACE % 2)),  # the copy of another account
+        (MAIL, MAIL.replace(TRACE % 1, b"")),
+        (MAIL.replace(TRACE % 1 + TRACE % 0, b""), MAIL),
+        (MAIL, MAIL.replace(b"Subject: dinner", b"Subject: lunch")),
+        (MAIL, MAIL.replace(b"ann@", b"eve@")),
+        (MAIL, MAIL + b"x" * 40_000),
+        (ONE, ONE.replace(b"Subject: 1", b"Subject: 2")),
+        (NO_ID, NO_ID.replace(b"dinner", b"lunch")),
+        (NO_ID, NO_ID.replace(TRACE % 1, TRACE % 2)),
+        (FROM + b"\r\nat eight?\r\n", FROM + b"\r\nat nine?\r\n"),
+        (b"To: bob\r\n\r\n1", b"To: bob\r\n\r\n2"),
+        (TRACE % 1 + b"To: bob\r\n\r\n1", TRACE % 1 + b"To: bob\r\n\r\n2"),
+    ],
+)
+def test_another_message_is_not_taken_for_one_that_was_rebuilt(
+    store: Store, sent: bytes, other: bytes
+) -> None:
+    server = Exchange()
+    journal = lost(store, server, sent, dies="after intend")
+    server.inbox.add(rebuilt(other))
+    server.inbox.add(other)
+    assert settled(store, server, journal) == [Settled.UNDONE]
+
+
+@pytest.mark.parametrize(
+    ("sent", "found"),
+    [
+        ((MAIL,), (MAIL, MAIL)),
+        ((MAIL, MAIL), (MAIL,)),
+        ((MAIL, MAIL + b"to both\r\n"), (MAIL, MAIL)),
+        ((NO_ID,), (NO_ID, NO_ID)),
+        ((MAIL,), (MAIL.replace(TRACE % 1, TRACE % 2),)),
+    ],
+)
+def test_what_may_be_a_rebuilt_message_and_may_not_comes_again_and_is_reported(
+    store: Store, sent: tuple[bytes, ...], found: tuple[bytes, ...]
+) -> None:
     server = ImapServer()
-    journal = lost(store, server, ONE, TWO, dies="after intend")
-    server.inbox.add(ONE.replace(b"hello", b"HELLO"))
-    assert settled(store, server, journal) == [Settled.UNDONE, Settled.UNDONE]
+    journal = lost(store, server, *sent, dies="after intend")
+    for octets in found:
+        server.inbox.add(rebuilt(octets))
+    assert settled(store, server, journal) == [Settled.UNDONE] * len(sent)
     (report,) = store.reports
     assert "not found again, and may be there twice" in report
+
+
+def test_a_rebuilt_message_below_the_lowest_uid_or_of_another_mailbox_does_not_count(store: Store) -> None:
+    server = ImapServer()
+    server.inbox.add(rebuilt(MAIL))
+    journal = lost(store, server, MAIL, dies="after intend")
+    server.inbox.add(ONE)
+    assert settled(store, server, journal) == [Settled.UNDONE]
+    journal = lost(store, server, MAIL, dies="after intend")
+    server.boxes[b"INBOX"] = Box(validity=2)
+    for _ in range(4):
+        server.inbox.add(ONE)
+    server.inbox.add(rebuilt(MAIL))
+    assert settled(store, server, journal) == [Settled.UNDONE]
+
+
+def test_a_rebuilt_message_that_was_answered_without_its_uid_is_not_taken_for_the_next(store: Store) -> None:
+    server = Exchange(BARE, replies={"APPEND": [b"", Talk.cut]})  # the second one is not stored
+    journal = lost(store, server, MAIL, MAIL + b"to both\r\n")
+    assert len(server.inbox.messages) == 1
+    assert settled(store, server, journal) == [Settled.UNDONE, Settled.UNDONE]
+    assert "2 messages were not found again" in store.reports[0]
 
 
 def moved(server: ImapServer) -> None:
