@@ -63,6 +63,10 @@ def replace_file(path: Path, octets: bytes, *, durably: bool) -> None:
         if durably:
             sync_file(file)
         os.replace(aside, path)
+    except BaseException:
+        with suppress(OSError):
+            aside.unlink()
+        raise
     finally:
         os.close(file)
     _remove_strays(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -90,6 +91,21 @@ def test_what_a_killed_process_has_left_is_removed(tmp_path: Path) -> None:
     assert names(tmp_path) == ["work.account"]
     assert (tmp_path / "work.account").read_bytes() == b"new"
     assert mode(tmp_path / "work.account") == 0o600
+
+
+@pytest.mark.parametrize("durably", [False, True])
+def test_a_failure_leaves_the_old_one_and_nothing_beside_it(tmp_path: Path, durably: bool) -> None:
+    path = tmp_path / "work.account"
+    replace_file(path, b"old", durably=durably)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            replace_file(path, b"new", durably=durably)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert names(tmp_path) == ["work.account"]
+    assert path.read_bytes() == b"old"
 
 
 def test_what_another_process_is_writing_stays_and_so_does_what_is_not_ours(tmp_path: Path) -> None:

@@ -233,9 +233,11 @@ class TLSStream:
                     self._drain()
                 bound()
                 self._fill()
-        finally:
+        except (OSError, ValueError):
             with suppress(OSError):
                 self._drain()
+            raise
+        self._drain()  # or what follows would arrive without the end of the handshake
         self._certificate = self.tls.getpeercert(binary_form=True)
 
     def read_into(self, view: memoryview, bound: Callable[[], None]) -> int:

@@ -15,7 +15,7 @@ import trustme
 from pop3fetch.ahead import Interrupts
 from pop3fetch.errors import ConnectionLost, NotATLSPort, POP3Error, TimedOut, TLSError
 from pop3fetch.net.dial import Endpoint
-from pop3fetch.net.transport import READ_SIZE, Transport
+from pop3fetch.net.transport import READ_SIZE, TLSStream, Transport
 from pop3fetch.status import Status
 from tests.support.scripted_server import Script, ScriptedServer, StartServer, Talk
 from tests.support.sessions import NEVER, SOON, everything_sent, play
@@ -304,6 +304,16 @@ def test_a_reset_in_the_handshake_is_a_lost_connection(opened: Open, trusting: s
     opening.transport.write(b"NOOP\r\n")
     with a_failed_handshake(opening, trusting, ConnectionLost) as said:
         assert "in the TLS handshake" in said[0]
+
+
+def test_a_handshake_whose_end_cannot_be_sent_is_a_lost_connection(
+    server: StartServer, trusting: ssl.SSLContext
+) -> None:
+    running = server(silence, tls="implicit")
+    with socket.create_connection((running.host, running.port), NEVER) as connected:
+        stream = TLSStream(connected, trusting, running.host)
+        with pytest.raises(BrokenPipeError):  # what follows would reach the server without it
+            stream.shake_hands(lambda: connected.shutdown(socket.SHUT_WR))
 
 
 @pytest.mark.parametrize("greeting", [b"+OK ready\r\n", b"* OK IMAP4rev1\r\n", b"220 mail ESMTP\r\n"])
