@@ -128,6 +128,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Make its time that of this process, by its rules alone: the names of zones may not be installed."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.fixture
 def maildir(tmp_path: Path) -> Path:
     """Return the path for a new maildir."""
     return tmp_path / "Maildir"

@@ -222,6 +222,22 @@ def test_files_that_are_named_exist(name: str) -> None:
     assert [path for path in named if not (PROJECT / path).exists()] == []
 
 
+def test_the_benchmark_has_the_rows_that_are_named() -> None:
+    rows = re.findall(r'^    "([a-z-]+)": _', _read("bench/scenarios.py"), re.MULTILINE)
+    sources = [path.read_text("utf-8") for path in (PROJECT / "pop3fetch").rglob("*.py")]
+    sentences = [found for source in sources for found in re.findall(r"benchmark\s+rows?[^.]*", source)]
+    named = {row for sentence in sentences for row in re.findall(r"``([a-z-]+)``", sentence)}
+    assert len(named) > 3
+    assert named - set(rows) == set()
+
+
+def test_the_places_where_to_change_something_exist() -> None:
+    table = _read("CONTRIBUTING.md").partition("### Where do I change")[2].partition("\n## ")[0]
+    places = re.findall(r"`([\w/]+(?:\.py|/))`", table)
+    folders = (PROJECT / "pop3fetch", PROJECT)
+    assert [place for place in places if not any((folder / place).exists() for folder in folders)] == []
+
+
 def test_the_changelog_keeps_its_form() -> None:
     # https://keepachangelog.com/en/1.1.0/
     lines = _read("CHANGELOG.md").splitlines()

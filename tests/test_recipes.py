@@ -604,7 +604,11 @@ def _steps(program: str) -> list[str]:
 FOLLOWED.update(sentence for fetcher in FETCHERS for sentence in _steps(fetcher.name))
 
 
-@pytest.mark.parametrize("fetcher", FETCHERS, ids=lambda fetcher: fetcher.name)
+@pytest.mark.parametrize(
+    "fetcher",
+    [FETCHERS[0], *(pytest.param(each, marks=pytest.mark.slow) for each in FETCHERS[1:])],
+    ids=lambda fetcher: fetcher.name,
+)
 def test_the_way_from_another_program_ends_without_its_cron_line(place: Place, fetcher: Fetcher) -> None:
     show, stop, take_over, remove = (RECIPES[sentence] for sentence in _steps(fetcher.name))
     _move_in(place, fetcher)
@@ -736,7 +740,7 @@ def test_the_readme_has_a_first_result_within_ten_lines(place: Place) -> None:
 
 
 def test_the_readme_shows_how_to_install_what_exists() -> None:
-    ways, _ = _blocks("Install", "sh")
+    ways, *_ = _blocks("Install", "sh")
     assert [way.split()[-2:] for way in ways.splitlines()] == [["install", "."]] * 3
 
 
@@ -752,25 +756,32 @@ LOOKED_UP = {
 }
 
 
+INSTALLERS = {"pipx": "environment -V PIPX_LOCAL_VENVS", "uv": "tool dir"}
+
+
 @pytest.mark.parametrize("shell", LOOKED_UP)
-def test_what_uv_keeps_to_itself_is_found_once_copied(place: Place, shell: str) -> None:
+@pytest.mark.parametrize("installer", INSTALLERS)
+def test_what_an_installer_keeps_to_itself_is_found_once_copied(
+    place: Place, installer: str, shell: str
+) -> None:
     for program in (shell, "man"):
         _need(program)
     if shell == "bash" and not Path("/usr/share/bash-completion/bash_completion").exists():
         pytest.skip("bash-completion is not installed")
-    _, text = _blocks("Install", "sh")
+    [text] = [block for block in _blocks("Install", "sh") if f"$({installer} " in block]
     [fpath] = re.findall(r"`(fpath.*?)`", README)
-    _have_uv_install(place)
+    _have_installed(place, installer)
     place.follow(text)
+    assert (place.run.home / ".local/share/systemd/user/pop3fetch.timer").exists()
     command, expected = LOOKED_UP[shell]
     found = place.follow(f"exec {shell} -c '{command.format(fpath=fpath).replace(chr(39), chr(34))}'")
     assert expected in found.out
 
 
-def _have_uv_install(place: Place) -> None:
-    """Put the files of the wheel into the folder in which uv leaves them."""
-    tools = place.run.home / ".local/share/uv/tools"
-    place.install("uv", f"#!/bin/sh\ntest \"$*\" = 'tool dir' && echo '{tools}'\n")
+def _have_installed(place: Place, installer: str) -> None:
+    """Put the files of the wheel into the folder in which an installer leaves them."""
+    tools = place.run.home / f".local/share/{installer}/tools"
+    place.install(installer, f"#!/bin/sh\ntest \"$*\" = '{INSTALLERS[installer]}' && echo '{tools}'\n")
     for source, target in PLACES.items():
         file = tools / "pop3fetch" / target
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -801,7 +812,9 @@ def test_the_daily_jobs_do_what_their_comments_describe(place: Place) -> None:
     _need("jq")
     [text] = _blocks("Daily jobs", "sh")
     place.install("maildrop", "#!/bin/sh\ncat >>taken\n")
-    get, would_get, get_and_delete, to_program, *others = text.splitlines(keepends=True)
+    get, would_get, get_and_delete, to_program, to_dovecot, *others = text.splitlines(keepends=True)
+    handed = RECIPES["Hand new mail to Dovecot on this machine, where Sieve sorts it"]
+    assert to_dovecot.partition("#")[0].strip() == handed.strip()
     list_newest, list_new, get_some, record, would_delete, delete = others
     assert len(place.follow(would_get).out.splitlines()) == len(WORK)
     assert place.follow(get).out == b""
@@ -826,7 +839,7 @@ def test_the_readme_moves_in_from_fetchmail(place: Place) -> None:
     [text] = _blocks("Moving in", "sh")
     _move_in(place, next(fetcher for fetcher in FETCHERS if fetcher.name == "fetchmail"))
     assert b"; 1 new; " in place.follow(text).out
-    assert place.follow("pop3fetch list --new").out.startswith(b"3\t")
+    assert place.mail("Mail") == _lf(WORK[2:])
 
 
 def test_the_configuration_of_the_readme_is_one(place: Place) -> None:
@@ -867,4 +880,4 @@ def test_the_python_example_works(place: Place) -> None:
 
 def test_every_block_of_the_readme_has_its_test() -> None:
     languages = re.findall(r"^```(\w+)$", README, re.MULTILINE)
-    assert sorted(languages) == ["crontab", "python", *["sh"] * 6, "toml"]
+    assert sorted(languages) == ["crontab", "python", *["sh"] * 7, "toml"]

@@ -166,7 +166,9 @@ class Configuration(NamedTuple):
         if "@" in name and ":" not in name and not hint:
             hint = f"; `pop3fetch login {name}` sets it up"
         elif not hint:
-            hint = f"; the accounts are {', '.join(self.tables)}" if self.tables else "; it has no accounts"
+            names = ", ".join(self.tables)
+            known = f"the accounts are {names}" if len(self.tables) > 1 else f"the only account is {names}"
+            hint = f"; {known}" if names else "; `pop3fetch login ADDRESS` adds one"
         raise ConfigurationError(where, f"{what}{hint}")
 
     def _table(self, name: str) -> Settings:
@@ -204,7 +206,7 @@ class Configuration(NamedTuple):
         settings.setdefault("port", TLS_PORT if settings["tls"] == "implicit" else PLAIN_PORT)
         if settings.get("client_key") and not settings.get("client_cert"):
             raise ConfigurationError(
-                "client_key", "the certificate is missing; set client_cert (--client-cert), too"
+                "client_key", "the certificate is missing; also set client_cert (--client-cert)"
             )
         if (settings.get("output") or "").startswith("@"):
             settings["destination"] = self.destination(settings["output"][1:])

@@ -41,10 +41,10 @@ class Sources(NamedTuple):
 
     ``environment``: the value of POP3FETCH_PASSWORD. ``ask`` puts a question on the terminal, and returns
     None if there is none. ``report`` takes a line about a source that was skipped, ``complain`` one about a
-    password that was typed and refused. ``child_environment``
-    goes to the password command, see :func:`without_password`. ``keyring``: look into it, which `login`
-    must not; ``find_keyring`` is called before that. The limits are seconds. ``interrupts`` end the waits for
-    a program, the keyring and the OAuth 2 server.
+    password that was typed and refused. ``child_environment`` goes to the password command, see
+    :func:`without_password`. ``keyring``: look into it, which `login` must not; ``find_keyring`` is called
+    before that. The limits are seconds. ``interrupts`` end the waits for a program, the keyring and the
+    OAuth 2 server.
     """
 
     home: Path

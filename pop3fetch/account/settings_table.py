@@ -118,7 +118,7 @@ class Account(NamedTuple):
         Option(SECURITY, "--client-cert FILE", "Present this certificate.",
                takes=FILE, variable=True)] = None
     client_key: Annotated[str | None, Setting(checks.path, lasting=True),
-        Option(SECURITY, "--client-key FILE", "Its private key, if that is in a file of its own.",
+        Option(SECURITY, "--client-key FILE", "Its private key, if it is in a separate file.",
                takes=FILE, variable=True)] = None
     password: Annotated[str | None, Setting(checks.text, group="password", secret=True)] = None
     password_file: Annotated[str | None, Setting(checks.path, group="password", lasting=True),
@@ -131,7 +131,7 @@ class Account(NamedTuple):
     password_by_option: bool = False
     timeout: Annotated[float, Setting(checks.seconds, lasting=True),
         Option(SERVER, "--timeout SECONDS", takes=float, variable=True,
-               help=f"Seconds to wait for it (default: {DEFAULT_TIMEOUT:g}; 0: forever).",
+               help=f"Seconds to wait for the server (default: {DEFAULT_TIMEOUT:g}; 0: forever).",
                )] = DEFAULT_TIMEOUT
     family: Annotated[str, Setting(partial(checks.one_of, FAMILIES), lasting=True),
         Option(SERVER, "-4", "Use only IPv4.", takes=bool, gives="ipv4"),

@@ -90,10 +90,8 @@ class Journal(Protocol):
 class Destination(ABC):
     """A place that messages are delivered to."""
 
+    name: str  # as in the record and in errors, e.g. "maildir:/home/alice/Mail"
     keeps_line_ends = False  # whether it is given the line ends of the POP3 server
-
-    def __init__(self, name: str) -> None:
-        self.name = name  # as in the record and in errors, e.g. "maildir:/home/alice/Mail"
 
     @property
     def folder_id(self) -> str:

@@ -101,7 +101,7 @@ class Maildir(Destination):
 
     def __init__(self, folder: Path, tag: str) -> None:
         self.folder = Path(os.path.abspath(folder))
-        super().__init__(PREFIX + str(self.folder))
+        self.name = PREFIX + str(self.folder)
         self._mark = f"pop3fetch-{tag}"
         self._names = itertools.count(1)
         self._host = os.uname().nodename.replace("/", r"\057").replace(":", r"\072")

@@ -96,7 +96,7 @@ class Mbox(Destination):
     def __init__(self, file: Path, tag: str, spool_folder: Path, *, patience: float = PATIENCE) -> None:
         """``patience``: seconds to wait for another program's lock."""
         self.file = Path(os.path.abspath(file))
-        super().__init__(PREFIX + str(self.file))
+        self.name = PREFIX + str(self.file)
         # Other programs follow links before they lock, and so must we, or the dot-locks differ.
         self._real = Path(os.path.realpath(self.file))
         self._tag = tag

@@ -77,7 +77,7 @@ class Program(Destination):
         ``report`` is called with each harmless line of its standard error, in the thread
         that delivers. ``limit`` in seconds.
         """
-        super().__init__(PREFIX + command[0])
+        self.name = PREFIX + command[0]
         self._command = command
         self._environment = environment
         self._account = account

@@ -116,7 +116,7 @@ class Stream(Destination):
         self, out: int, *, mboxrd: bool = False, harmless: bool = False, awaits_reader: bool = True
     ) -> None:
         """``awaits_reader``: whether a message counts as delivered only once a pipe was read."""
-        super().__init__(NAME)
+        self.name = NAME
         self._awaits_reader = awaits_reader
         self._interrupted = threading.Event()
         self._out = out

@@ -142,12 +142,12 @@ class Fetch:
     def _session(self, client: MailSession, remembered: Remembered) -> None:
         """Do what is left to do, and send QUIT; raises what a session and a destination raise."""
         self._retrieval = None
-        told = client.overview_unless(remembered.digests, remembered.load)
-        if told is None:
+        listed = client.overview_unless(remembered.digests, remembered.load)
+        if listed is None:
             self._reporter.notice("the server lists what it listed before: nothing is new")
             client.say_quit(self._reporter.notice)
             return
-        overview, digests = told
+        overview, digests = listed
         known = remembered.load().result()
         plan = self._plan(client, overview, known)
         self._tally.outcome.oversize = len(plan.oversize)

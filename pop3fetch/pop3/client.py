@@ -36,7 +36,7 @@ from pop3fetch.pop3.pipeline import ONE_AT_A_TIME, WIDE, Deletion, IncomingMessa
 from pop3fetch.pop3.replies import (
     Capabilities,
     Grammar,
-    Listing,
+    ListReply,
     Overview,
     lines_of,
     parse_drop_listing,
@@ -355,8 +355,8 @@ class POP3Client:
         the lists are requested one at a time. Raises MalformedListing if all of a list are.
         """
         line_end = self.conversation.session.line_end
-        sizes = Listing(parse_scan_line, line_end)
-        unique_ids = Listing(parse_unique_id_line, line_end)
+        sizes = ListReply(parse_scan_line, line_end)
+        unique_ids = ListReply(parse_unique_id_line, line_end)
         has_uidl = self._read_lists(sizes.read, unique_ids.read)
         unusable = (*sizes.unusable, *unique_ids.unusable)
         if unusable and self.pipelines:  # the server may have mixed up the replies

@@ -247,10 +247,9 @@ class Shortcut(NamedTuple):
 class Server(NamedTuple):
     """The address of a server and how to use it; ``timeout`` in seconds, None to wait forever.
 
-    ``early`` is a command before the greeting; ``on_demand``, authorities that are loaded one by one.
+    ``early``: a command before the greeting. ``on_demand``: authorities that are loaded one by one.
     ``notice`` is called with a sentence for a careful user. ``secrets`` are those of the run, if it has
-    several clients. ``early``: a command before the greeting. ``on_demand``: authorities that are loaded one
-    by one. ``dialling`` is a connection that is being made already. ``interrupts`` end the
+    several clients. ``dialling`` is a connection that is being made already. ``interrupts`` end the
     connection. ``resume``: what may resume a TLS session.
     """
 
@@ -300,6 +299,7 @@ def open_conversation(server: Server, *, has_capa: bool = True) -> tuple[Convers
 def _capabilities_with_greeting(conversation: Conversation, seen: float) -> Capabilities | None:
     """Send CAPA before the greeting is received, and read both: they take one round trip together.
 
+    That saves one round trip of six in the benchmark row ``far-stat``.
     ``seen``: seconds that connecting took; the wait after the greeting is limited to a multiple.
 
     Only if TLS began with the first octet, so that an attacker cannot insert a reply before the server's.

@@ -18,7 +18,7 @@ from pop3fetch.pop3.replies import (
     UNFAMILIAR,
     Capabilities,
     Digests,
-    Listing,
+    ListReply,
     Overview,
     parse_scan_line,
     parse_unique_id_line,
@@ -32,7 +32,7 @@ class MailSession(POP3Client):
     """A session with what ``fetch`` and ``sessions`` need beyond the library's calls."""
 
     def __init__(self, server: Server) -> None:
-        self.when_told: Callable[[Capabilities], object] | None = None  # is called with what CAPA lists
+        self.when_announced: Callable[[Capabilities], object] | None = None  # is called with what CAPA lists
         # The indexes that :meth:`retrieve_many` yielded: a server may delete those at QUIT.
         self.retrieved: set[int] = set()
         self.topped: set[int] = set()  # the indexes that :meth:`top_many` requested
@@ -63,8 +63,8 @@ class MailSession(POP3Client):
 
     def _learn(self, capabilities: Capabilities) -> None:
         super()._learn(capabilities)
-        if self.when_told:
-            self.when_told(capabilities)
+        if self.when_announced:
+            self.when_announced(capabilities)
 
     # -- lists and messages ------------------------------------------------------------------
 
@@ -77,8 +77,8 @@ class MailSession(POP3Client):
         requested again, as by :meth:`overview`.
         """
         line_end = self.conversation.session.line_end
-        sizes = Listing(parse_scan_line, line_end)
-        unique_ids = Listing(parse_unique_id_line, line_end)
+        sizes = ListReply(parse_scan_line, line_end)
+        unique_ids = ListReply(parse_unique_id_line, line_end)
         is_unlike = familiar == UNFAMILIAR
 
         def take_sizes(blocks: Iterator[bytes]) -> None:

@@ -6,6 +6,9 @@ reading can hang. Here the outstanding commands always fit in any socket buffer 
 octets), so a write never waits for the server. The outstanding replies are limited in octets, which
 limits what an abandoned session wastes. The window is refilled before each read: as continuously as
 replies arrive, and with many commands to a write.
+
+So 200 messages take one round trip, and not 200: the benchmark rows ``far-keep`` and ``far-list`` would take
+10 s instead of 0.5 s.
 """
 
 from __future__ import annotations

@@ -53,8 +53,8 @@ class ProcessContext(NamedTuple):
 
     ``child_environment`` is for programs that it starts. ``notice`` takes a line; ``trace``, if given, every
     line of the protocol with who sent it. ``interrupts`` end what the session waits for. ``is_attended``:
-    whether there is a terminal to ask on. ``waiting``
-    shows a person what is waited for. ``resume``: what may resume a TLS session.
+    whether there is a terminal to ask on. ``waiting`` shows a person what is waited for. ``resume``: what
+    may resume a TLS session.
     """
 
     child_environment: Mapping[str, str]
@@ -270,9 +270,9 @@ class Sessions(AbstractContextManager["Sessions"]):
         if self._refused:
             self._refused.forget()
         now = time.time()
-        client.when_told = lambda told: self._delay.remember(now, told.get("LOGIN-DELAY"))
+        client.when_announced = lambda announced: self._delay.remember(now, announced.get("LOGIN-DELAY"))
         before = client.capabilities_before_login
-        client.when_told(before)
+        client.when_announced(before)
         if "USER" in (before.get("LOGIN-DELAY") or []) and not client.conversation.ahead:  # else it is asked
             client.capabilities()
         if self._following and self.account.tls == "implicit":

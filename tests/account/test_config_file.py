@@ -543,17 +543,27 @@ def test_the_records_have_the_platforms_own_place(tmp_path: Path, monkeypatch: p
 # ---- what is wrong with a choice
 
 
-def test_an_unknown_account_is_answered_with_the_known_ones(write: Write) -> None:
-    file = write(WORK + HOME)
+@pytest.mark.parametrize(
+    ("tables", "name", "hint"),
+    [
+        (WORK + HOME, "wrok", "did you mean 'work'?"),
+        (WORK + HOME, "zzz", "the accounts are work, home"),
+        (WORK, "zzz", "the only account is work"),
+    ],
+)
+def test_an_unknown_account_is_answered_with_the_known_ones(
+    write: Write, tables: str, name: str, hint: str
+) -> None:
+    file = write(tables)
     with pytest.raises(ConfigurationError) as caught:
-        load(file).account(Overrides(account="wrok"))
-    assert str(caught.value) == (f"{file}: no account is named 'wrok'; did you mean 'work'?")
+        load(file).account(Overrides(account=name))
+    assert str(caught.value) == f"{file}: no account is named {name!r}; {hint}"
 
 
 def test_an_empty_name_is_not_an_account(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         Configuration(tmp_path).account(Overrides(account=""))
-    assert str(caught.value) == f"{tmp_path}: no account is named ''; it has no accounts"
+    assert str(caught.value) == f"{tmp_path}: no account is named ''; `pop3fetch login ADDRESS` adds one"
 
 
 def test_a_url_without_its_scheme_is_not_repeated(write: Write) -> None:
@@ -596,7 +606,7 @@ def test_a_method_of_the_url_is_the_accounts() -> None:
 def test_a_key_without_its_certificate_is_refused() -> None:
     with pytest.raises(ConfigurationError) as caught:
         Configuration(Path("none")).account(Overrides(host="h", client_key="/own.key"))
-    assert str(caught.value) == "client_key: the certificate is missing; set client_cert (--client-cert), too"
+    assert str(caught.value) == "client_key: the certificate is missing; also set client_cert (--client-cert)"
 
 
 def test_an_account_without_a_user_is_reported_with_its_table(write: Write) -> None:

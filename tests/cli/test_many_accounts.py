@@ -374,7 +374,10 @@ main()
 """
 
 
-@pytest.mark.parametrize("threads", range(8))
+@pytest.mark.parametrize(
+    "threads",
+    [pytest.param(count, marks=() if count in (0, 2, 5) else pytest.mark.slow) for count in range(8)],
+)
 @pytest.mark.parametrize("command", ["stat", "list"])
 def test_a_limit_of_threads_leaves_fewer_jobs(
     run: Run, posts: tuple[Path, list[Post]], threads: int, command: str

@@ -246,6 +246,17 @@ def test_old_ciphers_must_be_asked_for(
     assert (ended.status, "--tls-ciphers" in error(ended)) == (76, False)
 
 
+def test_ciphers_that_were_tried_are_not_advised_again(
+    here: Here, server: StartServer, authority: trustme.CA, ca_file: Path
+) -> None:
+    running = old_server(server, authority, "AECDH-AES128-SHA:@SECLEVEL=0")
+    options = (*arguments(running, "implicit"), "--ca-file", str(ca_file), "--tls-ciphers")
+    ended = here("stat", *options, "DEFAULT", env=PASSWORD)
+    assert error(ended).endswith("; it may be a very old server; try --tls-ciphers DEFAULT:@SECLEVEL=1")
+    ended = here("stat", *options, "DEFAULT:@SECLEVEL=1", env=PASSWORD)
+    assert (ended.status, "--tls-ciphers" in error(ended)) == (76, False)
+
+
 def test_old_ciphers_do_not_skip_the_check_of_the_certificate(
     here: Here, server: StartServer, unknown_authority: trustme.CA, ca_file: Path
 ) -> None:

@@ -37,7 +37,7 @@ class Gate(Destination):
     """Holds each batch until the gate is open; refuses or fails if it is set to."""
 
     def __init__(self, *, is_open: bool = True) -> None:
-        super().__init__("the gate")
+        self.name = "the gate"
         self.batches: list[list[int]] = []
         self.arrived = threading.Event()
         self.open = threading.Event()

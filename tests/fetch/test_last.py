@@ -109,15 +109,15 @@ SERVERS: dict[str, Callable[[], Relay | Imap]] = {
 REPLIES = {"cut": b"", "421": b"421 4.3.2 bye\r\n", "451": b"451 4.3.0 later\r\n"}
 
 
-@pytest.mark.parametrize("name", SERVERS)
-@pytest.mark.parametrize("how", REPLIES)
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [(name, how) for name in SERVERS for how in REPLIES if how != "451" or "imap" not in name],
+)
 def test_a_message_that_always_breaks_the_delivery_holds_up_no_other(
     tmp_path: Path, server_context: ssl.SSLContext, ca_file: Path, name: str, how: str
 ) -> None:
     far = SERVERS[name]()
     is_imap = isinstance(far, Imap)
-    if is_imap and how == "451":
-        pytest.skip("IMAP has no such reply")
     far.reply = (b"* BYE bye\r\n" if is_imap else REPLIES[how]) if how != "cut" else b""
     account = Account(tmp_path)
     tls = "implicit" if is_imap else None

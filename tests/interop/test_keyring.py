@@ -122,7 +122,8 @@ def test_login_reports_a_locked_keyring(pop3fetch: Command, secrets: SecretServi
     secrets.lock()
     ended = pop3fetch("login", POP3FETCH_PASSWORD="secret")
     assert ended.status == 78
-    assert last_line(ended).startswith("pop3fetch: the system's keyring: it could not store the password (")
+    reason = "the system's keyring: it could not store the password (KeyringLocked)"
+    assert last_line(ended) == f"pop3fetch: the password is not stored: {reason}; use --password-command"
     assert "secret" not in last_line(ended)
 
 

@@ -49,7 +49,7 @@ def test_capabilities_from_before_the_login_are_kept_and_all_are_reported(server
 
     told: list[object] = []
     with begin_mail_session(server(script)) as client:
-        client.when_told = told.append
+        client.when_announced = told.append
         assert client.pipelines
         client.stop_pipelining()
         assert not client.pipelines

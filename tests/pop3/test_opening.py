@@ -171,6 +171,13 @@ def test_an_invalid_greeting_ends_the_connection_before_anything_is_sent(
     assert everything_sent(running) == [b""]
 
 
+def test_a_server_of_another_protocol_is_reported_with_its_port(server: StartServer) -> None:
+    running = server(saying(b"* OK IMAP4rev1 ready\r\n"))
+    with pytest.raises(NotPOP3Server) as raised:
+        connect(running, LoginPolicy("off"))
+    assert (raised.value.speaks, raised.value.port) == ("IMAP", running.port)
+
+
 def test_a_server_that_waits_for_tls_gets_a_hint(server: StartServer) -> None:
     with pytest.raises(TimedOut, match="timed out") as raised:
         connect(server(silence), LoginPolicy("off"), timeout=SOON)

@@ -18,7 +18,7 @@ from pop3fetch.pop3.replies import (
     MESSAGES_LIMIT,
     MOST_UNUSABLE,
     Capabilities,
-    Listing,
+    ListReply,
     lines_of,
     parse_drop_listing,
     parse_scan_line,
@@ -484,8 +484,8 @@ SIZES = b"1 120\r\n2 7\r\n4 1\r\n"
 ENTRIES = [120, 7, None, 1]
 
 
-def read(blocks: Iterable[bytes], *, keep: bool = True) -> Listing[int]:
-    listing = Listing(parse_scan_line, CRLF)
+def read(blocks: Iterable[bytes], *, keep: bool = True) -> ListReply[int]:
+    listing = ListReply(parse_scan_line, CRLF)
     listing.read(blocks, keep=keep)
     return listing
 
@@ -510,7 +510,7 @@ def test_another_list_is_not_familiar_and_parsed_on_request(octets: bytes) -> No
 
 
 def test_a_list_that_was_not_read_has_nothing() -> None:
-    listing = Listing(parse_scan_line, CRLF)
+    listing = ListReply(parse_scan_line, CRLF)
     assert (listing.digest, listing.entries, listing.unusable) == ("", [], [])
 
 
@@ -521,7 +521,7 @@ def test_a_list_that_is_kept_is_bounded() -> None:
 
 
 def test_a_list_that_is_not_kept_is_parsed_as_it_arrives() -> None:
-    listing = Listing(parse_scan_line, CRLF)
+    listing = ListReply(parse_scan_line, CRLF)
     listing.read([SIZES])
     assert listing.entries == ENTRIES
     listing.parse()
@@ -559,7 +559,7 @@ def test_what_is_kept_takes_no_more_room_in_tiny_blocks() -> None:
 def test_unusable_lines_are_left_out_of_a_list_however_it_is_read(
     content: bytes, entries: list[int | None], errors: int, keep: bool
 ) -> None:
-    listing = Listing(parse_scan_line, CRLF)
+    listing = ListReply(parse_scan_line, CRLF)
     listing.read([content], keep=keep)
     listing.parse()
     assert (listing.entries, len(listing.unusable)) == (entries, errors)

@@ -82,7 +82,7 @@ class Get:
         turn: AbstractContextManager[object] = self._standard_output if choice.is_stream else nullcontext()
         going = sessions_of(account, console, folder, resume=self._resume_for(account))
         with turn, going as sessions, self.openings.of_a_run() as keep:
-            sessions.check()
+            sessions.check()  # before anything is written to the state folder
             # Locked before the server is called, so that a second run does not disturb it.
             lock = None if choice.is_stream else place.take()
             if lock:

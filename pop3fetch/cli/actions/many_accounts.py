@@ -21,7 +21,7 @@ from pop3fetch.account.settings_table import Account
 from pop3fetch.ahead import Answer, Interrupts, try_to_start
 from pop3fetch.cli.main import explain
 from pop3fetch.cli.screen.console import Console
-from pop3fetch.defaults import STREAMS
+from pop3fetch.defaults import ACCOUNTS_AT_ONCE, ACCOUNTS_AT_ONCE_PER_HOST, STREAMS
 from pop3fetch.errors import POP3Error
 from pop3fetch.status import Status
 
@@ -36,10 +36,10 @@ MOMENT = 0.5  # seconds that an interrupted session gets if it delivers nothing
 
 
 class Many(NamedTuple):
-    """The numbers of accounts that -A processes in parallel."""
+    """The numbers of accounts that -A processes in parallel, in all and at one server."""
 
-    jobs: int
-    jobs_per_host: int
+    jobs: int = ACCOUNTS_AT_ONCE
+    jobs_per_host: int = ACCOUNTS_AT_ONCE_PER_HOST
 
 
 class ManyAccounts:

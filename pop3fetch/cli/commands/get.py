@@ -41,7 +41,10 @@ pop3fetch get -o mbox:inbox 1-3    fetch three messages into a file"""
 @partial(setting_options, SELECTION)
 @partial(setting_options, DETAILS)
 @section_option(
-    "--delete-marked", section=DETAILS, is_flag=True, help="Delete what was only marked as fetched, too."
+    "--delete-marked",
+    section=DETAILS,
+    is_flag=True,
+    help="Also delete messages that were only marked as fetched.",
 )
 @section_option(
     "--create", section=DETAILS, is_flag=True, help="Create the destination anew if it is missing."

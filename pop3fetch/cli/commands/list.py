@@ -35,7 +35,7 @@ pop3fetch list --new --json | jq .size    print the size of each new message"""
 @click.option("--new", "only_new", is_flag=True, help="List only messages that are not fetched yet.")
 @click.option("--reverse", is_flag=True, help="List the highest number first.")
 @click.option("--limit", type=int, metavar="N", help="List at most N messages.")
-@click.option("--no-pager", is_flag=True, help="Print a long list at once, and not through $PAGER.")
+@click.option("--no-pager", is_flag=True, help="Print a long list directly, not through $PAGER.")
 @STDIN_OPTION
 @JSON_OPTION
 @message_options

@@ -40,8 +40,8 @@ _CERTIFICATE = {
     "authority": "if this is the right server, {trust}, or {authority}",
     "expired": "only the server's operator can renew it; until then, if this is the right server, {trust}",
     "not yet valid": "check this computer's clock; if it is right, tell the server's operator",
-    "name": "use a host name that the certificate has; if this is the right server, write one of its names "
-    "after --tls-name, or {trust}",
+    "name": "use a host name that the certificate has; if this is the right server, give one of its names "
+    "with --tls-name, or {trust}",
     "fingerprint": "if the operator confirms this new certificate, {trust}",
     "": "if this is the right server, {trust}",
 }

@@ -54,7 +54,7 @@ class Mailbox(Destination):
     keeps_line_ends = True
 
     def __init__(self, server: MailServer, folder: Path, settlement: Settlement = Settlement()) -> None:  # noqa: B008
-        super().__init__(str(server.address))
+        self.name = str(server.address)
         self._server = server
         self._folder = folder
         self._settlement = settlement

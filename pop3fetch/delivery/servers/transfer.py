@@ -50,7 +50,7 @@ class Transfer(Destination):
     keeps_line_ends = True
 
     def __init__(self, server: MailServer, tag: str, folder: Path) -> None:
-        super().__init__(str(server.address))
+        self.name = str(server.address)
         self._server = server
         self._folder = folder
         self._hurry = Hurry()

@@ -201,6 +201,13 @@ def test_people_see_lines_that_are_wrapped_at_words(
     )
 
 
+def test_a_stream_needs_no_descriptor(here: Here, post: StartPost, home: Path) -> None:
+    configured(home, post())
+    shown = here.screen("check", columns=80).getvalue()
+    assert "internal error" not in shown
+    assert "ok       destination" in shown
+
+
 def test_accounts_appear_one_after_the_other_on_a_terminal(
     terminal: Terminal, post: StartPost, home: Path
 ) -> None:

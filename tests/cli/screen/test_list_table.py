@@ -197,16 +197,6 @@ def test_new_messages_stand_out(variables: dict[str, str], line: str) -> None:
 NOW = datetime.fromisoformat("2026-03-31T14:05:00+02:00")  # a Tuesday; summer time began on Sunday
 
 
-@pytest.fixture
-def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Make it the local time of this process, by its rules alone: the names of zones may not be installed."""
-    with monkeypatch.context() as patch:
-        patch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
-        time.tzset()
-        yield
-    time.tzset()
-
-
 @pytest.mark.parametrize(
     ("date", "wide", "narrow"),
     [
