@@ -253,6 +253,15 @@ class Client:
             raise ProtocolViolation("it does not answer STATUS", text[:200])
         return State(*(int(number[1]) for number in numbers if number))
 
+    def state_after_opening(self, mailbox: str) -> State | Answer:
+        """Return the state of a mailbox once it was opened.
+
+        STATUS alone overlooks what a killed process of Dovecot has stored under a lock that it left.
+        """
+        if self.examine(quoted(mailbox)):
+            self.ask("CLOSE")
+        return self.state_of(mailbox)
+
     def mailboxes(self) -> list[str]:
         """Return all mailboxes that can be opened, each as a word of a command."""
         self.ask("LIST", '""', '"*"')

@@ -1,7 +1,7 @@
 """What became of messages whose answer was lost: they are looked for in the mailbox, and compared.
 
 A server may still store what it has received after the connection is lost. So nothing is decided before a
-pause is over and the mailbox has stood still between two looks.
+pause is over and the mailbox, which is opened for each look, has stood still between two of them.
 
     UIDVALIDITY as before, UIDNEXT as before      nothing was stored
     a message from there on has the same digest   it is delivered; each serves one message
@@ -89,8 +89,8 @@ class Settlement(NamedTuple):
         hurry: Hurry,
     ) -> list[Settled]:
         """Decide what became of each message; raises ServerFailed if that is too early, and POP3Error."""
-        state = client.state_of(server.address.mailbox)
-        if hurry.wait(self.still) or state != client.state_of(server.address.mailbox):
+        state = client.state_after_opening(server.address.mailbox)
+        if hurry.wait(self.still) or state != client.state_after_opening(server.address.mailbox):
             reason = "the mailbox changes: what a lost connection has stored is looked for later"
             raise ServerFailed(destination=str(server.address), reason=reason, status=Status.TRY_LATER)
         search = Search(client, appended, places)

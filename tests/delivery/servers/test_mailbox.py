@@ -526,7 +526,7 @@ def test_nothing_is_decided_while_the_mailbox_changes(store: Store) -> None:
     server = ImapServer()
     journal = lost(store, server, ONE, dies="after intend")
     server.left["STATUS"] = [b"", b"", b'* STATUS "INBOX" (UIDNEXT 2 UIDVALIDITY 1)\r\n']
-    server.left["STATUS"][2] += b"P6 OK done\r\n"  # type: ignore[operator]
+    server.left["STATUS"][2] += b"P10 OK done\r\n"  # type: ignore[operator]
     later = store.at(server, known="1")
     with pytest.raises(DeliveryError, match="looked for later") as caught:
         later.settle([*journal.intents.values()])
