@@ -7,6 +7,8 @@ import time
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import getaddresses
+from inspect import signature
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -201,9 +203,13 @@ def test_a_header_has_these_fields(headers: bytes, fields: dict[str, str | None]
 # Addresses
 
 
+# Since 2024 Python finds nothing in a field that has one malformed address, unless it is told otherwise.
+LENIENT: dict[str, Any] = {"strict": False} if "strict" in signature(getaddresses).parameters else {}
+
+
 def addresses(text: str) -> list[str]:
     """Return the addresses that Python finds; it takes every other malformed word for one, too."""
-    found = (address for _, address in getaddresses([text]))
+    found = (address for _, address in getaddresses([text], **LENIENT))
     return [address for address in found if re.fullmatch(r"[\w.]+@[\w.]+", address)]
 
 
@@ -244,6 +250,7 @@ SLOPPY = st.sampled_from(
 
 @settings(max_examples=300)
 @given(st.lists(FRAGMENTS | SLOPPY, max_size=14).map("".join))
+@example("=?utf-8?q?a@b?=<m@n>")
 def test_special_characters_that_are_not_encoded_add_no_addresses(field: str) -> None:
     sender = summarize(b"From: " + field.encode()).sender
     assert sender is not None
