@@ -165,6 +165,7 @@ def test_imap_finds_what_a_killed_process_has_stored_under_its_lock(mortal: Dove
 POINTS = range(9_000, 46_000, 6_000)  # octets of the client: from the first messages to the last
 
 
+@pytest.mark.slow  # what was killed may keep its locks for two minutes
 def test_imap_at_a_server_that_is_killed_and_started_again_delivers_once(
     mortal: Dovecot, tmp_path: Path
 ) -> None:
@@ -190,6 +191,7 @@ def test_imap_at_a_server_that_is_killed_and_started_again_delivers_once(
     assert some_were_there
 
 
+@pytest.mark.slow  # what was killed may keep its locks for two minutes
 def test_lmtp_at_a_server_that_is_killed_and_started_again_doubles_only_what_it_reports(
     mortal: Dovecot, tmp_path: Path
 ) -> None:
