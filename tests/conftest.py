@@ -35,12 +35,6 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Start two workers per core, because tests wait for servers, processes and disks."""
-    return 2 * (os.cpu_count() or 1)
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark all tests that use a real Dovecot, so that ``-m 'not dovecot'`` leaves them out."""
     for item in items:
