@@ -139,9 +139,9 @@ class Sessions(AbstractContextManager["Sessions"]):
     def check(self, *, logs_in: bool = True) -> None:
         """Raise what forbids a login before anything is connected; waits for a LOGIN-DELAY that ends in time.
 
-        That is a ConfigurationError if there is no user, but ``logs_in``; LoginTooSoon before the first
-        login; NoPassword if a secret was refused before; LoginPaused, unless there is a terminal, if the
-        secret must not be tried yet.
+        It raises ConfigurationError if there is no user, but ``logs_in``; LoginTooSoon before the first
+        login; NoPassword if a secret was refused before; LoginPaused if the secret must not be tried yet and
+        there is no terminal.
         """
         if logs_in:
             self.account.login_name()

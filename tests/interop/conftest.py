@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import trustme
@@ -27,9 +28,21 @@ def stores(
     needs_dovecot: None, authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Dovecot]:
     """Run a Dovecot that takes messages."""
+    yield from _a_store(tmp_path_factory.mktemp("stores"), authority)
+
+
+@pytest.fixture(scope="module")
+def mortal(
+    needs_dovecot: None, authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Dovecot]:
+    """Run a Dovecot that takes messages, and that the tests of a module may kill."""
+    yield from _a_store(tmp_path_factory.mktemp("mortal"), authority)
+
+
+def _a_store(folder: Path, authority: trustme.CA) -> Iterator[Dovecot]:
     if reason := missing_stores():
         pytest.skip(reason)
-    with Dovecot.start(tmp_path_factory.mktemp("stores"), ca=authority, stores=True) as dovecot:
+    with Dovecot.start(folder, ca=authority, stores=True) as dovecot:
         yield dovecot
 
 

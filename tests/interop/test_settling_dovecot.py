@@ -14,12 +14,11 @@ import struct
 import subprocess
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import trustme
 
 from pop3fetch.delivery.destination import Settled
 from pop3fetch.delivery.servers.address import ServerAddress
@@ -32,7 +31,7 @@ from pop3fetch.net.dial import Endpoint
 from pop3fetch.net.tls import TLSOptions
 from pop3fetch.pop3.trace import Secrets
 from tests.support.delivering import Died, Journal, drafts
-from tests.support.dovecot import Dovecot, missing_stores
+from tests.support.dovecot import Dovecot
 
 CUTS = 12
 MAIL = [b"Message-ID: <%d@x>\r\nSubject: %d\r\n\r\n%b\r\n" % (n, n, b"x" * 700 * n) for n in range(12)]
@@ -117,17 +116,6 @@ def test_a_connection_that_is_cut_anywhere_loses_and_doubles_nothing(stores: Dov
         there = sorted(path.read_bytes().replace(b"\n", b"\r\n") for path in stores._files("bob"))
         assert there == sorted(MAIL), f"cut after {octets} octets"
     assert Settled.DELIVERED in settled or Settled.UNDONE in settled
-
-
-@pytest.fixture(scope="module")
-def mortal(
-    needs_dovecot: None, authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Dovecot]:
-    """Run a Dovecot that these tests may kill."""
-    if reason := missing_stores():
-        pytest.skip(reason)
-    with Dovecot.start(tmp_path_factory.mktemp("mortal"), ca=authority, stores=True) as dovecot:
-        yield dovecot
 
 
 def counted(dovecot: Dovecot) -> Counter[int]:

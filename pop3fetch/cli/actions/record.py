@@ -22,8 +22,6 @@ from pop3fetch.record.states import CONTRADICTED
 from pop3fetch.record.store import ReadOnlyStore
 
 IN_THE_RECORD = "in the record"
-
-
 NAMES = len("first fetch")  # columns of the longest name that `record` shows
 
 

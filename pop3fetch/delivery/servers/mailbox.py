@@ -24,7 +24,7 @@ from pop3fetch.delivery.servers.imap_client import LATER, Answer, Client, State,
 from pop3fetch.delivery.servers.line import Hurry, opened, server_errors
 from pop3fetch.delivery.servers.server import MailServer
 from pop3fetch.delivery.servers.settling import UNLIKE, Appended, Settlement
-from pop3fetch.delivery.servers.spool import SpooledDraft
+from pop3fetch.delivery.servers.spool import SpooledDraft, first_undecided
 from pop3fetch.errors import DeliveryError, LoginRefused, POP3Error, ProtocolViolation, ServerFailed
 from pop3fetch.headers.fields import received_at
 from pop3fetch.messages import Message
@@ -187,8 +187,7 @@ class Mailbox(Destination):
             self._leave(batch, state, journal)
             self._record(batch, fit, journal)
             if batch.end is None and isinstance(error, ServerFailed):
-                decided = {*batch.stored, *batch.refused}
-                error.broke_at = next((draft.message.key for draft in fit if draft not in decided), None)
+                error.broke_at = first_undecided(fit, {*batch.stored, *batch.refused})
             raise batch.end or error from None
         except BaseException:  # a literal may be half sent
             self._drop()

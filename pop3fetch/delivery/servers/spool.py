@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from pop3fetch.delivery.destination import Draft, delivery_errors
 from pop3fetch.headers.fields import LIMIT as HEADERS_LIMIT
-from pop3fetch.messages import Message
+from pop3fetch.messages import Key, Message
 
 IN_MEMORY = 64 * 1024  # octets of a message that need no file
 BLOCK = 256 * 1024  # octets that are sent at once
@@ -79,3 +79,8 @@ def header_of(head: bytes) -> bytes:
     if head.startswith(CRLF):
         return b""
     return head.partition(b"\r\n\r\n")[0]
+
+
+def first_undecided(drafts: Iterable[Draft], decided: Collection[Draft]) -> Key | None:
+    """Return the key of the first message that is not decided: a delivery that breaks may break at it."""
+    return next((draft.message.key for draft in drafts if draft not in decided), None)

@@ -22,7 +22,7 @@ from pop3fetch.delivery.servers.acceptances import Acceptances
 from pop3fetch.delivery.servers.line import Hurry, opened, server_errors
 from pop3fetch.delivery.servers.server import MailServer
 from pop3fetch.delivery.servers.smtp_client import FULL, Client, Envelope, Reply
-from pop3fetch.delivery.servers.spool import SpooledDraft, header_of
+from pop3fetch.delivery.servers.spool import SpooledDraft, first_undecided, header_of
 from pop3fetch.errors import DeliveryError, LoginRefused, POP3Error, ProtocolViolation, ServerFailed
 from pop3fetch.headers.fields import first_fields
 from pop3fetch.messages import Message
@@ -215,9 +215,7 @@ class Group:
         except ServerFailed as error:  # a server says why, and then closes the connection
             if self._end is None:
                 decided = {*self._done, *self._ready, *self._refused}
-                error.broke_at = next(
-                    (draft.message.key for draft in self._drafts if draft not in decided), None
-                )
+                error.broke_at = first_undecided(self._drafts, decided)
                 self._end = error
         self._conclude(journal)
         if self._end:
