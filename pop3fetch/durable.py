@@ -15,6 +15,7 @@ from typing import Literal
 from pop3fetch.errors import ConfigurationError
 
 PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
+MADE_PRIVATE = os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC  # the flags of a file that may have to be made
 MOST_LINKS = 40  # as Linux follows them
 SHARED = stat.S_IWGRP | stat.S_IWOTH  # the bits of a folder in which others can make files, too
 
@@ -44,10 +45,17 @@ def open_private(path: str | Path, flags: int, folder: int | None = None) -> int
 
     ``folder``: the descriptor of the folder that ``path`` is in.
     """
-    file = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE, dir_fd=folder)
-    if stat.S_IMODE(os.fstat(file).st_mode) & PRIVATE_FILE != PRIVATE_FILE:  # the umask has taken it
-        os.fchmod(file, PRIVATE_FILE)
+    file = os.open(path, flags | MADE_PRIVATE, PRIVATE_FILE, dir_fd=folder)
+    undo_umask(file)
     return file
+
+
+def undo_umask(file: int) -> bool:
+    """Give a private file what the umask took from its mode; return whether it took any of it."""
+    took = stat.S_IMODE(os.fstat(file).st_mode) & PRIVATE_FILE != PRIVATE_FILE
+    if took:
+        os.fchmod(file, PRIVATE_FILE)
+    return took
 
 
 def replace_file(path: Path, octets: bytes, *, durably: bool) -> None:

@@ -29,15 +29,17 @@ from pop3fetch.delivery.destination import (
     delivery_errors,
 )
 from pop3fetch.durable import (
+    MADE_PRIVATE,
+    PRIVATE_FILE,
     folder_id,
     make_folder,
-    open_private,
     owner_for,
     require_own_links,
     start_writing,
     sync_file,
     sync_files,
     sync_folder,
+    undo_umask,
     write_all,
 )
 from pop3fetch.errors import DeliveryError
@@ -50,6 +52,7 @@ PREFIX = "maildir:"
 LARGE = 16 * 1024 * 1024  # octets that are worth writing before the message is whole
 SUBFOLDERS = ("tmp", "new", "cur")
 DELIVERED = ("new", "cur")
+NEW_FILE = os.O_WRONLY | os.O_EXCL | MADE_PRIVATE
 
 _INFO = re.compile("[:;!,]")  # what begins the flags behind a name; colons cannot be on every file system
 
@@ -106,6 +109,7 @@ class Maildir(Destination):
         self._names = itertools.count(1)
         self._host = os.uname().nodename.replace("/", r"\057").replace(":", r"\072")
         self._owner: tuple[int, int] | None = None  # of the files, if root delivers for another user
+        self._umask_takes = True  # until a file shows that it takes nothing
         self.tmp = self.new = -1
 
     @property
@@ -153,7 +157,10 @@ class Maildir(Destination):
         count = next(self._names)
         name = f"{seconds}.M{nanoseconds // 1000}P{os.getpid()}Q{count}.{self._mark}.{self._host}"
         with delivery_errors(self.name):
-            file = open_private(name, os.O_WRONLY | os.O_EXCL, self.tmp)
+            file = os.open(name, NEW_FILE, PRIVATE_FILE, dir_fd=self.tmp)
+            # A look at each file would be a system call per message, and the umask stays the same.
+            if self._umask_takes:
+                self._umask_takes = undo_umask(file)
             if self._owner:
                 os.fchown(file, *self._owner)
         return MaildirDraft(message, self, name, file)
