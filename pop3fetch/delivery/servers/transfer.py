@@ -216,6 +216,8 @@ class Group:
             if self._end is None:
                 decided = {*self._done, *self._ready, *self._refused}
                 error.broke_at = first_undecided(self._drafts, decided)
+                doubtful = {envelope.draft.message.key for envelope in self._doubtful}
+                error.may_have_it = error.broke_at in doubtful
                 self._end = error
         self._conclude(journal)
         if self._end:
