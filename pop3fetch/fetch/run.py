@@ -206,6 +206,7 @@ class Fetch:
         destination = self._context.destination
         if self._current is None and (self._order.selectors or self._order.everything):
             self._there = self._store.delivered_to(destination.name)
+            destination.begin_anew(plan.wanted_again())
         self._current = plan
         crlf = self._order.crlf or destination.keeps_line_ends or not client.ends_lines_with_crlf
         limit, tried, room = self._order.limit, 0, PORTION
@@ -261,7 +262,7 @@ class Fetch:
         recorded = {index for index in looked_at if index in listing}
         marked = self._store.marked() if recorded else set()  # and never delivered
         self._tally.safe = {index for index in recorded if listing.message(index).key not in marked}
-        return Plan(listing, chosen, self._order, old)
+        return Plan(listing, chosen, self._order, old, new)
 
     def _in_turn(self, broke_at: str, listing: Listing, chosen: list[int], new: Collection[int]) -> list[int]:
         """Return the chosen indexes, those at which a delivery broke last, and none that is left alone."""
