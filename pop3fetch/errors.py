@@ -514,6 +514,8 @@ class ServerFailed(DeliveryError):
 
     status: Status = Status.CANNOT_DELIVER  # type: ignore[misc]
     broke_at: tuple[bytes, int] | None = None  # the key of the message that may be why the delivery ended
+    may_have_it: bool = False  # whether the server may have taken that message, as its reply was lost
+    unless_named: int | None = None  # the number of a message that is not sent again unless it is named
 
     @property
     def is_temporary(self) -> bool:  # type: ignore[override]

@@ -58,6 +58,36 @@ def test_recipients_on_the_command_line_come_first(
 
 
 @pytest.mark.parametrize(
+    ("is_fetched", "words", "sent"),
+    [
+        (False, [], [b"b"]),
+        (False, ["1"], [b"b"]),
+        (False, ["--all"], [b"b", b"a", b"b"]),
+        (True, ["1"], [b"a", b"b"]),
+        (True, ["--all"], [b"a", b"b", b"a", b"b"]),
+    ],
+)
+def test_who_has_accepted_a_message_is_sent_it_again_only_if_it_was_fetched(
+    here: Here,
+    pop: ScriptedServer,
+    server: StartServer,
+    tmp_path: Path,
+    is_fetched: bool,
+    words: list[str],
+    sent: list[bytes],
+) -> None:
+    lmtp = TransferServer(replies={b"end": [b"", b"550 5.0.0 not for b\r\n"]})
+    file = file_with(tmp_path, f'url = "lmtp://localhost:{server(lmtp).port}"', 'recipients = ["a", "b"]')
+    assert get(here, pop, "-c", file, "-o", "@box", "--limit", "1", "1").status == 73
+    assert [each.recipient for each in lmtp.accepted] == [b"a"]
+    lmtp.accepted.clear()
+    if is_fetched:
+        assert get(here, pop, "-o", f"maildir:{tmp_path}/Mail").status == 0
+    assert get(here, pop, "-c", file, "-o", "@box", *(words or ["--limit", "1"])).status == 0
+    assert [each.recipient for each in lmtp.accepted] == sent
+
+
+@pytest.mark.parametrize(
     ("options", "status", "text"),
     [
         (["-o", "imaps://alice:hunter2@localhost/x"], 2, "must not contain a password"),

@@ -27,6 +27,7 @@ from pop3fetch.errors import (
     NotPOP3Server,
     PipeliningBroken,
     POP3Error,
+    ServerFailed,
     ServerNotFound,
     TimedOut,
     TLSNotSupportedError,
@@ -97,6 +98,9 @@ ADVICE: dict[type[POP3Error], Callable[[Any], str]] = {
         ("IMAP", 143): "its POP3 port is probably 110",
     }.get((error.speaks, error.port), ""),
     PipeliningBroken: lambda error: "try --no-pipelining",
+    ServerFailed: lambda error: (
+        f"to send it again, name it: `pop3fetch get {error.unless_named}`" if error.unless_named else ""
+    ),
     ServerNotFound: lambda error: "if there is one, name it with --host",
     TimedOut: lambda error: "if it waits for TLS, use --tls implicit" if error.may_await_tls else "",
     TLSNotSupportedError: lambda error: "try --tls implicit (port 995)",
