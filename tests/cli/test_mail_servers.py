@@ -286,6 +286,40 @@ def test_a_mailbox_gets_each_message_once(
     assert imap.commands.count(b"LOGOUT") == 1, "a run without new mail does not log in"
 
 
+def test_a_mailbox_that_is_gone_is_created_again_only_with_create(
+    here: Here, pop: ScriptedServer, server: StartServer, tmp_path: Path, ca_file: Path
+) -> None:
+    imap = ImapServer()
+    running = server(imap, tls="implicit")
+    file = imap_destination(tmp_path, running, ca_file, 'password = "secret"', path="Lists")
+    assert get(here, pop, "-c", file, "-o", "@box", "--limit", "1").status == 0
+    del imap.boxes[b"Lists"]
+    ended = get(here, pop, "-c", file, "-o", "@box", "--delete")
+    assert (ended.status, b"not mounted?" in ended.err, [*imap.boxes]) == (73, True, [b"INBOX"])
+    assert b"DELE" not in b"".join(pop.commands)
+    assert get(here, pop, "-c", file, "-o", "@box", "--create") == Ended(0, b"", b"")
+    assert [*imap.boxes[b"Lists"].messages.values()] == MAIL[1:]
+
+
+def test_the_dead_destination_of_an_account_does_not_hold_up_another(
+    here: Here, pop: ScriptedServer, server: StartServer, tmp_path: Path
+) -> None:
+    lmtp, other = TransferServer(), server(Mailbox(MAIL, user="alice@example.org"))
+    alive, silent = server(lmtp), server(Talk.stall)
+    tables = [f'url = "lmtp://localhost:{alive.port}"', *account_at(pop, 'password = "secret"')]
+    dead = [
+        f'url = "lmtp://localhost:{silent.port}"',
+        "timeout = 1",
+        *account_at(other, 'password = "secret"'),
+    ]
+    text = "\n".join(dead).replace("@box", "@silent").replace("[accounts.a]", "[accounts.before]")
+    tables.append(f"[destinations.silent]\n{text}")
+    ended = here("get", "-A", "-c", file_with(tmp_path, *tables))
+    assert ended.status == 75
+    assert [line.partition(b": ")[2][:7] for line in ended.err.splitlines()] == [b"before:"], ended.err
+    assert [each.octets for each in lmtp.accepted] == MAIL
+
+
 @pytest.mark.parametrize(
     "source",
     [
