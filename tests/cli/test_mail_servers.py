@@ -286,6 +286,26 @@ def test_a_mailbox_gets_each_message_once(
     assert imap.commands.count(b"LOGOUT") == 1, "a run without new mail does not log in"
 
 
+def test_a_message_to_which_no_reply_ever_comes_is_named_with_what_to_do(
+    here: Here, server: StartServer
+) -> None:
+    lmtp, pop = (
+        TransferServer(replies={b"end": [None] * 9}),
+        server(Mailbox(MAIL[:1], user="alice@example.org")),
+    )
+    url = f"lmtp://localhost:{server(lmtp).port}"
+    ended = [get(here, pop, "-o", url) for _ in range(8)]
+    assert [each.status for each in ended] == [75] * 3 + [73] * 5
+    assert len(lmtp.accepted) == 3
+    assert {each.err.decode() for each in ended[3:]} == {
+        f"pop3fetch: message 1 stays on the server: cannot deliver to {url}: the reply to it was lost in 3 runs, "
+        "so it may be there 3 times; to send it again, name it: `pop3fetch get 1`\n"
+    }
+    assert get(here, pop, "-o", url, "1").status == 75
+    assert b"lost in 4 runs" in get(here, pop, "-o", url).err
+    assert len(lmtp.accepted) == 4
+
+
 def test_a_mailbox_that_is_gone_is_created_again_only_with_create(
     here: Here, pop: ScriptedServer, server: StartServer, tmp_path: Path, ca_file: Path
 ) -> None:
