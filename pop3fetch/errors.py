@@ -136,16 +136,21 @@ class GreetingRefused(ServerErrorResponse):
 
 
 class LoginRefused(ServerErrorResponse):
-    """The server refused the login; ``command`` is the method, ``hint`` may help."""
+    """The server refused the login; ``command`` is the method, ``source`` gave the secret."""
 
     status = Status.NO_LOGIN
     user: str = ""
-    hint: str = ""
+    source: str = ""
+    stored_for: str | None = None  # the account, perhaps without a name, for which we stored the secret
+    other_user: str = ""  # whom the server may want instead
+
+    @property
+    def blames_secret(self) -> bool:
+        """Whether the secret or the user may be wrong."""
+        return not self.is_temporary and not (self.code or b"").upper().startswith(b"SYS/")  # SYS/PERM
 
     def __str__(self) -> str:
-        hint = f"; {self.hint}" if self.hint else ""
-        login = f"the login of {printable(self.user)} ({self.command})"
-        return f"the server refused {login}: {self._words()}{hint}"
+        return f"the server refused the login of {printable(self.user)} ({self.command}): {self._words()}"
 
 
 class ProtocolViolation(POP3Error):
@@ -294,16 +299,12 @@ class NotATLSPort(TLSError):
 
 
 class CertificateError(TLSError):
-    """The server's certificate does not verify.
+    """The server's certificate does not verify."""
 
-    ``certificate`` describes it: pairs such as ``("issuer", "CN=…")``. ``cause``: ``authority``, ``expired``,
-    ``not yet valid``, ``name``, ``fingerprint``, or empty. ``ca_file``: what was trusted, if given.
-    """
-
-    certificate: tuple[tuple[str, str], ...] = ()
+    certificate: tuple[tuple[str, str], ...] = ()  # pairs such as ("issuer", "CN=…")
     fingerprint: str = ""
-    cause: str = ""
-    ca_file: str = ""
+    cause: str = ""  # authority, expired, not yet valid, name, fingerprint, or empty
+    ca_file: str = ""  # what was trusted, if given
 
     def __str__(self) -> str:
         facts = (*self.certificate, ("SHA-256", self.fingerprint))

@@ -219,12 +219,12 @@ class Console:
 
     def fail(self, error: POP3Error) -> None:
         """Print the line of an error; with -vv also its causes."""
-        from pop3fetch.cli.screen.advice import certificate_block, error_line
-        from pop3fetch.errors import CertificateError
+        from pop3fetch.cli.screen.advice import certificate_block, certificate_error, error_line
 
-        if isinstance(error, CertificateError) and error.certificate and self.err.isatty():
+        refused = certificate_error(error)
+        if refused and refused.certificate and self.err.isatty():
             notes = getattr(error, "__notes__", ())
-            self._say("pop3fetch: ", *certificate_block(error), *map("  {}".format, notes))
+            self._say("pop3fetch: ", *certificate_block(error, refused), *map("  {}".format, notes))
         else:
             self.error(with_notes(error_line(error), error))
         cause = error.__cause__
