@@ -103,9 +103,9 @@ def test_who_has_accepted_a_message_is_sent_it_again_only_if_it_was_fetched(
         (["-o", "imaps://alice:hunter2@localhost/x"], 2, "must not contain a password"),
         (["-o", "lmtp:localhost"], 2, "unknown destination type 'lmtp:'"),
         (["-o", "lmtp://mx.example.org"], 78, "set starttls = true, or insecure = true"),
-        (["-o", "smtps://bob@mail.example.org"], 78, "from must be set"),
-        (["-o", "lmtp://localhost", "--recipient", "a b"], 2, "--recipients must be an address"),
-        (["-o", "lmtp://localhost", "--recipient", "a>\r\nDATA"], 2, "--recipients must be an address"),
+        (["-o", "smtps://bob@mail.example.org"], 78, "set from in [destinations.NAME]"),
+        (["-o", "lmtp://localhost", "--recipient", "a b"], 2, "--recipient must be an address"),
+        (["-o", "lmtp://localhost", "--recipient", "a>\r\nDATA"], 2, "--recipient must be an address"),
         (["-o", "lmtp://127.0.0.1"], 78, "it is the mailbox that is fetched"),
         (["-o", "imaps://alice@example.org@127.0.0.1"], 78, "it is the mailbox that is fetched"),
     ],
@@ -115,7 +115,7 @@ def test_what_cannot_be_right_is_refused(
 ) -> None:
     ended = get(here, pop, *options)
     assert ended.status == status
-    assert text.replace("from must", "from: must") in ended.err.decode()
+    assert text in ended.err.decode()
     assert b"hunter2" not in ended.err
     assert not any(b"RETR" in line for line in pop.commands)
 
@@ -123,7 +123,7 @@ def test_what_cannot_be_right_is_refused(
 @pytest.mark.parametrize(
     ("lines", "text"),
     [
-        (['recipients = "a"'], "destinations.box.url: is missing"),
+        (['recipients = "a"'], "destinations.box: url is missing; write url = "),
         (['url = "http://localhost"'], "destinations.box.url: the URL of the destination cannot be used"),
         (['url = "lmtp://localhost"', "x = 1"], "destinations.box.x: unknown key"),
         (['url = "lmtp://localhost"', 'flags = ["\\\\Recent"]'], "destinations.box.flags: must be flags"),
