@@ -298,8 +298,8 @@ def test_a_message_to_which_no_reply_ever_comes_is_named_with_what_to_do(
     assert [each.status for each in ended] == [75] * 3 + [73] * 5
     assert len(lmtp.accepted) == 3
     assert {each.err.decode() for each in ended[3:]} == {
-        f"pop3fetch: message 1 stays on the server: cannot deliver to {url}: the reply to it was lost in 3 runs, "
-        "so it may be there 3 times; to send it again, name it: `pop3fetch get 1`\n"
+        f"pop3fetch: message 1 stays on the server: cannot deliver to {url}: the reply to it was lost in 3 "
+        "runs, so it may be there 3 times; to send it again, name it: `pop3fetch get 1`\n"
     }
     assert get(here, pop, "-o", url, "1").status == 75
     assert b"lost in 4 runs" in get(here, pop, "-o", url).err
