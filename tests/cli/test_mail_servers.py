@@ -75,6 +75,7 @@ def test_recipients_on_the_command_line_come_first(
         (False, ["--all"], [b"b", b"a", b"b"]),
         (True, ["1"], [b"a", b"b"]),
         (True, ["--all"], [b"a", b"b", b"a", b"b"]),
+        (True, ["forget"], [b"a", b"b"]),
     ],
 )
 def test_who_has_accepted_a_message_is_sent_it_again_only_if_it_was_fetched(
@@ -93,6 +94,10 @@ def test_who_has_accepted_a_message_is_sent_it_again_only_if_it_was_fetched(
     lmtp.accepted.clear()
     if is_fetched:
         assert get(here, pop, "-o", f"maildir:{tmp_path}/Mail").status == 0
+    if words == ["forget"]:
+        account = ["-H", pop.host, "-p", str(pop.port), "-u", "alice@example.org"]
+        assert here("record", "forget", "uid:uid-1", *account).status == 0
+        words = []
     assert get(here, pop, "-c", file, "-o", "@box", *(words or ["--limit", "1"])).status == 0
     assert [each.recipient for each in lmtp.accepted] == sent
 
