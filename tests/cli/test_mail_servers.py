@@ -75,6 +75,7 @@ def test_recipients_on_the_command_line_come_first(
         (False, ["--all"], [b"b", b"a", b"b"]),
         (True, ["1"], [b"a", b"b"]),
         (True, ["--all"], [b"a", b"b", b"a", b"b"]),
+        (True, ["forget"], [b"a", b"b"]),
     ],
 )
 def test_who_has_accepted_a_message_is_sent_it_again_only_if_it_was_fetched(
@@ -93,6 +94,10 @@ def test_who_has_accepted_a_message_is_sent_it_again_only_if_it_was_fetched(
     lmtp.accepted.clear()
     if is_fetched:
         assert get(here, pop, "-o", f"maildir:{tmp_path}/Mail").status == 0
+    if words == ["forget"]:
+        account = ["-H", pop.host, "-p", str(pop.port), "-u", "alice@example.org"]
+        assert here("record", "forget", "uid:uid-1", *account).status == 0
+        words = []
     assert get(here, pop, "-c", file, "-o", "@box", *(words or ["--limit", "1"])).status == 0
     assert [each.recipient for each in lmtp.accepted] == sent
 
@@ -284,6 +289,60 @@ def test_a_mailbox_gets_each_message_once(
     assert get(here, pop, "-c", file, "-o", "@box") == Ended(0, b"", b"")
     assert [*imap.inbox.messages.values()] == MAIL
     assert imap.commands.count(b"LOGOUT") == 1, "a run without new mail does not log in"
+
+
+def test_a_message_to_which_no_reply_ever_comes_is_named_with_what_to_do(
+    here: Here, server: StartServer
+) -> None:
+    lmtp, pop = (
+        TransferServer(replies={b"end": [None] * 9}),
+        server(Mailbox(MAIL[:1], user="alice@example.org")),
+    )
+    url = f"lmtp://localhost:{server(lmtp).port}"
+    ended = [get(here, pop, "-o", url) for _ in range(8)]
+    assert [each.status for each in ended] == [75] * 3 + [73] * 5
+    assert len(lmtp.accepted) == 3
+    assert {each.err.decode() for each in ended[3:]} == {
+        f"pop3fetch: message 1 stays on the server: cannot deliver to {url}: the reply to it was lost in 3 "
+        "runs, so it may be there 3 times; to send it again, name it: `pop3fetch get 1`\n"
+    }
+    assert get(here, pop, "-o", url, "1").status == 75
+    assert b"lost in 4 runs" in get(here, pop, "-o", url).err
+    assert len(lmtp.accepted) == 4
+
+
+def test_a_mailbox_that_is_gone_is_created_again_only_with_create(
+    here: Here, pop: ScriptedServer, server: StartServer, tmp_path: Path, ca_file: Path
+) -> None:
+    imap = ImapServer()
+    running = server(imap, tls="implicit")
+    file = imap_destination(tmp_path, running, ca_file, 'password = "secret"', path="Lists")
+    assert get(here, pop, "-c", file, "-o", "@box", "--limit", "1").status == 0
+    del imap.boxes[b"Lists"]
+    ended = get(here, pop, "-c", file, "-o", "@box", "--delete")
+    assert (ended.status, b"not mounted?" in ended.err, [*imap.boxes]) == (73, True, [b"INBOX"])
+    assert b"DELE" not in b"".join(pop.commands)
+    assert get(here, pop, "-c", file, "-o", "@box", "--create") == Ended(0, b"", b"")
+    assert [*imap.boxes[b"Lists"].messages.values()] == MAIL[1:]
+
+
+def test_the_dead_destination_of_an_account_does_not_hold_up_another(
+    here: Here, pop: ScriptedServer, server: StartServer, tmp_path: Path
+) -> None:
+    lmtp, other = TransferServer(), server(Mailbox(MAIL, user="alice@example.org"))
+    alive, silent = server(lmtp), server(Talk.stall)
+    tables = [f'url = "lmtp://localhost:{alive.port}"', *account_at(pop, 'password = "secret"')]
+    dead = [
+        f'url = "lmtp://localhost:{silent.port}"',
+        "timeout = 1",
+        *account_at(other, 'password = "secret"'),
+    ]
+    text = "\n".join(dead).replace("@box", "@silent").replace("[accounts.a]", "[accounts.before]")
+    tables.append(f"[destinations.silent]\n{text}")
+    ended = here("get", "-A", "-c", file_with(tmp_path, *tables))
+    assert ended.status == 75
+    assert [line.partition(b": ")[2][:7] for line in ended.err.splitlines()] == [b"before:"], ended.err
+    assert [each.octets for each in lmtp.accepted] == MAIL
 
 
 @pytest.mark.parametrize(

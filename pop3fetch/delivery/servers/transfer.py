@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pop3fetch.delivery.destination import Destination, Draft, Journal, Place, Settled
-from pop3fetch.delivery.servers.acceptances import Acceptances
+from pop3fetch.delivery.servers.acceptances import Acceptances, file_of
 from pop3fetch.delivery.servers.line import Hurry, opened, server_errors
 from pop3fetch.delivery.servers.server import MailServer
 from pop3fetch.delivery.servers.smtp_client import FULL, Client, Envelope, Reply
@@ -55,7 +55,7 @@ class Transfer(Destination):
         self._folder = folder
         self._hurry = Hurry()
         self._client: Client | None = None
-        self._accepted = Acceptances(folder / f"accepted-{tag}", self.name)
+        self._accepted = Acceptances(file_of(folder, tag), self.name)
         self._deferred = 0  # messages in a row
 
     @property

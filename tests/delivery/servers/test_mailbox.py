@@ -101,6 +101,8 @@ def test_a_nul_needs_binary(store: Store) -> None:
     [
         (b"Received: by x; Thu, 1 Jan 2026 01:02:03 +0100\r\nDate: Fri, 2 Jan 2026 00:00:00 +0000\r\n",
          b"01-Jan-2026 01:02:03 +0100"),
+        (b"Received: y; Sat, 3 Jan 2026 00:00:00 +0000\r\nReceived: x; Thu, 1 Jan 2026 00:00:00 +0000\r\n",
+         b"03-Jan-2026 00:00:00 +0000"),
         (b"Date: Fri, 2 Jan 2026 00:00:00 -0530\r\n", b"02-Jan-2026 00:00:00 -0530"),
         (b"Date: yesterday\r\n", b""),
         (b"Date: Fri, 2 Jan 1970 00:00:00 +0000\r\n", b""),

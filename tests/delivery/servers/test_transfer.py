@@ -243,6 +243,7 @@ def test_a_message_that_is_refused_does_not_stop_the_others(
         (b"end", b"552 5.2.2 full\r\n", REFUSED),
         (b"MAIL", b"hello\r\n", Status.PROTOCOL),
         (b"MAIL", b"999 hello\r\n", Status.PROTOCOL),
+        (b"MAIL", b"354 go on\r\n", Status.PROTOCOL),
         (b"MAIL", b"250-a\r\n" * 101, Status.PROTOCOL),
         (b"MAIL", b"250 " + b"x" * 9000, Status.PROTOCOL),
     ],
