@@ -216,16 +216,13 @@ class ConnectionLost(POP3Error, ConnectionError):
 
 
 class TimedOut(POP3Error, TimeoutError):
-    """The server made no progress in ``timeout`` seconds; ``during``: ``waiting for the greeting of``.
-
-    ``may_await_tls``: nothing was received in clear text; a server that waits for TLS is silent, too.
-    """
+    """The server made no progress in ``timeout`` seconds; ``during``: ``waiting for the greeting of``."""
 
     is_temporary = True
     host: str
     during: str
     timeout: float
-    may_await_tls: bool = False
+    may_await_tls: bool = False  # nothing was received in clear text; a server that waits for TLS is silent
 
     def __str__(self) -> str:
         return f"timed out after {self.timeout:g} s {self.during} {printable(self.host)}"
@@ -515,6 +512,8 @@ class ServerFailed(DeliveryError):
 
     status: Status = Status.CANNOT_DELIVER  # type: ignore[misc]
     broke_at: tuple[bytes, int] | None = None  # the key of the message that may be why the delivery ended
+    may_have_it: bool = False  # whether the server may have taken that message, as its reply was lost
+    unless_named: int | None = None  # the number of a message that is not sent again unless it is named
 
     @property
     def is_temporary(self) -> bool:  # type: ignore[override]

@@ -105,7 +105,8 @@ def _selector(word: str) -> Selector:
         what = f"'{word}' is not a message"
         if "@" in word:
             raise InvalidSelector(what, word, is_address=True)
-        raise InvalidSelector(f"{what}; use 3, 2-5, 7-, last or uid:XYZ", word)
+        account = "; an account is given with -a" if word[:1].isalpha() else ""
+        raise InvalidSelector(f"{what}; use 3, 2-5, 7-, last or uid:XYZ{account}", word)
     first = int(match[1])
     last = int(match[3]) if match[3] else None if match[2] else first
     if first == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 import time
@@ -9,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import keyrings
 from tests.support.command import Ended, Run
 from tests.support.imap_server import ImapServer
 from tests.support.in_process import Here
 from tests.support.mail_server import Mailbox
 from tests.support.running import begun, last_words
 from tests.support.scripted_server import ScriptedServer, StartServer, Talk
+from tests.support.terminal import Terminal
 from tests.support.transfer_server import Accepted, TransferServer
 
 MAIL = [b"Subject: one\r\n\r\n1\r\n", b"Subject: two\r\n\r\n2\r\n"]
@@ -55,6 +58,36 @@ def test_recipients_on_the_command_line_come_first(
     assert get(here, pop, "-c", file, "-o", "@box", "--limit", "1").status == 0
     assert get(here, pop, "-c", file, "-o", "@box", "--recipient", "c", "--recipient", "d").status == 0
     assert [each.recipient for each in lmtp.accepted] == [b"a", b"b", b"c", b"d"]
+
+
+@pytest.mark.parametrize(
+    ("is_fetched", "words", "sent"),
+    [
+        (False, [], [b"b"]),
+        (False, ["1"], [b"b"]),
+        (False, ["--all"], [b"b", b"a", b"b"]),
+        (True, ["1"], [b"a", b"b"]),
+        (True, ["--all"], [b"a", b"b", b"a", b"b"]),
+    ],
+)
+def test_who_has_accepted_a_message_is_sent_it_again_only_if_it_was_fetched(
+    here: Here,
+    pop: ScriptedServer,
+    server: StartServer,
+    tmp_path: Path,
+    is_fetched: bool,
+    words: list[str],
+    sent: list[bytes],
+) -> None:
+    lmtp = TransferServer(replies={b"end": [b"", b"550 5.0.0 not for b\r\n"]})
+    file = file_with(tmp_path, f'url = "lmtp://localhost:{server(lmtp).port}"', 'recipients = ["a", "b"]')
+    assert get(here, pop, "-c", file, "-o", "@box", "--limit", "1", "1").status == 73
+    assert [each.recipient for each in lmtp.accepted] == [b"a"]
+    lmtp.accepted.clear()
+    if is_fetched:
+        assert get(here, pop, "-o", f"maildir:{tmp_path}/Mail").status == 0
+    assert get(here, pop, "-c", file, "-o", "@box", *(words or ["--limit", "1"])).status == 0
+    assert [each.recipient for each in lmtp.accepted] == sent
 
 
 @pytest.mark.parametrize(
@@ -123,6 +156,20 @@ def imap_destination(
     return file_with(folder, url, f'ca_file = "{ca_file}"', *lines)
 
 
+def account_at(pop: ScriptedServer, *lines: str) -> list[str]:
+    """Return the table of an account whose messages go to @box."""
+    return [
+        "[accounts.a]",
+        f'host = "{pop.host}"',
+        f"port = {pop.port}",
+        'user = "alice@example.org"',
+        'tls = "off"',
+        "allow_insecure_login = true",
+        'output = "@box"',
+        *lines,
+    ]
+
+
 def test_a_mailbox_gets_each_message_once(
     here: Here, pop: ScriptedServer, server: StartServer, tmp_path: Path, ca_file: Path
 ) -> None:
@@ -169,19 +216,45 @@ def test_login_tries_the_secret_of_a_destination(
     assert b"wrong password" in ended.err
 
 
+def test_the_secret_of_a_destination_is_kept_used_and_forgotten(
+    run: Run, terminal: Terminal, pop: ScriptedServer, server: StartServer, tmp_path: Path, ca_file: Path
+) -> None:
+    imap = ImapServer()
+    running = server(imap, tls="implicit")
+    file = imap_destination(tmp_path, running, ca_file)
+    keyring = keyrings.in_a_file(tmp_path)
+    answers = [(b"Password of alice@", b"secret\n")]
+    seen = terminal("login", "@box", "-c", file, env=keyring, answers=answers, columns=200)
+    title = f"alice@localhost:{running.port}"
+    assert seen.screen[-1] == f"the password of {title} works, and is kept in the keyring"
+    assert keyrings.kept(keyring) == {f"pop3fetch {title}": "secret"}
+    account = ["-H", pop.host, "-p", str(pop.port), "-u", "alice@example.org", "--tls", "off"]
+    words: list[str | Path] = ["get", *account, "--allow-insecure-login", "-c", file, "-o", "@box"]
+    assert run(*words, env={**SECRET, **keyring}) == Ended(0, b"", b"")
+    assert [*imap.inbox.messages.values()] == MAIL
+    for result in ("is removed from", "was not in"):
+        seen = terminal("logout", "@box", "-c", file, env=keyring, columns=200)
+        assert seen.screen == [f"the password of {title} {result} the keyring"]
+    assert keyrings.kept(keyring) == {}
+    assert run(*words, "--all", env={**SECRET, **keyring}).status == 77
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["@box", "-A"], b"mutually exclusive"),
-        (["@box", "--store", "file"], b"password_file"),
-        (["@box"], b"its URL names no user"),
+        (["login", "@box", "-A"], b"mutually exclusive"),
+        (["login", "@box", "--store", "file"], b"password_file"),
+        (["login", "@box"], b"its URL names no user"),
+        (["logout", "@box", "-A"], b"mutually exclusive"),
+        (["logout", "@box"], b"its URL names no user"),
+        (["logout", "box"], b"'box' is not the name of a destination, @NAME; an account is given with -a"),
     ],
 )
 def test_a_login_that_cannot_be_is_refused(
     here: Here, tmp_path: Path, arguments: list[str], text: bytes
 ) -> None:
     file = file_with(tmp_path, 'url = "lmtp://localhost"')
-    ended = here("login", *arguments, "-c", file)
+    ended = here(*arguments, "-c", file)
     assert ended.status == 2
     assert text in ended.err
 
@@ -191,12 +264,41 @@ def test_check_tries_the_login_of_a_destination(
 ) -> None:
     running = server(ImapServer(), tls="implicit")
     for path, text in (("INBOX", "exists"), ("Lists", "is missing: `get` will create it")):
-        lines = ['password = "secret"', "[accounts.a]", f'host = "{pop.host}"', f"port = {pop.port}",
-                 'user = "alice@example.org"', 'tls = "off"', "allow_insecure_login = true",
-                 'output = "@box"']  # fmt: skip
+        lines = ['password = "secret"', *account_at(pop)]
         file = imap_destination(tmp_path, running, ca_file, *lines, path=path)
         ended = here("check", "-c", file, env=SECRET)
         assert f"destination\timaps://alice@localhost:{running.port}/{path} {text}" in ended.out.decode()
+
+
+@pytest.mark.parametrize(
+    ("line", "verdict", "text"),
+    [
+        ('password = "secret"', "ok", "too: from the configuration file, and that of @box from the same"),
+        ('password_command = "echo secret"', "ok", "and that of @box from the password command"),
+        ("", "warning", "a job would have no secret of @box (no source has one); give it password_file or"),
+        ('password_file = "/nowhere"', "warning", "a job would have no secret of @box (the password file"),
+    ],
+)
+def test_check_looks_up_the_secret_of_a_destination_as_a_job_would(
+    here: Here,
+    pop: ScriptedServer,
+    server: StartServer,
+    home: Path,
+    tmp_path: Path,
+    ca_file: Path,
+    line: str,
+    verdict: str,
+    text: str,
+) -> None:
+    keyring = home / ".config/python_keyring/keyringrc.cfg"
+    keyring.parent.mkdir(parents=True, exist_ok=True)
+    keyring.write_text("[backend]\ndefault-keyring = keyring.backends.null.Keyring\n")
+    account = account_at(pop, 'password = "secret"')
+    file = imap_destination(tmp_path, server(ImapServer(), tls="implicit"), ca_file, line, *account)
+    ended = here("check", "--json", "-c", file)
+    found = {step["step"]: step for step in map(json.loads, ended.out.splitlines())}
+    assert found["cron"]["result"] == verdict, found["cron"]
+    assert text.replace("the same", "the configuration file") in found["cron"]["text"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -109,7 +109,7 @@ MISTAKES = (
     "list --password secret", "list -a", "get --ca-file", "list --json=1", "stat 3", "accounts a b",
     "list --tls on", "list --auth digest", "list -p x", "list -H h -p 70000", "list --timeout soon",
     "get --delete-after 7d", "get --delete-after x", "get --max-size 10X", "get --limit 0",
-    "get --lines -1", "list -4 -6", "list -A -a work", "list -A --jobs 0", "list 0", "list 1.5",
+    "get --lines -1", "list -4 -6", "list -A -a work", "list -A --jobs 0", "list 0", "list 1.5", "get work",
     "list 3-2", "list uid:", "list alice@example.org", "list -a pop3s://alice:secret@h",
     "list -a http://alice@h", "list -H 'a b'", "list -H h:995", "get -o a --exec b", "get --all 3",
     "get --mark -o a", "get --delete --delete-after 3", "get -o - --delete 3",

@@ -94,6 +94,8 @@ def _of_refused_login(error: LoginRefused) -> str:
 
 def _of_server(error: ServerFailed) -> str:
     """Return what helps against the cause at the server of a destination; its settings are in a table."""
+    if error.unless_named:
+        return f"to send it again, name it: `pop3fetch get {error.unless_named}`"
     cause = error.__cause__
     if not isinstance(cause, CertificateError | ClientCertificateRequired | LoginPaused | LoginRefused):
         return ""

@@ -25,7 +25,7 @@ from pop3fetch.delivery.servers.smtp_client import FULL, Client, Envelope, Reply
 from pop3fetch.delivery.servers.spool import SpooledDraft, first_undecided, header_of
 from pop3fetch.errors import DeliveryError, LoginRefused, POP3Error, ProtocolViolation, ServerFailed
 from pop3fetch.headers.fields import first_fields
-from pop3fetch.messages import Message
+from pop3fetch.messages import Key, Message
 from pop3fetch.status import Status
 
 if TYPE_CHECKING:
@@ -72,6 +72,10 @@ class Transfer(Destination):
             self._client = self._connected()
         self.close()
         yield StepResult("destination", f"{self.name} answers; no recipient is tried without a message")
+
+    def begin_anew(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self._accepted.forget(key)
 
     def draft(self, message: Message) -> SpooledDraft:
         if self._client is None:
@@ -216,6 +220,8 @@ class Group:
             if self._end is None:
                 decided = {*self._done, *self._ready, *self._refused}
                 error.broke_at = first_undecided(self._drafts, decided)
+                doubtful = {envelope.draft.message.key for envelope in self._doubtful}
+                error.may_have_it = error.broke_at in doubtful
                 self._end = error
         self._conclude(journal)
         if self._end:
