@@ -31,7 +31,8 @@ from pop3fetch.veil import veiled
 
 VARIABLE = "POP3FETCH_PASSWORD"
 # As these sources are named.
-KEYRING, NETRC, OAUTH, TERMINAL = "the keyring", "~/.netrc", "the OAuth 2 server", "the terminal"
+FILE, KEYRING, NETRC = "the configuration file", "the keyring", "~/.netrc"
+OAUTH, TERMINAL = "the OAuth 2 server", "the terminal"
 SERVICE = "pop3fetch"
 MOST_TYPED = 3  # passwords that are asked for: servers lock accounts after some wrong ones
 COMMAND_LIMIT = 120.0  # seconds; the user may have to type the passphrase of a key
@@ -141,8 +142,8 @@ class Password:
         account, file = self._account, self._account.source
         if self.source == TERMINAL:
             return
-        refusal.source = _named(self.source, account)
         is_ours = file is not None and account.password_file == str(password_file_of(file, account.name))
+        refusal.source = "" if is_ours else _named(self.source, account)
         if (self.source in (KEYRING, OAUTH) or is_ours) and "://" not in account.name:
             is_named = file is not None or account.name.startswith("@")
             refusal.stored_for = account.name if is_named else ""
@@ -259,7 +260,7 @@ ORDER: Mapping[str, Callable[[Account, Sources], str | None]] = {
     VARIABLE: _from_environment,
     "the password file": _from_file,
     "the password command": _from_command,
-    "the configuration file": lambda account, sources: account.password,
+    FILE: lambda account, sources: account.password,
     OAUTH: _from_oauth,
     KEYRING: _from_keyring,
     NETRC: _from_netrc,
@@ -292,4 +293,6 @@ def _named(source: str, account: Account) -> str:
     if source == "the password command" and account.password_command:
         # Its other words may be secrets.
         return printable(f"{source} ({account.password_command[0]})")
+    if source == FILE and account.source is not None:
+        return printable(f"{source} {account.source}")
     return source

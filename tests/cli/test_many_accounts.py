@@ -118,7 +118,7 @@ def test_the_status_is_the_worst_ones_and_the_others_are_done(
     assert sorted(ended.err.splitlines()) == [
         b"pop3fetch: missing: there is no message 2 on the server",
         b"pop3fetch: refused: the server refused the login of alice (APOP): [AUTH] wrong user or password; "
-        b"check the configuration file",
+        + f"check the configuration file {config}".encode(),
     ]
     assert len(list((tmp_path / "good/new").iterdir())) == 1
 

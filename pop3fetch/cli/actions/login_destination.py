@@ -89,6 +89,7 @@ def _try(server: MailServer, password: Password) -> None:
             raise
         if not password.may_be_right_next_time(refusals[0]):
             server.refused(refusals[0])
+            password.blame(refusals[0])
             raise refusals[0] from None  # nothing was to be delivered
         _try(server, password)
 

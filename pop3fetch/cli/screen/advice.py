@@ -40,6 +40,8 @@ from pop3fetch.errors import (
 )
 from pop3fetch.printable import printable
 
+PINNED = "by its SHA-256 fingerprint,"
+
 # By the cause of the failure; each is true for its cause only.
 _CERTIFICATE = {
     "authority": "if this is the right server, {trust}, or {authority}",
@@ -56,7 +58,7 @@ def _of_certificate(error: CertificateError) -> str:
     authority = "its authority with --ca-file FILE"
     if error.ca_file:  # it was given, and lacks this authority
         authority = f"add its authority to {printable(error.ca_file)}"
-    trust = f"trust exactly this certificate with --tls-fingerprint {printable(error.fingerprint)}"
+    trust = f"trust exactly this certificate {PINNED} --tls-fingerprint {printable(error.fingerprint)}"
     cause = error.cause
     if cause == "name" and error.certificate and "names" not in dict(error.certificate):
         cause = ""  # no name would do
@@ -89,7 +91,8 @@ def _of_refused_login(error: LoginRefused) -> str:
         login = f"`{printable(shlex.join(['pop3fetch', 'login', *words]))}`"
     if error.source == OAUTH:
         return f"log in again with {login}"
-    return f"store another password in {error.source} with {login}"
+    place = f" in {error.source}" if error.source else ""
+    return f"store another password{place} with {login}"
 
 
 def _of_server(error: ServerFailed) -> str:
@@ -150,7 +153,7 @@ def error_line(error: POP3Error) -> str:
     refused = certificate_error(error)
     if refused and refused.fingerprint in advice:  # it is enough to show it once
         sentence = sentence.replace(f", SHA-256 {refused.fingerprint}]", "]")
-    return f"{sentence}; {advice}" if advice else sentence
+    return f"{sentence.removesuffix('.')}; {advice}" if advice else sentence
 
 
 def certificate_error(error: POP3Error) -> CertificateError | None:
@@ -163,12 +166,13 @@ def certificate_block(error: POP3Error, refused: CertificateError) -> list[str]:
     """Return the lines of an error about a certificate on a terminal, the fingerprint alone on one."""
     wide = max(len(word) for word, _ in refused.certificate)
     fingerprint = printable(refused.fingerprint)
+    advice = ADVICE[type(error)](error).replace(PINNED, "with").replace(fingerprint, "and these digits")
     return [
         str(error).replace(str(refused), str(CertificateError(refused.host, refused.reason))),
         *(f"  {word:{wide}}  {printable(text)}" for word, text in refused.certificate),
         "  SHA-256 fingerprint:",
         f"  {fingerprint}",
-        f"  {ADVICE[type(error)](error).replace(fingerprint, 'and these digits')}",
+        f"  {advice}",
     ]
 
 

@@ -371,7 +371,8 @@ class Console:
 
 def with_notes(line: str, error: BaseException) -> str:
     """Return the line of an error, followed by what was added to the error on its way."""
-    return "; ".join([line, *getattr(error, "__notes__", ())])
+    notes = getattr(error, "__notes__", ())
+    return "; ".join([line.removesuffix(".") if notes else line, *notes])
 
 
 @contextmanager
