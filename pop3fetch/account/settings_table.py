@@ -188,7 +188,7 @@ class Account(NamedTuple):
     # fmt: on
 
     def __repr__(self) -> str:
-        from pop3fetch.veil import veiled
+        from pop3fetch.values import veiled
 
         return veiled(self, *SECRETS)
 

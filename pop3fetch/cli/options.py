@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -31,6 +31,7 @@ from pop3fetch.cli.main import HELP, HELP_ALL
 from pop3fetch.cli.screen.console import Console, output_errors
 from pop3fetch.defaults import ACCOUNTS_AT_ONCE, ACCOUNTS_AT_ONCE_PER_HOST, did_you_mean
 from pop3fetch.status import Status
+from pop3fetch.values import NamedTuple
 
 if TYPE_CHECKING:
     from pathlib import Path
