@@ -36,8 +36,7 @@ else:
     class Annotated(tuple):
         """The type of a field and its row. That of ``typing`` takes ten times as long, at each start."""
 
-        def __class_getitem__(cls, items: tuple[object, ...]) -> "Annotated":
-            return cls(items)
+        __class_getitem__ = classmethod(tuple.__new__)
 
 
 # Sections of --help; those of `get` are two parts of its own options.
