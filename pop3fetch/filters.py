@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
 
 from pop3fetch.headers.summary import Summary, one_line
 from pop3fetch.printable import printable
 from pop3fetch.quantities import When, moment
+from pop3fetch.values import NamedTuple
 
 
 class Filters(NamedTuple):

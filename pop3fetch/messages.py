@@ -12,9 +12,10 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple, cast
+from typing import cast
 
 from pop3fetch.errors import MessageNotFound, POP3Error
+from pop3fetch.values import NamedTuple
 
 
 class Key(NamedTuple):

@@ -19,7 +19,7 @@ _SHAPELESS = "\u00ad\u061c\u180e\u200b\u200e\u200f\u2060\u2061\u2062\u2063\u2064
 _TAGS = map(chr, range(0xE0020, 0xE0080))
 _HARMLESS = {
     **dict.fromkeys(_BLANKS, " "),
-    **{character: character for character in _JOINERS + _SIGNS},
+    **dict(zip(_JOINERS + _SIGNS, _JOINERS + _SIGNS, strict=True)),
     **dict.fromkeys((*_SHAPELESS, *_TAGS), ""),
 }
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple
 
 from pop3fetch.status import Status
+from pop3fetch.values import NamedTuple
 
 
 class Verdict(Enum):

@@ -19,7 +19,7 @@ import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pop3fetch.account import checks, url
 from pop3fetch.account.checks import Check
@@ -27,7 +27,7 @@ from pop3fetch.account.settings_table import OPTIONS, SECRETS, SETTINGS, Account
 from pop3fetch.defaults import PLAIN_PORT, TLS_PORT, UNIX_PREFIX, did_you_mean
 from pop3fetch.durable import from_home, platform_folder
 from pop3fetch.errors import ConfigurationError, POP3Error, UsageError
-from pop3fetch.veil import veiled
+from pop3fetch.values import NamedTuple, veiled
 
 if TYPE_CHECKING:
     from pop3fetch.account.destination_table import DestinationTable

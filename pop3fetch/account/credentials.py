@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from pop3fetch.account import system_keyring
 from pop3fetch.account.settings_table import Account
@@ -27,7 +26,7 @@ from pop3fetch.account.system_keyring import STORE_LIMIT, Entry
 from pop3fetch.ahead import Interrupts
 from pop3fetch.errors import ConfigurationError, ConnectionLost, LoginRefused, NoPassword, POP3Error
 from pop3fetch.printable import printable
-from pop3fetch.veil import veiled
+from pop3fetch.values import NamedTuple, veiled
 
 VARIABLE = "POP3FETCH_PASSWORD"
 # As these sources are named.

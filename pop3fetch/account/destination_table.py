@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from pop3fetch.account import checks
 from pop3fetch.account.checks import Check
+from pop3fetch.values import NamedTuple
 
 _FLAG = re.compile(r"\\?[!#$&'+-\[\]-z|}~]+")  # RFC 3501: an atom, or a system flag
 

@@ -10,11 +10,12 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from pop3fetch.ahead import Ahead, Interrupts
 from pop3fetch.errors import ConfigurationError
 from pop3fetch.printable import printable
+from pop3fetch.values import NamedTuple
 
 LOOK_LIMIT = 5.0  # seconds; without a session bus a backend may wait forever
 STORE_LIMIT = 60.0  # seconds; at `login` the user can unlock the keyring

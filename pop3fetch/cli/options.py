@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -31,6 +31,7 @@ from pop3fetch.cli.main import HELP, HELP_ALL
 from pop3fetch.cli.screen.console import Console, output_errors
 from pop3fetch.defaults import ACCOUNTS_AT_ONCE, ACCOUNTS_AT_ONCE_PER_HOST, did_you_mean
 from pop3fetch.status import Status
+from pop3fetch.values import NamedTuple
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -138,6 +139,18 @@ class Command(click.Command):
         """Read the arguments; --help is printed here."""
         with output_errors():
             return super().make_context(*arguments, **settings)
+
+    def make_parser(self, ctx: click.Context) -> Any:
+        """Return a parser that knows short options by the whole word, too.
+
+        It looks for each word among the long options first. If that fails, it compares the word with all of
+        them, for an error that nobody sees: `-H`, `-p` and `-u` took a fiftieth of ``near-stat``.
+        """
+        parser = super().make_parser(ctx)
+        tables = vars(parser)
+        if {"_long_opt", "_short_opt"} <= tables.keys():  # click's own names
+            tables["_long_opt"].update(tables["_short_opt"])
+        return parser
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         from pop3fetch.cli.help import write_command

@@ -20,10 +20,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pop3fetch.errors import DeliveryError
 from pop3fetch.messages import Key, Message
+from pop3fetch.values import NamedTuple
 
 if TYPE_CHECKING:
     from pop3fetch.headers.fields import Identity

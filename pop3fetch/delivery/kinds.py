@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pop3fetch.durable import from_home
 from pop3fetch.errors import UsageError
+from pop3fetch.values import NamedTuple
 
 if TYPE_CHECKING:
     from pop3fetch.delivery.destination import Destination

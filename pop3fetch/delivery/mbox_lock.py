@@ -20,9 +20,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
-from typing import NamedTuple
 
 from pop3fetch.durable import NOT_SUPPORTED, SHARED, open_private, owner_for, sync_folder
+from pop3fetch.values import NamedTuple
 
 PAUSE = 0.1  # seconds between two attempts
 STALE = 300.0  # seconds after which a dot-lock counts as forgotten, as in liblockfile

@@ -9,9 +9,9 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
-from typing import NamedTuple
 
 from pop3fetch.delivery.destination import Place
+from pop3fetch.values import NamedTuple
 
 BLOCK = 1 << 20  # octets read at once
 PIECE = 512  # octets that a disk writes or loses as a whole

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pop3fetch.delivery.destination import Destination, Draft
 from pop3fetch.errors import POP3Error
@@ -12,6 +12,7 @@ from pop3fetch.fetch.batch import BATCH_MESSAGES
 from pop3fetch.fetch.settling import Reopen
 from pop3fetch.messages import Message
 from pop3fetch.record.store import Store
+from pop3fetch.values import NamedTuple
 
 if TYPE_CHECKING:
     from pop3fetch.fetch.plan import Standing, Would

@@ -10,11 +10,12 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import compress
 from operator import ne
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from pop3fetch.message_words import Selector, select
 from pop3fetch.messages import Key, Listing, Message
 from pop3fetch.record.states import DAY, Known, State
+from pop3fetch.values import NamedTuple
 
 if TYPE_CHECKING:
     from pop3fetch.filters import Filters

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pop3fetch.ahead import Ahead
 from pop3fetch.errors import IncompleteMessage, MalformedListing, POP3Error
@@ -25,6 +25,7 @@ from pop3fetch.pop3.replies import UNFAMILIAR, Digests
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import DAY, Event, Known, State
 from pop3fetch.record.store import ADDITIONS, LISTING, MOVED, Entry, Store, known_at
+from pop3fetch.values import NamedTuple
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.mail_session import MailSession

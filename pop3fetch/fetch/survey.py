@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pop3fetch.errors import IncompleteMessage, MalformedListing, POP3Error, UniqueIdsRefused
 from pop3fetch.fetch.context import Reporter
 from pop3fetch.headers.fields import LIMIT as HEADERS_LIMIT
 from pop3fetch.messages import Listing, former_stand_in_uid, is_short, stand_in_uid
 from pop3fetch.status import Status
+from pop3fetch.values import NamedTuple
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.mail_session import MailSession

@@ -10,7 +10,8 @@ import re
 from datetime import datetime
 from functools import lru_cache
 from hashlib import blake2b
-from typing import NamedTuple
+
+from pop3fetch.values import NamedTuple
 
 LIMIT = 512 * 1024  # octets of a header that are shown: 2000 recipients take a fifth of it
 IDENTITY_LIMIT = 64 * 1024  # octets of a header that have a part in an identity; records depend on it

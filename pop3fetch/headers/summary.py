@@ -6,9 +6,9 @@ The values are text, but not yet safe to show: that is the task of :func:`pop3fe
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
 
 from pop3fetch.headers.fields import first_fields
+from pop3fetch.values import NamedTuple
 
 _SHOWN = (b"cc", b"date", b"from", b"message-id", b"subject", b"to")
 _ADDRESSES = (b"cc", b"from", b"to")

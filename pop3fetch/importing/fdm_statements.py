@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import NamedTuple
 
 from pop3fetch.importing.fdm_words import VALUES, Word, Words
 from pop3fetch.importing.foreign import Broken, Origin, Where
+from pop3fetch.values import NamedTuple
 
 STATEMENTS = {"account", "action", "match", "set", "include"}
 # Words that go on with an action.

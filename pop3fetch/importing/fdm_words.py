@@ -8,10 +8,11 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from pop3fetch.account.secret import text_of
 from pop3fetch.importing.foreign import Broken, Origin
+from pop3fetch.values import NamedTuple
 
 Kind = Literal["word", "text", "number", "command", "unknown", "symbol", "define", "end"]
 VALUES = ("text", "number", "command", "unknown")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 from pop3fetch.importing.fetchmail_words import METHODS, PROTOCOLS, SYNONYMS, Word, words
 from pop3fetch.importing.foreign import Broken
+from pop3fetch.values import NamedTuple
 
 # The options and how many values each takes: none, a text, a number, a text or number, texts, numbers.
 _FLAGS = ("uidl", "checkalias", "dns", "tracepolls")

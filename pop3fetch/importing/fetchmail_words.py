@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from pop3fetch.importing.foreign import Broken
+from pop3fetch.values import NamedTuple
 
 Kind = Literal["keyword", "text", "number"]
 

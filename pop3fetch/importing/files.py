@@ -8,9 +8,9 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from pop3fetch.errors import FetcherRunning
+from pop3fetch.values import NamedTuple
 
 LARGEST = 256 << 20  # octets; a list of a million messages has 70 MiB
 LONGEST_NUMBER = 32  # octets of a process's number in a file

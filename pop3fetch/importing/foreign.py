@@ -7,9 +7,8 @@ if what is fetched, deleted or delivered would differ, or if something would be 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
 
-from pop3fetch.veil import veiled
+from pop3fetch.values import NamedTuple, veiled
 
 NO_FILTERS = "pop3fetch has no filters; deliver through a program (exec)"
 CLEAR_TEXT = (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import NamedTuple
 
 from pop3fetch.account.secret import text_of
 from pop3fetch.defaults import AUTH_METHODS
@@ -26,6 +25,7 @@ from pop3fetch.importing.foreign import (
     lines_of,
     shell,
 )
+from pop3fetch.values import NamedTuple
 
 BLANKS = " \t\r\f\v"
 LIST = "~/.mpop_uidls/%U_at_%H"

@@ -9,10 +9,11 @@ import socket
 import time
 from contextlib import suppress
 from itertools import chain, zip_longest
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pop3fetch.defaults import FAMILIES, UNIX_PREFIX
 from pop3fetch.errors import ConnectionFailed, ResolverFailed, TimedOut, UnknownHost
+from pop3fetch.values import NamedTuple
 
 if TYPE_CHECKING:
     from pop3fetch.net.tunnel import Tunnel

@@ -13,7 +13,8 @@ import ssl
 import sys
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+
+from pop3fetch.values import NamedTuple
 
 LONGEST = 24 * 60 * 60  # seconds: by then a certificate may be revoked, and an authority no longer trusted
 

@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from pop3fetch.errors import (
     CertificateError,
@@ -26,6 +26,7 @@ from pop3fetch.errors import (
 )
 from pop3fetch.net.dial import certificate_name
 from pop3fetch.tls_policy import MINIMUM_VERSION, authorities_folder, choose_ciphers, verifying_context
+from pop3fetch.values import NamedTuple
 
 if TYPE_CHECKING:
     from cryptography import x509

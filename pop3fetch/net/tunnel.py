@@ -6,10 +6,10 @@ import socket
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pop3fetch.errors import ConnectionFailed
-from pop3fetch.veil import veiled
+from pop3fetch.values import NamedTuple, veiled
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from pop3fetch.ahead import Ahead, Interrupts
 from pop3fetch.defaults import DEFAULT_TIMEOUT
@@ -38,6 +38,7 @@ from pop3fetch.pop3.machine import COMMANDS, Content, End, Event, Reply, Session
 from pop3fetch.pop3.replies import Capabilities, read_capabilities
 from pop3fetch.pop3.trace import Secrets, Trace
 from pop3fetch.pop3.wire import StatusLine
+from pop3fetch.values import NamedTuple
 
 if TYPE_CHECKING:
     import socket

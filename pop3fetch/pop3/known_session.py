@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from pop3fetch.errors import (
     ConnectionLost,
@@ -41,6 +40,7 @@ from pop3fetch.pop3.mail_session import MailSession
 from pop3fetch.pop3.replies import Capabilities, read_capabilities
 from pop3fetch.pop3.sasl import Credentials, Plain, encode_initial
 from pop3fetch.pop3.wire import StatusLine, command_line
+from pop3fetch.values import NamedTuple
 
 PLAIN = "PLAIN"
 # Seconds that the reply to a login may take, before it counts as lost. Servers delay a refusal by up to 5: to

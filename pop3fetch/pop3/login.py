@@ -12,12 +12,12 @@ If STLS is offered and fails, or APOP is refused, the password is not sent in cl
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from pop3fetch.defaults import AUTH_METHODS
 from pop3fetch.errors import InsecureAuthenticationDisallowed, MechanismNotOffered
 from pop3fetch.pop3.replies import Capabilities
 from pop3fetch.pop3.sasl import CLEAR_TEXT
+from pop3fetch.values import NamedTuple
 
 APOP = "APOP"
 STLS = "STLS"

@@ -29,7 +29,6 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
-from typing import NamedTuple
 
 from pop3fetch.errors import (
     CommandNotAllowed,
@@ -54,6 +53,7 @@ from pop3fetch.pop3.wire import (
     response_line,
     take_line,
 )
+from pop3fetch.values import NamedTuple
 
 
 class SessionState(Enum):

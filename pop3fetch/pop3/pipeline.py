@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from pop3fetch.errors import ServerErrorResponse
 from pop3fetch.pop3.conversation import Conversation
 from pop3fetch.pop3.machine import Reply
 from pop3fetch.pop3.wire import StatusLine
+from pop3fetch.values import NamedTuple
 
 
 class Request(NamedTuple):

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pop3fetch.errors import LineTooLong, MalformedListing, ProtocolViolation
 from pop3fetch.pop3.wire import LINE_LIMIT
+from pop3fetch.values import NamedTuple
 
 if TYPE_CHECKING:
     from hashlib import blake2b

@@ -18,11 +18,11 @@ import base64
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 from pop3fetch.errors import MechanismFailed
 from pop3fetch.printable import printable
-from pop3fetch.veil import veiled
+from pop3fetch.values import NamedTuple, veiled
 
 if TYPE_CHECKING:
     import hashlib

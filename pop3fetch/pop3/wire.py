@@ -14,9 +14,9 @@ is held back. So no line end is split between two blocks, and line ends can be c
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from pop3fetch.errors import InvalidArgument, LineTooLong, NotPOP3Server, ProtocolViolation
+from pop3fetch.values import NamedTuple
 
 COMMAND_LIMIT = 255  # octets with CRLF (RFC 2449 section 4)
 LINE_LIMIT = 8192  # RFC 2449 allows 512; real servers have sent 4096 and more with -ERR

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from pop3fetch.headers.fields import Identity
 from pop3fetch.record.states import State
 from pop3fetch.record.store import ADDED, ADDITIONS, BROKE_AT, MOVED, REPLIES_LOST, Store, state_of
+from pop3fetch.values import NamedTuple
 
 _ADD = """
 INSERT OR IGNORE INTO message

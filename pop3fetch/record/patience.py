@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from typing import NamedTuple
 
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import DAY
+from pop3fetch.values import NamedTuple
 
 ENDING = "failing"
 REPORT_AGAIN = DAY  # seconds from one report to the next

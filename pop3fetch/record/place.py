@@ -9,11 +9,11 @@ import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import quote
 
 from pop3fetch.durable import NOT_SUPPORTED, make_folder, open_private, platform_folder, replace_file
 from pop3fetch.errors import POP3Error, RecordError, RecordLocked, RecordNotWritten
+from pop3fetch.values import NamedTuple
 
 _READABLE = "@+="  # safe in a file name beside letters, digits and _.-~
 _LONGEST = 120  # characters of a name; file systems allow 255 octets

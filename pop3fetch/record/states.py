@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from enum import Enum, IntEnum
 from types import MappingProxyType
-from typing import NamedTuple
 
 from pop3fetch.messages import Key, Message, stands_in
+from pop3fetch.values import NamedTuple
 
 DAY = 24 * 60 * 60  # seconds
 

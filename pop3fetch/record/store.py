@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 from pop3fetch.delivery.destination import Place
 from pop3fetch.durable import is_absent
@@ -29,6 +29,7 @@ from pop3fetch.record.database import (
 )
 from pop3fetch.record.place import Lock, RecordPlace
 from pop3fetch.record.states import Event, Known, State, Unsettled, next_states
+from pop3fetch.values import NamedTuple
 
 MARKED = "marked"  # the destination of what was recorded without being fetched
 ADDED = "added"  # of what the user has recorded as fetched by other means

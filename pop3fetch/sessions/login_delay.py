@@ -8,11 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NamedTuple
 
 from pop3fetch.ahead import pause
 from pop3fetch.errors import LoginTooSoon, RecordError
 from pop3fetch.record.place import RecordPlace
+from pop3fetch.values import NamedTuple
 
 ENDING = "login"
 LONGEST = 24 * 60 * 60  # seconds: a server that asks for more is not believed

@@ -12,11 +12,10 @@ import json
 import os
 from contextlib import suppress
 from datetime import datetime
-from typing import NamedTuple
 
 from pop3fetch.errors import LoginPaused, LoginRefused, POP3Error
 from pop3fetch.record.place import REFUSED_LOGINS, RecordPlace
-from pop3fetch.veil import veiled
+from pop3fetch.values import NamedTuple, veiled
 
 FIRST_PAUSE = 15 * 60  # seconds; each further refusal doubles it
 LONGEST_PAUSE = 6 * 60 * 60

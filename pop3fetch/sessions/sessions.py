@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pop3fetch.account.credentials import Password
 from pop3fetch.account.settings_table import Account
@@ -25,6 +25,7 @@ from pop3fetch.record.place import (
     RecordPlace,
 )
 from pop3fetch.sessions.login_delay import LoginDelay
+from pop3fetch.values import NamedTuple
 
 if TYPE_CHECKING:
     from ssl import SSLContext

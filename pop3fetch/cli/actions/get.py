@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pop3fetch.account.credentials import without_password
 from pop3fetch.account.settings_table import Account
@@ -20,6 +20,7 @@ from pop3fetch.cli.sessions import LISTING, sessions_of
 from pop3fetch.delivery.kinds import Choice, DeliveryContext, Kind, Openings, open_destination, parse
 from pop3fetch.errors import ConfigurationError, UsageError
 from pop3fetch.record.place import RecordPlace, last_address
+from pop3fetch.values import NamedTuple
 
 if TYPE_CHECKING:
     from pop3fetch.cli.options import Invocation

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from queue import Empty
 from threading import Condition
 from types import FrameType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pop3fetch.account.settings_table import Account
 from pop3fetch.ahead import Answer
@@ -30,6 +30,7 @@ from pop3fetch.record.place import RecordPlace
 from pop3fetch.sessions.login_delay import LoginDelay
 from pop3fetch.sessions.refused_logins import FIRST_PAUSE, LONGEST_PAUSE
 from pop3fetch.status import Status
+from pop3fetch.values import NamedTuple
 
 if TYPE_CHECKING:
     from pop3fetch.delivery.kinds import Openings

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
 
 from pop3fetch.account import system_keyring
 from pop3fetch.account.config_file import Configuration, default_config_file
@@ -40,6 +39,7 @@ from pop3fetch.importing.foreign import Broken, Finding, ForeignAccount, Origin,
 from pop3fetch.record.editing import Addition, EditedStore
 from pop3fetch.record.store import IMPORTED, MARKED_BY
 from pop3fetch.status import Status
+from pop3fetch.values import NamedTuple
 
 READERS: Mapping[str, Callable[[str, bytes, Where], Reading]] = {
     "mpop": mpop.read,

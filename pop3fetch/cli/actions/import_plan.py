@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pop3fetch.account import netrc
 from pop3fetch.account.config_file import Configuration, Overrides
@@ -19,6 +19,7 @@ from pop3fetch.importing import files
 from pop3fetch.importing.foreign import Broken, Fetched, Finding, ForeignAccount, Origin, Secret
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.store import ADDED, IMPORTED, MARKED_BY, ReadOnlyStore
+from pop3fetch.values import NamedTuple
 
 ALL_NEW = ", so all messages on the server are new"
 MARK = "; to record them as fetched, run `pop3fetch get --mark -a {0}` right after the last run of {1}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pop3fetch.cli.screen.console import Console, Foreign
 from pop3fetch.cli.screen.numbers import UNKNOWN
@@ -21,6 +21,7 @@ from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import Known
 from pop3fetch.record.store import ReadOnlyStore, Store
 from pop3fetch.sessions.sessions import Sessions
+from pop3fetch.values import NamedTuple
 
 if TYPE_CHECKING:
     from pop3fetch.filters import Filters

@@ -10,7 +10,6 @@ import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 from pop3fetch.account.config_file import NOTHING, Configuration, Overrides, default_config_file
 from pop3fetch.account.discovery import HOST, SERVICE_MODES, Candidate, Candidates, Search, candidates
@@ -29,6 +28,7 @@ from pop3fetch.errors import POP3Error, UsageError
 from pop3fetch.net.dial import wire_name
 from pop3fetch.sessions.sessions import Sessions, server_of, tls_options
 from pop3fetch.status import Status
+from pop3fetch.values import NamedTuple
 
 NOWHERE = Configuration(Path())  # which has no accounts
 PATHS = {name for name, option in OPTIONS if option.takes == FILE}

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pop3fetch.account.settings_table import Account
 from pop3fetch.ahead import Answer, Interrupts, try_to_start
@@ -24,6 +24,7 @@ from pop3fetch.cli.screen.console import Console
 from pop3fetch.defaults import ACCOUNTS_AT_ONCE, ACCOUNTS_AT_ONCE_PER_HOST, STREAMS
 from pop3fetch.errors import POP3Error
 from pop3fetch.status import Status
+from pop3fetch.values import NamedTuple
 
 if TYPE_CHECKING:
     from pop3fetch.delivery.kinds import Openings

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.screen.console import Console
@@ -25,6 +25,7 @@ from pop3fetch.pop3.mail_session import MailSession
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import Event
 from pop3fetch.record.store import Store, known_at
+from pop3fetch.values import NamedTuple
 
 if TYPE_CHECKING:
     from pop3fetch.filters import Filters

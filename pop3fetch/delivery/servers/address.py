@@ -13,11 +13,11 @@ refused, and no error shows a part of what may be one.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from pop3fetch.defaults import UNIX_PREFIX
 from pop3fetch.errors import UsageError
+from pop3fetch.values import NamedTuple
 
 PORTS = {"lmtp": 24, "smtp": 25, "smtps": 465, "imap": 143, "imaps": 993}
 SUBMISSION_PORT = 587  # of smtp: with a user (RFC 6409)

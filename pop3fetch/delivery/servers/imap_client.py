@@ -10,7 +10,6 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from pop3fetch.delivery.servers.line import Line
 from pop3fetch.delivery.servers.login import chosen, veiled_response
@@ -25,6 +24,7 @@ from pop3fetch.errors import (
 )
 from pop3fetch.pop3.sasl import Mechanism, decode
 from pop3fetch.printable import printable
+from pop3fetch.values import NamedTuple
 
 LITERALS_LIMIT = 512 * 1024  # octets of all literals in the responses to one command
 PART = 256 * 1024  # octets of a message that are fetched at once

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from pop3fetch.defaults import DEFAULT_TIMEOUT
 from pop3fetch.delivery.servers.address import ServerAddress
@@ -11,7 +10,7 @@ from pop3fetch.errors import LoginRefused
 from pop3fetch.net.dial import Endpoint
 from pop3fetch.net.tls import TLSOptions
 from pop3fetch.pop3.trace import Secrets
-from pop3fetch.veil import veiled
+from pop3fetch.values import NamedTuple, veiled
 
 
 def _no_secret() -> str:

@@ -19,7 +19,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
-from typing import NamedTuple
 
 from pop3fetch.delivery.destination import Place, Settled
 from pop3fetch.delivery.servers.imap_client import Client, State, quoted
@@ -30,6 +29,7 @@ from pop3fetch.delivery.servers.spool import SpooledDraft
 from pop3fetch.errors import ServerFailed
 from pop3fetch.headers.fields import IDENTITY_LIMIT, first_fields
 from pop3fetch.status import Status
+from pop3fetch.values import NamedTuple
 
 PAUSE = 30.0  # seconds after a connection was lost in which its server may still store something
 STILL = 5.0  # seconds in which the mailbox must not change

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import smtplib
-from typing import NamedTuple
 
 from pop3fetch.delivery.servers.line import Line
 from pop3fetch.delivery.servers.login import chosen, veiled_response
@@ -28,6 +27,7 @@ from pop3fetch.errors import (
 from pop3fetch.pop3.sasl import decode
 from pop3fetch.printable import printable
 from pop3fetch.status import Status
+from pop3fetch.values import NamedTuple
 
 REPLY_LINES = 100  # of one reply at most
 REPLY = re.compile(rb"[2-5][0-9][0-9](?:[ -]|\r?\n)")
