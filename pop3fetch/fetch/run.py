@@ -67,14 +67,17 @@ class Fetch:
         destination = self._context.destination
         delivers = not (self._order.dry_run or self._order.mark)
         intents = self._store.intents()
-        if delivers:
+        if not self._order.mark:
             known = self._store.folder_of(destination.name)  # if mail is there, or may be
             if known is None:
                 places = (intent.place for intent in intents)
                 known = next(
                     (place.folder for place in places if place.destination == destination.name), None
                 )
-            destination.prepare(known, create=self._order.create)
+            if delivers:
+                destination.prepare(known, create=self._order.create)
+            elif known is not None and not self._order.create:
+                list(destination.examine(known))  # if it is missing, nothing would be fetched or deleted
         if intents:
             self._settle()
         if delivers:

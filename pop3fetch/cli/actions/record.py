@@ -105,8 +105,8 @@ class Record:
         if given not in known:
             name = parse(given).name
         if name not in known:
-            names = ", ".join(sorted(known)) or "none"
-            raise UsageError(f"{given} is not a destination of this record; it has: {names}")
+            has = f"its destinations are {', '.join(sorted(known))}" if known else "it has none"
+            raise UsageError(f"{given} is not a destination of this record; {has}")
         with closing(EditedStore(self._place)) as store:
             left = store.forget_destination(name)
         again = f"; {counted(left)} that a crash left there will be fetched again" if left else ""
