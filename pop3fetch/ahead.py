@@ -10,10 +10,20 @@ from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 from weakref import WeakSet
 
 from pop3fetch.errors import POP3Error
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Interruptible(Protocol):
+        """Something that a thread may be waiting for."""
+
+        def interrupt(self) -> None:
+            """End the wait soon; from any thread."""
+
 
 T = TypeVar("T")
 
@@ -70,13 +80,6 @@ def try_to_start(thread: Thread) -> bool:
             return False
         raise
     return True
-
-
-class Interruptible(Protocol):
-    """Something that a thread may be waiting for."""
-
-    def interrupt(self) -> None:
-        """End the wait soon; from any thread."""
 
 
 class Interrupts:

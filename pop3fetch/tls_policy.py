@@ -12,7 +12,7 @@ import ssl
 
 MINIMUM_VERSION = ssl.TLSVersion.TLSv1_2  # RFC 8996 has ended those before
 
-_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # a name that OpenSSL finds a certificate by
+_HASHED = r"[0-9a-f]{8}\.[0-9]+"  # a name that OpenSSL finds a certificate by
 
 
 def verifying_context(ca_file: str | None = None, *, ca_folder: str | None = None) -> ssl.SSLContext:
@@ -54,4 +54,4 @@ def authorities_folder() -> str | None:
         names = os.listdir(folder) if folder else []
     except OSError:
         return None
-    return folder if any(map(_HASHED.fullmatch, names)) else None
+    return folder if any(re.fullmatch(_HASHED, name) for name in names) else None

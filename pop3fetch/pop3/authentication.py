@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from pop3fetch.errors import (
     ConnectionLost,
@@ -42,19 +42,22 @@ from pop3fetch.pop3.sasl import (
 )
 from pop3fetch.pop3.wire import COMMAND_LIMIT, StatusLine
 
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Line(Protocol):
+        """What a login needs of the client."""
+
+        conversation: Conversation
+
+        @property
+        def started_tls(self) -> bool: ...
+        def capabilities(self, use_cache: bool = True) -> Capabilities: ...
+        def begin_tls(self) -> None: ...
+        def reconnect(self) -> None: ...
+
+
 Secret = Callable[[], str]
-
-
-class Line(Protocol):
-    """What a login needs of the client."""
-
-    conversation: Conversation
-
-    @property
-    def started_tls(self) -> bool: ...
-    def capabilities(self, use_cache: bool = True) -> Capabilities: ...
-    def begin_tls(self) -> None: ...
-    def reconnect(self) -> None: ...
 
 
 class Attempt:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pop3fetch.errors import LineTooLong, MalformedListing, ProtocolViolation
-from pop3fetch.pop3.wire import LINE_LIMIT
+from pop3fetch.pop3.wire import LINE_LIMIT, compiled
 from pop3fetch.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ CAPABILITIES_LIMIT = 64 * 1024  # octets of one CAPA reply; real ones have some 
 
 # Only ASCII digits, and few: int() also accepts signs, underscores and other scripts' digits.
 _DROP_LISTING = rb"(?s)([0-9]{1,19})[ \t]+([0-9]{1,19})(?:[ \t].*)?"
-_SCAN_LINE = re.compile(rb"[ \t]*([0-9]{1,19})[ \t]+([0-9]{1,19})(?:[ \t].*)?", re.DOTALL)
+_SCAN_LINE = rb"(?s)[ \t]*([0-9]{1,19})[ \t]+([0-9]{1,19})(?:[ \t].*)?"
 # A unique-id is 1 to 70 octets 0x21-0x7E by RFC 1939. Servers also send longer, 8-bit and empty ones, and
 # ones with spaces. So all after the number belongs to it, except control characters. Each space matches in
 # one place only: otherwise refusing a line of 8 KiB of spaces would take an hour.
-_UNIQUE_ID_LINE = re.compile(rb"([0-9]{1,19})(?:[ \t]+([^\x00-\x20\x7f][^\x00-\x1f\x7f]*))?")
+_UNIQUE_ID_LINE = rb"([0-9]{1,19})(?:[ \t]+([^\x00-\x20\x7f][^\x00-\x1f\x7f]*))?"
 
 _NUMBER = rb"\A[ \t]*([0-9]{1,19})(?:[ \t]|\Z)"  # of a line whose rest is unusable
 
@@ -72,7 +72,7 @@ def parse_drop_listing(text: bytes) -> tuple[int, int]:
 
 def parse_scan_line(line: bytes) -> tuple[int, int]:
     """Return (number, octets) of a line of LIST; words after the size are ignored."""
-    scan = _SCAN_LINE.fullmatch(line)
+    scan = compiled(_SCAN_LINE).fullmatch(line)
     if not scan:
         raise MalformedListing("a line of LIST is not a number and a size", line)
     return int(scan[1]), int(scan[2])
@@ -80,7 +80,7 @@ def parse_scan_line(line: bytes) -> tuple[int, int]:
 
 def parse_unique_id_line(line: bytes) -> tuple[int, bytes]:
     """Return (number, unique-id) of a line of UIDL; the unique-id may be empty."""
-    entry = _UNIQUE_ID_LINE.fullmatch(line.strip(b" \t"))
+    entry = compiled(_UNIQUE_ID_LINE).fullmatch(line.strip(b" \t"))
     if not entry:
         raise MalformedListing("a line of UIDL is not a number and a unique-id", line)
     return int(entry[1]), entry[2] or b""

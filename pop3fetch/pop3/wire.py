@@ -14,6 +14,7 @@ is held back. So no line end is split between two blocks, and line ends can be c
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from pop3fetch.errors import InvalidArgument, LineTooLong, NotPOP3Server, ProtocolViolation
 from pop3fetch.values import NamedTuple
@@ -29,8 +30,12 @@ LF = b"\n"
 _CHALLENGE = rb"<[!-;=?A-~]{1,250}@[!-;=?A-~]{1,250}>"
 _KEYWORD = re.compile(r"[!-~]+")  # printable ASCII (RFC 1939 section 3)
 _NO_LINE = re.compile(rb"[\r\n\0]")
-_RESPONSE_CODE = re.compile(rb"\[([!-Z^-~]{1,64})\]")
+_RESPONSE_CODE = rb"\[([!-Z^-~]{1,64})\]"
 _STATUS = re.compile(rb"(\+OK|-ERR)(?:[ \t]+(.*))?", re.IGNORECASE | re.DOTALL)
+
+# For what not every session needs, such as the lines of a list: to compile a regular expression takes as
+# long as to load a module (benchmark row ``near-stat``).
+compiled = cache(re.compile)
 
 _OTHER_PROTOCOLS = {
     b"* OK": "IMAP",
@@ -54,7 +59,7 @@ class StatusLine(NamedTuple):
     @property
     def code(self) -> bytes | None:
         """The response code without its brackets, or None (RFC 2449 section 8)."""
-        code = _RESPONSE_CODE.match(self.text)
+        code = re.match(_RESPONSE_CODE, self.text)
         return code[1] if code else None
 
 
@@ -148,7 +153,7 @@ def with_lf(block: bytes) -> bytes:
 
 
 # What may be the beginning of CRLF . CRLF at the end of the octets read so far.
-_BEGUN_END = {CRLF: re.compile(rb"(?:\r(?:\n(?:\.\r?)?)?)?\Z"), LF: re.compile(rb"(?:\n\.?)?\Z")}
+_BEGUN_END = {CRLF: rb"(?:\r(?:\n(?:\.\r?)?)?)?\Z", LF: rb"(?:\n\.?)?\Z"}
 
 
 class ContentReader:
@@ -180,7 +185,7 @@ class ContentReader:
             stop = end + len(self._line_end)
             self.position = stop + len(self._dot)
         else:
-            held_back = _BEGUN_END[self._line_end].search(buffer, max(start, len(buffer) - 4))
+            held_back = compiled(_BEGUN_END[self._line_end]).search(buffer, max(start, len(buffer) - 4))
             assert held_back  # at least the empty end
             self.position = stop = held_back.start()
             if held_back[0] == self._line_end:
