@@ -311,6 +311,28 @@ def test_a_message_to_which_no_reply_ever_comes_is_named_with_what_to_do(
     assert len(lmtp.accepted) == 4
 
 
+@pytest.mark.parametrize("step", [b"MAIL", b"RCPT", b"DATA"])
+def test_a_server_that_hangs_up_before_it_has_a_message_is_tried_again_and_again(
+    here: Here, server: StartServer, step: bytes
+) -> None:
+    lmtp, pop = (
+        TransferServer(replies={step: [None] * 5}),
+        server(Mailbox(MAIL[:1], user="alice@example.org")),
+    )
+    url = f"lmtp://localhost:{server(lmtp).port}"
+    assert [get(here, pop, "-o", url).status for _ in range(6)] == [75] * 5 + [0]
+    assert len(lmtp.accepted) == 1
+
+
+@pytest.mark.parametrize(("codes", "is_chunked"), [((b"ENHANCEDSTATUSCODES",), True), ((), False)])
+def test_chunks_are_sent_only_if_replies_tell_what_they_are_to(
+    here: Here, pop: ScriptedServer, server: StartServer, codes: tuple[bytes, ...], is_chunked: bool
+) -> None:
+    lmtp = server(TransferServer((b"PIPELINING", b"CHUNKING", *codes)))
+    assert get(here, pop, "-o", f"lmtp://localhost:{lmtp.port}").status == 0
+    assert any(line.startswith(b"BDAT") for line in lmtp.commands) == is_chunked
+
+
 def test_a_mailbox_that_is_gone_is_created_again_only_with_create(
     here: Here, pop: ScriptedServer, server: StartServer, tmp_path: Path, ca_file: Path
 ) -> None:
@@ -405,6 +427,9 @@ def test_a_destination_has_a_time_out_and_a_certificate_of_its_own(tmp_path: Pat
     keys = {"client_cert": "/own.pem", "client_key": "/own.key", "timeout": 9.0}
     login = login_of(parse(url), DestinationTable("box", "destinations.box", {"url": url, **keys}), fetched)
     assert (login.timeout, login.client_cert, login.client_key) == (9, "/own.pem", "/own.key")
+    behind = fetched._replace(proxy="socks5://proxy")
+    proxies = [login_of(parse(each), None, behind).proxy for each in (url, "lmtp://localhost")]
+    assert proxies == ["socks5://proxy", None], "a proxy does not lead to this machine"
     login = login_of(parse(url), None, fetched)
     assert (login.timeout, login.client_cert) == (7, None), "the account's certificate is for its own server"
 
