@@ -163,11 +163,6 @@ EXAMPLES: dict[str, POP3Error] = {
     "a password in clear text without STLS": InsecureAuthenticationDisallowed(
         "not logging in: the server offers no STLS and the password would cross the network in clear text"
     ),
-    "APOP refused, clear text allowed": InsecureAuthenticationDisallowed(
-        "not logging in: the password would cross the network in clear text",
-        offers_stls=True,
-        is_allowed=True,
-    ),
     "a method that is not offered": MechanismNotOffered("the server does not offer PLAIN; it offers LOGIN"),
     "APOP after STLS": MechanismNotOffered(
         "no APOP after STLS: the challenge was received in clear text, and may be forged", is_forgeable=True
