@@ -9,8 +9,15 @@ import time
 from pathlib import Path
 
 import pytest
+import trustme
 
+from pop3fetch.account.destination_table import DestinationTable
+from pop3fetch.account.settings_table import Account
+from pop3fetch.cli.mail_servers import login_of
+from pop3fetch.delivery.servers.address import parse
+from pop3fetch.errors import ConfigurationError
 from tests.support import keyrings
+from tests.support.certificates import identity
 from tests.support.command import Ended, Run
 from tests.support.imap_server import ImapServer
 from tests.support.in_process import Here
@@ -133,6 +140,103 @@ def test_a_wrong_table_is_named_with_its_key(
     assert text in ended.err.decode()
 
 
+@pytest.mark.parametrize(
+    ("url", "keys", "tls"),
+    [
+        ("lmtp://localhost", {}, "off"),
+        ("lmtp:///run/lmtp", {}, "off"),
+        ("lmtp://localhost", {"starttls": True}, "starttls"),
+        ("lmtp://mx.example.org", {"starttls": True}, "starttls"),
+        ("lmtp://mx.example.org", {"insecure": True}, "off"),
+        ("lmtp://mx.example.org", {}, None),
+        ("smtp://localhost", {}, "off"),
+        ("smtp://localhost", {"starttls": True}, "starttls"),
+        ("smtp://bob@localhost", {"insecure": True}, "starttls"),
+        ("smtp://relay.example.org", {"insecure": True}, "starttls"),
+        ("smtps://localhost", {}, "implicit"),
+        ("imaps://bob@imap.example.org", {}, "implicit"),
+        ("imap://bob@localhost", {"insecure": True}, "starttls"),
+        ("imap://bob@imap.example.org", {}, "starttls"),
+    ],
+)
+def test_tls_is_required_unless_a_table_or_this_machine_allows_clear_text(
+    url: str, keys: dict[str, bool], tls: str | None
+) -> None:
+    table = DestinationTable("box", "file: destinations.box", {"url": url, **keys})
+    fetched = Account("a", "pop.example.com", 995, "implicit")
+    if tls is None:
+        with pytest.raises(ConfigurationError, match="in clear text"):
+            login_of(parse(url), table, fetched)
+    else:
+        assert login_of(parse(url), table, fetched).tls == tls
+
+
+@pytest.mark.parametrize(
+    ("url", "is_own"),
+    [
+        ("imaps://alice@example.com@pop.example.com/INBOX", True),
+        ("imaps://alice@example.com@POP.example.com/inbox", True),
+        ("imaps://alice@example.com@imap.example.com", True),
+        ("imap://alice@example.com@mail.example.com", True),
+        ("lmtp://lmtp.example.com", True),
+        ("smtps://alice@example.com@smtp.example.com", True),
+        ("imaps://alice@example.com@imap.example.com/Archive", False),
+        ("imaps://bob@example.com@imap.example.com", False),
+        ("imaps://alice@example.com@imap.example.org", False),
+        ("imaps://alice@example.com@com", False),
+        ("lmtp://mx2.example.com", False),
+    ],
+)
+def test_the_mailbox_that_is_fetched_is_not_a_destination(
+    here: Here, tmp_path: Path, url: str, is_own: bool
+) -> None:
+    file = file_with(tmp_path, f'url = "{url}"', 'from = ""', "starttls = true", 'password = "secret"')
+    account = [
+        "-H",
+        "pop.example.com",
+        "-u",
+        "alice@example.com",
+        "--timeout",
+        "1",
+        "--proxy",
+        "http://[::1]:9",
+    ]
+    ended = here("get", *account, "-c", file, "-o", "@box", env=SECRET)
+    assert (ended.status, b"it is the mailbox that is fetched" in ended.err) == (78 if is_own else 75, is_own)
+
+
+def test_a_user_that_is_not_an_address_is_not_a_recipient(
+    here: Here, server: StartServer, tmp_path: Path
+) -> None:
+    lmtp, mailbox = TransferServer(), server(Mailbox([b"To: bob@example.org\r\n\r\n1\r\n"], user="alice"))
+    url = f"lmtp://localhost:{server(lmtp).port}"
+    account = ["-H", mailbox.host, "-p", str(mailbox.port), "-u", "alice", "--tls", "off"]
+    words = ["get", *account, "--allow-insecure-login", "-o", url]
+    ended = here(*words, env=SECRET)
+    assert ended.status == 78
+    assert b"the user is not an address: give one with --recipient, or the key recipients" in ended.err
+    assert lmtp.mails == []
+    assert here(*words, "--recipient", "alice", env=SECRET).status == 0
+    assert [each.recipient for each in lmtp.accepted] == [b"alice"]
+
+
+def test_a_dry_run_and_the_list_of_accounts_name_the_destination(
+    here: Here, pop: ScriptedServer, server: StartServer, tmp_path: Path
+) -> None:
+    lmtp = TransferServer()
+    url = f"lmtp://localhost:{server(lmtp).port}"
+    file = file_with(tmp_path, f'url = "{url}"', *account_at(pop, 'password = "secret"'))
+    ended = here("get", "-c", file, "--dry-run", "--json")
+    assert [json.loads(line)["destination"] for line in ended.out.splitlines()] == [url, url]
+    assert (
+        f"would fetch 2 messages (38 B) to {url}" in here("get", "-v", "-c", file, "--dry-run").err.decode()
+    )
+    assert here("accounts", "-v", "-c", file).out.decode().endswith(f"\talice@example.org\t{url}\n")
+    assert json.loads(here("accounts", "--json", "-c", file).out)["output"] == url
+    assert here("get", "-c", file, "--json").out.count(f'"destination": "{url}"'.encode()) == len(MAIL)
+    assert len(lmtp.accepted) == len(MAIL)
+
+
 def test_a_destination_that_does_not_exist_is_named(here: Here, pop: ScriptedServer, tmp_path: Path) -> None:
     ended = get(here, pop, "-c", file_with(tmp_path, 'url = "lmtp://localhost"'), "-o", "@bok")
     assert ended.status == 78
@@ -180,6 +284,70 @@ def test_a_mailbox_gets_each_message_once(
     assert get(here, pop, "-c", file, "-o", "@box") == Ended(0, b"", b"")
     assert [*imap.inbox.messages.values()] == MAIL
     assert imap.commands.count(b"LOGOUT") == 1, "a run without new mail does not log in"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'password = "secret"',
+        'password_file = "{folder}/secret"',
+        'password_command = "cat {folder}/secret"',
+        "",  # ~/.netrc
+    ],
+)
+def test_the_secret_of_a_destination_is_found_where_that_of_an_account_is(
+    here: Here,
+    pop: ScriptedServer,
+    server: StartServer,
+    home: Path,
+    tmp_path: Path,
+    ca_file: Path,
+    source: str,
+) -> None:
+    imap = ImapServer()
+    secret, netrc = tmp_path / "secret", home / ".netrc"
+    texts = {secret: "secret\n", netrc: "" if source else "machine localhost login alice password secret\n"}
+    for path, text in texts.items():
+        path.touch(0o600)
+        path.write_text(text)
+    file = imap_destination(tmp_path, server(imap, tls="implicit"), ca_file, source.format(folder=tmp_path))
+    assert get(here, pop, "-c", file, "-o", "@box") == Ended(0, b"", b"")
+    assert [*imap.inbox.messages.values()] == MAIL
+
+
+def test_the_keys_of_a_table_reach_the_server(
+    here: Here, pop: ScriptedServer, tmp_path: Path, authority: trustme.CA, ca_file: Path
+) -> None:
+    certificate = identity(authority, "mail.example.org")
+    imap, lmtp = ImapServer(), TransferServer(extensions=(b"STARTTLS",))
+    flags = 'flags = ["\\\\Seen", "$Work"]'
+    with (
+        ScriptedServer(imap, tls="implicit", context=certificate.context) as far_imap,
+        ScriptedServer(lmtp, context=certificate.context) as far_lmtp,
+    ):
+        for key in (f'ca_file = "{ca_file}"\ntls_name = "mail.example.org"',
+                    f'tls_fingerprint = "{certificate.fingerprint}"'):  # fmt: skip
+            url = f'url = "imaps://alice@localhost:{far_imap.port}"'
+            file = file_with(tmp_path, url, 'password = "secret"', flags, key)
+            assert get(here, pop, "-c", file, "-o", "@box", "--all") == Ended(0, b"", b"")
+        url = f'url = "lmtp://localhost:{far_lmtp.port}"'
+        keys = ["starttls = true", 'from = "carol@example.org"', 'recipients = ["bob"]', key]
+        assert get(here, pop, "-c", file_with(tmp_path, url, *keys), "-o", "@box", "--all").status == 0
+        wrong = file_with(tmp_path, url, *keys[:-1], f'tls_fingerprint = "{"0" * 64}"')
+        ended = get(here, pop, "-c", wrong, "-o", "@box", "--all")
+        assert (ended.status, b"fingerprint does not match" in ended.err) == (76, True)
+    assert imap.inbox.flags == [b"\\Seen $Work"] * 4
+    assert lmtp.accepted == [Accepted(b"carol@example.org", b"bob", octets) for octets in MAIL]
+
+
+def test_a_destination_has_a_time_out_and_a_certificate_of_its_own(tmp_path: Path) -> None:
+    fetched = Account("a", "pop.example.com", 995, "implicit", timeout=7, client_cert="/account.pem")
+    url = "imaps://bob@imap.example.org"
+    keys = {"client_cert": "/own.pem", "client_key": "/own.key", "timeout": 9.0}
+    login = login_of(parse(url), DestinationTable("box", "destinations.box", {"url": url, **keys}), fetched)
+    assert (login.timeout, login.client_cert, login.client_key) == (9, "/own.pem", "/own.key")
+    login = login_of(parse(url), None, fetched)
+    assert (login.timeout, login.client_cert) == (7, None), "the account's certificate is for its own server"
 
 
 def test_the_password_of_the_account_is_not_sent_to_the_destination(

@@ -195,6 +195,12 @@ EXAMPLES: dict[str, POP3Error] = {
         destination="lmtp://localhost",
         reason="the recipient <bob@example.org> was refused: 550 5.1.1 unknown",
     ),
+    "a message without a reply": ServerFailed(
+        destination="lmtp://localhost",
+        reason="the reply to it was lost in 3 runs, so it may be there 3 times",
+        fatal=False,
+        unless_named=3,
+    ),
     "a mail server that refuses the login": failed_server(refused_login("the keyring", "@box")),
     "a mail server whose certificate does not verify": failed_server(
         refused_certificate(
@@ -202,12 +208,6 @@ EXAMPLES: dict[str, POP3Error] = {
         )
     ),
     "a mail server that hangs up": failed_server(ConnectionLost("imap.example.org", "in the TLS handshake")),
-    "a message without a reply": ServerFailed(
-        destination="lmtp://localhost",
-        reason="the reply to it was lost in 3 runs, so it may be there 3 times",
-        fatal=False,
-        unless_named=3,
-    ),
     "a locked destination": DestinationLocked("mbox:/var/mail/alice", "it is locked by another program"),
     "a record on a full disk": RecordNotWritten(f"{PATH}.sqlite", "No space left on device"),
     "a record that is a link": RecordError(f"{PATH}.sqlite", "it is a symbolic link; remove it"),

@@ -260,6 +260,8 @@ class Group:
     def _take(self, envelope: Envelope, reply: Reply, step: str) -> None:
         """Take the reply that decides a transaction, and to which ``step`` it is."""
         draft = envelope.draft
+        if 300 <= reply.code < 400:
+            raise ProtocolViolation("its replies are out of order", str(reply).encode())
         self._doubtful.discard(envelope)
         if step == "data" and reply.is_success:
             missing = self._missing[draft]
@@ -343,7 +345,7 @@ class Group:
                 if last.is_success and self._is_early:
                     raise ProtocolViolation("it accepts a message before it is sent", str(last).encode())
                 yield failing or (envelope, last, "data")
-            elif replies[-1].is_success and not failing:
+            elif replies[-1].is_success:
                 raise ProtocolViolation("it accepts a message before it is sent", str(replies[-1]).encode())
             else:
                 yield failing or (envelope, replies[-1], "data")
