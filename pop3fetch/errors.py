@@ -321,10 +321,9 @@ class AuthenticationError(POP3Error):
 
 
 class InsecureAuthenticationDisallowed(AuthenticationError):
-    """The password would cross the network in clear text; ``is_allowed``: by the user, but APOP failed."""
+    """The password would cross the network in clear text."""
 
     offers_stls: bool = False
-    is_allowed: bool = False
 
 
 class MechanismNotOffered(AuthenticationError):

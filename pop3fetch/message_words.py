@@ -112,7 +112,7 @@ def _selector(word: str) -> Selector:
     if first == 0:
         raise InvalidSelector(f"'{word}' is not a message; numbers begin with 1", word)
     if last is not None and last < first:
-        raise InvalidSelector(f"the range {word} runs backwards", word)
+        raise InvalidSelector(f"the range {word} runs backwards; use {last}-{first}", word)
     return Numbers(first, last)
 
 
@@ -123,7 +123,7 @@ def _parse_uid(word: str) -> Uid:
     except UnicodeEncodeError:
         octets = b""
     if not octets:
-        raise InvalidSelector(f"'{word}' has no unique-id", word)
+        raise InvalidSelector(f"'{word}' has no unique-id; use uid:XYZ", word)
     return Uid(octets)
 
 

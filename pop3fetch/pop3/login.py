@@ -123,9 +123,7 @@ def _clear_text_refused(what: str, situation: Situation) -> InsecureAuthenticati
     offers_stls = STLS in (situation.capabilities or {})
     why = "" if offers_stls else "the server offers no STLS and "
     return InsecureAuthenticationDisallowed(
-        f"{what}: {why}the password would cross the network in clear text",
-        offers_stls,
-        situation.allow_insecure,
+        f"{what}: {why}the password would cross the network in clear text", offers_stls
     )
 
 

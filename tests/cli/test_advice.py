@@ -46,7 +46,6 @@ def test_the_line_of_a_certificate_has_its_fingerprint_once() -> None:
 def test_no_advice_asks_for_what_was_just_done() -> None:
     assert "--ca-file" not in error_line(EXAMPLES["a certificate that the CA file does not cover"])
     assert "--ca-file" not in error_line(EXAMPLES["an expired certificate"])
-    assert "--allow-insecure-login" not in error_line(EXAMPLES["APOP refused, clear text allowed"])
 
 
 def test_a_notice_has_advice_too() -> None:

@@ -163,11 +163,6 @@ EXAMPLES: dict[str, POP3Error] = {
     "a password in clear text without STLS": InsecureAuthenticationDisallowed(
         "not logging in: the server offers no STLS and the password would cross the network in clear text"
     ),
-    "APOP refused, clear text allowed": InsecureAuthenticationDisallowed(
-        "not logging in: the password would cross the network in clear text",
-        offers_stls=True,
-        is_allowed=True,
-    ),
     "a method that is not offered": MechanismNotOffered("the server does not offer PLAIN; it offers LOGIN"),
     "APOP after STLS": MechanismNotOffered(
         "no APOP after STLS: the challenge was received in clear text, and may be forged", is_forgeable=True
@@ -200,6 +195,12 @@ EXAMPLES: dict[str, POP3Error] = {
         destination="lmtp://localhost",
         reason="the recipient <bob@example.org> was refused: 550 5.1.1 unknown",
     ),
+    "a message without a reply": ServerFailed(
+        destination="lmtp://localhost",
+        reason="the reply to it was lost in 3 runs, so it may be there 3 times",
+        fatal=False,
+        unless_named=3,
+    ),
     "a mail server that refuses the login": failed_server(refused_login("the keyring", "@box")),
     "a mail server whose certificate does not verify": failed_server(
         refused_certificate(
@@ -207,12 +208,6 @@ EXAMPLES: dict[str, POP3Error] = {
         )
     ),
     "a mail server that hangs up": failed_server(ConnectionLost("imap.example.org", "in the TLS handshake")),
-    "a message without a reply": ServerFailed(
-        destination="lmtp://localhost",
-        reason="the reply to it was lost in 3 runs, so it may be there 3 times",
-        fatal=False,
-        unless_named=3,
-    ),
     "a locked destination": DestinationLocked("mbox:/var/mail/alice", "it is locked by another program"),
     "a record on a full disk": RecordNotWritten(f"{PATH}.sqlite", "No space left on device"),
     "a record that is a link": RecordError(f"{PATH}.sqlite", "it is a symbolic link; remove it"),

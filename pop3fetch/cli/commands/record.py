@@ -157,7 +157,7 @@ def forget(invocation: Invocation, messages: tuple[str, ...], *, everything: boo
     "forget-destination",
     cls=Command,
     epilog=EXAMPLES["forget-destination"],
-    short_help="Give up what a crash left there.",
+    short_help="Forget a destination that is gone for good.",
 )
 @click.argument("destination", metavar="DEST")
 @server_options

@@ -68,8 +68,7 @@ def _of_certificate(error: CertificateError) -> str:
 
 def _of_clear_text(error: InsecureAuthenticationDisallowed) -> str:
     tls = "--tls starttls" if error.offers_stls else "--tls implicit (port 995)"
-    consent = "" if error.is_allowed else ", or --allow-insecure-login if you must"
-    return f"use {tls}{consent}"
+    return f"use {tls}, or --allow-insecure-login if you must"
 
 
 def _of_selector(error: InvalidSelector) -> str:
