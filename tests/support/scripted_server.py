@@ -27,6 +27,7 @@ from contextlib import suppress
 from types import TracebackType
 
 PATIENCE = 10.0  # seconds that a script waits for its client: far more than any test needs
+MOMENT = 0.05  # seconds in which the end of a client's stream may still be on its way, on a busy machine
 # States of a connection whose other side has ended its stream, as Linux numbers them.
 TIME_WAIT, CLOSED, CLOSE_WAIT, LAST_ACK, CLOSING = 6, 7, 8, 9, 11
 
@@ -281,7 +282,11 @@ class ScriptedServer:
     def wait(self) -> None:
         """Wait until the scripts of all connections that the client has left have come to their ends."""
         for talk, player in zip(self._talks, self._players, strict=False):
-            if talk.is_left and player is not threading.current_thread():
+            if player is threading.current_thread():
+                continue
+            if not talk.is_left:
+                player.join(MOMENT)
+            if talk.is_left:
                 player.join(PATIENCE)
 
     def stop(self) -> None:
