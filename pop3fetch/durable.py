@@ -64,19 +64,20 @@ def replace_file(path: Path, octets: bytes, *, durably: bool) -> None:
     ``durably``: a power cut does, too. What processes that were killed have left beside it is removed.
     """
     aside = Path(f"{path}-{os.getpid()}")
-    file = _open_locked(aside)
     try:
-        os.ftruncate(file, 0)
-        write_all(file, octets)
-        if durably:
-            sync_file(file)
-        os.replace(aside, path)
-    except BaseException:
+        file = _open_locked(aside)
+        try:
+            os.ftruncate(file, 0)
+            write_all(file, octets)
+            if durably:
+                sync_file(file)
+            os.replace(aside, path)
+        finally:
+            os.close(file)
+    except BaseException:  # an interrupt may come as soon as the file is made
         with suppress(OSError):
             aside.unlink()
         raise
-    finally:
-        os.close(file)
     _remove_strays(path)
     if durably:
         sync_folder(path.parent)

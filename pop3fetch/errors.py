@@ -136,16 +136,21 @@ class GreetingRefused(ServerErrorResponse):
 
 
 class LoginRefused(ServerErrorResponse):
-    """The server refused the login; ``command`` is the method, ``hint`` may help."""
+    """The server refused the login; ``command`` is the method, ``source`` gave the secret."""
 
     status = Status.NO_LOGIN
     user: str = ""
-    hint: str = ""
+    source: str = ""
+    stored_for: str | None = None  # the account, perhaps without a name, for which we stored the secret
+    other_user: str = ""  # whom the server may want instead
+
+    @property
+    def blames_secret(self) -> bool:
+        """Whether the secret or the user may be wrong."""
+        return not self.is_temporary and not (self.code or b"").upper().startswith(b"SYS/")  # SYS/PERM
 
     def __str__(self) -> str:
-        hint = f"; {self.hint}" if self.hint else ""
-        login = f"the login of {printable(self.user)} ({self.command})"
-        return f"the server refused {login}: {self._words()}{hint}"
+        return f"the server refused the login of {printable(self.user)} ({self.command}): {self._words()}"
 
 
 class ProtocolViolation(POP3Error):
@@ -211,16 +216,13 @@ class ConnectionLost(POP3Error, ConnectionError):
 
 
 class TimedOut(POP3Error, TimeoutError):
-    """The server made no progress in ``timeout`` seconds; ``during``: ``waiting for the greeting of``.
-
-    ``may_await_tls``: nothing was received in clear text; a server that waits for TLS is silent, too.
-    """
+    """The server made no progress in ``timeout`` seconds; ``during``: ``waiting for the greeting of``."""
 
     is_temporary = True
     host: str
     during: str
     timeout: float
-    may_await_tls: bool = False
+    may_await_tls: bool = False  # nothing was received in clear text; a server that waits for TLS is silent
 
     def __str__(self) -> str:
         return f"timed out after {self.timeout:g} s {self.during} {printable(self.host)}"
@@ -294,16 +296,12 @@ class NotATLSPort(TLSError):
 
 
 class CertificateError(TLSError):
-    """The server's certificate does not verify.
+    """The server's certificate does not verify."""
 
-    ``certificate`` describes it: pairs such as ``("issuer", "CN=…")``. ``cause``: ``authority``, ``expired``,
-    ``not yet valid``, ``name``, ``fingerprint``, or empty. ``ca_file``: what was trusted, if given.
-    """
-
-    certificate: tuple[tuple[str, str], ...] = ()
+    certificate: tuple[tuple[str, str], ...] = ()  # pairs such as ("issuer", "CN=…")
     fingerprint: str = ""
-    cause: str = ""
-    ca_file: str = ""
+    cause: str = ""  # authority, expired, not yet valid, name, fingerprint, or empty
+    ca_file: str = ""  # what was trusted, if given
 
     def __str__(self) -> str:
         facts = (*self.certificate, ("SHA-256", self.fingerprint))
@@ -514,6 +512,8 @@ class ServerFailed(DeliveryError):
 
     status: Status = Status.CANNOT_DELIVER  # type: ignore[misc]
     broke_at: tuple[bytes, int] | None = None  # the key of the message that may be why the delivery ended
+    may_have_it: bool = False  # whether the server may have taken that message, as its reply was lost
+    unless_named: int | None = None  # the number of a message that is not sent again unless it is named
 
     @property
     def is_temporary(self) -> bool:  # type: ignore[override]

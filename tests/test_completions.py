@@ -35,6 +35,9 @@ user = "alice"
 [accounts.home]
 host = "mail.example.net"
 user = "alice"
+
+[destinations.dovecot]
+url = "lmtp://localhost"
 """
 
 # Completes for the real program; anything else is repeated, so that the test can see it.
@@ -90,6 +93,10 @@ COMPLETED = {
     b"pop3fetch stat --password-command take-ma\t -v": ["stat", "--password-command", "take-mail", "-v"],
     b"pop3fetch get --exec bin/take-ma\t": ["get", "--exec", "bin/take-mail"],
     b"pop3fetch list --tls=start\t": ["list", "--tls=starttls"],
+    b"pop3fetch get -o @dov\t -v": ["get", "-o", "@dovecot", "-v"],
+    b"pop3fetch get --output=@dov\t": ["get", "--output=@dovecot"],
+    b"pop3fetch login @do\t": ["login", "@dovecot"],
+    b"pop3fetch logout @\t": ["logout", "@dovecot"],
     b"pop3fetch login --store fi\t": ["login", "--store", "file"],
 }
 

@@ -108,6 +108,18 @@ def test_a_failure_leaves_the_old_one_and_nothing_beside_it(tmp_path: Path, dura
     assert path.read_bytes() == b"old"
 
 
+def test_an_interrupt_as_soon_as_the_file_is_made_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(file: int, operation: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fcntl, "flock", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        replace_file(tmp_path / "work.account", b"new", durably=False)
+    assert names(tmp_path) == []
+
+
 def test_what_another_process_is_writing_stays_and_so_does_what_is_not_ours(tmp_path: Path) -> None:
     others = ["work.account-1.bak", "work.accounts-12", "work.account-", "work.sqlite-20261129"]
     for name in others:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from pop3fetch.account import checks, url
 from pop3fetch.account.checks import Check
-from pop3fetch.account.settings_table import SECRETS, SETTINGS, Account, address_of
+from pop3fetch.account.settings_table import OPTIONS, SECRETS, SETTINGS, Account, address_of
 from pop3fetch.defaults import PLAIN_PORT, TLS_PORT, UNIX_PREFIX, did_you_mean
 from pop3fetch.durable import from_home, platform_folder
 from pop3fetch.errors import ConfigurationError, POP3Error, UsageError
@@ -194,7 +194,8 @@ class Configuration(NamedTuple):
         where = f"{where}.{name}"
         settings = _settings_of(self.destinations[name], where, DESTINATION_KEYS)
         if "url" not in settings:
-            raise ConfigurationError(f"{where}.url", "is missing")
+            example = "imaps://alice@imap.example.org/INBOX"
+            raise ConfigurationError(where, f'url is missing; write url = "{example}"')
         return DestinationTable(name, where, settings)
 
     def _assembled(self, name: str | None, table: Settings, settings: Settings) -> Account:
@@ -383,7 +384,9 @@ def _wrong_key(table: str) -> Complaint:
 
 def wrong_option(key: str, reason: str, value: object) -> POP3Error:
     """Return the error of an option that gives a setting."""
-    return UsageError(f"--{key.replace('_', '-')} {reason}")
+    usages = (option.usage.split() for name, option in OPTIONS if name == key)
+    spelling = next((word for words in usages for word in words if word.startswith("--")), key)
+    return UsageError(f"{spelling} {reason}")
 
 
 def _wrong_variable(key: str, reason: str, value: object) -> POP3Error:

@@ -30,7 +30,9 @@ from pop3fetch.printable import printable
 from pop3fetch.veil import veiled
 
 VARIABLE = "POP3FETCH_PASSWORD"
-NETRC = "~/.netrc"  # as a source is named
+# As these sources are named.
+FILE, KEYRING, NETRC = "the configuration file", "the keyring", "~/.netrc"
+OAUTH, TERMINAL = "the OAuth 2 server", "the terminal"
 SERVICE = "pop3fetch"
 MOST_TYPED = 3  # passwords that are asked for: servers lock accounts after some wrong ones
 COMMAND_LIMIT = 120.0  # seconds; the user may have to type the passphrase of a key
@@ -40,8 +42,8 @@ class Sources(NamedTuple):
     """What a run may use to find a password.
 
     ``environment``: the value of POP3FETCH_PASSWORD. ``ask`` puts a question on the terminal, and returns
-    None if there is none. ``report`` takes a line about a source that was skipped, ``complain`` one about a
-    password that was typed and refused. ``child_environment`` goes to the password command, see
+    None if there is none. ``report`` takes a line about a source that was skipped, ``complain`` the
+    refusal of a password that was typed. ``child_environment`` goes to the password command, see
     :func:`without_password`. ``keyring``: look into it, which `login` must not; ``find_keyring`` is called
     before that. The limits are seconds. ``interrupts`` end the waits for a program, the keyring and the
     OAuth 2 server.
@@ -56,7 +58,7 @@ class Sources(NamedTuple):
     command_limit: float = COMMAND_LIMIT
     keyring_limit: float = system_keyring.LOOK_LIMIT
     interrupts: Interrupts | None = None
-    complain: Callable[[str], None] = lambda line: None
+    complain: Callable[[LoginRefused], None] = lambda refusal: None
     find_keyring: Callable[[], None] = lambda: None
 
     def __repr__(self) -> str:
@@ -133,13 +135,26 @@ class Password:
         ways = "set password_command or password_file in a table [destinations.NAME]"
         return Password(account, sources, ways)
 
+    def blame(self, refusal: LoginRefused) -> None:
+        """Add to the refusal of a login where the password is from, unless a person has typed it."""
+        from pop3fetch.account.registration import password_file_of
+
+        account, file = self._account, self._account.source
+        if self.source == TERMINAL:
+            return
+        is_ours = file is not None and account.password_file == str(password_file_of(file, account.name))
+        refusal.source = "" if is_ours else _named(self.source, account)
+        if (self.source in (KEYRING, OAUTH) or is_ours) and "://" not in account.name:
+            is_named = file is not None or account.name.startswith("@")
+            refusal.stored_for = account.name if is_named else ""
+
     def may_be_right_next_time(self, error: POP3Error) -> bool:
         """Whether to log in once more after an error, because a person has typed, or is to type again."""
         if isinstance(error, ConnectionLost) and self._typed and not self._was_lost:
             self._was_lost = True  # the server may not have waited for the person
             return True
         if isinstance(error, LoginRefused) and not error.is_temporary and 0 < self._typed < MOST_TYPED:
-            self._sources.complain(str(error))
+            self._sources.complain(error)
             self._secret = None
             return True
         return False
@@ -245,11 +260,11 @@ ORDER: Mapping[str, Callable[[Account, Sources], str | None]] = {
     VARIABLE: _from_environment,
     "the password file": _from_file,
     "the password command": _from_command,
-    "the configuration file": lambda account, sources: account.password,
-    "the OAuth 2 server": _from_oauth,
-    "the keyring": _from_keyring,
+    FILE: lambda account, sources: account.password,
+    OAUTH: _from_oauth,
+    KEYRING: _from_keyring,
     NETRC: _from_netrc,
-    "the terminal": _from_terminal,
+    TERMINAL: _from_terminal,
 }
 
 
@@ -278,4 +293,6 @@ def _named(source: str, account: Account) -> str:
     if source == "the password command" and account.password_command:
         # Its other words may be secrets.
         return printable(f"{source} ({account.password_command[0]})")
+    if source == FILE and account.source is not None:
+        return printable(f"{source} {account.source}")
     return source

@@ -220,7 +220,8 @@ class Account(NamedTuple):
             from pop3fetch.errors import ConfigurationError
 
             where = f"{self.source}: accounts.{self.name}" if self.source else self.address
-            raise ConfigurationError(where, "the user is missing; give one with --user")
+            write = 'write user = "alice", or ' if self.source else ""
+            raise ConfigurationError(where, f"the user is missing; {write}give one with --user")
         return self.user
 
 

@@ -53,7 +53,10 @@ class MailServers:
         self._refuse_own_mailbox(address, recipients, where)
         sender = keys.get("from")
         if address.scheme.startswith("smtp") and sender is None and not address.is_local:
-            raise ConfigurationError(f"{where}: from", "must be set: this relay is not on this machine")
+            reason = (
+                "the sender is missing: set from in [destinations.NAME], as the relay is on another machine"
+            )
+            raise ConfigurationError(where, reason)
         trace = self._console.trace if self._console.verbosity >= 2 else None
         place = RecordPlace(self._sessions.state_folder, login.address)
         password = self._sessions.password.of_another(login)
@@ -66,6 +69,7 @@ class MailServers:
             return found
 
         def remember(refusal: LoginRefused) -> None:
+            password.blame(refusal)
             if not login.uses_oauth:
                 refused.remember(password(), refusal, time.time())
 

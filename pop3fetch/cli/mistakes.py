@@ -40,6 +40,7 @@ def one_line(wrong: click.ClickException, arguments: Sequence[str], group: click
     else:
         message = wrong.format_message().strip().rstrip(".")
         message = re.sub("^Missing argument '(.*)'$", r"\1 is missing", message)
+        message = re.sub(r"^Invalid value for .*: ('.*') is not one of (.*)", r"\1 is not one of \2", message)
         message = re.sub(r"^Got unexpected extra arguments? \((.*)\)$", r"unexpected argument: \1", message)
         takes_account = context and any("--account" in each.opts for each in context.command.params)
         if takes_account and re.match(r"unexpected argument: [^0-9 ]+$", message):

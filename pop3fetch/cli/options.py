@@ -162,22 +162,29 @@ class Group(Command, click.Group):
         return super().resolve_command(ctx, args)
 
 
-def _complete_account(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+def complete_name(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the accounts of the configuration file, or what follows @: its destinations."""
     from pop3fetch.account.config_file import load
     from pop3fetch.errors import POP3Error
 
     try:
-        names = load(_path(ctx.params.get("config"))).names()
+        configuration = load(_path(ctx.params.get("config")))
     except POP3Error:
         return []
+    is_account = parameter.name == "account"
+    names = configuration.names() if is_account else [f"@{name}" for name in configuration.destinations]
     return [name for name in names if name.startswith(incomplete)]
 
 
-def _complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def _complete(
+    ctx: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem] | list[str]:
     from pop3fetch.cli.completion import complete_destination, complete_program
 
-    is_destination = parameter.name == "output"
-    return complete_destination(incomplete) if is_destination else complete_program(incomplete)
+    if parameter.name != "output":
+        return complete_program(incomplete)
+    is_name = incomplete.startswith("@")
+    return complete_name(ctx, parameter, incomplete) if is_name else complete_destination(incomplete)
 
 
 section_option = functools.partial(click.option, cls=SectionOption)
@@ -211,7 +218,7 @@ def setting_options(section: str, command: Any) -> Any:
 
 SERVER_OPTIONS = (
     shared_option("-a", "--account", section=SERVER, setting="account", metavar="NAME|URL",
-                  envvar="POP3FETCH_ACCOUNT", shell_complete=_complete_account,
+                  envvar="POP3FETCH_ACCOUNT", shell_complete=complete_name,
                   help="An account's name, or pop3s://user@host[:port]."),
     functools.partial(setting_options, SERVER),
     functools.partial(setting_options, SECURITY),

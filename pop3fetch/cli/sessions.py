@@ -57,7 +57,7 @@ def sessions_of(
         ask=ask,
         keyring=keyring,
         interrupts=console.interrupts,
-        complain=console.error,
+        complain=console.fail,
         find_keyring=find_keyring,
     )
     return Sessions(account, state_folder, Password(account, sources), process)

@@ -17,13 +17,13 @@ from __future__ import annotations
 import errno
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pop3fetch.errors import DeliveryError
-from pop3fetch.messages import Message
+from pop3fetch.messages import Key, Message
 
 if TYPE_CHECKING:
     from pop3fetch.headers.fields import Identity
@@ -119,6 +119,9 @@ class Destination(ABC):
         from pop3fetch.step_results import StepResult
 
         yield StepResult("destination", f"{self.name} cannot be examined without a delivery")
+
+    def begin_anew(self, keys: Iterable[Key]) -> None:  # noqa: B027
+        """Take messages as if none of them had been delivered before; raises DeliveryError."""
 
     @abstractmethod
     def draft(self, message: Message) -> Draft:

@@ -11,13 +11,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pop3fetch.errors import HeadersNotOffered
-from pop3fetch.fetch.survey import TOGETHER, Looked, tops_of
+from pop3fetch.fetch.survey import Looked, tops_of
 from pop3fetch.filters import Filters
 from pop3fetch.headers.summary import Summary, summarize
 from pop3fetch.messages import Listing
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.mail_session import MailSession
+
+TOGETHER = 100  # messages whose headers are requested at first if only some are wanted
 
 
 class Filtering:

@@ -140,11 +140,17 @@ class Plan:
     """
 
     def __init__(
-        self, listing: Listing, chosen: Iterable[int], order: Order, old_enough: Collection[Message]
+        self,
+        listing: Listing,
+        chosen: Iterable[int],
+        order: Order,
+        old_enough: Collection[Message],
+        new: Collection[int],
     ) -> None:
         """``chosen``: indexes of what is wanted, in order, unless it is too large.
 
-        ``old_enough``: messages that are recorded and may be deleted.
+        ``old_enough``: messages that are recorded and may be deleted; ``new``: the indexes of those that are
+        not fetched yet.
         """
         wanted = list(chosen)
         self.oversize: list[Message] = []
@@ -159,6 +165,7 @@ class Plan:
         self.listing = listing
         self._order = order
         self._wanted = wanted
+        self._new = new
         self.count = len(wanted[: order.limit])
 
     def __iter__(self) -> Iterator[Action]:
@@ -179,6 +186,10 @@ class Plan:
         The limit is left to the run: messages that fail do not count.
         """
         return [self.listing.message(index) for index in self._wanted[first:last]]
+
+    def wanted_again(self) -> Iterator[Key]:
+        """Yield the messages to fetch that are fetched already."""
+        return (self.listing.message(index).key for index in self._wanted if index not in self._new)
 
     def deletions(self, delivered: Collection[Key]) -> list[Message]:
         """Return the messages to delete, once those with the keys ``delivered`` are fetched.

@@ -9,6 +9,7 @@ This module calls the steps and decides what a broken session means; each step h
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -31,14 +32,13 @@ from pop3fetch.fetch.survey import Recorded, headers_of, listing_of
 from pop3fetch.headers.fields import identity
 from pop3fetch.messages import Key, Listing, Message
 from pop3fetch.record.states import Known
-from pop3fetch.record.store import MARKED
+from pop3fetch.record.store import BROKE_AT, MARKED, REPLIES_LOST
 
 if TYPE_CHECKING:
     from pop3fetch.pop3.mail_session import MailSession
     from pop3fetch.pop3.replies import Overview
 
 NO_PIPELINING = "no pipelining"  # the fact that this server mixes up pipelined replies
-BROKE_AT = "broke at"  # the fact at which messages a delivery broke
 MANY = 10  # messages: a first run over so many reports it before it begins
 PORTION = 100_000  # messages that are retrieved in one go: what is known of each takes some 100 octets
 MOST_GIVEN_UP = 10  # messages over which a server may break a session each
@@ -60,20 +60,24 @@ class Fetch:
         self._there: set[Key] = set()  # what was in the destination before, of messages that may come again
         self._mixed_up = False  # whether pipelined replies were, in this run
         self._given_up: set[Key] = set()  # messages that broke a session
+        self._left_alone: set[Key] = set()  # those that the destination may have several times
 
     def run(self) -> Outcome:
         """Fetch; raises the error that ended the run, with everything delivered so far recorded."""
         destination = self._context.destination
         delivers = not (self._order.dry_run or self._order.mark)
         intents = self._store.intents()
-        if delivers:
+        if not self._order.mark:
             known = self._store.folder_of(destination.name)  # if mail is there, or may be
             if known is None:
                 places = (intent.place for intent in intents)
                 known = next(
                     (place.folder for place in places if place.destination == destination.name), None
                 )
-            destination.prepare(known, create=self._order.create)
+            if delivers:
+                destination.prepare(known, create=self._order.create)
+            elif known is not None and not self._order.create:
+                list(destination.examine(known))  # if it is missing, nothing would be fetched or deleted
         if intents:
             self._settle()
         if delivers:
@@ -105,10 +109,13 @@ class Fetch:
         with suppress(POP3Error):
             self._store.reopen()
             if isinstance(end, ServerFailed) and end.broke_at:
-                from pop3fetch.fetch.last import and_last
+                from pop3fetch.fetch.last import and_last, and_lost
 
                 kept = self._store.fact(BROKE_AT)
                 self._store.remember(BROKE_AT, and_last(kept, end.broke_at))
+                if end.may_have_it:
+                    fact = REPLIES_LOST + self._context.destination.name
+                    self._store.remember(fact, and_lost(self._store.fact(fact), end.broke_at))
             self._settle()
             self._context.destination.remove_leftovers()
             if self._current:
@@ -202,6 +209,7 @@ class Fetch:
         destination = self._context.destination
         if self._current is None and (self._order.selectors or self._order.everything):
             self._there = self._store.delivered_to(destination.name)
+            destination.begin_anew(plan.wanted_again())
         self._current = plan
         crlf = self._order.crlf or destination.keeps_line_ends or not client.ends_lines_with_crlf
         limit, tried, room = self._order.limit, 0, PORTION
@@ -238,14 +246,13 @@ class Fetch:
                 candidates = map(listing.message, indexes)
             old, others = recall.confirm(listing, candidates)
             new.update(others)
-        chosen = choose(listing, new, self._order, self._tally.delivered | self._given_up)
+        done = self._tally.delivered | self._given_up | self._left_alone
+        chosen = choose(listing, new, self._order, done)
         if filtering:
             chosen = filtering.matching(listing, chosen)
         broke_at = None if self._order.selectors else self._store.fact(BROKE_AT)
         if broke_at:
-            from pop3fetch.fetch.last import in_turn
-
-            chosen = in_turn(broke_at, listing, chosen)
+            chosen = self._in_turn(broke_at, listing, chosen, new)
         for index, error in recall.undecided.items():  # no look could decide
             self._tally.skip(listing.message(index), error)
         for index, error in listing.unreadable.items():
@@ -258,7 +265,30 @@ class Fetch:
         recorded = {index for index in looked_at if index in listing}
         marked = self._store.marked() if recorded else set()  # and never delivered
         self._tally.safe = {index for index in recorded if listing.message(index).key not in marked}
-        return Plan(listing, chosen, self._order, old)
+        return Plan(listing, chosen, self._order, old, new)
+
+    def _in_turn(self, broke_at: str, listing: Listing, chosen: list[int], new: Collection[int]) -> list[int]:
+        """Return the chosen indexes, those at which a delivery broke last, and none that is left alone."""
+        from pop3fetch.fetch.last import in_turn, left_alone, without
+
+        name = self._context.destination.name
+        values = {BROKE_AT: broke_at, REPLIES_LOST + name: self._store.fact(REPLIES_LOST + name)}
+        delivered = [message.key for message in listing if message.index not in new]
+        for fact, kept in values.items():
+            values[fact] = without(kept, delivered)
+            if values[fact] != kept and not self._order.dry_run:
+                self._store.remember(fact, values[fact])
+        lost = None if self._order.everything or self._order.mark else values[REPLIES_LOST + name]
+        for index, runs in left_alone(lost, listing, chosen).items():
+            message = listing.message(index)
+            self._left_alone.add(message.key)
+            reason = f"the reply to it was lost in {runs} runs, so it may be there {runs} times"
+            self._tally.skip(
+                message,
+                ServerFailed(destination=name, reason=reason, fatal=False, unless_named=message.number),
+            )
+        wanted = [index for index in chosen if listing.message(index).key not in self._left_alone]
+        return in_turn(broke_at, listing, wanted)
 
     def _mark(self, client: MailSession, messages: list[Message]) -> None:
         by_index = {message.index: message for message in messages}

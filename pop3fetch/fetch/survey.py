@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 MOST_UNPAIRED = 1000  # messages in one list only that are believed to exist
 NAMED = 10  # of them that a warning names
-TOGETHER = 100  # messages whose headers are requested at once, and kept if TOP is refused for one of them
 
 
 class Looked(NamedTuple):
@@ -194,30 +193,33 @@ def headers_of(
     """Yield (index, headers) in order, by pipelined TOPs.
 
     RETR is used if TOP is not offered or refused; also if TOP shows nothing, unless nothing is decided by it.
+    Then no more TOPs are sent until the replies to all are received, and RETR has shown those messages.
+    Otherwise TOPs are sent while earlier replies are read, and ``list -l`` takes one round trip for them, not
+    one for a hundred messages (benchmark row ``known-list``).
     """
-    wanted = list(indexes)
+    left = iter(list(indexes))
     if not client.offers("TOP"):
-        yield from whole_of(client, wanted)
+        yield from whole_of(client, left)
         return
-    for first in range(0, len(wanted), TOGETHER):
-        yield from _headers_by_top(client, wanted[first : first + TOGETHER], decides=decides)
-
-
-def _headers_by_top(
-    client: MailSession, indexes: Sequence[int], *, decides: bool
-) -> Iterator[tuple[int, Looked]]:
-    """Yield what TOP shows at once, up to the first that RETR must show; then all replies are awaited."""
-    waiting: dict[int, Looked] = {}
     failed: list[int] = []
-    for index, looked in tops_of(client, indexes):
-        if looked.refusal is not None or (decides and looked.is_blank):
-            failed.append(index)
-        if failed:
-            waiting[index] = looked
-        else:
-            yield index, looked
-    waiting |= dict(whole_of(client, failed))  # perhaps TOP alone fails
-    yield from waiting.items()
+
+    def next_one() -> int | None:
+        return None if failed else next(left, None)
+
+    while True:
+        waiting: dict[int, Looked] = {}
+        for index, looked in tops_of(client, iter(next_one, None)):
+            if looked.refusal is not None or (decides and looked.is_blank):
+                failed.append(index)
+            if failed:
+                waiting[index] = looked
+            else:
+                yield index, looked
+        if not failed:
+            return
+        waiting |= dict(whole_of(client, failed))  # perhaps TOP alone fails
+        yield from waiting.items()
+        failed.clear()
 
 
 def tops_of(client: MailSession, indexes: Iterable[int]) -> Iterator[tuple[int, Looked]]:

@@ -175,8 +175,15 @@ class Transport:
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
+    def finish(self) -> None:
+        """End what we send: the server can read all of it before the end of the stream."""
+        with suppress(OSError):
+            if self._tls:
+                self._tls.finish()
+            self._socket.shutdown(socket.SHUT_WR)
+
     def close(self) -> None:
-        """Close the connection, without a word."""
+        """Close the connection, without a word unless :meth:`finish` came first."""
         if self._handshake:
             if self._tls:
                 self._handshake.keep(self._tls.tls)
@@ -278,6 +285,12 @@ class TLSStream:
             bound()
             if not self._fill():
                 raise ConnectionResetError(errno.ECONNRESET, "the server hung up in a new handshake")
+        self._drain()
+
+    def finish(self) -> None:
+        """Send close_notify (RFC 8446 section 6.1), and do not await the server's."""
+        with suppress(ssl.SSLError):
+            self.tls.unwrap()
         self._drain()
 
     def _try_write(self, octets: bytes) -> bool:

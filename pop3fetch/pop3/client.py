@@ -51,7 +51,7 @@ from pop3fetch.pop3.wire import LINE_LIMIT, StatusLine
 if TYPE_CHECKING:
     import ssl
 
-HEADERS_ESTIMATE = 4096  # octets of a message's headers, to bound pipelined TOPs
+HEADERS_ESTIMATE = 32 * 1024  # octets of a message's headers at most, to bound pipelined TOPs: to 256
 
 T = TypeVar("T")
 
@@ -407,8 +407,7 @@ class POP3Client:
             names.append("QUIT")
         refused: dict[str, ServerErrorResponse] = {}
         try:
-            replies = self._pipeline([Request(name) for name in names])
-            for name, status in zip(names, replies, strict=True):
+            for (name, *_), status in self._pipeline([Request(name) for name in names]):
                 if not status.ok:
                     refused[name] = self.conversation.refusal(name, status)
                 elif name != "QUIT":
@@ -469,26 +468,22 @@ class POP3Client:
         """Yield messages in the order requested as they arrive, pipelined if the server can (RETR).
 
         A refusal is in the message, and not raised. ``sizes``, index to octets, limit what is pipelined.
+        An index is taken from ``indexes`` when its command is sent.
         Read each message's blocks before the next message; blocks left unread are skipped. Leaving the
         iterator before its end ends the session.
         """
-        asked = list(indexes)
-        requests = (Request("RETR", (index + 1,), sizes.get(index, 0)) for index in asked)
-        return self._messages("RETR", asked, requests)
+        return self._messages(Request("RETR", (index + 1,), sizes.get(index, 0)) for index in indexes)
 
     def top_many(self, indexes: Iterable[int], lines: int = 0) -> Iterator[IncomingMessage]:
         """Yield the headers and ``lines`` lines of messages, like :meth:`retrieve_many` (TOP)."""
-        asked = list(indexes)
-        requests = (Request("TOP", (index + 1, lines), HEADERS_ESTIMATE) for index in asked)
-        return self._messages("TOP", asked, requests)
+        return self._messages(Request("TOP", (index + 1, lines), HEADERS_ESTIMATE) for index in indexes)
 
-    def _messages(
-        self, verb: str, asked: list[int], requests: Iterable[Request]
-    ) -> Iterator[IncomingMessage]:
-        for index, status in zip(asked, self._pipeline(requests), strict=True):
+    def _messages(self, requests: Iterable[Request]) -> Iterator[IncomingMessage]:
+        for request, status in self._pipeline(requests):
+            number = request.arguments[0]
             blocks = self.conversation.blocks() if status.ok else iter(())
-            refusal = None if status.ok else self.conversation.refusal(f"{verb} {index + 1}", status)
-            yield IncomingMessage(index, refusal, blocks)
+            refusal = None if status.ok else self.conversation.refusal(f"{request.name} {number}", status)
+            yield IncomingMessage(number - 1, refusal, blocks)
             for _ in blocks:
                 pass
 
@@ -502,14 +497,13 @@ class POP3Client:
 
     def iter_deletions(self, indexes: Iterable[int], *, then_quit: bool = False) -> Iterator[Deletion]:
         """Yield the results of :meth:`delete_many` as replies arrive; sends while it is iterated."""
-        asked = list(indexes)
-        requests = [Request("DELE", (index + 1,)) for index in asked]
+        requests = [Request("DELE", (index + 1,)) for index in indexes]
         if then_quit:
             requests.append(Request("QUIT"))
-        for position, status in enumerate(self._pipeline(requests)):
-            refusal = None if status.ok else self.conversation.refusal(requests[position].name, status)
-            if position < len(asked):
-                yield asked[position], refusal
+        for request, status in self._pipeline(requests):
+            refusal = None if status.ok else self.conversation.refusal(request.name, status)
+            if request.arguments:
+                yield request.arguments[0] - 1, refusal
             elif refusal:
                 raise refusal
 
@@ -543,7 +537,7 @@ class POP3Client:
 
     # -- within ------------------------------------------------------------------------------
 
-    def _pipeline(self, requests: Iterable[Request]) -> Iterator[StatusLine]:
+    def _pipeline(self, requests: Iterable[Request]) -> Iterator[tuple[Request, StatusLine]]:
         return pipelined(self.conversation, requests, WIDE if self.pipelines else ONE_AT_A_TIME)
 
 

@@ -184,6 +184,14 @@ class Conversation:
         self.slowest = max(self.slowest, time.monotonic() - begun)
         return self.session.has_more
 
+    def leave(self) -> None:
+        """Send QUIT, and after it the end of our stream; the reply is not awaited."""
+        self.refuse_unread()
+        self.send("QUIT")
+        self.flush()
+        self.transport.finish()
+        self.close("QUIT was sent")
+
     def close(self, why: str = "it was closed") -> None:
         """Close the connection without QUIT; nothing marked as deleted is deleted (RFC 1939 section 6)."""
         self.session.end(why)

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from pop3fetch.errors import POP3Error
 from pop3fetch.pop3.client import POP3Client
 from pop3fetch.pop3.conversation import Server
+from pop3fetch.pop3.machine import UPDATE
 from pop3fetch.pop3.pipeline import IncomingMessage
 from pop3fetch.pop3.replies import (
     UNFAMILIAR,
@@ -114,21 +115,30 @@ class MailSession(POP3Client):
 
     def top_many(self, indexes: Iterable[int], lines: int = 0) -> Iterator[IncomingMessage]:
         """As :meth:`POP3Client.top_many`; all messages requested are added to ``topped``."""
-        asked = list(indexes)
-        self.topped.update(asked)
-        return super().top_many(asked, lines)
+
+        def noted() -> Iterator[int]:
+            for index in indexes:
+                self.topped.add(index)
+                yield index
+
+        return super().top_many(noted(), lines)
 
     # -- the end of a session in which nothing was marked as deleted --------------------------
 
     def say_quit(self, notice: Callable[[str], None]) -> None:
-        """End the session, deleting nothing that the server has not dropped by itself.
+        """Send QUIT, unless it is answered already, and close the connection; await no reply.
 
-        Whatever becomes of QUIT is a notice, and not an error.
+        Nothing depends on the reply, because nothing was marked as deleted (RFC 1939 section 6). An error is
+        a notice. That saves a round trip of four in the benchmark row ``known-nothing-new``, and of five in
+        ``known-keep``.
         """
         try:
-            self.quit()
+            if self.state is not UPDATE:
+                self.conversation.leave()
         except POP3Error as error:
             notice(str(error))
+        finally:
+            self.close()
 
     def end_look(self, notice: Callable[[str], None]) -> None:
         """Send QUIT, unless the server would then delete what was only looked at."""

@@ -59,13 +59,14 @@ ONE_AT_A_TIME = Window(commands=1, octets=1)
 
 def pipelined(
     conversation: Conversation, requests: Iterable[Request], window: Window
-) -> Iterator[StatusLine]:
-    """Send ``requests`` through a window, and yield the status line of each reply.
+) -> Iterator[tuple[Request, StatusLine]]:
+    """Send ``requests`` through a window, and yield each with the status line of its reply.
 
-    Read the content of a multi-line reply before the next status line.
+    A request is taken only when it is sent. Read the content of a multi-line reply before the next status
+    line.
     """
     left = iter(requests)
-    outstanding: deque[int] = deque()  # the octets expected for each
+    outstanding: deque[Request] = deque()
     octets = 0
 
     def top_up() -> None:
@@ -77,7 +78,7 @@ def pipelined(
             if request is None:
                 break
             conversation.send(request.name, *request.arguments)
-            outstanding.append(request.expected)
+            outstanding.append(request)
             octets += request.expected
         conversation.flush()
 
@@ -88,8 +89,8 @@ def pipelined(
         while outstanding:
             event = conversation.next_event()
             assert isinstance(event, Reply)
-            yield event.status
-            octets -= outstanding.popleft()
+            yield outstanding[0], event.status
+            octets -= outstanding.popleft().expected
             if not outstanding:
                 top_up()
     finally:

@@ -12,13 +12,14 @@ from typing import NamedTuple
 
 from pop3fetch.headers.fields import Identity
 from pop3fetch.record.states import State
-from pop3fetch.record.store import ADDED, ADDITIONS, MOVED, Store, state_of
+from pop3fetch.record.store import ADDED, ADDITIONS, BROKE_AT, MOVED, REPLIES_LOST, Store, state_of
 
 _ADD = """
 INSERT OR IGNORE INTO message
 (uid, occurrence, size, identity, proves, octets, state, delivered, destination)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
+_NOTHING_BROKE = "DELETE FROM fact WHERE name = ? OR name GLOB ? || '*'"
 
 
 class Addition(NamedTuple):
@@ -72,12 +73,14 @@ class EditedStore(Store):
         rows = [(uid,) for uid in uids]
         with self._transaction():
             self._database.executemany("DELETE FROM oversize WHERE uid = ?", rows)
+            self._database.execute(_NOTHING_BROKE, (BROKE_AT, REPLIES_LOST))
             return self._database.executemany("DELETE FROM message WHERE uid = ?", rows).rowcount
 
     def forget_all(self) -> int:
         """Forget all messages; return how many were recorded."""
         with self._transaction():
             self._database.execute("DELETE FROM oversize")
+            self._database.execute(_NOTHING_BROKE, (BROKE_AT, REPLIES_LOST))
             self._database.execute("DELETE FROM fact WHERE name IN (?, ?)", (ADDITIONS, MOVED))
             return self._database.execute("DELETE FROM message").rowcount
 

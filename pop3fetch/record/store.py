@@ -36,6 +36,8 @@ MARKED_BY = f"{MARKED}:"  # of what another program has fetched and leaves on th
 IMPORTED = "imported:"  # of what another program has fetched, before the program's name
 MOVED = "moved"  # the fact that a record is that of another address, and was compared with no listing yet
 ADDITIONS = "additions"  # the fact that a record has messages which no listing was compared with yet
+BROKE_AT = "broke at"  # the fact at which messages a delivery broke
+REPLIES_LOST = "replies lost at "  # the fact to which messages they were, before a destination's name
 LISTING = "listing"  # the fact that names a listing of which everything is recorded; any change drops it
 
 _ENTRIES = """

@@ -63,7 +63,7 @@ class RefusedLogins:
 
         A folder that cannot be written to is not an error.
         """
-        if refusal.is_temporary or (refusal.code or b"").upper().startswith(b"SYS/"):  # SYS/PERM
+        if not refusal.blames_secret:
             return
         salt, secrets = self._read()
         digest = _digest(secret, salt)

@@ -134,7 +134,7 @@ class Sessions(AbstractContextManager["Sessions"]):
         self._secrets: Secrets | None = None  # of all connections of the run
         self._was_checked = False
         self._following: tuple[str, ...] = ()  # the commands that may be sent together with the login
-        self.hint = ""  # what may help if the login is refused
+        self.other_user = ""  # whom the server may want if it refuses the login
 
     def check(self, *, logs_in: bool = True) -> None:
         """Raise what forbids a login before anything is connected; waits for a LOGIN-DELAY that ends in time.
@@ -247,8 +247,8 @@ class Sessions(AbstractContextManager["Sessions"]):
             self.log_in_on(client)
         except BaseException as error:
             client.close()
-            if isinstance(error, LoginRefused) and not error.is_temporary:
-                error.hint = self.hint
+            if isinstance(error, LoginRefused):
+                error.other_user = self.other_user
             if isinstance(error, POP3Error) and self.password.may_be_right_next_time(error):
                 return self.log_in(pipelining)
             raise
@@ -264,8 +264,10 @@ class Sessions(AbstractContextManager["Sessions"]):
             client.login(self.account.login_name(), secret or self.password)
         except LoginRefused as refusal:
             self._refused = self._refused_logins()
-            if self._refused and secret is None:
-                self._refused.remember(self.password(), refusal, time.time())
+            if secret is None:
+                self.password.blame(refusal)
+                if self._refused:
+                    self._refused.remember(self.password(), refusal, time.time())
             raise
         if self._refused:
             self._refused.forget()

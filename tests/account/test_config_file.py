@@ -613,7 +613,8 @@ def test_an_account_without_a_user_is_reported_with_its_table(write: Write) -> N
     file = write("[accounts.work]\nhost = 'h'\n")
     with pytest.raises(ConfigurationError) as caught:
         load(file).account().login_name()
-    assert str(caught.value) == f"{file}: accounts.work: the user is missing; give one with --user"
+    write_it = 'write user = "alice", or give one with --user'
+    assert str(caught.value) == f"{file}: accounts.work: the user is missing; {write_it}"
     with pytest.raises(ConfigurationError) as caught:
         load(file).account(Overrides(host="mx")).login_name()
     assert str(caught.value) == "mx: the user is missing; give one with --user"

@@ -84,7 +84,7 @@ def test_an_unknown_authority_is_refused_and_nothing_is_sent(
     running = server(Mailbox([]), tls="implicit", context=server_context(unknown_authority))
     ended = stat(running)
     assert ended.status == 76
-    assert b"SHA-256" in ended.err
+    assert b"--tls-fingerprint" in ended.err
     assert not running.commands
     assert not list((tmp_path / "state").glob("*.server"))
 

@@ -117,7 +117,8 @@ def test_the_status_is_the_worst_ones_and_the_others_are_done(
     assert ended.status == max(Status.NO_LOGIN, Status.NO_MESSAGE)
     assert sorted(ended.err.splitlines()) == [
         b"pop3fetch: missing: there is no message 2 on the server",
-        b"pop3fetch: refused: the server refused the login of alice (APOP): [AUTH] wrong user or password",
+        b"pop3fetch: refused: the server refused the login of alice (APOP): [AUTH] wrong user or password; "
+        + f"check the configuration file {config}".encode(),
     ]
     assert len(list((tmp_path / "good/new").iterdir())) == 1
 

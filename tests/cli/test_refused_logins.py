@@ -54,12 +54,13 @@ def test_each_command_that_logs_in_remembers_a_refusal(
 
 def test_the_error_says_until_when_and_why_and_what_helps(here: Here, refusing: Post) -> None:
     first = error(here("stat", env=refusing.environment))
-    assert first == "the server refused the login of alice (APOP): [AUTH] wrong user or password"
+    refusal = "the server refused the login of alice (APOP): [AUTH] wrong user or password"
+    assert first == f"{refusal}; check POP3FETCH_PASSWORD"
     second = error(here("stat", env=refusing.environment))
     account = f"alice@127.0.0.1:{refusing.server.port}"
     assert second.startswith(f"{account}: no login before 2")
     advice = "a new password is tried at once; on a terminal, every password is"
-    assert second.endswith(f", so that the account is not locked: {first}; {advice}")
+    assert second.endswith(f", so that the account is not locked: {refusal}; {advice}")
 
 
 def test_the_pauses_grow_up_to_six_hours(here: Here, refusing: Post, clock: Clock) -> None:

@@ -174,8 +174,8 @@ def test_another_fingerprint_is_refused_even_if_the_certificate_verifies(
     assert ended.status == 76
     assert "its fingerprint does not match" in error(ended)
     assert error(ended).endswith(
-        "if the operator confirms this new certificate, trust exactly this certificate by its SHA-256 "
-        f"fingerprint, --tls-fingerprint {identity.fingerprint}"
+        "if the operator confirms this new certificate, trust exactly this certificate with "
+        f"--tls-fingerprint {identity.fingerprint}"
     )
     assert verbs(server) <= BEFORE_TLS
 
@@ -265,7 +265,7 @@ def test_old_ciphers_do_not_skip_the_check_of_the_certificate(
     ended = here("stat", *options, env=PASSWORD)
     assert ended.status == 76
     assert "does not verify" in error(ended)
-    assert "SHA-256 " in error(ended), "the refused certificate is described with these ciphers"
+    assert "--tls-fingerprint " in error(ended), "the refused certificate is described with these ciphers"
 
 
 def test_a_server_without_a_certificate_is_refused(

@@ -48,7 +48,7 @@ def test_no_password_the_second_time_is_the_end(terminal: Terminal, post: StartP
 def test_a_wrong_password_that_was_not_typed_is_not_asked_for(terminal: Terminal, post: StartPost) -> None:
     served = post(password="other")
     seen = terminal("stat", env=served.environment, columns=120)
-    assert (seen.status, seen.screen) == (Status.NO_LOGIN, [REFUSED])
+    assert (seen.status, seen.screen) == (Status.NO_LOGIN, [f"{REFUSED}; check POP3FETCH_PASSWORD"])
 
 
 def test_a_temporary_refusal_does_not_ask_again(terminal: Terminal, post: StartPost) -> None:

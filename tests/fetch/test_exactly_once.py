@@ -426,7 +426,7 @@ class Machine(RuleBasedStateMachine):
         Machine.runs += 1
         # --mark takes no destination: that of the account is the default, to which nothing is written.
         output = () if "--mark" in options else ("-o", f"{self._kind}:{self._target}")
-        return self._launcher.run(
+        ended = self._launcher.run(
             *(
                 "get",
                 "-a",
@@ -438,6 +438,8 @@ class Machine(RuleBasedStateMachine):
             *(*output, *options),
             fault=fault,
         )
+        self._server.wait()
+        return ended
 
     def _check(self, ended: Ended, *, disturbed: bool) -> None:
         assert ended.status in FITTING, ended

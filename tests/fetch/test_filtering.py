@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from pop3fetch.errors import HeadersNotOffered
-from pop3fetch.fetch.filtering import Filtering
-from pop3fetch.fetch.survey import TOGETHER, survey
+from pop3fetch.fetch.filtering import TOGETHER, Filtering
+from pop3fetch.fetch.survey import survey
 from pop3fetch.filters import Filters
 from tests.support.fetching import NOW, Told, log_in
 from tests.support.mail_server import CAPABILITIES, Mailbox

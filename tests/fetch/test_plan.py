@@ -21,7 +21,7 @@ def indexes(messages: Iterable[Message]) -> list[int]:
 def planned(
     new: list[int], order: Order, old_enough: Collection[Message] = (), done: Collection[Key] = ()
 ) -> Plan:
-    return Plan(FIVE, choose(FIVE, new, order, done), order, old_enough)
+    return Plan(FIVE, choose(FIVE, new, order, done), order, old_enough, new)
 
 
 def wanted(plan: Plan) -> list[int]:

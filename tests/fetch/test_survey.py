@@ -158,6 +158,34 @@ def test_headers_come_by_top_in_the_order_they_are_asked_for(server: StartServer
     assert scripted.commands[-2:] == [b"TOP 3 0\r\n", b"TOP 1 0\r\n"]
 
 
+def test_headers_of_many_messages_are_asked_for_while_others_arrive(server: StartServer) -> None:
+    count = 250
+    asked = [b"TOP %d 0\r\n" % number for number in range(1, count + 1)]
+    # No reply comes before the last command.
+    replies = {**dict.fromkeys(asked, b""), asked[-1]: b"+OK\r\nSubject: x\r\n\r\n.\r\n" * count}
+    scripted = server(Mailbox(numbered(count), replies=replies))
+    with log_in(scripted) as client:
+        survey(client, Told())
+        assert [index for index, _ in headers_of(client, range(count))] == list(range(count))
+
+
+def test_no_headers_are_asked_for_before_a_refused_one_has_come_by_retr(server: StartServer) -> None:
+    count = 600
+    refused = {b"TOP %d 0\r\n" % number: REFUSED for number in (3, 4, 590)}
+    scripted = server(Mailbox(numbered(count), replies=refused))
+    with log_in(scripted) as client:
+        survey(client, Told())
+        found = list(headers_of(client, range(count)))
+        assert [index for index, _ in found] == list(range(count))
+        assert {index for index, looked in found if looked.octets} == client.retrieved == {2, 3, 589}
+    scripted.stop()
+    tops = [int(line.split()[1]) for line in scripted.commands if line.startswith(b"TOP")]
+    assert tops == list(range(1, count + 1))
+    first = scripted.commands.index(b"RETR 3\r\n")
+    assert scripted.commands[first + 1] == b"RETR 4\r\n"
+    assert int(scripted.commands[first - 1].split()[1]) <= 300, "a window of them, and not all"
+
+
 def test_headers_come_by_retr_without_top(server: StartServer) -> None:
     with log_in(server(Mailbox(THREE, capabilities=NEITHER))) as client:
         assert list(headers_of(client, [0, 1])) == [(0, whole(THREE[0])), (1, whole(THREE[1]))]

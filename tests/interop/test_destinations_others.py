@@ -18,7 +18,7 @@ from tests.support.cyrus import Cyrus
 from tests.support.exim import Exim
 from tests.support.in_process import Here
 from tests.support.mail_server import Mailbox
-from tests.support.nasty_mail import NASTY, ODD, message, number_of, with_crlf
+from tests.support.nasty_mail import LARGE, NAMELESS, NASTY, ODD, message, number_of, with_crlf
 from tests.support.scripted_server import ScriptedServer
 
 ADDED = (b"Return-Path:", b"Received:", b"X-Cyrus-Session-Id:", b"X-Sieve:")
@@ -96,36 +96,40 @@ def as_cyrus_has_it(octets: bytes) -> bytes:
     return re.sub(rb"[\x80-\xff]", b"X", header) + end + body
 
 
+@pytest.mark.parametrize("scheme", ["imaps", "imap"])
 def test_the_nastiest_messages_reach_cyrus_by_imap(
-    here: Here, cyrus: Cyrus, authority: trustme.CA, ca_file: Path, tmp_path: Path
+    here: Here, cyrus: Cyrus, authority: trustme.CA, ca_file: Path, tmp_path: Path, scheme: str
 ) -> None:
-    url = f'url = "imaps://{cyrus_server.USER}@localhost:{cyrus.imaps_port}/INBOX"'
+    port = cyrus.imaps_port if scheme == "imaps" else cyrus.imap_port
+    url = f'url = "{scheme}://{cyrus_server.USER}@localhost:{port}/INBOX"'
     file = table(tmp_path, ca_file, url, f'password = "{cyrus_server.PASSWORD}"')
-    ended = get(here, file, [*NASTY, NUL])
+    messages = [*NASTY, NUL, NAMELESS, LARGE]
+    ended = get(here, file, messages)
     assert (ended.status, ended.err) == (0, b"")
     found = in_mailbox(cyrus, authority, "INBOX")
-    assert found == {number: as_cyrus_has_it(octets) for number, octets in expected([*NASTY, NUL]).items()}
+    assert found == {number: as_cyrus_has_it(octets) for number, octets in expected(messages).items()}
 
 
+# Cyrus offers STARTTLS only to clients that must log in, which LMTP here does not.
+@pytest.mark.parametrize("way", ["socket", "plain"])
 def test_the_nastiest_messages_reach_cyrus_by_lmtp(
-    here: Here, cyrus: Cyrus, authority: trustme.CA, ca_file: Path, tmp_path: Path
+    here: Here, cyrus: Cyrus, authority: trustme.CA, ca_file: Path, tmp_path: Path, way: str
 ) -> None:
-    file = table(tmp_path, ca_file, f'url = "lmtp://{cyrus.folder}/lmtp"', 'recipients = "alice"')
-    ended = get(here, file, NASTY)
+    url = f"lmtp://{cyrus.folder}/lmtp" if way == "socket" else f"lmtp://localhost:{cyrus.lmtp_port}"
+    file = table(tmp_path, ca_file, f'url = "{url}"', 'recipients = "alice"')
+    messages = [*NASTY, NAMELESS, LARGE]
+    ended = get(here, file, messages)
     assert (ended.status, ended.err) == (0, b"")
     found = in_mailbox(cyrus, authority, "INBOX")
-    wanted = {number: as_cyrus_has_it(octets) for number, octets in expected(NASTY).items()}
-    # It adds a Date where there is none.
-    assert {
-        number: re.sub(rb"Date: (?!nonsense)[^\r]*\r\n", b"", octets) for number, octets in found.items()
-    } == wanted
+    wanted = {number: as_cyrus_has_it(octets) for number, octets in expected(messages).items()}
+    added = re.compile(rb"Date: (?!nonsense)[^\r]*\r\n|Message-ID: <cmu-[^\r]*\r\n")  # if there is none
+    assert {number: added.sub(b"", octets) for number, octets in found.items()} == wanted
 
 
 def test_a_message_that_cyrus_refuses_stays_new(
     here: Here, cyrus: Cyrus, ca_file: Path, tmp_path: Path, authority: trustme.CA
 ) -> None:
     file = table(tmp_path, ca_file, f'url = "lmtp://{cyrus.folder}/lmtp"', 'recipients = "alice"')
-    # Cyrus stores a message once, by Message-ID and Date.
     one, two = (message(number, b"", b"hello\r\n") for number in (3001, 3002))
     ended = get(here, file, [one, NUL, two])
     assert ended.status == 73
@@ -154,15 +158,16 @@ def in_maildir(exim: Exim, count: int) -> dict[int, bytes]:
     return found
 
 
-@pytest.mark.parametrize("user", ["", "alice@"])
+@pytest.mark.parametrize("way", ["smtp://", "smtp://alice@", "smtps://", "smtps://alice@"])
 def test_the_nastiest_messages_reach_exim(
-    here: Here, exim: Exim, ca_file: Path, tmp_path: Path, user: str
+    here: Here, exim: Exim, ca_file: Path, tmp_path: Path, way: str
 ) -> None:
-    url = f'url = "smtp://{user}localhost:{exim.port}"'
+    port = exim.smtps_port if way.startswith("smtps") else exim.port
     lines = ['recipients = "alice@example.org"', f'password = "{exim_server.PASSWORD}"']
-    ended = get(here, table(tmp_path, ca_file, url, *lines), NASTY)
+    messages = [*NASTY, NAMELESS, LARGE]
+    ended = get(here, table(tmp_path, ca_file, f'url = "{way}localhost:{port}"', *lines), messages)
     assert (ended.status, ended.err) == (0, b"")
-    assert in_maildir(exim, len(NASTY)) == expected(NASTY)
+    assert in_maildir(exim, len(messages)) == expected(messages)
 
 
 def test_a_wrong_password_ends_the_delivery_to_exim(

@@ -231,6 +231,29 @@ def test_closing_is_seen_by_the_server_and_may_be_repeated(tls: bool, opened: Op
 
 
 @BOTH
+def test_what_was_sent_arrives_before_the_end_and_tls_announces_it(tls: bool, opened: Open) -> None:
+    def script(talk: Talk) -> None:
+        talk.say(b"+OK")  # is never read: closing alone would reset the connection
+        talk.expect(b"QUIT\r\n")
+        assert talk.is_ended_in_order()
+
+    opening = opened(script, tls=tls)
+    opening.transport.write(b"QUIT\r\n")
+    opening.transport.finish()
+    opening.server.stop()
+
+
+@BOTH
+def test_a_connection_that_is_broken_can_be_ended(tls: bool, opened: Open) -> None:
+    opening = opened(leaves_at_once, tls=tls)
+    opening.transport.write(b"NOOP\r\n")
+    opening.server.stop()
+    opening.transport.finish()
+    opening.transport.close()
+    opening.transport.finish()
+
+
+@BOTH
 def test_interrupt_from_another_thread_ends_a_read(tls: bool, opened: Open) -> None:
     opening = opened(silence, tls=tls, timeout=None)
     interrupts = Interrupts()

@@ -13,7 +13,16 @@ from pop3fetch.pop3.replies import UNFAMILIAR, Digests, Overview
 from tests.pop3.test_client import EACH_WAY, ONE, OVERVIEW, batch
 from tests.support.mail_server import Mailbox
 from tests.support.scripted_server import StartServer, Talk
-from tests.support.sessions import after_login, begin_mail_session, capa, greet, play, serve, server_for
+from tests.support.sessions import (
+    after_login,
+    begin_mail_session,
+    capa,
+    greet,
+    play,
+    sent_after_login,
+    serve,
+    server_for,
+)
 
 
 def nothing() -> None:
@@ -77,6 +86,55 @@ def test_a_session_knows_at_which_message_it_broke(
             list(read([1, 2]))
         assert client.broken_at() == index
         assert client.broke_in_the_pipe == bool(capabilities)
+
+
+# The end
+
+
+@EACH_WAY
+def test_quit_is_the_last_word_and_its_reply_is_not_awaited(
+    mode: str, server: StartServer, ca_file: Path
+) -> None:
+    def script(talk: Talk) -> None:
+        play(talk, (b"NOOP\r\n", b"+OK\r\n"))
+        talk.expect(b"QUIT\r\n")
+        talk.stall()
+
+    notices: list[str] = []
+    running = serve(server, after_login(script, mode), mode)
+    with begin_mail_session(running, mode, ca_file) as client:
+        client.noop()
+        client.say_quit(notices.append)
+        with pytest.raises(SessionEnded, match="QUIT was sent"):
+            client.noop()
+    assert notices == []
+    assert sent_after_login(running) == b"NOOP\r\nQUIT\r\n"
+
+
+def test_a_session_that_quit_has_ended_already_sends_no_other(server: StartServer) -> None:
+    script = batch(b"STAT\r\nQUIT\r\n", b"+OK 2 30\r\n+OK bye\r\n")
+    running = server(after_login(script, "off", b"PIPELINING"))
+    notices: list[str] = []
+    with begin_mail_session(running) as client:
+        assert client.stat(then_quit=True) == (2, 30)
+        client.say_quit(notices.append)
+    assert notices == []
+    assert sent_after_login(running) == b"STAT\r\nQUIT\r\n"
+
+
+def test_what_the_server_sent_unasked_before_quit_is_a_remark(server: StartServer) -> None:
+    def script(talk: Talk) -> None:
+        play(talk, (b"NOOP\r\n", b"+OK\r\n-ERR Disconnected for inactivity\r\n"))
+        talk.stall()
+
+    notices: list[str] = []
+    running = server(after_login(script, "off"))
+    with begin_mail_session(running) as client:
+        client.noop()
+        client.say_quit(notices.append)
+    assert len(notices) == 1
+    assert "Disconnected for inactivity" in notices[0]
+    assert sent_after_login(running) == b"NOOP\r\n"
 
 
 # Lists that are known again

@@ -38,7 +38,7 @@ def requests(name: str, count: int, expected: int = 0) -> Iterator[Request]:
 
 def texts(client: POP3Client, asked: Iterator[Request], window: Window) -> list[bytes]:
     """Run a pipeline of commands with single-line replies; return the replies' texts."""
-    return [status.text for status in pipelined(client.conversation, asked, window)]
+    return [status.text for _, status in pipelined(client.conversation, asked, window)]
 
 
 class Watch:
@@ -93,7 +93,7 @@ def test_a_refusal_in_the_middle_is_a_reply_like_others(server: StartServer) -> 
 
     with log_in(server(after_login(script))) as client:
         statuses = list(pipelined(client.conversation, requests("DELE", 5), WIDE))
-    assert [status.ok for status in statuses] == [True, True, False, True, True]
+    assert [status.ok for _, status in statuses] == [True, True, False, True, True]
 
 
 def test_no_requests_send_nothing(server: StartServer) -> None:
@@ -194,7 +194,7 @@ def test_the_commands_of_a_full_window_go_in_one_write(server: StartServer) -> N
 
 def read_all(client: POP3Client, count: int) -> list[bytes]:
     pipeline = pipelined(client.conversation, requests("RETR", count), WIDE)
-    return [b"".join(client.conversation.blocks()) for status in pipeline if status.ok]
+    return [b"".join(client.conversation.blocks()) for _, status in pipeline if status.ok]
 
 
 @EACH_WAY
@@ -253,7 +253,7 @@ def test_what_ends_in_the_middle_ends_the_pipeline(
     with begin_mail_session(server(after_login(script))) as client:
         client.timeout = SOON if error is TimedOut else NEVER
         with pytest.raises(error, match="waiting for the reply to DELE 5"):
-            for status in pipelined(client.conversation, requests("DELE", 10), WIDE):
+            for _, status in pipelined(client.conversation, requests("DELE", 10), WIDE):
                 seen.append(status)
         assert client.broke_in_the_pipe
         with pytest.raises(SessionEnded):

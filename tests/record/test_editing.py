@@ -15,7 +15,16 @@ from pop3fetch.messages import Key
 from pop3fetch.record.editing import Addition, EditedStore
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.record.states import State
-from pop3fetch.record.store import ADDITIONS, LISTING, MARKED, Entry, Intent, ReadOnlyStore
+from pop3fetch.record.store import (
+    ADDITIONS,
+    BROKE_AT,
+    LISTING,
+    MARKED,
+    REPLIES_LOST,
+    Entry,
+    Intent,
+    ReadOnlyStore,
+)
 from tests.support.deaths import deaths
 
 NOON = 1_700_000_000
@@ -121,6 +130,21 @@ def test_forgetting_all_keeps_what_is_known_of_the_destination(store: EditedStor
     assert store.forget_all() == 2
     assert (list(store.entries()), store.fact(ADDITIONS)) == ([], None)
     assert (store.tag, store.folder_of(BOX)) == (tag, "1:2")
+
+
+@pytest.mark.parametrize(
+    "forget",
+    [lambda store: store.forget([b"a"]), lambda store: store.forget_all()],
+    ids=["one", "all"],
+)
+def test_forgetting_drops_at_which_messages_deliveries_broke(
+    store: EditedStore, forget: Callable[[EditedStore], int]
+) -> None:
+    facts = (BROKE_AT, f"{REPLIES_LOST}lmtp://one", f"{REPLIES_LOST}lmtp://two", "other")
+    for fact in facts:
+        store.remember(fact, "61:0")
+    forget(store)
+    assert [store.fact(fact) for fact in facts] == [None, None, None, "61:0"]
 
 
 def test_a_destination_is_forgotten_with_what_a_crash_left_there(store: EditedStore) -> None:

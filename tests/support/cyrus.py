@@ -12,7 +12,7 @@ import pwd
 import shutil
 import socket
 import subprocess
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -44,6 +44,7 @@ cyrus_user: {user}
 admins: cyrus
 autocreate_post: yes
 autocreate_quota: 0
+duplicatesuppression: no
 failedloginpause: 0
 
 sasl_mech_list: {mechanisms}
@@ -63,7 +64,9 @@ SERVICES {{
   current cmd="{binaries}/pop3d -s -C {folder}/tls-1.3.conf" listen="{host}:{port}" prefork=0
   older cmd="{binaries}/pop3d -s -C {folder}/tls-1.2.conf" listen="{host}:{older_port}" prefork=0
   imaps cmd="{binaries}/imapd -s -C {folder}/tls-1.3.conf" listen="{host}:{imaps_port}" prefork=0
+  imap cmd="{binaries}/imapd -C {folder}/tls-1.3.conf" listen="{host}:{imap_port}" prefork=0
   lmtp cmd="{binaries}/lmtpd -C {folder}/tls-1.3.conf" listen="{folder}/lmtp" prefork=0
+  network cmd="{binaries}/lmtpd -a -C {folder}/tls-1.3.conf" listen="{host}:{lmtp_port}" prefork=0
 }}
 EVENTS {{
 }}
@@ -94,13 +97,15 @@ def _root() -> Path:
 class Cyrus:
     """A running instance: TLS from the first octet, 1.3 on ``port`` and 1.2 on ``older_port``.
 
-    It takes messages by IMAP, and by LMTP on a socket.
+    It takes messages by IMAP, on ``imap_port`` with STARTTLS, and by LMTP: on a socket, and on ``lmtp_port``.
     """
 
     folder: Path
     port: int
     older_port: int
     imaps_port: int
+    imap_port: int
+    lmtp_port: int
     host: str = HOST
     mechanisms: str = MECHANISMS
     _daemon: Daemon | None = field(default=None, repr=False)
@@ -110,9 +115,12 @@ class Cyrus:
         """Start an instance in ``folder`` that offers ``mechanisms``, and return it once it greets."""
         if _is_another_user():
             folder = open_folder("cyrus-")
-        with socket.socket() as first, socket.socket() as second, socket.socket() as third:
+        with ExitStack() as holders:
             # Kept until Cyrus listens: with SO_REUSEADDR both may bind, and no other process gets the port.
-            ports = reserve(first, HOST), reserve(second, HOST), reserve(third, HOST)
+            port, older_port, imaps_port, imap_port, lmtp_port = (
+                reserve(holders.enter_context(socket.socket()), HOST) for _ in range(5)
+            )
+            ports = (port, older_port, imaps_port, imap_port, lmtp_port)
             instance = cls(folder.absolute(), *ports, mechanisms=mechanisms)
             instance._set_up(ca)
             instance._run()
@@ -154,6 +162,8 @@ class Cyrus:
             port=self.port,
             older_port=self.older_port,
             imaps_port=self.imaps_port,
+            imap_port=self.imap_port,
+            lmtp_port=self.lmtp_port,
         )
         (self.folder / "cyrus.conf").write_text(services)
         self._set_password()

@@ -72,17 +72,32 @@ def refused_certificate(reason: str, cause: str = "", ca_file: str = "") -> Cert
     return CertificateError(HOST, reason, CERTIFICATE, FINGERPRINT, cause, ca_file)
 
 
+def refused_login(source: str, stored_for: str | None = None) -> LoginRefused:
+    return LoginRefused("PLAIN", b"[AUTH] wrong user or password", b"AUTH", "alice", source, stored_for)
+
+
+def failed_server(cause: POP3Error) -> ServerFailed:
+    failure = ServerFailed(destination="imaps://alice@imap.example.org/INBOX", reason=str(cause))
+    failure.__cause__ = cause
+    return failure
+
+
 EXAMPLES: dict[str, POP3Error] = {
     "a refused command": ServerErrorResponse("RETR 2", b"[SYS/TEMP] the disk reports an error", b"SYS/TEMP"),
     "a refused command without a reason": ServerErrorResponse("DELE", b""),
     "a refused connection": GreetingRefused("the connection", b"[SYS/TEMP] overloaded", b"SYS/TEMP"),
-    "a refused login": LoginRefused("PLAIN", b"[AUTH] wrong user or password", b"AUTH", "alice"),
-    "a refused login with a hint": LoginRefused(
-        "PLAIN",
-        b"[AUTH] no",
-        b"AUTH",
-        "alice@example.org",
-        "if the password is right, the server may want --user alice",
+    "a refused login": refused_login(""),
+    "a refused password of the environment": refused_login("POP3FETCH_PASSWORD"),
+    "a refused password of a file": refused_login("the password file /run/secret"),
+    "a refused password of a command": refused_login("the password command (pass)"),
+    "a refused password of the keyring": refused_login("the keyring", "work"),
+    "a refused password of the keyring, without an account": refused_login("the keyring", ""),
+    "a refused token of OAuth 2": refused_login("the OAuth 2 server", "work"),
+    "a refused login whose user may be another": LoginRefused(
+        "PLAIN", b"[AUTH] no", b"AUTH", "alice@example.org", other_user="alice"
+    ),
+    "a refused login that no password cures": LoginRefused(
+        "PLAIN", b"[SYS/PERM] POP3 is not enabled", b"SYS/PERM", "alice", "the keyring", "work"
     ),
     "a broken protocol": ProtocolViolation("octets that were not requested", b"* BYE\r\n"),
     "an IMAP server": NotPOP3Server("it speaks IMAP", b"* OK IMAP4rev1 ready", "IMAP", 993),
@@ -128,6 +143,13 @@ EXAMPLES: dict[str, POP3Error] = {
     "a certificate of the future": refused_certificate("certificate is not yet valid", "not yet valid"),
     "a certificate of another host": refused_certificate(
         "Hostname mismatch, certificate is not valid for 'pop.example.org'", "name"
+    ),
+    "a certificate without names": CertificateError(
+        HOST,
+        "Hostname mismatch, certificate is not valid for 'pop.example.org'",
+        CERTIFICATE[:1] + CERTIFICATE[2:],
+        FINGERPRINT,
+        "name",
     ),
     "a certificate that is not the pinned one": refused_certificate(
         "its fingerprint does not match", "fingerprint"
@@ -177,6 +199,19 @@ EXAMPLES: dict[str, POP3Error] = {
     "a mail server that refuses": ServerFailed(
         destination="lmtp://localhost",
         reason="the recipient <bob@example.org> was refused: 550 5.1.1 unknown",
+    ),
+    "a mail server that refuses the login": failed_server(refused_login("the keyring", "@box")),
+    "a mail server whose certificate does not verify": failed_server(
+        refused_certificate(
+            "its authority is not trusted (unable to get local issuer certificate)", "authority"
+        )
+    ),
+    "a mail server that hangs up": failed_server(ConnectionLost("imap.example.org", "in the TLS handshake")),
+    "a message without a reply": ServerFailed(
+        destination="lmtp://localhost",
+        reason="the reply to it was lost in 3 runs, so it may be there 3 times",
+        fatal=False,
+        unless_named=3,
     ),
     "a locked destination": DestinationLocked("mbox:/var/mail/alice", "it is locked by another program"),
     "a record on a full disk": RecordNotWritten(f"{PATH}.sqlite", "No space left on device"),

@@ -31,7 +31,8 @@ pid_file_path = {folder}/pid
 exim_user = {user}
 exim_group = {group}
 never_users =
-daemon_smtp_ports = {port}
+daemon_smtp_ports = {port} : {smtps_port}
+tls_on_connect_ports = {smtps_port}
 local_interfaces = {host}
 host_lookup =
 rfc1413_query_timeout = 0s
@@ -84,18 +85,22 @@ def _program() -> str | None:
 
 @dataclass
 class Exim:
-    """A running instance; ``mail`` is the maildir in which everything arrives."""
+    """A running instance; ``mail`` is the maildir in which everything arrives.
+
+    TLS begins with STARTTLS on ``port``, and with the first octet on ``smtps_port``.
+    """
 
     folder: Path
     port: int
+    smtps_port: int
     host: str = HOST
     _daemon: Daemon | None = field(default=None, repr=False)
 
     @classmethod
     def start(cls, ca: trustme.CA) -> Exim:
         """Start an instance and return it once it greets."""
-        with socket.socket() as holder:
-            instance = cls(open_folder("exim-"), reserve(holder, HOST))
+        with socket.socket() as first, socket.socket() as second:
+            instance = cls(open_folder("exim-"), reserve(first, HOST), reserve(second, HOST))
             instance._set_up(ca)
             instance._run()
         return instance
@@ -138,6 +143,7 @@ class Exim:
         text = CONFIGURATION.format(
             folder=self.folder,
             port=self.port,
+            smtps_port=self.smtps_port,
             host=self.host,
             user=owner.pw_uid,
             group=owner.pw_gid,

@@ -131,6 +131,7 @@ class Account:
                 return Fetch(around, order).run()
             finally:
                 target.close()
+                server.wait()
 
     def delivered(self) -> list[bytes]:
         """Return the messages of the maildir, read and unread, in the order of their octets."""

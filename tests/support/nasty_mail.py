@@ -49,6 +49,10 @@ NASTY = [
 ]
 ODD = [message(1000 + number, b"", body) for number, body in enumerate(ODD_BODIES)]
 assert len(NASTY) == 100
+# Servers and programs that look for the Message-ID find none.
+NAMELESS = b"Subject: <nasty-1100@example.org>\r\n\r\n.\r\nno Message-ID, and no Date\r\n"
+LARGE = b"Message-ID: <nasty-2000@example.org>\r\n\r\n" + (b"0123456789abcdef" * 64 + b"\r\n") * 52_000
+assert len(LARGE) > 50 << 20
 
 
 def number_of(octets: bytes) -> int:

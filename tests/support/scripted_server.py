@@ -27,6 +27,8 @@ from contextlib import suppress
 from types import TracebackType
 
 PATIENCE = 10.0  # seconds that a script waits for its client: far more than any test needs
+# States of a connection whose other side has ended its stream, as Linux numbers them.
+TIME_WAIT, CLOSED, CLOSE_WAIT, LAST_ACK, CLOSING = 6, 7, 8, 9, 11
 
 
 class ClientLeft(Exception):
@@ -53,6 +55,15 @@ class Talk:
         connection.settimeout(PATIENCE)
         # Small replies shall not wait for each other: every session would pause for 40 ms.
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    @property
+    def is_left(self) -> bool:
+        """Whether the client has ended its stream, read or not; then the script is about to end."""
+        try:
+            state = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+        except OSError:  # it is closed on our side
+            return True
+        return state in (TIME_WAIT, CLOSED, CLOSE_WAIT, LAST_ACK, CLOSING)
 
     def say(self, octets: bytes) -> None:
         """Send ``octets``, as they are."""
@@ -108,6 +119,16 @@ class Talk:
         except (OSError, ssl.SSLError) as error:
             raise ClientLeft from error
         self.in_tls = True
+
+    def is_ended_in_order(self) -> bool:
+        """Return whether the client ends its stream with nothing more, inside TLS by a close_notify."""
+        try:
+            if isinstance(self._socket, ssl.SSLSocket):
+                self._socket.unwrap()
+                return not self._unread
+        except OSError:
+            return False
+        return self.line() == b""
 
     @property
     def channel(self) -> bytes:
@@ -197,7 +218,8 @@ class ScriptedServer:
     """Plays one script for every connection, or a list of them, one for each connection in turn.
 
     ``tls="implicit"`` starts TLS before the script; ``context`` serves that and :meth:`Talk.start_tls`.
-    ``port`` 0 is one that is free.
+    ``port`` 0 is one that is free. What has come is complete as soon as the client has left: it is awaited,
+    as a client leaves without awaiting the reply to QUIT.
     """
 
     def __init__(
@@ -211,7 +233,7 @@ class ScriptedServer:
     ) -> None:
         assert tls in (None, "implicit")
         self.host = host
-        self.talks: list[Talk] = []
+        self._talks: list[Talk] = []
         self.errors: list[BaseException] = []
         self._script = script
         self._implicit = tls is not None
@@ -224,6 +246,12 @@ class ScriptedServer:
         )
         self.port: int = self._listener.getsockname()[1]
         self._accepting = threading.Thread(target=self._accept, daemon=True)
+
+    @property
+    def talks(self) -> list[Talk]:
+        """The connections so far; see :meth:`wait`."""
+        self.wait()
+        return self._talks
 
     @property
     def received(self) -> list[bytes]:
@@ -251,9 +279,10 @@ class ScriptedServer:
         return self
 
     def wait(self) -> None:
-        """Wait until the scripts of all connections so far have come to their ends."""
-        for player in self._players:
-            player.join(PATIENCE)
+        """Wait until the scripts of all connections that the client has left have come to their ends."""
+        for talk, player in zip(self._talks, self._players, strict=False):
+            if talk.is_left and player is not threading.current_thread():
+                player.join(PATIENCE)
 
     def stop(self) -> None:
         """End all connections, and raise what went wrong in the scripts."""
@@ -284,8 +313,8 @@ class ScriptedServer:
                 connection.close()
                 return
             talk = Talk(connection, self._context, self._stopping)
-            self.talks.append(talk)
-            player = threading.Thread(target=self._play, args=(talk, len(self.talks)), daemon=True)
+            self._talks.append(talk)
+            player = threading.Thread(target=self._play, args=(talk, len(self._talks)), daemon=True)
             player.start()
             self._players.append(player)  # only now: who waits joins what is here
 
@@ -319,13 +348,13 @@ class ScriptedServer:
             last.connect((self.host, self.port))
             self._accepting.join(PATIENCE)
         self._listener.close()
-        for talk in self.talks:
+        for talk in self._talks:
             talk.end_of_input()
         for player in self._players:
             player.join(2 * PATIENCE)
         self._note_missing_connections()
 
     def _note_missing_connections(self) -> None:
-        if not callable(self._script) and len(self.talks) < len(self._script):
-            missed = f"{len(self.talks)} connections came, not {len(self._script)}"
+        if not callable(self._script) and len(self._talks) < len(self._script):
+            missed = f"{len(self._talks)} connections came, not {len(self._script)}"
             self.errors.append(AssertionError(missed))

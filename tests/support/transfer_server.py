@@ -74,7 +74,7 @@ class TransferServer:
         self._left.clear()
 
     def say(self, talk: Talk, step: bytes, usual: bytes) -> bool:
-        """Say the reply to a step; return whether it is the usual one."""
+        """Say the reply to a step; return whether it is the usual one, and no matter what else follows it."""
         left = self._left.get(step)
         reply = left.pop(0) if left else usual
         if reply is USUAL:
@@ -86,7 +86,7 @@ class TransferServer:
             talk.close()
             raise ClientLeft
         talk.say(reply or b"")
-        return reply == usual
+        return reply.startswith(usual)
 
     def end(self, talk: Talk, accepted: Accepted) -> None:
         """Say the reply to the end of a message, and keep it if that is 250."""

@@ -11,7 +11,7 @@ from contextlib import closing
 from pop3fetch.account.config_file import load
 from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.actions.check_cron import examine_cron
-from pop3fetch.cli.actions.check_files import examine_destination, examine_record
+from pop3fetch.cli.actions.check_files import examine_destination, examine_record, login_at_destination
 from pop3fetch.cli.actions.check_others import examine_others
 from pop3fetch.cli.actions.check_server import ServerExamination
 from pop3fetch.cli.options import Invocation
@@ -49,7 +49,7 @@ class Check:
         with closing(ServerExamination(account, console, folder)) as server:
             yield from server.steps()
             if account.user is not None:
-                yield examine_cron(account, console)
+                yield examine_cron(account, login_at_destination(account), console)
             yield from server.limits()
         is_configured = "output" not in self._invocation.options
         yield from examine_destination(account, console, folder, is_configured=is_configured)

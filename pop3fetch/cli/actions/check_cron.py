@@ -37,25 +37,38 @@ from pop3fetch.cli.actions.check_cron import answer
 answer(facts)"""
 
 
-def examine_cron(account: Account, console: Console) -> StepResult:
-    """Return whether a job without a login session would find the secret, and the same settings."""
-    if account.auth == "external":
-        found: dict[str, Any] = {}
-    else:
-        found = Ahead(lambda: _try(account), interrupts=console.interrupts).result()
+def examine_cron(account: Account, destination: Account | None, console: Console) -> StepResult:
+    """Return whether a job without a login session would find the secrets, and the same settings.
+
+    ``destination``: the login at the mail server that messages go to, if there is one.
+    """
+    found = _try(account, console)
     if "error" in found and VARIABLE in console.environment:
         others = f"; {found['error']}" if found["error"] != NOWHERE else ""
         found["error"] = f"{VARIABLE} is set only here{others}"
-    troubles = [*_of_secret(account, found), *_of_variables(console)]
+    troubles = [*_of_secret(account, found)]
+    sources = [f"a secret, too: from {found['source']}"] if "source" in found else []
+    if destination:
+        found = _try(destination, console)
+        troubles += _of_destination(destination, found)
+        if "source" in found:
+            sources.append(f"that of {destination.name} from {found['source']}")
+    troubles += _of_variables(console)
     if troubles:
         return warning(STEP, "; ".join(troubles))
-    if not found:
+    if not sources:
         return StepResult(STEP, "a job needs no secret")
-    return StepResult(STEP, f"a job without a login session has a secret, too: from {found['source']}")
+    return StepResult(STEP, f"a job without a login session has {', and '.join(sources)}")
 
 
-def _try(account: Account) -> dict[str, Any]:
-    """Look up the secret as a job of cron would; return what :func:`answer` has found."""
+def _try(account: Account, console: Console) -> dict[str, Any]:
+    """Look up the secret, if there is one, as a job of cron would; return what `answer` has found."""
+    if account.auth == "external":
+        return {}
+    return Ahead(lambda: _try_as_job(account), interrupts=console.interrupts).result()
+
+
+def _try_as_job(account: Account) -> dict[str, Any]:
     facts: dict[str, Any] = {name: getattr(account, name) for name in FACTS}
     facts |= {"password": account.password and "-", "uses_oauth": account.uses_oauth}
     home = os.path.expanduser("~")
@@ -133,6 +146,17 @@ def _of_secret(account: Account, found: dict[str, Any]) -> Iterator[str]:
         yield f"a job without a login session would have no secret ({found['error']}); {remedy}"
     elif found.get("over_bus") and found["source"] == "the keyring":
         yield f"a job reaches the keyring only while you are logged in; {remedy}"
+
+
+def _of_destination(login: Account, found: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the source of a destination's secret, if something is."""
+    remedy = "give it password_file or password_command in a table [destinations.NAME]"
+    if login.uses_oauth:
+        remedy = "let its password_command print the access token"
+    if "error" in found:
+        yield f"a job would have no secret of {login.name} ({found['error']}); {remedy}"
+    elif found.get("over_bus") and found["source"] == "the keyring":
+        yield f"a job reaches that of {login.name} only while you are logged in; {remedy}"
 
 
 def _of_variables(console: Console) -> Iterator[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.actions.get import choice_of, delivery_context
+from pop3fetch.cli.mail_servers import login_of
 from pop3fetch.cli.screen.check import failure
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.numbers import counted
@@ -40,6 +41,17 @@ def examine_destination(
         yield from destination.examine(known)
     except POP3Error as error:
         yield failure("destination", error)
+
+
+def login_at_destination(account: Account) -> Account | None:
+    """Return the login at the mail server that messages go to, None if it needs none, or is wrong."""
+    try:
+        address = choice_of(account).address
+        if address and address.user is not None:
+            return login_of(address, account.destination, account)
+    except POP3Error:  # which is a result of the destination
+        pass
+    return None
 
 
 def _known(place: RecordPlace, destination: str) -> str | None:

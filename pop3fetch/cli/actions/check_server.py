@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pop3fetch.account.registration import password_file_of
 from pop3fetch.account.settings_table import Account
 from pop3fetch.ahead import Ahead
 from pop3fetch.cli.screen.caps import DAY, limits
@@ -19,7 +17,6 @@ from pop3fetch.defaults import UNIX_PREFIX
 from pop3fetch.errors import (
     ConfigurationError,
     ConnectionLost,
-    LoginRefused,
     POP3Error,
     TimedOut,
     TLSError,
@@ -36,7 +33,6 @@ from pop3fetch.step_results import StepResult, warning
 if TYPE_CHECKING:
     import socket
 
-STORED = ("the keyring", "the terminal")  # sources that `login` replaces, beside its own file
 SOON = 14  # days; certificates are renewed weeks before they expire
 MOST_ADDRESSES = 4  # that are shown
 MOST_TEXT = 200  # characters of a server's text
@@ -81,7 +77,7 @@ class ServerExamination:
                 self._draw(step)
                 yield from examine()
         except POP3Error as error:
-            yield self._with_source(failure(_step_of(error, step), error), error)
+            yield failure(_step_of(error, step), error)
             if self._obstacle and step != "login":
                 yield failure("login", self._obstacle)
 
@@ -179,18 +175,6 @@ class ServerExamination:
         yield StepResult("login", f"{self._account.title} logged in by {client.login_method}; {secret}")
 
     # -- what they find ------------------------------------------------------------------------
-
-    def _with_source(self, found: StepResult, error: POP3Error) -> StepResult:
-        """Add to a refused login where the secret is from, and what to do about it."""
-        source = self._sessions.password.source
-        if not source or error.is_temporary or not isinstance(error, LoginRefused):
-            return found
-        account, again = self._account, ""
-        stored = account.source and str(password_file_of(account.source, account.name))
-        if source in STORED or (stored and stored == account.password_file):
-            name = f" -a {shlex.quote(account.name)}" if account.source else ""
-            again = f"; `pop3fetch login{name}` asks for another"
-        return found._replace(text=f"{found.text}; the secret is from {source}{again}")
 
     def _tls(self) -> StepResult:
         """Return the result of TLS: its version, and how long the certificate is valid."""

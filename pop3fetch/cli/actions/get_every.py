@@ -25,6 +25,7 @@ from pop3fetch.cli.options import Invocation
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.service_manager import READY, RELOADING, STOPPING, WATCHDOG, ServiceManager
 from pop3fetch.cli.signals import Terminated
+from pop3fetch.record.patience import REPORT_AGAIN
 from pop3fetch.record.place import RecordPlace
 from pop3fetch.sessions.login_delay import LoginDelay
 from pop3fetch.sessions.refused_logins import FIRST_PAUSE, LONGEST_PAUSE
@@ -62,6 +63,29 @@ class Pace:
         return max(self._interval, wait)
 
 
+class Repeats:
+    """Which errors of an account need not be printed: they were in its last run, and within a day."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._printed: dict[str, float] = {}  # when
+        self._of_this_run: set[str] = set()
+
+    def know(self, line: str) -> bool:
+        """Take note of an error, and return whether it is known."""
+        self._of_this_run.add(line)
+        now = self._now()
+        if line in self._printed and now - self._printed[line] < REPORT_AGAIN:
+            return True
+        self._printed[line] = now
+        return False
+
+    def next_run(self) -> None:
+        """Forget the errors that have gone."""
+        self._printed = {line: when for line, when in self._printed.items() if line in self._of_this_run}
+        self._of_this_run.clear()
+
+
 class Clock(NamedTuple):
     """The time in seconds, and how to wait for a change, for so many seconds by this clock."""
 
@@ -86,6 +110,7 @@ class GetEvery(ManyAccounts):
         self._interval = interval
         self._clock = clock
         self._paces: dict[str, Pace] = {}
+        self._repeats: dict[str, Repeats] = {}
         self._due: dict[str, float] = {}  # by the names of accounts, on the clock
         self._again: set[str] = set()  # accounts whose run is not to be waited for when it ends
         self._is_settled = False  # whether the first run has ended
@@ -136,7 +161,9 @@ class GetEvery(ManyAccounts):
         self._manager.notify(READY)
 
     def _console_of(self, name: str) -> Console:
-        return super()._console_of(name if self._invocation.many else "")
+        console = super()._console_of(name if self._invocation.many else "")
+        console.knows = self._repeats.setdefault(name, Repeats(self._clock.now)).know
+        return console
 
     def _fetch_now(self) -> None:
         with self._changed:
@@ -166,6 +193,8 @@ class GetEvery(ManyAccounts):
     def _finished(self, account: Account, status: int) -> None:
         pace = self._paces.setdefault(account.name, Pace(self._interval))
         wait = max(pace.wait_after(status), self._login_delay(account))
+        if account.name in self._repeats:
+            self._repeats[account.name].next_run()
         with self._changed:
             if not self._is_settled:
                 # All modules are loaded, so a search for cycles need not look at them again and is quick.

@@ -1,11 +1,11 @@
-"""`pop3fetch login @NAME`: log in to a mail server that messages go to, and store its secret."""
+"""`login @NAME` and `logout @NAME`: the secret of a mail server that messages go to."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from pop3fetch.account.credentials import VARIABLE, Password, store
+from pop3fetch.account.credentials import VARIABLE, Password, forget, store
 from pop3fetch.account.destination_table import DestinationTable
 from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.actions.login import BROWSER_LIMIT
@@ -14,6 +14,7 @@ from pop3fetch.cli.options import Invocation
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.sessions import find_keyring, sessions_of
 from pop3fetch.delivery.kinds import open_server
+from pop3fetch.delivery.servers.address import ServerAddress
 from pop3fetch.delivery.servers.server import MailServer
 from pop3fetch.errors import LoginRefused, POP3Error, UsageError
 from pop3fetch.status import Status
@@ -26,19 +27,11 @@ def log_in_to_destination(invocation: Invocation, name: str, wanted: str | None 
 
     ``wanted``: where to store it.
     """
-    if invocation.many:
-        raise UsageError("--all-accounts and @NAME are mutually exclusive")
     if wanted == "file":
         raise UsageError("--store file is for accounts; a destination has the key password_file")
-    find_keyring()
     console = invocation.console
-    table = invocation.configuration().destination(name)
-    address = choice_of_table(table).address
-    assert address is not None
-    if address.user is None:
-        raise UsageError(f"@{name} has no login: its URL names no user")
-    # It stands for an account whose messages go there; no message does now.
-    nobody = Account(name, "localhost", 0, "off", destination=table, recipients=(address.user,))
+    table, address = _destination(invocation, name)
+    nobody = _account_of(table, address)
     sessions = sessions_of(nobody, console, invocation.state_folder_to_read(), keyring=False)
     server = MailServers(sessions, console).at(address)
     login = login_of(address, table, nobody)
@@ -51,6 +44,41 @@ def log_in_to_destination(invocation: Invocation, name: str, wanted: str | None 
     return Status.OK
 
 
+def log_out_of_destination(invocation: Invocation, word: str) -> int:
+    """Remove the secret of the destination in ``word``, @NAME, from the keyring; return the exit status."""
+    if not word.startswith("@"):
+        raise UsageError(f"'{word}' is not the name of a destination, @NAME; an account is given with -a")
+    table, address = _destination(invocation, word[1:])
+    login = login_of(address, table, _account_of(table, address))
+    if login.uses_oauth:
+        from pop3fetch.account.oauth import flow
+
+        secret, was_there = "refresh token", flow.forget(login)
+    else:
+        secret, was_there = "password", forget(login)
+    result = "is removed from" if was_there else "was not in"
+    invocation.console.remark(f"the {secret} of {login.title} {result} the keyring")
+    return Status.OK
+
+
+def _destination(invocation: Invocation, name: str) -> tuple[DestinationTable, ServerAddress]:
+    """Return a destination that has a login; raises UsageError and ConfigurationError."""
+    if invocation.many:
+        raise UsageError("--all-accounts and @NAME are mutually exclusive")
+    find_keyring()
+    table = invocation.configuration().destination(name)
+    address = choice_of_table(table).address
+    assert address is not None
+    if address.user is None:
+        raise UsageError(f"@{name} has no login: its URL names no user")
+    return table, address
+
+
+def _account_of(table: DestinationTable, address: ServerAddress) -> Account:
+    """Return what stands for an account whose messages go there; no message does now."""
+    return Account(table.name, "localhost", 0, "off", destination=table, recipients=(address.user or "",))
+
+
 def _try(server: MailServer, password: Password) -> None:
     """Log in; a person who has typed a wrong password is asked again."""
     refusals: list[LoginRefused] = []
@@ -61,6 +89,7 @@ def _try(server: MailServer, password: Password) -> None:
             raise
         if not password.may_be_right_next_time(refusals[0]):
             server.refused(refusals[0])
+            password.blame(refusals[0])
             raise refusals[0] from None  # nothing was to be delivered
         _try(server, password)
 

@@ -7,7 +7,6 @@ address, the user must agree before anything is connected.
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -221,8 +220,7 @@ def _try(setup: SetupOptions, sessions: Sessions, console: Console) -> None:
     """Log in once; the error of a refusal suggests another user name if it can help."""
     sessions.check()
     if "user" not in setup.given:
-        user = shlex.quote(setup.address.local_part)
-        sessions.hint = f"if the password is right, the server may want --user {user}"
+        sessions.other_user = setup.address.local_part
     with sessions.log_in() as client:
         client.end_look(console.notice)
 

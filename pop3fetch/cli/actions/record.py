@@ -12,6 +12,7 @@ from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.numbers import counted
 from pop3fetch.cli.screen.objects import exported_message, record_object, recorded_message
 from pop3fetch.delivery.kinds import parse
+from pop3fetch.delivery.servers.acceptances import Acceptances, file_of
 from pop3fetch.durable import is_absent
 from pop3fetch.errors import MessageNotFound, UsageError
 from pop3fetch.message_words import Uid
@@ -93,6 +94,9 @@ class Record:
             with closing(EditedStore(self._place)) as store:
                 wanted = [_recorded(store, uid) for uid in uids]
                 forgotten = store.forget(wanted) if uids else store.forget_all()
+                accepted = Acceptances(file_of(self._place.folder, store.tag), "")
+            accepted.forget_uids(wanted)
+            accepted.close()
         elif uids:
             raise MessageNotFound(str(uids[0]), IN_THE_RECORD)
         self._console.remark(f"{counted(forgotten)} forgotten")
@@ -105,8 +109,8 @@ class Record:
         if given not in known:
             name = parse(given).name
         if name not in known:
-            names = ", ".join(sorted(known)) or "none"
-            raise UsageError(f"{given} is not a destination of this record; it has: {names}")
+            has = f"its destinations are {', '.join(sorted(known))}" if known else "it has none"
+            raise UsageError(f"{given} is not a destination of this record; {has}")
         with closing(EditedStore(self._place)) as store:
             left = store.forget_destination(name)
         again = f"; {counted(left)} that a crash left there will be fetched again" if left else ""

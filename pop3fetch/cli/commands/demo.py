@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -15,9 +14,6 @@ from pop3fetch.cli.main import HELP, HELP_ALL
 from pop3fetch.cli.options import Command
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.status import Status
-
-if TYPE_CHECKING:
-    from tempfile import TemporaryDirectory
 
 STEPS = (
     ("list", "-l"),
@@ -42,9 +38,16 @@ def command(console: Console) -> int:
 
     Nothing leaves the machine. The maildir is temporary.
     """
+    from tempfile import TemporaryDirectory
+
     from pop3fetch.demo import DemoServer
 
-    with _temporary_folder() as folder, DemoServer() as server:
+    try:
+        temporary = TemporaryDirectory(prefix="pop3fetch-demo-", ignore_cleanup_errors=True)
+    except OSError:
+        console.error("no temporary folder is writable; set TMPDIR to one that is")
+        return Status.CANNOT_DELIVER
+    with temporary as folder, DemoServer() as server:
         variables = {
             "POP3FETCH_ACCOUNT": f"pop3://{server.user}@{server.host}:{server.port}",
             "POP3FETCH_PASSWORD": server.password,
@@ -54,19 +57,6 @@ def command(console: Console) -> int:
             console.text(f"$ export {name}={shlex.quote(value)}")
         with _environment(variables):
             return _run_steps(console, Path(folder) / "Maildir")
-
-
-def _temporary_folder() -> TemporaryDirectory[str]:
-    """Make a folder for the maildir and the record; raises DeliveryError."""
-    import tempfile
-
-    from pop3fetch.errors import DeliveryError
-
-    try:
-        return tempfile.TemporaryDirectory(prefix="pop3fetch-demo-", ignore_cleanup_errors=True)
-    except OSError as error:
-        reason = "none is writable; set TMPDIR to one that is"
-        raise DeliveryError("a temporary folder", reason) from error
 
 
 def _run_steps(console: Console, maildir: Path) -> int:

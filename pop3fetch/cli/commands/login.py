@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pop3fetch.cli.options import Command, Invocation, server_options
+from pop3fetch.cli.options import Command, Invocation, complete_name, server_options
 
 EXAMPLES = """\
 pop3fetch login alice@example.org    set up an account
@@ -12,7 +12,7 @@ pop3fetch login -a work              store the password of an account"""
 
 
 @click.command("login", cls=Command, epilog=EXAMPLES)
-@click.argument("address", required=False, metavar="[ADDRESS|@NAME]")
+@click.argument("address", required=False, metavar="[ADDRESS|@NAME]", shell_complete=complete_name)
 @click.option(
     "--store",
     type=click.Choice(("keyring", "file", "none")),

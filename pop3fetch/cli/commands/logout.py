@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pop3fetch.cli.options import Command, Invocation, server_options
+from pop3fetch.cli.options import Command, Invocation, complete_name, server_options
 from pop3fetch.status import Status
 
 if TYPE_CHECKING:
@@ -20,9 +20,18 @@ pop3fetch logout -A         remove those of all accounts"""
 
 
 @click.command("logout", cls=Command, epilog=EXAMPLES)
+@click.argument("destination", required=False, metavar="[@NAME]", shell_complete=complete_name)
 @server_options
-def command(invocation: Invocation) -> int:
-    """Remove the password that `login` has stored."""
+def command(invocation: Invocation, destination: str | None) -> int:
+    """Remove the password that `login` has stored.
+
+    With @NAME, remove that of a destination of the configuration file.
+    """
+    if destination is not None:
+        from pop3fetch.cli.actions.login_destination import log_out_of_destination
+
+        return log_out_of_destination(invocation, destination)
+
     from pop3fetch.account.oauth import flow as oauth
     from pop3fetch.cli.actions.login_store import PasswordStore
     from pop3fetch.cli.sessions import find_keyring

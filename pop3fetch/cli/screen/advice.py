@@ -7,9 +7,12 @@ certificate. If nothing helps, there is no advice.
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable
 from typing import Any
 
+from pop3fetch.account.credentials import OAUTH
 from pop3fetch.errors import (
     CertificateError,
     ClientCertificateRequired,
@@ -19,6 +22,7 @@ from pop3fetch.errors import (
     InsecureAuthenticationDisallowed,
     InvalidSelector,
     LoginPaused,
+    LoginRefused,
     MechanismNotOffered,
     NoCommonCipher,
     NotATLSPort,
@@ -27,6 +31,7 @@ from pop3fetch.errors import (
     NotPOP3Server,
     PipeliningBroken,
     POP3Error,
+    ServerFailed,
     ServerNotFound,
     TimedOut,
     TLSNotSupportedError,
@@ -34,6 +39,8 @@ from pop3fetch.errors import (
     UniqueIdsRefused,
 )
 from pop3fetch.printable import printable
+
+PINNED = "by its SHA-256 fingerprint,"
 
 # By the cause of the failure; each is true for its cause only.
 _CERTIFICATE = {
@@ -47,13 +54,15 @@ _CERTIFICATE = {
 }
 
 
-def _of_certificate(error: CertificateError, pin: str | None = None) -> str:
+def _of_certificate(error: CertificateError) -> str:
     authority = "its authority with --ca-file FILE"
     if error.ca_file:  # it was given, and lacks this authority
         authority = f"add its authority to {printable(error.ca_file)}"
-    pin = pin or f"by its SHA-256 fingerprint, --tls-fingerprint {printable(error.fingerprint)}"
-    trust = f"trust exactly this certificate {pin}"
-    advice = _CERTIFICATE.get(error.cause) or _CERTIFICATE[""]
+    trust = f"trust exactly this certificate {PINNED} --tls-fingerprint {printable(error.fingerprint)}"
+    cause = error.cause
+    if cause == "name" and error.certificate and "names" not in dict(error.certificate):
+        cause = ""  # no name would do
+    advice = _CERTIFICATE.get(cause) or _CERTIFICATE[""]
     return advice.format(trust=trust, authority=authority) if error.fingerprint else ""
 
 
@@ -68,6 +77,36 @@ def _of_selector(error: InvalidSelector) -> str:
     return f"an account is given with -a, and {login} sets up a new one" if error.is_address else ""
 
 
+def _of_refused_login(error: LoginRefused) -> str:
+    if not error.blames_secret:
+        return ""
+    if error.other_user:
+        user = shlex.quote(printable(error.other_user))
+        return f"if the password is right, the server may want --user {user}"
+    if error.stored_for is None:
+        return f"check {error.source}" if error.source else ""
+    login = "`pop3fetch login` and the same options"
+    if error.stored_for:
+        words = [error.stored_for] if error.stored_for.startswith("@") else ["-a", error.stored_for]
+        login = f"`{printable(shlex.join(['pop3fetch', 'login', *words]))}`"
+    if error.source == OAUTH:
+        return f"log in again with {login}"
+    place = f" in {error.source}" if error.source else ""
+    return f"store another password{place} with {login}"
+
+
+def _of_server(error: ServerFailed) -> str:
+    """Return what helps against the cause at the server of a destination; its settings are in a table."""
+    if error.unless_named:
+        return f"to send it again, name it: `pop3fetch get {error.unless_named}`"
+    cause = error.__cause__
+    if not isinstance(cause, CertificateError | ClientCertificateRequired | LoginPaused | LoginRefused):
+        return ""
+    advice = ADVICE[type(cause)](cause)
+    keys = re.sub("--[a-z-]+", lambda option: option[0].lstrip("-").replace("-", "_"), advice)
+    return advice if keys == advice else f"{keys} (keys of [destinations.NAME])"
+
+
 ADVICE: dict[type[POP3Error], Callable[[Any], str]] = {
     CertificateError: _of_certificate,
     ClientCertificateRequired: lambda error: "give one with --client-cert",
@@ -78,6 +117,7 @@ ADVICE: dict[type[POP3Error], Callable[[Any], str]] = {
     HeadersNotOffered: lambda error: "choose by --larger, --smaller, numbers or unique-ids instead",
     InsecureAuthenticationDisallowed: _of_clear_text,
     InvalidSelector: _of_selector,
+    LoginRefused: _of_refused_login,
     LoginPaused: lambda error: "a new password is tried at once; on a terminal, every password is",
     MechanismNotOffered: lambda error: "use --tls implicit" if error.is_forgeable else "",
     NoCommonCipher: lambda error: {
@@ -97,6 +137,7 @@ ADVICE: dict[type[POP3Error], Callable[[Any], str]] = {
         ("IMAP", 143): "its POP3 port is probably 110",
     }.get((error.speaks, error.port), ""),
     PipeliningBroken: lambda error: "try --no-pipelining",
+    ServerFailed: _of_server,
     ServerNotFound: lambda error: "if there is one, name it with --host",
     TimedOut: lambda error: "if it waits for TLS, use --tls implicit" if error.may_await_tls else "",
     TLSNotSupportedError: lambda error: "try --tls implicit (port 995)",
@@ -109,20 +150,29 @@ def error_line(error: POP3Error) -> str:
     """Return the line of an error as the command line prints it: what happened, and what to do."""
     sentence, advise = str(error), ADVICE.get(type(error))
     advice = advise(error) if advise else ""
-    if isinstance(error, CertificateError) and error.fingerprint in advice:  # it is enough to show it once
-        sentence = sentence.replace(f", SHA-256 {error.fingerprint}]", "]")
-    return f"{sentence}; {advice}" if advice else sentence
+    refused = certificate_error(error)
+    if refused and refused.fingerprint in advice:  # it is enough to show it once
+        sentence = sentence.replace(f", SHA-256 {refused.fingerprint}]", "]")
+    return f"{sentence.removesuffix('.')}; {advice}" if advice else sentence
 
 
-def certificate_block(error: CertificateError) -> list[str]:
-    """Return the lines of a certificate's error on a terminal, the fingerprint alone on one."""
-    wide = max(len(word) for word, _ in error.certificate)
+def certificate_error(error: POP3Error) -> CertificateError | None:
+    """Return the error if it is about a certificate, be it that of a destination's server."""
+    cause = error.__cause__ if isinstance(error, ServerFailed) else error
+    return cause if isinstance(cause, CertificateError) else None
+
+
+def certificate_block(error: POP3Error, refused: CertificateError) -> list[str]:
+    """Return the lines of an error about a certificate on a terminal, the fingerprint alone on one."""
+    wide = max(len(word) for word, _ in refused.certificate)
+    fingerprint = printable(refused.fingerprint)
+    advice = ADVICE[type(error)](error).replace(PINNED, "with").replace(fingerprint, "and these digits")
     return [
-        str(CertificateError(error.host, error.reason)),
-        *(f"  {word:{wide}}  {printable(text)}" for word, text in error.certificate),
+        str(error).replace(str(refused), str(CertificateError(refused.host, refused.reason))),
+        *(f"  {word:{wide}}  {printable(text)}" for word, text in refused.certificate),
         "  SHA-256 fingerprint:",
-        f"  {printable(error.fingerprint)}",
-        f"  {_of_certificate(error, 'with --tls-fingerprint and these digits')}",
+        f"  {fingerprint}",
+        f"  {advice}",
     ]
 
 
@@ -132,6 +182,5 @@ def notice_line(text: str) -> str:
 
     lines = {
         ALTHOUGH_STLS: f"{MAIL_IN_CLEAR_TEXT}; use --tls starttls",
-        str(DeletionUnsafe()): f"{text}; {ADVICE[DeletionUnsafe](None)}",
     }
     return lines.get(text, text)

@@ -52,6 +52,7 @@ class Console:
         self._host: Callable[[Callable[[], Any]], Any] | None = None  # of all talks, if there are threads
         self.interrupts: Interrupts | None = None  # of the threads that work on several accounts
         self.hushed: list[str] | None = None
+        self.knows: Callable[[str], bool] | None = None  # whether an error need not be printed again
         self.log: Log | None = None
         self.board: Board | None = None  # of the progress of several accounts
         self.answers: dict[str, str | None] | None = None  # by question, if each is asked once
@@ -179,6 +180,8 @@ class Console:
         """Print a line about a failure; --quiet does not hide it."""
         if self.log:
             self.log("error", self.account, text)
+        if self.knows and self.knows(text) and not self.shows_details:
+            return
         self._say("pop3fetch: ", text)
 
     def warn(self, text: str) -> None:
@@ -219,12 +222,12 @@ class Console:
 
     def fail(self, error: POP3Error) -> None:
         """Print the line of an error; with -vv also its causes."""
-        from pop3fetch.cli.screen.advice import certificate_block, error_line
-        from pop3fetch.errors import CertificateError
+        from pop3fetch.cli.screen.advice import certificate_block, certificate_error, error_line
 
-        if isinstance(error, CertificateError) and error.certificate and self.err.isatty():
+        refused = certificate_error(error)
+        if refused and refused.certificate and self.err.isatty():
             notes = getattr(error, "__notes__", ())
-            self._say("pop3fetch: ", *certificate_block(error), *map("  {}".format, notes))
+            self._say("pop3fetch: ", *certificate_block(error, refused), *map("  {}".format, notes))
         else:
             self.error(with_notes(error_line(error), error))
         cause = error.__cause__
@@ -368,7 +371,8 @@ class Console:
 
 def with_notes(line: str, error: BaseException) -> str:
     """Return the line of an error, followed by what was added to the error on its way."""
-    return "; ".join([line, *getattr(error, "__notes__", ())])
+    notes = getattr(error, "__notes__", ())
+    return "; ".join([line.removesuffix(".") if notes else line, *notes])
 
 
 @contextmanager

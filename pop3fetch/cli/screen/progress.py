@@ -138,7 +138,10 @@ class RunReporter:
             self._console.notice(f"message {message.number}: {draft.octets} octets{where}")
 
     def skipped(self, message: Message, error: POP3Error) -> None:
-        line, hushed = f"message {message.number} stays on the server: {error}", self._console.hushed
+        from pop3fetch.cli.screen.advice import error_line
+
+        line = f"message {message.number} stays on the server: {error_line(error)}"
+        hushed = self._console.hushed
         if hushed is not None and error.is_temporary:
             if len(hushed) < NAMED:
                 hushed.append(line)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -24,6 +25,11 @@ from pop3fetch.messages import Key
 _LINE = re.compile(rb"((?:[0-9a-f]{2})*) ([0-9]{1,9}) ([^\s\0]+) ([0-9a-f]{64})")
 
 Acceptance = tuple[str, str]  # the recipient, and the digest of message and destination
+
+
+def file_of(folder: Path, tag: str) -> Path:
+    """Return the file in the ``folder`` of the records for the one with this ``tag``."""
+    return folder / f"accepted-{tag}"
 
 
 class Acceptances:
@@ -58,6 +64,11 @@ class Acceptances:
     def forget(self, key: Key) -> None:
         """Forget a message that is delivered to all."""
         self._is_stale = self._read().pop(key, None) is not None or self._is_stale
+
+    def forget_uids(self, uids: Collection[bytes]) -> None:
+        """Forget the messages with these unique-ids, or all if there is none."""
+        for key in [key for key in self._read() if not uids or key.uid in uids]:
+            self.forget(key)
 
     def close(self) -> None:
         """Drop from the file what is forgotten; never raises: what is left there is only not needed."""

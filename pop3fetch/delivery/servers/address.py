@@ -75,7 +75,7 @@ def parse(url: str) -> ServerAddress:
     login, at, location = authority.rpartition("@")
     if ":" in login:
         raise _wrong(
-            "it must not contain a password, which other users could read; use `pop3fetch login`, or "
+            "it must not contain a password, which other users could read; use `pop3fetch login @NAME`, or "
             "password_command in a table [destinations.NAME]"
         )
     match = _LOCATION.fullmatch(location)

@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pop3fetch.delivery.destination import Destination, Draft, Journal, Place, Settled
-from pop3fetch.delivery.servers.acceptances import Acceptances
+from pop3fetch.delivery.servers.acceptances import Acceptances, file_of
 from pop3fetch.delivery.servers.line import Hurry, opened, server_errors
 from pop3fetch.delivery.servers.server import MailServer
 from pop3fetch.delivery.servers.smtp_client import FULL, Client, Envelope, Reply
 from pop3fetch.delivery.servers.spool import SpooledDraft, first_undecided, header_of
 from pop3fetch.errors import DeliveryError, LoginRefused, POP3Error, ProtocolViolation, ServerFailed
 from pop3fetch.headers.fields import first_fields
-from pop3fetch.messages import Message
+from pop3fetch.messages import Key, Message
 from pop3fetch.status import Status
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Transfer(Destination):
         self._folder = folder
         self._hurry = Hurry()
         self._client: Client | None = None
-        self._accepted = Acceptances(folder / f"accepted-{tag}", self.name)
+        self._accepted = Acceptances(file_of(folder, tag), self.name)
         self._deferred = 0  # messages in a row
 
     @property
@@ -72,6 +72,10 @@ class Transfer(Destination):
             self._client = self._connected()
         self.close()
         yield StepResult("destination", f"{self.name} answers; no recipient is tried without a message")
+
+    def begin_anew(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self._accepted.forget(key)
 
     def draft(self, message: Message) -> SpooledDraft:
         if self._client is None:
@@ -216,6 +220,8 @@ class Group:
             if self._end is None:
                 decided = {*self._done, *self._ready, *self._refused}
                 error.broke_at = first_undecided(self._drafts, decided)
+                doubtful = {envelope.draft.message.key for envelope in self._doubtful}
+                error.may_have_it = error.broke_at in doubtful
                 self._end = error
         self._conclude(journal)
         if self._end:
@@ -254,6 +260,8 @@ class Group:
     def _take(self, envelope: Envelope, reply: Reply, step: str) -> None:
         """Take the reply that decides a transaction, and to which ``step`` it is."""
         draft = envelope.draft
+        if 300 <= reply.code < 400:
+            raise ProtocolViolation("its replies are out of order", str(reply).encode())
         self._doubtful.discard(envelope)
         if step == "data" and reply.is_success:
             missing = self._missing[draft]
@@ -337,7 +345,7 @@ class Group:
                 if last.is_success and self._is_early:
                     raise ProtocolViolation("it accepts a message before it is sent", str(last).encode())
                 yield failing or (envelope, last, "data")
-            elif replies[-1].is_success and not failing:
+            elif replies[-1].is_success:
                 raise ProtocolViolation("it accepts a message before it is sent", str(replies[-1]).encode())
             else:
                 yield failing or (envelope, replies[-1], "data")

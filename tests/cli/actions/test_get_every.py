@@ -32,6 +32,7 @@ from tests.support.running import begun, last_words
 from tests.support.scripted_server import ScriptedServer, StartServer, Talk
 
 PASSWORD = {"POP3FETCH_PASSWORD": "secret"}
+DAY = 24 * 60 * 60
 FIRST, SECOND = b"Subject: first\r\n\r\nx\r\n", b"Subject: second\r\n\r\nx\r\n"
 
 
@@ -73,16 +74,25 @@ class Timetable:
     def __init__(self, tmp_path: Path, statuses: dict[str, int]) -> None:
         file = tmp_path / "config.toml"
         file.write_text("".join(f"[accounts.{name}]\nhost = 'h{name}'\nuser = 'u'\n" for name in statuses))
-        console = Console(io.StringIO(), io.StringIO(), {})
+        self._err = io.StringIO()
+        console = Console(io.StringIO(), self._err, {})
         none = Overrides()
         self.invocation = Invocation(console, none, none, file, tmp_path / "state", Many(1, 1))
         self.clock = Clock(1000.0)
         self.times: dict[str, list[float]] = {name: [] for name in statuses}
         self.sleeps: dict[float, float] = {}  # at a time the machine sleeps for so long
+        self.errors: dict[str, Callable[[float], str]] = {}  # of an account, by the time
+        self.printed: list[tuple[float, str]] = []
         self._statuses = statuses
 
     def job(self, account: Account, console: Console) -> int:
-        self.times[account.name].append(self.clock.now - 1000)
+        now = self.clock.now - 1000
+        self.times[account.name].append(now)
+        error_at = self.errors.get(account.name)
+        if error_at and (error := error_at(now)):
+            console.error(error)
+            lines = self._err.getvalue().splitlines()[len(self.printed) :]
+            self.printed += [(now, line.removeprefix("pop3fetch: ")) for line in lines]
         self.clock.forward(self.sleeps.pop(self.clock.now - 1000, 0))
         return self._statuses[account.name]
 
@@ -131,6 +141,24 @@ def test_after_a_sleep_each_account_is_fetched_once(tmp_path: Path) -> None:
     awake = 600 + 8 * 3600
     assert table.times["one"] == [0, 300, 600, awake + 300, awake + 600]
     assert table.times["two"] == [0, 300, awake, awake + 300, awake + 600]
+
+
+@pytest.mark.usefixtures("handlers")
+def test_the_same_error_is_printed_once_until_it_changes_or_a_day_is_over(tmp_path: Path) -> None:
+    table = Timetable(tmp_path, {"ill": 73, "well": 0})
+    table.errors["ill"] = lambda now: "one" if now < 1200 else "" if now == 1500 else "two"
+    table.run(1800 + 2 * DAY)
+    days = [(1800.0 + day * DAY, "ill: two") for day in range(3)]
+    assert table.printed == [(0, "ill: one"), (1200, "ill: two"), *days]
+
+
+@pytest.mark.usefixtures("handlers")
+def test_with_v_each_error_is_printed(tmp_path: Path) -> None:
+    table = Timetable(tmp_path, {"ill": 73})
+    table.errors["ill"] = lambda now: "no"
+    table.invocation.console.verbosity = 1
+    table.run(900)
+    assert table.printed == [(when, "ill: no") for when in (0, 300, 600, 900)]
 
 
 # -- the process

@@ -189,15 +189,15 @@ def test_people_see_lines_that_are_wrapped_at_words(
     terminal: Terminal, post: StartPost, home: Path, columns: int, indent: int
 ) -> None:
     configured(home, post(password="other"))
-    shown = terminal("check", columns=columns)
+    shown = terminal("check", columns=columns, env={"POP3FETCH_PASSWORD": "secret"})
     assert shown.status == 77
     first = next(place for place, line in enumerate(shown.screen) if line.startswith("error    login"))
     last = next(place for place, line in enumerate(shown.screen) if line.startswith("ok       cron"))
     refusal = shown.screen[first:last]
     assert all(line[:indent].isspace() and line[indent] != " " for line in refusal[1:])
     assert " ".join(" ".join(refusal).split()) == (
-        "error login the server refused the login of alice (APOP): [AUTH] wrong user or password; the secret "
-        "is from the password file"
+        "error login the server refused the login of alice (APOP): [AUTH] wrong user or password; check "
+        "POP3FETCH_PASSWORD"
     )
 
 
@@ -286,8 +286,8 @@ def test_a_wrong_password_is_tried_once_and_remembered(here: Here, post: StartPo
     assert ended.status == 77
     assert results(ended)["login"] == (
         "error",
-        "the server refused the login of alice (APOP): [AUTH] wrong user or password; the secret is from the "
-        "password file",
+        "the server refused the login of alice (APOP): [AUTH] wrong user or password; check the password "
+        f"file {home}/secret",
     )
     again = here("check")
     assert again.status == 75

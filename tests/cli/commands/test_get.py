@@ -228,6 +228,23 @@ def test_a_dry_run_shows_what_it_would_do(here: Here, post: StartPost, maildir: 
     assert b"RETR" not in served.verbs[served.verbs.index(b"QUIT") :]
 
 
+@pytest.mark.parametrize("kind", ["maildir", "mbox"])
+def test_a_dry_run_reports_that_the_destination_is_missing(
+    here: Here, post: StartPost, tmp_path: Path, kind: str
+) -> None:
+    served, place = post(letters(2)), tmp_path / "disk" / "mail"
+    words = ["get", "-o", f"{kind}:{place}", "--delete"]
+    assert here(*words[:-1], env=served.environment).status == 0
+    place.parent.rename(tmp_path / "away")
+    planned, ended = here(*words, "--dry-run", env=served.environment), here(*words, env=served.environment)
+    assert planned == ended
+    assert (planned.status, planned.out) == (Status.CANNOT_DELIVER, b"")
+    assert b"not mounted" in planned.err
+    created = here(*words, "--dry-run", "--create", env=served.environment)
+    assert (created.status, created.out.count(b"delete\t")) == (0, 2)
+    assert not place.exists()
+
+
 def test_the_sums_of_a_dry_run_come_last_in_one_file(run: Run, post: StartPost, maildir: Path) -> None:
     served = post(letters(2))
     words = run.command("get", "-v", "-o", maildir, "--dry-run")

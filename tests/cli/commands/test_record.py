@@ -317,7 +317,7 @@ WRONG_WORDS = {
     ("forget", "3"): "only uid:XYZ names a message here",
     ("forget", "last"): "only uid:XYZ names a message here",
     ("rename", "a@b", "a@b"): "OLD and NEW are the same address",
-    ("forget-destination", "/no"): "/no is not a destination of this record; it has: none",
+    ("forget-destination", "/no"): "/no is not a destination of this record; it has none",
     ("forgot",): "no such command: forgot; did you mean 'forget'?",
     ("add",): "FILE is missing",
 }

@@ -117,6 +117,20 @@ def test_what_is_delivered_to_all_is_forgotten(tmp_path: Path, draft: Begin) -> 
     assert not (tmp_path / "accepted").exists()
 
 
+@pytest.mark.parametrize(("uids", "left"), [([b"one"], [False, False, True]), ([], [False, False, False])])
+def test_messages_are_forgotten_by_their_unique_ids(
+    tmp_path: Path, draft: Begin, uids: list[bytes], left: list[bool]
+) -> None:
+    messages = [draft(b"one"), draft(b"one", 1), draft(b"two")]
+    for each in messages:
+        accepted(tmp_path).keep(each, "bob")
+    edited = accepted(tmp_path, "")
+    edited.forget_uids(uids)
+    edited.close()
+    assert [accepted(tmp_path).has(each, "bob") for each in messages] == left
+    assert (tmp_path / "accepted").exists() == any(left)
+
+
 def test_without_several_recipients_there_is_no_file(tmp_path: Path, draft: Begin) -> None:
     first = accepted(tmp_path)
     first.forget(draft(b"one").message.key)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pop3fetch.delivery.destination import Settled
+from pop3fetch.delivery.servers.line import DATA_TIMEOUT
 from pop3fetch.delivery.servers.mailbox import Mailbox
 from pop3fetch.delivery.servers.settling import Settlement
 from pop3fetch.errors import DeliveryError
@@ -100,6 +101,8 @@ def test_a_nul_needs_binary(store: Store) -> None:
     [
         (b"Received: by x; Thu, 1 Jan 2026 01:02:03 +0100\r\nDate: Fri, 2 Jan 2026 00:00:00 +0000\r\n",
          b"01-Jan-2026 01:02:03 +0100"),
+        (b"Received: y; Sat, 3 Jan 2026 00:00:00 +0000\r\nReceived: x; Thu, 1 Jan 2026 00:00:00 +0000\r\n",
+         b"03-Jan-2026 00:00:00 +0000"),
         (b"Date: Fri, 2 Jan 2026 00:00:00 -0530\r\n", b"02-Jan-2026 00:00:00 -0530"),
         (b"Date: yesterday\r\n", b""),
         (b"Date: Fri, 2 Jan 1970 00:00:00 +0000\r\n", b""),
@@ -273,6 +276,24 @@ def test_silence_ends_with_the_time_out(store: Store, monkeypatch: pytest.Monkey
         error = store.fails(store.at(server, timeout=0.3), Journal(), ONE)
         assert error.exit_status == LATER
         assert "timed out after 0.3 s" in str(error)
+
+
+@each_way
+def test_the_answer_to_a_message_is_awaited_longer_than_any_other(
+    store: Store, offered: tuple[str, ...]
+) -> None:
+    def slowly(talk: Talk) -> None:
+        talk.drip(b"P5 OK done\r\n", 0.06)
+
+    journal = Journal()
+    destination = store.at(ImapServer(offered, {"APPEND": [slowly]}), timeout=0.3)
+    destination.deliver(drafts(destination, [ONE]), journal)
+    assert journal.delivered == [0]
+
+
+def test_the_waits_are_those_of_the_manual() -> None:
+    assert DATA_TIMEOUT == 600
+    assert Settlement().pause == 30
 
 
 # -- a lost answer -----------------------------------------------------------------------------------

@@ -243,6 +243,7 @@ def test_a_message_that_is_refused_does_not_stop_the_others(
         (b"end", b"552 5.2.2 full\r\n", REFUSED),
         (b"MAIL", b"hello\r\n", Status.PROTOCOL),
         (b"MAIL", b"999 hello\r\n", Status.PROTOCOL),
+        (b"MAIL", b"354 go on\r\n", Status.PROTOCOL),
         (b"MAIL", b"250-a\r\n" * 101, Status.PROTOCOL),
         (b"MAIL", b"250 " + b"x" * 9000, Status.PROTOCOL),
     ],
@@ -272,6 +273,32 @@ def test_a_message_that_is_accepted_before_it_is_sent_is_in_doubt(
     error = relay.fails(transfer, journal, ONE)
     assert "accepts a message before it is sent" in str(error)
     assert (journal.delivered, [*journal.intents]) == ([], [0])
+
+
+@each_way
+@pytest.mark.parametrize(
+    ("step", "replies"),
+    [
+        (b"MAIL", b"250 2.1.0 ok\r\n250 2.1.0 ok\r\n"),
+        (b"RCPT", b"250 2.1.5 ok\r\n250 2.1.5 ok\r\n"),
+        (b"end", b"250 2.0.0 saved\r\n250 2.0.0 saved\r\n"),
+        (b"end", b"250 2.0.0 saved\r\n550 5.0.0 no\r\n"),
+        (b"RCPT", b"250 2.1.5 ok\r\n451 4.2.0 not now\r\n"),
+    ],
+)
+def test_a_reply_too_many_makes_no_message_delivered(
+    relay: Relay, extensions: tuple[bytes, ...], step: bytes, replies: bytes
+) -> None:
+    server = TransferServer(extensions, {step: [replies]})
+    transfer, journal = relay.at(server, timeout=2), Journal()
+    error = relay.fails(transfer, journal, ONE, TWO, THREE)
+    accepted = {(ONE, TWO, THREE).index(each.octets) for each in server.accepted}
+    assert {*journal.delivered} <= accepted
+    if b"\r\n2" in replies:
+        assert error.exit_status == Status.PROTOCOL
+        assert accepted <= {*journal.delivered, *journal.intents}
+    else:  # a message counts as refused: the server may then wait for its data
+        assert error.exit_status in (Status.PROTOCOL, LATER)
 
 
 def test_three_messages_in_a_row_that_must_wait_end_the_delivery(relay: Relay) -> None:
@@ -387,6 +414,21 @@ def test_silence_ends_with_the_time_out(relay: Relay) -> None:
     error = relay.fails(relay.at(server, timeout=0.3), Journal(), ONE)
     assert error.exit_status == LATER
     assert "timed out after 0.3 s" in str(error)
+
+
+@each_way
+def test_the_reply_to_a_message_is_awaited_longer_than_any_other(
+    relay: Relay, extensions: tuple[bytes, ...]
+) -> None:
+    def slowly(talk: Talk) -> None:
+        talk.drip(b"250 2.0.0 ok\r\n", 0.06)
+
+    journal = Journal()
+    transfer = relay.at(TransferServer(extensions, replies={b"end": [slowly]}), timeout=0.3)
+    assert transfer.deliver(drafts(transfer, [ONE]), journal) == []
+    assert journal.delivered == [0]
+    relay_of_commands = relay.at(TransferServer(replies={b"MAIL": [slowly]}), timeout=0.3)
+    assert relay.fails(relay_of_commands, Journal(), ONE).exit_status == LATER
 
 
 def test_settling_needs_no_server(relay: Relay) -> None:
