@@ -22,7 +22,8 @@ DELIVER = """\
 #!/bin/sh
 cd "{home}"
 test ! -e fatal || test "$(ls Mail/new | wc -l)" -lt 3 || kill -9 0
-exec cat >"Mail/new/$(date +%s%N).$$"
+name=$(date +%s%N).$$
+cat >"Mail/tmp/$name" && exec mv "Mail/tmp/$name" Mail/new
 """
 
 PAUSE = 3.0  # seconds before a program is reminded of its children
