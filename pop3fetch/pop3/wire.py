@@ -178,8 +178,11 @@ class ContentReader:
         start = self.position
         begin = start + self._skip
         # Base64 has no dots, and one octet is found ten times as fast as three.
-        has_dots = buffer.find(b".", start) >= 0
-        end = buffer.find(self._dot + self._line_end, start) if has_dots else -1
+        dot = buffer.find(b".", start)
+        dot_line = buffer.find(self._dot, max(start, dot - len(self._line_end))) if dot >= 0 else -1
+        end = dot_line  # the first line with a dot is nearly always the last line
+        if dot_line >= 0 and not buffer.startswith(self._line_end, dot_line + len(self._dot)):
+            end = buffer.find(self._dot + self._line_end, dot_line)
         if end >= 0:
             self.ended = True
             stop = end + len(self._line_end)
@@ -195,7 +198,7 @@ class ContentReader:
                 return b""
             self._skip = stop - self.position
         is_first, self._is_first = self._is_first, False
-        if not has_dots or buffer.find(self._dot, start, stop) < 0:
+        if dot_line < 0 or dot_line + len(self._dot) > stop:
             return buffer[begin:stop]
         lines = buffer[start:stop].split(self._dot)
         if is_first and not lines[0] and lines[1][:1] != b".":
