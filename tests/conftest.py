@@ -9,7 +9,6 @@ import signal
 import socket
 import ssl
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -30,21 +29,11 @@ from tests.support.scripted_server import ScriptedServer, StartServer
 DOVECOT_IS_REQUIRED = bool(os.environ.get("CI") or os.environ.get("POP3FETCH_REQUIRE_ALL"))
 OF_THE_TERMINAL = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
 
-IN_MEMORY = Path("/dev/shm")  # a file system of Linux; a container may have little of it
-ROOM = 2 << 30  # octets: several times what all tests write
-
 
 def pytest_configure() -> None:
-    """Heed Ctrl-C, which a shell makes what it starts in the background ignore, and keep files in memory.
-
-    Thousands of tests sync what they write; on a disk this takes more time than all else in them.
-    """
+    """Heed Ctrl-C: a shell makes what it starts in the background ignore it, and so would our commands."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    if "TMPDIR" not in os.environ and os.access(IN_MEMORY, os.W_OK):
-        system = os.statvfs(IN_MEMORY)
-        if system.f_bavail * system.f_frsize >= ROOM:
-            tempfile.tempdir = str(IN_MEMORY)
     gc.disable()  # nothing that is collected here becomes garbage, and each search for it would see all
 
 

@@ -547,11 +547,12 @@ def stage(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Callable[[int], Stage]]:
     """Yield what sets a stage of some width: each has a home and a folder of its own."""
-    monkeypatch.setattr(tempfile, "tempdir", "/tmp")
     with ExitStack() as folders:
 
         def of_width(columns: int) -> Stage:
-            folder = Path(folders.enter_context(tempfile.TemporaryDirectory(prefix="pop3fetch-screen-")))
+            folder = Path(
+                folders.enter_context(tempfile.TemporaryDirectory(prefix="pop3fetch-screen-", dir="/tmp"))
+            )
             monkeypatch.chdir(folder)
             for name, value in homely(folder / "HOME").items():
                 monkeypatch.setenv(name, value)

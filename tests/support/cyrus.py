@@ -51,6 +51,7 @@ sasl_mech_list: {mechanisms}
 sasl_pwcheck_method: auxprop
 sasl_auxprop_plugin: sasldb
 sasl_sasldb_path: {folder}/passwords
+allowstarttls: yes
 tls_server_cert: {folder}/certificate.pem
 tls_server_key: {folder}/key.pem
 tls_versions: {versions}
