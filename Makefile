@@ -12,7 +12,8 @@ PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
 ARGS ?=
 
 # Each worker creates what tests share once, so tests that are next to each other stay together.
-PARALLEL := --numprocesses auto --dist worksteal
+# More workers than cores, as some tests wait for the time-outs of hostile servers.
+PARALLEL = --numprocesses $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 ))) --dist worksteal
 SAMPLES := -m 'not slow'
 
 .PHONY: help demo test test-all check clean
