@@ -9,7 +9,7 @@ row that it lacks.
 # Annotations are values here, so `from __future__ import annotations` must not postpone them.
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Optional
+from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional
 
 from pop3fetch.account import checks
 from pop3fetch.defaults import (
@@ -27,17 +27,9 @@ from pop3fetch.defaults import (
 if TYPE_CHECKING:
     from datetime import timedelta
     from pathlib import Path
-    from typing import Annotated
 
     from pop3fetch.account.destination_table import DestinationTable
     from pop3fetch.account.oauth.providers import OAuthSettings
-else:
-
-    class Annotated(tuple):
-        """The type of a field and its row. That of ``typing`` takes ten times as long, at each start."""
-
-        __class_getitem__ = classmethod(tuple.__new__)
-
 
 # Sections of --help; those of `get` are two parts of its own options.
 SERVER = "The account and its server"
@@ -235,9 +227,9 @@ class Account(NamedTuple):
 
 # The rows: name -> (Setting, Option...).
 _ROWS = {
-    name: annotation[1:]
+    name: annotation.__metadata__
     for name, annotation in Account.__annotations__.items()
-    if isinstance(annotation, tuple)
+    if hasattr(annotation, "__metadata__")
 }
 SETTINGS: Mapping[str, Setting] = {name: row[0] for name, row in _ROWS.items()}
 OPTIONS: tuple[tuple[str, Option], ...] = tuple(

@@ -140,18 +140,6 @@ class Command(click.Command):
         with output_errors():
             return super().make_context(*arguments, **settings)
 
-    def make_parser(self, ctx: click.Context) -> Any:
-        """Return a parser that knows short options by the whole word, too.
-
-        It looks for each word among the long options first. If that fails, it compares the word with all of
-        them, for an error that nobody sees: `-H`, `-p` and `-u` took a fiftieth of ``near-stat``.
-        """
-        parser = super().make_parser(ctx)
-        tables = vars(parser)
-        if {"_long_opt", "_short_opt"} <= tables.keys():  # click's own names
-            tables["_long_opt"].update(tables["_short_opt"])
-        return parser
-
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         from pop3fetch.cli.help import write_command
 
