@@ -13,7 +13,7 @@ if typing.TYPE_CHECKING:
 
 
 class Key(NamedTuple):
-    """A key of somebody's."""
+    """A key and its owner."""
 
     owner: str
     digits: str
@@ -28,7 +28,7 @@ class Key(NamedTuple):
 
 
 class Same(typing.NamedTuple):
-    """A key of somebody's."""
+    """A key and its owner."""
 
     owner: str
     digits: str

@@ -140,7 +140,7 @@ class Sessions(AbstractContextManager["Sessions"]):
     def check(self, *, logs_in: bool = True) -> None:
         """Raise what forbids a login before anything is connected; waits for a LOGIN-DELAY that ends in time.
 
-        It raises ConfigurationError if there is no user, but ``logs_in``; LoginTooSoon before the first
+        It raises ConfigurationError if ``logs_in`` and there is no user; LoginTooSoon before the first
         login; NoPassword if a secret was refused before; LoginPaused if the secret must not be tried yet and
         there is no terminal.
         """

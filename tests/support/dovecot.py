@@ -432,7 +432,7 @@ class Dovecot:
 
     def go_on(self) -> None:
         """Start it again after :meth:`kill`, with the same mail at the same ports."""
-        # A killed process that nobody waits for seems to live, and so its locks last for two minutes.
+        # Until a killed process is waited for, it seems to live, and its locks last for two minutes.
         for lock in self.folder.glob("mail/*/*.lock"):
             os.utime(lock, (0, 0))
         for _ in range(5):

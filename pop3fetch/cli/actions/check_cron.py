@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pop3fetch.account.credentials import VARIABLE, Password, Sources
+from pop3fetch.account.credentials import KEYRING, VARIABLE, Password, Sources
 from pop3fetch.account.settings_table import Account
 from pop3fetch.account.system_keyring import BUS_VARIABLE
 from pop3fetch.ahead import Ahead
@@ -128,7 +128,7 @@ def _refresh_token(account: Account) -> str:
     find_keyring()
     if refresh_token(account) is None:
         raise NoPassword("the keyring has no refresh token")
-    return "the keyring"
+    return KEYRING
 
 
 def _of_secret(account: Account, found: dict[str, Any]) -> Iterator[str]:
@@ -144,7 +144,7 @@ def _of_secret(account: Account, found: dict[str, Any]) -> Iterator[str]:
         )
     if "error" in found:
         yield f"a job without a login session would have no secret ({found['error']}); {remedy}"
-    elif found.get("over_bus") and found["source"] == "the keyring":
+    elif found.get("over_bus") and found["source"] == KEYRING:
         yield f"a job reaches the keyring only while you are logged in; {remedy}"
 
 
@@ -155,7 +155,7 @@ def _of_destination(login: Account, found: dict[str, Any]) -> Iterator[str]:
         remedy = "let its password_command print the access token"
     if "error" in found:
         yield f"a job would have no secret of {login.name} ({found['error']}); {remedy}"
-    elif found.get("over_bus") and found["source"] == "the keyring":
+    elif found.get("over_bus") and found["source"] == KEYRING:
         yield f"a job reaches that of {login.name} only while you are logged in; {remedy}"
 
 

@@ -31,10 +31,10 @@ def log_in_to_destination(invocation: Invocation, name: str, wanted: str | None 
         raise UsageError("--store file is for accounts; a destination has the key password_file")
     console = invocation.console
     table, address = _destination(invocation, name)
-    nobody = _account_of(table, address)
-    sessions = sessions_of(nobody, console, invocation.state_folder_to_read(), keyring=False)
+    account = _account_of(table, address)
+    sessions = sessions_of(account, console, invocation.state_folder_to_read(), keyring=False)
     server = MailServers(sessions, console).at(address)
-    login = login_of(address, table, nobody)
+    login = login_of(address, table, account)
     if login.uses_oauth:
         _log_in_by_oauth(login, server, console, wanted)
     else:
