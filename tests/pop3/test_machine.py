@@ -67,10 +67,9 @@ def test_before_the_greeting_only_capa_may_be_sent() -> None:
     assert not session.awaited
     assert session.send("CAPA") == b"CAPA\r\n"
     assert session.response is ResponseState.WELCOME
-    session.receive(b"+OK ready\r\n+OK\r\nUIDL\r\n.\r\n")
-    assert list(iter(session.next_event, None)) == [
-        Greeting(b"ready", None), Reply("CAPA", OK), Content(b"UIDL\r\n"), End("CAPA")
-    ]  # fmt: skip
+    assert feed(session, [b"+OK ready\r\n+OK\r\nUIDL\r\n.\r\n"]) == Heard(
+        (Greeting(b"ready", None), Reply("CAPA", OK), Content(b"UIDL\r\n"), End("CAPA"))
+    )
 
 
 @pytest.mark.parametrize("line_end", [CRLF, LF])
