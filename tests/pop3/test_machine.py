@@ -58,9 +58,17 @@ SIZES = st.lists(st.integers(1, 9), min_size=1)
 # -- the greeting --------------------------------------------------------------------------------
 
 
-def test_before_the_greeting_only_capa_may_be_sent() -> None:
+def test_before_the_greeting_nothing_is_known_of_the_server() -> None:
     session = Session()
     assert (session.state, session.response, session.greeted) == (AUTHORIZATION, ResponseState.WELCOME, False)
+    assert (session.greeting, session.challenge, session.challenge_forgotten) == (b"", None, False)
+    assert not session.has_more
+    session.tls_started()
+    assert session.challenge_forgotten is False
+
+
+def test_before_the_greeting_only_capa_may_be_sent() -> None:
+    session = Session()
     for name in ("USER", "STLS", "QUIT"):
         with pytest.raises(CommandNotAllowed, match="WELCOME"):
             session.send(name)
