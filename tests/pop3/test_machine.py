@@ -695,6 +695,17 @@ def test_replies_are_taken_in_the_order_of_their_commands() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("commands", "response"),
+    [(("STAT", "UIDL"), ResponseState.SHORT), (("UIDL", "STAT"), ResponseState.LONG_INITIAL)],
+)
+def test_the_first_reply_of_a_pipeline_is_awaited_first(
+    commands: tuple[str, str], response: ResponseState
+) -> None:
+    first, second = commands
+    assert asking_for((first,), (second,))().response is response
+
+
 def test_a_refused_multi_line_command_in_a_pipeline_is_one_line() -> None:
     heard = hear(TWO_RETRS, b"-ERR no such message\r\n+OK\r\ntwo\r\n.\r\n")
     assert heard.events == (Reply("RETR", StatusLine(False, b"no such message")), *replied(b"two\r\n").events)
