@@ -42,6 +42,7 @@ def wanted(plan: Plan) -> list[int]:
         (Order(mark=True), [1, 2], [1, 2]),
         (Order(mark=True, everything=True), [1, 2], [1, 2]),
         (Order(mark=True, selectors=parse(["1-2"])), [1], [1]),
+        (Order(mark=True, selectors=parse(["1-2", "uid:nowhere"])), [1], [1]),
     ],
 )
 def test_what_is_fetched_follows_from_the_order(order: Order, new: list[int], fetched: list[int]) -> None:
