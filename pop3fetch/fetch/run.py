@@ -252,7 +252,7 @@ class Fetch:
             chosen = filtering.matching(listing, chosen)
         broke_at = None if self._order.selectors else self._store.fact(BROKE_AT)
         if broke_at:
-            chosen = self._in_turn(broke_at, listing, chosen, new)
+            chosen = self._in_turn(broke_at, listing, chosen, new | recall.undecided.keys())
         for index, error in recall.undecided.items():  # no look could decide
             self._tally.skip(listing.message(index), error)
         for index, error in listing.unreadable.items():
@@ -267,19 +267,35 @@ class Fetch:
         self._tally.safe = {index for index in recorded if listing.message(index).key not in marked}
         return Plan(listing, chosen, self._order, old, new)
 
-    def _in_turn(self, broke_at: str, listing: Listing, chosen: list[int], new: Collection[int]) -> list[int]:
+    def _in_turn(
+        self, broke_at: str, listing: Listing, chosen: list[int], undelivered: Collection[int]
+    ) -> list[int]:
         """Return the chosen indexes, those at which a delivery broke last, and none that is left alone."""
-        from pop3fetch.fetch.last import in_turn, left_alone, without
+        from pop3fetch.fetch.last import in_turn
+
+        if not self._order.dry_run:
+            self._forget_breaks([message.key for message in listing if message.index not in undelivered])
+        if not (self._order.everything or self._order.mark):
+            chosen = self._leave_alone(listing, chosen)
+        return in_turn(broke_at, listing, chosen)
+
+    def _forget_breaks(self, delivered: Collection[Key]) -> None:
+        """Forget that deliveries broke at messages that are delivered by now."""
+        from pop3fetch.fetch.last import without
+
+        for fact in (BROKE_AT, REPLIES_LOST + self._context.destination.name):
+            kept = self._store.fact(fact)
+            left = without(kept, delivered)
+            if left != kept:
+                self._store.remember(fact, left)
+
+    def _leave_alone(self, listing: Listing, chosen: list[int]) -> list[int]:
+        """Skip the messages to which too many replies were lost; return the other chosen indexes."""
+        from pop3fetch.fetch.last import left_alone
 
         name = self._context.destination.name
-        values = {BROKE_AT: broke_at, REPLIES_LOST + name: self._store.fact(REPLIES_LOST + name)}
-        delivered = [message.key for message in listing if message.index not in new]
-        for fact, kept in values.items():
-            values[fact] = without(kept, delivered)
-            if values[fact] != kept and not self._order.dry_run:
-                self._store.remember(fact, values[fact])
-        lost = None if self._order.everything or self._order.mark else values[REPLIES_LOST + name]
-        for index, runs in left_alone(lost, listing, chosen).items():
+        alone = left_alone(self._store.fact(REPLIES_LOST + name), listing, chosen)
+        for index, runs in alone.items():
             message = listing.message(index)
             self._left_alone.add(message.key)
             reason = f"the reply to it was lost in {runs} runs, so it may be there {runs} times"
@@ -287,8 +303,7 @@ class Fetch:
                 message,
                 ServerFailed(destination=name, reason=reason, fatal=False, unless_named=message.number),
             )
-        wanted = [index for index in chosen if listing.message(index).key not in self._left_alone]
-        return in_turn(broke_at, listing, wanted)
+        return [index for index in chosen if index not in alone]
 
     def _mark(self, client: MailSession, messages: list[Message]) -> None:
         by_index = {message.index: message for message in messages}

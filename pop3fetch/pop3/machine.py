@@ -271,8 +271,7 @@ class Session:
 
     def receive(self, octets: bytes) -> None:
         """Take octets that the server sent; then call :meth:`next_event` until it returns None."""
-        rest = self._buffer[self._position :]
-        self._buffer = rest + octets if rest else octets
+        self._buffer = self._buffer[self._position :] + octets
         self._position = 0
         if self._content:
             self._content.position = 0

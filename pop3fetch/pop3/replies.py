@@ -111,15 +111,13 @@ def lines_of(
     size = 0
     for block in blocks:
         lines = block.split(line_end)
+        rest = lines.pop()
+        if lines:
+            lines[0] = b"".join((*parts, lines[0]))
+            parts, size = [], 0
         if limit is None or size <= limit:  # the rest of a line that is too long is dropped
-            parts.append(lines[0])
-        size += len(lines[0])
-        if len(lines) > 1:
-            lines[0] = b"".join(parts)
-            parts = [lines.pop()]
-            size = len(parts[0])
-        else:
-            lines = []
+            parts.append(rest)
+        size += len(rest)
         if limit is not None and (size > limit or (lines and max(map(len, lines)) > limit)):
             if not blanks:
                 raise LineTooLong(f"a line of a list is longer than {limit} octets")

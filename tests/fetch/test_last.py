@@ -166,6 +166,7 @@ class Forgotten:
 
     account: Account
     far: Forgetful
+    mailbox: Mailbox
     pop: ScriptedServer
     opened: Callable[[Store], Destination]
 
@@ -187,9 +188,11 @@ def forgotten(
     far = Forgetful({"pipelined": PIPELINED, "chunked": CHUNKED}.get(how, PLAIN))
     far.reply = b"so what?\r\n" if how == "garbled" else b""
     account = Account(tmp_path)
-    messages = [message(1), message(2, POISON), message(3)]
-    with ScriptedServer(Mailbox(messages)) as pop, ScriptedServer(far) as running:
-        yield Forgotten(account, far, pop, destination(far, running, account.place.folder, ca_file))
+    mailbox = Mailbox(
+        [message(1, b"cheese"), message(2, POISON), message(3)]
+    )  # the first two are equally long
+    with ScriptedServer(mailbox) as pop, ScriptedServer(far) as running:
+        yield Forgotten(account, far, mailbox, pop, destination(far, running, account.place.folder, ca_file))
 
 
 def test_a_message_whose_reply_is_always_lost_is_left_alone_after_three_runs(forgotten: Forgotten) -> None:
@@ -238,6 +241,20 @@ def test_a_message_that_is_left_alone_goes_to_another_destination(forgotten: For
         forgotten.run()
     assert forgotten.account.fetch(forgotten.pop).messages == 1  # to the maildir
     assert len(forgotten.account.delivered()) == 1
+
+
+def test_a_message_stays_left_alone_after_a_look_that_failed(forgotten: Forgotten) -> None:
+    for _ in range(MOST_LOST):
+        forgotten.run()
+    forgotten.mailbox.remove(forgotten.mailbox.maildrop[:1])  # the message left alone may be that one
+    forgotten.mailbox.replies = dict.fromkeys((b"TOP 1 0\r\n", b"RETR 1\r\n"), b"-ERR not now\r\n")
+    assert forgotten.run() is not None
+    (error,) = (error for _, error in forgotten.account.told.errors)
+    assert not isinstance(error, ServerFailed), "the look has failed"
+    forgotten.mailbox.replies = {}
+    assert forgotten.run() is not None
+    assert forgotten.copies() == MOST_LOST
+    assert [type(error) for _, error in forgotten.account.told.errors] == [ServerFailed]
 
 
 def test_a_rehearsal_and_a_mark_of_what_is_left_alone(forgotten: Forgotten) -> None:

@@ -16,6 +16,7 @@ from pop3fetch.pop3.replies import (
     read_listing,
 )
 from pop3fetch.pop3.wire import LINE_LIMIT, command_line
+from tests.support.segments import events
 
 OK = b"+OK\r\n"
 
@@ -23,14 +24,11 @@ OK = b"+OK\r\n"
 def told(octets: bytes, *commands: str) -> Session:
     """Return a session that sent ``commands`` and received ``octets``, up to the error that it raises."""
     session = Session()
-    session.receive(b"+OK <1@host>\r\n")
-    session.next_event()
+    list(events(session, [b"+OK <1@host>\r\n"]))
     for command in commands:
         name, *numbers = command.split()
         session.send(name, *map(int, numbers))
-    session.receive(octets)
-    while session.next_event() is not None:
-        pass
+    list(events(session, [octets]))
     return session
 
 
@@ -44,16 +42,11 @@ def broken_pipe(octets: bytes) -> None:
     session = logged_in()
     session.send("DELE", 1)
     session.send("DELE", 2)
-    session.receive(OK + octets)
-    while session.next_event():
-        pass
+    list(events(session, [OK + octets]))
 
 
 def greeted_by(octets: bytes) -> None:
-    session = Session()
-    session.receive(octets)
-    while session.next_event():
-        pass
+    list(events(Session(), [octets]))
 
 
 def unproven() -> None:

@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 
 from pop3fetch.errors import InsecureAuthenticationDisallowed, MechanismNotOffered, POP3Error
-from pop3fetch.pop3.login import APOP, METHODS, STLS, USER, Situation, next_step, strongest
+from pop3fetch.pop3.login import APOP, METHODS, STLS, USER, LoginPolicy, Situation, next_step, strongest
 from pop3fetch.pop3.replies import Capabilities
 from pop3fetch.pop3.sasl import MECHANISMS
 from pop3fetch.status import Status
@@ -53,6 +53,10 @@ def offers(situation: Situation, mechanism: str) -> bool:
 
 def offers_stls(situation: Situation) -> bool:
     return situation.capabilities is not None and STLS in situation.capabilities
+
+
+def test_a_policy_allows_nothing_that_it_is_not_asked_to() -> None:
+    assert LoginPolicy("auto") == LoginPolicy("auto", method=None, allow_insecure=False, utf8=False)
 
 
 # The policy a second time: what may be done at all, and what comes first.

@@ -58,19 +58,26 @@ SIZES = st.lists(st.integers(1, 9), min_size=1)
 # -- the greeting --------------------------------------------------------------------------------
 
 
-def test_before_the_greeting_only_capa_may_be_sent() -> None:
+def test_before_the_greeting_nothing_is_known_of_the_server() -> None:
     session = Session()
     assert (session.state, session.response, session.greeted) == (AUTHORIZATION, ResponseState.WELCOME, False)
+    assert (session.greeting, session.challenge, session.challenge_forgotten) == (b"", None, False)
+    assert not session.has_more
+    session.tls_started()
+    assert session.challenge_forgotten is False
+
+
+def test_before_the_greeting_only_capa_may_be_sent() -> None:
+    session = Session()
     for name in ("USER", "STLS", "QUIT"):
         with pytest.raises(CommandNotAllowed, match="WELCOME"):
             session.send(name)
     assert not session.awaited
     assert session.send("CAPA") == b"CAPA\r\n"
     assert session.response is ResponseState.WELCOME
-    session.receive(b"+OK ready\r\n+OK\r\nUIDL\r\n.\r\n")
-    assert list(iter(session.next_event, None)) == [
-        Greeting(b"ready", None), Reply("CAPA", OK), Content(b"UIDL\r\n"), End("CAPA")
-    ]  # fmt: skip
+    assert feed(session, [b"+OK ready\r\n+OK\r\nUIDL\r\n.\r\n"]) == Heard(
+        (Greeting(b"ready", None), Reply("CAPA", OK), Content(b"UIDL\r\n"), End("CAPA"))
+    )
 
 
 @pytest.mark.parametrize("line_end", [CRLF, LF])
@@ -686,6 +693,17 @@ def test_replies_are_taken_in_the_order_of_their_commands() -> None:
         *replied(b".\r\n").events,
         Reply("QUIT", StatusLine(True, b"bye")),
     )
+
+
+@pytest.mark.parametrize(
+    ("commands", "response"),
+    [(("STAT", "UIDL"), ResponseState.SHORT), (("UIDL", "STAT"), ResponseState.LONG_INITIAL)],
+)
+def test_the_first_reply_of_a_pipeline_is_awaited_first(
+    commands: tuple[str, str], response: ResponseState
+) -> None:
+    first, second = commands
+    assert asking_for((first,), (second,))().response is response
 
 
 def test_a_refused_multi_line_command_in_a_pipeline_is_one_line() -> None:

@@ -445,10 +445,14 @@ def test_each_line_is_passed_on_when_it_is_complete(line_end: bytes, lines: list
     assert b"".join(read) == content
 
 
-def test_what_follows_the_end_is_left_alone() -> None:
+@pytest.mark.parametrize(
+    ("wire", "content"),
+    [(b"\r\na\r\n.\r\n", b"a\r\n"), (b"\r\na\r\n..b\r\n.\r\n", b"a\r\n.b\r\n"), (b"\r\n.\r\n", b"")],
+)
+def test_what_follows_the_end_is_left_alone(wire: bytes, content: bytes) -> None:
     reader = ContentReader(CRLF, 3)
-    assert reader.read(b"+OK\r\na\r\n.\r\n+OK\r\n..\r\n.\r\n") == b"a\r\n"
-    assert (reader.ended, reader.position) == (True, 11)
+    assert reader.read(b"+OK" + wire + b"+OK\r\n..\r\n.\r\n") == content
+    assert (reader.ended, reader.position) == (True, 3 + len(wire))
 
 
 def test_only_a_crlf_becomes_an_lf() -> None:

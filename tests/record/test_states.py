@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pop3fetch.messages import Key, Message
+from pop3fetch.messages import Key, Message, stand_in_uid
 from pop3fetch.record.states import Event, Known, State, Unsettled, next_states
 
 RECORDED = [state for state in State if state is not State.NEW]
@@ -88,3 +88,23 @@ def test_a_listing_should_have_all_that_was_not_deleted() -> None:
     fetched = [Key(b"a", 0), Key(b"b", 0), Key(b"a", 1)]
     assert list(KNOWN.fetched()) == fetched
     assert list(KNOWN.expected()) == [*fetched, Key(b"c", 0)]
+
+
+STAND_IN = Key(stand_in_uid(b"Subject: x\r\n\r\n", 9), 0)
+MISSING, DELETED = Unsettled(State.MISSING, 0, 1), Unsettled(State.DELETED, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("known", "has_them"),
+    [
+        (KNOWN, True),
+        (Known(), False),
+        (Known(sizes={STAND_IN.uid: 9}), False),
+        (Known(sizes={STAND_IN.uid: 9, b"a": 10}), True),
+        (Known(unsettled={Key(b"a", 0): MISSING}), True),
+        (Known(unsettled={Key(b"a", 0): DELETED}), False),
+        (Known(unsettled={STAND_IN: MISSING}), False),
+    ],
+)
+def test_a_server_has_unique_ids_if_one_of_its_own_is_expected(known: Known, has_them: bool) -> None:
+    assert known.has_unique_ids is has_them

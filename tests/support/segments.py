@@ -113,10 +113,18 @@ def in_pieces(octets: bytes, sizes: list[int]) -> Iterator[bytes]:
 
 
 def events(session: Session, pieces: Iterable[bytes]) -> Iterator[Event]:
-    """Yield each event as it happens, until QUIT ends the session or an error leaves it."""
+    """Yield each event as it happens, until QUIT ends the session or an error leaves it.
+
+    There are at most as many as octets, and two that may have waited for the first one. So a machine that
+    reads the same octets again and again fails at once.
+    """
+    most = 2
     for piece in pieces:
         session.receive(piece)
+        most += len(piece)
         while not session.over and (event := session.next_event()) is not None:
+            assert most, "more events than octets"
+            most -= 1
             yield event
 
 

@@ -116,6 +116,25 @@ def test_an_export_has_all_that_is_recorded(record: Desk) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("events", "in_doubt"),
+    [
+        ([Event.UNLISTED], True),
+        ([Event.DELETING], True),
+        ([Event.DELETING, Event.DELETED], True),  # the server may give its unique-id again
+        ([Event.UNLISTED, Event.LOOKED_SAME], False),
+    ],
+)
+def test_an_export_shows_which_messages_a_look_must_confirm(
+    record: Desk, events: list[Event], in_doubt: bool
+) -> None:
+    record.fill(b"a")
+    with closing(EditedStore(record.place)) as store:
+        for event in events:
+            store.happened(event, [Key(b"a", 0)], NOON)
+    assert json.loads(record("export").out)["in_doubt"] is in_doubt
+
+
 def test_an_export_can_be_added_elsewhere(here: Here, record: Desk, tmp_path: Path) -> None:
     record.fill(b"a", b"\xe9\\xe9", b"{", b"uid:x")
     with closing(EditedStore(record.place)) as store:
