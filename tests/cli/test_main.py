@@ -18,6 +18,7 @@ import click
 import pytest
 
 import pop3fetch
+from pop3fetch import cli
 from pop3fetch.cli.main import COMMANDS, run
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.status import Status
@@ -215,6 +216,10 @@ def test_a_standard_output_that_takes_nothing_is_named(run: Run, arguments: list
         )
     assert ended.stderr == b"pop3fetch: cannot deliver to standard output: No space left on device\n"
     assert ended.returncode == Status.CANNOT_DELIVER
+
+
+def test_an_interrupt_has_one_status_at_any_time() -> None:
+    assert cli.INTERRUPTED == Status.INTERRUPTED
 
 
 def test_an_interrupt_again_and_again_shows_no_traceback(run: Run) -> None:

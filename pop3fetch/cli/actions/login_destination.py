@@ -13,7 +13,7 @@ from pop3fetch.cli.mail_servers import MailServers, choice_of_table, login_of
 from pop3fetch.cli.options import Invocation
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.sessions import find_keyring, sessions_of
-from pop3fetch.delivery.kinds import open_server
+from pop3fetch.delivery.opening import open_server
 from pop3fetch.delivery.servers.address import ServerAddress
 from pop3fetch.delivery.servers.server import MailServer
 from pop3fetch.errors import LoginRefused, POP3Error, UsageError

@@ -27,7 +27,7 @@ from pop3fetch.status import Status
 from pop3fetch.values import NamedTuple
 
 if TYPE_CHECKING:
-    from pop3fetch.delivery.kinds import Openings
+    from pop3fetch.delivery.opening import Openings
 
 Job = Callable[[Account, Console], int]  # what a command does for one account; returns the exit status
 Talk = Callable[[], Any]

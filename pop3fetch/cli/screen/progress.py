@@ -14,7 +14,7 @@ from pop3fetch.messages import Message
 
 if TYPE_CHECKING:
     from pop3fetch.delivery.destination import Draft
-    from pop3fetch.delivery.kinds import Choice
+    from pop3fetch.delivery.opening import Choice
 
 REDRAW = 0.1  # seconds between two drawings of the progress line
 SETTLED = 1.0  # seconds before a rate is shown
