@@ -221,6 +221,5 @@ def test_a_command_that_waits_for_its_server_ends(
         env=run.environment,
         capture_output=True,
         timeout=PATIENCE / 2,  # the command itself would wait that long twice
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (status, b"", words)

@@ -6,7 +6,6 @@ import fcntl
 import os
 import re
 import select
-import signal
 import struct
 import subprocess
 import termios
@@ -74,8 +73,6 @@ class Terminal:
             env={**self.run.environment, "TERM": TYPES, "TZ": "CET-1", "FED": fed, **(env or {})},
             stdout=subprocess.PIPE if piped else theirs,
             start_new_session=True,
-            # A shell lets what it starts in the background ignore Ctrl-C, and that is inherited.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         os.close(theirs)
         try:
