@@ -29,6 +29,7 @@ TLS_PORT = 995  # RFC 8314 section 7.3
 PLAIN_PORT = 110  # RFC 1939 section 3
 DEFAULT_TIMEOUT = 60.0  # seconds to wait for a server
 DEFAULT_EXEC_TIMEOUT = 600.0  # seconds that a program may take for a message
+KEYRING_TIMEOUT = 5.0  # seconds for a look into it; without a session bus a backend may wait forever
 CRON_PATH = "/usr/bin:/bin"  # where a job of cron finds programs
 ACCOUNTS_AT_ONCE = 8  # by -A
 ACCOUNTS_AT_ONCE_PER_HOST = 4

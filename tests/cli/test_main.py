@@ -262,7 +262,7 @@ def imported(run: Run) -> Callable[..., set[str]]:
         assert ended.stdout
         modules = ended.stderr.split()
         assert "pop3fetch.cli.main" in modules
-        return {name.partition(".")[0] for name in modules}
+        return {*modules, *(name.partition(".")[0] for name in modules)}
 
     return imported
 
@@ -288,6 +288,15 @@ def test_help_version_and_completion_import_nothing_heavy(
         else HEAVY
     )
     assert imported(*arguments, env=env) & heavy == set()
+
+
+def test_stat_imports_only_what_a_session_needs(
+    imported: Callable[..., set[str]], post: StartPost, tmp_path: Path
+) -> None:
+    needed = {"hashlib", "ipaddress", "pathlib", "socket", "ssl"}
+    of_other_sessions = {"account.system_keyring", "net.certificate", "net.proxy", "sessions.refused_logins"}
+    unwanted = HEAVY - needed | {f"pop3fetch.{name}" for name in of_other_sessions}
+    assert imported("stat", "--state-dir", str(tmp_path), env=post().environment) & unwanted == set()
 
 
 @pytest.mark.parametrize("command", COMMANDS)
