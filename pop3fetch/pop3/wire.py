@@ -177,10 +177,9 @@ class ContentReader:
         stop = self.position = len(buffer)
         pieces = []
         # Base64 has no dots, and one octet is found ten times as fast as three.
-        while (dot := buffer.find(b".", at)) >= 0:
-            at = buffer.find(dot_line, max(at, dot - len(line_end)))
-            if at < 0:
-                break
+        while (dot := buffer.find(b".", at)) >= 0 and (
+            at := buffer.find(dot_line, max(at, dot - len(line_end)))
+        ) >= 0:
             line = at + len(dot_line)
             if len(buffer) < line + len(line_end):  # it may become the last line
                 stop = self.position = at
@@ -195,7 +194,7 @@ class ContentReader:
                 pieces.append(buffer[begin : line - 1])
                 begin = line
             at = line + 1  # the second of two dots would send us in search of three octets
-        if stop == len(buffer):
+        else:
             if buffer.endswith(line_end):
                 # A line is passed on when it is complete. Its end is scanned once more, with what follows.
                 self.position -= len(line_end)
