@@ -31,8 +31,8 @@ DEFAULT_TIMEOUT = 60.0  # seconds to wait for a server
 DEFAULT_EXEC_TIMEOUT = 600.0  # seconds that a program may take for a message
 KEYRING_TIMEOUT = 5.0  # seconds for a look into it; without a session bus a backend may wait forever
 CRON_PATH = "/usr/bin:/bin"  # where a job of cron finds programs
-ACCOUNTS_AT_ONCE = 8  # by -A
-ACCOUNTS_AT_ONCE_PER_HOST = 4
+ACCOUNTS_AT_ONCE = 8  # by -A: --jobs
+ACCOUNTS_AT_ONCE_PER_HOST = 4  # --jobs-per-host
 
 
 LIKELY = 0.75  # likeness of a word and its slip, 0 to 1: `lst` and `list` 0.86, `--new` and `--yes` 0.33

@@ -25,7 +25,13 @@ from pop3fetch.errors import (
     TLSError,
 )
 from pop3fetch.net.dial import certificate_name
-from pop3fetch.tls_policy import MINIMUM_VERSION, authorities_folder, choose_ciphers, verifying_context
+from pop3fetch.tls_policy import (
+    MINIMUM_NAME,
+    MINIMUM_VERSION,
+    authorities_folder,
+    choose_ciphers,
+    verifying_context,
+)
 from pop3fetch.values import NamedTuple
 
 
@@ -170,7 +176,7 @@ def handshake_error(host: str, error: ssl.SSLError, *, first: bool) -> TLSError:
         return TLSError(host, "the server hung up in the handshake")
     name, words = getattr(error, "reason", None) or "", _words(error)
     if name in _TOO_OLD:
-        words = f"the server offers only versions before TLS 1.2 ({words}); only its operator can help"
+        words = f"the server offers only versions before {MINIMUM_NAME} ({words}); only its operator can help"
     elif first and name in _NO_TLS:
         return NotATLSPort(host, f"this port does not seem to speak TLS ({words})")
     elif "_ALERT_" in name:

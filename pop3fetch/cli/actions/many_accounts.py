@@ -37,7 +37,10 @@ MOMENT = 0.5  # seconds that an interrupted session gets if it delivers nothing
 
 
 class Many(NamedTuple):
-    """The numbers of accounts that -A processes in parallel, in all and at one server."""
+    """How many accounts -A processes at once, in all and at one server: --jobs and --jobs-per-host.
+
+    The numbers are in ``defaults``, because --help shows them without loading this module.
+    """
 
     jobs: int = ACCOUNTS_AT_ONCE
     jobs_per_host: int = ACCOUNTS_AT_ONCE_PER_HOST
