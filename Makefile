@@ -69,7 +69,7 @@ check: .venv/ready-for-check
 	.venv/bin/python -m pytest --quiet tests/test_architecture.py tests/test_dependencies.py tests/test_documents.py
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage build dist
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage build dist mutants
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/ready-for-demo: EXTRAS =

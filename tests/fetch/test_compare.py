@@ -33,6 +33,15 @@ IN_DOUBT = Known(unsettled=unsettled(State.DOUBTED, A))
         ),
         pytest.param(listing((A, 1), (B, 2)), Known({A: 1}), Comparison([1], [], 1, []), id="one is new"),
         pytest.param(listing((A, 1)), Known({A: 2}), Comparison([], [0], 0, [], 1), id="another size"),
+        pytest.param(
+            listing((A, 1), (B, 2)), Known({A: 2, B: 1}), Comparison([], [0, 1], 0, [], 2), id="other sizes"
+        ),
+        pytest.param(
+            listing((A, 1), (B, 2), (C, 3)),
+            Known({B: 2}, {}, unsettled(State.ADDED, A, C)),
+            Comparison([], [], 1, [], 0, (0, 2)),
+            id="two that were recorded without the server",
+        ),
         pytest.param(listing((A, 9), (B, 9)), IN_DOUBT, Comparison([1], [0], 0, []), id="in doubt"),
         pytest.param(listing((b"a", 1)), Known({A: 1}), Comparison([0], [], 0, []), id="case counts"),
         pytest.param(listing((None, 1), (B, 2)), Known({B: 2}), Comparison([], [], 1, []), id="a gap"),

@@ -278,6 +278,7 @@ def test_replies_are_counted_for_each_message() -> None:
     assert left_alone(lost, FIVE, [0, 2]) == {}
     assert left_alone(without(lost, [Key(b"B", 0)]), FIVE, range(5)) == {}
     assert without(without(lost, [Key(b"B", 0)]), [Key(b"C", 1)]) is None
+    assert without(None, []) is None
 
 
 def test_those_that_broke_come_last_the_latest_at_the_end() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterable
 
 import pytest
@@ -41,6 +42,7 @@ def wanted(plan: Plan) -> list[int]:
         (Order(mark=True), [1, 2], [1, 2]),
         (Order(mark=True, everything=True), [1, 2], [1, 2]),
         (Order(mark=True, selectors=parse(["1-2"])), [1], [1]),
+        (Order(mark=True, selectors=parse(["1-2", "uid:nowhere"])), [1], [1]),
     ],
 )
 def test_what_is_fetched_follows_from_the_order(order: Order, new: list[int], fetched: list[int]) -> None:
@@ -50,6 +52,32 @@ def test_what_is_fetched_follows_from_the_order(order: Order, new: list[int], fe
 def test_what_is_too_large_is_named_apart() -> None:
     plan = planned([0, 1, 2, 3], Order(max_size=20, limit=2), [])
     assert (wanted(plan), indexes(plan.oversize)) == ([0, 1], [2, 3])
+
+
+@pytest.mark.parametrize(
+    ("order", "new", "uids"),
+    [
+        (Order(), [1, 3], b""),
+        (Order(everything=True), [1, 3], b"ACE"),
+        (Order(everything=True, max_size=40), [1], b"ACD"),
+        (Order(selectors=parse(["4-5", "2"])), [3], b"EB"),
+    ],
+)
+def test_what_is_fetched_and_not_new_is_fetched_again(order: Order, new: list[int], uids: bytes) -> None:
+    again = list(planned(new, order).wanted_again())
+    assert again == [Key(uids[place : place + 1], 0) for place in range(len(uids))]
+
+
+@pytest.mark.parametrize(
+    ("order", "due"),
+    [
+        (Order(delete=True), sys.maxsize),
+        (Order(delete_after=0), 1_000_000),
+        (Order(delete_after=3), 1_000_000 - 3 * 24 * 60 * 60),
+    ],
+)
+def test_what_was_delivered_days_ago_is_due(order: Order, due: int) -> None:
+    assert order.due(1_000_000.9) == due
 
 
 def test_a_selector_that_selects_nothing_is_an_error() -> None:

@@ -24,6 +24,7 @@ from tests.support.scram import ScramServer
 NONCE = "rOprNGfwEbeRWgbNEkqO"
 SCRAMS = [name for name in MECHANISMS if name.startswith("SCRAM")]
 SECRET = "secret pass-wörd"
+UNPROVEN = r"^SCRAM-SHA-256: the server does not prove that it knows the password \("
 BINDINGS = [
     ("tls-exporter", b"\x00exported\xff"),
     ("tls-server-end-point", b"hash"),
@@ -250,6 +251,7 @@ def test_an_oauth_error_challenge_is_acknowledged_and_reported(name: str, acknow
     ("challenge", "words"),
     [
         (b'{"status":"400","code":7,"more":{"a":1},"none":null,"list":[]}', "status: 400, code: 7"),
+        (b'{"status":"400","scope":""}', "status: 400"),
         (b'{"more":{}}', '{"more":{}}'),
         (b'["status"]', '["status"]'),
         (b"no \x1b JSON\xff", r"no \x1b JSON\xff"),
@@ -375,8 +377,8 @@ def test_scram_refuses_an_unfit_nonce() -> None:
 
 @pytest.mark.parametrize("nonce", ["", NONCE, NONCE[:-1] + "xyz", "x" + NONCE])
 def test_a_nonce_that_does_not_continue_ours_is_refused(nonce: str) -> None:
-    reason = "nonce does not begin with ours" if nonce else "malformed"
-    with pytest.raises(MechanismFailed, match=reason):
+    reason = "nonce does not begin with ours" if nonce else "first message is malformed"
+    with pytest.raises(MechanismFailed, match=f"^SCRAM-SHA-256: the server's {reason}$"):
         scram().respond(f"r={nonce},s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096".encode())
 
 
@@ -386,7 +388,9 @@ def test_a_hostile_iteration_count_is_refused_before_anything_is_computed(
 ) -> None:
     computed: list[object] = []
     monkeypatch.setattr(hashlib, "pbkdf2_hmac", lambda *arguments: computed.append(arguments))
-    with pytest.raises(MechanismFailed, match=r"iterations, outside of 4096 to 1000000"):
+    shown = count if len(count) <= 20 else f"{count[:19]}…"
+    reason = f"the server requests {shown} iterations, outside of 4096 to 1000000"
+    with pytest.raises(MechanismFailed, match=f"^SCRAM-SHA-256: {reason}$"):
         scram().respond(f"r={NONCE}x,s=W22ZaJ0SNY7soEsUEjb6gQ==,i={count}".encode())
     assert computed == []
 
@@ -438,7 +442,9 @@ def test_a_malformed_first_message_is_refused(server_first: bytes) -> None:
     ],
 )
 def test_a_first_message_that_cannot_be_is_refused(tail: bytes) -> None:
-    with pytest.raises(MechanismFailed, match=r"the server's (first message is wrong|challenge is not)"):
+    with pytest.raises(
+        MechanismFailed, match=r"(^|: )the server's (first message is wrong \(|challenge is not base64$)"
+    ):
         scram().respond(b"r=" + NONCE.encode() + b"x," + tail)
 
 
@@ -467,7 +473,7 @@ def test_a_message_that_is_not_utf_8_is_refused() -> None:
 def test_a_forged_server_signature_is_refused() -> None:
     exchange, server = scram(), ScramServer("sha256", b"pencil")
     exchange.respond(server.first(initial(exchange)))
-    with pytest.raises(MechanismFailed, match="the server does not prove that it knows the password"):
+    with pytest.raises(MechanismFailed, match=UNPROVEN):
         exchange.respond(b"v=" + base64.b64encode(bytes(32)))
     with pytest.raises(MechanismFailed, match="without proving"):
         exchange.finish()
@@ -477,7 +483,7 @@ def test_a_forged_server_signature_is_refused() -> None:
 def test_a_malformed_final_message_proves_nothing(server_final: bytes) -> None:
     exchange, server = scram(), ScramServer("sha256", b"pencil")
     exchange.respond(server.first(initial(exchange)))
-    with pytest.raises(MechanismFailed, match="the server does not prove that it knows the password"):
+    with pytest.raises(MechanismFailed, match=UNPROVEN):
         exchange.respond(server_final)
 
 
@@ -486,7 +492,8 @@ def test_ok_without_a_server_signature_is_refused(challenges: int) -> None:
     exchange, server = scram(), ScramServer("sha256", b"pencil")
     for _ in range(challenges):
         exchange.respond(server.first(initial(exchange)))
-    with pytest.raises(MechanismFailed, match="accepted the login without proving that"):
+    reason = "the server accepted the login without proving that it knows the password"
+    with pytest.raises(MechanismFailed, match=f"^SCRAM-SHA-256: {reason}$"):
         exchange.finish()
 
 
@@ -531,7 +538,7 @@ def test_a_long_response_stays_one_line() -> None:
     "challenge", [b"A", b"AAA", b"AA==AA==", b"AA AA", b"AAAA\n", b"=", b"Username:", b"\xff"]
 )
 def test_a_challenge_that_is_not_base64_is_refused(challenge: bytes) -> None:
-    with pytest.raises(MechanismFailed, match="the server's challenge is not base64"):
+    with pytest.raises(MechanismFailed, match=r"^the server's challenge is not base64$"):
         sasl.decode(challenge)
 
 
