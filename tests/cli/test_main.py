@@ -246,7 +246,7 @@ def imported(run: Run) -> Callable[..., set[str]]:
         "import sys\n"
         "from pop3fetch.cli.main import run\n"
         "try:\n"
-        "    run(sys.argv[1:])\n"
+        "    sys.exit(run(sys.argv[1:]))\n"
         "finally:\n"
         "    print(*sys.modules, file=sys.stderr)\n"
     )
@@ -259,7 +259,6 @@ def imported(run: Run) -> Callable[..., set[str]]:
             env={**run.environment, **env},
             check=True,
         )
-        assert ended.stdout
         modules = ended.stderr.split()
         assert "pop3fetch.cli.main" in modules
         return {*modules, *(name.partition(".")[0] for name in modules)}
@@ -290,13 +289,27 @@ def test_help_version_and_completion_import_nothing_heavy(
     assert imported(*arguments, env=env) & heavy == set()
 
 
-def test_stat_imports_only_what_a_session_needs(
-    imported: Callable[..., set[str]], post: StartPost, tmp_path: Path
+@pytest.mark.parametrize(
+    ("command", "libraries", "of_other_runs"),
+    [
+        ("stat", set(), {"fetch.plan", "messages", "record.store"}),
+        ("get", {"sqlite3"}, {"cli.screen.objects", "filters", "headers.dates", "message_words"}),
+    ],
+)
+def test_a_session_imports_only_what_it_needs(
+    imported: Callable[..., set[str]],
+    post: StartPost,
+    tmp_path: Path,
+    command: str,
+    libraries: set[str],
+    of_other_runs: set[str],
 ) -> None:
-    needed = {"hashlib", "ipaddress", "pathlib", "socket", "ssl"}
-    of_other_sessions = {"account.system_keyring", "net.certificate", "net.proxy", "sessions.refused_logins"}
-    unwanted = HEAVY - needed | {f"pop3fetch.{name}" for name in of_other_sessions}
-    assert imported("stat", "--state-dir", str(tmp_path), env=post().environment) & unwanted == set()
+    libraries |= {"hashlib", "ipaddress", "pathlib", "socket", "ssl"}
+    of_other_runs |= {"account.system_keyring", "net.certificate", "net.proxy", "sessions.refused_logins"}
+    unwanted = HEAVY - libraries | {f"pop3fetch.{name}" for name in of_other_runs}
+    arguments = [command, "--state-dir", str(tmp_path / "state")]
+    into = ["-o", str(tmp_path / "mail")] if command == "get" else []
+    assert imported(*arguments, *into, env=post().environment) & unwanted == set()
 
 
 @pytest.mark.parametrize("command", COMMANDS)
