@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 TLS_MODES = ("implicit", "auto", "starttls", "off")
-# "auto", then what --auth can force.
+# "auto", then what --auth can force: user, apop, and the mechanisms of ``pop3/sasl.py``.
 AUTH_METHODS = (
     "auto",
     "user",
@@ -29,9 +29,10 @@ TLS_PORT = 995  # RFC 8314 section 7.3
 PLAIN_PORT = 110  # RFC 1939 section 3
 DEFAULT_TIMEOUT = 60.0  # seconds to wait for a server
 DEFAULT_EXEC_TIMEOUT = 600.0  # seconds that a program may take for a message
+KEYRING_TIMEOUT = 5.0  # seconds for a look into it; without a session bus a backend may wait forever
 CRON_PATH = "/usr/bin:/bin"  # where a job of cron finds programs
-ACCOUNTS_AT_ONCE = 8  # by -A
-ACCOUNTS_AT_ONCE_PER_HOST = 4
+ACCOUNTS_AT_ONCE = 8  # by -A: --jobs
+ACCOUNTS_AT_ONCE_PER_HOST = 4  # --jobs-per-host
 
 
 LIKELY = 0.75  # likeness of a word and its slip, 0 to 1: `lst` and `list` 0.86, `--new` and `--yes` 0.33

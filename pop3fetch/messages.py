@@ -174,8 +174,9 @@ def _count(column: Sequence[object]) -> int:
     return len(column) - sum(value is None for value in column)
 
 
-_ESCAPED_OCTET = re.compile(rb"\\x([0-9a-f]{2})")
-_SEEMS_ESCAPED = re.compile(r"\\(?=x[0-9a-f]{2})")
+# Patterns that few runs need are compiled by their first use.
+_ESCAPED_OCTET = rb"\\x([0-9a-f]{2})"
+_SEEMS_ESCAPED = r"\\(?=x[0-9a-f]{2})"
 
 
 def shown_uid(uid: bytes) -> str:
@@ -186,7 +187,7 @@ def shown_uid(uid: bytes) -> str:
     """
     text = uid.decode("utf-8", "surrogateescape")
     if "\\" in text:
-        text = _SEEMS_ESCAPED.sub(r"\\x5c", text)
+        text = re.sub(_SEEMS_ESCAPED, r"\\x5c", text)
     return text if text.isprintable() else "".join(map(_shown_character, text))
 
 
@@ -198,16 +199,15 @@ def _shown_character(character: str) -> str:
 
 def unescaped_uid(shown: bytes) -> bytes:
     """Return the UID that :func:`shown_uid` shows like this, as octets of the command line or a file."""
-    return _ESCAPED_OCTET.sub(lambda escape: bytes([int(escape[1], 16)]), shown)
+    return re.sub(_ESCAPED_OCTET, lambda escape: bytes([int(escape[1], 16)]), shown)
 
 
 _STAND_IN = b"digest-"
-_EMPTY_LINE = re.compile(rb"^\r?\n", re.MULTILINE)
+_EMPTY_LINE = rb"(?m)^\r?\n"
 # Fields that servers on an mbox write themselves, into the message that they serve.
-_OF_THE_SERVER = re.compile(
-    rb"^(?:status|x-status|x-keywords|x-uid|x-uidl|x-imap|x-imapbase|content-length|lines)"
-    rb"[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*+(?:\n|\Z)",
-    re.IGNORECASE | re.MULTILINE,
+_OF_THE_SERVER = (
+    rb"(?im)^(?:status|x-status|x-keywords|x-uid|x-uidl|x-imap|x-imapbase|content-length|lines)"
+    rb"[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*+(?:\n|\Z)"
 )
 
 
@@ -218,7 +218,7 @@ def stand_in_uid(headers: bytes, size: int) -> bytes:
     differ; they change nothing, and neither do fields that servers add when a message is read.
     """
     header = _header_of(headers)
-    own = _OF_THE_SERVER.sub(b"", header)
+    own = re.sub(_OF_THE_SERVER, b"", header)
     return _stand_in(own.rstrip(b"\r\n"), size - (len(header) - len(own)))
 
 
@@ -228,7 +228,7 @@ def former_stand_in_uid(headers: bytes, size: int) -> bytes:
 
 
 def _header_of(headers: bytes) -> bytes:
-    end = _EMPTY_LINE.search(headers)
+    end = re.search(_EMPTY_LINE, headers)
     return headers[: end.start()] if end else headers
 
 

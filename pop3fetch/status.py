@@ -1,4 +1,7 @@
-"""The exit statuses of the command line: one table for all errors."""
+"""The exit statuses of the command line: their numbers, and what each one means.
+
+An error has one of them as the ``status`` of its class in ``errors``; a temporary one is TRY_LATER.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,17 @@ from enum import IntEnum
 class Status(IntEnum):
     """The exit statuses of the command line, after sysexits.h."""
 
-    OK = 0
-    USAGE = 2
-    BAD_DATA = 65
-    NO_MESSAGE = 66
-    NO_HOST = 68
-    REFUSED = 69
+    OK = 0  # success, or nothing to do
+    USAGE = 2  # the command line is wrong
+    BAD_DATA = 65  # the server sent an invalid reply
+    NO_MESSAGE = 66  # a message that was given does not exist
+    NO_HOST = 68  # the host name cannot be resolved
+    REFUSED = 69  # the server refused a command, or has been unavailable for longer than the patience
     BUG = 70
-    CANNOT_DELIVER = 73
-    TRY_LATER = 75
-    PROTOCOL = 76
-    NO_LOGIN = 77
+    CANNOT_DELIVER = 73  # a message cannot be delivered, or its maildir or mbox is missing
+    TRY_LATER = 75  # no connection, time-out, mailbox or record in use
+    PROTOCOL = 76  # the protocol or TLS failed
+    NO_LOGIN = 77  # login refused, or no password
     CONFIGURATION = 78
-    INTERRUPTED = 130
+    INTERRUPTED = 130  # also ``cli.INTERRUPTED``
     TERMINATED = 143

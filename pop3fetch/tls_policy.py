@@ -10,7 +10,7 @@ import os
 import re
 import ssl
 
-MINIMUM_VERSION = ssl.TLSVersion.TLSv1_2  # RFC 8996 has ended those before
+MINIMUM_VERSION, MINIMUM_NAME = ssl.TLSVersion.TLSv1_2, "TLS 1.2"  # RFC 8996 has ended those before
 
 _HASHED = r"[0-9a-f]{8}\.[0-9]+"  # a name that OpenSSL finds a certificate by
 

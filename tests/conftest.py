@@ -19,11 +19,13 @@ import pytest
 import trustme
 
 from pop3fetch.cli.signals import heed
+from pop3fetch.sessions import refused_logins
 from tests.support import certificates
 from tests.support.clock import Clock
 from tests.support.command import Run, homely
 from tests.support.dovecot import Dovecot, missing
 from tests.support.in_process import Here
+from tests.support.prepared_python import PreparedPython
 from tests.support.scripted_server import ScriptedServer, StartServer
 
 DOVECOT_IS_REQUIRED = bool(os.environ.get("CI") or os.environ.get("POP3FETCH_REQUIRE_ALL"))
@@ -62,6 +64,13 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     for name, value in {**homely(home), "TERM": "dumb"}.items():
         monkeypatch.setenv(name, value)
     return home
+
+
+@pytest.fixture(autouse=True)
+def quick_digests(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Save the work that a guess of a refused secret takes, unless another process shares the digests."""
+    if "run" not in request.fixturenames:
+        monkeypatch.setitem(refused_logins.WORK, "n", 2)
 
 
 @pytest.fixture
@@ -109,10 +118,17 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+@pytest.fixture(scope="session")
+def prepared_python() -> Iterator[PreparedPython]:
+    """Keep a Python for all tests, so that commands need no start."""
+    with PreparedPython() as python:
+        yield python
+
+
 @pytest.fixture
-def run(home: Path, tmp_path: Path) -> Run:
+def run(home: Path, tmp_path: Path, prepared_python: PreparedPython) -> Run:
     """Run the real command in a process of its own, in ``tmp_path``."""
-    return Run(home, tmp_path)
+    return Run(home, tmp_path, python=prepared_python)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from pop3fetch.account.settings_table import OPTIONS, SETTINGS
 from pop3fetch.cli.main import COMMANDS, commands
 from pop3fetch.cli.screen import objects
 from pop3fetch.defaults import AUTH_METHODS, FAMILIES, TLS_MODES
-from pop3fetch.delivery.kinds import PATHS, SERVERS
+from pop3fetch.delivery.kinds import PATHS, SCHEMES
 from pop3fetch.status import Status
 from tests.support import manual
 
@@ -169,7 +169,7 @@ def test_the_manual_and_the_help_have_every_destination() -> None:
     (usage,) = [option.help for name, option in OPTIONS if name == "output"]
     assert [name for name in named if name not in usage] == []
     documented = re.findall(r"^\.It Cm ([a-z]+)(?: :|:)", _read("man/pop3fetch.1"), re.MULTILINE)
-    assert {*(kind.value for kind in PATHS), *SERVERS} - set(documented) == set()
+    assert {*(kind.value for kind in PATHS), *SCHEMES} - set(documented) == set()
 
 
 def test_the_manual_has_every_exit_status() -> None:

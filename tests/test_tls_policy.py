@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from pop3fetch.account.oauth.http import _opener
-from pop3fetch.tls_policy import MINIMUM_VERSION, authorities_folder, verifying_context
+from pop3fetch.importing.foreign import NEWER_TLS
+from pop3fetch.tls_policy import MINIMUM_NAME, MINIMUM_VERSION, authorities_folder, verifying_context
 
 HOST = "localhost"
 
@@ -165,3 +166,8 @@ def test_a_folder_of_authorities_may_be_missing(tmp_path: Path, monkeypatch: pyt
 
 def test_no_version_before_tls_1_2_is_spoken() -> None:
     assert verifying_context().minimum_version == MINIMUM_VERSION == ssl.TLSVersion.TLSv1_2
+
+
+def test_all_texts_name_the_minimum_version() -> None:
+    assert MINIMUM_VERSION.name.replace("v", " ").replace("_", ".") == MINIMUM_NAME
+    assert f"pop3fetch uses {MINIMUM_NAME} or newer" == NEWER_TLS

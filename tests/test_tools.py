@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import subprocess
+import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.support.command import Run
+from tests.support.file_modes import umask
 
 PROJECT = Path(__file__).parent.parent
 NEED, UNPACK = PROJECT / ".ci/need", PROJECT / ".ci/unpack"
@@ -102,10 +108,65 @@ def test_programs_of_tests_turn_warnings_into_errors() -> None:
     lenient = [
         f"{path.relative_to(PROJECT)}:{node.lineno}"
         for path in PROJECT.glob("tests/**/*.py")
-        if not path.match(MAY_WARN)
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if not path.match(MAY_WARN) and "sys.executable" in (source := path.read_text("utf-8"))
+        for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.List | ast.Tuple)
         if "sys.executable" in (words := [ast.unparse(word) for word in node.elts])
         if "'-c'" in words and words[1:3] != ["'-W'", "'error'"]
     ]
     assert lenient == []
+
+
+# -- the prepared Python ---------------------------------------------------------------------------
+
+# What a program finds; not what it imports.
+FINDING = """\
+import json, os, signal, sys
+os.umask(umask := os.umask(0))
+files = (sys.stdin, sys.stdout, sys.stderr)
+found = {
+    "arguments": sys.argv,
+    "environment": dict(os.environ),
+    "folder": os.getcwd(),
+    "umask": umask,
+    "input": sys.stdin.read(),
+    "streams": [(file.encoding, file.errors, file.line_buffering, file.isatty()) for file in files],
+    "first files": sorted(map(int, os.listdir("/dev/fd")))[:5],
+    "signals": {number.name: str(signal.getsignal(number)) for number in signal.Signals},
+    "blocked": len(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
+    "leads its session": os.getsid(0) == os.getpid(),
+    "parent": os.getppid(),
+}
+print(json.dumps(found), flush=True)
+os._exit(7)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinding(Run):
+    """Runs another program, as if it were the command."""
+
+    def command(self, *arguments: str | Path) -> list[str]:
+        program = self.folder / "finding.py"
+        program.write_text(FINDING)
+        return [sys.executable, str(program), *map(str, arguments)]
+
+
+def test_a_program_finds_in_the_prepared_python_what_it_finds_after_a_start(run: Run) -> None:
+    prepared, started = RunFinding(run.home, run.folder, python=run.python), RunFinding(run.home, run.folder)
+    with umask(0o027):
+        ends = [
+            each("a b", "\u00fc", env={"TZ": "CET-1", "NAME": "\udcff"}, stdin=b"in\xff")
+            for each in (prepared, started)
+        ]
+    assert [(ended.status, ended.err) for ended in ends] == [(7, b"")] * 2
+    found = [json.loads(ended.out) for ended in ends]
+    parents = [each.pop("parent") for each in found]
+    assert found[0] == found[1]
+    assert parents[0] != parents[1] == os.getpid()
+
+
+@pytest.mark.parametrize("variable", ["PYTHONPROFILEIMPORTTIME", "LC_ALL"])
+def test_what_python_heeds_at_its_start_takes_one(run: Run, variable: str) -> None:
+    ended = RunFinding(run.home, run.folder, python=run.python)(env={variable: "C"})
+    assert json.loads(ended.out)["parent"] == os.getpid()

@@ -20,10 +20,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pop3fetch.account import system_keyring
 from pop3fetch.account.settings_table import Account
-from pop3fetch.account.system_keyring import STORE_LIMIT, Entry
 from pop3fetch.ahead import Interrupts
+from pop3fetch.defaults import KEYRING_TIMEOUT
 from pop3fetch.errors import ConfigurationError, ConnectionLost, LoginRefused, NoPassword, POP3Error
 from pop3fetch.printable import printable
 from pop3fetch.values import NamedTuple, veiled
@@ -32,7 +31,6 @@ VARIABLE = "POP3FETCH_PASSWORD"
 # As these sources are named.
 FILE, KEYRING, NETRC = "the configuration file", "the keyring", "~/.netrc"
 OAUTH, TERMINAL = "the OAuth 2 server", "the terminal"
-SERVICE = "pop3fetch"
 MOST_TYPED = 3  # passwords that are asked for: servers lock accounts after some wrong ones
 COMMAND_LIMIT = 120.0  # seconds; the user may have to type the passphrase of a key
 
@@ -55,7 +53,7 @@ class Sources(NamedTuple):
     ask: Callable[[str], str | None] | None = None
     keyring: bool = True
     command_limit: float = COMMAND_LIMIT
-    keyring_limit: float = system_keyring.LOOK_LIMIT
+    keyring_limit: float = KEYRING_TIMEOUT
     interrupts: Interrupts | None = None
     complain: Callable[[LoginRefused], None] = lambda refusal: None
     find_keyring: Callable[[], None] = lambda: None
@@ -168,23 +166,6 @@ def without_password(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name != VARIABLE}
 
 
-def store(account: Account, secret: str, limit: float = STORE_LIMIT) -> None:
-    """Store the password in the system's keyring; raises ConfigurationError if that fails.
-
-    Call it only after the server has accepted the password.
-    """
-    system_keyring.keep(_entry(account), secret, limit)
-
-
-def forget(account: Account, limit: float = STORE_LIMIT) -> bool:
-    """Remove the password from the system's keyring; return whether there was one."""
-    return system_keyring.remove(_entry(account), limit)
-
-
-def _entry(account: Account) -> Entry:
-    return Entry(SERVICE, account.address, "password")
-
-
 def _from_environment(account: Account, sources: Sources) -> str | None:
     if account.password_by_option or sources.environment is None:
         return None
@@ -223,9 +204,11 @@ def _from_oauth(account: Account, sources: Sources) -> str | None:
 def _from_keyring(account: Account, sources: Sources) -> str | None:
     if not sources.keyring:
         return None
+    from pop3fetch.account.system_keyring import look, password_of
+
     sources.find_keyring()
     try:
-        return system_keyring.look(_entry(account), sources.keyring_limit, sources.interrupts)
+        return look(password_of(account), sources.keyring_limit, sources.interrupts)
     except ConfigurationError as error:
         sources.report(f"the keyring was skipped: {error.reason}")
         return None

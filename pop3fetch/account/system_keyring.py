@@ -10,14 +10,18 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pop3fetch.ahead import Ahead, Interrupts
+from pop3fetch.defaults import KEYRING_TIMEOUT
 from pop3fetch.errors import ConfigurationError
 from pop3fetch.printable import printable
 from pop3fetch.values import NamedTuple
 
-LOOK_LIMIT = 5.0  # seconds; without a session bus a backend may wait forever
+if TYPE_CHECKING:
+    from pop3fetch.account.settings_table import Account
+
+SERVICE = "pop3fetch"  # of passwords
 STORE_LIMIT = 60.0  # seconds; at `login` the user can unlock the keyring
 KEEPS_NOTHING = "it stores nothing"
 NO_KEYRING = "NoKeyringError"  # of the library: none of its backends can be used
@@ -36,6 +40,11 @@ class Entry(NamedTuple):
     service: str
     user: str
     called: str
+
+
+def password_of(account: Account) -> Entry:
+    """Return the place for the password of an account."""
+    return Entry(SERVICE, account.address, "password")
 
 
 def session_bus(user: int) -> str | None:
@@ -69,7 +78,7 @@ def check(entry: Entry, limit: float = STORE_LIMIT) -> None:
         raise _no_keyring(f"{KEEPS_NOTHING}; {NEEDED}")
 
 
-def look(entry: Entry, limit: float = LOOK_LIMIT, interrupts: Interrupts | None = None) -> str | None:
+def look(entry: Entry, limit: float = KEYRING_TIMEOUT, interrupts: Interrupts | None = None) -> str | None:
     """Return the secret, None if there is none; raises ConfigurationError."""
 
     def get() -> str | None:
@@ -84,7 +93,7 @@ def look(entry: Entry, limit: float = LOOK_LIMIT, interrupts: Interrupts | None 
 
 
 def keep(entry: Entry, secret: str, limit: float = STORE_LIMIT) -> None:
-    """Store the secret; raises ConfigurationError if the keyring does not."""
+    """Store a secret that a server has accepted; raises ConfigurationError if the keyring does not."""
 
     def put() -> bool:
         import keyring

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 GARBAGE = 50_000  # objects; a search for cycles after every 700 costs a twentieth of a start
+INTERRUPTED = 130  # Status.INTERRUPTED: an interrupt may come before that is imported, or while it is
 
 
 def main() -> NoReturn:
@@ -23,7 +24,7 @@ def main() -> NoReturn:
         # run, and would wait for a keyring that hangs in a thread.
         os._exit(run(sys.argv[1:]))
     except KeyboardInterrupt:  # before our first line, or again at the last one
-        os._exit(130)
+        os._exit(INTERRUPTED)
 
 
 def _begin_in_utf8() -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.screen.console import Console
-from pop3fetch.delivery.kinds import Choice, Kind
+from pop3fetch.delivery.kinds import SCHEMES, Kind
+from pop3fetch.delivery.opening import Choice
 from pop3fetch.delivery.servers.address import ServerAddress, parse
 from pop3fetch.delivery.servers.server import MailServer
 from pop3fetch.errors import ConfigurationError, LoginRefused, UsageError
@@ -48,11 +49,11 @@ class MailServers:
         where = table.where if table else str(address)
         login = login_of(address, table, self._account)
         recipients = self._account.recipients or keys.get("recipients", ())
-        if not address.is_imap and not recipients:
+        if address.protocol != "IMAP" and not recipients:
             recipients = (self._recipient(where),)
         self._refuse_own_mailbox(address, recipients, where)
         sender = keys.get("from")
-        if address.scheme.startswith("smtp") and sender is None and not address.is_local:
+        if address.protocol == "SMTP" and sender is None and not address.is_local:
             reason = (
                 "the sender is missing: set from in [destinations.NAME], as the relay is on another machine"
             )
@@ -112,8 +113,8 @@ class MailServers:
 
     def _refuse_own_mailbox(self, address: ServerAddress, recipients: Sequence[str], where: str) -> None:
         """Raise ConfigurationError if the destination is the mailbox that is fetched: it would never end."""
-        users = (address.user,) if address.is_imap else recipients
-        is_inbox = not address.is_imap or address.mailbox.upper() == "INBOX"
+        users = (address.user,) if address.protocol == "IMAP" else recipients
+        is_inbox = address.protocol != "IMAP" or address.mailbox.upper() == "INBOX"
         if is_inbox and _are_siblings(address.host, self._account.host) and self._account.user in users:
             raise ConfigurationError(where, "it is the mailbox that is fetched: all mail would come again")
 
@@ -143,9 +144,10 @@ def login_of(address: ServerAddress, table: DestinationTable | None, account: Ac
 
 def _tls_mode(address: ServerAddress, starttls: bool, insecure: bool, where: str) -> str:
     """Return how TLS begins at a server; raises ConfigurationError if mail would cross a network in clear."""
-    if address.scheme in ("smtps", "imaps"):
+    if SCHEMES[address.scheme].implicit_tls:
         return "implicit"
-    if starttls or address.is_imap or (address.scheme == "smtp" and (address.user or not address.is_local)):
+    protocol = address.protocol
+    if starttls or protocol == "IMAP" or (protocol == "SMTP" and (address.user or not address.is_local)):
         return "starttls"
     if not address.is_local and not insecure:
         reason = "mail would cross the network in clear text: set starttls = true, or insecure = true"

@@ -97,11 +97,9 @@ def run(arguments: Sequence[str], console: Console | None = None) -> int:
     try:
         return run_command(arguments, console)
     except BaseException as error:
-        from pop3fetch.cli.signals import behind, status_of
+        from pop3fetch.cli.signals import status_of_second
 
-        if end := behind(error):  # a second one, while the first was handled
-            return status_of(end)
-        raise
+        return status_of_second(error)
     finally:
         console.close()
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from pop3fetch.account.settings_table import Account
     from pop3fetch.cli.actions.many_accounts import Job, Many
     from pop3fetch.cli.log import Log
-    from pop3fetch.delivery.kinds import Openings
+    from pop3fetch.delivery.opening import Openings
     from pop3fetch.errors import POP3Error
     from pop3fetch.filters import Filters
     from pop3fetch.message_words import Selector

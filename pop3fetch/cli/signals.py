@@ -2,8 +2,8 @@
 
 The first one ends the run in order: what is being delivered comes to its end (``fetch.batch``), and so do
 the other accounts (``cli.actions.many_accounts``). Another one, while that is reported, ends the process with
-a status, but no line (``cli.main.run``). No signal gets lost: it is raised again if Python drops it, and
-noticed if Python waits despite it.
+a status, but no line (:func:`status_of_second`); so does Ctrl-C before and after ``cli.main.run``. No signal
+gets lost: it is raised again if Python drops it, and noticed if Python waits despite it.
 
 A handler may raise inside a finaliser, the callback of a weak reference or a generator that is closed. Then
 the exception goes to ``sys.unraisablehook`` and no further: the run would go on as if nothing had happened.
@@ -63,6 +63,16 @@ def status_of(end: BaseException) -> Status:
     from pop3fetch.status import Status
 
     return Status.TERMINATED if isinstance(end, Terminated) else Status.INTERRUPTED
+
+
+def status_of_second(error: BaseException) -> Status:
+    """Return the status, and print no line, if ``error`` is a second end, while the first one is reported.
+
+    Raises ``error`` if it is something else.
+    """
+    if end := behind(error):
+        return status_of(end)
+    raise error
 
 
 def heed() -> None:

@@ -12,7 +12,6 @@ from itertools import compress
 from operator import ne
 from typing import TYPE_CHECKING, Literal
 
-from pop3fetch.message_words import Selector, select
 from pop3fetch.messages import Key, Listing, Message
 from pop3fetch.record.states import DAY, Known, State
 from pop3fetch.values import NamedTuple
@@ -20,6 +19,7 @@ from pop3fetch.values import NamedTuple
 if TYPE_CHECKING:
     from pop3fetch.filters import Filters
     from pop3fetch.headers.summary import Summary
+    from pop3fetch.message_words import Selector
 
 
 class Comparison(NamedTuple):
@@ -222,6 +222,8 @@ def choose(listing: Listing, new: Collection[int], order: Order, done: Collectio
     """
     chosen: Iterable[int] = sorted(new)
     if order.selectors:
+        from pop3fetch.message_words import select
+
         chosen = select(listing, order.selectors, all_uids=not order.mark)
         if order.mark:  # what was delivered must not become what was only marked
             chosen = [index for index in chosen if index in new]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pop3fetch.delivery.destination import Draft, Place
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from pop3fetch.pop3.mail_session import MailSession
 
 
-@dataclass(slots=True)
 class Outcome:
     """What a run has done; ``error`` is the first one of its ``failures``.
 

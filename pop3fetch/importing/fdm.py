@@ -14,6 +14,7 @@ from pop3fetch.importing.fdm_statements import Account, Part, Statements
 from pop3fetch.importing.fdm_words import Word, Words, loader
 from pop3fetch.importing.foreign import (
     CLEAR_TEXT,
+    NEWER_TLS,
     UNVERIFIED,
     AccountDraft,
     Broken,
@@ -148,7 +149,7 @@ def _way(draft: AccountDraft, account: Account) -> None:
         draft.put("tls", "auto", account.origin)
         draft.note(account.origin, f"pop3 without starttls: {CLEAR_TEXT}")
     if "insecure" in account.flags:
-        draft.note(account.flags["insecure"], "insecure: pop3fetch uses TLS 1.2 or newer")
+        draft.note(account.flags["insecure"], f"insecure: {NEWER_TLS}")
 
 
 def _login(draft: AccountDraft, account: Account, where: Where) -> None:

@@ -17,6 +17,7 @@ from pop3fetch.account.secret import text_of
 from pop3fetch.importing.fetchmail_entries import Entries, Entry, Option, Options, User
 from pop3fetch.importing.foreign import (
     CLEAR_TEXT,
+    NEWER_TLS,
     REMOTE,
     UNVERIFIED,
     AccountDraft,
@@ -250,7 +251,7 @@ def _tls(draft: AccountDraft, source: _Source, options: Options) -> None:
     else:
         draft.put("tls", "starttls", draft.origin)
     if version and version.value.lower() in OLD_TLS:
-        draft.note(source.origin(version), f"sslproto {version.value}: pop3fetch uses TLS 1.2 or newer")
+        draft.note(source.origin(version), f"sslproto {version.value}: {NEWER_TLS}")
     for key, ours in (("sslcertfile", "ca_file"), ("sslcert", "client_cert"), ("sslkey", "client_key")):
         if key in options:
             draft.put(ours, source.beside(options[key].value), source.origin(options[key]))

@@ -15,6 +15,7 @@ CLEAR_TEXT = (
     "pop3fetch sends no password in clear text unless the account gets allow_insecure_login; "
     'tls = "starttls" is better'
 )
+NEWER_TLS = "pop3fetch uses TLS 1.2 or newer"
 UNVERIFIED = (
     "the server's certificate was not verified; pop3fetch verifies it: if that fails, set tls_fingerprint "
     "or ca_file"

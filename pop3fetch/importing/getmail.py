@@ -13,6 +13,7 @@ from pop3fetch.account.secret import text_of
 from pop3fetch.defaults import PLAIN_PORT, TLS_PORT
 from pop3fetch.importing.foreign import (
     CLEAR_TEXT,
+    NEWER_TLS,
     NO_FILTERS,
     REMOTE,
     UNVERIFIED,
@@ -202,7 +203,7 @@ def _way(draft: AccountDraft, source: _Source, retriever: Section, *, uses_tls: 
             else:
                 draft.problem(origin, "ssl_fingerprints: pop3fetch trusts one fingerprint, tls_fingerprint")
         elif key == "ssl_version":
-            draft.note(origin, "ssl_version: pop3fetch uses TLS 1.2 or newer")
+            draft.note(origin, f"ssl_version: {NEWER_TLS}")
         elif key == "delete_dup_msgids" and _flag(value, origin):
             draft.problem(origin, "delete_dup_msgids: pop3fetch does not delete what it has not fetched")
     kind = source.origin("retriever", "type")

@@ -23,10 +23,16 @@ def location(proxy: str) -> tuple[str, int]:
     return parts.hostname, parts.port
 
 
+def without_password(proxy: str, instead: str = "") -> str:
+    """Return a proxy's URL as it may be shown, with ``instead`` in place of user name, password and ``@``."""
+    scheme, _, rest = proxy.partition("://")
+    _login, at, place = rest.rpartition("@")
+    return f"{scheme}://{instead if at else ''}{place}"
+
+
 def called(proxy: str) -> str:
-    """Return the name of a proxy in an error: its URL without user name and password."""
-    parts = urlsplit(proxy)
-    return f"the proxy {parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    """Return the name of a proxy in an error."""
+    return f"the proxy {without_password(proxy).rstrip('/')}"
 
 
 def ask_for(server: tuple[str, int], proxy: str, connected: socket.socket, deadline: float | None) -> None:

@@ -20,17 +20,10 @@ from typing import TYPE_CHECKING
 from pop3fetch.ahead import Ahead, Interrupts
 from pop3fetch.errors import CertificateError, ConnectionLost, POP3Error, TimedOut
 from pop3fetch.net.dial import Endpoint, certificate_name, dial
-from pop3fetch.net.tls import (
-    TLSSession,
-    channel_binding,
-    check_fingerprint,
-    describe,
-    handshake_error,
-    session_error,
-    session_of,
-)
+from pop3fetch.net.tls import channel_binding, handshake_error, session_error
 
 if TYPE_CHECKING:
+    from pop3fetch.net.certificate import TLSSession
     from pop3fetch.net.resumption import Handshake, Peer
 
 READ_SIZE = 64 * 1024  # octets: four TLS records, or what a socket has at once
@@ -143,6 +136,8 @@ class Transport:
         # Only now: who asks for the TLS layer shall not find one that failed.
         self._tls = stream
         if fingerprint:
+            from pop3fetch.net.certificate import check_fingerprint
+
             check_fingerprint(stream.tls, fingerprint, self.host)
 
     def _wait_until(self, deadline: float | None) -> None:
@@ -157,10 +152,14 @@ class Transport:
 
     def tls_session(self) -> TLSSession | None:
         """Return version, cipher and certificate, or None outside TLS."""
+        from pop3fetch.net.certificate import session_of
+
         return session_of(self.tls) if self.tls else None
 
     def described(self, error: CertificateError, ca_file: str) -> CertificateError:
         """Return ``error`` with the server's certificate, which it refuses, and what was trusted."""
+        from pop3fetch.net.certificate import describe
+
         assert self.tls is not None
         certificate = describe(self.tls)
         facts = (error.reason, certificate.facts(), certificate.fingerprint, error.cause)

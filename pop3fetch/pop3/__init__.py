@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pop3fetch.net.tls import Certificate, TLSSession
+    from pop3fetch.net.certificate import Certificate, TLSSession
     from pop3fetch.pop3.client import POP3Client
     from pop3fetch.pop3.machine import SessionState
     from pop3fetch.pop3.pipeline import Deletion, IncomingMessage
@@ -28,12 +28,12 @@ __all__ = [
 
 _MODULES = {
     "Capabilities": "pop3.replies",
-    "Certificate": "net.tls",
+    "Certificate": "net.certificate",
     "Deletion": "pop3.pipeline",
     "IncomingMessage": "pop3.pipeline",
     "Overview": "pop3.replies",
     "SessionState": "pop3.machine",
-    "TLSSession": "net.tls",
+    "TLSSession": "net.certificate",
 }
 
 

@@ -21,6 +21,7 @@ from pop3fetch.pop3.conversation import Conversation
 from pop3fetch.pop3.login import (
     ALTHOUGH_STLS,
     APOP,
+    CLEAR_TEXT,
     MAIL_IN_CLEAR_TEXT,
     STLS,
     USER,
@@ -31,7 +32,6 @@ from pop3fetch.pop3.login import (
 from pop3fetch.pop3.machine import Challenge, Reply
 from pop3fetch.pop3.replies import Capabilities
 from pop3fetch.pop3.sasl import (
-    CLEAR_TEXT,
     Credentials,
     Mechanism,
     apop_digest,

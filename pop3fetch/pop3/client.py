@@ -27,7 +27,7 @@ from pop3fetch.errors import (
     TLSNotSupportedError,
 )
 from pop3fetch.net.dial import Endpoint
-from pop3fetch.net.tls import TLSOptions, TLSSession
+from pop3fetch.net.tls import TLSOptions
 from pop3fetch.pop3.authentication import Authentication
 from pop3fetch.pop3.conversation import Conversation, Server, open_conversation, secure, tls_context
 from pop3fetch.pop3.login import LoginPolicy
@@ -50,6 +50,8 @@ from pop3fetch.pop3.wire import LINE_LIMIT, StatusLine
 
 if TYPE_CHECKING:
     import ssl
+
+    from pop3fetch.net.certificate import TLSSession
 
 HEADERS_ESTIMATE = 32 * 1024  # octets of a message's headers at most, to bound pipelined TOPs: to 256
 

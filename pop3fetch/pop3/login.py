@@ -11,12 +11,12 @@ If STLS is offered and fails, or APOP is refused, the password is not sent in cl
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from pop3fetch.defaults import AUTH_METHODS
 from pop3fetch.errors import InsecureAuthenticationDisallowed, MechanismNotOffered
 from pop3fetch.pop3.replies import Capabilities
-from pop3fetch.pop3.sasl import CLEAR_TEXT
+from pop3fetch.pop3.sasl import MECHANISMS, Use
 from pop3fetch.values import NamedTuple
 
 APOP = "APOP"
@@ -27,10 +27,8 @@ MAIL_IN_CLEAR_TEXT = "APOP protects only the password: the mail crosses the netw
 ALTHOUGH_STLS = f"{MAIL_IN_CLEAR_TEXT}, although the server offers STLS"
 
 METHODS = {word: word.upper() for word in AUTH_METHODS if word != "auto"}
-# The strongest first; all others are used only if forced.
-STRENGTH = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "PLAIN")
-# EXTERNAL sends no secret, but needs the client certificate of a TLS session.
-_NEEDS_TLS = CLEAR_TEXT | {USER, "EXTERNAL"}
+CLEAR_TEXT = frozenset(name for name, (_, shows, _) in MECHANISMS.items() if shows == "secret")
+_NEEDS_TLS = {USER} | {name for name, (_, shows, _) in MECHANISMS.items() if shows != "proof"}
 
 
 class LoginPolicy(NamedTuple):
@@ -87,8 +85,7 @@ def next_step(situation: Situation) -> str:
     if not situation.tls_active:
         if apop_is_open:
             return APOP
-        scram = strongest((name for name in names if name.startswith("SCRAM-")), channel_binding=False)
-        safe = scram or ("CRAM-MD5" if "CRAM-MD5" in names else None)
+        safe = strongest(names - CLEAR_TEXT, channel_binding=False, uses=("password", "without TLS"))
         # A secret that APOP was refused with is not tried again, unless inside TLS.
         if safe and APOP not in situation.refused and (situation.mode == "off" or situation.allow_insecure):
             return safe
@@ -127,8 +124,12 @@ def _clear_text_refused(what: str, situation: Situation) -> InsecureAuthenticati
     )
 
 
-def strongest(offered: Iterable[str], *, channel_binding: bool) -> str | None:
-    """Return the strongest of the mechanisms offered, or None."""
+def strongest(
+    offered: Iterable[str], *, channel_binding: bool, uses: Container[Use] = ("password",)
+) -> str | None:
+    """Return the strongest of the mechanisms offered that is chosen for one of these uses, or None."""
     names = {name.upper() for name in offered}
-    usable = (name for name in STRENGTH if channel_binding or not name.endswith("-PLUS"))
-    return next((name for name in usable if name in names), None)
+    for name, (_, _, use) in MECHANISMS.items():
+        if name in names and use in uses and (channel_binding or not name.endswith("-PLUS")):
+            return name
+    return None

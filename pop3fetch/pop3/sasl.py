@@ -10,6 +10,7 @@ SCRAM's nonce, may be given. Whatever a server sends, the only exception raised 
     the server proves itself  only SCRAM: there a +OK is a success only after ``finish()``
 
 A mechanism is made before AUTH is sent, so credentials that it cannot carry are refused before that.
+All that is said of a mechanism by its name is in the table ``MECHANISMS``, and its word in ``defaults``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import base64
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pop3fetch.errors import MechanismFailed
 from pop3fetch.printable import printable
@@ -26,9 +27,6 @@ from pop3fetch.values import NamedTuple, veiled
 
 if TYPE_CHECKING:
     import hashlib
-
-
-CLEAR_TEXT = frozenset({"PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"})  # these send the secret itself
 
 # RFC 7677 section 4 asks for 4096 at least: with fewer our proof is cheap to guess from. A million take
 # about half a second; 2^31 would hang us (CVE-2026-42256).
@@ -286,19 +284,23 @@ class Scram(Mechanism):
             raise self._failure(f"{what} ({printable(error.args[0])})") from error
 
 
-MECHANISM_CLASSES: dict[str, type[Mechanism]] = {
-    "SCRAM-SHA-256-PLUS": Scram,
-    "SCRAM-SHA-256": Scram,
-    "SCRAM-SHA-1-PLUS": Scram,
-    "SCRAM-SHA-1": Scram,
-    "PLAIN": Plain,
-    "LOGIN": LoginMechanism,
-    "CRAM-MD5": CramMD5,
-    "XOAUTH2": XOAuth2,
-    "OAUTHBEARER": OAuthBearer,
-    "EXTERNAL": External,
+Shows = Literal["proof", "secret", "certificate"]  # what the server sees; TLS shows it the certificate
+Use = Literal["password", "last resort", "without TLS", "token", "forced"]
+
+# The strongest first; for each what it is made by, what it shows, and what it is chosen for.
+MECHANISMS: dict[str, tuple[type[Mechanism], Shows, Use]] = {
+    "SCRAM-SHA-256-PLUS": (Scram, "proof", "password"),
+    "SCRAM-SHA-256": (Scram, "proof", "password"),
+    "SCRAM-SHA-1-PLUS": (Scram, "proof", "password"),
+    "SCRAM-SHA-1": (Scram, "proof", "password"),
+    "PLAIN": (Plain, "secret", "password"),
+    # Microsoft's mail servers offer no other to a password; POP3 has USER.
+    "LOGIN": (LoginMechanism, "secret", "last resort"),
+    "CRAM-MD5": (CramMD5, "proof", "without TLS"),
+    "OAUTHBEARER": (OAuthBearer, "secret", "token"),
+    "XOAUTH2": (XOAuth2, "secret", "token"),
+    "EXTERNAL": (External, "certificate", "forced"),
 }
-MECHANISMS = tuple(MECHANISM_CLASSES)
 
 
 def mechanism(name: str, credentials: Credentials, *, nonce: str | None = None) -> Mechanism:
@@ -307,10 +309,11 @@ def mechanism(name: str, credentials: Credentials, *, nonce: str | None = None) 
     ``nonce`` is SCRAM's, printable ASCII without comma (default: a random one). Raise MechanismFailed if
     the mechanism is unknown, or cannot carry these credentials.
     """
-    known = MECHANISM_CLASSES.get(name.upper())
-    if known is None:
+    name = name.upper()
+    if name not in MECHANISMS:
         raise MechanismFailed(f"unknown mechanism {printable(name)}; use one of {', '.join(MECHANISMS)}")
-    return known(name.upper(), credentials, nonce)
+    made_by, _, _ = MECHANISMS[name]
+    return made_by(name, credentials, nonce)
 
 
 def apop_digest(challenge: bytes, secret: str) -> str:

@@ -152,22 +152,18 @@ def with_lf(block: bytes) -> bytes:
     return b"\n".join(block.split(CRLF))
 
 
-# What may be the beginning of CRLF . CRLF at the end of the octets read so far.
-_BEGUN_END = {CRLF: rb"(?:\r(?:\n(?:\.\r?)?)?)?\Z", LF: rb"(?:\n\.?)?\Z"}
-
-
 class ContentReader:
     """Take the content of one multi-line reply from a buffer, block by block.
 
     ``line_end`` is CRLF, or LF for a server whose greeting ended with a bare LF.
     """
 
-    __slots__ = ("_dot", "_is_first", "_line_end", "_skip", "ended", "position")
+    __slots__ = ("_dot_line", "_is_first", "_line_end", "_skip", "ended", "position")
 
     def __init__(self, line_end: bytes, position: int) -> None:
         """Begin at ``position``: the line end of the status line."""
         self._line_end = line_end
-        self._dot = line_end + b"."
+        self._dot_line = line_end + b"."  # where a line begins that is stuffed, or the last
         self._skip = len(line_end)  # octets at the position that are scanned, but were passed on already
         self._is_first = True  # whether the first line of the content is not yet read
         self.position = position
@@ -175,33 +171,40 @@ class ContentReader:
 
     def read(self, buffer: bytes) -> bytes:
         """Return what in ``buffer`` is certainly content, unstuffed, and move the position after it."""
-        start = self.position
+        line_end, dot_line = self._line_end, self._dot_line
+        start = at = self.position
         begin = start + self._skip
+        stop = self.position = len(buffer)
+        pieces = []
         # Base64 has no dots, and one octet is found ten times as fast as three.
-        dot = buffer.find(b".", start)
-        dot_line = buffer.find(self._dot, max(start, dot - len(self._line_end))) if dot >= 0 else -1
-        end = dot_line  # the first line with a dot is nearly always the last line
-        if dot_line >= 0 and not buffer.startswith(self._line_end, dot_line + len(self._dot)):
-            end = buffer.find(self._dot + self._line_end, dot_line)
-        if end >= 0:
-            self.ended = True
-            stop = end + len(self._line_end)
-            self.position = stop + len(self._dot)
-        else:
-            held_back = compiled(_BEGUN_END[self._line_end]).search(buffer, max(start, len(buffer) - 4))
-            assert held_back  # at least the empty end
-            self.position = stop = held_back.start()
-            if held_back[0] == self._line_end:
-                # A line is passed on when it is complete. Its end is scanned once more, with what follows.
-                stop = len(buffer)
-            if stop <= begin and self.position <= start:
-                return b""
-            self._skip = stop - self.position
-        is_first, self._is_first = self._is_first, False
-        if dot_line < 0 or dot_line + len(self._dot) > stop:
-            return buffer[begin:stop]
-        lines = buffer[start:stop].split(self._dot)
-        if is_first and not lines[0] and lines[1][:1] != b".":
+        while (dot := buffer.find(b".", at)) >= 0 and (
+            at := buffer.find(dot_line, max(at, dot - len(line_end)))
+        ) >= 0:
+            line = at + len(dot_line)
+            if len(buffer) < line + len(line_end):  # it may become the last line
+                stop = self.position = at
+                break
+            if buffer.startswith(line_end, line):
+                self.ended = True
+                stop = at + len(line_end)
+                self.position = line + len(line_end)
+                break
             # Dovecot 2.3 adds no dot to a first line that begins with one; a server that does, sends two.
-            lines[1] = b"." + lines[1]
-        return self._line_end.join(lines)[begin - start :]
+            if at > start or not self._is_first or buffer.startswith(b".", line):
+                pieces.append(buffer[begin : line - 1])
+                begin = line
+            at = line + 1  # the second of two dots would send us in search of three octets
+        else:
+            if buffer.endswith(line_end):
+                # A line is passed on when it is complete. Its end is scanned once more, with what follows.
+                self.position -= len(line_end)
+            elif line_end == CRLF and buffer.endswith(b"\r"):
+                stop = self.position = stop - 1
+        if stop <= begin and self.position <= start:
+            return b""
+        self._skip = stop - self.position
+        self._is_first = False
+        if not pieces:
+            return buffer[begin:stop]
+        pieces.append(buffer[begin:stop])
+        return b"".join(pieces)

@@ -14,8 +14,9 @@ import keyring.errors
 import pytest
 from keyring.core import load_keyring
 
-from pop3fetch.account.credentials import Password, Sources, forget, store, without_password
+from pop3fetch.account.credentials import Password, Sources, without_password
 from pop3fetch.account.settings_table import Account
+from pop3fetch.account.system_keyring import keep, password_of, remove
 from pop3fetch.errors import ConfigurationError, NoPassword
 from pop3fetch.status import Status
 from tests.support.keyrings import Backend, Hanging, Raising
@@ -205,16 +206,16 @@ def test_the_keyring_knows_a_password_by_user_and_server(
     backend: Backend, sources: Sources, changes: dict[str, object], user: str
 ) -> None:
     account = ACCOUNT._replace(**changes)  # type: ignore[arg-type]
-    store(account, "s3cret")
+    keep(password_of(account), "s3cret")
     assert backend.kept == {("pop3fetch", user): "s3cret"}
     assert Password(account, sources)() == "s3cret"
-    assert forget(account) is True
+    assert remove(password_of(account)) is True
     assert backend.kept == {}
-    assert forget(account) is False
+    assert remove(password_of(account)) is False
 
 
 def test_a_login_does_not_look_into_the_keyring(backend: Backend, sources: Sources) -> None:
-    store(ACCOUNT, "the old one")
+    keep(password_of(ACCOUNT), "the old one")
     sources = sources._replace(keyring=False, ask=lambda prompt: "the new one")
     assert Password(ACCOUNT, sources)() == "the new one"
 
@@ -308,7 +309,7 @@ def test_a_keyring_that_hangs_does_not_keep_the_process_from_its_end() -> None:
 
 
 def test_the_keyring_is_found_before_it_is_asked(backend: Backend, sources: Sources) -> None:
-    store(ACCOUNT, "s3cret")
+    keep(password_of(ACCOUNT), "s3cret")
     asked: list[int] = []
     sources = sources._replace(find_keyring=lambda: asked.append(backend.asked))
     before = backend.asked
@@ -337,7 +338,7 @@ def test_a_keyring_that_stores_nothing_is_reported(
 ) -> None:
     use(load_keyring("keyring.backends.null.Keyring"))
     with pytest.raises(ConfigurationError) as caught:
-        store(ACCOUNT, "s3cret")
+        keep(password_of(ACCOUNT), "s3cret")
     assert "the system's keyring: it stores nothing" in str(caught.value)
 
 
@@ -346,7 +347,7 @@ def test_a_keyring_that_refuses_a_password_does_not_show_it(
 ) -> None:
     use(Raising())
     with pytest.raises(ConfigurationError) as caught:
-        store(ACCOUNT, "s3cret")
+        keep(password_of(ACCOUNT), "s3cret")
     assert "it could not store the password (PasswordSetError)" in str(caught.value)
     assert "s3cret" not in str(caught.value)
     assert caught.value.__cause__ is None and caught.value.__suppress_context__
@@ -355,7 +356,7 @@ def test_a_keyring_that_refuses_a_password_does_not_show_it(
 
 def test_a_keyring_that_hangs_stores_nothing(hanging: Hanging) -> None:
     with pytest.raises(ConfigurationError, match=r"could not store the password \(TimeoutError\)"):
-        store(ACCOUNT, "s3cret", limit=SOON)
+        keep(password_of(ACCOUNT), "s3cret", limit=SOON)
 
 
 def test_without_a_keyring_there_is_nothing_to_forget_it_from(
@@ -365,14 +366,14 @@ def test_without_a_keyring_there_is_nothing_to_forget_it_from(
     with pytest.raises(
         ConfigurationError, match="the system's keyring: no keyring is installed, or it cannot be reached"
     ):
-        forget(ACCOUNT)
+        remove(password_of(ACCOUNT))
 
 
 def test_a_null_keyring_has_nothing_to_forget(
     use: Callable[[keyring.backend.KeyringBackend], None],
 ) -> None:
     use(load_keyring("keyring.backends.null.Keyring"))
-    assert forget(ACCOUNT) is False
+    assert remove(password_of(ACCOUNT)) is False
 
 
 # ---- ~/.netrc

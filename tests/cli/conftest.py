@@ -35,7 +35,7 @@ def post(server: StartServer) -> StartPost:
 @pytest.fixture
 def terminal(run: Run) -> Terminal:
     """Run the real command on a terminal, on the afternoon of a Thursday."""
-    return Terminal(RunAt(run.home, run.folder, AFTERNOON))
+    return Terminal(RunAt(run.home, run.folder, AFTERNOON, python=run.python))
 
 
 @pytest.fixture

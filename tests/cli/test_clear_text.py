@@ -20,7 +20,8 @@ WITH_STLS = (b"STLS", *CAPABILITIES)
 
 def resolving(run: Run, served: Post) -> ResolvingRun:
     """Run where ``served`` is the server of example.org."""
-    return ResolvingRun(run.home, run.folder, 1, {"mail.example.org:110": served.server.port})
+    hosts = {"mail.example.org:110": served.server.port}
+    return ResolvingRun(run.home, run.folder, 1, hosts, python=run.python)
 
 
 @pytest.mark.parametrize(

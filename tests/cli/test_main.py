@@ -18,6 +18,7 @@ import click
 import pytest
 
 import pop3fetch
+from pop3fetch import cli
 from pop3fetch.cli.main import COMMANDS, run
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.status import Status
@@ -217,6 +218,10 @@ def test_a_standard_output_that_takes_nothing_is_named(run: Run, arguments: list
     assert ended.returncode == Status.CANNOT_DELIVER
 
 
+def test_an_interrupt_has_one_status_at_any_time() -> None:
+    assert cli.INTERRUPTED == Status.INTERRUPTED
+
+
 def test_an_interrupt_again_and_again_shows_no_traceback(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = str(silent.getsockname()[1])
@@ -241,7 +246,7 @@ def imported(run: Run) -> Callable[..., set[str]]:
         "import sys\n"
         "from pop3fetch.cli.main import run\n"
         "try:\n"
-        "    run(sys.argv[1:])\n"
+        "    sys.exit(run(sys.argv[1:]))\n"
         "finally:\n"
         "    print(*sys.modules, file=sys.stderr)\n"
     )
@@ -254,10 +259,9 @@ def imported(run: Run) -> Callable[..., set[str]]:
             env={**run.environment, **env},
             check=True,
         )
-        assert ended.stdout
         modules = ended.stderr.split()
         assert "pop3fetch.cli.main" in modules
-        return {name.partition(".")[0] for name in modules}
+        return {*modules, *(name.partition(".")[0] for name in modules)}
 
     return imported
 
@@ -283,6 +287,29 @@ def test_help_version_and_completion_import_nothing_heavy(
         else HEAVY
     )
     assert imported(*arguments, env=env) & heavy == set()
+
+
+@pytest.mark.parametrize(
+    ("command", "libraries", "of_other_runs"),
+    [
+        ("stat", set(), {"fetch.plan", "messages", "record.store"}),
+        ("get", {"sqlite3"}, {"cli.screen.objects", "filters", "headers.dates", "message_words"}),
+    ],
+)
+def test_a_session_imports_only_what_it_needs(
+    imported: Callable[..., set[str]],
+    post: StartPost,
+    tmp_path: Path,
+    command: str,
+    libraries: set[str],
+    of_other_runs: set[str],
+) -> None:
+    libraries |= {"hashlib", "ipaddress", "pathlib", "socket", "ssl"}
+    of_other_runs |= {"account.system_keyring", "net.certificate", "net.proxy", "sessions.refused_logins"}
+    unwanted = HEAVY - libraries | {f"pop3fetch.{name}" for name in of_other_runs}
+    arguments = [command, "--state-dir", str(tmp_path / "state")]
+    into = ["-o", str(tmp_path / "mail")] if command == "get" else []
+    assert imported(*arguments, *into, env=post().environment) & unwanted == set()
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -149,6 +151,14 @@ def test_the_password_is_in_no_file(run: Run, refusing: Post, home: Path) -> Non
     files = [file for file in home.rglob("*") if file.is_file()]
     assert [file.suffix for file in files].count(".refused") == 1
     assert [file for file in files if b"wr0ng-w0rd" in file.read_bytes()] == []
+
+
+def test_each_guess_of_the_password_takes_work(run: Run, refusing: Post, home: Path) -> None:
+    assert run("stat", env={**refusing.environment, "POP3FETCH_PASSWORD": "wr0ng-w0rd"}).status == 77
+    (file,) = home.rglob("*.refused")
+    kept = json.loads(file.read_bytes())
+    digest = hashlib.scrypt(b"wr0ng-w0rd", salt=bytes.fromhex(kept["salt"]), n=1 << 14, r=8, p=1, dklen=32)
+    assert [each["digest"] for each in kept["secrets"]] == [digest.hex()]
 
 
 def test_two_accounts_wait_each_for_itself(here: Here, post: StartPost, tmp_path: Path) -> None:

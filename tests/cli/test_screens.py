@@ -557,7 +557,7 @@ def stage(
             for name, value in homely(folder / "HOME").items():
                 monkeypatch.setenv(name, value)
             world.names.records.clear()
-            run = RunAt(folder / "HOME", folder, AFTERNOON)
+            run = RunAt(folder / "HOME", folder, AFTERNOON, python=world.run.python)
             machine = replace(world, run=run, keyring=keyrings.in_a_file(folder), hosts={})
             return Stage(columns, folder, here, Terminal(run), post, ca_file, machine)
 

@@ -90,7 +90,9 @@ def repeating(repeat: Repeat, method: str, status: bytes) -> Script:
     return script
 
 
-@pytest.mark.parametrize("status", [b"-ERR [AUTH]", b"-ERR", b"+OK", b"?"])
+@pytest.mark.parametrize(
+    "status", [b"-ERR [AUTH]", pytest.param(b"-ERR", marks=pytest.mark.slow), b"+OK", b"?"]
+)
 @pytest.mark.parametrize("repeat", REPEATED, ids=lambda repeat: repeat.__name__)
 @pytest.mark.parametrize("method", METHODS)
 def test_a_server_that_repeats_what_it_was_sent_does_not_get_it_shown(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pop3fetch.cli.signals import BEAT, Terminated, heed
+from pop3fetch.cli.signals import BEAT, Terminated, heed, status_of_second
 from pop3fetch.status import Status
 from tests.support.command import PATIENCE, Run
 from tests.support.scripted_server import StartServer, Talk
@@ -22,6 +22,20 @@ ENDS = [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)]
 
 
 pytestmark = pytest.mark.usefixtures("heeding")
+
+
+@pytest.mark.parametrize(
+    ("end", "status"), [(KeyboardInterrupt(), Status.INTERRUPTED), (Terminated(), Status.TERMINATED)]
+)
+def test_a_second_signal_ends_the_run_even_behind_another_error(end: BaseException, status: Status) -> None:
+    broken = RuntimeError("release unlocked lock")
+    broken.__context__ = end
+    assert (status_of_second(end), status_of_second(broken)) == (status, status)
+
+
+def test_what_is_no_second_signal_is_raised() -> None:
+    with pytest.raises(SystemExit):
+        status_of_second(SystemExit(3))
 
 
 class Thing:
@@ -221,6 +235,5 @@ def test_a_command_that_waits_for_its_server_ends(
         env=run.environment,
         capture_output=True,
         timeout=PATIENCE / 2,  # the command itself would wait that long twice
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (status, b"", words)

@@ -31,10 +31,25 @@ RIVALS = 1
 FAR = 1  # of each kind, while messages go to a mail server
 MANY = 12  # times as much, if all tests run
 
+# Of scenarios that are alike, make test has these:
+FEW = {
+    "mbox, keep", "maildir, delete after half", "mbox, delete after half", "maildir, delete after days",
+    "maildir, known server", "mbox and a symbolic link", "mbox and a hard link", "three messages, delete",
+    "three messages, known server", "lmtp, pipelined", "lmtp, large messages", "imap, LITERAL+",
+    "imap, no UIDPLUS",
+}  # fmt: skip
+
+
+def each(name: str, values: Sequence[Scenario | FarEnd]) -> pytest.MarkDecorator:
+    """Take each of the scenarios or far ends in turn, and only some of them in make test."""
+    few = [value if str(value) in FEW else pytest.param(value, marks=pytest.mark.slow) for value in values]
+    return pytest.mark.parametrize(name, few, ids=str)
+
+
 needs_strace = pytest.mark.skipif(missing() is not None, reason=missing() or "")
-each_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
-each_of_all = pytest.mark.parametrize("scenario", [*SCENARIOS, *TWO_NAMES], ids=str)
-each_short_session = pytest.mark.parametrize("scenario", SHORT_SESSIONS, ids=str)
+each_scenario = each("scenario", SCENARIOS)
+each_of_all = each("scenario", [*SCENARIOS, *TWO_NAMES])
+each_short_session = each("scenario", SHORT_SESSIONS)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +139,7 @@ def test_of_two_runs_at_once_on_a_new_record_one_does_the_work(
     try_out(launcher, with_rivals(rival, scenario, RIVALS * times))
 
 
-@pytest.mark.parametrize("far_end", FAR_ENDS, ids=str)
+@each("far_end", FAR_ENDS)
 def test_whatever_happens_on_the_way_to_a_mail_server_each_message_arrives(
     launcher: Launcher, far_end: FarEnd, times: int
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from pop3fetch.delivery.destination import Destination
 from pop3fetch.delivery.examination import LITTLE
-from pop3fetch.delivery.kinds import DeliveryContext, open_destination, parse
+from pop3fetch.delivery.opening import DeliveryContext, open_destination, parse
 from pop3fetch.errors import DeliveryError
 from pop3fetch.step_results import StepResult, Verdict
 

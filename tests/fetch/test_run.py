@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from pop3fetch.delivery.destination import Destination, Draft, Journal, Place
-from pop3fetch.delivery.kinds import open_destination
-from pop3fetch.delivery.kinds import parse as parse_destination
 from pop3fetch.delivery.maildir import Maildir
 from pop3fetch.delivery.mbox import Mbox
+from pop3fetch.delivery.opening import open_destination
+from pop3fetch.delivery.opening import parse as parse_destination
 from pop3fetch.delivery.program import Program
 from pop3fetch.errors import (
     ConnectionLost,

@@ -277,8 +277,14 @@ FLOODS = {
 }
 
 
+# Of those that are alike, make test has one.
+MORE = ("capabilities", "LIST with words", "UIDL", "long UIDs", "a line")
+
+
 @ON_LINUX
-@pytest.mark.parametrize("name", FLOODS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in MORE else name for name in FLOODS]
+)
 def test_what_has_no_end_has_no_memory(name: str, run: Run, server: StartServer, tmp_path: Path) -> None:
     flood = FLOODS[name]
     script: Script = in_turn(flood.opening, flood.flood)

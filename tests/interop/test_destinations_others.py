@@ -158,7 +158,15 @@ def in_maildir(exim: Exim, count: int) -> dict[int, bytes]:
     return found
 
 
-@pytest.mark.parametrize("way", ["smtp://", "smtp://alice@", "smtps://", "smtps://alice@"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "smtp://",
+        "smtps://alice@",
+        pytest.param("smtp://alice@", marks=pytest.mark.slow),
+        pytest.param("smtps://", marks=pytest.mark.slow),
+    ],
+)
 def test_the_nastiest_messages_reach_exim(
     here: Here, exim: Exim, ca_file: Path, tmp_path: Path, way: str
 ) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pop3fetch.account.system_keyring import LOOK_LIMIT
+from pop3fetch.defaults import KEYRING_TIMEOUT
 from tests.support.command import PATIENCE, Ended, Run
 from tests.support.mail_server import Mailbox
 from tests.support.scripted_server import ScriptedServer, StartServer
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason=str(missing()))
 GREETING = b"+OK <1896.697170952@localhost>\r\n"
 WAYS = ("POP3FETCH_PASSWORD", "--password-command", "password_command", "`pop3fetch login`", "~/.netrc")
 BRIEF = 0.5  # seconds, for a wait that is sat out
-A_FEW_SECONDS = 2 * LOOK_LIMIT  # with the start of two processes in them, on a busy machine
+A_FEW_SECONDS = 2 * KEYRING_TIMEOUT  # with the start of two processes in them, on a busy machine
 
 Command = Callable[..., Ended]
 
@@ -60,8 +60,8 @@ def started(words: list[str], environment: dict[str, str]) -> Ended:
 
 
 HASTY = f"""
-from pop3fetch.account import system_keyring
-system_keyring.LOOK_LIMIT = {BRIEF}
+from pop3fetch import defaults
+defaults.KEYRING_TIMEOUT = {BRIEF}
 from pop3fetch.cli import main
 main()
 """
@@ -142,7 +142,7 @@ def test_a_password_that_is_given_spares_the_keyring(pop3fetch: Command, secrets
     secrets.freeze()
     begun = time.monotonic()
     assert pop3fetch("stat", POP3FETCH_PASSWORD="secret").status == 0
-    assert time.monotonic() - begun < LOOK_LIMIT
+    assert time.monotonic() - begun < KEYRING_TIMEOUT
 
 
 def test_check_reports_that_a_job_does_not_reach_it(pop3fetch: Command) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from pop3fetch.errors import ConnectionFailed, ResolverFailed, TimedOut, UnknownHost
 from pop3fetch.net.dial import Endpoint, dial
-from pop3fetch.net.proxy import HEADER_LIMIT
+from pop3fetch.net.proxy import HEADER_LIMIT, called, without_password
 from tests.support import microsocks
 from tests.support.scripted_server import Script, ScriptedServer, StartServer, Talk
 from tests.support.sessions import NEVER, SOON
@@ -277,6 +277,20 @@ def offer_password(talk: Talk) -> None:
     talk.take(4)
     talk.say(b"\x05\x02")
     talk.stall()
+
+
+@pytest.mark.parametrize(
+    ("proxy", "shown"),
+    [
+        ("socks5://h:1", "socks5://h:1"),
+        ("socks5://alice:hidden@h:1", "socks5://***@h:1"),
+        ("http://alice:hid%40den@[::1]:3128", "http://***@[::1]:3128"),
+        ("http://alice:hid@den://@h:1", "http://***@h:1"),
+    ],
+)
+def test_what_is_shown_of_a_proxy_has_no_password(proxy: str, shown: str) -> None:
+    assert without_password(proxy, instead="***@") == shown
+    assert called(f"{proxy}/") == f"the proxy {shown.replace('***@', '')}"
 
 
 @pytest.mark.parametrize("scheme", ["socks5", "http"])

@@ -314,3 +314,10 @@ def test_every_method_of_the_command_line_is_known() -> None:
 def test_the_strongest_offered_is_chosen(offered: list[str], bound: str | None, unbound: str | None) -> None:
     assert strongest(iter(offered), channel_binding=True) == bound
     assert strongest(iter(offered), channel_binding=False) == unbound
+
+
+def test_a_use_adds_its_mechanisms_after_stronger_ones() -> None:
+    offered = ["CRAM-MD5", "LOGIN", "EXTERNAL"]
+    assert strongest(offered, channel_binding=True, uses=("password", "without TLS")) == "CRAM-MD5"
+    assert strongest(offered, channel_binding=True, uses=("password", "last resort")) == "LOGIN"
+    assert strongest([*offered, "PLAIN"], channel_binding=True, uses=("password", "last resort")) == "PLAIN"

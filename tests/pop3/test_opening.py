@@ -27,8 +27,9 @@ from pop3fetch.errors import (
     POP3Error,
     TimedOut,
 )
+from pop3fetch.net.certificate import fingerprint_of
 from pop3fetch.net.dial import Endpoint, dial
-from pop3fetch.net.tls import TLSOptions, fingerprint_of
+from pop3fetch.net.tls import TLSOptions
 from pop3fetch.pop3.client import POP3Client
 from pop3fetch.pop3.conversation import Server, Shortcut
 from pop3fetch.pop3.login import LoginPolicy

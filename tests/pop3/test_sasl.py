@@ -14,9 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pop3fetch.defaults import TOKEN_METHODS
 from pop3fetch.errors import MechanismFailed
 from pop3fetch.pop3 import sasl
-from pop3fetch.pop3.sasl import CLEAR_TEXT, MECHANISMS, Credentials, Mechanism, mechanism
+from pop3fetch.pop3.login import CLEAR_TEXT
+from pop3fetch.pop3.sasl import MECHANISMS, Credentials, Mechanism, mechanism
 from tests.support.scram import ScramServer
 
 NONCE = "rOprNGfwEbeRWgbNEkqO"
@@ -87,6 +89,10 @@ def test_clear_text_mechanisms_are_exactly_those_that_send_the_secret() -> None:
         return any(b"very-secret" in octets for octets in sent)
 
     assert {name for name in MECHANISMS if sends_secret(name)} == CLEAR_TEXT
+
+
+def test_the_mechanisms_for_tokens_are_those_that_the_settings_know() -> None:
+    assert {name.lower() for name, (_, _, use) in MECHANISMS.items() if use == "token"} == {*TOKEN_METHODS}
 
 
 # PLAIN, LOGIN, CRAM-MD5, EXTERNAL, APOP

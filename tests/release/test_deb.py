@@ -76,6 +76,7 @@ def test_it_needs_the_python_that_its_file_was_built_by(package: Path) -> None:
     assert _field(package, "Version") == f"{__version__}-1"
 
 
+@pytest.mark.slow
 def test_the_builder_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", str(COMMIT_TIME))
     monkeypatch.setenv("DEBFULLNAME", "Alice Example")

@@ -6,8 +6,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from tests.support.prepared_python import PreparedPython
 
 PATIENCE = 60.0  # seconds that a command may take
 
@@ -23,10 +25,14 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Runs ``pop3fetch`` with ``home`` as home; ``environment`` is all that it inherits besides PATH."""
+    """Runs ``pop3fetch`` with ``home`` as home; ``environment`` is all that it inherits besides PATH.
+
+    A ``python`` that is prepared saves the start of each process.
+    """
 
     home: Path
     folder: Path
+    python: PreparedPython | None = field(default=None, kw_only=True)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -40,10 +46,13 @@ class Run:
         timeout: float = PATIENCE,
     ) -> Ended:
         """Run the command with ``arguments``; ``env`` is added to its environment."""
+        words, environment = self.command(*arguments), {**self.environment, **(env or {})}
+        if self.python and (forked := self.python.run(words, self.folder, environment, stdin, timeout)):
+            return Ended(*forked)
         ended = subprocess.run(
-            self.command(*arguments),
+            words,
             cwd=self.folder,
-            env={**self.environment, **(env or {})},
+            env=environment,
             input=stdin,
             capture_output=True,
             timeout=timeout,

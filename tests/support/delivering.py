@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pop3fetch.delivery.destination import Destination, Draft, Place
-from pop3fetch.delivery.kinds import DeliveryContext
+from pop3fetch.delivery.opening import DeliveryContext
 from pop3fetch.errors import DeliveryError
 from pop3fetch.messages import Message
 from tests.support.segments import in_pieces

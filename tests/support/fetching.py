@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pop3fetch.delivery.destination import Destination, Draft
-from pop3fetch.delivery.kinds import open_destination, parse
 from pop3fetch.delivery.maildir import Maildir
+from pop3fetch.delivery.opening import open_destination, parse
 from pop3fetch.errors import POP3Error
 from pop3fetch.fetch.context import Context
 from pop3fetch.fetch.plan import Order

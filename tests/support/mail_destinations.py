@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import pytest
 
 from pop3fetch.delivery.destination import Destination
-from pop3fetch.delivery.servers.address import PORTS, ServerAddress
+from pop3fetch.delivery.kinds import SCHEMES
+from pop3fetch.delivery.servers.address import ServerAddress
 from pop3fetch.delivery.servers.server import MailServer
 from pop3fetch.errors import DeliveryError, LoginRefused
 from pop3fetch.net.dial import Endpoint
@@ -43,7 +44,9 @@ class MailDestinations:
         implicit = "implicit" if tls == "implicit" else None
         running = self._stack.enter_context(ScriptedServer(script, tls=implicit, context=self._context))
         return MailServer(
-            ServerAddress(scheme, running.host, PORTS[scheme], user, mailbox),  # the same for all servers
+            ServerAddress(
+                scheme, running.host, SCHEMES[scheme].port, user, mailbox
+            ),  # the same for all servers
             Endpoint(running.host, running.port),
             tls,
             Secrets(),

@@ -82,7 +82,8 @@ class World:
         return {"POP3FETCH_CA_FILE": str(self.ca_file), **self.keyring}
 
     def resolving(self) -> ResolvingRun:
-        return ResolvingRun(self.run.home, self.run.folder, self.names.port, self.hosts)
+        run = self.run
+        return ResolvingRun(run.home, run.folder, self.names.port, self.hosts, python=run.python)
 
     def login(self, *arguments: str | Path, env: Mapping[str, str] = PASSWORD) -> Ended:
         """Log in without a terminal."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,14 +12,13 @@ from tests.support.command import Run
 
 @contextmanager
 def begun(run: Run, *arguments: str | Path, env: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Begin a command that heeds Ctrl-C, whatever the tester's shell does with it; kill it at the end."""
+    """Begin a command; kill it at the end."""
     process = subprocess.Popen(
         run.command(*arguments),
         cwd=run.folder,
         env={**run.environment, **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         yield process

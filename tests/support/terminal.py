@@ -6,7 +6,6 @@ import fcntl
 import os
 import re
 import select
-import signal
 import struct
 import subprocess
 import termios
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.command import PATIENCE, Run
+from tests.support.prepared_python import Forked
 
 # The shell opens the terminal anew, so that it becomes the one that controls the session.
 ON_TERMINAL = (
@@ -68,15 +68,19 @@ class Terminal:
         """
         ours, theirs = os.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        process = subprocess.Popen(
-            ["sh", "-c", ON_TERMINAL, os.ttyname(theirs), *self.run.command(*arguments)],
-            cwd=self.run.folder,
-            env={**self.run.environment, "TERM": TYPES, "TZ": "CET-1", "FED": fed, **(env or {})},
-            stdout=subprocess.PIPE if piped else theirs,
-            start_new_session=True,
-            # A shell lets what it starts in the background ignore Ctrl-C, and that is inherited.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
+        words, folder = self.run.command(*arguments), self.run.folder
+        environment = {**self.run.environment, "TERM": TYPES, "TZ": "CET-1", **(env or {})}
+        process: subprocess.Popen[bytes] | Forked | None = None
+        if self.run.python and not piped and not fed:
+            process = self.run.python.begin(words, folder, environment, [theirs] * 3, on_terminal=True)
+        if process is None:
+            process = subprocess.Popen(
+                ["sh", "-c", ON_TERMINAL, os.ttyname(theirs), *words],
+                cwd=folder,
+                env={"FED": fed, **environment},
+                stdout=subprocess.PIPE if piped else theirs,
+                start_new_session=True,
+            )
         os.close(theirs)
         try:
             raw, out = _converse(process, ours, list(answers))
@@ -90,7 +94,7 @@ class Terminal:
 
 
 def _converse(
-    process: subprocess.Popen[bytes], ours: int, answers: list[tuple[bytes, bytes]]
+    process: subprocess.Popen[bytes] | Forked, ours: int, answers: list[tuple[bytes, bytes]]
 ) -> tuple[bytes, bytes]:
     shown, out = bytearray(), bytearray()
     sources = {ours: shown}

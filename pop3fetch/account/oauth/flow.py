@@ -24,8 +24,9 @@ from pop3fetch.account.oauth.messages import (
 )
 from pop3fetch.account.oauth.providers import OAuthSettings
 from pop3fetch.account.settings_table import Account
-from pop3fetch.account.system_keyring import LOOK_LIMIT, STORE_LIMIT, Entry
+from pop3fetch.account.system_keyring import STORE_LIMIT, Entry
 from pop3fetch.ahead import Interrupts
+from pop3fetch.defaults import KEYRING_TIMEOUT
 from pop3fetch.errors import AuthorizationFailed, ConfigurationError, NoPassword, POP3Error
 from pop3fetch.printable import printable
 
@@ -129,7 +130,7 @@ def store_refresh_token(account: Account, tokens: Tokens, limit: float = STORE_L
 
 
 def refresh_token(
-    account: Account, limit: float = LOOK_LIMIT, interrupts: Interrupts | None = None
+    account: Account, limit: float = KEYRING_TIMEOUT, interrupts: Interrupts | None = None
 ) -> str | None:
     """Return the refresh token in the keyring, or None; raises ConfigurationError."""
     return system_keyring.look(_entry(account), limit, interrupts)
@@ -143,7 +144,7 @@ def forget(account: Account, limit: float = STORE_LIMIT) -> bool:
 def access_token(
     account: Account,
     report: Callable[[str], None],
-    limit: float = LOOK_LIMIT,
+    limit: float = KEYRING_TIMEOUT,
     interrupts: Interrupts | None = None,
 ) -> str:
     """Return a fresh access token, by the refresh token in the keyring, which has ``limit`` seconds.

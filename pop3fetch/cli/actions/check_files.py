@@ -15,7 +15,7 @@ from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.numbers import counted
 from pop3fetch.cli.sessions import sessions_of
 from pop3fetch.delivery.examination import examine_paths
-from pop3fetch.delivery.kinds import open_destination
+from pop3fetch.delivery.opening import open_destination
 from pop3fetch.durable import is_absent, short
 from pop3fetch.errors import POP3Error, RecordError
 from pop3fetch.record.patience import Patience

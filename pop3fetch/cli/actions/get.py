@@ -17,7 +17,8 @@ from pop3fetch.account.credentials import without_password
 from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.sessions import LISTING, sessions_of
-from pop3fetch.delivery.kinds import Choice, DeliveryContext, Kind, Openings, open_destination, parse
+from pop3fetch.delivery.kinds import Kind
+from pop3fetch.delivery.opening import Choice, DeliveryContext, Openings, open_destination, parse
 from pop3fetch.errors import ConfigurationError, UsageError
 from pop3fetch.record.place import RecordPlace, last_address
 from pop3fetch.values import NamedTuple

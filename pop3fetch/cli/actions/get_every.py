@@ -33,7 +33,7 @@ from pop3fetch.status import Status
 from pop3fetch.values import NamedTuple
 
 if TYPE_CHECKING:
-    from pop3fetch.delivery.kinds import Openings
+    from pop3fetch.delivery.opening import Openings
 
 LONGEST_WAIT = 60 * 60  # seconds after failures, unless the interval is longer
 MOST_DOUBLINGS = 30  # enough for the shortest interval to reach the longest wait

@@ -8,7 +8,7 @@ from contextlib import closing
 
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.delivery.destination import Destination
-from pop3fetch.delivery.kinds import Choice, DeliveryContext, open_destination, parse
+from pop3fetch.delivery.opening import Choice, DeliveryContext, open_destination, parse
 from pop3fetch.fetch.settling import settle
 from pop3fetch.record.moving import keep_address, source_of
 from pop3fetch.record.place import RecordPlace, account_file

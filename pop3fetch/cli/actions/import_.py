@@ -15,16 +15,17 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
-from pop3fetch.account import system_keyring
 from pop3fetch.account.config_file import Configuration, default_config_file
-from pop3fetch.account.credentials import SERVICE, store, without_password
+from pop3fetch.account.credentials import without_password
 from pop3fetch.account.registration import password_file_of, register_all, write_password
+from pop3fetch.account.system_keyring import check, keep, password_of
 from pop3fetch.cli.actions.import_count import ask, can_ask
 from pop3fetch.cli.actions.import_plan import Planned, Planner
 from pop3fetch.cli.options import NO_FOLDER, Invocation
 from pop3fetch.cli.screen.advice import error_line
 from pop3fetch.cli.screen.import_report import report
 from pop3fetch.cli.screen.numbers import counted
+from pop3fetch.defaults import KEYRING_TIMEOUT
 from pop3fetch.durable import short
 from pop3fetch.errors import (
     ConfigurationError,
@@ -239,9 +240,8 @@ class Import:
         is_text = not any("\ud800" <= character <= "\udfff" for character in planned.secret.text)
         if planned.counted is not None and is_text:
             if self._may_keep is None:
-                entry = system_keyring.Entry(SERVICE, planned.account.address, "password")
                 try:
-                    system_keyring.check(entry, system_keyring.LOOK_LIMIT)
+                    check(password_of(planned.account), KEYRING_TIMEOUT)
                     self._may_keep = True
                 except ConfigurationError:
                     self._may_keep = False
@@ -284,7 +284,7 @@ class Import:
         for planned in valid:
             if planned.secret is not None and planned.account is not None:
                 if "password_file" not in planned.table:
-                    store(planned.account, planned.secret.text)
+                    keep(password_of(planned.account), planned.secret.text)
                     continue
                 file = password_file_of(known.path, planned.name)
                 try:

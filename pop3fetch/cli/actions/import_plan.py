@@ -13,7 +13,8 @@ from pop3fetch.account import netrc
 from pop3fetch.account.config_file import Configuration, Overrides
 from pop3fetch.account.settings_table import SETTINGS, Account
 from pop3fetch.cli.screen.advice import error_line
-from pop3fetch.delivery.kinds import Kind, parse
+from pop3fetch.delivery.kinds import Kind
+from pop3fetch.delivery.opening import parse
 from pop3fetch.errors import ConfigurationError, FetcherRunning, POP3Error, UsageError
 from pop3fetch.importing import files
 from pop3fetch.importing.foreign import Broken, Fetched, Finding, ForeignAccount, Origin, Secret

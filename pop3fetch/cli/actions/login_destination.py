@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pop3fetch.account.credentials import VARIABLE, Password, forget, store
+from pop3fetch.account.credentials import VARIABLE, Password
 from pop3fetch.account.destination_table import DestinationTable
 from pop3fetch.account.settings_table import Account
+from pop3fetch.account.system_keyring import keep, password_of, remove
 from pop3fetch.cli.actions.login import BROWSER_LIMIT
 from pop3fetch.cli.mail_servers import MailServers, choice_of_table, login_of
 from pop3fetch.cli.options import Invocation
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.sessions import find_keyring, sessions_of
-from pop3fetch.delivery.kinds import open_server
+from pop3fetch.delivery.opening import open_server
 from pop3fetch.delivery.servers.address import ServerAddress
 from pop3fetch.delivery.servers.server import MailServer
 from pop3fetch.errors import LoginRefused, POP3Error, UsageError
@@ -55,7 +56,7 @@ def log_out_of_destination(invocation: Invocation, word: str) -> int:
 
         secret, was_there = "refresh token", flow.forget(login)
     else:
-        secret, was_there = "password", forget(login)
+        secret, was_there = "password", remove(password_of(login))
     result = "is removed from" if was_there else "was not in"
     invocation.console.remark(f"the {secret} of {login.title} {result} the keyring")
     return Status.OK
@@ -108,7 +109,7 @@ def _keep(login: Account, table: DestinationTable, secret: str, wanted: str | No
         return f"is not stored, because the key {given} gives it"
     if wanted == "none":
         return "is not stored"
-    store(login, secret)
+    keep(password_of(login), secret)
     return "is kept in the keyring"
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from pop3fetch.account.config_file import Overrides, load
-from pop3fetch.account.credentials import NETRC, forget, store
+from pop3fetch.account.credentials import NETRC
 from pop3fetch.account.registration import forget_password, keep_password, password_file_of
 from pop3fetch.account.settings_table import Account
+from pop3fetch.account.system_keyring import keep, password_of, remove
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.durable import short
 from pop3fetch.errors import ConfigurationError, UsageError
@@ -57,7 +58,7 @@ class PasswordStore:
         if self._wanted == "file" or (self.has_file and self._wanted is None):
             return self._keep_in_file(secret)
         try:
-            store(self._account, secret)
+            keep(password_of(self._account), secret)
         except ConfigurationError as error:
             if self._wanted is None and self._source and self._console.can_ask:
                 self._console.error(str(error))
@@ -81,4 +82,5 @@ class PasswordStore:
         if self.has_file and self._source:
             forget_password(self._source, self._account.name)
             return f"is removed from {short(password_file_of(self._source, self._account.name))}"
-        return f"{'is removed from' if forget(self._account) else 'was not in'} the keyring"
+        was_there = remove(password_of(self._account))
+        return f"{'is removed from' if was_there else 'was not in'} the keyring"

@@ -27,7 +27,7 @@ from pop3fetch.status import Status
 from pop3fetch.values import NamedTuple
 
 if TYPE_CHECKING:
-    from pop3fetch.delivery.kinds import Openings
+    from pop3fetch.delivery.opening import Openings
 
 Job = Callable[[Account, Console], int]  # what a command does for one account; returns the exit status
 Talk = Callable[[], Any]
@@ -37,7 +37,10 @@ MOMENT = 0.5  # seconds that an interrupted session gets if it delivers nothing
 
 
 class Many(NamedTuple):
-    """The numbers of accounts that -A processes in parallel, in all and at one server."""
+    """How many accounts -A processes at once, in all and at one server: --jobs and --jobs-per-host.
+
+    The numbers are in ``defaults``, because --help shows them without loading this module.
+    """
 
     jobs: int = ACCOUNTS_AT_ONCE
     jobs_per_host: int = ACCOUNTS_AT_ONCE_PER_HOST

@@ -11,7 +11,7 @@ from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.numbers import counted
 from pop3fetch.cli.screen.objects import exported_message, record_object, recorded_message
-from pop3fetch.delivery.kinds import parse
+from pop3fetch.delivery.opening import parse
 from pop3fetch.delivery.servers.acceptances import Acceptances, file_of
 from pop3fetch.durable import is_absent
 from pop3fetch.errors import MessageNotFound, UsageError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from pop3fetch.net.tls import Certificate
+from pop3fetch.net.certificate import Certificate
 from pop3fetch.pop3.mail_session import MailSession
 from pop3fetch.pop3.replies import Capabilities
 

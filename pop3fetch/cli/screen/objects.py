@@ -133,10 +133,10 @@ def account_object(account: Account, destination: str) -> Object:
 def table_without_secret(table: Mapping[str, Any]) -> dict[str, Any]:
     """Return the table of an account, without the password that the URL of a proxy may contain."""
     table = dict(table)
-    proxy = str(table.get("proxy", ""))
-    if "@" in proxy:
-        scheme, _, rest = proxy.partition("://")
-        table["proxy"] = f"{scheme}://***@{rest.rpartition('@')[2]}"
+    if "proxy" in table:
+        from pop3fetch.net.proxy import without_password
+
+        table["proxy"] = without_password(table["proxy"], instead="***@")
     return table
 
 

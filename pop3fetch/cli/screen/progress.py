@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.cli.screen.numbers import counted, human_size
-from pop3fetch.cli.screen.objects import Object, delivered_message, message_object
 from pop3fetch.errors import POP3Error
 from pop3fetch.messages import Message
 
 if TYPE_CHECKING:
+    from pop3fetch.cli.screen.objects import Object
     from pop3fetch.delivery.destination import Draft
-    from pop3fetch.delivery.kinds import Choice
+    from pop3fetch.delivery.opening import Choice
 
 REDRAW = 0.1  # seconds between two drawings of the progress line
 SETTLED = 1.0  # seconds before a rate is shown
@@ -126,6 +126,8 @@ class RunReporter:
         if self._line:
             self._line.advance(messages=1)
         if self._as_json or self._objects is not None:
+            from pop3fetch.cli.screen.objects import delivered_message
+
             delivered = delivered_message(message, draft.path, self.choice.name if self.choice else None)
             if self._objects is not None:
                 self._objects.append(delivered)
@@ -168,8 +170,11 @@ class RunReporter:
 
     def removed(self, messages: Sequence[Message]) -> None:
         """Name the messages that `rm` has deleted."""
-        for message in messages if self._as_json else ():
-            self._console.json(message_object(message))
+        if self._as_json:
+            from pop3fetch.cli.screen.objects import message_object
+
+            for message in messages:
+                self._console.json(message_object(message))
         self._console.remark(f"{counted(len(messages))} deleted from the server")
 
     def end(self) -> None:

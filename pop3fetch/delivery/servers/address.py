@@ -16,11 +16,10 @@ import re
 from urllib.parse import quote, unquote
 
 from pop3fetch.defaults import UNIX_PREFIX
+from pop3fetch.delivery.kinds import SCHEMES, Protocol
 from pop3fetch.errors import UsageError
 from pop3fetch.values import NamedTuple
 
-PORTS = {"lmtp": 24, "smtp": 25, "smtps": 465, "imap": 143, "imaps": 993}
-SUBMISSION_PORT = 587  # of smtp: with a user (RFC 6409)
 INBOX = "INBOX"
 
 _LOCATION = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^:\[\]\s/?#@%\\]+)(?::([0-9]{1,5}))?")
@@ -58,18 +57,20 @@ class ServerAddress(NamedTuple):
             return False
 
     @property
-    def is_imap(self) -> bool:
-        """Whether messages go to a mailbox by IMAP."""
-        return bool(self.mailbox)
+    def protocol(self) -> Protocol:
+        """The protocol by which messages go to the server."""
+        return SCHEMES[self.scheme].protocol
 
 
 def parse(url: str) -> ServerAddress:
     """Return the address that a URL names; raises UsageError."""
     scheme, colon, rest = url.partition("://")
     scheme = scheme.lower()
-    if not colon or scheme not in PORTS:
-        raise _wrong("it must begin with lmtp://, smtp://, smtps://, imap:// or imaps://")
-    if scheme == "lmtp" and rest.startswith("/"):
+    if not colon or scheme not in SCHEMES:
+        *others, last = (f"{scheme}://" for scheme in SCHEMES)
+        raise _wrong(f"it must begin with {', '.join(others)} or {last}")
+    protocol = SCHEMES[scheme].protocol
+    if protocol == "LMTP" and rest.startswith("/"):
         return ServerAddress(scheme, UNIX_PREFIX + _decoded(rest), 0)
     authority, _slash, path = rest.partition("/")
     login, at, location = authority.rpartition("@")
@@ -82,9 +83,9 @@ def parse(url: str) -> ServerAddress:
     if match is None or int(match[2] or 1) not in range(1, 65_536):
         raise _wrong("it must name a host, or a host, a colon and the number of a port")
     user = _decoded(login) if at else None
-    if scheme == "lmtp" and at:
+    if protocol == "LMTP" and at:
         raise _wrong("LMTP has no login; the recipient is given by --recipient")
-    is_imap = scheme.startswith("imap")
+    is_imap = protocol == "IMAP"
     if is_imap and not user:
         raise _wrong("it must name a user: imaps://USER@HOST/MAILBOX")
     if path and not is_imap:
@@ -96,7 +97,7 @@ def parse(url: str) -> ServerAddress:
 
 
 def _usual_port(scheme: str, user: str | None) -> int:
-    return SUBMISSION_PORT if scheme == "smtp" and user is not None else PORTS[scheme]
+    return SCHEMES[scheme].port if user is None else SCHEMES[scheme].login_port
 
 
 def _decoded(part: str) -> str:

@@ -7,11 +7,8 @@ from collections.abc import Iterable
 from pop3fetch.delivery.servers.line import Line
 from pop3fetch.delivery.servers.server import MailServer
 from pop3fetch.errors import InsecureAuthenticationDisallowed, MechanismNotOffered
-from pop3fetch.pop3.login import strongest
-from pop3fetch.pop3.sasl import CLEAR_TEXT, Credentials, Mechanism, encode, mechanism
-
-TOKENS = ("OAUTHBEARER", "XOAUTH2")
-LAST_RESORT = "LOGIN"  # Microsoft's servers offer no other to a password
+from pop3fetch.pop3.login import CLEAR_TEXT, strongest
+from pop3fetch.pop3.sasl import Credentials, Mechanism, Use, encode, mechanism
 
 
 def chosen(server: MailServer, line: Line, offered: Iterable[str]) -> Mechanism:
@@ -24,11 +21,8 @@ def chosen(server: MailServer, line: Line, offered: Iterable[str]) -> Mechanism:
     binding = None
     if any(name.endswith("-PLUS") for name in names) and transport.tls:
         binding = transport.channel_binding()
-    if server.takes_tokens:
-        name = next((name for name in TOKENS if name in names), None)
-    else:
-        name = strongest(names, channel_binding=binding is not None)
-        name = name or (LAST_RESORT if LAST_RESORT in names else None)
+    uses: tuple[Use, ...] = ("token",) if server.takes_tokens else ("password", "last resort")
+    name = strongest(names, channel_binding=binding is not None, uses=uses)
     if name is None:
         raise MechanismNotOffered(f"the server offers no usable login; it offers {' '.join(names) or 'none'}")
     if name in CLEAR_TEXT and not transport.tls:

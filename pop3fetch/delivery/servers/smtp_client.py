@@ -71,7 +71,7 @@ class Client(smtplib.SMTP):
         self._lines = 0  # of the reply that is being read
         # As far as they are used: the one to write to, the other to read lines from.
         self.sock, self.file = line, self  # type: ignore[assignment]
-        if server.address.scheme == "lmtp":
+        if server.address.protocol == "LMTP":
             self.ehlo_msg = "lhlo"
         greeting = self.reply("the greeting")
         if greeting.code != 220:

@@ -297,7 +297,7 @@ class Group:
 
     def _may_drop(self, envelope: Envelope) -> bool:
         """Whether a message may be sent without its sender: a server for local delivery bounces nothing."""
-        is_local = self._server.address.scheme == "lmtp"
+        is_local = self._server.address.protocol == "LMTP"
         return is_local and self._server.sender is None and bool(envelope.sender)
 
     # -- ways to send --------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from pop3fetch.cli.actions.get_every import Clock as EveryClock
 from pop3fetch.cli.actions.many_accounts import Many
 from pop3fetch.cli.options import Invocation
 from pop3fetch.cli.screen.console import Console
-from pop3fetch.delivery.kinds import Openings
+from pop3fetch.delivery.opening import Openings
 from pop3fetch.sessions.refused_logins import FIRST_PAUSE, LONGEST_PAUSE
 from pop3fetch.status import Status
 from tests.support.clock import Clock

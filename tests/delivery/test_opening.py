@@ -8,12 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from pop3fetch.delivery.kinds import Choice, Kind, Openings, open_destination, parse
+from pop3fetch.delivery.kinds import SCHEMES, Kind
 from pop3fetch.delivery.maildir import Maildir
 from pop3fetch.delivery.mbox import Mbox
+from pop3fetch.delivery.opening import Choice, Openings, open_destination, open_server, parse
 from pop3fetch.delivery.program import Program
+from pop3fetch.delivery.servers.address import ServerAddress
+from pop3fetch.delivery.servers.mailbox import Mailbox
+from pop3fetch.delivery.servers.server import MailServer
+from pop3fetch.delivery.servers.transfer import Transfer
 from pop3fetch.delivery.stream import Stream
 from pop3fetch.errors import UsageError
+from pop3fetch.net.dial import Endpoint
+from pop3fetch.pop3.trace import Secrets
 from tests.support.delivering import TAG, delivery_context
 
 
@@ -94,7 +101,7 @@ def test_a_maildir_loads_no_module_of_another_kind(tmp_path: Path) -> None:
 import sys
 from tests.support.delivering import TAG, delivery_context
 from pathlib import Path
-from pop3fetch.delivery.kinds import open_destination, parse
+from pop3fetch.delivery.opening import open_destination, parse
 open_destination(parse(f"maildir:{sys.argv[1]}"), delivery_context(TAG, Path(sys.argv[1])))
 print(*sorted(name for name in sys.modules if name.startswith("pop3fetch.delivery.")))
 """
@@ -102,7 +109,19 @@ print(*sorted(name for name in sys.modules if name.startswith("pop3fetch.deliver
         [sys.executable, "-W", "error", "-c", script, tmp_path], capture_output=True, text=True, check=True
     )
     loaded = {name.removeprefix("pop3fetch.delivery.") for name in ended.stdout.split()}
-    assert loaded == {"destination", "kinds", "maildir"}
+    assert loaded == {"destination", "kinds", "maildir", "opening"}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_each_scheme_opens_a_mail_server(scheme: str, tmp_path: Path) -> None:
+    mailbox = "INBOX" if SCHEMES[scheme].protocol == "IMAP" else ""
+    address = ServerAddress(scheme, "mail.example.org", SCHEMES[scheme].port, "alice", mailbox)
+    server = MailServer(address, Endpoint("mail.example.org", address.port), "implicit", Secrets())
+
+    destination = open_server(server, TAG, tmp_path)
+
+    assert isinstance(destination, Mailbox if mailbox else Transfer)
+    assert destination.name == str(address)
 
 
 def test_destinations_are_interrupted_as_long_as_their_run_goes_on(tmp_path: Path) -> None:
