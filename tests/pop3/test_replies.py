@@ -326,6 +326,10 @@ LONG = b"2 2" + b" " * LINE_LIMIT
         (b"2 x\r\n1 1\r\n2 2\r\n", [1, None], ["a line of LIST is not a number and a size"]),
         (b"1 1\r\n2 2\r\n2 x\r\n", [1, None], ["a line of LIST is not a number and a size"]),
         (b"1 1\r\n2\r\n2 2\r\n", [1, None], ["a line of LIST is not a number and a size"]),
+        *(
+            (b"1 1\r\n%b\r\n2 2\r\n" % line, [1, second], ["a line of LIST is not a number and a size"])
+            for line, second in {b" 2 x": None, b"\t2 x": None, b"2\tx": None, b"2tx": 2, b"t2 x": 2}.items()
+        ),
         (b"0 0\r\n1 1\r\n", [1], ["message number 0 is out of range"]),
         (b"1 1\r\n9999999999999999999 9\r\n", [1], ["message number 9999999999999999999 is out of range"]),
         (b"1 1\r\n1000001 9\r\n2 2\r\n", [1, 2], ["message number 1000001 is out of range"]),
