@@ -61,8 +61,9 @@ NO_NUMBERS = [
         (b"2\t320", (2, 320)),
         (b" 2 320 ", (2, 320)),
         (b"2 320 octets, \xff and words", (2, 320)),
+        (b"2 320\toctets", (2, 320)),
         (b"002 0320", (2, 320)),
-        (b"2 9999999999999999999", (2, LARGEST)),
+        (b"9999999999999999999 9999999999999999999", (LARGEST, LARGEST)),
     ],
 )
 def test_stat_names_messages_and_octets(text: bytes, drop: tuple[int, int]) -> None:
@@ -75,6 +76,7 @@ def test_stat_names_messages_and_octets(text: bytes, drop: tuple[int, int]) -> N
         *NO_NUMBERS,
         b"5",
         b"X1 2",
+        b"1 2t",
         *(b"%b 1" % word for word in NO_NUMBERS),
         *(b"1 %b" % word for word in NO_NUMBERS),
     ],
@@ -96,6 +98,7 @@ def test_stat_without_two_numbers_is_refused(text: bytes) -> None:
         (b"  1    120  ", (1, 120)),
         (b"\t1\t120", (1, 120)),
         (b"1 120 and words behind", (1, 120)),
+        (b"1 120\tand a tab", (1, 120)),
         (b"1 120 \x1b\xff", (1, 120)),
         (b"01 00120", (1, 120)),
         (b"9999999999999999999 9999999999999999999", (LARGEST, LARGEST)),
@@ -107,7 +110,13 @@ def test_a_scan_line_is_a_number_and_a_size(line: bytes, scan: tuple[int, int]) 
 
 @pytest.mark.parametrize(
     "line",
-    [*NO_NUMBERS, b"1", *(b"%b 1" % word for word in NO_NUMBERS), *(b"1 %b" % word for word in NO_NUMBERS)],
+    [
+        *NO_NUMBERS,
+        b"1",
+        b"1 2t",
+        *(b"%b 1" % word for word in NO_NUMBERS),
+        *(b"1 %b" % word for word in NO_NUMBERS),
+    ],
 )
 def test_another_scan_line_is_refused(line: bytes) -> None:
     with pytest.raises(MalformedListing, match="LIST") as refused:
@@ -119,7 +128,7 @@ def test_another_scan_line_is_refused(line: bytes) -> None:
     ("line", "entry"),
     [
         (b"1 whqtswO00WBw418f9t5JxYwZ", (1, b"whqtswO00WBw418f9t5JxYwZ")),
-        (b"1 !~", (1, b"!~")),
+        *((b"1 %c" % octet, (1, b"%c" % octet)) for octet in (*range(0x21, 0x7F), *range(0x80, 0x100))),
         (b"1   several-spaces", (1, b"several-spaces")),
         (b"\t1\ttabs\t", (1, b"tabs")),
         (b"  1 spaces-around  ", (1, b"spaces-around")),
@@ -147,8 +156,7 @@ def test_a_unique_id_is_all_behind_the_number(line: bytes, entry: tuple[int, byt
         *(b"%b x" % word for word in NO_NUMBERS),
         b"1x",
         *(b"1 a%cb" % octet for octet in (*range(0x20), 0x7F)),
-        b"1 \x1b[31m",
-        b"1 \0",
+        *(b"1 %cb" % octet for octet in (*range(0x20), 0x7F) if octet != 0x09),  # a tab parts the two
         b"1 a\r",
         b"\r1 a",
     ],
@@ -318,6 +326,10 @@ LONG = b"2 2" + b" " * LINE_LIMIT
         (b"2 x\r\n1 1\r\n2 2\r\n", [1, None], ["a line of LIST is not a number and a size"]),
         (b"1 1\r\n2 2\r\n2 x\r\n", [1, None], ["a line of LIST is not a number and a size"]),
         (b"1 1\r\n2\r\n2 2\r\n", [1, None], ["a line of LIST is not a number and a size"]),
+        *(
+            (b"1 1\r\n%b\r\n2 2\r\n" % line, [1, second], ["a line of LIST is not a number and a size"])
+            for line, second in {b" 2 x": None, b"\t2 x": None, b"2\tx": None, b"2tx": 2, b"t2 x": 2}.items()
+        ),
         (b"0 0\r\n1 1\r\n", [1], ["message number 0 is out of range"]),
         (b"1 1\r\n9999999999999999999 9\r\n", [1], ["message number 9999999999999999999 is out of range"]),
         (b"1 1\r\n1000001 9\r\n2 2\r\n", [1, 2], ["message number 1000001 is out of range"]),
