@@ -9,13 +9,13 @@ import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import quote
 
 from pop3fetch.durable import NOT_SUPPORTED, make_folder, open_private, platform_folder, replace_file
 from pop3fetch.errors import POP3Error, RecordError, RecordLocked, RecordNotWritten
 from pop3fetch.values import NamedTuple
 
-_READABLE = "@+="  # safe in a file name beside letters, digits and _.-~
+# The octets of a file name that stay as they are; others are percent-encoded.
+_READABLE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~@+=")
 _LONGEST = 120  # characters of a name; file systems allow 255 octets
 
 # Errors of the disk, not of the record: the next run may not meet them.
@@ -125,14 +125,15 @@ def file_name(address: str) -> str:
 
     A digest is added if characters had to be changed, or if letter case makes a difference.
     """
-    readable = quote(address, safe=_READABLE, errors="surrogateescape")[:_LONGEST].replace(
-        ".", "%2E", address.startswith(".")
-    )
+    # Not by urllib.parse, which loads ipaddress as well: from Python 3.13 on, `stat` needs neither.
+    octets = address.encode("utf-8", "surrogateescape")
+    encoded = "".join(chr(octet) if octet in _READABLE else f"%{octet:02X}" for octet in octets)
+    readable = encoded[:_LONGEST].replace(".", "%2E", address.startswith("."))
     if readable == address.lower():
         return readable
     import hashlib
 
-    digest = hashlib.sha256(address.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    digest = hashlib.sha256(octets).hexdigest()[:12]
     return f"{readable}-{digest}"
 
 

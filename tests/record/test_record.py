@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -97,6 +98,29 @@ CLOSE = [
 def test_no_two_addresses_share_a_file_even_if_case_does_not_count() -> None:
     names = {file_name(address).lower() for address in CLOSE}
     assert len(names) == len(CLOSE)
+
+
+NAMES = {
+    "alice@example.org:1110": "alice@example.org%3A1110-512c8840f896",
+    "Alice@Example.ORG": "Alice@Example.ORG-0fff1e932df1",
+    "alice@[2001:db8::1]:1110": "alice@%5B2001%3Adb8%3A%3A1%5D%3A1110-35643f8910e9",
+    ".alice@example.org": "%2Ealice@example.org-9e1aa8c42ae2",
+    "Jörg@exämple.org": "J%C3%B6rg@ex%C3%A4mple.org-724a8f77e4aa",
+    "\udcff@example.org": "%FF@example.org-bd9dd02610d7",
+    "a b%/\0@example.org": "a%20b%25%2F%00@example.org-bb9faef3acd3",
+}
+
+
+@pytest.mark.parametrize(("address", "name"), NAMES.items())
+def test_a_record_keeps_its_name(address: str, name: str) -> None:
+    """In every version: under another name, everything would be new."""
+    assert file_name(address) == name
+
+
+@given(address=st.text(st.characters(exclude_categories=["Cs"]), max_size=80))
+def test_characters_of_an_address_are_percent_encoded(address: str) -> None:
+    begin = quote(f"a{address}", safe="@+=")[:120]
+    assert file_name(f"a{address}").startswith(begin)
 
 
 @given(address=st.text(st.characters(exclude_categories=["Cs"]), max_size=80))
