@@ -58,7 +58,7 @@ def _step(terminal: Terminal, step: str) -> Iterator[Text]:
     yield Text.assemble(("$ ", PROMPT), (f"pop3fetch {step}", "bold"))
     shown = seen.raw.decode().replace(str(terminal.run.home), HOME)
     shown = _FETCHED_AT.sub("2026-04-09T13:05:00Z", shown)  # the record has a clock of its own
-    for line in shown.splitlines():
+    for line in shown.removesuffix("\r\n").split("\r\n"):  # a lone CR begins a line of progress anew
         # What was drawn anew is gone, but for its last state.
         text = Text.from_ansi(line.rpartition("\r")[2].replace("\x1b[K", ""))
         yield from text.divide(range(COLUMNS, len(text), COLUMNS))

@@ -212,7 +212,7 @@ class Account(NamedTuple):
     @property
     def has_password_source(self) -> bool:
         """Whether a file or a program gives its password."""
-        return self.password_file is not None or self.password_command is not None
+        return any(getattr(self, key) is not None for key in PASSWORD_SOURCES)
 
     def login_name(self) -> str:
         """Return the user; raises ConfigurationError if there is none."""
@@ -235,6 +235,9 @@ SETTINGS: Mapping[str, Setting] = {name: row[0] for name, row in _ROWS.items()}
 OPTIONS: tuple[tuple[str, Option], ...] = tuple(
     (name, option) for name, row in _ROWS.items() for option in row[1:]
 )
+# What gives a password: all, and those that are stored with an account because they are no secret.
+PASSWORD_KEYS = tuple(name for name, setting in SETTINGS.items() if setting.group == "password")
+PASSWORD_SOURCES = tuple(name for name in PASSWORD_KEYS if SETTINGS[name].lasting)
 SECRETS = tuple(name for name, setting in SETTINGS.items() if setting.secret)
 
 

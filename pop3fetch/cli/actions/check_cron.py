@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pop3fetch.account.credentials import KEYRING, VARIABLE, Password, Sources
-from pop3fetch.account.settings_table import Account
+from pop3fetch.account.settings_table import PASSWORD_SOURCES, Account
 from pop3fetch.account.system_keyring import BUS_VARIABLE
 from pop3fetch.ahead import Ahead
 from pop3fetch.cli.screen.console import Console
@@ -30,7 +30,7 @@ NOWHERE = "no source has one"
 LIMIT = 30.0  # seconds for the trial
 COMMAND_LIMIT = 15.0  # seconds for a password command in it: no user is there to type a passphrase
 # What the trial needs of an account to find its secret; the password of the file is only named.
-FACTS = ("name", "host", "port", "tls", "user", "auth", "password_file", "password_command")
+FACTS = ("name", "host", "port", "tls", "user", "auth", *PASSWORD_SOURCES)
 TRIAL = """import json, sys
 sys.path[:], facts = json.load(sys.stdin)
 from pop3fetch.cli.actions.check_cron import answer

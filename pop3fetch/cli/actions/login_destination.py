@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pop3fetch.account.credentials import VARIABLE, Password
 from pop3fetch.account.destination_table import DestinationTable
-from pop3fetch.account.settings_table import Account
+from pop3fetch.account.settings_table import PASSWORD_KEYS, Account
 from pop3fetch.account.system_keyring import keep, password_of, remove
 from pop3fetch.cli.actions.login import BROWSER_LIMIT
 from pop3fetch.cli.mail_servers import MailServers, choice_of_table, login_of
@@ -19,8 +19,6 @@ from pop3fetch.delivery.servers.address import ServerAddress
 from pop3fetch.delivery.servers.server import MailServer
 from pop3fetch.errors import LoginRefused, POP3Error, UsageError
 from pop3fetch.status import Status
-
-SOURCES = ("password_file", "password_command", "password")  # the keys that give a password
 
 
 def log_in_to_destination(invocation: Invocation, name: str, wanted: str | None = None) -> int:
@@ -105,7 +103,7 @@ def _examine(server: MailServer) -> None:
 
 def _keep(login: Account, table: DestinationTable, secret: str, wanted: str | None) -> str:
     """Store the password; return what has become of it, for the end of a sentence."""
-    if given := next((key for key in SOURCES if key in table.settings), ""):
+    if given := next((key for key in PASSWORD_KEYS if key in table.settings), ""):
         return f"is not stored, because the key {given} gives it"
     if wanted == "none":
         return "is not stored"

@@ -14,7 +14,7 @@ from pathlib import Path
 from pop3fetch.account.config_file import NOTHING, Configuration, Overrides, default_config_file
 from pop3fetch.account.discovery import HOST, SERVICE_MODES, Candidate, Candidates, Search, candidates
 from pop3fetch.account.registration import name_is_taken, register
-from pop3fetch.account.settings_table import FILE, OPTIONS, SETTINGS, Account
+from pop3fetch.account.settings_table import FILE, OPTIONS, PASSWORD_SOURCES, SETTINGS, Account
 from pop3fetch.account.url import is_url
 from pop3fetch.cli.actions.login import log_in, next_command
 from pop3fetch.cli.actions.login_store import PasswordStore
@@ -77,7 +77,7 @@ def log_in_first(invocation: Invocation, text: str, wanted: str | None = None) -
     console = invocation.console
     if setup.name in known.tables:
         return log_in(invocation, _known_account(known, setup), console, wanted)
-    for key in ("password_file", "password_command"):  # which are saved with the account
+    for key in PASSWORD_SOURCES:  # which are saved with the account
         if wanted in ("keyring", "file") and key in setup.given:
             raise UsageError(f"--store and --{key.replace('_', '-')} are mutually exclusive")
     account = _account(setup, console)

@@ -7,13 +7,11 @@ from pathlib import Path
 from pop3fetch.account.config_file import Overrides, load
 from pop3fetch.account.credentials import NETRC
 from pop3fetch.account.registration import forget_password, keep_password, password_file_of
-from pop3fetch.account.settings_table import Account
+from pop3fetch.account.settings_table import PASSWORD_KEYS, Account
 from pop3fetch.account.system_keyring import keep, password_of, remove
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.durable import short
 from pop3fetch.errors import ConfigurationError, UsageError
-
-SOURCES = ("password_file", "password_command", "password")  # the keys that give a password
 
 
 class PasswordStore:
@@ -33,7 +31,7 @@ class PasswordStore:
         if account.source and account.name in load(account.source).names():
             self._source = account.source
             configured = load(account.source).account(Overrides(account=account.name))
-            self._given_by = next((key for key in SOURCES if getattr(configured, key) is not None), "")
+            self._given_by = next((key for key in PASSWORD_KEYS if getattr(configured, key) is not None), "")
             if configured.password_file == str(password_file_of(account.source, account.name)):
                 self.has_file, self._given_by = True, ""
         if wanted == "file" and self._source is None:

@@ -6,7 +6,8 @@ which Ctrl-C reaches. An interrupt closes the connections of all sessions, ends 
 for, and waits for the orderly ends of those that deliver. The others have nothing to tidy up, and get a
 moment.
 
-If the system allows fewer threads than there are jobs, there are fewer jobs.
+How many at once, unless --jobs says it, is in ``defaults``: --help shows it without loading this module. If
+the system allows fewer threads than there are jobs, there are fewer jobs.
 """
 
 from __future__ import annotations
@@ -37,10 +38,7 @@ MOMENT = 0.5  # seconds that an interrupted session gets if it delivers nothing
 
 
 class Many(NamedTuple):
-    """How many accounts -A processes at once, in all and at one server: --jobs and --jobs-per-host.
-
-    The numbers are in ``defaults``, because --help shows them without loading this module.
-    """
+    """How many accounts -A processes at once, in all and at one server: --jobs and --jobs-per-host."""
 
     jobs: int = ACCOUNTS_AT_ONCE
     jobs_per_host: int = ACCOUNTS_AT_ONCE_PER_HOST
