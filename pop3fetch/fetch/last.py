@@ -13,9 +13,9 @@ from collections.abc import Iterable
 
 from pop3fetch.messages import Key, Listing
 
-MOST_KEPT = 100  # messages; more only at a server that breaks at everything
 MOST_LOST = 3  # replies to a message, before it is left alone
-MOST_LOST_KEPT = 3000  # of all messages
+# Of either value. A lost reply is looked up only if the other value has words: so that one must not be shorter.
+MOST_KEPT = 3000
 
 
 def word_of(key: tuple[bytes, int]) -> str:
@@ -38,7 +38,7 @@ def in_turn(kept: str, listing: Listing, chosen: Iterable[int]) -> list[int]:
 
 def and_lost(lost: str | None, key: tuple[bytes, int]) -> str:
     """Return the lost replies with one more: a message has as many words as replies to it were lost."""
-    return " ".join([*(lost or "").split(), word_of(key)][-MOST_LOST_KEPT:])
+    return " ".join([*(lost or "").split(), word_of(key)][-MOST_KEPT:])
 
 
 def left_alone(lost: str | None, listing: Listing, chosen: Iterable[int]) -> dict[int, int]:
