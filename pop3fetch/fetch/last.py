@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pop3fetch.messages import Key, Listing
 
 MOST_LOST = 3  # replies to a message, before it is left alone
-# Of either value. A lost reply is looked up only if the other value has words: so that one must not be shorter.
+# Of either value. A lost reply counts only if the other value has words: so that one must not be shorter.
 MOST_KEPT = 3000
 
 
