@@ -65,6 +65,7 @@ class Conversation:
         self.transport = transport
         self.trace = trace
         self.top_up: TopUp | None = None  # sends more pipelined commands before each read
+        self.before_wait: Callable[[], None] | None = None  # is called before each read
         self.ahead: deque[str] = (
             deque()
         )  # commands that were sent already, and will be asked for in this order
@@ -155,6 +156,8 @@ class Conversation:
             while (event := session.next_event()) is None:
                 if self.top_up:
                     self.top_up()
+                if self.before_wait:
+                    self.before_wait()
                 # Only the time spent here counts, not what a slow disk takes between two blocks.
                 begun, timeout = time.monotonic(), self.transport.timeout
                 octets = self.transport.read(None if timeout is None else begun + timeout - self._waited)

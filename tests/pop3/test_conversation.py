@@ -71,6 +71,31 @@ def test_an_invalid_reply_ends_the_conversation(reply: bytes, server: StartServe
     assert sent_after_login(running) == b"NOOP\r\n"
 
 
+def test_what_is_called_before_a_wait_is_not_called_between_replies_that_came_together(
+    server: StartServer,
+) -> None:
+    waits: list[int] = []
+
+    def script(talk: Talk) -> None:
+        for _ in range(3):
+            talk.expect(b"NOOP\r\n")
+        talk.say(b"+OK\r\n" * 3)
+        talk.expect(b"NOOP\r\n")
+        talk.say(b"+OK\r\n")
+
+    running = server(after_login(script))
+    with log_in(running) as client:
+        client.conversation.before_wait = lambda: waits.append(len(waits))
+        for _ in range(3):
+            client.conversation.send("NOOP")
+        client.conversation.flush()
+        for _ in range(3):
+            client.conversation.next_event()
+        assert waits == [0]
+        client.noop()
+        assert waits == [0, 1]
+
+
 # Time
 
 

@@ -63,6 +63,8 @@ class List:
             known = store.known()
             recorded = Recorded(sessions.account.address, lambda: known.has_unique_ids)
             with sessions.log_in() as client:
+                # The reader of a pipe gets each line before the next one is waited for.
+                client.conversation.before_wait = console.flush
                 listing = survey(client, RunReporter(console), recorded)
                 self._print(self._rows(client, listing, known, console), listing, store, console)
                 client.end_look(console.notice)
@@ -92,8 +94,6 @@ class List:
         for index, summary in found:
             shown = summary if options.long else None
             yield Row(listing.message(index), index in new, index not in listing.unsized, shown)
-            if options.long:  # the reader of a pipe gets each line at once
-                console.flush()
 
     def _print(self, rows: Iterator[Row], listing: Listing, store: Store, console: Console) -> None:
         if self._options.as_json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import threading
 import time
 from datetime import datetime
 from pathlib import Path
@@ -14,8 +15,10 @@ import pytest
 from pop3fetch.cli import options
 from pop3fetch.pop3.replies import MESSAGES_LIMIT
 from pop3fetch.status import Status
-from tests.support.command import Ended
+from tests.support.command import Ended, Run
 from tests.support.in_process import Here
+from tests.support.running import begun
+from tests.support.scripted_server import PATIENCE, Talk
 from tests.support.served_mail import DEMO, GREETING, HOSTILE, LETTERS, StartPost, harmless, letters
 from tests.support.terminal import Terminal, cells
 
@@ -449,3 +452,24 @@ def test_messages_are_listed_in_order_if_top_is_refused_for_some(here: Here, pos
     lines = here("list", "-l", env=served.environment).out.splitlines()
     assert [line.split(b"\t")[0] for line in lines] == [b"1", b"2", b"3", b"4", b"5", b"6"]
     assert all(line.split(b"\t")[5] for line in lines), "all have their subjects"
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_pipe_has_each_line_before_more_is_waited_for(
+    run: Run, post: StartPost, options: tuple[str, ...]
+) -> None:
+    seen = threading.Event()
+    served = post()
+
+    def withhold(_: Talk) -> None:
+        assert seen.wait(PATIENCE)
+
+    # A message is whole once the next reply has begun: with a lone dot, it might go on.
+    served.mailbox.after = {b"TOP 2 0\r\n": withhold}
+    with begun(run, "list", "-l", *options, env=served.environment) as process:
+        assert process.stdout
+        first = process.stdout.readline()
+        seen.set()
+        rest = process.stdout.read()
+    assert b"bob@example.com" in first
+    assert len(rest.splitlines()) == len(LETTERS) - 1
