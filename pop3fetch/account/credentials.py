@@ -11,6 +11,8 @@
     ~/.netrc                    if it is ours alone
     the terminal                if there is one
 
+The sources that are keys are rows of ``settings_table``; what else is said of them follows from there.
+
 A source that is broken is skipped, and reported. It is an error if a source gives something that cannot be a
 password. A secret is never in a ``repr``, an error, an argument of a program or a file.
 """

@@ -142,8 +142,11 @@ class Console:
         """Print a line of data, tab-separated; no cell can contain a tab or a line end."""
         if self.account:
             cells = (self.account, *cells)
-        texts = (str(cell) if isinstance(cell, int) else cell for cell in cells)
-        self._print("\t".join("" if text is None else printable(text, None) for text in texts))
+        texts = (
+            str(cell) if isinstance(cell, int) else "" if cell is None else printable(cell, None)
+            for cell in cells
+        )
+        self._print("\t".join(texts))
 
     def text(self, text: str) -> None:
         """Print a line for people."""
