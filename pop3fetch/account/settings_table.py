@@ -235,7 +235,7 @@ SETTINGS: Mapping[str, Setting] = {name: row[0] for name, row in _ROWS.items()}
 OPTIONS: tuple[tuple[str, Option], ...] = tuple(
     (name, option) for name, row in _ROWS.items() for option in row[1:]
 )
-# What gives a password: all, and those that are stored with an account because they are no secret.
+# What gives a password: all, and those that `login` stores with an account.
 PASSWORD_KEYS = tuple(name for name, setting in SETTINGS.items() if setting.group == "password")
 PASSWORD_SOURCES = tuple(name for name in PASSWORD_KEYS if SETTINGS[name].lasting)
 SECRETS = tuple(name for name, setting in SETTINGS.items() if setting.secret)
