@@ -120,8 +120,13 @@ class Password:
         skipped = f" ({'; '.join(self._skipped)})" if self._skipped else ""
         # `login` does not read the keyring, to which it writes.
         is_kept = self._sources.keyring and "://" not in self._account.name
-        named = f" {printable(self._account.name)}" if self._account.name.startswith("@") else ""
-        stored = f"store it with `pop3fetch login{named}`, " if is_kept else ""
+        name = printable(self._account.name)
+        login = "`pop3fetch login` and the same options"
+        if name.startswith("@"):
+            login = f"`pop3fetch login {name}`"
+        elif self._account.source:
+            login = f"`pop3fetch login -a {name}`"
+        stored = f"store it with {login}, " if is_kept else ""
         raise NoPassword(
             f"there is no password for {printable(self._account.title)}{skipped}; {stored}{self._ways}, "
             "write it into ~/.netrc, or run this on a terminal",

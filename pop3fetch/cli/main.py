@@ -95,13 +95,14 @@ def run(arguments: Sequence[str], console: Console | None = None) -> int:
     """Run one command line; return its exit status."""
     console = console or Console.of_process()
     try:
-        return run_command(arguments, console)
-    except BaseException as error:
+        try:
+            return run_command(arguments, console)
+        finally:
+            console.close()
+    except BaseException as error:  # also while the reader of our output lets us wait
         from pop3fetch.cli.signals import status_of_second
 
         return status_of_second(error)
-    finally:
-        console.close()
 
 
 def run_command(arguments: Sequence[str], console: Console) -> int:

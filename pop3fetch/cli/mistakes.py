@@ -39,7 +39,7 @@ def one_line(wrong: click.ClickException, arguments: Sequence[str], group: click
         return _wrong_value(wrong, wrong.param)
     else:
         message = wrong.format_message().strip().rstrip(".")
-        message = re.sub("^Missing argument '(.*)'$", r"\1 is missing", message)
+        message = re.sub("(?s)^Missing argument '(.*?)'.*", r"\1 is missing", message)
         message = re.sub(r"^Invalid value for .*: ('.*') is not one of (.*)", r"\1 is not one of \2", message)
         message = re.sub(r"^Got unexpected extra arguments? \((.*)\)$", r"unexpected argument: \1", message)
         takes_account = context and any("--account" in each.opts for each in context.command.params)

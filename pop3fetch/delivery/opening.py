@@ -106,6 +106,10 @@ def parse(destination: str, *, is_configured: bool = False) -> Choice:
         raise UsageError(f"unknown destination type '{kind}:'; write {wanted}")
     if not match and path.endswith(".mbox"):
         raise UsageError(f"'{path}' could be a file or a folder; write mbox:{path} or maildir:{path}")
+    if not match and path.startswith("|"):  # as in .forward and .fetchmailrc
+        raise UsageError(
+            f"'{path}' could be a program or a folder; a program is given as exec, not as output"
+        )
     if not path or "\0" in path:
         raise UsageError(f"'{destination}' is not a destination; write {named} or -")
     try:

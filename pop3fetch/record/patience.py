@@ -9,11 +9,10 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 
-from pop3fetch.record.place import RecordPlace
+from pop3fetch.record.place import FAILING, RecordPlace
 from pop3fetch.record.states import DAY
 from pop3fetch.values import NamedTuple
 
-ENDING = "failing"
 REPORT_AGAIN = DAY  # seconds from one report to the next
 NUMBER = re.compile("[0-9]{1,11}")  # up to the year 5138
 
@@ -60,13 +59,13 @@ class Patience:
         """Forget the failures; return those that were reported, whose end is to be reported too."""
         failures = self.read()
         with suppress(OSError):
-            self._place.beside(ENDING).unlink()
+            self._place.beside(FAILING).unlink()
         return failures if failures and failures.reported else None
 
     def read(self) -> Failures | None:
         """Return the failures since the last success, None if there are none."""
         try:
-            words = self._place.beside(ENDING).read_text("ascii").split()
+            words = self._place.beside(FAILING).read_text("ascii").split()
         except (OSError, ValueError):
             return None
         if len(words) != len(Failures._fields) or not all(map(NUMBER.fullmatch, words)):  # torn
@@ -74,4 +73,4 @@ class Patience:
         return Failures(*map(int, words))
 
     def _keep(self, failures: Failures) -> None:
-        self._place.keep_beside(ENDING, " ".join(map(str, failures)) + "\n")
+        self._place.keep_beside(FAILING, " ".join(map(str, failures)) + "\n")

@@ -28,6 +28,7 @@ ANSWERS_AT_ONCE = "answers-at-once"  # a login can be sent with what follows; wi
 LOSES_WHAT_FOLLOWS = "loses-what-follows"  # a login was sent with what follows, and that had no reply
 KNOWN_FOR = 30 * 24 * 60 * 60  # seconds; then it is tried again, as servers are mended
 _SERVER_ENDING = "server"
+FAILING = "failing"  # the ending of the file in which temporary failures are counted
 REFUSED_LOGINS = "refused"  # the ending of the file of `sessions.refused_logins`
 
 

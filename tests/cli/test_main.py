@@ -21,6 +21,7 @@ import pop3fetch
 from pop3fetch import cli
 from pop3fetch.cli.main import COMMANDS, run
 from pop3fetch.cli.screen.console import Console
+from pop3fetch.cli.signals import Terminated
 from pop3fetch.status import Status
 from tests.support.command import PATIENCE, Run
 from tests.support.in_process import Here
@@ -220,6 +221,17 @@ def test_a_standard_output_that_takes_nothing_is_named(run: Run, arguments: list
 
 def test_an_interrupt_has_one_status_at_any_time() -> None:
     assert cli.INTERRUPTED == Status.INTERRUPTED
+
+
+class Stalled(io.StringIO):
+    """A pipe that nobody reads: a signal comes while it is waited for."""
+
+    def flush(self) -> None:
+        raise Terminated
+
+
+def test_a_signal_ends_a_command_whose_reader_has_stalled_at_its_end() -> None:
+    assert run(["--version"], Console(Stalled(), io.StringIO(), {})) == Status.TERMINATED
 
 
 def test_an_interrupt_again_and_again_shows_no_traceback(run: Run) -> None:

@@ -97,6 +97,17 @@ def test_the_end_of_a_failure_within_patience_is_silent(here: Here, down: Post, 
     assert get(here, down) == SILENT, "a success in between begins the time anew"
 
 
+def test_a_run_without_patience_that_goes_through_ends_the_failures(
+    here: Here, down: Post, clock: Clock
+) -> None:
+    get(here, down)
+    down.mailbox.greeting = GREETING
+    assert here("get", env=down.environment).status == 0
+    down.mailbox.greeting = BUSY
+    clock.forward(6 * HOUR)
+    assert get(here, down) == SILENT, "this failure is the first one"
+
+
 def test_quiet_hides_neither_line(here: Here, down: Post, clock: Clock) -> None:
     get(here, down, "-q")
     clock.forward(6 * HOUR)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import scramp
 
+from pop3fetch.defaults import AUTH_METHODS
 from tests.support.command import Ended
 from tests.support.in_process import Here
 from tests.support.leaks import leaks
@@ -21,7 +22,8 @@ from tests.support.scripted_server import Script, ScriptedServer, StartServer, T
 SECRET = "secret pass-wörd"
 TOKEN = "ya29.a0AfB_by-" + "k7Q3" * 100  # longer than a command may be
 GREETING = b"+OK <1896.697170952@localhost>\r\n"
-METHODS = ["user", "apop", "plain", "login", "cram-md5", "xoauth2", "oauthbearer"]
+# SCRAM sends nothing that shows a secret, and EXTERNAL has none.
+METHODS = sorted(set(AUTH_METHODS) - {"auto", "external", "scram-sha-1", "scram-sha-256"})
 CAPA = b"+OK\r\nUSER\r\nSASL PLAIN LOGIN CRAM-MD5 XOAUTH2 OAUTHBEARER\r\n.\r\n"
 PROMPTS = {  # the challenges of each method, in base64 and without what is repeated
     "login": [b"VXNlcm5hbWU6", b"UGFzc3dvcmQ6"],

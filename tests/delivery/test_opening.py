@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pop3fetch.delivery.kinds import SCHEMES, Kind
+from pop3fetch.delivery.kinds import PATHS, SCHEMES, Kind
 from pop3fetch.delivery.maildir import Maildir
 from pop3fetch.delivery.mbox import Mbox
 from pop3fetch.delivery.opening import Choice, Openings, open_destination, open_server, parse
@@ -61,6 +61,20 @@ def test_what_names_no_destination_is_refused(name: str) -> None:
 def test_a_bare_name_that_looks_like_an_mbox_file_makes_no_folder() -> None:
     with pytest.raises(UsageError, match=r"write mbox:~/inbox\.mbox or maildir:~/inbox\.mbox$"):
         parse("~/inbox.mbox")
+
+
+def test_a_program_as_other_fetchers_write_it_makes_no_folder() -> None:
+    with pytest.raises(
+        UsageError, match=r"^'\|procmail -d x' could be a program .* given as exec, not as output$"
+    ):
+        parse("|procmail -d x")
+    assert parse("./|procmail").kind is Kind.MAILDIR
+
+
+@pytest.mark.parametrize("kind", sorted(set(Kind) - {Kind.PROGRAM, Kind.SERVER}, key=str))
+def test_each_kind_that_is_named_has_a_name_that_is_read(kind: Kind) -> None:
+    choice = Choice(kind, Path("/srv/x") if kind in PATHS else Path())
+    assert parse(choice.name) == choice
 
 
 def test_a_slip_of_the_pen_is_answered_with_what_to_write() -> None:

@@ -20,7 +20,8 @@ from pop3fetch.cli.sessions import LISTING, sessions_of
 from pop3fetch.delivery.kinds import Kind
 from pop3fetch.delivery.opening import Choice, DeliveryContext, Openings, open_destination, parse
 from pop3fetch.errors import ConfigurationError, UsageError
-from pop3fetch.record.place import RecordPlace, last_address
+from pop3fetch.record.place import FAILING, RecordPlace, last_address
+from pop3fetch.status import Status
 from pop3fetch.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -126,6 +127,8 @@ class Get:
                         if order.dry_run:
                             return self._rehearse(context, order, console)
                         outcome = Fetch(context, order).run()
+                    if outcome.status != Status.TRY_LATER and account.patience is None:
+                        place.beside(FAILING).unlink(missing_ok=True)  # what runs with patience counted
             finally:
                 reporter.end()
         if self._invocation.many or console.takes_results:

@@ -63,8 +63,9 @@ class List:
             known = store.known()
             recorded = Recorded(sessions.account.address, lambda: known.has_unique_ids)
             with sessions.log_in() as client:
-                # The reader of a pipe gets each line before the next one is waited for.
-                client.conversation.before_wait = console.flush
+                # The reader of a pipe gets each line before the next is waited for, unless another account
+                # asks the user, because no server waits for that.
+                client.conversation.before_wait = console.flush_if_free
                 listing = survey(client, RunReporter(console), recorded)
                 self._print(self._rows(client, listing, known, console), listing, store, console)
                 client.end_look(console.notice)

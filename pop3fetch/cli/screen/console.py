@@ -361,6 +361,14 @@ class Console:
         with self._turn, output_errors():
             self.out.flush()
 
+    def flush_if_free(self) -> None:
+        """Write buffered data, unless another thread writes or asks just now; raises as :meth:`flush`."""
+        if self._turn.acquire(blocking=False):
+            try:
+                self.flush()
+            finally:
+                self._turn.release()
+
     def close(self) -> None:
         """Leave nothing to be written at the interpreter's end."""
         for stream in (self.out, self.err):

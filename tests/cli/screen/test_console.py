@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import threading
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -205,6 +206,22 @@ def test_only_yes_is_yes(monkeypatch: pytest.MonkeyPatch, typed: str, agreed: bo
     assert console.can_ask
     assert console.talk(lambda: console.confirm("Really\x1b?")) == agreed
     assert said(console) == "Really\\x1b? [y/N] " + ("" if typed else "\n")
+
+
+def test_a_flush_does_not_wait_for_a_talk() -> None:
+    written = io.BytesIO()
+    console = Console(io.TextIOWrapper(written), io.StringIO(), {})
+    console.text("one")
+
+    def flushed_meanwhile() -> bytes:
+        other = threading.Thread(target=console.flush_if_free)
+        other.start()
+        other.join()
+        return written.getvalue()
+
+    assert console.talk(flushed_meanwhile) == b""
+    console.flush_if_free()
+    assert written.getvalue() == b"one\n"
 
 
 def test_a_talk_is_had_by_the_host() -> None:
