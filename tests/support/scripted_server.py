@@ -27,7 +27,7 @@ from contextlib import suppress
 from types import TracebackType
 
 PATIENCE = 10.0  # seconds that a script waits for its client: far more than any test needs
-MOMENT = 0.05  # seconds in which the end of a client's stream may still be on its way, on a busy machine
+MOMENT = 0.2  # seconds in which the end of a client's stream may still be on its way, on a busy machine
 # States of a connection whose other side has ended its stream, as Linux numbers them.
 TIME_WAIT, CLOSED, CLOSE_WAIT, LAST_ACK, CLOSING = 6, 7, 8, 9, 11
 
