@@ -6,10 +6,11 @@ has no time limit of its own, such as a keyring's backend or a name server, gets
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import TIMEOUT_MAX, Lock, Thread
 from typing import TYPE_CHECKING, Generic, TypeVar
 from weakref import WeakSet
 
@@ -28,12 +29,44 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class Handover(Generic[T]):
+    """What threads and handlers of signals hand to a thread, which waits for it for some time at most.
+
+    Not a SimpleQueue: if a signal comes when the time of its get() is just over, that waits for ever (Python
+    3.11 and 3.12), and a signal comes twice a second (``cli.signals``).
+    """
+
+    def __init__(self) -> None:
+        self._items: deque[T] = deque()
+        self._nothing = Lock()  # held unless there may be something
+        self._nothing.acquire()
+
+    def __bool__(self) -> bool:
+        """Whether there is something."""
+        return bool(self._items)
+
+    def put(self, item: T) -> None:
+        """Hand over ``item``."""
+        self._items.append(item)
+        with suppress(RuntimeError):  # it is known already that there is something
+            self._nothing.release()
+
+    def get(self, limit: float | None = None) -> T:
+        """Return what comes first; raises TimeoutError if there is nothing within ``limit`` seconds."""
+        end = None if limit is None else time.monotonic() + limit
+        while not self._items:
+            left = -1 if end is None else min(max(end - time.monotonic(), 0), TIMEOUT_MAX)
+            if not self._nothing.acquire(timeout=left):
+                raise TimeoutError
+        return self._items.popleft()
+
+
 class Answer(Generic[T]):
     """What ``work`` returns or raises, once: worked out in one thread, awaited in another."""
 
     def __init__(self, work: Callable[[], T]) -> None:
         self._work = work
-        self._answer: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
+        self._answer: Handover[tuple[T | None, BaseException | None]] = Handover()
 
     def work_out(self) -> None:
         """Do the work; raises what is not an Exception, such as Ctrl-C, here as well."""
@@ -58,8 +91,8 @@ class Answer(Generic[T]):
         Raises TimeoutError if there is none within ``limit`` seconds from now.
         """
         try:
-            result, error = self._answer.get(timeout=limit)
-        except Empty:
+            result, error = self._answer.get(limit)
+        except TimeoutError:
             raise TimeoutError(f"it did not answer within {limit:g} s") from None
         if error is not None:
             raise error

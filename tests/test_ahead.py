@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from queue import SimpleQueue
 from threading import Event, Thread
 from threading import enumerate as enumerate_threads
 
 import pytest
 
-from pop3fetch.ahead import Ahead, Interrupts, pause
+from pop3fetch.ahead import Ahead, Handover, Interrupts, pause
 from pop3fetch.errors import UnknownHost
 
 
@@ -113,3 +114,29 @@ def test_what_was_abandoned_is_left_in_silence() -> None:
             assert not thread.is_alive()
     never.set()
     assert disposed.empty()
+
+
+def test_a_signal_when_the_time_is_just_over_does_not_prolong_a_wait() -> None:
+    # A timed get() of a SimpleQueue waited for ever in a few of 10 000 (Python 3.11).
+    before = signal.signal(signal.SIGALRM, lambda number, frame: None)
+    signal.setitimer(signal.ITIMER_REAL, 0.0001, 0.0001)
+    try:
+        for _ in range(2000):
+            with pytest.raises(TimeoutError):
+                Handover[int]().get(0.0002)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_what_is_handed_over_comes_in_order() -> None:
+    handover = Handover[int]()
+    assert not handover
+    for number in range(3):
+        handover.put(number)
+    assert handover
+    assert [handover.get(0) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(TimeoutError):
+        handover.get(0)
+    Thread(target=handover.put, args=(7,)).start()
+    assert handover.get() == 7

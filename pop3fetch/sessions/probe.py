@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
 from threading import Thread
 
 from pop3fetch.account.discovery import Candidate, Candidates
+from pop3fetch.ahead import Handover
 from pop3fetch.errors import (
     CertificateError,
     ConnectionFailed,
@@ -85,7 +85,7 @@ def find(
 def _tried(servers: Sequence[Candidate], server_of: Callable[[Candidate], Server], limit: float) -> Trial:
     deadline = time.monotonic() + limit
     trial = Trial(servers)
-    answers: SimpleQueue[tuple[int, BaseException | None]] = SimpleQueue()
+    answers: Handover[tuple[int, BaseException | None]] = Handover()
 
     def answer(place: int, server: Server) -> None:
         try:
@@ -97,9 +97,9 @@ def _tried(servers: Sequence[Candidate], server_of: Callable[[Candidate], Server
     for place, candidate in enumerate(servers):
         work = (place, server_of(candidate))
         Thread(target=answer, args=work, name=f"greet {candidate.host}", daemon=True).start()
-    with suppress(Empty):
+    with suppress(TimeoutError):
         while not trial.is_decided():
-            trial.note(*answers.get(timeout=max(deadline - time.monotonic(), 0)))
+            trial.note(*answers.get(deadline - time.monotonic()))
         return trial
     for place in set(range(len(servers))) - trial.there - trial.failed.keys():
         trial.note(place, TimedOut(servers[place].host, "at the first contact with", limit))

@@ -12,7 +12,6 @@ import random
 import signal
 import time
 from collections.abc import Callable, Sequence
-from queue import Empty
 from threading import Condition
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -133,14 +132,14 @@ class GetEvery(ManyAccounts):
     # -- the main thread ---------------------------------------------------------------------
 
     def _as_errand(self, work: Callable[[], None]) -> Callable[[int, FrameType | None], None]:
-        # Putting into a SimpleQueue is safe in a signal's handler.
+        # To hand over is safe in a signal's handler: it takes no lock.
         return lambda number, frame: self._errands.put(Answer(work))
 
     def _run_errands(self) -> None:
         while True:
             try:
-                errand = self._errands.get(timeout=self._manager.beat)
-            except Empty:
+                errand = self._errands.get(self._manager.beat)
+            except TimeoutError:
                 self._manager.notify(WATCHDOG)
                 continue
             if errand is None:  # a thread has ended, which it does not by itself

@@ -15,11 +15,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from pop3fetch.account.settings_table import Account
-from pop3fetch.ahead import Answer, Interrupts, try_to_start
+from pop3fetch.ahead import Answer, Handover, Interrupts, try_to_start
 from pop3fetch.cli.main import explain
 from pop3fetch.cli.screen.console import Console
 from pop3fetch.defaults import ACCOUNTS_AT_ONCE, ACCOUNTS_AT_ONCE_PER_HOST, STREAMS
@@ -78,7 +77,7 @@ class ManyAccounts:
         self.failed: list[str] = []  # names of accounts
         self._failures: list[BaseException] = []
         self._is_alone = False  # whether the main thread does the work
-        self._errands: SimpleQueue[Answer[Any] | None] = SimpleQueue()  # None: a thread has ended
+        self._errands: Handover[Answer[Any] | None] = Handover()  # None: a thread has ended
 
     def fail(self, name: str, error: POP3Error) -> None:
         """Report why an account is not processed, or not to its end."""
@@ -159,7 +158,7 @@ class ManyAccounts:
         self._interrupts.interrupt()
         if self._openings:
             self._openings.interrupt()
-        while not self._errands.empty():
+        while self._errands:
             if errand := self._errands.get():
                 errand.refuse(KeyboardInterrupt())
 
