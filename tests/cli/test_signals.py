@@ -175,7 +175,10 @@ class Thing:
 
 def watch(frame, event, called):
     # `stat` reads itself, for `get` another thread does.
-    if event == "c_call" and called.__qualname__ in ("socket.recv_into", "SimpleQueue.get"):
+    if event != "c_call":
+        return
+    waits = (frame.f_code.co_qualname, called.__name__) == ("Handover.get", "acquire")
+    if waits or called.__qualname__ == "socket.recv_into":
         sys.setprofile(None)
         Thing()
 
