@@ -781,11 +781,11 @@ def test_names_with_anything_in_them_are_written(old: Old) -> None:
     assert len(list(old.config.parent.glob("*.password"))) == len(names)
 
 
-def test_a_hundred_thousand_messages_take_two_seconds(work: Old) -> None:
+def test_the_time_of_a_hundred_thousand_messages_does_not_run_away(work: Old) -> None:
     work.fetched([f"{number:070}" for number in range(100_000)])
     begun = time.process_time()  # of this process alone
     work.done("--offline")
-    assert time.process_time() - begun < 2
+    assert time.process_time() - begun < 20, "one by one they would take minutes"
     assert len(work.recorded()) == 100_000
 
 
