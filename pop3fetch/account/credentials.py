@@ -120,13 +120,7 @@ class Password:
         skipped = f" ({'; '.join(self._skipped)})" if self._skipped else ""
         # `login` does not read the keyring, to which it writes.
         is_kept = self._sources.keyring and "://" not in self._account.name
-        name = printable(self._account.name)
-        login = "`pop3fetch login` and the same options"
-        if name.startswith("@"):
-            login = f"`pop3fetch login {name}`"
-        elif self._account.source:
-            login = f"`pop3fetch login -a {name}`"
-        stored = f"store it with {login}, " if is_kept else ""
+        stored = f"store it with {login_command(_name_for_login(self._account))}, " if is_kept else ""
         raise NoPassword(
             f"there is no password for {printable(self._account.title)}{skipped}; {stored}{self._ways}, "
             "write it into ~/.netrc, or run this on a terminal",
@@ -149,8 +143,7 @@ class Password:
         is_ours = file is not None and account.password_file == str(password_file_of(file, account.name))
         refusal.source = "" if is_ours else _named(self.source, account)
         if (self.source in (KEYRING, OAUTH) or is_ours) and "://" not in account.name:
-            is_named = file is not None or account.name.startswith("@")
-            refusal.stored_for = account.name if is_named else ""
+            refusal.stored_for = _name_for_login(account)
 
     def may_be_right_next_time(self, error: POP3Error) -> bool:
         """Whether to log in once more after an error, because a person has typed, or is to type again."""
@@ -166,6 +159,21 @@ class Password:
     def _skip(self, line: str) -> None:
         self._skipped.append(line)
         self._report(line)
+
+
+def login_command(name: str) -> str:
+    """Return the command that stores a secret of an account, for a person; ``name`` may be empty."""
+    if not name:
+        return "`pop3fetch login` and the same options"
+    import shlex
+
+    words = [name] if name.startswith("@") else ["-a", name]
+    return f"`{printable(shlex.join(['pop3fetch', 'login', *words]))}`"
+
+
+def _name_for_login(account: Account) -> str:
+    """Return the account's name if a file or a destination gives it one, or nothing."""
+    return account.name if account.source is not None or account.name.startswith("@") else ""
 
 
 def without_password(environment: Mapping[str, str]) -> dict[str, str]:

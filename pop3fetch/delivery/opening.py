@@ -44,9 +44,7 @@ class Choice(NamedTuple):
             import shlex
 
             return f"exec:{shlex.join(self.command)}"
-        if self.address is not None:
-            return str(self.address)
-        return STREAM_NAMES.get(self.kind) or f"{self.kind.value}:{self.path}"
+        return self.name
 
     @property
     def name(self) -> str:

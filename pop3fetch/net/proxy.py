@@ -23,7 +23,7 @@ def location(proxy: str) -> tuple[str, int]:
     return parts.hostname, parts.port
 
 
-def without_password(proxy: str, instead: str = "") -> str:
+def without_login(proxy: str, instead: str = "") -> str:
     """Return a proxy's URL as it may be shown, with ``instead`` in place of user name, password and ``@``."""
     scheme, _, rest = proxy.partition("://")
     _login, at, place = rest.rpartition("@")
@@ -32,7 +32,7 @@ def without_password(proxy: str, instead: str = "") -> str:
 
 def called(proxy: str) -> str:
     """Return the name of a proxy in an error."""
-    return f"the proxy {without_password(proxy).rstrip('/')}"
+    return f"the proxy {without_login(proxy).rstrip('/')}"
 
 
 def ask_for(server: tuple[str, int], proxy: str, connected: socket.socket, deadline: float | None) -> None:

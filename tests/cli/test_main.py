@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,7 +25,6 @@ from pop3fetch.status import Status
 from tests.support.command import PATIENCE, Run
 from tests.support.in_process import Here
 from tests.support.running import begun, last_words, read_and_leave
-from tests.support.scripted_server import Talk
 from tests.support.served_mail import LETTERS, StartPost
 
 HEAVY = {
@@ -362,21 +360,6 @@ def test_standard_output_that_takes_nothing_is_an_error_for_every_command(
     assert ended.returncode == Status.CANNOT_DELIVER
     assert ended.stderr.startswith(b"pop3fetch: cannot deliver to standard output: ")
     assert ended.stderr.count(b"\n") == 1
-
-
-def test_each_line_comes_as_soon_as_its_headers_do(run: Run, post: StartPost) -> None:
-    seen = threading.Event()
-
-    def hold(talk: Talk) -> None:
-        assert seen.wait(PATIENCE), "the first line was not printed before the second message came"
-
-    served = post(capabilities=[b"TOP", b"UIDL", b"SASL PLAIN"], after={b"TOP 1 0\r\n": hold})
-    with begun(run, "list", "-l", env=served.environment) as process:
-        assert process.stdout
-        assert process.stdout.readline().startswith(b"1\t")
-        seen.set()
-        assert len(process.stdout.readlines()) == 2
-        assert process.wait(PATIENCE) == 0
 
 
 # -- names are UTF-8, whatever the locale ----------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 
 from pop3fetch.errors import ConnectionFailed, ResolverFailed, TimedOut, UnknownHost
 from pop3fetch.net.dial import Endpoint, dial
-from pop3fetch.net.proxy import HEADER_LIMIT, called, without_password
+from pop3fetch.net.proxy import HEADER_LIMIT, called, without_login
 from tests.support import microsocks
 from tests.support.scripted_server import Script, ScriptedServer, StartServer, Talk
 from tests.support.sessions import NEVER, SOON
@@ -289,7 +289,7 @@ def offer_password(talk: Talk) -> None:
     ],
 )
 def test_what_is_shown_of_a_proxy_has_no_password(proxy: str, shown: str) -> None:
-    assert without_password(proxy, instead="***@") == shown
+    assert without_login(proxy, instead="***@") == shown
     assert called(f"{proxy}/") == f"the proxy {shown.replace('***@', '')}"
 
 

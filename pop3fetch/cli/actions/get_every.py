@@ -132,7 +132,7 @@ class GetEvery(ManyAccounts):
     # -- the main thread ---------------------------------------------------------------------
 
     def _as_errand(self, work: Callable[[], None]) -> Callable[[int, FrameType | None], None]:
-        # To hand over is safe in a signal's handler: it takes no lock.
+        # To hand over is safe in a signal's handler: it waits for nothing.
         return lambda number, frame: self._errands.put(Answer(work))
 
     def _run_errands(self) -> None:

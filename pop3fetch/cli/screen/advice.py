@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
-from pop3fetch.account.credentials import OAUTH
+from pop3fetch.account.credentials import OAUTH, login_command
 from pop3fetch.errors import (
     CertificateError,
     ClientCertificateRequired,
@@ -84,10 +84,7 @@ def _of_refused_login(error: LoginRefused) -> str:
         return f"if the password is right, the server may want --user {user}"
     if error.stored_for is None:
         return f"check {error.source}" if error.source else ""
-    login = "`pop3fetch login` and the same options"
-    if error.stored_for:
-        words = [error.stored_for] if error.stored_for.startswith("@") else ["-a", error.stored_for]
-        login = f"`{printable(shlex.join(['pop3fetch', 'login', *words]))}`"
+    login = login_command(error.stored_for)
     if error.source == OAUTH:
         return f"log in again with {login}"
     place = f" in {error.source}" if error.source else ""

@@ -17,6 +17,7 @@ from pop3fetch.pop3.replies import MESSAGES_LIMIT
 from pop3fetch.status import Status
 from tests.support.command import Ended, Run
 from tests.support.in_process import Here
+from tests.support.mail_server import CAPABILITIES
 from tests.support.running import begun
 from tests.support.scripted_server import PATIENCE, Talk
 from tests.support.served_mail import DEMO, GREETING, HOSTILE, LETTERS, StartPost, harmless, letters
@@ -454,22 +455,33 @@ def test_messages_are_listed_in_order_if_top_is_refused_for_some(here: Here, pos
     assert all(line.split(b"\t")[5] for line in lines), "all have their subjects"
 
 
-@pytest.mark.parametrize("options", [(), ("--json",)])
+ONE_AT_A_TIME = (b"TOP", b"UIDL", b"SASL PLAIN")
+
+
+# Pipelined, a message is whole once the next reply has begun: with a lone dot, it might go on.
+@pytest.mark.parametrize(
+    ("capabilities", "held"), [(ONE_AT_A_TIME, b"TOP 1 0\r\n"), (CAPABILITIES, b"TOP 2 0\r\n")]
+)
+@pytest.mark.parametrize(("options", "beginning"), [((), b"1\t"), (("--json",), b"{")])
 def test_a_pipe_has_each_line_before_more_is_waited_for(
-    run: Run, post: StartPost, options: tuple[str, ...]
+    run: Run,
+    post: StartPost,
+    options: tuple[str, ...],
+    beginning: bytes,
+    capabilities: tuple[bytes, ...],
+    held: bytes,
 ) -> None:
     seen = threading.Event()
-    served = post()
 
-    def withhold(_: Talk) -> None:
-        assert seen.wait(PATIENCE)
+    def hold(_: Talk) -> None:
+        assert seen.wait(PATIENCE), "the first line was not printed before more came"
 
-    # A message is whole once the next reply has begun: with a lone dot, it might go on.
-    served.mailbox.after = {b"TOP 2 0\r\n": withhold}
+    served = post(capabilities=capabilities, after={held: hold})
     with begun(run, "list", "-l", *options, env=served.environment) as process:
         assert process.stdout
         first = process.stdout.readline()
         seen.set()
-        rest = process.stdout.read()
-    assert b"bob@example.com" in first
-    assert len(rest.splitlines()) == len(LETTERS) - 1
+        assert first.startswith(beginning)
+        assert b"bob@example.com" in first
+        assert len(process.stdout.readlines()) == len(LETTERS) - 1
+        assert process.wait(PATIENCE) == 0
