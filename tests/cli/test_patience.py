@@ -108,6 +108,17 @@ def test_a_run_without_patience_that_goes_through_ends_the_failures(
     assert get(here, down) == SILENT, "this failure is the first one"
 
 
+def test_a_count_that_cannot_be_removed_does_not_fail_a_run(
+    here: Here, down: Post, clock: Clock, failing: Path
+) -> None:
+    get(here, down)
+    (counted,) = failing.glob("*.failing")
+    counted.unlink()
+    counted.mkdir()
+    down.mailbox.greeting = GREETING
+    assert here("get", env=down.environment).status == 0
+
+
 def test_quiet_hides_neither_line(here: Here, down: Post, clock: Clock) -> None:
     get(here, down, "-q")
     clock.forward(6 * HOUR)

@@ -128,7 +128,8 @@ class Get:
                             return self._rehearse(context, order, console)
                         outcome = Fetch(context, order).run()
                     if outcome.status != Status.TRY_LATER and account.patience is None:
-                        place.beside(FAILING).unlink(missing_ok=True)  # what runs with patience counted
+                        with suppress(OSError):  # what runs with patience counted
+                            place.beside(FAILING).unlink()
             finally:
                 reporter.end()
         if self._invocation.many or console.takes_results:
