@@ -228,7 +228,8 @@ class Import:
         except NoPassword:
             return planned
         except LoginRefused as error:
-            # It is not kept: each run would be refused.
+            if planned.secret:  # it is not kept: each run would be refused
+                error.source, error.stored_for = "", planned.name
             return planned.with_finding(error_line(error))._replace(secret=None)
         except POP3Error as error:
             return planned.with_finding(f"the server could not be asked: {error_line(error)}")
@@ -278,9 +279,7 @@ class Import:
 
     def _write(self, plans: Sequence[Planned], known: Configuration) -> None:
         valid = [planned for planned in plans if planned.account is not None]
-        for planned in valid:
-            if planned.adds:
-                self._record(planned)
+        changed = {planned.name for planned in valid if planned.adds and self._record(planned)}
         for planned in valid:
             if planned.secret is not None and planned.account is not None:
                 if "password_file" not in planned.table:
@@ -295,10 +294,12 @@ class Import:
         default = next((planned.name for planned in valid if planned.foreign.is_default), None)
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         register_all(known.path, fresh, default if len(fresh) > 1 else None, f".bak-{stamp}")
-        names = ", ".join(planned.name for planned in valid)
-        self._console.remark(f"imported: {names}; next: pop3fetch get --dry-run --all-accounts")
+        names = ", ".join(planned.name for planned in valid if planned.name in fresh.keys() | changed)
+        done = f"imported: {names}" if names else "nothing was imported that was not here already"
+        self._console.remark(f"{done}; next: pop3fetch get --dry-run --all-accounts")
 
-    def _record(self, planned: Planned) -> None:
+    def _record(self, planned: Planned) -> int:
+        """Add the list to the record; return how many messages it did not have."""
         assert planned.place is not None
         assert planned.seen is not None
         foreign, seen = planned.foreign, planned.seen
@@ -316,6 +317,7 @@ class Import:
         with closing(EditedStore(planned.place)) as store:
             added = store.add(additions, time.time())
         self._console.notice(f"{planned.name}: {counted(added)} recorded as fetched")
+        return added
 
 
 def _user() -> str:

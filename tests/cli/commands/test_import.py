@@ -283,6 +283,7 @@ def test_a_refused_password_is_not_kept(old: Old) -> None:
     old.account(password="wrong")
     shown = old.done()
     assert b"note: the server refused the login" in shown
+    assert b"; store another password with `pop3fetch login -a work`\n" in shown
     assert b"wrong" not in shown
     assert "password_file" not in old.tables()["work"]
     assert not list(old.config.parent.glob("*.password"))
@@ -504,6 +505,15 @@ def test_an_import_can_be_repeated(work: Old) -> None:
     assert b"is in " in work.done()
     assert (work.config.read_bytes(), work.recorded()) == (before, recorded)
     assert not list(work.config.parent.glob("*.bak-*"))
+
+
+def test_only_what_was_not_here_is_said_to_be_imported(work: Old) -> None:
+    first = work("-v", "--offline").err.splitlines()[-1]
+    second = work("-v", "--offline").err.splitlines()[-1]
+    assert first.startswith(b"pop3fetch: imported: work; next: ")
+    assert second.startswith(b"pop3fetch: nothing was imported that was not here already; next: ")
+    work.fetched([*FETCHED, "uid-3"])
+    assert work("-v", "--offline").err.splitlines()[-1].startswith(b"pop3fetch: imported: work; ")
 
 
 def test_two_accounts_of_a_mailbox_are_noted(work: Old) -> None:
