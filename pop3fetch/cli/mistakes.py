@@ -12,6 +12,28 @@ from pop3fetch.cli.leading_words import leading_options
 from pop3fetch.defaults import did_you_mean
 
 PASSWORDS = ("--pass", "--passwd", "--password", "--pw")
+# Options of fetchmail, getmail, mpop and curl, by what does the same here.
+INSTEAD = {
+    "--delete": ("--nokeep", "-K"),
+    "--all": ("--fetchall",),
+    "--every": ("--daemon", "-d", "--idle"),
+    "--exec": ("--mda", "-m"),
+    "--output": ("--delivery", "--bsmtp", "--folder", "--maildir", "--mbox", "--smtphost", "--smtpaddress"),
+    "--limit": ("--fetchlimit", "-B"),
+    "--tls implicit": ("--ssl", "--sslproto"),
+    "--ca-file": ("--sslcertfile", "--sslcertpath", "--tls-trust-file", "--cacert", "--capath"),
+    "--tls-fingerprint": ("--sslfingerprint",),
+    "--tls-name": ("--sslcommonname",),
+    "--client-cert": ("--sslcert", "--tls-cert-file", "--cert"),
+    "--client-key": ("--sslkey", "--tls-key-file"),
+    "--port": ("--service", "-P"),
+    "--state-dir": ("--idfile", "-i", "--uidls-file"),
+    "--config": ("--fetchmailrc", "-f", "--rcfile", "-r", "--file"),
+    "--quiet": ("--silent", "-s"),
+    "--password-command": ("--passwordeval",),
+    "--log-file": ("--logfile", "-L", "--syslog", "--log"),
+    "--dry-run": ("--pretend", "--no-act"),
+}
 # The last words of click's error about a value: what the value must be.
 TYPES = {
     "integer": "a whole number",
@@ -58,7 +80,8 @@ def _no_such_option(name: str, arguments: Sequence[str], spellings: Iterable[str
     for word in arguments:  # click reads -json as -j and more
         if len(name) == 2 and word.startswith(name) and f"-{word}" in known:
             return f"no such option: {word}; did you mean -{word}?"
-    return f"no such option: {name}{did_you_mean(name, known)}"
+    same = next((ours for ours, theirs in INSTEAD.items() if name in theirs and ours.split()[0] in known), "")
+    return f"no such option: {name}{f'; write {same}' if same else did_you_mean(name, known)}"
 
 
 def _wrong_value(wrong: click.BadParameter, option: click.Option) -> str:

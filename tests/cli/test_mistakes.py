@@ -17,6 +17,11 @@ from tests.support.in_process import Here
         ("rm --dryrun", "no such option: --dryrun; did you mean --dry-run? (see `pop3fetch rm --help`)"),
         ("rm --new", "no such option: --new (see `pop3fetch rm --help`)"),
         ("list -json", "no such option: -json; did you mean --json? (see `pop3fetch list --help`)"),
+        ("get --nokeep", "no such option: --nokeep; write --delete (see `pop3fetch get --help`)"),
+        ("get --daemon 300", "no such option: --daemon; write --every (see `pop3fetch get --help`)"),
+        ("get -d 300", "no such option: -d; write --every (see `pop3fetch get --help`)"),
+        ("list --ssl", "no such option: --ssl; write --tls implicit (see `pop3fetch list --help`)"),
+        ("list --nokeep", "no such option: --nokeep (see `pop3fetch list --help`)"),
         ("-x list", "no such option: -x (see `pop3fetch --help`)"),
         ("stat 3", "unexpected argument: 3 (see `pop3fetch stat --help`)"),
         (
