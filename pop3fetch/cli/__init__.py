@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import NoReturn
 
 GARBAGE = 50_000  # objects; a search for cycles after every 700 costs a twentieth of a start
-INTERRUPTED = 130  # Status.INTERRUPTED: an interrupt may come before that is imported, or while it is
+# Of Status, which a signal may precede.
+INTERRUPTED = 130
+TERMINATED = 143
 
 
 def main() -> NoReturn:
@@ -23,8 +25,10 @@ def main() -> NoReturn:
         # Everything is closed and written. A regular end of the interpreter would cost a tenth of a short
         # run, and would wait for a keyring that hangs in a thread.
         os._exit(run(sys.argv[1:]))
-    except KeyboardInterrupt:  # before our first line, or again at the last one
-        os._exit(INTERRUPTED)
+    except BaseException as end:  # a signal before our first line, or again at the last one
+        if isinstance(end, Exception):
+            raise
+        os._exit(INTERRUPTED if isinstance(end, KeyboardInterrupt) else TERMINATED)
 
 
 def _begin_in_utf8() -> None:

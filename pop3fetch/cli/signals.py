@@ -45,7 +45,7 @@ class Terminated(BaseException):
     """SIGTERM arrived."""
 
 
-def behind(error: BaseException) -> KeyboardInterrupt | Terminated | None:
+def behind(error: BaseException | None) -> KeyboardInterrupt | Terminated | None:
     """Return the end of the run that ``error`` is, or that is behind it, or None.
 
     An interrupt may have broken a lock of Python's own, and be behind another error.

@@ -240,3 +240,25 @@ def test_a_command_that_waits_for_its_server_ends(
         timeout=PATIENCE / 2,  # the command itself would wait that long twice
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (status, b"", words)
+
+
+AT_THE_LAST_LINE = """
+import signal, sys
+from pop3fetch.cli import main, signals
+import pop3fetch.cli.main
+
+signals.heed()
+pop3fetch.cli.main.run = lambda words: signal.raise_signal(int(words[0]))
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, Status.TERMINATED), (signal.SIGINT, Status.INTERRUPTED)]
+)
+def test_one_more_signal_at_the_last_line_ends_the_process(
+    run: Run, number: signal.Signals, status: Status
+) -> None:
+    words = [sys.executable, "-c", AT_THE_LAST_LINE, str(number.value)]
+    ended = subprocess.run(words, env=run.environment, capture_output=True, timeout=PATIENCE)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (status, b"", b"")

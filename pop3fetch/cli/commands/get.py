@@ -104,7 +104,10 @@ def command(invocation: Invocation, messages: tuple[str, ...], from_stdin: bool,
     except BaseException as end:
         if get.ended_early and not isinstance(end, Exception):
             from pop3fetch.cli.screen.early_end import note_what_is_safe
+            from pop3fetch.cli.signals import behind
 
+            if invocation.many and behind(end.__context__):  # a second one: not all accounts have told
+                raise
             note_what_is_safe(end, get.ended_early)
         raise
 

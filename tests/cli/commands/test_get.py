@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -697,6 +698,46 @@ def test_an_interrupt_reports_what_is_safe(run: Run, post: StartPost, tmp_path: 
     assert process.returncode == Status.INTERRUPTED
     left = run("list", "-c", config, "-a", "n0", "--new", env={"POP3FETCH_PASSWORD": "secret"})
     assert left.out.count(b"\n") == 2
+
+
+def test_a_second_interrupt_reports_no_figures(run: Run, post: StartPost, tmp_path: Path) -> None:
+    """An account that has not ended has not told how many of its messages are safe."""
+    begins, goes_on = tmp_path / "begins", tmp_path / "goes on"
+    os.mkfifo(begins)
+    os.mkfifo(goes_on)
+    waits = threading.Event()
+
+    def stall(talk: Talk) -> None:
+        waits.set()
+        talk.stall()
+
+    stalling = {"replies": {b"RETR 1\r\n": b"+OK\r\n"}, "after": {b"RETR 1\r\n": stall}}
+    served = {"one": post(letters(1)), "two": post(letters(2), **stalling)}
+    config = tmp_path / "config.toml"
+    config.write_text(
+        "".join(
+            f'[accounts.{name}]\nhost = "127.0.0.1"\nport = {each.server.port}\ntls = "auto"\n'
+            f'user = "alice"\npassword = "secret"\n'
+            for name, each in served.items()
+        )
+    )
+    config.chmod(0o600)
+    slow = tmp_path / "slow"
+    slow.write_text(
+        f"#!/bin/sh\nexec >/dev/null\ntrap 'echo told >\"{begins}\"; read line <\"{goes_on}\"; exit' TERM\n"
+        f'echo begun >"{begins}"\nsleep 1000 & wait\n'
+    )
+    slow.chmod(0o700)
+    with begun(run, "get", "-A", "--exec", str(slow), "-c", str(config), env={}) as process:
+        assert begins.read_text() == "begun\n"
+        assert waits.wait(PATIENCE)
+        process.send_signal(signal.SIGINT)
+        assert begins.read_text() == "told\n"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=PATIENCE) == (b"", b"pop3fetch: interrupted\n")
+    assert process.returncode == Status.INTERRUPTED
+    with suppress(OSError):  # it was killed in the meantime
+        os.close(os.open(goes_on, os.O_WRONLY | os.O_NONBLOCK))
 
 
 # -- on a terminal ---------------------------------------------------------------------------
