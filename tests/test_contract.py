@@ -17,6 +17,7 @@ from typing import Any
 import click
 import pytest
 
+from pop3fetch.account import settings_table
 from pop3fetch.account.settings_table import Account
 from pop3fetch.cli.main import COMMANDS
 from pop3fetch.cli.options import Invocation, server_options
@@ -179,6 +180,8 @@ LAYERED = [
     layered("tls_name", "option.example.org", "variable.example.org", "file.example.org"),
     layered("tls_ciphers", "DEFAULT", "HIGH", "AES128-SHA"),
     layered("client_cert", "/option", "/variable", "/file"),
+    layered("client_key", "/option", "/variable", "/file"),
+    layered("password_file", "/option", "/variable", "/file"),
     layered("password_command", "option", "variable", "file"),
     layered("timeout", "1", "2", "3"),
     layered("proxy", "socks5://option:1", "socks5://variable:2", "socks5://file:3"),
@@ -214,7 +217,8 @@ def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ac
 def in_file(setting: Layered) -> str:
     value = setting.file_value if setting.key in ("port", "timeout") else f'"{setting.file_value}"'
     # The table has a host and a user already, and a key may come once.
-    return "" if setting.key in ("host", "user") else f"{setting.key} = {value}"
+    before = 'client_cert = "/certificate"\n' if setting.key == "client_key" else ""  # which it needs
+    return "" if setting.key in ("host", "user") else f"{before}{setting.key} = {value}"
 
 
 @by_option
@@ -240,7 +244,15 @@ def test_an_option_wins_over_the_variable(account: Callable[..., Account], setti
     assert getattr(found, setting.attribute) == setting.expected(setting.option_value)
 
 
-@pytest.mark.parametrize("flag", ["utf8", "allow_insecure_login"])
+FLAGS = ["utf8", "allow_insecure_login"]
+
+
+def test_each_setting_with_a_variable_is_tried_in_all_places() -> None:
+    with_variable = {name for name, option in settings_table.OPTIONS if option.variable}
+    assert with_variable == {*FLAGS, *(each.key for each in LAYERED)}
+
+
+@pytest.mark.parametrize("flag", FLAGS)
 def test_a_flag_counts_everywhere(account: Callable[..., Account], flag: str) -> None:
     variable = f"POP3FETCH_{flag.upper()}"
     assert not getattr(account(), flag)
