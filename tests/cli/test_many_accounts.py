@@ -435,6 +435,13 @@ def test_a_terminal_shows_a_line_an_account(
     ]
 
 
+def test_a_dry_run_of_all_accounts_ends_with_no_sum_of_what_was_fetched(
+    here: Here, posts: tuple[Path, list[Post]]
+) -> None:
+    ended = here("get", "-A", "--dry-run", "-v", "-c", posts[0])
+    assert ended.err.splitlines()[-1] == b"pop3fetch: 3 accounts: nothing was changed"
+
+
 def test_a_terminal_shows_a_table_for_each_account(
     terminal: Terminal, posts: tuple[Path, list[Post]]
 ) -> None:

@@ -172,7 +172,8 @@ class Get:
         if console.takes_results:
             from pop3fetch.cli.screen.summary import summary_of_all
 
-            console.remark(summary_of_all(accounts, self._outcomes, failed))
+            outcomes = None if self._options.dry_run else self._outcomes
+            console.remark(summary_of_all(accounts, outcomes, failed))
 
     def _ended_early(self, end: BaseException, standing: Standing) -> None:
         if self._options.every is None:  # a process that stays would collect them forever

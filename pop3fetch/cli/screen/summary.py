@@ -33,13 +33,20 @@ def left(outcome: Outcome, order: Order) -> str:
     return ", ".join(fact for fact, true in facts.items() if true)
 
 
-def summary_of_all(accounts: int, outcomes: Sequence[Outcome], failed: Sequence[str]) -> str:
-    """Return the last line of a run over all accounts; ``failed`` are the names of those that failed."""
-    messages, octets, deleted = (
-        sum(getattr(outcome, sum_of) for outcome in outcomes) for sum_of in ("messages", "octets", "deleted")
-    )
-    all_accounts = "1 account" if accounts == 1 else f"{accounts} accounts"
-    line = f"{all_accounts}: {counted(messages)} fetched ({human_size(octets)})"
-    if deleted:
-        line += f", {deleted} deleted from the server"
+def summary_of_all(accounts: int, outcomes: Sequence[Outcome] | None, failed: Sequence[str]) -> str:
+    """Return the last line of a run over all accounts; ``failed`` are the names of those that failed.
+
+    ``outcomes`` are None after a dry run, which has shown the sums of each account.
+    """
+    line = "1 account" if accounts == 1 else f"{accounts} accounts"
+    if outcomes is None:
+        line += ": nothing was changed"
+    else:
+        messages, octets, deleted = (
+            sum(getattr(outcome, sum_of) for outcome in outcomes)
+            for sum_of in ("messages", "octets", "deleted")
+        )
+        line += f": {counted(messages)} fetched ({human_size(octets)})"
+        if deleted:
+            line += f", {deleted} deleted from the server"
     return f"{line}; {len(failed)} failed: {', '.join(failed)}" if failed else line

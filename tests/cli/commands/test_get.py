@@ -724,7 +724,7 @@ def test_a_second_interrupt_reports_no_figures(run: Run, post: StartPost, tmp_pa
     config.chmod(0o600)
     slow = tmp_path / "slow"
     slow.write_text(
-        f"#!/bin/sh\nexec >/dev/null\ntrap 'echo told >\"{begins}\"; read line <\"{goes_on}\"; exit' TERM\n"
+        f'#!/bin/sh\nexec >/dev/null\ntrap \'echo told >"{begins}"; read line <"{goes_on}"; exit\' TERM\n'
         f'echo begun >"{begins}"\nsleep 1000 & wait\n'
     )
     slow.chmod(0o700)
