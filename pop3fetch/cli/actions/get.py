@@ -86,8 +86,7 @@ class Get:
         going = sessions_of(account, console, folder, resume=self._resume_for(account))
         with turn, going as sessions, self.openings.of_a_run() as keep:
             sessions.check()  # before anything is written to the state folder
-            # Locked before the server is called, so that a second run does not disturb it.
-            lock = None if choice.is_stream else place.take()
+            lock = None if choice.is_stream else place.take()  # before we disturb the session of another run
             if lock:
                 sessions.begin(LISTING)
             from pop3fetch.cli.screen.progress import RunReporter
