@@ -28,7 +28,7 @@ from pop3fetch.delivery.destination import (
 )
 from pop3fetch.delivery.mbox_format import Encoder
 from pop3fetch.delivery.mbox_lock import take_lock
-from pop3fetch.delivery.mbox_search import Remains, find_anywhere, remains_of, rows_of
+from pop3fetch.delivery.mbox_search import Remains, find_anywhere, is_as_before, remains_of, rows_of
 from pop3fetch.durable import (
     folder_id,
     is_absent,
@@ -248,7 +248,7 @@ class Mbox(Destination):
                 spools = [self._open_spool(place, opened) for place in row]
                 for place, spool, remains in zip(row, spools, remains_of(mbox, row, spools), strict=True):
                     if remains is Remains.NOTHING:
-                        if spool is not None:
+                        if spool is not None and not is_as_before(mbox, row, spool):
                             elsewhere[spool] = place
                         continue
                     # A power cut may have left NULs for the line ends before the From_ line.

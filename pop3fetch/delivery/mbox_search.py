@@ -15,12 +15,14 @@ from pop3fetch.values import NamedTuple
 
 BLOCK = 1 << 20  # octets read at once
 PIECE = 512  # octets that a disk writes or loses as a whole
-FIRST_LINE = 256  # octets of it that are compared
+FIRST_LINE = 256  # octets of a From_ line that are compared first
 HEAD = 1 << 17  # octets in which a header must end
 LONGEST_FROM_LINE = 1 << 12  # octets
 
 _FROM_LINE = re.compile(rb"\nFrom [^\n]*(?=\n)")
 _EMPTY_LINE = re.compile(rb"\n(?=\r?\n)")
+_END = re.compile(rb"(?:\r?\n)?(?:From |\Z)")  # of a message
+LONGEST_END = len(b"\r\nFrom ")
 
 
 def same_octets(mbox: int, offset: int, spool: int, part: range) -> bool:
@@ -137,37 +139,39 @@ def _ends_a_room(mbox: int, place: Place) -> bool:
     return around.startswith(b"\n\n") or around[2:].lstrip(b"\n").startswith(b"From ")
 
 
+def is_as_before(mbox: int, row: Sequence[Place], spool: int) -> bool:
+    """Whether nothing of a row was appended: what looks like the message in ``spool`` was fetched earlier."""
+    there, ours = os.fstat(mbox), os.fstat(spool)
+    lacks = row[0].offset - there.st_size  # up to two line ends come before the first From_ line
+    return 0 <= lacks <= len(b"\n\n") and there.st_mtime_ns <= ours.st_mtime_ns
+
+
 def find_anywhere(mbox: int, spools: Sequence[int]) -> set[int]:
     """Return those of ``spools`` whose message is in the mbox, wherever a mail program has put it.
 
-    The mbox is read once. The From_ line need not be ours, and the header may have more lines at its
-    end: ``Status`` and the like. Each message of the mbox is taken for one of them at most.
+    The mbox is read once. The header may have more lines at its end: ``Status`` and the like. The From_ line
+    must be ours: it has the time, and so shows a message of the same octets that was fetched earlier. Each
+    message of the mbox is taken for one of them at most.
     """
     wanted: dict[bytes, list[tuple[int, _Parts]]] = {}
     for spool in spools:
-        message = _measure(spool)
-        # What has no header may have been given one.
-        line = _first_line(spool, message.header.start) if message.header else b""
-        wanted.setdefault(line, []).append((spool, message))
+        wanted.setdefault(_first_line(spool, 0), []).append((spool, _measure(spool)))
     found: set[int] = set()
     for offset in _messages(mbox) if wanted else ():
-        for line in {_first_line(mbox, offset), b""}:
-            alike = wanted.get(line, [])
-            match = next((one for one in alike if _stands_at(mbox, offset, *one)), None)
-            if match:
-                found.add(match[0])
-                alike.remove(match)
-                break
+        alike = wanted.get(_first_line(mbox, offset), [])
+        if match := next((one for one in alike if _stands_at(mbox, offset, *one)), None):
+            found.add(match[0])
+            alike.remove(match)
     return found
 
 
 def _first_line(file: int, offset: int) -> bytes:
-    """Return the beginning of a line, in which most messages differ."""
+    """Return the beginning of a From_ line, in which most messages differ."""
     return os.pread(file, FIRST_LINE, offset).partition(b"\n")[0]
 
 
 class _Parts(NamedTuple):
-    """A message in a spool: its header, and the rest from the empty line on."""
+    """A message in a spool: the From_ line and the header, and the rest from the empty line on."""
 
     header: range
     rest: range
@@ -176,10 +180,9 @@ class _Parts(NamedTuple):
 def _measure(spool: int) -> _Parts:
     end = os.fstat(spool).st_size - 1  # the empty line that follows is not part of the message
     head = os.pread(spool, HEAD, 0)
-    start = head.index(b"\n") + 1  # behind the From_ line
-    empty = _EMPTY_LINE.search(head, start - 1)
+    empty = _EMPTY_LINE.search(head)
     rest = empty.end() if empty else end
-    return _Parts(range(start, rest), range(rest, end))
+    return _Parts(range(rest), range(rest, end))
 
 
 def _stands_at(mbox: int, offset: int, spool: int, message: _Parts) -> bool:
@@ -187,15 +190,19 @@ def _stands_at(mbox: int, offset: int, spool: int, message: _Parts) -> bool:
         return False
     more = offset + len(message.header)
     empty = _EMPTY_LINE.search(os.pread(mbox, HEAD, more - 1))
-    return empty is not None and same_octets(mbox, more + empty.start(), spool, message.rest)
+    if empty is None or not same_octets(mbox, more + empty.start(), spool, message.rest):
+        return False
+    # A longer message may begin as ours does.
+    end = more + empty.start() + len(message.rest)
+    return _END.match(os.pread(mbox, LONGEST_END, end)) is not None
 
 
 def _messages(mbox: int) -> Iterator[int]:
-    """Yield the offset of each message, behind its From_ line."""
+    """Yield the offset of each From_ line."""
     place, line = 0, b"\n"  # the line that the last block left open, with the line end before it
     while block := os.pread(mbox, BLOCK, place):
         octets = line + block
         for found in _FROM_LINE.finditer(octets):
-            yield place - len(line) + found.end() + 1
+            yield place - len(line) + found.start() + 1
         place += len(block)
         line = octets[max(octets.rfind(b"\n"), len(octets) - LONGEST_FROM_LINE) :]

@@ -595,6 +595,30 @@ def test_many_messages_are_settled_with_one_reading_of_the_mbox(
     assert read < 8 * inbox.stat().st_size
 
 
+def test_an_earlier_message_of_the_same_octets_is_not_taken_for_it(mbox: Mbox, inbox: Path) -> None:
+    deliver(mbox, ONE)
+    (place,) = dead_run(mbox, ONE, moment="after intend")
+    assert mbox.settle([place]) == [Settled.UNDONE]
+
+
+def test_nor_is_it_if_others_have_appended_since(mbox: Mbox, inbox: Path) -> None:
+    twin = ONE.replace(b"\nFrom here", b"\n>From here")
+    inbox.write_bytes(b"From bob@example.org Tue Nov 14 22:13:20 2023\n" + twin + b"\n")
+    (place,) = dead_run(mbox, ONE, moment="after intend")
+    inbox.write_bytes(inbox.read_bytes() + OTHERS)
+    assert mbox.settle([place]) == [Settled.UNDONE]
+
+
+@pytest.mark.parametrize("more", [b"more\n", b"\n", b"\nFrom: here on\n"])
+def test_a_longer_message_that_begins_as_it_is_not_taken_for_it(
+    more: bytes, mbox: Mbox, inbox: Path, spools: Path
+) -> None:
+    (place,) = dead_run(mbox, ONE, moment="after intend")
+    longer = (spools / place.name).read_bytes().removesuffix(b"\n") + more + b"\n"
+    inbox.write_bytes(OTHERS + longer + OTHERS)
+    assert mbox.settle([place]) == [Settled.UNDONE]
+
+
 def test_line_ends_added_for_the_sake_of_the_from_line_may_stay(mbox: Mbox, inbox: Path) -> None:
     inbox.write_bytes(b"no line end")
     places = dead_run(mbox, ONE, TWO)
