@@ -36,7 +36,15 @@ def make_folder(path: Path) -> None:
         if not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
         return
-    path.chmod(PRIVATE_FOLDER)
+    if path.lstat().st_mode & PRIVATE_FOLDER != PRIVATE_FOLDER:  # the umask took some of it
+        if os.geteuid() != 0:
+            path.chmod(PRIVATE_FOLDER)
+        else:  # the user for whom root delivers may have put a link there
+            folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                os.fchmod(folder, PRIVATE_FOLDER)
+            finally:
+                os.close(folder)
     sync_folder(path.parent)
 
 

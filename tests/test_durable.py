@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Barrier, Event, Lock, Thread, current_thread
 
@@ -39,7 +39,7 @@ def test_a_file_is_private_whatever_the_umask(tmp_path: Path, mask: int) -> None
     assert mode(tmp_path / "file") == 0o600
 
 
-@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077, 0o777])
 def test_folders_are_made_private_with_their_parents(tmp_path: Path, mask: int) -> None:
     with umask(mask):
         make_folder(tmp_path / "a" / "b")
@@ -69,6 +69,18 @@ from pop3fetch import durable
 os.replace = lambda *names: os.kill(os.getpid(), signal.SIGKILL)
 durable.replace_file(Path(sys.argv[1]), b"half", durably=True)
 """
+
+
+def test_a_link_in_the_place_of_a_new_folder_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root delivers for a user, who has replaced the folder at once."""
+    target = tmp_path / "file"
+    target.touch(0o644)
+    monkeypatch.setattr(Path, "mkdir", lambda path, mode: path.symlink_to(target))
+    with suppress(OSError):
+        make_folder(tmp_path / "new")
+    assert mode(target) == 0o644
 
 
 def kill_while_replacing(path: Path) -> str:
