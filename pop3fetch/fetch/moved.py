@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from pop3fetch.errors import POP3Error
 from pop3fetch.fetch.survey import Looked, headers_of
 from pop3fetch.messages import Listing, Message
 from pop3fetch.record.states import Known
@@ -27,19 +28,29 @@ def is_same_mailbox(
     """Return whether the UIDs of the record are those of the server.
 
     If not, the record keeps its messages under UIDs that no server has, as after a change of all UIDs.
+    A message that cannot be looked at decides nothing. If too few others are left, the first refusal that
+    is temporary is raised: one mail may be in two mailboxes.
     """
     if not len(listing):  # nothing to compare yet
         return True
     agreeing = [message for message in listing if known.size_of(message) == message.size]
     sample = {message.index: message for message in agreeing[:: len(agreeing) // SAMPLE + 1]}
-    differ = not sample
+    same: list[bool] = []
+    failures: list[POP3Error] = []
     for index, looked in headers_of(client, sample):
+        if failure := looked.failure(index, sample[index].size):
+            failures.append(failure)
+            continue
         recorded = store.entry(sample[index].key)
-        is_shown = recorded and not looked.failure(index, sample[index].size)
-        differ |= not (is_shown and recorded and is_same(sample[index], looked, recorded))
-    if differ:
+        same.append(recorded is not None and is_same(sample[index], looked, recorded))
+    is_same_one = all(same) and len(same) > len(failures)
+    if all(same) and not is_same_one:
+        for failure in failures:
+            if failure.is_temporary:
+                raise failure
+    if not is_same_one:
         unlisted = store.additions() if store.fact(ADDITIONS) else {}
         keys = {*known.fetched(), *known.unsettled} - unlisted.keys()
         store.rename({key: set_aside(key) for key in keys})
     store.remember(MOVED, None)
-    return not differ
+    return is_same_one

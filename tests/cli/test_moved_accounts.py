@@ -14,6 +14,7 @@ from pop3fetch.messages import Key
 from pop3fetch.record.editing import Addition, EditedStore
 from pop3fetch.record.place import RecordPlace, last_address
 from pop3fetch.record.store import Entry, Intent
+from pop3fetch.status import Status
 from tests.support.command import Ended
 from tests.support.fetching import message, numbered, on_disk
 from tests.support.in_process import Here
@@ -242,6 +243,28 @@ def test_other_uids_at_the_new_address_are_matched_by_headers(desk: Desk, server
     for _ in range(2):
         desk.get()
     assert desk.mail() == on_disk([*TEN, message(11)])
+
+
+ANONYMOUS = [
+    b"Date: Thu, 1 Jan 2026 00:00:0%d +0000\r\nFrom: a@b\r\nSubject: %d\r\n\r\nx\r\n" % (n, n) for n in range(10)
+]
+LATER = b"-ERR [SYS/TEMP] try again later\r\n"
+
+
+@pytest.mark.parametrize(("refused", "status"), [(1, Status.OK), (4, Status.OK), (5, Status.TRY_LATER)])
+def test_a_refused_look_makes_no_other_mailbox(
+    desk: Desk, server: StartServer, refused: int, status: Status
+) -> None:
+    desk.configure(work=at(server(mailbox(ANONYMOUS, NUMBERS))))
+    desk.get()
+    moved = mailbox(ANONYMOUS, NUMBERS)
+    for number in range(1, refused + 1):
+        moved.replies |= {b"TOP %d 0\r\n" % number: LATER, b"RETR %d\r\n" % number: LATER}
+    desk.configure(work=at(server(moved)))
+    assert desk.run("get", "-a", "work").status == status
+    moved.replies = {}
+    desk.get()
+    assert desk.mail() == on_disk(ANONYMOUS)
 
 
 def test_another_mailbox_with_the_same_uids_and_sizes_is_fetched(desk: Desk, server: StartServer) -> None:
