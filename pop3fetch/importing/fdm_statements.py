@@ -279,6 +279,7 @@ class Statements:
 
 
 def _wrong(word: Word, wanted: str) -> Broken:
-    # A text may be a password.
-    found = "a text" if word.kind in VALUES else repr(word.text) if word.text else "the end"
+    # A text may be a password, and so may a word: somebody forgot its quotes.
+    shown = {"symbol": repr(word.text), "word": "a word without quotes", "end": "the end"}
+    found = "a text" if word.kind in VALUES else shown.get(word.kind, "a macro")
     return Broken(word.origin.line, f"{wanted} is expected, not {found}", word.origin.file)

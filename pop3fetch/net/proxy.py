@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import socket
 import time
+from base64 import b64encode
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pop3fetch.errors import ConnectionFailed
 
@@ -54,7 +55,7 @@ def ask_for(server: tuple[str, int], proxy: str, connected: socket.socket, deadl
         raise TimeoutError from None
     except (ProxyError, OSError, ValueError) as error:
         # Not even as a cause: an error of encoding quotes what it could not encode.
-        raise ConnectionFailed(host, port, _reason(error)) from None
+        raise ConnectionFailed(host, port, _reason(error, proxy)) from None
 
 
 class _Line:
@@ -100,7 +101,12 @@ class _Line:
             self._socket.settimeout(max(self._deadline - time.monotonic(), 1e-6))
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, proxy: str) -> str:
+    """Return what went wrong, without the login: an HTTP proxy may repeat the request in its reply."""
     if isinstance(error, UnicodeError):
         return "its user name and password must be ASCII"
-    return getattr(error, "strerror", None) or str(error)
+    reason = str(getattr(error, "strerror", None) or error)
+    login = unquote(proxy.partition("://")[2].rpartition("@")[0])
+    for secret in (b64encode(login.encode()).decode(), login, login.partition(":")[2]):
+        reason = reason.replace(secret, "(secret)") if secret else reason
+    return reason

@@ -346,6 +346,7 @@ class POP3Client:
         try:
             self._batch(takers, then_quit=then_quit)
         except ProtocolViolation as error:
+            error.octets = self.conversation.trace.secrets.blot(error.octets)
             self.conversation.close(str(error))
             raise
         return drop[0]
@@ -365,6 +366,8 @@ class POP3Client:
             self._may_pipeline = False
             del sizes, unique_ids  # of a million messages: two of each would be too large
             return self.overview()
+        for error in unusable:
+            error.octets = self.conversation.trace.secrets.blot(error.octets)
         for listing in (sizes, unique_ids):
             if listing.unusable and all(entry is None for entry in listing.entries):
                 error = listing.unusable[0]
@@ -441,7 +444,11 @@ class POP3Client:
 
     def _listing(self, grammar: Grammar[T], consumer: Callable[[int, T], object] | None) -> list[T | None]:
         conversation = self.conversation
-        entries = read_listing(conversation.blocks(), grammar, conversation.session.line_end, consumer)
+        try:
+            entries = read_listing(conversation.blocks(), grammar, conversation.session.line_end, consumer)
+        except ProtocolViolation as error:
+            error.octets = conversation.trace.secrets.blot(error.octets)
+            raise
         return [] if consumer else entries
 
     def retrieve(

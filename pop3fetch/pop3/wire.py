@@ -106,7 +106,9 @@ def take_line(buffer: bytes, start: int, line_end: bytes) -> bytes | None:
     end = buffer.find(LF, start, start + LINE_LIMIT)
     if end < 0:
         if len(buffer) - start >= LINE_LIMIT:
-            raise LineTooLong(f"a line is longer than {LINE_LIMIT} octets", buffer[start : start + 80])
+            raise LineTooLong(
+                f"a line is longer than {LINE_LIMIT} octets", buffer[start : start + LINE_LIMIT]
+            )
         return None
     if line_end == LF:
         return buffer[start:end].removesuffix(b"\r")

@@ -246,7 +246,8 @@ def test_other_uids_at_the_new_address_are_matched_by_headers(desk: Desk, server
 
 
 ANONYMOUS = [
-    b"Date: Thu, 1 Jan 2026 00:00:0%d +0000\r\nFrom: a@b\r\nSubject: %d\r\n\r\nx\r\n" % (n, n) for n in range(10)
+    b"Date: Thu, 1 Jan 2026 00:00:0%d +0000\r\nFrom: a@b\r\nSubject: %d\r\n\r\nx\r\n" % (n, n)
+    for n in range(10)
 ]
 LATER = b"-ERR [SYS/TEMP] try again later\r\n"
 

@@ -14,9 +14,11 @@ import pytest
 import scramp
 
 from pop3fetch.defaults import AUTH_METHODS
+from pop3fetch.status import Status
 from tests.support.command import Ended
 from tests.support.in_process import Here
 from tests.support.leaks import leaks
+from tests.support.mail_server import Mailbox
 from tests.support.scripted_server import Script, ScriptedServer, StartServer, Talk
 
 SECRET = "secret pass-wörd"
@@ -158,6 +160,32 @@ def test_a_secret_is_known_on_each_connection_of_a_run(
     )
     assert ended.status in (69, 75, 76)
     assert b"(secret)" in ended.err.rpartition(b"one command at a time")[2]
+    assert not leaks(ended.out + ended.err, SECRET)
+
+
+# -- where no reply is expected to have it ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "request_", "reply"),
+    [
+        ("get", b"LIST\r\n", b"+OK\r\n1 10\r\n2 %s\r\n.\r\n"),
+        ("get", b"UIDL\r\n", b"+OK\r\n1 u\r\n%s\r\n.\r\n"),
+        ("get", b"LIST\r\n", b"%s\r\n"),
+        ("get", b"LIST\r\n", b"-ERR " + b"x" * 65 + b"%s" + b"x" * 9000 + b"\r\n"),
+        ("stat", b"STAT\r\n", b"+OK %s\r\n"),
+    ],
+)
+def test_a_list_that_has_the_secret_does_not_get_it_shown(
+    here: Here, server: StartServer, command: str, request_: bytes, reply: bytes
+) -> None:
+    mailbox = Mailbox([b"x\r\n"], password=SECRET, replies={request_: reply % SECRET.encode()})
+    running = server(mailbox)
+    account = ["-H", running.host, "-p", str(running.port), "-u", "alice", "--tls", "off"]
+    env = {"POP3FETCH_PASSWORD": SECRET}
+    ended = here(command, *account, "--allow-insecure-login", env=env)
+    assert ended.status in (Status.BAD_DATA, Status.PROTOCOL)
+    assert b"(secret)" in ended.err
     assert not leaks(ended.out + ended.err, SECRET)
 
 

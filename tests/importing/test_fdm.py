@@ -236,9 +236,10 @@ def test_a_broken_line_is_named(text: str, line: int) -> None:
     assert broken.value.line == line
 
 
-def test_no_password_is_in_an_error() -> None:
+@pytest.mark.parametrize("password", ['{ "secret" }\n"secret"', "secret", "secret-word"])
+def test_no_password_is_in_an_error(password: str) -> None:
     with pytest.raises(Broken) as broken:
-        read('account "a" pop3 server "h" user "u" pass { "secret" }\n"secret"')
+        read(f'account "a" pop3 server "h" user "u" pass {password}')
     assert "secret" not in broken.value.reason
 
 

@@ -261,6 +261,17 @@ def test_the_error_of_an_http_proxy_is_shown(server: StartServer, reply: bytes, 
     assert "\x1b" not in str(raised.value)
 
 
+def test_an_http_proxy_that_repeats_the_login_does_not_get_it_shown(server: StartServer) -> None:
+    def repeating(talk: Talk) -> None:
+        lines = iter(talk.line, b"\r\n")
+        (login,) = [line.split()[-1] for line in lines if line.lower().startswith(b"proxy-authorization")]
+        talk.say(b"HTTP/1.1 403 %s %s\r\n\r\n" % (login, base64.b64decode(login)))
+
+    with pytest.raises(ConnectionFailed) as raised:
+        dial(through(server(repeating), "http", login=LOGIN), NEVER)
+    assert raised.value.reason.endswith("403 (secret) (secret)")
+
+
 # -- both ------------------------------------------------------------------------------------------
 
 

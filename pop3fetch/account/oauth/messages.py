@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from hmac import compare_digest
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qs, parse_qsl, quote, quote_plus, urlencode, urlsplit
 
 from pop3fetch.account.oauth.providers import OAuthSettings, endpoint
 from pop3fetch.errors import AuthorizationFailed, ConfigurationError, ProtocolViolation
@@ -204,7 +204,8 @@ def _refused(error: object, description: object, form: str) -> AuthorizationFail
     text = f"{error}: {description}" if description else str(error)
     # Some servers repeat the request.
     for name, value in parse_qsl(form):
-        text = text.replace(value, "(secret)") if name in SECRETS else text
+        for shown in (value, quote(value, ""), quote_plus(value)) if name in SECRETS else ():
+            text = text.replace(shown, "(secret)")
     return AuthorizationFailed(f"the OAuth 2 server refused: {printable(text)}", str(error))
 
 

@@ -83,7 +83,7 @@ class Client:
                 line.transport.host, "in the greeting", self._shown(greeting[len(b"* BYE ") :])
             )
         if not greeting.startswith((b"* OK", b"* PREAUTH")):
-            raise ProtocolViolation("this is not an IMAP server", greeting)
+            raise ProtocolViolation("this is not an IMAP server", line.blotted(greeting))
         self._needs_login = greeting.startswith(b"* OK")
         if not self._needs_login and server.tls == "starttls":
             # An attacker may have sent it, so that nothing is ever sent inside TLS.
@@ -148,7 +148,7 @@ class Client:
             size = int(digits or b"0") if len(digits) < 10 else LITERALS_LIMIT + 1
             self._literals += size
             if self._literals > LITERALS_LIMIT:
-                raise ProtocolViolation("a literal that was not requested", line)
+                raise ProtocolViolation("a literal that was not requested", self.line.blotted(line))
             parts += [self.line.read(size), self._line()]
         self._responses.append(parts)
 
@@ -250,7 +250,7 @@ class Client:
             re.search(rb"(?i)\b%b ([0-9]{1,10})\b" % name, text) for name in (b"UIDVALIDITY", b"UIDNEXT")
         ]
         if not all(numbers):
-            raise ProtocolViolation("it does not answer STATUS", text[:200])
+            raise ProtocolViolation("it does not answer STATUS", self.line.blotted(text))
         return State(*(int(number[1]) for number in numbers if number))
 
     def state_after_opening(self, mailbox: str) -> State | Answer:

@@ -104,10 +104,11 @@ class Line:
         while (end := self._unread.find(b"\n", searched)) < 0:
             searched = len(self._unread)
             if searched >= LINE_LIMIT:
-                raise LineTooLong(f"a line is longer than {LINE_LIMIT} octets", bytes(self._unread[:80]))
+                break
             self._fill()
-        if end >= LINE_LIMIT:
-            raise LineTooLong(f"a line is longer than {LINE_LIMIT} octets", bytes(self._unread[:80]))
+        if end < 0 or end >= LINE_LIMIT:
+            shown = self.blotted(bytes(self._unread[:LINE_LIMIT]))
+            raise LineTooLong(f"a line is longer than {LINE_LIMIT} octets", shown)
         line = self._take(end + 1)
         self._lines += 1
         self._octets += len(line)

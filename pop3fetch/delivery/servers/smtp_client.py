@@ -101,7 +101,7 @@ class Client(smtplib.SMTP):
         line = self.line.readline(limit)
         self._lines += 1
         if REPLY.match(line) is None:
-            raise ProtocolViolation("not a reply of an SMTP server", line.rstrip(b"\r\n"))
+            raise ProtocolViolation("not a reply of an SMTP server", self.line.blotted(line.rstrip(b"\r\n")))
         if self._lines > REPLY_LINES:
             raise ProtocolViolation(f"a reply has more than {REPLY_LINES} lines")
         return line

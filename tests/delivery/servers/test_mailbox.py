@@ -194,6 +194,22 @@ def test_a_refused_login_ends_the_delivery_and_is_remembered(store: Store) -> No
     assert (error.exit_status, len(store.refusals)) == (Status.NO_LOGIN, 1)
 
 
+@pytest.mark.parametrize(
+    ("name", "reply"),
+    [
+        ("STATUS", b"secret what\r\n"),
+        ("STATUS", b"* secret {9999999}\r\n"),
+        ("STATUS", b"* " + b"x" * 75 + b"secret" + b"x" * 10_000),
+    ],
+)
+def test_a_server_that_repeats_the_secret_does_not_get_it_shown(
+    store: Store, name: str, reply: bytes
+) -> None:
+    error = store.fails(store.at(ImapServer(replies={name: [reply] * 3})), Journal(), ONE)
+    assert "(secret)" in str(error)
+    assert "secret" not in str(error).replace("(secret)", "")
+
+
 # -- refusals ----------------------------------------------------------------------------------------
 
 

@@ -183,6 +183,21 @@ def test_a_refused_login_ends_the_delivery_and_is_remembered(relay: Relay) -> No
     assert "535 5.7.8 wrong password" in str(error)
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"secret what\r\n",
+        b"250-" + b"x" * 70 + b"secret" + b"x" * 10_000,
+        b"550 c2VjcmV0 is secret\r\n",
+    ],
+)
+def test_a_server_that_repeats_the_secret_does_not_get_it_shown(relay: Relay, reply: bytes) -> None:
+    server = TransferServer((b"AUTH PLAIN",), {b"MAIL": [reply]})
+    error = relay.fails(relay.at(server, scheme="smtp", tls="implicit", user="alice"), Journal(), ONE)
+    assert "(secret)" in str(error)
+    assert "secret" not in str(error).replace("(secret)", "") and "c2VjcmV0" not in str(error)
+
+
 def test_nothing_is_sent_if_starttls_is_missing(relay: Relay) -> None:
     server = TransferServer((b"AUTH PLAIN",))
     transfer = relay.at(server, scheme="smtp", tls="starttls", user="alice")
