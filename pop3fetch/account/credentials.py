@@ -177,8 +177,15 @@ def _name_for_login(account: Account) -> str:
 
 
 def without_password(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return ``environment`` as any program that we start may see it: without POP3FETCH_PASSWORD."""
-    return {name: value for name, value in environment.items() if name != VARIABLE}
+    """Return ``environment`` as any program that we start may see it.
+
+    Without POP3FETCH_PASSWORD, and without POP3FETCH_PROXY if that has a login.
+    """
+    return {
+        name: value
+        for name, value in environment.items()
+        if name != VARIABLE and not (name == "POP3FETCH_PROXY" and "@" in value)
+    }
 
 
 def _from_environment(account: Account, sources: Sources) -> str | None:

@@ -39,7 +39,12 @@ def _open_own(path: str, flags: int) -> int:
     Lines of a log contain text from servers, and a link could lead them into a script of ours.
     """
     require_own_links(Path(path))
-    file = os.open(path, flags | os.O_NONBLOCK, PRIVATE_FILE)  # not waiting for the reader of a named pipe
+    flags |= os.O_NONBLOCK  # not waiting for the reader of a named pipe
+    if os.geteuid() == 0:  # a user whose folder it is in may put a link there now
+        if os.path.islink(path) and os.lstat(path).st_uid == 0:
+            path = os.path.realpath(path)
+        flags |= os.O_NOFOLLOW
+    file = os.open(path, flags, PRIVATE_FILE)
     is_own = os.fstat(file).st_uid in (0, os.geteuid())
     if not is_own and os.stat(os.path.dirname(path)).st_mode & stat.S_IWOTH:
         os.close(file)

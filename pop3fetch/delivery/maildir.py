@@ -54,6 +54,7 @@ SUBFOLDERS = ("tmp", "new", "cur")
 DELIVERED = ("new", "cur")
 NEW_FILE = os.O_WRONLY | os.O_EXCL | MADE_PRIVATE
 
+_NOT_IN_NAMES = re.compile("[/:;!,]")
 _INFO = re.compile("[:;!,]")  # what begins the flags behind a name; colons cannot be on every file system
 
 
@@ -107,7 +108,8 @@ class Maildir(Destination):
         self.name = PREFIX + str(self.folder)
         self._mark = f"pop3fetch-{tag}"
         self._names = itertools.count(1)
-        self._host = os.uname().nodename.replace("/", r"\057").replace(":", r"\072")
+        # As maildir(5) has it for "/" and ":"; the others would begin the flags, too.
+        self._host = _NOT_IN_NAMES.sub(lambda sign: f"\\{ord(sign[0]):03o}", os.uname().nodename)
         self._owner: tuple[int, int] | None = None  # of the files, if root delivers for another user
         self._umask_takes = True  # until a file shows that it takes nothing
         self.tmp = self.new = -1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import posixpath
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -39,6 +40,7 @@ SMTP_PORT, LMTP_PORT = 25, 24
 SERVICE_FILE = "/etc/fetchmailrc"
 SERVICE_LISTS = ("/var/lib/fetchmail/.fetchids", "/var/lib/fetchmail/.fetchmail-UIDL-cache")
 SERVICE_LOCK = "/run/fetchmail/fetchmail.pid"
+DELIVERY_SERVICES = {"smtp": 25, "submission": 587, "lmtp": 24}
 SERVICES = {"pop3": 110, "pop-3": 110, "pop3s": 995, "spop3": 995}  # as /etc/services has them
 OLD_TLS = {"ssl2", "ssl3", "ssl23", "tls1", "tls1.1"}
 LONGEST_UID = 128  # octets of it that are listed
@@ -77,6 +79,7 @@ def read(file: str, octets: bytes, where: Where) -> Reading:
     findings = list(_global_findings(source))
     defaults = next((entry for entry in entries if entry.kind == "defaults"), None)
     accounts: list[ForeignAccount] = []
+    polled = Counter(entry.name for entry in entries if entry.kind == "poll")
     for entry in entries:
         if entry.kind == "defaults":
             continue
@@ -84,7 +87,8 @@ def read(file: str, octets: bytes, where: Where) -> Reading:
         if left_out := _left_out(merged):
             findings.append(Finding(Origin(file, entry.line), f"{entry.name}: {left_out}; left out"))
             continue
-        accounts += (_account(source, merged, user) for user in merged.users)
+        is_only_one = polled[entry.name] == 1 and len(merged.users) == 1
+        accounts += (_account(source, merged, user, is_only_one=is_only_one) for user in merged.users)
     findings += _changes(source, accounts, entries)
     return Reading(tuple(accounts), tuple(findings), source.lock())
 
@@ -180,10 +184,9 @@ def _changes(source: _Source, accounts: list[ForeignAccount], entries: list[Entr
 # -- an account ------------------------------------------------------------------------------
 
 
-def _account(source: _Source, entry: Entry, user: User) -> ForeignAccount:
-    name = entry.name
-    if len(entry.users) > 1:
-        name = f"{user.name or source.login()}@{entry.name}"
+def _account(source: _Source, entry: Entry, user: User, *, is_only_one: bool) -> ForeignAccount:
+    """Return an account; ``is_only_one``: the name of the server is enough to name it."""
+    name = entry.name if is_only_one else f"{user.name or source.login()}@{entry.name}"
     draft = AccountDraft(name, Origin(source.file, user.line))
     options = {**entry.options, **user.options}
     host = options["via"] if "via" in options else Option((entry.name,), entry.line)
@@ -268,14 +271,18 @@ def _selection(draft: AccountDraft, source: _Source, options: Options) -> None:
     for key, ours in (("limit", "max_size"), ("fetchlimit", "limit")):
         if (limit := options.get(key)) and limit.number > 0:
             draft.put(ours, limit.number, source.origin(limit))
+    if (forcecr := options.get("forcecr")) and forcecr.is_on:
+        draft.put("crlf", True, source.origin(forcecr))
     keep = options.get("keep")
     if keep is None or not keep.is_on:
         draft.put("delete", True, source.origin(keep) if keep else draft.origin)
-    elif (everything := options.get("fetchall")) and everything.is_on:
+        return
+    if (flush := options.get("flush")) and flush.is_on:
+        text = "flush with keep: messages were deleted once a later run had seen them; see delete_after"
+        draft.problem(source.origin(flush), text)
+    if (everything := options.get("fetchall")) and everything.is_on:
         text = "fetchall with keep: all messages were fetched each time; pop3fetch fetches new ones only"
         draft.problem(source.origin(everything), text)
-    if (forcecr := options.get("forcecr")) and forcecr.is_on:
-        draft.put("crlf", True, source.origin(forcecr))
 
 
 def _delivery(draft: AccountDraft, source: _Source, options: Options) -> None:
@@ -293,11 +300,20 @@ def _delivery(draft: AccountDraft, source: _Source, options: Options) -> None:
         return
     if "bsmtp" in options:  # which is named
         return
-    scheme, port = ("lmtp", LMTP_PORT) if "lmtp" in options else ("smtp", SMTP_PORT)
     hosts = options.get("smtphost", Option(("localhost",), draft.origin.line))
     host, slash, given = hosts.value.partition("/")
+    # A path is a socket, at which fetchmail always speaks LMTP.
+    is_lmtp = "lmtp" in options or not host
+    scheme, port = ("lmtp", LMTP_PORT) if is_lmtp else ("smtp", SMTP_PORT)
     if len(hosts.values) > 1:
-        draft.problem(source.origin(hosts), f"smtphost: pop3fetch delivers to one host, {host}")
+        text = f"smtphost: pop3fetch delivers to one host, {host or hosts.value}"
+        draft.problem(source.origin(hosts), text)
+    if slash and host:
+        given = str(DELIVERY_SERVICES.get(given, given))
+        if not given.isdecimal():
+            text = f"smtphost {hosts.value}: write the number of the port"
+            draft.problem(source.origin(hosts), text)
+            return
     if not is_local(host):
         draft.problem(source.origin(hosts), REMOTE.format(f"smtphost {host}"))
     where = f"//{hosts.value}" if not host else f"//{host}:{given if slash else port}"

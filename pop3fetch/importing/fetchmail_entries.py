@@ -132,6 +132,8 @@ class Entries:
             user = User(None, line)
             while self._is(*_USER) or self._is_no(_USER):
                 self._user_option(user.options)
+            if user.options and self._is("user"):  # fetchmail refuses that, too
+                raise Broken(self._next.line, "the options of a user must come after the user")
             users.append(self._remote(user))
         while self._is("user"):
             users.append(self._user())

@@ -208,10 +208,10 @@ def record_errors(path: Path) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_BUSY:
             raise RecordLocked(str(path), str(error)) from error
+        if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR) and not _has_room(path.parent):
+            raise RecordNotWritten(str(path), "the disk is full") from error
         if code in _DISK_TROUBLE:
             raise RecordNotWritten(str(path), str(error)) from error
-        if code == sqlite3.SQLITE_CANTOPEN and not _has_room(path.parent):
-            raise RecordNotWritten(str(path), "the disk has no room for another file") from error
         if link := broken_link(path):
             raise RecordError(str(path), link) from error
         raise RecordError(str(path), _DAMAGED if code in _DAMAGE else str(error)) from error

@@ -189,6 +189,13 @@ def test_the_variable_is_taken_out_of_the_environment_of_programs(sources: Sourc
     assert Password(account, sources)() == "none"
 
 
+@pytest.mark.parametrize(
+    ("proxy", "stays"), [("socks5://alice:s3cret@localhost:1080", False), ("socks5://localhost:1080", True)]
+)
+def test_so_is_a_proxy_with_a_login(proxy: str, stays: bool) -> None:
+    assert bool(without_password({"POP3FETCH_PROXY": proxy})) is stays
+
+
 # ---- the keyring
 
 

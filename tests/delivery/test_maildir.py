@@ -62,11 +62,11 @@ def test_names_are_unique_as_the_maildir_manual_wants_them(destination: Maildir,
 
 
 def test_a_host_name_cannot_spoil_a_file_name(maildir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.uname", lambda: os.uname_result(("Linux", "../a:b", "6", "1", "x86_64")))
+    monkeypatch.setattr("os.uname", lambda: os.uname_result(("Linux", "../a:b,;!", "6", "1", "x86_64")))
     deliver(Maildir(maildir, TAG), ONE)
 
     (name,) = os.listdir(maildir / "new")
-    assert name.endswith(r".pop3fetch-0123456789abcdef...\057a\072b")
+    assert name.endswith(r".pop3fetch-0123456789abcdef...\057a\072b\054\073\041")
 
 
 def test_the_path_of_a_message_is_its_final_one(destination: Maildir, maildir: Path) -> None:

@@ -65,6 +65,8 @@ TRANSLATED: dict[tuple[str, str], tuple[dict[str, object], dict[int, str]]] = {
     ("keep", ""): ({"delete": None}, {}),
     ("no keep", ""): ({}, {}),
     ("keep fetchall", ""): ({"delete": None}, {4: "fetchall with keep: "}),
+    ("keep flush", ""): ({"delete": None}, {4: "flush with keep: "}),
+    ("keep flush forcecr", ""): ({"delete": None, "crlf": True}, {4: "flush with keep: "}),
     ("fetchall", ""): ({}, {}),
     ("limit 5000 fetchlimit 10 warnings 3", ""): ({"max_size": 5000, "limit": 10}, {}),
     ("limit 0 fetchlimit 0", ""): ({}, {}),
@@ -102,6 +104,10 @@ def test_an_option_becomes_a_setting_or_is_named(options: tuple[str, str]) -> No
         ("lmtp smtphost /run/lmtp is joe@here", "lmtp:///run/lmtp", ["joe@here"]),
         ("lmtp smtphost /run/lmtp is joe", "lmtp:///run/lmtp", ["joe@localhost"]),
         ("lmtp smtphost h/24", "lmtp://h:24", ["alice@h"]),
+        ("smtphost /run/lmtp is joe", "lmtp:///run/lmtp", ["joe@localhost"]),
+        ("smtphost localhost/submission", "smtp://localhost:587", ["alice@localhost"]),
+        ("smtphost localhost/lmtp lmtp", "lmtp://localhost:24", ["alice@localhost"]),
+        ("smtphost /run/lmtp b", "lmtp:///run/lmtp", ["alice@localhost"]),
         ("smtpname joe@example.net", "smtp://localhost:25", ["joe@example.net"]),
         ("smtphost a b", "smtp://a:25", ["alice@a"]),
     ],
@@ -119,6 +125,17 @@ def test_what_cannot_be_seen_by_its_setting_is_named() -> None:
     problems = read("poll x proto pop3 user bob there\nbsmtp f\n").problems
     assert problems[2].startswith("bsmtp: ")
     assert read("poll x proto pop3 user bob smtphost localhost b").problems[1].startswith("smtphost: ")
+
+
+def test_a_port_of_delivery_that_is_not_known_is_named() -> None:
+    found = read("poll x proto pop3 user bob smtphost localhost/unknown")
+    assert found.problems == {1: "smtphost localhost/unknown: write the number of the port"}
+    assert "output" not in found.only.settings
+
+
+def test_two_entries_for_one_server_are_named_by_their_users() -> None:
+    found = read("poll x proto pop3 user bob keep\npoll x proto pop3 user carol keep\nskip x user dave")
+    assert list(found.accounts) == ["bob@x", "carol@x"]
 
 
 @pytest.mark.parametrize(("options", "kept"), [("", True), ("keep", False), ("flush", False)])
@@ -187,6 +204,7 @@ def test_a_user_who_is_not_named_is_who_runs_it() -> None:
         ("poll x user y keep\ndefaults proto pop3", 2),
         ("poll x user a b\npassword p", 2),
         ("poll 123", 1),
+        ("poll x ssl keep\nuser y password z", 2),
     ],
 )
 def test_a_broken_line_is_named(text: str, line: int) -> None:

@@ -1,7 +1,7 @@
 """`pop3fetch get --every`: one process that fetches again and again, each account by its own clock.
 
 Signals become errands of the main thread: SIGHUP reads the configuration again, SIGUSR1 fetches now. SIGTERM
-ends the process in an orderly way.
+ends the process in an orderly way, and so does SIGHUP if its terminal was closed.
 """
 
 from __future__ import annotations
@@ -114,13 +114,15 @@ class GetEvery(ManyAccounts):
         self._due: dict[str, float] = {}  # by the names of accounts, on the clock
         self._again: set[str] = set()  # accounts whose run is not to be waited for when it ends
         self._is_settled = False  # whether the first run has ended
+        self._has_terminal = False
         self._manager = ServiceManager(os.environ)
 
     def run(self, accounts: Sequence[Account]) -> int:
         """Fetch until a signal ends the process; returns OK for SIGTERM."""
         self._console.keep_answers()
-        for number, errand in ((signal.SIGHUP, self._reload), (signal.SIGUSR1, self._fetch_now)):
-            signal.signal(number, self._as_errand(errand))
+        self._has_terminal = _has_terminal()
+        signal.signal(signal.SIGHUP, self._hung_up)
+        signal.signal(signal.SIGUSR1, self._as_errand(self._fetch_now))
         self._manager.notify(READY, f"STATUS=fetching {len(accounts)} accounts every {self._interval:g} s")
         try:
             return super().run(accounts)
@@ -134,6 +136,12 @@ class GetEvery(ManyAccounts):
     def _as_errand(self, work: Callable[[], None]) -> Callable[[int, FrameType | None], None]:
         # To hand over is safe in a signal's handler: it waits for nothing.
         return lambda number, frame: self._errands.put(Answer(work))
+
+    def _hung_up(self, number: int, frame: FrameType | None) -> None:
+        """Read the configuration again; or end, if the terminal of the process was closed."""
+        if self._has_terminal and not _has_terminal():
+            signal.raise_signal(signal.SIGTERM)
+        self._as_errand(self._reload)(number, frame)
 
     def _run_errands(self) -> None:
         while True:
@@ -209,6 +217,15 @@ class GetEvery(ManyAccounts):
         """Return for how many seconds the server wants no further login."""
         place = RecordPlace(self._invocation.state_folder_to_read(), account.address)
         return LoginDelay(place).left(time.time())
+
+
+def _has_terminal() -> bool:
+    """Whether the process has a controlling terminal, and that is open."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def get_every(invocation: Invocation, job: Job, openings: Openings, interval: float) -> int:

@@ -193,7 +193,7 @@ class Import:
         return chosen
 
     def _known(self) -> Configuration:
-        path = self._invocation.config or default_config_file()
+        path = Path(os.path.abspath(self._invocation.config or default_config_file()))
         return self._invocation.configuration() if path.exists() else Configuration(path)
 
     def _plans(self, accounts: Sequence[ForeignAccount], known: Configuration) -> list[Planned]:

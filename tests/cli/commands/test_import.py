@@ -499,6 +499,16 @@ def test_a_program_that_is_not_known_is_refused(old: Old) -> None:
 # -- accounts and records that are there -----------------------------------------------------
 
 
+def test_a_relative_configuration_file_has_the_whole_path_of_the_password(
+    work: Old, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (folder := tmp_path / "here").mkdir()
+    monkeypatch.chdir(folder)
+    work.done("--offline", "-c", "config.toml")
+    table = tomllib.loads((folder / "config.toml").read_text())["accounts"]["work"]
+    assert Path(table["password_file"]).expanduser() == folder / "work.password"
+
+
 def test_an_import_can_be_repeated(work: Old) -> None:
     work.done()
     before, recorded = work.config.read_bytes(), work.recorded()
