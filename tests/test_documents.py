@@ -27,6 +27,7 @@ from pop3fetch.cli.main import COMMANDS, commands
 from pop3fetch.cli.screen import objects
 from pop3fetch.defaults import AUTH_METHODS, FAMILIES, TLS_MODES
 from pop3fetch.delivery.kinds import PATHS, SCHEMES
+from pop3fetch.pop3.sasl import MECHANISMS
 from pop3fetch.status import Status
 from tests.support import manual
 
@@ -136,12 +137,15 @@ def test_the_manual_has_a_section_for_each_command() -> None:
 def test_the_manual_has_the_options_of(name: str) -> None:
     has = _options_of(_command(name))
     own = manual.options(manual.MAIN.sections()[f"COMMANDS/{name}"])
+    lacking = (
+        "the manual lacks options: if several commands share them, write them in man/pop3fetch.1, OPTIONS"
+    )
     shared = manual.options(manual.MAIN.under("OPTIONS")) - {"-V", "--version"}
     assert own <= has, "the manual has options that the command has not"
     if name in WITHOUT_SERVER:
-        assert has <= own | shared
+        assert has <= own | shared, lacking
     else:
-        assert has == own | shared
+        assert has == own | shared, lacking
 
 
 def test_the_manual_has_the_options_before_a_command() -> None:
@@ -156,12 +160,11 @@ def test_the_manual_has_every_variable() -> None:
     assert {name for name in documented if "POP3FETCH_" in name} == in_options | in_sources
 
 
-def test_the_manual_has_every_key_of_json() -> None:
+def test_the_manual_has_every_key_of_json() -> None:  # test_recipes compares those of each command
     tree = ast.parse(inspect.getsource(objects))
     dictionaries = [node for node in ast.walk(tree) if isinstance(node, ast.Dict)]
     printed = {key.value for each in dictionaries for key in each.keys if isinstance(key, ast.Constant)}
-    marked = re.findall(r"^\.Va (.+)", _read("man/pop3fetch.1"), re.MULTILINE)
-    assert printed - {word for words in marked for word in words.split()} == set()
+    assert printed - manual.words(manual.MAIN.under("JSON"), "Va") == set()
 
 
 def test_the_manual_and_the_help_have_every_destination() -> None:
@@ -193,6 +196,11 @@ def test_the_manual_has_the_choices_of_a_configuration_key() -> None:
 def test_the_manual_has_every_login_method() -> None:
     methods = [method for method in AUTH_METHODS if method != "auto"]
     assert f"{', '.join(methods[:-1])} or {methods[-1]}" in _shown(manual.MAIN)
+
+
+def test_the_manual_has_the_mechanisms_for_a_password_in_their_order() -> None:
+    chosen = [name for name, (_, _, use) in MECHANISMS.items() if use == "password" and "-PLUS" not in name]
+    assert f"{', '.join(chosen)}, then USER and PASS." in _shown(manual.MAIN)
 
 
 # README and the others

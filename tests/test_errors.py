@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
 import dataclasses
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -163,6 +165,25 @@ def test_no_error_of_ours_is_outside_the_tree() -> None:
         if isinstance(thing, type) and issubclass(thing, BaseException)
     }
     assert exceptions == {POP3Error, *class_tree()}
+
+
+def test_every_error_or_one_below_it_is_raised() -> None:
+    package = Path(errors.__file__).parent
+    nodes = [
+        node
+        for path in package.rglob("*.py")
+        if path != Path(errors.__file__)
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+    ]
+    made = [node.func for node in nodes if isinstance(node, ast.Call)]
+    made += [node.exc for node in nodes if isinstance(node, ast.Raise) and node.exc]
+    names = {ast.unparse(error).rpartition(".")[2] for error in made}
+    unused = {
+        error.__name__
+        for error in class_tree()
+        if not names & {each.__name__ for each in (error, *class_tree(error))}
+    }
+    assert unused == set()
 
 
 # -- exit statuses -----------------------------------------------------------------------------------

@@ -655,11 +655,20 @@ def _documented_keys(command: str) -> set[str]:
         ("rm", ["rm --json --dry-run 1", "rm --json 1"]),
         ("stat", ["stat --new --json"]),
         ("accounts", ["accounts --json"]),
+        ("check", ["check --json"]),
+        ("record", ["record --json"]),
     ],
 )
 def test_the_manual_has_the_keys_of(place: Place, command: str, lines: list[str]) -> None:
     keys = [_keys(place.follow(f"pop3fetch {line}")) for line in lines]
     assert set.union(*keys) == _documented_keys(command)
+
+
+def test_the_manual_has_the_keys_of_recorded_messages(place: Place) -> None:
+    place.follow("pop3fetch get")
+    listed, exported = (_keys(place.follow(f"pop3fetch record {verb}")) for verb in ("list --json", "export"))
+    assert listed == _documented_keys("record list")
+    assert exported == _documented_keys("record list") | _documented_keys("record export")
 
 
 def test_the_manual_has_the_keys_of_import(place: Place) -> None:

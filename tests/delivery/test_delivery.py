@@ -9,10 +9,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from pop3fetch.delivery.destination import Destination, Draft, Settled
+from pop3fetch.delivery.kinds import Kind
 from pop3fetch.delivery.maildir import Maildir
 from pop3fetch.delivery.mbox import Mbox
 from pop3fetch.delivery.program import Program
@@ -56,6 +58,9 @@ THREE = [USUAL, b"Subject: two\n\nFrom here\n", USUAL]  # identical copies are d
 class Site(ABC):
     """A destination as seen from outside; ``open`` gives a new object, like a new run."""
 
+    kind: ClassVar[Kind]
+    drafts_in: ClassVar[str] = ""  # the folder of the drafts, if they are files
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._opened: list[Destination] = []
@@ -90,6 +95,9 @@ def numbers(name: str) -> list[int]:
 
 
 class MaildirSite(Site):
+    kind = Kind.MAILDIR
+    drafts_in = "Maildir/tmp"
+
     def make(self) -> Maildir:
         return Maildir(self.folder / "Maildir", TAG)
 
@@ -98,12 +106,15 @@ class MaildirSite(Site):
         return [path.read_bytes() for path in new]
 
     def litter(self) -> list[str]:
-        return os.listdir(self.folder / "Maildir/tmp")
+        return os.listdir(self.folder / self.drafts_in)
 
 
 class MboxSite(Site):
+    kind = Kind.MBOX
+    drafts_in = "state"
+
     def make(self) -> Mbox:
-        return Mbox(self.folder / "inbox", TAG, self.folder / "state", patience=0)
+        return Mbox(self.folder / "inbox", TAG, self.folder / self.drafts_in, patience=0)
 
     def visible(self) -> list[bytes]:
         mbox = self.folder / "inbox"
@@ -115,10 +126,15 @@ class MboxSite(Site):
         ]
 
     def litter(self) -> list[str]:
-        return [*os.listdir(self.folder / "state"), *(path.name for path in self.folder.glob("inbox?*"))]
+        return [
+            *os.listdir(self.folder / self.drafts_in),
+            *(path.name for path in self.folder.glob("inbox?*")),
+        ]
 
 
 class ProgramSite(Site):
+    kind = Kind.PROGRAM
+
     def make(self) -> Program:
         (self.folder / "drop").mkdir(exist_ok=True)
         command = ["sh", "-c", 'cat > "$DROP/$POP3FETCH_NUMBER"']
@@ -131,6 +147,7 @@ class ProgramSite(Site):
 
 
 class StreamSite(Site):
+    kind = Kind.OUTPUT
     mboxrd = False
 
     def __init__(self, folder: Path) -> None:
@@ -153,6 +170,7 @@ class StreamSite(Site):
 
 
 class MboxStreamSite(StreamSite):
+    kind = Kind.MBOX_OUTPUT
     mboxrd = True
 
     def visible(self) -> list[bytes]:
@@ -177,6 +195,10 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
 def on(sites: list[type[Site]]) -> pytest.MarkDecorator:
     names = [kind.__name__.removesuffix("Site").lower() for kind in sites]
     return pytest.mark.parametrize("site", sites, indirect=True, ids=names)
+
+
+def test_every_kind_of_destination_passes_this_suite() -> None:
+    assert {site.kind for site in ALL} == set(Kind) - {Kind.SERVER}  # which has tests/delivery/servers
 
 
 # -- octets ----------------------------------------------------------------------------------------
@@ -514,7 +536,7 @@ def test_drafts_of_other_records_are_left_alone(site: Site) -> None:
     mine = draft(destination, USUAL)
     (name,) = site.litter()
     mine.discard()
-    folder = site.folder / ("Maildir/tmp" if isinstance(site, MaildirSite) else "state")
+    folder = site.folder / site.drafts_in
     others = [name.replace(TAG, "f" * 16), "1700000000.M1P2Q3.mail.example.org", "draft", ".x"]
     for other in others:
         (folder / other).touch()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pop3fetch.defaults import AUTH_METHODS
 from pop3fetch.errors import (
     AuthenticationError,
     ConnectionLost,
@@ -28,15 +29,15 @@ from pop3fetch.errors import (
 from pop3fetch.pop3.client import POP3Client
 from pop3fetch.pop3.login import ALTHOUGH_STLS, METHODS, LoginPolicy, Situation, next_step
 from pop3fetch.pop3.machine import AUTHORIZATION, TRANSACTION
+from pop3fetch.pop3.sasl import MECHANISMS, Scram
 from pop3fetch.status import Status
-from tests.support.scram import ScramServer
+from tests.support.scram import ScramServer, hash_of
 from tests.support.scripted_server import Script, ScriptedServer, StartServer, Talk
 from tests.support.sessions import WAYS, capa, connect, everything_sent, greet, play, serve
 from tests.support.situations import situations
 
 SECRET = "s3cret pass-word"
 CHALLENGE = b"<1896.697170952@dbc.mtview.ca.us>"
-HASHES = {b"SCRAM-SHA-1": "sha1", b"SCRAM-SHA-256": "sha256"}
 DIGEST = hashlib.md5(CHALLENGE + SECRET.encode()).hexdigest().encode()
 APOP = b"APOP alice " + DIGEST + b"\r\n"
 WITH_CHALLENGE = b"+OK ready " + CHALLENGE + b"\r\n"
@@ -95,11 +96,11 @@ def cram_md5(talk: Talk) -> None:
     talk.expect(encoded(b"alice " + digest.encode()) + b"\r\n")
 
 
-def scram(name: bytes, hash_name: str) -> Script:
+def scram(name: str) -> Script:
     def script(talk: Talk) -> None:
-        server = ScramServer(hash_name, SECRET.encode())
+        server = ScramServer(hash_of(name), SECRET.encode())
         auth, mechanism, initial = talk.line().split()
-        assert (auth, mechanism) == (b"AUTH", name)
+        assert (auth, mechanism) == (b"AUTH", name.encode())
         challenge(talk, server.first(base64.b64decode(initial)))
         challenge(talk, server.final(response(talk)))
         talk.expect(b"\r\n")
@@ -124,19 +125,23 @@ def external(talk: Talk) -> None:
     talk.expect(b"AUTH EXTERNAL " + encoded(b"alice") + b"\r\n")
 
 
+SCRAMS = [name for name, (made_by, _, _) in MECHANISMS.items() if made_by is Scram and "-PLUS" not in name]
 DIALOGUES: dict[str, Script] = {
     "user": user_and_pass,
     "plain": plain,
     "login": login,
     "cram-md5": cram_md5,
-    "scram-sha-1": scram(b"SCRAM-SHA-1", "sha1"),
-    "scram-sha-256": scram(b"SCRAM-SHA-256", "sha256"),
+    **{name.lower(): scram(name) for name in SCRAMS},
     "xoauth2": xoauth2,
     "oauthbearer": oauthbearer,
     "external": external,
 }
-OFFER = b"SASL PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256 XOAUTH2 OAUTHBEARER EXTERNAL"
+OFFER = " ".join(["SASL", *(method.upper() for method in DIALOGUES if method != "user")]).encode()
 NAMES: dict[str | None, str] = {None: "scram-sha-256", **{method: method for method in DIALOGUES}}
+
+
+def test_there_is_a_dialogue_for_every_method() -> None:
+    assert DIALOGUES.keys() == {*AUTH_METHODS} - {"auto", "apop"}
 
 
 def allowing(mode: str, method: str | None = None) -> LoginPolicy:
@@ -220,7 +225,7 @@ def test_scram_binds_to_the_channel_if_the_server_can(
 
     def script(talk: Talk) -> None:
         greet(talk, mode, b"SASL PLAIN %s %s-PLUS" % (name, name))
-        said.append((scram_final(talk, name + b"-PLUS", HASHES[name]), talk.channel))
+        said.append((scram_final(talk, name + b"-PLUS", hash_of(name.decode())), talk.channel))
 
     running = serve(server, script, mode, context=tls_1_2)
     with connect(running, LoginPolicy(mode, method), ca_file) as client:

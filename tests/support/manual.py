@@ -96,7 +96,8 @@ def _entries(lines: Iterable[str]) -> list[str]:
 
 def words(lines: Iterable[str], macro: str) -> set[str]:
     """Return what ``macro`` marks at the beginning of lines."""
-    return {line.split()[1] for line in lines if line.startswith(f".{macro} ")}
+    marked = (line.removeprefix(f".{macro} ") for line in lines if line.startswith(f".{macro} "))
+    return {word for line in marked for word in re.split("[ ,.;:()]+", line) if word}
 
 
 def _plain(line: str) -> str:

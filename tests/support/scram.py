@@ -8,6 +8,11 @@ import hmac
 from dataclasses import dataclass
 
 
+def hash_of(name: str) -> str:
+    """Return Python's name for the hash of a mechanism: ``sha256`` for SCRAM-SHA-256-PLUS."""
+    return name.removeprefix("SCRAM-").removesuffix("-PLUS").lower().replace("sha-", "sha").replace("-", "_")
+
+
 @dataclass
 class ScramServer:
     """The server's side of RFC 5802 in its own words; ``password`` is what SASLprep makes of it."""
