@@ -45,11 +45,15 @@ def _open_own(path: str, flags: int) -> int:
             path = os.path.realpath(path)
         flags |= os.O_NOFOLLOW
     file = os.open(path, flags, PRIVATE_FILE)
-    is_own = os.fstat(file).st_uid in (0, os.geteuid())
-    if not is_own and os.stat(os.path.dirname(path)).st_mode & stat.S_IWOTH:
+    try:
+        require_own_links(Path(path))  # once more: one may have been put there before it was opened
+        is_own = os.fstat(file).st_uid in (0, os.geteuid())
+        if not is_own and os.stat(os.path.dirname(path)).st_mode & stat.S_IWOTH:
+            raise PermissionError(errno.EPERM, "it belongs to another user", path)
+        os.set_blocking(file, True)
+    except BaseException:
         os.close(file)
-        raise PermissionError(errno.EPERM, "it belongs to another user", path)
-    os.set_blocking(file, True)
+        raise
     return file
 
 

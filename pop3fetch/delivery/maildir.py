@@ -132,11 +132,13 @@ class Maildir(Destination):
                     if known is not None and not create and not self.folder_id:
                         raise DeliveryError(self.name, NOT_MOUNTED)
                     make_folder(folder)
+                    self._require_own_links()
                     if self._owner:
                         os.chown(folder, *self._owner, follow_symlinks=False)
             # A link of the owner's could lead root anywhere.
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (os.O_NOFOLLOW if self._owner else 0)
             self.tmp, self.new = (os.open(self.folder / name, flags) for name in ("tmp", "new"))
+            self._require_own_links()  # once more: a link may have been put there before they were opened
 
     def examine(self, known: str | None = None) -> Iterator[StepResult]:
         from pop3fetch.delivery.examination import examine_paths

@@ -198,6 +198,9 @@ class Mbox(Destination):
             except BlockingIOError as error:
                 raise DestinationLocked(self.name, "it is locked by another program") from error
         try:
+            with delivery_errors(self.name):
+                self._require_own_path()  # once more: a link may have been put there before it was opened
+            self._require_in_place(lock.file)
             yield lock.file
         finally:
             lock.release()
@@ -256,7 +259,9 @@ class Mbox(Destination):
                     before = os.pread(mbox, place.offset - start, start)
                     if b"\0" in before:
                         write_all(mbox, before.replace(b"\0", b"\n"), start)
-                    if remains is Remains.PART and spool is not None:
+                    if spool is not None:
+                        # Also what is there already: after an error the kernel may have dropped it, and would
+                        # sync nothing now (fsync(2)).
                         _copy(spool, place.length, mbox, place.offset)
                     delivered.add(place)
             # A mail program has rewritten the mbox, or nothing of them was written.

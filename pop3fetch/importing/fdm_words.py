@@ -17,6 +17,7 @@ from pop3fetch.values import NamedTuple
 Kind = Literal["word", "text", "number", "command", "unknown", "symbol", "define", "end"]
 VALUES = ("text", "number", "command", "unknown")
 MOST_FILES = 100  # that include each other
+LONGEST_TEXT = 1 << 16  # characters, with the macros in it
 
 
 class Word(NamedTuple):
@@ -187,7 +188,11 @@ class _File:
         """Return the kind and the text up to the quote that ends it; only in ``"`` there are escapes."""
         kind: Kind = "text"
         parts: list[str] = []
+        room = LONGEST_TEXT
         while self._at < len(self._text):
+            room -= len(parts[-1]) if parts else 0
+            if room < 0:
+                raise self.broken(f"a text is longer than {LONGEST_TEXT} characters")
             character = self._text[self._at]
             match = _MACRO.match(self._text, self._at) if quote == '"' else None
             if character == quote:

@@ -298,8 +298,12 @@ def _delivery(draft: AccountDraft, source: _Source, options: Options) -> None:
             draft.problem(source.origin(mda), "mda: pop3fetch has no counterpart of %F, the sender's address")
         draft.put("exec", shell(line), source.origin(mda))
         return
-    if "bsmtp" in options:  # which is named
-        return
+    if "bsmtp" not in options:  # which is named
+        _transfer(draft, source, options, local)
+
+
+def _transfer(draft: AccountDraft, source: _Source, options: Options, local: str) -> None:
+    """Let messages go to a server for LMTP or SMTP, for the user ``local``."""
     hosts = options.get("smtphost", Option(("localhost",), draft.origin.line))
     host, slash, given = hosts.value.partition("/")
     # A path is a socket, at which fetchmail always speaks LMTP.
@@ -323,7 +327,8 @@ def _delivery(draft: AccountDraft, source: _Source, options: Options) -> None:
         draft.put("recipients", [recipient.value], source.origin(recipient))
     elif local:
         domain = address.value if address else host or "localhost"
-        draft.put("recipients", [local if "@" in local else f"{local}@{domain}"], source.origin(names))
+        origin = source.origin(options["is"]) if "is" in options else draft.origin
+        draft.put("recipients", [local if "@" in local else f"{local}@{domain}"], origin)
 
 
 # -- its list --------------------------------------------------------------------------------

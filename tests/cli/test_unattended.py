@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from pop3fetch.cli.log import open_log
+from pop3fetch.errors import ConfigurationError
 from tests.support.command import Run
 from tests.support.mail_server import Mailbox
 from tests.support.scripted_server import ScriptedServer, StartServer, Talk
+from tests.support.swapping import swap_before_opening
 
 PASSWORD = {"POP3FETCH_PASSWORD": "secret"}
 TWO = [b"Subject: one\r\n\r\nx\r\n", b"Subject: two\r\n\r\nxx\r\n"]
@@ -202,6 +205,18 @@ def test_a_log_that_another_user_has_put_there_is_refused(run: Run, tmp_path: Pa
     assert ended.err.startswith(f"pop3fetch: --log-file {log}: ".encode())
     assert other.read_bytes() == b""
     assert kind == "pipe" or log.read_bytes() == b""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_log_that_becomes_a_link_as_it_is_opened_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, secret = tmp_path / "log", tmp_path / "secret"
+    for file in (log, secret):
+        file.touch(0o600)
+    swap_before_opening(log, log, secret, monkeypatch)
+    with pytest.raises(ConfigurationError):
+        open_log(str(log), as_json=False)
 
 
 def test_json_lines_need_a_log(run: Run) -> None:

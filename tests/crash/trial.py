@@ -267,7 +267,9 @@ class Trial:
         return [talk for server in self._servers for talk in server.talks]
 
     def on_the_server(self) -> list[bytes]:
-        """Return the messages that are left there."""
+        """Return the messages that are left there, once the last QUIT of a run that has died is obeyed."""
+        for server in self._servers:
+            server.wait()
         return [octets for mailbox in self._mailboxes for octets in mailbox.messages]
 
     def has_mail(self, disk: Path) -> bool:

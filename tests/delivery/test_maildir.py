@@ -14,6 +14,7 @@ from pop3fetch.delivery.maildir import Maildir
 from pop3fetch.errors import DeliveryError
 from pop3fetch.messages import Message
 from tests.support.delivering import TAG, Died, Journal, deliver, drafts
+from tests.support.swapping import USER, swap_before_opening
 
 ONE, TWO = b"Subject: one\n\nhello\n", b"Subject: two\n\nhello\n"
 
@@ -229,6 +230,22 @@ def test_root_follows_no_link_of_the_owner(tmp_path: Path, maildir: Path) -> Non
     with pytest.raises(DeliveryError):
         deliver(Maildir(maildir, TAG), ONE)
     assert os.listdir(elsewhere) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root delivers for others")
+def test_root_does_not_follow_a_link_that_the_owner_has_just_put_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maildir, secret = tmp_path / "home/Maildir", tmp_path / "secret"
+    for folder in (maildir, secret):
+        for name in ("tmp", "new", "cur"):
+            (folder / name).mkdir(parents=True)
+    for path in (maildir.parent, maildir, *maildir.iterdir()):
+        os.chown(path, USER, USER)
+    swap_before_opening(maildir / "tmp", maildir, secret, monkeypatch)
+    with pytest.raises(DeliveryError, match="link of another user"):
+        deliver(Maildir(maildir, TAG), ONE)
+    assert [*secret.glob("*/*")] == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root delivers for others")

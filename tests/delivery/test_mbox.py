@@ -30,6 +30,7 @@ from tests.support.delivering import (
     refuses_to_deliver,
 )
 from tests.support.file_modes import mode
+from tests.support.swapping import USER, swap_before_opening
 
 ONE = b"Return-Path: <bob@example.org>\nFrom: bob@example.org\nSubject: one\n\nFrom here\nto there\n"
 SHORT = b"Subject: short\n\n.\n"
@@ -617,6 +618,41 @@ def test_a_longer_message_that_begins_as_it_is_not_taken_for_it(
     longer = (spools / place.name).read_bytes().removesuffix(b"\n") + more + b"\n"
     inbox.write_bytes(OTHERS + longer + OTHERS)
     assert mbox.settle([place]) == [Settled.UNDONE]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root delivers for others")
+def test_root_does_not_follow_a_link_that_the_owner_has_just_put_there(
+    tmp_path: Path, spools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, secret = tmp_path / "home/Mail", tmp_path / "secret"
+    for each in (folder, secret):
+        each.mkdir(parents=True)
+        (each / "box").touch()
+    for path in (folder.parent, folder, folder / "box"):
+        os.chown(path, USER, USER)
+    swap_before_opening(folder / "box", folder, secret, monkeypatch)
+    with pytest.raises(DeliveryError, match="link"):
+        deliver(Mbox(folder / "box", TAG, spools), ONE)
+    assert (secret / "box").read_bytes() == b""
+
+
+def test_settling_writes_again_what_an_error_may_have_dropped(
+    mbox: Mbox, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an error of fsync the kernel may call pages clean that never reached the disk."""
+    (place,) = dead_run(mbox, ONE)
+    written: list[tuple[int, int]] = []
+    pwrite = os.pwrite
+
+    def noting(file: int, octets: bytes, offset: int) -> int:
+        written.append((offset, len(octets)))
+        return pwrite(file, octets, offset)
+
+    monkeypatch.setattr("os.pwrite", noting)
+    before = inbox.read_bytes()
+    assert mbox.settle([place]) == [Settled.DELIVERED]
+    assert (place.offset, place.length) in written
+    assert inbox.read_bytes() == before
 
 
 def test_line_ends_added_for_the_sake_of_the_from_line_may_stay(mbox: Mbox, inbox: Path) -> None:

@@ -74,6 +74,12 @@ def test_a_broken_word_is_named(text: str, line: int) -> None:
     assert (broken.value.line, broken.value.file) == (line, "conf")
 
 
+def test_macros_that_double_are_broken_before_they_fill_the_memory() -> None:
+    lines = ['$a0 = "xxxxxxxx"', *(f'$a{n} = "${{a{n - 1}}}${{a{n - 1}}}"' for n in range(1, 40))]
+    with pytest.raises(Broken, match="longer than"):
+        shown("\n".join(lines))
+
+
 def test_files_are_included_from_beside_the_main_one() -> None:
     files = {
         f"{HOME}/one": b"a include_me_not\n'x",

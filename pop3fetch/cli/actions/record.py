@@ -94,9 +94,9 @@ class Record:
             with closing(EditedStore(self._place)) as store:
                 wanted = [_recorded(store, uid) for uid in uids]
                 forgotten = store.forget(wanted) if uids else store.forget_all()
-                accepted = Acceptances(file_of(self._place.folder, store.tag), "")
-            accepted.forget_uids(wanted)
-            accepted.close()
+                # Before the lock is released: a run would add to the same file.
+                with closing(Acceptances(file_of(self._place.folder, store.tag), "")) as accepted:
+                    accepted.forget_uids(wanted)
         elif uids:
             raise MessageNotFound(str(uids[0]), IN_THE_RECORD)
         self._console.remark(f"{counted(forgotten)} forgotten")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import os
 import signal
 import socket
 import subprocess
@@ -30,6 +31,7 @@ from tests.support.command import PATIENCE, Run
 from tests.support.mail_server import Mailbox
 from tests.support.running import begun, last_words
 from tests.support.scripted_server import ScriptedServer, StartServer, Talk
+from tests.support.terminal import ON_TERMINAL
 
 PASSWORD = {"POP3FETCH_PASSWORD": "secret"}
 DAY = 24 * 60 * 60
@@ -285,6 +287,26 @@ def test_sighup_reads_the_configuration_again(
     process.terminate()
     assert process.wait(PATIENCE) == 0
     assert subjects(tmp_path / "two") == {b"Subject: first"}
+
+
+def test_a_process_ends_with_its_terminal(
+    run: Run, server: StartServer, sessions: Sessions, tmp_path: Path
+) -> None:
+    ours, theirs = os.openpty()
+    words = run.command("get", *account(server(sessions), tmp_path / "mail"), "--every", "1d")
+    with subprocess.Popen(
+        ["sh", "-c", ON_TERMINAL, os.ttyname(theirs), *words],
+        env={"FED": "", **run.environment, **PASSWORD},
+        stdout=theirs,
+        start_new_session=True,
+    ) as process:
+        os.close(theirs)
+        sessions.wait()
+        os.kill(process.pid, signal.SIGHUP)  # the terminal is there: it reads the configuration again
+        os.kill(process.pid, signal.SIGUSR1)
+        sessions.wait()
+        os.close(ours)
+        assert process.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize(
