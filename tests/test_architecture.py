@@ -226,6 +226,22 @@ def test_the_rooms_have_an_order() -> None:
     assert list(TopologicalSorter(ROOMS).static_order())  # raises CycleError
 
 
+def test_contributing_draws_every_room_above_those_that_it_imports() -> None:
+    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text("utf-8").partition("\n## The rooms\n")[2]
+    lines = re.findall("^    (?! )(.+)", text.partition("\nA room")[0], re.MULTILINE)
+    rooms = [re.split(", ?", line.partition("  ")[0].rstrip("/,")) for line in lines]
+    drawn = [room for names in rooms for room in names]
+    last = len(rooms) - 2  # the small rooms, which import each other, fill two lines
+    depth = {room: min(depth, last) for depth, names in enumerate(rooms) for room in names}
+    assert sorted(drawn) == sorted(ROOMS.keys() - {"__init__", "__main__"})
+    assert [
+        f"{room} imports {other}"
+        for room in drawn
+        for other in ROOMS[room] - {"__init__"}
+        if depth[other] < depth[room] or (depth[other] == depth[room] < last)
+    ] == []
+
+
 def test_rooms_import_only_what_they_may() -> None:
     wrong = {module.path: module.rooms_imported() - ROOMS.get(module.room, set()) for module in MODULES}
     assert {path: rooms for path, rooms in wrong.items() if rooms} == {}

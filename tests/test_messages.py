@@ -1,4 +1,4 @@
-"""What is listed, and what MESSAGES selects of it."""
+"""What is listed, and what tells its messages apart."""
 
 from __future__ import annotations
 

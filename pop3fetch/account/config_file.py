@@ -1,8 +1,8 @@
 """Configuration file < environment < options: one frozen ``Account``.
 
 The file is TOML: ``default``, the name of an account, and for each account a table ``[accounts.NAME]``,
-whose keys are the rows of ``settings``; one of them is the table ``oauth``. ``[defaults]`` has keys for all
-accounts, and ``[destinations.NAME]`` those of a mail server that ``@NAME`` means as ``output``. The first
+whose keys are the rows of ``settings_table``; one of them is the table ``oauth``. ``[defaults]`` has keys for
+all accounts, and ``[destinations.NAME]`` those of a mail server that ``@NAME`` means as ``output``. The first
 of these that is given chooses the account of a run:
 
     -a on the command line, -H there, POP3FETCH_ACCOUNT, POP3FETCH_HOST,

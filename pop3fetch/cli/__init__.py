@@ -1,4 +1,4 @@
-"""The command line: one module per command, and ``console`` for everything that is printed."""
+"""The command line: ``commands`` has arguments and help, ``actions`` the work, ``screen`` what is shown."""
 
 from __future__ import annotations
 

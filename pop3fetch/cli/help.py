@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 import textwrap
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from importlib import import_module
 
 import click
@@ -32,6 +32,8 @@ pop3fetch demo                       try everything without a mailbox
 pop3fetch login alice@example.org    set up your account"""
 WIDTH, MOST_LINES = 80, 40  # of the help of a command
 NARROW = 60  # columns; on fewer, a description is below its option
+TERM = 40  # columns at most for an option, beside its description
+NARROWEST = 10  # columns of a description, however narrow the terminal is
 
 _OPTION = re.compile(r"--?[\w-]+")
 
@@ -77,20 +79,10 @@ def _write_command(
         elif title != HELP and (names_shared or title not in shared):
             names = more.setdefault(SHARED if title in shared else title, [])
             names += [_OPTION.findall(row[0])[-1] for row in options.values() if row not in common]
-    _write(formatter, "More options (see --help-all)", _wrapped(more, formatter.width))
+    names_of = [(title, ", ".join(names)) for title, names in more.items() if names]
+    _write(formatter, "More options (see --help-all)", names_of)
     _write(formatter, COMMON, common)
     _write_examples(formatter, ctx.command.epilog or "")
-
-
-def _wrapped(more: Mapping[str, Sequence[str]], width: int) -> list[Row]:
-    """Return the rows of a list of options, which click would wrap at their hyphens."""
-    room = width - (4 + max(map(len, more), default=0) if width >= NARROW else 6)
-    lines = {
-        title: textwrap.wrap(", ".join(names), room, break_on_hyphens=False)
-        for title, names in more.items()
-        if names
-    }
-    return [(title, "\n".join(("\b", *wrapped))) for title, wrapped in lines.items()]
 
 
 def everything(ctx: click.Context) -> str:
@@ -159,11 +151,17 @@ def _default_path(option: str) -> str:
 
 
 def _write(formatter: click.HelpFormatter, title: str, rows: Collection[Row]) -> None:
+    """Write a section; click would break a description at the hyphens of the names in it."""
     if not rows:
         return
+    is_wide = formatter.width >= NARROW
+    beside = min(max(len(term) for term, _ in rows), TERM) + 4 if is_wide else 6
+    room = max(formatter.width - beside, NARROWEST)
+    lines = [(term, textwrap.wrap(text, room, break_on_hyphens=False)) for term, text in rows]
+    rows = [(term, "\n".join(("\b", *wrapped))) for term, wrapped in lines]  # \b: click keeps these lines
     with formatter.section(title):
-        if formatter.width >= NARROW:
-            formatter.write_dl(list(rows), col_max=40)
+        if is_wide:
+            formatter.write_dl(rows, col_max=TERM)
             return
         for term, text in rows:
             formatter.write_text(term)

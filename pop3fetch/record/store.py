@@ -1,4 +1,4 @@
-"""The database of a record: one SQLite file, durable at each commit, exclusive to one run.
+"""What is read from and written to a record, in one transaction each; one run at a time has it open.
 
 ``message``: what is delivered, and its state. ``intent``: what was about to be, so that a crash in
 between can be settled. ``destination``: what has taken mail. ``oversize``: what was reported as too

@@ -1,1 +1,1 @@
-"""From an account to a client that is logged in, and out again."""
+"""From an account to a client that is logged in, and the pauses between logins."""

@@ -136,7 +136,7 @@ DIALOGUES: dict[str, Script] = {
     "oauthbearer": oauthbearer,
     "external": external,
 }
-OFFER = " ".join(["SASL", *(method.upper() for method in DIALOGUES if method != "user")]).encode()
+OFFER = b"SASL PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256 XOAUTH2 OAUTHBEARER EXTERNAL"
 NAMES: dict[str | None, str] = {None: "scram-sha-256", **{method: method for method in DIALOGUES}}
 
 

@@ -1,6 +1,6 @@
 """What a person sees, kept for review: one file per kind, a section per situation and width.
 
-``UPDATE_SNAPSHOTS=1 pytest tests/cli/test_screens.py`` writes the sections anew.
+``UPDATE_SNAPSHOTS=1 .venv/bin/python -m pytest tests/cli/test_screens.py`` writes the sections anew.
 """
 
 from __future__ import annotations

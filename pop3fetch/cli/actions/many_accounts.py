@@ -6,7 +6,7 @@ which Ctrl-C reaches. An interrupt closes the connections of all sessions, ends 
 for, and waits for the orderly ends of those that deliver. The others have nothing to tidy up, and get a
 moment.
 
-How many at once, unless --jobs says it, is in ``defaults``: --help shows it without loading this module. If
+How many at once, unless --jobs is given, is in ``defaults``: --help shows it without loading this module. If
 the system allows fewer threads than there are jobs, there are fewer jobs.
 """
 

@@ -173,7 +173,7 @@ def certificate_block(error: POP3Error, refused: CertificateError) -> list[str]:
 
 
 def notice_line(text: str) -> str:
-    """Return a remark as the command line prints it."""
+    """Return a notice as the command line prints it."""
     from pop3fetch.pop3.login import ALTHOUGH_STLS, MAIL_IN_CLEAR_TEXT
 
     lines = {

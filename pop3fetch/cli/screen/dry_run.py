@@ -45,10 +45,7 @@ class DryRun:
             self._octets[verb] += message.size
             subject = summary and summary.subject
             if self._as_json:
-                action = planned_action(verb, message, subject)
-                if self._destination is not None:
-                    action["destination"] = self._destination if verb == "fetch" else None
-                self._console.json(action)
+                self._console.json(planned_action(verb, message, subject, self._destination))
             elif not self._console.shows_tables:
                 cells = (verb, message.number, message.size, shown_uid(message.uid))
                 self._console.row(*cells, one_line(subject))

@@ -1,4 +1,4 @@
-"""The objects that --json prints, and their keys."""
+"""The objects that --json prints, and their keys; ``console`` adds ``account`` to each under -A."""
 
 from __future__ import annotations
 
@@ -57,9 +57,12 @@ def failed_account(error: Exception, status: int) -> Object:
     return {"error": str(error), "status": status}
 
 
-def planned_action(verb: str, message: Message, subject: str | None) -> Object:
-    """Return one action of --dry-run."""
-    return {"would": verb, **message_object(message), "subject": subject}
+def planned_action(verb: str, message: Message, subject: str | None, destination: str | None) -> Object:
+    """Return one action of --dry-run; ``destination`` is that of what would be fetched, None for `rm`."""
+    shown = {"would": verb, **message_object(message), "subject": subject}
+    if destination is None:
+        return shown
+    return {**shown, "destination": destination if verb == "fetch" else None}
 
 
 def date_of(summary: Summary) -> str | None:
