@@ -40,6 +40,8 @@ def of_unknown_key(key: str, value: object, keys: Collection[str]) -> str:
         return "; it belongs at the top of the file, before the first table"
     if isinstance(value, dict) and not did_you_mean(key, keys):
         return '; a name with a dot needs quotes, as in [accounts."example.org"]'
+    if key == "keep":
+        return "; messages stay on the server unless delete or delete_after is set"
     if key in SYNONYMS and SYNONYMS[key] in keys:
         return f"; did you mean {SYNONYMS[key]!r}?"
     from pop3fetch.account.oauth.providers import OAUTH_KEYS

@@ -122,8 +122,8 @@ class Recall:
             known = self._store.known()
             comparison = compare(listing, known)
             missing = unlisted(listing, known, comparison)
-        self._missing = missing
         if missing and listing.is_complete:
+            self._missing = missing
             from pop3fetch.record.missing import miss
 
             miss(self._store, known, missing, self._now)

@@ -38,6 +38,10 @@ def test_a_value_of_another_type_is_corrected_if_that_is_clear(key: str, value: 
     assert of_value(key, value, KEYS[key]) == meant
 
 
+def test_who_writes_that_messages_are_kept_learns_that_they_are() -> None:
+    assert of_unknown_key("keep", True, KEYS).startswith("; messages stay on the server unless delete")
+
+
 def test_a_number_that_python_does_not_show_is_not_text() -> None:
     assert of_value("user", 10**5000, KEYS["user"]) == ""
 
