@@ -1,1 +1,1 @@
-"""As `pop3fetch/delivery/`, module by module."""
+"""As `pop3fetch/delivery/`, by module, or by subject if it concerns several."""

@@ -1,1 +1,1 @@
-"""As `pop3fetch/fetch/`, module by module."""
+"""As `pop3fetch/fetch/`, by module, or by subject if it concerns several."""

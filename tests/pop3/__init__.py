@@ -1,1 +1,1 @@
-"""As `pop3fetch/pop3/`, module by module."""
+"""As `pop3fetch/pop3/`, by module, or by subject if it concerns several."""

@@ -1,29 +1,23 @@
-"""The place of a record, what a delivery records, and what becomes of what a crash left."""
+"""What a delivery records, and what becomes of what a crash left."""
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pop3fetch.delivery.destination import Destination, Draft, Place
 from pop3fetch.delivery.maildir import Maildir
 from pop3fetch.delivery.mbox import Mbox
-from pop3fetch.errors import DeliveryError, RecordError, RecordLocked
+from pop3fetch.errors import DeliveryError
 from pop3fetch.fetch.retrieving import RecordJournal, entry_of
 from pop3fetch.fetch.settling import settle
 from pop3fetch.fetch.show import NoJournal
 from pop3fetch.headers.fields import Identity
 from pop3fetch.messages import Key, Message
-from pop3fetch.record.place import RecordPlace, file_name
 from pop3fetch.record.store import Entry, Intent, Store
 from tests.support.delivering import Died, messages_of_mboxrd
 from tests.support.fetching import NOW, Account
@@ -35,100 +29,6 @@ WHO = Identity(b"who it is", proves=True)
 @pytest.fixture
 def account(tmp_path: Path) -> Account:
     return Account(tmp_path)
-
-
-# -- names -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "address",
-    ["alice@example.org", "alice+lists@mail.example.org", "a_b-c~d=e@example.org"],
-)
-def test_an_ordinary_address_is_its_file_name(address: str) -> None:
-    assert file_name(address) == address
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "../../etc/passwd@example.org",
-        "/etc/passwd@example.org",
-        ".@example.org",
-        "..",
-        "@",
-        "",
-        "alice@example.org/../x",
-        "Alice@Example.ORG",
-        "alice@[2001:db8::1]:1110",
-        "nul\0@example.org",
-        "line\nend@example.org",
-        "\udcff\udcfe@example.org",
-        "Jörg@exämple.org",
-        "日本@例え.jp",
-        "%2e%2e@example.org",
-        "a" * 1000 + "@example.org",
-        "con@example.org ",
-        "\x1b[31m@example.org",
-    ],
-)
-def test_a_hostile_address_is_one_harmless_file_name(address: str, tmp_path: Path) -> None:
-    place = RecordPlace(tmp_path / "state", address)
-    Store(place).close()
-    assert {path.parent for path in tmp_path.rglob("*") if path.is_file()} == {tmp_path / "state"}
-    assert place.name.isascii()
-    assert place.name.isprintable()
-    assert len(f"{place.name}.sqlite-journal") <= 255
-
-
-CLOSE = [
-    "alice@example.org",
-    "Alice@example.org",
-    "ALICE@example.org",
-    "alice@Example.org",
-    "alice@example.org:1110",
-    "alice@example.org%3A1110",
-    "alice%40example.org",
-    "a" * 200 + "@example.org",
-    "a" * 201 + "@example.org",
-    "\udcff@example.org",
-    "\xff@example.org",
-]
-
-
-def test_no_two_addresses_share_a_file_even_if_case_does_not_count() -> None:
-    names = {file_name(address).lower() for address in CLOSE}
-    assert len(names) == len(CLOSE)
-
-
-NAMES = {
-    "alice@example.org:1110": "alice@example.org%3A1110-512c8840f896",
-    "Alice@Example.ORG": "Alice@Example.ORG-0fff1e932df1",
-    "alice@[2001:db8::1]:1110": "alice@%5B2001%3Adb8%3A%3A1%5D%3A1110-35643f8910e9",
-    ".alice@example.org": "%2Ealice@example.org-9e1aa8c42ae2",
-    "Jörg@exämple.org": "J%C3%B6rg@ex%C3%A4mple.org-724a8f77e4aa",
-    "\udcff@example.org": "%FF@example.org-bd9dd02610d7",
-    "a b%/\0@example.org": "a%20b%25%2F%00@example.org-bb9faef3acd3",
-}
-
-
-@pytest.mark.parametrize(("address", "name"), NAMES.items())
-def test_a_record_keeps_its_name(address: str, name: str) -> None:
-    """In every version: under another name, everything would be new."""
-    assert file_name(address) == name
-
-
-@given(address=st.text(st.characters(exclude_categories=["Cs"]), max_size=80))
-def test_characters_of_an_address_are_percent_encoded(address: str) -> None:
-    begin = quote(f"a{address}", safe="@+=")[:120]
-    assert file_name(f"a{address}").startswith(begin)
-
-
-@given(address=st.text(st.characters(exclude_categories=["Cs"]), max_size=80))
-def test_any_address_has_a_file_name_of_letters_that_every_file_system_takes(address: str) -> None:
-    name = file_name(address)
-    assert not set(name) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-~@+=%")
-    assert not name.startswith(".")
-    assert len(name) < 140
 
 
 # -- what a delivery records -----------------------------------------------------------------------
@@ -374,38 +274,3 @@ def test_only_leftovers_of_this_record_are_removed(account: Account) -> None:
         maildir.remove_leftovers()
         maildir.close()
     assert sorted(os.listdir(account.maildir / "tmp")) == sorted(others)
-
-
-# -- the lock --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
-def test_without_flock_the_record_is_locked_by_fcntl(
-    account: Account, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    def refuse(file: int, how: int) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr("fcntl.flock", refuse)
-    locked: list[int] = []
-    monkeypatch.setattr("fcntl.lockf", lambda file, how: locked.append(how))
-    account.place.take().release()
-    assert locked == [fcntl.LOCK_EX | fcntl.LOCK_NB]
-
-    monkeypatch.setattr("fcntl.lockf", refuse)
-    with pytest.raises(RecordError, match="has no locks") as caught:
-        account.place.take()
-    assert not isinstance(caught.value, RecordLocked)
-
-
-def test_a_record_locked_by_fcntl_is_another_runs(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_flock(file: int, how: int) -> None:
-        raise OSError(errno.ENOLCK, "no locks")
-
-    def taken(file: int, how: int) -> None:
-        raise PermissionError(errno.EACCES, "it is locked")
-
-    monkeypatch.setattr("fcntl.flock", no_flock)
-    monkeypatch.setattr("fcntl.lockf", taken)
-    with pytest.raises(RecordLocked):
-        account.place.take()
