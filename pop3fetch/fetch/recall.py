@@ -10,7 +10,7 @@ which nothing is listed any more is matched by identity before anything is fetch
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -99,7 +99,6 @@ class Recall:
         self._now = int(now)
         self._confirmed: set[int] = set()  # indexes that a look of this session has confirmed
         self._is_same_mailbox = True  # as far as the account's address shows
-        self._missing: Collection[Key] = ()  # what is recorded, and not listed
         self.undecided: dict[int, POP3Error] = {}
 
     def new(self, listing: Listing, known: Known) -> set[int]:
@@ -123,7 +122,6 @@ class Recall:
             comparison = compare(listing, known)
             missing = unlisted(listing, known, comparison)
         if missing and listing.is_complete:
-            self._missing = missing
             from pop3fetch.record.missing import miss
 
             miss(self._store, known, missing, self._now)
@@ -210,21 +208,11 @@ class Recall:
     def _moved(
         self, listing: Listing, others: Mapping[int, Identity | None], used: set[Key]
     ) -> dict[Key, Key]:
-        """Return old to new keys of messages that have another place among those that share their UID.
-
-        Or another UID: that of a message which is no longer listed, or which is contradicted as well. So it
-        is at servers whose UIDs are numbers, and move up if a message is deleted elsewhere.
-        """
+        """Return old to new keys of messages that have another place among those that share their UID."""
         moved: dict[Key, Key] = {}
-        free: dict[Identity | None, list[Entry]] = {}
-        contradicted = [listing.message(index).key for index in others]
-        for key in (*contradicted, *self._missing) if others else ():
-            entry = self._store.entry(key)
-            if entry is not None and entry.state is not State.DELETED:
-                free.setdefault(entry.identity, []).append(entry)
         for index, who in others.items():
             message = listing.message(index)
-            for entry in (*self._store.copies_of(message.uid), *free.get(who, ())) if proves(who) else ():
+            for entry in self._store.copies_of(message.uid) if proves(who) else ():
                 is_free = entry.key not in used and entry.key != message.key and not _is_short(entry)
                 if is_free and entry.identity == who and entry.size == message.size:
                     moved[entry.key] = message.key

@@ -697,32 +697,6 @@ def test_messages_that_share_a_uid_and_move_up_are_recognised(server: StartServe
     assert new_after(server, account, [*copies[2:], copies[0]], [b"uid"] * 3) == []
 
 
-# -- when unique-ids move from message to message --------------------------------------------------
-
-SIZES = [message(number, b"x" * number * 7) for number in range(1, 10)]
-NUMBERS = [b"%d" % number for number in range(1, 10)]
-
-
-@pytest.mark.parametrize(
-    ("now", "uids", "new"),
-    [
-        (SIZES[1:8], NUMBERS[:7], []),
-        (SIZES[1:9], NUMBERS[:8], [8]),
-        (SIZES[2:9], NUMBERS[:7], [7]),
-        ([SIZES[1], SIZES[0], *SIZES[2:8]], NUMBERS[:8], []),
-        ([SIZES[8], *SIZES[1:8]], NUMBERS[:8], [1]),
-        ([SIZES[1], *SIZES[1:8]], NUMBERS[:8], [1]),  # one more copy of the second
-    ],
-    ids=["up", "up and a new one", "up by two and a new one", "two swapped", "only a new one", "a copy"],
-)
-def test_a_message_with_the_unique_id_of_another_is_recognised(
-    server: StartServer, account: Account, now: list[bytes], uids: list[bytes], new: list[int]
-) -> None:
-    record(account, SIZES[:8], NUMBERS[:8])
-    for _ in range(2):
-        assert new_after(server, account, now, uids) == new
-
-
 # -- when the server has changed all unique-ids ----------------------------------------------------
 
 
