@@ -95,8 +95,10 @@ def read(file: str, octets: bytes, where: Where) -> Reading:
 
 def _merged(defaults: Entry, entry: Entry) -> Entry:
     """Return an entry with the defaults that it does not set itself."""
+    usual = defaults.users[0]
     users = tuple(
-        replace(user, options={**defaults.users[0].options, **user.options}) for user in entry.users
+        replace(user, name=user.name or usual.name, options={**usual.options, **user.options})
+        for user in entry.users
     )
     return replace(entry, options={**defaults.options, **entry.options}, users=users)
 

@@ -163,7 +163,7 @@ def test_defaults_users_and_names() -> None:
     one, two, three = found.values()
     assert one[0] == {"host": "pop.example.org", "user": "alice", "timeout": 60, "tls": "implicit"}
     assert two[0] == {**one[0], "user": "bob", "delete": True, "max_size": 5}
-    assert three[0] == {**one[0], "host": "mail.example.net", "user": "alice", "timeout": 5}
+    assert three[0] == {**one[0], "host": "mail.example.net", "user": "nobody", "timeout": 5}
     assert [secret.text for _, secret in found.values() if secret] == ["one", "two"]
     assert {"daemon 300", "logfile", "third", "fourth"} <= {
         text.split(":")[0] for text in accounts.notes.values()
