@@ -40,9 +40,8 @@ def _open_own(path: str, flags: int) -> int:
     """
     require_own_links(Path(path))
     flags |= os.O_NONBLOCK  # not waiting for the reader of a named pipe
-    if os.geteuid() == 0:  # a user whose folder it is in may put a link there now
-        if os.path.islink(path) and os.lstat(path).st_uid == 0:
-            path = os.path.realpath(path)
+    is_own_link = os.path.islink(path) and os.lstat(path).st_uid == os.geteuid()  # as /dev/stderr is
+    if os.geteuid() == 0 and not is_own_link:  # a user whose folder it is in may put a link there now
         flags |= os.O_NOFOLLOW
     file = os.open(path, flags, PRIVATE_FILE)
     try:

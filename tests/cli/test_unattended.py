@@ -219,6 +219,12 @@ def test_a_log_that_becomes_a_link_as_it_is_opened_is_refused(
         open_log(str(log), as_json=False)
 
 
+def test_a_stream_may_be_the_log(run: Run) -> None:
+    ended = run("get", "-H", "localhost", "-p", "1", "-u", "alice", "--log-file", "/dev/stdout", env=PASSWORD)
+    assert ended.status == 75
+    assert b" error: cannot connect to localhost port 1" in ended.out
+
+
 def test_json_lines_need_a_log(run: Run) -> None:
     ended = run("get", "-H", "localhost", "--log-json")
     assert (ended.status, b"--log-json needs --log-file" in ended.err) == (2, True)

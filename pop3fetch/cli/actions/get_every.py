@@ -12,6 +12,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from threading import Condition
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -114,13 +115,14 @@ class GetEvery(ManyAccounts):
         self._due: dict[str, float] = {}  # by the names of accounts, on the clock
         self._again: set[str] = set()  # accounts whose run is not to be waited for when it ends
         self._is_settled = False  # whether the first run has ended
-        self._has_terminal = False
+        self._ends_with_terminal = False
         self._manager = ServiceManager(os.environ)
 
     def run(self, accounts: Sequence[Account]) -> int:
         """Fetch until a signal ends the process; returns OK for SIGTERM."""
         self._console.keep_answers()
-        self._has_terminal = _has_terminal()
+        is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # by nohup
+        self._ends_with_terminal = not is_ignored and _foreground() == os.getpgrp()
         signal.signal(signal.SIGHUP, self._hung_up)
         signal.signal(signal.SIGUSR1, self._as_errand(self._fetch_now))
         self._manager.notify(READY, f"STATUS=fetching {len(accounts)} accounts every {self._interval:g} s")
@@ -139,7 +141,7 @@ class GetEvery(ManyAccounts):
 
     def _hung_up(self, number: int, frame: FrameType | None) -> None:
         """Read the configuration again; or end, if the terminal of the process was closed."""
-        if self._has_terminal and not _has_terminal():
+        if self._ends_with_terminal and _foreground() is None:
             signal.raise_signal(signal.SIGTERM)
         self._as_errand(self._reload)(number, frame)
 
@@ -219,13 +221,11 @@ class GetEvery(ManyAccounts):
         return LoginDelay(place).left(time.time())
 
 
-def _has_terminal() -> bool:
-    """Whether the process has a controlling terminal, and that is open."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True
+def _foreground() -> int | None:
+    """Return the group of processes that reads what is typed at our terminal; None if none is open."""
+    with suppress(OSError), open("/dev/tty", "rb", buffering=0) as terminal:
+        return os.tcgetpgrp(terminal.fileno())
+    return None
 
 
 def get_every(invocation: Invocation, job: Job, openings: Openings, interval: float) -> int:

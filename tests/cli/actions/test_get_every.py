@@ -289,23 +289,29 @@ def test_sighup_reads_the_configuration_again(
     assert subjects(tmp_path / "two") == {b"Subject: first"}
 
 
-def test_a_process_ends_with_its_terminal(
-    run: Run, server: StartServer, sessions: Sessions, tmp_path: Path
+@pytest.mark.parametrize("ahead", ["", "nohup"])
+def test_a_process_ends_with_its_terminal_unless_nohup_runs_it(
+    run: Run, server: StartServer, sessions: Sessions, tmp_path: Path, ahead: str
 ) -> None:
     ours, theirs = os.openpty()
     words = run.command("get", *account(server(sessions), tmp_path / "mail"), "--every", "1d")
     with subprocess.Popen(
-        ["sh", "-c", ON_TERMINAL, os.ttyname(theirs), *words],
+        ["sh", "-c", ON_TERMINAL, os.ttyname(theirs), *filter(None, [ahead]), *words],
+        cwd=tmp_path,
         env={"FED": "", **run.environment, **PASSWORD},
         stdout=theirs,
         start_new_session=True,
     ) as process:
         os.close(theirs)
         sessions.wait()
-        os.kill(process.pid, signal.SIGHUP)  # the terminal is there: it reads the configuration again
-        os.kill(process.pid, signal.SIGUSR1)
+        for number in (signal.SIGHUP, signal.SIGUSR1):  # the terminal is there: SIGHUP is no end
+            process.send_signal(number)
         sessions.wait()
         os.close(ours)
+        if ahead:
+            process.send_signal(signal.SIGUSR1)
+            sessions.wait()
+            process.terminate()
         assert process.wait(PATIENCE) == 0
 
 
