@@ -40,10 +40,7 @@ def _open_own(path: str, flags: int) -> int:
     """
     require_own_links(Path(path))
     flags |= os.O_NONBLOCK  # not waiting for the reader of a named pipe
-    is_own_link = os.path.islink(path) and os.lstat(path).st_uid == os.geteuid()  # as /dev/stderr is
-    if os.geteuid() == 0 and not is_own_link:  # a user whose folder it is in may put a link there now
-        flags |= os.O_NOFOLLOW
-    file = os.open(path, flags, PRIVATE_FILE)
+    file = _open_as_root(path, flags) if os.geteuid() == 0 else os.open(path, flags, PRIVATE_FILE)
     try:
         require_own_links(Path(path))  # once more: one may have been put there before it was opened
         is_own = os.fstat(file).st_uid in (0, os.geteuid())
@@ -53,6 +50,26 @@ def _open_own(path: str, flags: int) -> int:
     except BaseException:
         os.close(file)
         raise
+    return file
+
+
+def _open_as_root(path: str, flags: int) -> int:
+    """Open a log, also by a link of root, such as /dev/stderr; by that of a user only what is the user's.
+
+    The user may put the link there just now, so the file that is open is looked at.
+    """
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW, PRIVATE_FILE)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+    owner = os.lstat(path).st_uid
+    if owner == 0:
+        return os.open(path, flags, PRIVATE_FILE)
+    file = os.open(os.path.realpath(path), flags & ~os.O_CREAT | os.O_NOFOLLOW)
+    if os.fstat(file).st_uid != owner:
+        os.close(file)
+        raise PermissionError(errno.EPERM, "it leads over a symbolic link of another user", path)
     return file
 
 

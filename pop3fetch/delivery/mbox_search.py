@@ -140,10 +140,15 @@ def _ends_a_room(mbox: int, place: Place) -> bool:
 
 
 def is_as_before(mbox: int, row: Sequence[Place], spool: int) -> bool:
-    """Whether nothing of a row was appended: what looks like the message in ``spool`` was fetched earlier."""
-    there, ours = os.fstat(mbox), os.fstat(spool)
-    lacks = row[0].offset - there.st_size  # up to two line ends come before the first From_ line
-    return 0 <= lacks <= len(b"\n\n") and there.st_mtime_ns <= ours.st_mtime_ns
+    """Whether nothing of a row was appended: what looks like the message in ``spool`` was fetched earlier.
+
+    The mbox is unchanged since then, or another program has appended in the place of the row.
+    """
+    there, ours, start = os.fstat(mbox), os.fstat(spool), row[0].offset
+    if start < there.st_size:  # if it was empty, nothing in it is earlier
+        return start > 0 and os.pread(mbox, len(b"\n\nFrom "), start - len(b"\n\n")) == b"\n\nFrom "
+    lacks = start - there.st_size  # up to two line ends come before the first From_ line
+    return lacks <= len(b"\n\n") and there.st_mtime_ns <= ours.st_mtime_ns
 
 
 def find_anywhere(mbox: int, spools: Sequence[int]) -> set[int]:

@@ -16,7 +16,7 @@ from pop3fetch.errors import ConfigurationError
 from tests.support.command import Run
 from tests.support.mail_server import Mailbox
 from tests.support.scripted_server import ScriptedServer, StartServer, Talk
-from tests.support.swapping import swap_before_opening
+from tests.support.swapping import USER, swap_before_opening
 
 PASSWORD = {"POP3FETCH_PASSWORD": "secret"}
 TWO = [b"Subject: one\r\n\r\nx\r\n", b"Subject: two\r\n\r\nxx\r\n"]
@@ -217,6 +217,18 @@ def test_a_log_that_becomes_a_link_as_it_is_opened_is_refused(
     swap_before_opening(log, log, secret, monkeypatch)
     with pytest.raises(ConfigurationError):
         open_log(str(log), as_json=False)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_root_logs_by_a_link_of_a_user_to_a_file_of_the_user(run: Run, tmp_path: Path) -> None:
+    log, link = tmp_path / "home/file", tmp_path / "home/log"
+    log.parent.mkdir()
+    log.touch()
+    link.symlink_to(log)
+    for path in (log.parent, log, link):
+        os.chown(path, USER, USER, follow_symlinks=False)
+    run("get", "-H", "localhost", "-p", "1", "-u", "alice", "--log-file", link, env=PASSWORD)
+    assert b" error: cannot connect to localhost port 1" in log.read_bytes()
 
 
 def test_a_stream_may_be_the_log(run: Run) -> None:

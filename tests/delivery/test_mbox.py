@@ -602,6 +602,16 @@ def test_an_earlier_message_of_the_same_octets_is_not_taken_for_it(mbox: Mbox, i
     assert mbox.settle([place]) == [Settled.UNDONE]
 
 
+def test_nor_is_it_if_it_was_fetched_in_the_same_second_and_others_have_appended_since(
+    mbox: Mbox, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.time", lambda: 1_700_000_000.0)
+    deliver(mbox, ONE)
+    (place,) = dead_run(mbox, ONE, moment="after intend")
+    inbox.write_bytes(inbox.read_bytes() + OTHERS)
+    assert mbox.settle([place]) == [Settled.UNDONE]
+
+
 def test_nor_is_it_if_others_have_appended_since(mbox: Mbox, inbox: Path) -> None:
     twin = ONE.replace(b"\nFrom here", b"\n>From here")
     inbox.write_bytes(b"From bob@example.org Tue Nov 14 22:13:20 2023\n" + twin + b"\n")
