@@ -68,9 +68,19 @@ def default_files(program: str, where: Where) -> list[str]:
         folder = next(filter(os.path.exists, others), last)
         names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
         found = [f"{folder}/{name}" for name in getmail.config_names(names)]
-        return [path for path in found if os.path.isfile(path)] or [f"{folder}/{getmail.MAIN_FILE}"]
+        found = [path for path in found if os.path.isfile(path)]
+        if len(found) > 1:  # getmail may keep its log among them
+            found = [path for path in found if _may_be_of_getmail(path, where)]
+        return found or [f"{folder}/{getmail.MAIN_FILE}"]
     candidates = CANDIDATES[program](where)
     return [next(filter(os.path.exists, candidates), candidates[0])]
+
+
+def _may_be_of_getmail(path: str, where: Where) -> bool:
+    try:
+        return getmail.is_configuration(where.load(path))
+    except OSError:  # which is reported when it is read
+        return True
 
 
 class ImportOptions(NamedTuple):

@@ -824,6 +824,8 @@ def test_getmail_has_a_file_for_each_account(old: Old) -> None:
     folder = old.home / ".getmail"
     getmailrc(old, folder / "one", "alice")
     getmailrc(old, folder / "two", "bob")
+    (folder / "log").write_text("2026-11-29 08:00:00 Initialized SimplePOP3Retriever\n")
+    (folder / "empty.log").touch()
     (folder / f"oldmail-127.0.0.1-{old.port}-alice").write_bytes(b"uid-1\x001700000000\n")
     (folder / "one~").write_text("not a configuration\n")
     assert old(program="getmail").status == 0
