@@ -11,7 +11,7 @@ import pytest
 
 from pop3fetch.record.place import Lock
 from tests.support.clock import NIGHT, Clock
-from tests.support.command import Ended
+from tests.support.command import Ended, Run
 from tests.support.in_process import Here
 from tests.support.mail_server import Mailbox
 from tests.support.scripted_server import StartServer, Talk
@@ -117,6 +117,14 @@ def test_a_count_that_cannot_be_removed_does_not_fail_a_run(
     counted.mkdir()
     down.mailbox.greeting = GREETING
     assert here("get", env=down.environment).status == 0
+
+
+def test_the_log_has_each_failure_with_its_reason(run: Run, down: Post, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    for times in (1, 2):
+        ended = run("get", "--patience", "6h", "--log-file", log, env=down.environment)
+        assert (ended.status, ended.err) == (75, b"")
+        assert log.read_bytes().count(b" error: the server refused the connection: [IN-USE]") == times
 
 
 def test_quiet_hides_neither_line(here: Here, down: Post, clock: Clock) -> None:

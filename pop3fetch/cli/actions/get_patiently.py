@@ -51,16 +51,16 @@ def _failed(patience: Patience, lines: Sequence[str], account: Account, console:
     now = time.time()
     try:
         failures = patience.failed(now)
-        if not patience.is_over(failures, now):
-            if console.shows_details:
-                _show(lines, console)
-            return Status.TRY_LATER
-        if failures.is_due(now):
+        is_over = patience.is_over(failures, now)
+        if is_over and failures.is_due(now):
             patience.reported(failures, now)
             console.error(f"fetching from {account.title} has failed {_history(failures)}: {lines[0]}")
         elif console.shows_details:
             _show(lines, console)
-        return Status.REFUSED
+        elif console.log:  # which has each of them
+            for line in lines:
+                console.log("error", console.account, line)
+        return Status.REFUSED if is_over else Status.TRY_LATER
     except (OSError, POP3Error):  # what cannot be counted must not be hidden
         _show(lines, console)
         return Status.TRY_LATER
