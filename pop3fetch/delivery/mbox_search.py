@@ -21,8 +21,8 @@ LONGEST_FROM_LINE = 1 << 12  # octets
 
 _FROM_LINE = re.compile(rb"\nFrom [^\n]*(?=\n)")
 _EMPTY_LINE = re.compile(rb"\n(?=\r?\n)")
-_END = re.compile(rb"(?:\r?\n)?(?:From |\Z)")  # of a message
-LONGEST_END = len(b"\r\nFrom ")
+_END = re.compile(rb"[\r\n]*(?:From |\Z)")  # of a message; some programs leave more than one empty line
+LONGEST_END = 64  # octets
 
 
 def same_octets(mbox: int, offset: int, spool: int, part: range) -> bool:
@@ -140,15 +140,10 @@ def _ends_a_room(mbox: int, place: Place) -> bool:
 
 
 def is_as_before(mbox: int, row: Sequence[Place], spool: int) -> bool:
-    """Whether nothing of a row was appended: what looks like the message in ``spool`` was fetched earlier.
-
-    The mbox is unchanged since then, or another program has appended in the place of the row.
-    """
-    there, ours, start = os.fstat(mbox), os.fstat(spool), row[0].offset
-    if start < there.st_size:  # if it was empty, nothing in it is earlier
-        return start > 0 and os.pread(mbox, len(b"\n\nFrom "), start - len(b"\n\n")) == b"\n\nFrom "
-    lacks = start - there.st_size  # up to two line ends come before the first From_ line
-    return lacks <= len(b"\n\n") and there.st_mtime_ns <= ours.st_mtime_ns
+    """Whether nothing of a row was appended: what looks like the message in ``spool`` was fetched earlier."""
+    there, ours = os.fstat(mbox), os.fstat(spool)
+    lacks = row[0].offset - there.st_size  # up to two line ends come before the first From_ line
+    return 0 <= lacks <= len(b"\n\n") and there.st_mtime_ns <= ours.st_mtime_ns
 
 
 def find_anywhere(mbox: int, spools: Sequence[int]) -> set[int]:

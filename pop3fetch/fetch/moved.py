@@ -43,7 +43,7 @@ def is_same_mailbox(
             continue
         recorded = store.entry(sample[index].key)
         same.append(recorded is not None and is_same(sample[index], looked, recorded))
-    is_same_one = all(same) and len(same) > len(failures)
+    is_same_one = bool(same) and all(same) and len(same) >= len(failures)
     if all(same) and not is_same_one:
         for failure in failures:
             if failure.is_temporary:
