@@ -289,30 +289,34 @@ def test_sighup_reads_the_configuration_again(
     assert subjects(tmp_path / "two") == {b"Subject: first"}
 
 
-@pytest.mark.parametrize("ahead", ["", "nohup"])
+@pytest.mark.parametrize("on_hang_up", [signal.SIG_DFL, signal.SIG_IGN], ids=["", "as nohup runs it"])
 def test_a_process_ends_with_its_terminal_unless_nohup_runs_it(
-    run: Run, server: StartServer, sessions: Sessions, tmp_path: Path, ahead: str
+    run: Run, server: StartServer, sessions: Sessions, tmp_path: Path, on_hang_up: signal.Handlers
 ) -> None:
     ours, theirs = os.openpty()
     words = run.command("get", *account(server(sessions), tmp_path / "mail"), "--every", "1d")
-    with subprocess.Popen(
-        ["sh", "-c", ON_TERMINAL, os.ttyname(theirs), *filter(None, [ahead]), *words],
-        cwd=tmp_path,
+    process = subprocess.Popen(
+        ["sh", "-c", ON_TERMINAL, os.ttyname(theirs), *words],
         env={"FED": "", **run.environment, **PASSWORD},
         stdout=theirs,
         start_new_session=True,
-    ) as process:
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, on_hang_up),  # whatever runs the tests
+    )
+    try:
         os.close(theirs)
         sessions.wait()
         for number in (signal.SIGHUP, signal.SIGUSR1):  # the terminal is there: SIGHUP is no end
             process.send_signal(number)
         sessions.wait()
         os.close(ours)
-        if ahead:
+        if on_hang_up == signal.SIG_IGN:
             process.send_signal(signal.SIGUSR1)
             sessions.wait()
             process.terminate()
         assert process.wait(PATIENCE) == 0
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize(
