@@ -179,6 +179,9 @@ class Mbox(Destination):
             for draft in spools:
                 places.append(Place(self.name, draft.spool.name, offset, draft.length, self._folder))
                 offset += draft.length
+            with delivery_errors(self.name):
+                for draft in spools:
+                    os.utime(draft.file)  # later than the mbox, until something is appended: see is_as_before
             journal.intend(spools, places)
             with delivery_errors(self.name):
                 _append(mbox, padding, spools)
@@ -200,7 +203,7 @@ class Mbox(Destination):
         try:
             with delivery_errors(self.name):
                 self._require_own_path()  # once more: a link may have been put there before it was opened
-            self._require_in_place(lock.file)
+                self._require_in_place(lock.file)
             yield lock.file
         finally:
             lock.release()
@@ -265,7 +268,8 @@ class Mbox(Destination):
                         _copy(spool, place.length, mbox, place.offset)
                     delivered.add(place)
             # A mail program has rewritten the mbox, or nothing of them was written.
-            delivered.update(elsewhere[spool] for spool in find_anywhere(mbox, list(elsewhere)))
+            taken = {place.offset for place in delivered}
+            delivered.update(elsewhere[spool] for spool in find_anywhere(mbox, list(elsewhere), taken))
         return delivered
 
     def _open_spool(self, place: Place, opened: ExitStack) -> int | None:
@@ -311,6 +315,8 @@ def _append(mbox: int, padding: bytes, spools: Sequence[MboxDraft]) -> None:
         with suppress(OSError):  # settling completes what cannot be cut back now
             os.ftruncate(mbox, start)
             sync_file(mbox)
+            for draft in spools:
+                os.utime(draft.file)
         raise
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from enum import Enum
 
 from pop3fetch.delivery.destination import Place
@@ -16,12 +16,13 @@ from pop3fetch.values import NamedTuple
 BLOCK = 1 << 20  # octets read at once
 PIECE = 512  # octets that a disk writes or loses as a whole
 FIRST_LINE = 256  # octets of a From_ line that are compared first
+NOTHING: Set[int] = frozenset()
 HEAD = 1 << 17  # octets in which a header must end
 LONGEST_FROM_LINE = 1 << 12  # octets
 
 _FROM_LINE = re.compile(rb"\nFrom [^\n]*(?=\n)")
 _EMPTY_LINE = re.compile(rb"\n(?=\r?\n)")
-_END = re.compile(rb"[\r\n]*(?:From |\Z)")  # of a message; some programs leave more than one empty line
+_END = re.compile(rb"[\r\n\0]*(?:From |\Z)")  # of a message: empty lines, or the room of the next one, follow
 LONGEST_END = 64  # octets
 
 
@@ -146,19 +147,19 @@ def is_as_before(mbox: int, row: Sequence[Place], spool: int) -> bool:
     return 0 <= lacks <= len(b"\n\n") and there.st_mtime_ns <= ours.st_mtime_ns
 
 
-def find_anywhere(mbox: int, spools: Sequence[int]) -> set[int]:
+def find_anywhere(mbox: int, spools: Sequence[int], taken: Set[int] = NOTHING) -> set[int]:
     """Return those of ``spools`` whose message is in the mbox, wherever a mail program has put it.
 
     The mbox is read once. The header may have more lines at its end: ``Status`` and the like. The From_ line
     must be ours: it has the time, and so shows a message of the same octets that was fetched earlier. Each
-    message of the mbox is taken for one of them at most.
+    message of the mbox is taken for one of them at most, and none of those at the offsets ``taken``.
     """
     wanted: dict[bytes, list[tuple[int, _Parts]]] = {}
     for spool in spools:
         wanted.setdefault(_first_line(spool, 0), []).append((spool, _measure(spool)))
     found: set[int] = set()
     for offset in _messages(mbox) if wanted else ():
-        alike = wanted.get(_first_line(mbox, offset), [])
+        alike = [] if offset in taken else wanted.get(_first_line(mbox, offset), [])
         if match := next((one for one in alike if _stands_at(mbox, offset, *one)), None):
             found.add(match[0])
             alike.remove(match)

@@ -602,6 +602,38 @@ def test_an_earlier_message_of_the_same_octets_is_not_taken_for_it(mbox: Mbox, i
     assert mbox.settle([place]) == [Settled.UNDONE]
 
 
+@pytest.fixture
+def one_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let all From_ lines have one time."""
+    monkeypatch.setattr("time.time", lambda: 1_700_000_000.0)
+
+
+@pytest.mark.usefixtures("one_second")
+def test_a_message_of_the_last_batch_is_not_taken_for_its_twin_in_this_one(mbox: Mbox) -> None:
+    mbox.prepare()
+    last, this = drafts(mbox, [ONE]), drafts(mbox, [ONE])
+    mbox.deliver(last, Journal())
+    journal = Journal(dies="after intend")
+    with pytest.raises(Died):
+        mbox.deliver(this, journal)
+    assert mbox.settle(list(journal.intents.values())) == [Settled.UNDONE]
+
+
+@pytest.mark.usefixtures("one_second")
+def test_a_message_is_not_taken_for_its_twin_in_the_same_batch(mbox: Mbox, inbox: Path) -> None:
+    places = dead_run(mbox, ONE, ONE)
+    inbox.write_bytes(inbox.read_bytes()[: places[1].offset])  # a power cut
+    assert mbox.settle(places) == [Settled.DELIVERED, Settled.UNDONE]
+
+
+def test_a_message_that_was_read_before_the_room_of_the_next_one_is_found(mbox: Mbox, inbox: Path) -> None:
+    first, second = dead_run(mbox, ONE, TWO)
+    octets = inbox.read_bytes()[: second.offset] + bytes(second.length - 2) + b"\n\n"
+    header = octets.index(b"\n\n") + 1
+    inbox.write_bytes(octets[:header] + b"Status: RO\n" + octets[header:])
+    assert mbox.settle([first, second])[0] is Settled.DELIVERED
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_message_that_was_read_at_its_place_is_found(mbox: Mbox, inbox: Path, count: int) -> None:
     inbox.write_bytes(OTHERS)
