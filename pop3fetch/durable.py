@@ -36,7 +36,7 @@ def make_folder(path: Path) -> None:
         if not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
         return
-    if path.lstat().st_mode & PRIVATE_FOLDER != PRIVATE_FOLDER:  # the umask took some of it
+    if path.lstat().st_mode & 0o777 != PRIVATE_FOLDER:  # the umask took some, or an access list gave more
         if os.geteuid() != 0:
             path.chmod(PRIVATE_FOLDER)
         else:  # the user for whom root delivers may have put a link there

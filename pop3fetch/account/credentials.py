@@ -179,13 +179,13 @@ def _name_for_login(account: Account) -> str:
 def without_password(environment: Mapping[str, str]) -> dict[str, str]:
     """Return ``environment`` as any program that we start may see it.
 
-    Without POP3FETCH_PASSWORD, and without POP3FETCH_PROXY if that has a login.
+    Without POP3FETCH_PASSWORD, and without the login in POP3FETCH_PROXY.
     """
-    return {
-        name: value
-        for name, value in environment.items()
-        if name != VARIABLE and not (name == "POP3FETCH_PROXY" and "@" in value)
-    }
+    seen = {name: value for name, value in environment.items() if name != VARIABLE}
+    if proxy := seen.get("POP3FETCH_PROXY"):
+        scheme, _, rest = proxy.rpartition("://")
+        seen["POP3FETCH_PROXY"] = f"{scheme}://{rest.rpartition('@')[2]}" if "@" in rest else proxy
+    return seen
 
 
 def _from_environment(account: Account, sources: Sources) -> str | None:

@@ -26,9 +26,11 @@ def main() -> NoReturn:
         # run, and would wait for a keyring that hangs in a thread.
         os._exit(run(sys.argv[1:]))
     except BaseException as end:  # a signal before our first line, or again at the last one
-        if isinstance(end, Exception):
-            raise
-        os._exit(INTERRUPTED if isinstance(end, KeyboardInterrupt) else TERMINATED)
+        if isinstance(end, KeyboardInterrupt):
+            os._exit(INTERRUPTED)
+        if type(end).__name__ == "Terminated":  # whose module may not be loaded
+            os._exit(TERMINATED)
+        raise
 
 
 def _begin_in_utf8() -> None:

@@ -213,7 +213,8 @@ def _account(source: _Source, entry: Entry, user: User, *, is_only_one: bool) ->
 
 def _way(draft: AccountDraft, source: _Source, options: Options) -> None:
     if service := options.get("service"):
-        port = int(service.value) if service.value.isdigit() else SERVICES.get(service.value)
+        is_number = re.fullmatch("[0-9]{1,9}", service.value)
+        port = int(service.value) if is_number else SERVICES.get(service.value)
         if port is None:
             text = f"service {service.value}: write the number of the port"
             draft.problem(source.origin(service), text)
@@ -316,7 +317,7 @@ def _transfer(draft: AccountDraft, source: _Source, options: Options, local: str
         draft.problem(source.origin(hosts), text)
     if slash and host:
         given = str(DELIVERY_SERVICES.get(given, given))
-        if not given.isdecimal():
+        if not re.fullmatch("[0-9]{1,9}", given):
             text = f"smtphost {hosts.value}: write the number of the port"
             draft.problem(source.origin(hosts), text)
             return

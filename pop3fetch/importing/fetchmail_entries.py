@@ -39,6 +39,9 @@ _GLOBAL = {
 }  # fmt: skip
 
 
+MOST_DIGITS = 18
+
+
 class Option(NamedTuple):
     """The values of an option, and its line; a switch that is off has no."""
 
@@ -102,7 +105,8 @@ class Entries:
     def _wrong(self, wanted: str) -> Broken:
         word = self._next
         # A text may be a password.
-        found = "a text" if word.kind == "text" else repr(word.text) if word.text else "the end"
+        is_value = word.kind in ("text", "number")
+        found = f"a {word.kind}" if is_value else repr(word.text) if word.text else "the end"
         return Broken(word.line, f"{wanted} is expected, not {found}")
 
     def read(self) -> tuple[dict[str, Option], list[Entry]]:
@@ -201,6 +205,8 @@ class Entries:
         name = self._take().text
         if known is _GLOBAL and self._is("="):
             self._take()
+        if is_off and known[name] not in ("none", "envelope"):
+            raise Broken(line, f"no {name}: only a switch can be off")
         values = () if is_off else self._values(known[name])
         options[name] = Option(values, line, not is_off)
 
@@ -223,6 +229,8 @@ class Entries:
         return (self._take().text,)
 
     def _value(self, kind: str) -> str:
+        if self._next.kind == "number" and len(self._next.text) > MOST_DIGITS:
+            raise Broken(self._next.line, f"a number has more than {MOST_DIGITS} digits")
         if self._next.kind == kind or (kind == "either" and self._next.kind in ("text", "number")):
             return self._take().text
         raise self._wrong(f"a {'text or number' if kind == 'either' else kind}")

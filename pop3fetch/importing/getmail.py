@@ -87,7 +87,7 @@ def config_names(names: list[str]) -> list[str]:
 
 def is_configuration(octets: bytes) -> bool:
     """Return whether a file in that folder is meant for getmail: it has a section for a server."""
-    return re.search(rb"(?m)^\[retriever", octets) is not None
+    return re.search(rb"(?m)^[ \t]*\[retriever", octets) is not None
 
 
 def read(file: str, octets: bytes, where: Where) -> Reading:

@@ -136,7 +136,7 @@ def _sections(text: str, file: str, findings: list[Finding]) -> Iterator[Section
             raise Broken(line, "the first command must be account or defaults")
         elif command not in KNOWN:
             account = current.name if current else None
-            shown = "password…" if command.startswith("password") else command  # the blank may be missing
+            shown = "pass…" if command.lower().startswith("pass") else command  # the blank may be missing
             findings.append(Finding(Origin(file, line), f"mpop has no command {shown}", True, account))
         elif current is None:
             defaults[command] = Given(argument, line)

@@ -5,6 +5,7 @@ python-socks negotiates with the proxy, over a connection made by ``dial``.
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from base64 import b64encode
@@ -107,6 +108,6 @@ def _reason(error: Exception, proxy: str) -> str:
         return "its user name and password must be ASCII"
     reason = str(getattr(error, "strerror", None) or error)
     login = unquote(proxy.partition("://")[2].rpartition("@")[0])
-    for secret in (b64encode(login.encode()).decode(), login, login.partition(":")[2]):
+    for secret in (b64encode(os.fsencode(login)).decode(), login, login.partition(":")[2]):
         reason = reason.replace(secret, "(secret)") if secret else reason
     return reason

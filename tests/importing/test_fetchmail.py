@@ -130,6 +130,7 @@ def test_what_cannot_be_seen_by_its_setting_is_named() -> None:
 def test_a_port_of_delivery_that_is_not_known_is_named() -> None:
     found = read("poll x proto pop3 user bob smtphost localhost/unknown")
     assert found.problems == {1: "smtphost localhost/unknown: write the number of the port"}
+    assert "write the number" in str(read("poll x proto pop3 service ² user bob").problems)
     assert "output" not in found.only.settings
 
 
@@ -205,6 +206,9 @@ def test_a_user_who_is_not_named_is_who_runs_it() -> None:
         ("poll x user a b\npassword p", 2),
         ("poll 123", 1),
         ("poll x ssl keep\nuser y password z", 2),
+        ("poll x user y no limit", 1),
+        ("poll x user y\nno smtphost", 2),
+        (f"poll x user y limit {'9' * 5000}", 1),
     ],
 )
 def test_a_broken_line_is_named(text: str, line: int) -> None:

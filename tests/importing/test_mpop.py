@@ -85,7 +85,7 @@ TRANSLATED: dict[tuple[str, ...], tuple[dict[str, object], dict[int, str]]] = {
         {},
     ),
     ("no_such_command x",): ({}, {5: "mpop has no command no_such_command"}),
-    ("passwordS3CRET",): ({}, {5: "mpop has no command password…"}),
+    ("passwordS3CRET",): ({}, {5: "mpop has no command pass…"}),
 }
 
 

@@ -261,6 +261,11 @@ def test_the_error_of_an_http_proxy_is_shown(server: StartServer, reply: bytes, 
     assert "\x1b" not in str(raised.value)
 
 
+def test_a_login_that_is_not_utf8_is_not_shown_either(server: StartServer) -> None:
+    with pytest.raises(ConnectionFailed):
+        dial(through(server(Talk.close), "socks5", login="alice:s\udcff@"), NEVER)
+
+
 def test_an_http_proxy_that_repeats_the_login_does_not_get_it_shown(server: StartServer) -> None:
     def repeating(talk: Talk) -> None:
         lines = iter(talk.line, b"\r\n")

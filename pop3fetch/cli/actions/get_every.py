@@ -6,13 +6,13 @@ ends the process in an orderly way, and so does SIGHUP if its terminal was close
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import random
 import signal
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from threading import Condition
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -222,10 +222,15 @@ class GetEvery(ManyAccounts):
 
 
 def _foreground() -> int | None:
-    """Return the group of processes that reads what is typed at our terminal; None if none is open."""
-    with suppress(OSError), open("/dev/tty", "rb", buffering=0) as terminal:
-        return os.tcgetpgrp(terminal.fileno())
-    return None
+    """Return the group of processes that reads what is typed at our terminal.
+
+    None if no terminal is open, and 0 if that is not known.
+    """
+    try:
+        with open("/dev/tty", "rb", buffering=0) as terminal:
+            return os.tcgetpgrp(terminal.fileno())
+    except OSError as error:
+        return None if error.errno in (errno.ENXIO, errno.EIO) else 0
 
 
 def get_every(invocation: Invocation, job: Job, openings: Openings, interval: float) -> int:

@@ -55,9 +55,11 @@ def _failed(patience: Patience, lines: Sequence[str], account: Account, console:
         if is_over and failures.is_due(now):
             patience.reported(failures, now)
             console.error(f"fetching from {account.title} has failed {_history(failures)}: {lines[0]}")
+            lines = lines[1:]
         elif console.shows_details:
             _show(lines, console)
-        elif console.log:  # which has each of them
+            lines = []
+        if console.log:  # which has each of them
             for line in lines:
                 console.log("error", console.account, line)
         return Status.REFUSED if is_over else Status.TRY_LATER
