@@ -71,6 +71,9 @@ def read(octets: bytes, name: str, fetched_at: int | None) -> list[Addition]:
         return list(_messages(lines, name, fetched_at))
     if lines and all(line.startswith(b"uid:") for _, line in lines):
         raise UsageError(f"{name}: its lines begin with uid:; write the unique-ids alone")
+    for number, line in lines:
+        if line.startswith(b"{") and "uid" in (_object(line) or ()):
+            raise UsageError(f"{name}, line {number}: a JSON object, although the first line is none")
     return [Addition(unescaped_uid(line), fetched_at) for _, line in lines]
 
 

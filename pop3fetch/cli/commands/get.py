@@ -142,7 +142,7 @@ def _refuse_contradictions(own: GetOptions, given: Overrides, *, chosen: bool) -
         "--output and --exec are mutually exclusive": {"output", "exec"} <= given.keys(),
         "--all and MESSAGES are mutually exclusive": own.all and chosen,
         "--lines prints to standard output: it cannot be combined with --exec or another --output": (
-            own.lines is not None and ("exec" in given or ("output" in given and not is_stream))
+            own.lines is not None and ("exec" in given or given.get("output", "-") != "-")
         ),
         "--delete, --keep and --delete-after are mutually exclusive": {"delete", "delete_after"}
         <= given.keys(),

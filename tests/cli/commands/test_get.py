@@ -316,6 +316,7 @@ def test_delivered_messages_are_deleted_on_request(
         "--exec true -o -",
         "--all 1",
         "--lines 3 -o maildir:here",
+        "--lines 3 -o mbox:-",
         "--lines 3 --exec true",
         "--lines 3 --mark",
         "--lines -1 -o -",

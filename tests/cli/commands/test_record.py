@@ -244,6 +244,7 @@ def test_the_time_given_is_that_of_lines_without_one() -> None:
 WRONG_LINES = {
     b'{"uid": "a"}\nb': "f, line 2: not a JSON object with a uid",
     b'\n{"size": 1}': "f, line 2: not a JSON object with a uid",
+    b'a\n\n{"uid": "b"}': "f, line 3: a JSON object, although the first line is none",
     b'{"uid": ""}': "uid must be a string, and not empty",
     b'{"uid": null}': "uid must be a string, and not empty",
     b'{"uid": 7}': "uid must be a string, and not empty",
