@@ -10,7 +10,7 @@ import queue
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any, Self
 
 HOST = "127.0.0.1"  # not `localhost`, which may resolve to another address (RFC 8252 section 8.3)
@@ -31,9 +31,10 @@ class Redirect:
 
     def __init__(self) -> None:
         self._is_ours: Callable[[str], bool] = lambda target: True
-        self._targets: queue.Queue[str] = queue.Queue(maxsize=1)
+        self._targets: queue.Queue[str] = queue.Queue()
+        taken = Lock()
         self._server = _Server(
-            (HOST, 0), lambda *arguments: _Handler(self._targets, self._is_ours, *arguments)
+            (HOST, 0), lambda *arguments: _Handler(self._targets, taken, self._is_ours, *arguments)
         )
 
     def __enter__(self) -> Self:
@@ -72,8 +73,12 @@ class _Server(ThreadingTCPServer):
 class _Handler(BaseHTTPRequestHandler):
     timeout = KNOCK_LIMIT
 
-    def __init__(self, targets: queue.Queue[str], is_ours: Callable[[str], bool], *arguments: Any) -> None:
+    def __init__(
+        self, targets: queue.Queue[str], taken: Lock, is_ours: Callable[[str], bool], *arguments: Any
+    ) -> None:
+        """``taken``: locked once a request that is ours has come."""
         self._targets = targets
+        self._taken = taken
         self._is_ours = is_ours
         super().__init__(*arguments)
 
@@ -82,12 +87,13 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path.partition("?")[0] != PATH or not self._is_ours(self.path):
             self._reply(404, b"")
             return
-        try:
-            self._targets.put_nowait(self.path)
-        except queue.Full:
+        if not self._taken.acquire(blocking=False):
             self._reply(410, b"")
-        else:
+            return
+        try:
             self._reply(200, PAGE)
+        finally:  # only now, because the process may end at once
+            self._targets.put(self.path)
 
     def _reply(self, status: int, page: bytes) -> None:
         self.send_response(status)
