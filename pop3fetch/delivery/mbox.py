@@ -203,7 +203,6 @@ class Mbox(Destination):
         try:
             with delivery_errors(self.name):
                 self._require_own_path()  # once more: a link may have been put there before it was opened
-                self._require_in_place(lock.file)
             yield lock.file
         finally:
             lock.release()
