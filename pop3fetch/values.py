@@ -35,3 +35,10 @@ def veiled(value: Any, *secret: str) -> str:
     assert set(secret) <= set(value._fields), secret
     shown = (f"{name}={getattr(value, name)!r}" for name in value._fields if name not in secret)
     return f"{type(value).__name__}({', '.join(shown)})"
+
+
+def without_login(proxy: str, instead: str = "") -> str:
+    """Return a proxy's URL as it may be shown, with ``instead`` in place of user name, password and ``@``."""
+    scheme, mark, rest = proxy.partition("://") if "://" in proxy else ("", "", proxy)
+    _login, at, place = rest.rpartition("@")
+    return f"{scheme}{mark}{instead if at else ''}{place}"

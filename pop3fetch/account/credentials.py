@@ -27,7 +27,7 @@ from pop3fetch.ahead import Interrupts
 from pop3fetch.defaults import KEYRING_TIMEOUT
 from pop3fetch.errors import ConfigurationError, ConnectionLost, LoginRefused, NoPassword, POP3Error
 from pop3fetch.printable import printable
-from pop3fetch.values import NamedTuple, veiled
+from pop3fetch.values import NamedTuple, veiled, without_login
 
 VARIABLE = "POP3FETCH_PASSWORD"
 # As these sources are named.
@@ -183,8 +183,7 @@ def without_password(environment: Mapping[str, str]) -> dict[str, str]:
     """
     seen = {name: value for name, value in environment.items() if name != VARIABLE}
     if proxy := seen.get("POP3FETCH_PROXY"):
-        scheme, _, rest = proxy.rpartition("://")
-        seen["POP3FETCH_PROXY"] = f"{scheme}://{rest.rpartition('@')[2]}" if "@" in rest else proxy
+        seen["POP3FETCH_PROXY"] = without_login(proxy)
     return seen
 
 

@@ -25,9 +25,9 @@ def main() -> NoReturn:
         # Everything is closed and written. A regular end of the interpreter would cost a tenth of a short
         # run, and would wait for a keyring that hangs in a thread.
         os._exit(run(sys.argv[1:]))
-    except BaseException as end:  # a signal before our first line, or again at the last one
-        if isinstance(end, KeyboardInterrupt):
-            os._exit(INTERRUPTED)
+    except KeyboardInterrupt:  # before our first line, or again at the last one
+        os._exit(INTERRUPTED)
+    except BaseException as end:
         if type(end).__name__ == "Terminated":  # whose module may not be loaded
             os._exit(TERMINATED)
         raise

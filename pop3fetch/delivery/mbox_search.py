@@ -16,7 +16,6 @@ from pop3fetch.values import NamedTuple
 BLOCK = 1 << 20  # octets read at once
 PIECE = 512  # octets that a disk writes or loses as a whole
 FIRST_LINE = 256  # octets of a From_ line that are compared first
-NOTHING: Set[int] = frozenset()
 HEAD = 1 << 17  # octets in which a header must end
 LONGEST_FROM_LINE = 1 << 12  # octets
 
@@ -147,7 +146,7 @@ def is_as_before(mbox: int, row: Sequence[Place], spool: int) -> bool:
     return 0 <= lacks <= len(b"\n\n") and there.st_mtime_ns <= ours.st_mtime_ns
 
 
-def find_anywhere(mbox: int, spools: Sequence[int], taken: Set[int] = NOTHING) -> set[int]:
+def find_anywhere(mbox: int, spools: Sequence[int], taken: Set[int]) -> set[int]:
     """Return those of ``spools`` whose message is in the mbox, wherever a mail program has put it.
 
     The mbox is read once. The header may have more lines at its end: ``Status`` and the like. The From_ line

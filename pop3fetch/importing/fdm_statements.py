@@ -279,7 +279,7 @@ class Statements:
 
 
 def _wrong(word: Word, wanted: str) -> Broken:
-    # A text may be a password, and so may a word: somebody forgot its quotes.
+    # Neither a text nor a word is shown: it may be a password, perhaps without its quotes.
     shown = {"symbol": repr(word.text), "word": "a word without quotes", "end": "the end"}
     found = "a text" if word.kind in VALUES else shown.get(word.kind, "a macro")
     return Broken(word.origin.line, f"{wanted} is expected, not {found}", word.origin.file)

@@ -10,7 +10,7 @@ import posixpath
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -211,10 +211,14 @@ def _account(source: _Source, entry: Entry, user: User, *, is_only_one: bool) ->
     )
 
 
+def _port(given: str, services: Mapping[str, int]) -> int | None:
+    """Return the port that is given by its number, or by the name of a service; None if it is not known."""
+    return int(given) if re.fullmatch("[0-9]{1,9}", given) else services.get(given)
+
+
 def _way(draft: AccountDraft, source: _Source, options: Options) -> None:
     if service := options.get("service"):
-        is_number = re.fullmatch("[0-9]{1,9}", service.value)
-        port = int(service.value) if is_number else SERVICES.get(service.value)
+        port = _port(service.value, SERVICES)
         if port is None:
             text = f"service {service.value}: write the number of the port"
             draft.problem(source.origin(service), text)
@@ -311,19 +315,17 @@ def _transfer(draft: AccountDraft, source: _Source, options: Options, local: str
     host, slash, given = hosts.value.partition("/")
     # A path is a socket, at which fetchmail always speaks LMTP.
     is_lmtp = "lmtp" in options or not host
-    scheme, port = ("lmtp", LMTP_PORT) if is_lmtp else ("smtp", SMTP_PORT)
+    scheme, usual = ("lmtp", LMTP_PORT) if is_lmtp else ("smtp", SMTP_PORT)
+    port = _port(given, DELIVERY_SERVICES) if slash and host else usual
     if len(hosts.values) > 1:
         text = f"smtphost: pop3fetch delivers to one host, {host or hosts.value}"
         draft.problem(source.origin(hosts), text)
-    if slash and host:
-        given = str(DELIVERY_SERVICES.get(given, given))
-        if not re.fullmatch("[0-9]{1,9}", given):
-            text = f"smtphost {hosts.value}: write the number of the port"
-            draft.problem(source.origin(hosts), text)
-            return
+    if port is None:
+        draft.problem(source.origin(hosts), f"smtphost {hosts.value}: write the number of the port")
+        return
     if not is_local(host):
         draft.problem(source.origin(hosts), REMOTE.format(f"smtphost {host}"))
-    where = f"//{hosts.value}" if not host else f"//{host}:{given if slash else port}"
+    where = f"//{hosts.value}" if not host else f"//{host}:{port}"
     draft.put("output", f"{scheme}:{where}", source.origin(hosts))
     address = options.get("smtpaddress")
     if recipient := options.get("smtpname"):

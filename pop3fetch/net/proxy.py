@@ -13,6 +13,7 @@ from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 from pop3fetch.errors import ConnectionFailed
+from pop3fetch.values import without_login
 
 HEADER_LIMIT = 16 * 1024  # octets of an HTTP proxy's reply
 HEADER_END = b"\r\n\r\n"
@@ -23,13 +24,6 @@ def location(proxy: str) -> tuple[str, int]:
     parts = urlsplit(proxy)
     assert parts.hostname and parts.port
     return parts.hostname, parts.port
-
-
-def without_login(proxy: str, instead: str = "") -> str:
-    """Return a proxy's URL as it may be shown, with ``instead`` in place of user name, password and ``@``."""
-    scheme, _, rest = proxy.partition("://")
-    _login, at, place = rest.rpartition("@")
-    return f"{scheme}://{instead if at else ''}{place}"
 
 
 def called(proxy: str) -> str:

@@ -346,7 +346,7 @@ class POP3Client:
         try:
             self._batch(takers, then_quit=then_quit)
         except ProtocolViolation as error:
-            error.octets = self.conversation.trace.secrets.blot(error.octets)
+            self.conversation.hide_secrets(error)
             self.conversation.close(str(error))
             raise
         return drop[0]
@@ -367,7 +367,7 @@ class POP3Client:
             del sizes, unique_ids  # of a million messages: two of each would be too large
             return self.overview()
         for error in unusable:
-            error.octets = self.conversation.trace.secrets.blot(error.octets)
+            self.conversation.hide_secrets(error)
         for listing in (sizes, unique_ids):
             if listing.unusable and all(entry is None for entry in listing.entries):
                 error = listing.unusable[0]
@@ -447,7 +447,7 @@ class POP3Client:
         try:
             entries = read_listing(conversation.blocks(), grammar, conversation.session.line_end, consumer)
         except ProtocolViolation as error:
-            error.octets = conversation.trace.secrets.blot(error.octets)
+            conversation.hide_secrets(error)
             raise
         return [] if consumer else entries
 

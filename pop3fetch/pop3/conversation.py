@@ -99,6 +99,10 @@ class Conversation:
         """Return the error for -ERR, without the secrets that a server repeats."""
         return ServerErrorResponse(command, self.trace.secrets.blot(status.text), status.code)
 
+    def hide_secrets(self, error: ProtocolViolation) -> None:
+        """Mask the secrets that a server repeats in what breaks the protocol."""
+        error.octets = self.trace.secrets.blot(error.octets)
+
     def blocks(self) -> Iterator[bytes]:
         """Yield the blocks of the multi-line reply whose status line was read.
 
@@ -226,7 +230,7 @@ class Conversation:
 
     def _fail(self, error: POP3Error) -> NoReturn:
         if isinstance(error, ProtocolViolation):
-            error.octets = self.trace.secrets.blot(error.octets)
+            self.hide_secrets(error)
         if isinstance(error, ServerErrorResponse):  # a refused greeting
             error.text = self.trace.secrets.blot(error.text)
         if isinstance(error, ConnectionLost | TimedOut) and not error.during:

@@ -189,7 +189,7 @@ def test_the_variable_is_taken_out_of_the_environment_of_programs(sources: Sourc
     assert Password(account, sources)() == "none"
 
 
-@pytest.mark.parametrize("login", ["", "alice:s3cret@", "alice:s3cret@x@"])
+@pytest.mark.parametrize("login", ["", "alice:s3cret@", "alice:s3cret@x@", "alice:s3://cret@"])
 def test_so_is_the_login_of_a_proxy(login: str) -> None:
     """Not the proxy: a program that fetches mail must not connect without it."""
     seen = without_password({"POP3FETCH_PROXY": f"socks5://{login}localhost:1080"})

@@ -222,7 +222,7 @@ def test_an_interrupt_has_one_status_at_any_time() -> None:
 
 
 class Stalled(io.StringIO):
-    """A pipe that nobody reads: a signal comes while it is waited for."""
+    """A pipe that nobody reads; a signal arrives during the write."""
 
     def flush(self) -> None:
         raise Terminated

@@ -11,7 +11,8 @@ import pytest
 
 from pop3fetch.errors import ConnectionFailed, ResolverFailed, TimedOut, UnknownHost
 from pop3fetch.net.dial import Endpoint, dial
-from pop3fetch.net.proxy import HEADER_LIMIT, called, without_login
+from pop3fetch.net.proxy import HEADER_LIMIT, called
+from pop3fetch.values import without_login
 from tests.support import microsocks
 from tests.support.scripted_server import Script, ScriptedServer, StartServer, Talk
 from tests.support.sessions import NEVER, SOON

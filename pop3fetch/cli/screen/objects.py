@@ -137,7 +137,7 @@ def table_without_secret(table: Mapping[str, Any]) -> dict[str, Any]:
     """Return the table of an account, without the password that the URL of a proxy may contain."""
     table = dict(table)
     if "proxy" in table:
-        from pop3fetch.net.proxy import without_login
+        from pop3fetch.values import without_login
 
         table["proxy"] = without_login(table["proxy"], instead="***@")
     return table

@@ -305,7 +305,7 @@ def test_a_process_ends_with_its_terminal_unless_nohup_runs_it(
     try:
         os.close(theirs)
         sessions.wait()
-        for number in (signal.SIGHUP, signal.SIGUSR1):  # the terminal is there: SIGHUP is no end
+        for number in (signal.SIGHUP, signal.SIGUSR1):  # while the terminal is open, SIGHUP does not end it
             process.send_signal(number)
         sessions.wait()
         os.close(ours)
